@@ -1,0 +1,98 @@
+"""Messages on their way in and out, and the outcome of each. Imports only errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from connectorlib.errors import Failure
+
+
+class Properties(Protocol):
+    """AMQP 0-9-1 basic properties, as pika hands them over; every one may be None."""
+
+    content_type: str | None
+    content_encoding: str | None
+    headers: Mapping[str, Any] | None
+    delivery_mode: int | None
+    priority: int | None
+    correlation_id: str | None
+    reply_to: str | None
+    expiration: str | None
+    message_id: str | None
+    timestamp: int | None
+    type: str | None
+    user_id: str | None
+    app_id: str | None
+    cluster_id: str | None
+
+
+class Delivery:
+    """One message from a queue. `tag` means something only on the channel of its `generation`."""
+
+    __slots__ = ("body", "exchange", "generation", "properties", "queue", "received", "redelivered", "routing_key", "tag")
+
+    def __init__(
+        self,
+        tag: int,
+        generation: int,
+        queue: str,
+        exchange: str,
+        routing_key: str,
+        redelivered: bool,
+        properties: Properties,
+        body: bytes,
+        received: float,
+    ) -> None:
+        self.tag = tag
+        self.generation = generation
+        self.queue = queue
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.redelivered = redelivered
+        self.properties = properties
+        self.body = body
+        #: time.monotonic() of its arrival; no delivery is held longer than `hold_seconds`.
+        self.received = received
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        return self.properties.headers or {}
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """One message to publish. `properties` are keyword arguments by their AMQP names (`message_id`, `headers`, …);
+    delivery_mode is always persistent and the publish always mandatory."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Written; `already` when the inbox or the external id shows that an earlier delivery did it."""
+
+    already: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Will never pass: goes to the dead-letter exchange. `reason`: reject, retries-exhausted, unknown, bug."""
+
+    failure: Failure
+    reason: str = "reject"
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Not done, and rolled back; `failure.kind` decides what happens next."""
+
+    failure: Failure
+
+
+Outcome = Done | Dead | Again
+DONE = Done()
+ALREADY = Done(already=True)

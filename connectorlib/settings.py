@@ -1,0 +1,96 @@
+"""The configuration of both connectors as frozen values, after validation. Units are in the names or comments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    ca: str | None = None  # file of the CA certificates to trust; None: the system's
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterSettings:
+    exchange: str = "dead-letter"
+    queue: str = "dead-letter"
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """How to reach the broker. `hosts` are (host, port) pairs; all are tried in turn, for ever."""
+
+    hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", 5672),)
+    virtual_host: str = "/"
+    username: str = "guest"
+    password: str = field(default="guest", repr=False)
+    heartbeat: int = 20  # seconds
+    declare: str = "create"  # create | passive | never
+    tls: Tls | None = None
+    dead_letter: DeadLetterSettings = field(default_factory=DeadLetterSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    queue: str
+    exchange: str | None = None
+    exchange_type: str = "topic"
+    routing_keys: tuple[str, ...] = ("#",)
+    type: str = "quorum"  # of the queue, when it has to be made: quorum | classic
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    prefetch: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """`routing_key`, `content_type`, `message_id`, `body`, … are value expressions as written in the file."""
+
+    exchange: str
+    exchange_type: str = "topic"
+    routing_key: Any = ""
+    content_type: Any = None
+    message_id: Any = None
+    body: Any = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    correlation_id: Any = None
+    priority: Any = None
+    expiration: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    body_bytes: int = 1_048_576
+    records: int = 10_000
+    depth: int = 64
+    seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    attempts: int = 5
+    first_ms: int = 200
+    max_s: float = 30.0
+    breaker: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    size: int = 500
+    wait_ms: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    level: str = "info"
+    format: str = "text"  # text | json
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Monitoring:
+    host: str = "127.0.0.1"
+    port: int = 9400
