@@ -1,0 +1,1 @@
+"""Between AMQP queues and any ODBC database: select, receive, subscribe."""

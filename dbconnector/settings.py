@@ -1,0 +1,73 @@
+"""The configuration of dbconnector as frozen values, after validation. Expressions stay as written in the file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectorlib.settings import Batch, BrokerSettings, Destination, Limits, Logging, Monitoring, Retry, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One entry of `database.write`."""
+
+    statement: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    for_each: Any | None = None
+    name: str | None = None
+    when: Mapping[str, Any] = field(default_factory=dict)
+    must_change: bool = False
+    multi_row: bool = True
+
+    def place(self, index: int) -> str:
+        """Return what errors and metrics call it: its name, or its number in the list."""
+        return self.name or f"write[{index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    query: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    fetch: int = 1000
+    every: float | None = None  # seconds from the start of one run to the next; None: once
+    key: tuple[str, ...] = ()
+    on_sent: str | None = None
+    on_failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    #: ODBC keywords, or a whole connection string. Holds the password.
+    connection: str | Mapping[str, str] = field(repr=False)
+    on_connect: tuple[str, ...] = ()
+    #: SQLSTATE, or `SQLSTATE/native code`, to one of reject, retry, unavailable, refused, configuration, done.
+    errors: Mapping[str, str] = field(default_factory=dict)
+    select: Select | None = None
+    write: tuple[Write, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    table: str
+    key: Any
+    missing: str = "reject"  # reject | accept
+
+
+@dataclass(frozen=True, slots=True)
+class DbConfig:
+    file: str
+    name: str
+    database: DatabaseSettings
+    broker: BrokerSettings
+    source: Source | None = None
+    destination: Destination | None = None
+    format: Mapping[str, Any] = field(default_factory=lambda: {"type": "json"})
+    batch: Batch = field(default_factory=Batch)
+    limits: Limits = field(default_factory=Limits)
+    retry: Retry = field(default_factory=Retry)
+    hold_seconds: float = 300.0
+    idempotency: Idempotency | None = None
+    logging: Logging = field(default_factory=Logging)
+    monitoring: Monitoring | None = None
+    #: What is allowed but looks wrong; the command logs each at the start, `check` shows them.
+    warnings: tuple[str, ...] = ()
