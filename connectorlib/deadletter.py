@@ -1,0 +1,137 @@
+"""Builds dead letters: the original body, its origin and the reason, as one message. Pure; publishes nothing.
+
+No header of ours begins with `x-`: RabbitMQ 4 ignores a client's `x-death` (release notes 4.0.1).
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from connectorlib.errors import Failure
+from connectorlib.messages import Dead, Delivery, Outgoing
+from connectorlib.settings import DeadLetterSettings
+
+#: All headers of a dead letter together stay under this many bytes: pika sends a header block as one frame, and one
+#: over frame_max (131,072) ends the connection with 501 FRAME_ERROR.
+MAX_HEADER_BYTES = 16 * 1024
+MAX_TEXT = 2_000
+#: AMQP properties that travel. `expiration` would make the dead letter vanish, `user_id` would close the channel (406).
+PROPERTIES = (
+    "message_id",
+    "correlation_id",
+    "type",
+    "app_id",
+    "content_type",
+    "content_encoding",
+    "timestamp",
+    "priority",
+    "reply_to",
+)
+#: Headers that would route the dead letter elsewhere (CC, BCC) or that belong to the broker's own book-keeping.
+DROPPED = frozenset({"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-delay"})
+DROPPED_PREFIXES = ("x-first-death-", "x-last-death-")
+#: Kept through a second death: where the message first came from, and how often it was replayed.
+KEPT = ("dead-exchange", "dead-routing-key", "dead-replays")
+MAX_NESTING = 8
+
+
+def dead_letter(
+    delivery: Delivery, dead: Dead, *, settings: DeadLetterSettings, connector: str, now: datetime
+) -> Outgoing:
+    """Return the dead letter of a delivery, ready to publish; its routing key is the queue the message died in."""
+    properties = {name: value for name in PROPERTIES if (value := getattr(delivery.properties, name)) is not None}
+    if str(properties.get("reply_to", "")).startswith("amq.rabbitmq.reply-to"):
+        del properties["reply_to"]
+    reasons = _reasons(delivery, dead, connector, now)
+    properties["headers"] = _fit(reasons, _travelling(delivery.headers))
+    return Outgoing(settings.exchange, delivery.queue, delivery.body, properties)
+
+
+def fingerprint(reason: str, failure: Failure) -> str:
+    """Return what dead letters of one cause share: reason, code, and the field or statement."""
+    spot = failure.detail.partition(":")[0] if failure.detail else failure.place
+    return hashlib.sha256(f"{reason}\n{failure.code}\n{spot}".encode()).hexdigest()[:12]
+
+
+def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> dict[str, Any]:
+    failure, old = dead.failure, delivery.headers
+    reasons: dict[str, Any] = {
+        "dead-reason": dead.reason,
+        "dead-code": bounded(failure.code, 100),
+        "dead-text": bounded(failure.text),
+        "dead-detail": bounded(failure.detail or failure.place),
+        "dead-exchange": delivery.exchange,
+        "dead-routing-key": delivery.routing_key,
+        "dead-queue": delivery.queue,
+        "dead-time": now.isoformat(timespec="milliseconds"),
+        "dead-attempts": dead.attempts,
+        "dead-connector": bounded(connector, 255),
+        "dead-fingerprint": fingerprint(dead.reason, failure),
+    }
+    for name in KEPT:
+        if isinstance(old.get(name), str | int):
+            reasons[name] = old[name]
+    for name in ("expiration", "user_id"):
+        value = getattr(delivery.properties, name)
+        if value is not None:
+            reasons[f"dead-{name.replace('_', '-')}"] = bounded(str(value), 255)
+    return reasons
+
+
+def bounded(text: str, limit: int = MAX_TEXT) -> str:
+    """Return the text cut to `limit` characters, without anything that UTF-8 cannot carry."""
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def _travelling(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in headers.items():
+        if name in DROPPED or name.startswith(DROPPED_PREFIXES) or name.startswith("dead-"):
+            continue
+        yield name, plain(value)
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a header value that pika can encode again: it decodes floats but cannot send them."""
+    if value is None or isinstance(value, bool | int | str | bytes | datetime):
+        return value
+    if depth < MAX_NESTING and isinstance(value, Mapping):
+        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+    if depth < MAX_NESTING and isinstance(value, list | tuple):
+        return [plain(item, depth + 1) for item in value]
+    return format(value, "f") if isinstance(value, Decimal) else bounded(str(value), 255)
+
+
+def _fit(reasons: dict[str, Any], others: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+    """Add the message's own headers while there is room, and name those that were cut."""
+    room = MAX_HEADER_BYTES - sum(_size(name, value) for name, value in reasons.items()) - 1_024
+    cut = []
+    for name, value in others:
+        size = _size(name, value)
+        if size <= room:
+            room -= size
+            reasons[name] = value
+        else:
+            cut.append(name)
+    if cut:
+        reasons["dead-headers-cut"] = bounded(", ".join(cut), 900)
+    return reasons
+
+
+def _size(name: str, value: Any) -> int:
+    """Estimate, from above, the bytes that a header takes in the frame (AMQP 0-9-1 §4.2.5.5)."""
+    return len(name.encode()) + 2 + _value_size(value)
+
+
+def _value_size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "replace")) + 5
+    if isinstance(value, bytes):
+        return len(value) + 5
+    if isinstance(value, Mapping):
+        return 5 + sum(_size(str(key), item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return 5 + sum(_value_size(item) for item in value)
+    return 9

@@ -1,0 +1,130 @@
+"""The failure policy: who is to blame, how long to wait, what to say. Pure: no clock, socket or logger of its own.
+
+The rule (docs/guarantees.md): only a *reject* is dead-lettered at once. Every other failure puts the message among the
+suspects, and a suspect is blamed only if it also failed alone while others passed the same place since, or, for an
+unknown failure with nothing else at hand, while the far side answers a probe, and then at most `breaker` in a row.
+Otherwise the flow pauses, and nothing is dead-lettered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Delivery
+from connectorlib.settings import Retry
+
+#: Kinds that stop the whole flow at once: trying other messages would tell nothing.
+PAUSING = frozenset({Kind.UNAVAILABLE, Kind.REFUSED})
+
+#: How a blamed message's failure is named in its dead letter.
+REASONS = {Kind.RETRY: "retries-exhausted", Kind.CONFIGURATION: "reject", Kind.UNKNOWN: "unknown"}
+
+PROBE_FIRST_S = 1.0
+PROBE_MAX_S = 60.0
+#: A refused log-in is probed slowly: every attempt may count towards locking the user.
+REFUSED_MAX_S = 300.0
+REPEAT_PAUSE_LINE_S = 15 * 60.0
+
+
+def retry_delay(attempt: int, retry: Retry, random: float) -> float:
+    """Return seconds to wait before the given attempt (from 1): doubling, with jitter; `random` is in [0, 1)."""
+    ceiling = min(retry.max_s, retry.first_ms / 1000 * 2 ** (attempt - 1))
+    return ceiling * (0.5 + random / 2)
+
+
+def probe_delay(attempt: int, kind: Kind, random: float) -> float:
+    """Return seconds until the next probe of a paused flow: 1 s doubling to 60 s, refused log-ins to 5 minutes."""
+    ceiling = REFUSED_MAX_S if kind is Kind.REFUSED else PROBE_MAX_S
+    return float(min(ceiling, PROBE_FIRST_S * 2 ** min(attempt, 16)) * (0.75 + random / 4))
+
+
+def reason(failure: Failure) -> str:
+    """Return the `dead-reason` of a message that is blamed for this failure."""
+    return "bug" if failure.code == "bug" else REASONS.get(failure.kind, "reject")
+
+
+@dataclass(slots=True)
+class Suspect:
+    """A message that failed alone; `passed` is how many had passed its failure's place by then."""
+
+    delivery: Delivery
+    failure: Failure
+    passed: int
+    attempts: int
+
+
+@dataclass(slots=True)
+class Line:
+    """The suspects of one flow, and when they are to be blamed. Lives as long as the flow: `blamed` counts across
+    batches the unknown failures that were dead-lettered without a success between."""
+
+    breaker: int
+    suspects: list[Suspect] = field(default_factory=list)
+    blamed: int = 0
+
+    def success(self) -> None:
+        self.blamed = 0
+
+    def suspect(self, delivery: Delivery, failure: Failure, passed: Mapping[str, int], attempts: int) -> None:
+        self.suspects.append(Suspect(delivery, failure, passed.get(failure.place, 0), attempts))
+
+    @property
+    def tripped(self) -> bool:
+        """Whether so many failed alone, without one success between, that the messages are not the cause."""
+        return len(self.suspects) + self.blamed >= self.breaker
+
+    def proven(self, passed: Mapping[str, int]) -> list[Suspect]:
+        """Take out and return the suspects whose place has let other messages pass since they failed."""
+        guilty = [s for s in self.suspects if passed.get(s.failure.place, 0) > s.passed]
+        if guilty:
+            self.suspects = [s for s in self.suspects if s not in guilty]
+        return guilty
+
+    def lone(self) -> list[Suspect]:
+        """Take out and return the suspects that may be blamed although nothing else was there to compare them with.
+
+        Only unknown failures, only below the breaker, and only if the caller has just had an answer from the far side.
+        A lock, or a statement that the database does not understand, is never the message's fault without proof.
+        """
+        if self.tripped:
+            return []
+        guilty = [s for s in self.suspects if s.failure.kind is Kind.UNKNOWN]
+        self.suspects = [s for s in self.suspects if s.failure.kind is not Kind.UNKNOWN]
+        self.blamed += len(guilty)
+        return guilty
+
+    def release(self) -> list[Suspect]:
+        """Take out and return all suspects unblamed: they are tried again after a pause."""
+        released, self.suspects = self.suspects, []
+        return released
+
+
+@dataclass(slots=True)
+class Pause:
+    """A pause from its first failure to the next success. Times are monotonic seconds given by the caller."""
+
+    failure: Failure
+    since: float
+    attempt: int = 0
+    next_try: float = 0.0
+    told: float | None = None
+
+    def schedule(self, now: float, random: float) -> float:
+        """Set and return the time of the next probe."""
+        self.next_try = now + probe_delay(self.attempt, self.failure.kind, random)
+        self.attempt += 1
+        return self.next_try
+
+    def tell(self, now: float) -> bool:
+        """Return whether the pause line is due: at the change and every 15 minutes."""
+        if self.told is not None and now - self.told < REPEAT_PAUSE_LINE_S:
+            return False
+        self.told = now
+        return True
+
+    def changed(self, failure: Failure) -> bool:
+        """Take over a new cause; return whether it differs from the one last told."""
+        if (failure.kind, failure.code) == (self.failure.kind, self.failure.code):
+            return False
+        self.failure, self.told = failure, None
+        return True
