@@ -1,0 +1,53 @@
+"""SQL as it is written in the configuration, compiled once: `:name` becomes `?`, all other text stays as it is.
+
+Pure: knows nothing of drivers or connections.
+"""
+
+from dataclasses import dataclass
+
+from dbconnector.statements.lexer import T, Token, tokenize
+from dbconnector.statements.paging import Paging, page_by_key
+from dbconnector.statements.shapes import MultiRow, Target, multi_row, targets
+
+__all__ = ["MultiRow", "Paging", "Statement", "Target", "compile_statement", "page_by_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement with named parameters."""
+
+    text: str
+    #: The text with a `?` for each parameter.
+    sql: str
+    #: The name of each `?`, in order; a name that is used twice stands here twice.
+    names: tuple[str, ...]
+    #: How to write many rows at once; None where that could change what is written.
+    multi_row: MultiRow | None
+    #: Where the value of each `?` is stored or what it is compared with, when the text says so.
+    targets: tuple[Target | None, ...]
+
+
+def compile_statement(text: str) -> Statement:
+    """Given SQL with `:name` parameters, return it compiled.
+
+    Raise ValueError if it cannot be read: an open quote, a `?`, nothing at all.
+    """
+    tokens = tokenize(text)
+    if all(token.type in (T.SPACE, T.COMMENT) or token.text == ";" for token in tokens):
+        raise ValueError("there is no SQL in it")
+    if any(token.type is T.MARKER for token in tokens):
+        raise ValueError(
+            "a ? stands in it: write a parameter as :name; for the JSON operators ? ?| ?& of PostgreSQL use "
+            "jsonb_exists(), jsonb_exists_any(), jsonb_exists_all(), for ODBC drivers take every ? for a parameter"
+        )
+    return Statement(
+        text=text,
+        sql="".join(map(_placed, tokens)),
+        names=tuple(token.text[1:] for token in tokens if token.type is T.PARAMETER),
+        multi_row=multi_row(tokens),
+        targets=targets(tokens),
+    )
+
+
+def _placed(token: Token) -> str:
+    return "?" if token.type is T.PARAMETER else token.text
