@@ -108,6 +108,8 @@ class Pause:
     attempt: int = 0
     next_try: float = 0.0
     told: float | None = None
+    #: Whether the broker itself is what is waited for: then a reconnect ends the pause, else only a success.
+    of_broker: bool = False
 
     def schedule(self, now: float, random: float) -> float:
         """Set and return the time of the next probe."""

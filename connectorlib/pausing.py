@@ -1,0 +1,181 @@
+"""How a flow waits: for the broker, for the far side, for a dead-letter path; and how it gives back what it holds.
+
+A pause is told in one line, at the change and every 15 minutes. Every wait here ends with a stop; SIGUSR1 (`nudge`)
+ends the wait and tries at once.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from connectorlib import logs
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.policy import Pause
+
+if TYPE_CHECKING:
+    from connectorlib.broker import Broker, Consumer
+
+logger = logging.getLogger(__name__)
+
+STEP_S = 0.25  # how often a wait looks for a nudge
+CONNECT_PATIENCE_S = 5.0
+GIVE_BACK_S = 10.0
+#: How long to wait for a connection at a time; the connection itself is tried again on its own schedule.
+CONNECT_WAIT_S = 60.0
+
+HINTS = {
+    Kind.UNAVAILABLE: "make it reachable again; this goes on by itself",
+    Kind.REFUSED: "put the user name or password right, then restart (SIGUSR1 tries at once)",
+    Kind.CONFIGURATION: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
+    Kind.RETRY: "find what holds the lock or load; this goes on by itself",
+    Kind.UNKNOWN: "look at the text; this goes on by itself once messages pass (SIGUSR1 tries at once)",
+    Kind.REJECT: "mend the dead-letter exchange and queue; this goes on by itself",
+}
+
+
+def hint(failure: Failure) -> str:
+    """Return what a person can do about a failure."""
+    return HINTS[failure.kind]
+
+
+class Pausing:
+    """The waiting of one flow. `ensure` makes the topology of its source; both it and `ensure_dead_letters` raise
+    Failed when they cannot."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        broker: "Broker",
+        consumer: "Consumer",
+        ensure: Callable[[], object],
+        ensure_dead_letters: Callable[[], object],
+        hold_seconds: float,
+        stop: threading.Event,
+        nudge: threading.Event,
+        label: str = "flow",
+        hints: Callable[[Failure], str] = hint,
+    ) -> None:
+        self.name = name
+        self.stop = stop
+        self.pause: Pause | None = None
+        self._label = label
+        self._broker = broker
+        self._consumer = consumer
+        self._ensure = ensure
+        self._ensure_dead_letters = ensure_dead_letters
+        self._hold_seconds = hold_seconds
+        self._nudge = nudge
+        self._hints = hints
+        self._since_text = ""
+
+    def wait(self, failure: Failure, probe: Callable[[], None], oldest: float) -> bool:
+        """Wait until `probe` answers. `oldest` is when the oldest delivery in hand arrived: after `hold_seconds` all
+        are given back. Return whether the deliveries in hand are still ours; False too when stopped."""
+        generation = self._consumer.generation
+        pause = self._enter(failure)
+        while not self.stop.is_set():
+            self._sleep_until(pause.schedule(time.monotonic(), random.random()), oldest)  # noqa: S311 - jitter
+            if self.stop.is_set():
+                break
+            try:
+                probe()
+            except Failed as failed:
+                pause.changed(failed.failure)
+                self._tell(pause)
+                continue
+            return self._consumer.is_current(generation)
+        return False
+
+    def open_consumer(self) -> bool:
+        """Wait for the broker, make the topology, start consuming. Return False when stopped meanwhile."""
+        patience = CONNECT_PATIENCE_S
+        while not self.stop.is_set():
+            try:
+                if not self._broker.wait_connected(patience, self.stop):
+                    break
+                self._ensure()
+                self._consumer.open(GIVE_BACK_S)
+            except Failed as failed:
+                pause = self._enter(failed.failure, of_broker=True)
+                if self._broker.connected:  # connected, yet refused something: wait before asking again
+                    self._sleep_until(pause.schedule(time.monotonic(), random.random()))  # noqa: S311 - jitter
+                patience = CONNECT_WAIT_S
+                continue
+            if self.pause and self.pause.of_broker:
+                self.over()
+            return True
+        return False
+
+    def dead_letter_path(self) -> bool:
+        """Make sure that the dead-letter exchange and queue are there; return whether they are."""
+        try:
+            self._ensure_dead_letters()
+        except Failed as failed:
+            self._enter(failed.failure)
+            return False
+        return True
+
+    def over(self) -> None:
+        """The far side took something: the pause, if there was one, has ended."""
+        if self.pause is not None:
+            logs.event(
+                logger, logging.WARNING, "RESUMED", **{self._label: self.name}, after=_duration(self.pause.since)
+            )
+            self.pause = None
+
+    def _enter(self, failure: Failure, *, of_broker: bool = False) -> Pause:
+        if self.pause is None:
+            self.pause = Pause(failure, time.monotonic(), of_broker=of_broker)
+            self._since_text = datetime.now().astimezone().strftime("%H:%M:%S")
+        else:
+            self.pause.changed(failure)
+            self.pause.of_broker = of_broker
+        self._tell(self.pause)
+        return self.pause
+
+    def _tell(self, pause: Pause) -> None:
+        if not pause.tell(time.monotonic()):
+            return
+        fields: dict[str, object] = {self._label: self.name} | self.describe(pause)
+        logs.paused(logger, fields, do=self._hints(pause.failure))
+
+    def describe(self, pause: Pause) -> dict[str, object]:
+        """Return the fields of the pause line."""
+        return {
+            "since": self._since_text,
+            "cause": pause.failure.code,
+            "text": pause.failure.text,
+            "held": self._consumer.held,
+            "waiting": self._waiting(),
+            "next_try": f"{max(0.0, pause.next_try - time.monotonic()):.0f}s",
+        }
+
+    def _waiting(self) -> object:
+        """Return how many messages wait in the queue, as far as the broker says (ready ones only)."""
+        if not self._broker.connected:
+            return "unknown"
+        try:
+            with self._broker.channel(timeout=2.0) as channel:
+                return channel.queue_declare(self._consumer.queue, passive=True).messages
+        except Failed:
+            return "unknown"
+
+    def _sleep_until(self, deadline: float, oldest: float | None = None) -> None:
+        """Sleep, listening to stop and nudge; give back what has been held too long."""
+        while (now := time.monotonic()) < deadline and not self.stop.wait(min(STEP_S, deadline - now)):
+            if self._nudge.is_set():
+                self._nudge.clear()
+                return
+            if oldest is not None and self._consumer.active and now - oldest > self._hold_seconds:
+                # RabbitMQ closes a consumer that holds a delivery for 30 minutes (consumer_timeout).
+                logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
+                self._consumer.give_back(GIVE_BACK_S)
+
+
+def _duration(since: float) -> str:
+    return f"{time.monotonic() - since:.0f}s"

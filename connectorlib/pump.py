@@ -1,0 +1,251 @@
+"""The pump moves deliveries from a consumer through a handler and settles each by its outcome.
+
+One worker thread runs it. The order that loses nothing: the far side first, then the confirm or commit, then the ack.
+What to do about a failure is decided in `policy`; how a flow waits and gives back is in `pausing`.
+"""
+
+import logging
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from connectorlib import logs, policy
+from connectorlib.deadletter_sender import DeadLetterSender
+from connectorlib.errors import Failed, Failure, Kind, Stale
+from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
+from connectorlib.pausing import Pausing
+from connectorlib.settings import Batch, Retry
+
+if TYPE_CHECKING:
+    from connectorlib.broker import Consumer
+
+logger = logging.getLogger(__name__)
+
+#: How long an idle `take` waits before it looks around (stop, dead letters to send again).
+IDLE_S = 1.0
+#: A message that was handed out this often is taken alone: it may be what kills its consumer.
+SUSPICIOUS_DELIVERIES = 3
+STOP_DEADLINE_S = 10.0
+
+
+class Handler(Protocol):
+    """What a connector does with a batch. It never sees a channel, and `tag` means nothing to it."""
+
+    @property
+    def passed(self) -> Mapping[str, int]:
+        """How many messages have passed each place (`Failure.place`) so far."""
+
+    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        """Return one outcome per delivery. Ask `valid()` once more before a commit; if not, roll back, raise Stale."""
+
+    def probe(self) -> None:
+        """Ask the far side for a sign of life on a fresh connection. Raise Failed if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The settings of one flow: from one queue through one handler."""
+
+    name: str
+    batch: Batch
+    retry: Retry
+
+
+class Pump:
+    """Runs one flow until told to stop."""
+
+    def __init__(
+        self, flow: Flow, consumer: "Consumer", handler: Handler, dead_letters: DeadLetterSender, pausing: Pausing
+    ) -> None:
+        self.flow = flow
+        self.counts: Counter[str] = Counter()
+        self._consumer = consumer
+        self._handler = handler
+        self._dead_letters = dead_letters
+        self._pausing = pausing
+        self._stop = pausing.stop
+        self._line = policy.Line(flow.retry.breaker)
+        self._careful = False
+        dead_letters.on_failure = consumer.wake
+
+    def run(self) -> None:
+        """Take, work and settle until stopped; then drain: what is done is acked, the rest given back."""
+        try:
+            while not self._stop.is_set():
+                if not self._consumer.active:
+                    self._line.release()  # whatever was in hand belonged to the old channel and comes again
+                    self._dead_letters.forget()
+                    if not self._pausing.open_consumer():
+                        break
+                self._turn()
+        finally:
+            self._dead_letters.wait(STOP_DEADLINE_S)
+            self._consumer.give_back(STOP_DEADLINE_S)
+
+    def _turn(self) -> None:
+        self._mend_dead_letters()
+        size = 1 if self._careful else self.flow.batch.size
+        batch = self._consumer.take(size, self.flow.batch.wait_ms / 1000, IDLE_S)
+        for deliveries in _portions(batch):
+            if not self._work(deliveries):
+                break
+
+    def _work(self, deliveries: Sequence[Delivery]) -> bool:
+        """Bring every delivery to its outcome. Return False if the rest is no longer ours (stopped or given back)."""
+        self.counts["consumed"] += len(deliveries)
+        waiting = deque(deliveries)
+        attempts = 0
+        alone = False
+        while waiting or self._line.suspects:
+            if self._stop.is_set() or not self._consumer.active:
+                return False
+            if self._line.tripped or not waiting:
+                if not self._judge(waiting):
+                    return False
+                continue
+            chunk = [waiting.popleft()] if alone or self._careful else _take_all(waiting)
+            failed = self._attempt(chunk)
+            if failed is None:
+                return False
+            if not failed:
+                attempts = 0
+                continue
+            failure = failed[0][1]
+            if failure.kind in policy.PAUSING:
+                waiting.extendleft(delivery for delivery, _ in reversed(failed))
+                if not self._pause(failure, waiting):
+                    return False
+            elif failure.kind is Kind.RETRY and attempts < self.flow.retry.attempts:
+                waiting.extendleft(delivery for delivery, _ in reversed(failed))
+                attempts += 1
+                self._back_off(attempts, failure, len(failed))
+            elif len(chunk) > 1:
+                waiting.extendleft(delivery for delivery, _ in reversed(failed))
+                alone = True  # from here on one by one, so that the bad one does not take the others along
+            else:
+                self._line.suspect(chunk[0], failure, self._handler.passed, attempts + 1)
+        return True
+
+    def _attempt(self, chunk: Sequence[Delivery]) -> list[tuple[Delivery, Failure]] | None:
+        """Handle and settle a chunk; return what has to be done again, or None if the chunk is not ours any more."""
+        outcomes = self._handle(chunk)
+        if outcomes is None:
+            return None
+        # The one place where it happens: the handler has committed, so what is done may be acknowledged now,
+        # and what is dead only once its dead letter is confirmed.
+        done = [d.tag for d, outcome in zip(chunk, outcomes, strict=True) if isinstance(outcome, Done)]
+        if done:
+            self._consumer.settle(chunk[0].generation, done)
+            self._succeeded(outcomes)
+        dead = [(d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Dead)]
+        if dead:
+            self._bury(dead)
+        return [(d, o.failure) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Again)]
+
+    def _handle(self, chunk: Sequence[Delivery]) -> list[Outcome] | None:
+        generation = chunk[0].generation
+        try:
+            return self._handler.handle(chunk, lambda: self._consumer.is_current(generation))
+        except Stale:
+            return None
+        except Failed as failed:
+            return [Again(failed.failure)] * len(chunk)
+        except Exception as error:  # a bug of ours must not lose a message or the process: the blame rule decides
+            logger.exception("bug", extra={"event": "bug"})
+            failure = Failure(Kind.UNKNOWN, "bug", f"{type(error).__name__}: {error}", place="bug")
+            return [Again(failure)] * len(chunk)
+
+    def _succeeded(self, outcomes: Sequence[Outcome]) -> None:
+        already = sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)
+        done = sum(1 for outcome in outcomes if isinstance(outcome, Done))
+        self.counts["done"] += done - already
+        self.counts["already"] += already
+        self._line.success()
+        self._careful = False
+        self._pausing.over()
+        guilty = self._line.proven(self._handler.passed)
+        if guilty:
+            self._blame(guilty)
+
+    def _judge(self, waiting: deque[Delivery]) -> bool:
+        """Only suspects are left, or too many: blame those that may be blamed, or pause and try all of them again."""
+        try:
+            self._handler.probe()
+            self._blame(self._line.lone())
+            failure = self._line.suspects[0].failure if self._line.suspects else None
+        except Failed as failed:
+            failure = failed.failure
+        waiting.extendleft(suspect.delivery for suspect in reversed(self._line.release()))
+        return failure is None or self._pause(failure, waiting)
+
+    def _pause(self, failure: Failure, waiting: deque[Delivery]) -> bool:
+        """Pause for a failure of the far side; afterwards go on with care. Return whether the deliveries are ours."""
+        self._careful = True
+        return self._pausing.wait(failure, self._handler.probe, waiting[0].received)
+
+    def _blame(self, guilty: Sequence[policy.Suspect]) -> None:
+        self._bury([(s.delivery, Dead(s.failure, policy.reason(s.failure), s.attempts)) for s in guilty])
+
+    def _bury(self, dead: Sequence[tuple[Delivery, Dead]]) -> None:
+        if not dead:
+            return
+        self.counts["dead"] += len(dead)
+        self._dead_letters.send(dead, self._buried)
+
+    def _buried(self, deliveries: Sequence[Delivery]) -> None:
+        by_generation: dict[int, list[int]] = {}
+        for delivery in deliveries:
+            by_generation.setdefault(delivery.generation, []).append(delivery.tag)
+        for generation, tags in by_generation.items():
+            self._consumer.settle(generation, tags)
+
+    def _mend_dead_letters(self) -> None:
+        """While dead letters cannot be sent, nothing more is taken: make the path again, send them again, or pause."""
+        while (failure := self._dead_letters.failure) and not self._stop.is_set() and self._consumer.active:
+            if self._pausing.dead_letter_path():
+                self._dead_letters.resend()
+                if self._dead_letters.wait(STOP_DEADLINE_S):
+                    self._pausing.over()
+                    return
+                failure = self._dead_letters.failure or failure
+            if not self._pausing.wait(failure, _nothing_to_probe, time.monotonic()):
+                self._dead_letters.forget()
+
+    def _back_off(self, attempt: int, failure: Failure, count: int) -> None:
+        self.counts["retries"] += count
+        delay = policy.retry_delay(attempt, self.flow.retry, random.random())  # noqa: S311 - jitter, not a secret
+        logs.event(
+            logger, logging.WARNING, "retrying", code=failure.code, text=failure.text, messages=count, attempt=attempt
+        )
+        self._stop.wait(delay)
+
+
+def _take_all(waiting: deque[Delivery]) -> list[Delivery]:
+    chunk = list(waiting)
+    waiting.clear()
+    return chunk
+
+
+def _portions(batch: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+    """Split off, alone, what was handed out so often that it may kill its consumer; everything keeps its order."""
+    start = 0
+    for index, delivery in enumerate(batch):
+        if delivery.redelivered and _handed_out(delivery) >= SUSPICIOUS_DELIVERIES:
+            if start < index:
+                yield batch[start:index]
+            yield batch[index : index + 1]
+            start = index + 1
+    if start < len(batch):
+        yield batch[start:]
+
+
+def _handed_out(delivery: Delivery) -> int:
+    count = delivery.headers.get("x-delivery-count", 0)
+    return count if isinstance(count, int) else 0
+
+
+def _nothing_to_probe() -> None:
+    """The dead-letter path is tried by sending."""

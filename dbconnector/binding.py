@@ -1,0 +1,196 @@
+"""From a message to the rows of its statements: decode, find the records, evaluate, bind. Pure but for its compiled parts.
+
+Everything that can be compiled is compiled once, here, at the start; per message only closures run.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectorlib.errors import Failed, Failure, reject
+from connectorlib.expressions import (
+    MISSING,
+    Expression,
+    Scope,
+    compile_expression,
+    compile_patterns,
+    describe_missing,
+)
+from connectorlib.formats import Format
+from connectorlib.messages import Delivery
+from dbconnector.settings import Write
+from dbconnector.statements import Statement, compile_statement
+
+Row = tuple[Any, ...]
+Binder = Callable[[Sequence[Any]], Row]
+#: Given a statement and its place, returns what turns evaluated values into what the driver takes.
+BinderOf = Callable[[Statement], Binder]
+
+
+class BoundWrite:
+    """One compiled entry of `database.write`."""
+
+    def __init__(self, write: Write, index: int) -> None:
+        self.index = index
+        self.place = write.place(index)
+        self.name = write.name
+        self.must_change = write.must_change
+        self.statement = compile_statement(write.statement)
+        self.multi_row = self.statement.multi_row if write.multi_row else None
+        self.expressions = [
+            (name, compile_expression(write.values[name]) if name in write.values else compile_expression(name))
+            for name in self.statement.names
+        ]
+        self.each = compile_expression(write.for_each) if write.for_each is not None else None
+        self.when = compile_patterns(write.when) if write.when else None
+        self.uses_results = self._results(write)
+        self._evaluate = [expression.evaluate for _, expression in self.expressions]
+        self._bind: Binder = tuple
+
+    @property
+    def in_bulk(self) -> bool:
+        """Whether a batch may run this statement for all messages at once (design: what may be rearranged)."""
+        return bool(self.multi_row) and not (self.when or self.must_change or self.uses_results)
+
+    def bind_with(self, binder: Binder) -> None:
+        """Use another connection's binder: what a column takes is known only once connected."""
+        self._bind = binder
+
+    def rows(self, record: Any, scope: Scope) -> Iterator[Row]:
+        """Yield the parameters of every execution that this record asks for. Raise Failed (reject) for bad ones."""
+        if self.when is not None and not self.when(record, scope):
+            return
+        if self.each is None:
+            yield self.row(record, scope)
+            return
+        for index, item in enumerate(self._items(record, scope)):
+            scope.index = index
+            yield self.row(item, scope)
+
+    def row(self, record: Any, scope: Scope) -> Row:
+        try:
+            values = [evaluate(record, scope) for evaluate in self._evaluate]
+            if MISSING in values:
+                raise self._missing(values, record)
+            return self._bind(values)
+        except Failed as failed:
+            raise self._placed(failed, record, scope) from None
+
+    def _items(self, record: Any, scope: Scope) -> Sequence[Any]:
+        assert self.each is not None
+        items = self.each.evaluate(record, scope)
+        if items is MISSING:
+            detail = f"{self.place}.for_each <- {describe_missing(self.each, record)}"
+            raise reject("missing-field", "nothing to repeat for", place=self.place, detail=detail)
+        if items is None:
+            return ()
+        return items if isinstance(items, list) else (items,)
+
+    def _missing(self, values: Sequence[Any], record: Any) -> Failed:
+        name, expression = self.expressions[[value is MISSING for value in values].index(True)]
+        detail = f"{self.place}.values.{name} <- {describe_missing(expression, record)}"
+        return reject("missing-field", f"no value for :{name}", place=self.place, detail=detail)
+
+    def _placed(self, failed: Failed, record: Any, scope: Scope) -> Failed:
+        """Return the failure with the parameter that it came from, which the hot path does not keep track of."""
+        failure = failed.failure
+        if failure.detail:
+            return failed
+        for position, (name, expression) in enumerate(self.expressions):
+            try:
+                value = expression.evaluate(record, scope)
+            except Failed:
+                break
+            if failure.code == "bad-value" and not self._binds(position, value):
+                break
+        else:
+            return Failed(Failure(failure.kind, failure.code, failure.text, self.place, self.place))
+        source = expression.paths[0] if expression.paths else "a constant"
+        detail = f"{self.place}.values.{name} <- {source}: {failure.text}"
+        return Failed(Failure(failure.kind, failure.code, failure.text, self.place, detail))
+
+    def _binds(self, position: int, value: Any) -> bool:
+        """Return whether this value alone, with nulls beside it, can be bound."""
+        try:
+            self._bind([value if at == position else None for at in range(len(self.expressions))])
+        except Failed:
+            return False
+        return True
+
+    def _results(self, write: Write) -> frozenset[str]:
+        used: set[str] = set()
+        for expression in [e for _, e in self.expressions] + ([self.each] if self.each else []):
+            used |= expression.uses_results
+        for pattern in write.when:
+            used |= compile_expression(pattern).uses_results
+        return frozenset(used)
+
+
+@dataclass(slots=True)
+class Unit:
+    """One message, ready to write: all of its statements, or none."""
+
+    position: int
+    delivery: Delivery
+    #: SHA-256 of the idempotency key in hex; None: no inbox, or a message accepted without a key.
+    key: str | None
+    #: Per statement its rows (in bulk), or nothing and `steps` instead.
+    rows: list[list[Row]] = field(default_factory=list)
+    #: (statement, parameters) in order, where statements run message by message; lazy where `$result` is used.
+    steps: Callable[[], Iterator[tuple[BoundWrite, Row, Scope]]] | None = None
+
+
+class Plan:
+    """All statements of a configuration, and how messages become units of them."""
+
+    def __init__(self, writes: Sequence[Write], fmt: Format) -> None:
+        self.writes = [BoundWrite(write, index) for index, write in enumerate(writes)]
+        self.in_bulk = all(write.in_bulk for write in self.writes)
+        self.results = frozenset[str]().union(*(write.uses_results for write in self.writes))
+        self._format = fmt
+
+    def bind_with(self, binder_of: BinderOf) -> None:
+        for write in self.writes:
+            write.bind_with(binder_of(write.statement))
+
+    def unit(self, position: int, delivery: Delivery, key_of: Callable[[Any, Scope], str | None] | None) -> Unit:
+        """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
+        records = self._format.decode(delivery.body)
+        scope = Scope(delivery)
+        root = records[0] if len(records) == 1 else records
+        scope.root = root
+        unit = Unit(position, delivery, key_of(root, scope) if key_of else None)
+        if self.in_bulk:
+            unit.rows = self._bulk(records, scope)
+        elif self.results:
+            unit.steps = lambda: self._steps(records, delivery)
+        else:
+            steps = list(self._steps(records, delivery))  # bound before anything is written
+            unit.steps = lambda: iter(steps)
+        return unit
+
+    def _bulk(self, records: Sequence[Any], scope: Scope) -> list[list[Row]]:
+        if len(records) == 1:
+            return [list(write.rows(records[0], scope)) for write in self.writes]
+        rows: list[list[Row]] = [[] for _ in self.writes]
+        for index, record in enumerate(records):
+            scope.root, scope.index = record, index
+            for write, its in zip(self.writes, rows, strict=True):
+                its.extend(write.rows(record, scope))
+                scope.index = index
+        return rows
+
+    def _steps(self, records: Sequence[Any], delivery: Delivery) -> Iterator[tuple[BoundWrite, Row, Scope]]:
+        for index, record in enumerate(records):
+            scope = Scope(delivery)
+            results: dict[str, Mapping[str, Any]] = {}
+            scope.root, scope.results = record, results
+            for write in self.writes:
+                scope.index = index
+                for row in write.rows(record, scope):
+                    yield write, row, scope
+
+
+def key_expression(spec: Any) -> Expression:
+    """Return the compiled idempotency key."""
+    return compile_expression(spec)

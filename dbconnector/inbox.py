@@ -1,0 +1,113 @@
+"""The inbox: one row per message that was written, in the same transaction as its data, so that a second delivery of
+it writes nothing. Without it delivery is at least once."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from connectorlib import logs
+from connectorlib.errors import reject
+from connectorlib.expressions import MISSING, Scope, compile_expression
+from dbconnector.binding import Unit
+from dbconnector.database import Database
+from dbconnector.settings import Idempotency
+
+logger = logging.getLogger(__name__)
+
+PLACE = "inbox"
+#: Keys already there on a first delivery, in one batch, from which on one loud line is better than many.
+LOUD = 10
+
+
+def ddl(table: str) -> str:
+    """Return the statement that makes the inbox table, for any of the databases."""
+    return (
+        f"CREATE TABLE {table} (\n"
+        "  consumer varchar(255) NOT NULL,\n"
+        "  message_key char(64) NOT NULL,\n"
+        "  applied_at timestamp DEFAULT CURRENT_TIMESTAMP,\n"
+        "  PRIMARY KEY (consumer, message_key)\n"
+        ")"
+    )
+
+
+class Inbox:
+    """Keys of the messages of one consumer."""
+
+    def __init__(self, settings: Idempotency, consumer: str) -> None:
+        self.table = settings.table
+        self.consumer = consumer
+        self._missing = settings.missing
+        self._key = compile_expression(settings.key)
+        self._source = settings.key if isinstance(settings.key, str) else PLACE
+
+    def key(self, record: Any, scope: Scope) -> str | None:
+        """Return the SHA-256 of the message's key in hex (collations that ignore case would merge different ids).
+
+        Return None for a message without a key if those are accepted, else raise Failed (reject, `no-key`).
+        """
+        value = self._key.evaluate(record, scope)
+        if value is MISSING or value is None or value == "":
+            if self._missing == "accept":
+                return None
+            raise reject("no-key", "the message has no idempotency key", place=PLACE, detail=f"key <- {self._source}")
+        if isinstance(value, list | dict | bytes):
+            raise reject("bad-value", "a key must be text or a number", place=PLACE, detail=f"key <- {self._source}")
+        return hashlib.sha256(str(value).encode()).hexdigest()
+
+    def insert(self, database: Database, keys: Sequence[str]) -> int:
+        """Insert the keys, sorted so that two consumers never deadlock over them; return how many are new."""
+        return database.insert_new(
+            self.table,
+            ("consumer", "message_key"),
+            [(self.consumer, key) for key in sorted(keys)],
+            place=PLACE,
+        )
+
+    def delete_older(self, database: Database, before: Any) -> int:
+        """Delete this consumer's keys that were applied before the given timestamp; return how many."""
+        return database.execute(
+            f"DELETE FROM {self.table} WHERE consumer = ? AND applied_at < ?",  # noqa: S608 - the table is configured
+            (self.consumer, before),
+            place=PLACE,
+        )
+
+    def warn_of_reuse(self, units: Sequence[Unit]) -> None:
+        """Tell of keys that were already there on a first delivery: a device whose ids start again at 1 loses data."""
+        fresh = [u for u in units if not u.delivery.redelivered and "dead-replays" not in u.delivery.headers]
+        for unit in fresh[: 1 if len(fresh) >= LOUD else LOUD]:
+            logs.event(
+                logger,
+                logging.WARNING,
+                "already there on a first delivery",
+                queue=unit.delivery.queue,
+                message_id=unit.delivery.properties.message_id,
+                key=self._source,
+            )
+        if len(fresh) >= LOUD:
+            logs.event(
+                logger,
+                logging.ERROR,
+                "many messages have a key that is already there: does a device count from 1 again?",
+                messages=len(fresh),
+                key=self._source,
+            )
+
+
+def by_first(units: Sequence[Unit]) -> tuple[list[Unit], list[tuple[Unit, Unit]]]:
+    """Split a batch into the first message of every key, and (later, first) pairs of those that share one."""
+    first: dict[str, Unit] = {}
+    firsts: list[Unit] = []
+    later: list[tuple[Unit, Unit]] = []
+    for unit in units:
+        if unit.key is None or unit.key not in first:
+            firsts.append(unit)
+            if unit.key is not None:
+                first[unit.key] = unit
+        else:
+            later.append((unit, first[unit.key]))
+    return firsts, later
+
+
+KeyOf = Callable[[Any, Scope], str | None]

@@ -1,0 +1,266 @@
+"""The writer: a batch of deliveries in, one outcome each out, by as few transactions as can be.
+
+One bad message never costs its neighbours: after a *reject* the batch is split until the bad ones stand alone. After any
+other failure everything that was not committed is rolled back and done again by the pump's rules.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from connectorlib.errors import Failed, Failure, Kind, Stale, reject
+from connectorlib.formats import compile_format
+from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
+from dbconnector.binding import BoundWrite, Plan, Row, Unit
+from dbconnector.inbox import Inbox, by_first
+from dbconnector.settings import DbConfig
+
+if TYPE_CHECKING:
+    from dbconnector.database import Database
+
+SAVEPOINT = "piece"
+#: Sizes of multi-row statements: each is the one before divided by these, so that few statements are prepared.
+STEPS = (4, 5, 5, 5)
+MAX_ROWS = 500
+
+
+def ladder(largest: int) -> list[int]:
+    """Return the sizes in which rows or messages are taken together, from the largest down to 1."""
+    sizes = [max(1, largest)]
+    for step in STEPS:
+        if sizes[-1] > 1:
+            sizes.append(max(1, sizes[-1] // step))
+    return sizes if sizes[-1] == 1 else [*sizes, 1]
+
+
+def pieces(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
+    """Cut units that failed together into the next smaller size of the ladder."""
+    size = next(size for size in ladder(MAX_ROWS) if size < len(units))
+    for start in range(0, len(units), size):
+        yield units[start : start + size]
+
+
+class Writer:
+    """Writes deliveries into the database. Used by one thread; it alone uses the database."""
+
+    def __init__(self, config: DbConfig, database: "Database") -> None:
+        self.passed: Mapping[str, int] = Counter()
+        self._passed: Counter[str] = Counter()
+        self._passing: Counter[str] = Counter()
+        self.passed = self._passed
+        self._database = database
+        self._plan = Plan(config.database.write, compile_format(config.format, config.limits))
+        self._inbox = Inbox(config.idempotency, config.name) if config.idempotency else None
+        self._sql: dict[tuple[int, int], str] = {}
+        self._bound_to: object = None
+
+    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        """Return one outcome per delivery. Raise Failed if the database cannot be reached at all, Stale if `valid`
+        says before a commit that the deliveries belong to a lost channel."""
+        self._connect()
+        outcomes: dict[int, Outcome] = {}
+        units = list(self._units(deliveries, outcomes))
+        firsts, later = by_first(units) if self._inbox else (units, [])
+        batch = _Batch(self, outcomes, valid)
+        batch.write(firsts)
+        for unit, first in later:
+            verdict = outcomes[first.position]
+            if isinstance(verdict, Again):
+                outcomes[unit.position] = verdict
+            else:  # written: its key is there now; dead: this one may do better
+                batch.write([unit])
+        if self._inbox and (repeated := [u for u in units if outcomes[u.position] is ALREADY]):
+            self._inbox.warn_of_reuse(repeated)
+        return [outcomes[position] for position in range(len(deliveries))]
+
+    def probe(self) -> None:
+        self._database.probe()
+
+    def _connect(self) -> None:
+        if not self._database.connected:
+            self._database.connect()
+            self._plan.bind_with(self._database.binder)
+
+    def _units(self, deliveries: Sequence[Delivery], outcomes: dict[int, Outcome]) -> Iterator[Unit]:
+        key_of = self._inbox.key if self._inbox else None
+        for position, delivery in enumerate(deliveries):
+            try:
+                yield self._plan.unit(position, delivery, key_of)
+            except Failed as failed:
+                if failed.failure.kind is not Kind.REJECT:
+                    raise
+                outcomes[position] = Dead(failed.failure)
+
+    def run(self, units: Sequence[Unit]) -> Done:
+        """Run all statements of these units, uncommitted. Raise Failed; a reject is one of theirs."""
+        if self._inbox and (keys := [unit.key for unit in units if unit.key is not None]):
+            new = self._inbox.insert(self._database, keys)
+            if new == 0 and len(keys) == len(units):
+                return ALREADY
+            if new < len(keys):
+                raise reject("already-there", "another delivery of it was written", place="inbox")
+        places: set[str] = set()
+        if self._plan.in_bulk:
+            self._run_in_bulk(units, places)
+        else:
+            for unit in units:
+                self._run_steps(unit, places)
+        self._passing.update(dict.fromkeys(places, len(units)))
+        return DONE
+
+    def _run_in_bulk(self, units: Sequence[Unit], places: set[str]) -> None:
+        for write in self._plan.writes:
+            rows = [row for unit in units for row in unit.rows[write.index]]
+            if rows:
+                self._insert(write, rows)
+                places.add(write.place)
+
+    def _insert(self, write: BoundWrite, rows: Sequence[Row]) -> None:
+        start = 0
+        for size in ladder(self._rows_at_once(write)):
+            while len(rows) - start >= size:
+                parameters = list(chain.from_iterable(rows[start : start + size]))
+                self._database.execute(self._multi_row_sql(write, size), parameters, place=write.place)
+                start += size
+
+    def _rows_at_once(self, write: BoundWrite) -> int:
+        driver = self._database.driver
+        width = max(1, len(write.statement.names))
+        return min(MAX_ROWS, driver.max_rows, driver.max_parameters // width)
+
+    def _multi_row_sql(self, write: BoundWrite, rows: int) -> str:
+        key = (write.index, rows)
+        if key not in self._sql:
+            assert write.multi_row is not None
+            self._sql[key] = write.multi_row.sql(rows) if rows > 1 else write.statement.sql
+        return self._sql[key]
+
+    def _run_steps(self, unit: Unit, places: set[str]) -> None:
+        assert unit.steps is not None
+        for write, row, scope in unit.steps():
+            if write.name in self._plan.results:
+                changed, result = self._database.execute_returning(write.statement.sql, row, place=write.place)
+                scope.results[write.name] = result or {}
+            else:
+                changed = self._database.execute(write.statement.sql, row, place=write.place)
+            if write.must_change and changed == 0:
+                raise reject("no-row", "the statement changed no row", place=write.place)
+            places.add(write.place)
+
+    def commit(self, valid: Callable[[], bool]) -> None:
+        if not valid():
+            self.roll_back()
+            raise Stale
+        self._database.commit()
+        self._passed.update(self._passing)
+        self._passed["commit"] += 1
+        self._passing.clear()
+
+    def roll_back(self) -> None:
+        self._passing.clear()
+        if self._database.connected:
+            self._database.rollback()
+
+    def verdict(self, failure: Failure) -> Outcome:
+        """Return the outcome of a message that the database rejected alone."""
+        if failure.code == "already-there" or self._database.means_done(failure):
+            return ALREADY
+        return Dead(failure)
+
+    @property
+    def database(self) -> "Database":
+        return self._database
+
+
+class _Batch:
+    """One batch on its way through its transactions."""
+
+    def __init__(self, writer: Writer, outcomes: dict[int, Outcome], valid: Callable[[], bool]) -> None:
+        self._writer = writer
+        self._outcomes = outcomes
+        self._valid = valid
+
+    def write(self, units: Sequence[Unit]) -> None:
+        """Give every unit its outcome: all in one transaction, or split until the bad ones stand alone."""
+        if not units:
+            return
+        failure = self._in_one(units)
+        if failure is None:
+            return
+        if failure.kind is not Kind.REJECT:
+            self._again(units, failure)
+        elif len(units) == 1:
+            self._settle(units, self._writer.verdict(failure))
+        elif self._writer.database.driver.savepoints:
+            self._by_savepoints(units)
+        else:
+            self._by_transactions(units)
+
+    def _in_one(self, units: Sequence[Unit]) -> Failure | None:
+        try:
+            done = self._writer.run(units)
+            self._writer.commit(self._valid)
+        except Failed as failed:
+            self._writer.roll_back()
+            return failed.failure
+        self._settle(units, done)
+        return None
+
+    def _by_savepoints(self, units: Sequence[Unit]) -> None:
+        """Split inside one transaction. Anything but a reject throws all of it away: an InnoDB deadlock does so too."""
+        verdicts: list[tuple[Sequence[Unit], Outcome]] = []
+        todo = deque(pieces(units))
+        try:
+            while todo:
+                piece = todo.popleft()
+                verdict = self._under_savepoint(piece)
+                if verdict is None:
+                    todo.extendleft(reversed(list(pieces(piece))))
+                else:
+                    verdicts.append((piece, verdict))
+            self._writer.commit(self._valid)
+        except Failed as failed:
+            self._writer.roll_back()
+            if failed.failure.kind is Kind.REJECT:  # at the commit: a deferred constraint does not say whose it is
+                self._by_transactions(units)
+            else:
+                self._again(units, failed.failure)
+            return
+        for piece, verdict in verdicts:
+            self._settle(piece, verdict)
+
+    def _under_savepoint(self, piece: Sequence[Unit]) -> Outcome | None:
+        """Return the piece's outcome, or None if it has to be split further. Raise Failed if it is not a reject."""
+        database = self._writer.database
+        database.savepoint(SAVEPOINT)
+        try:
+            return self._writer.run(piece)
+        except Failed as failed:
+            if failed.failure.kind is not Kind.REJECT:
+                raise
+            database.rollback_to(SAVEPOINT)
+            return self._writer.verdict(failed.failure) if len(piece) == 1 else None
+
+    def _by_transactions(self, units: Sequence[Unit]) -> None:
+        for piece in pieces(units):
+            failure = self._in_one(piece)
+            if failure is None:
+                continue
+            if failure.kind is not Kind.REJECT:
+                self._again([u for u in units if u.position not in self._outcomes], failure)
+                return
+            if len(piece) == 1:
+                self._settle(piece, self._writer.verdict(failure))
+            else:
+                self._by_transactions(piece)
+                if isinstance(last := self._outcomes[piece[-1].position], Again):
+                    self._again([u for u in units if u.position not in self._outcomes], last.failure)
+                    return
+
+    def _settle(self, units: Sequence[Unit], outcome: Outcome) -> None:
+        for unit in units:
+            self._outcomes[unit.position] = outcome
+
+    def _again(self, units: Sequence[Unit], failure: Failure) -> None:
+        self._settle(units, Again(failure))

@@ -1,0 +1,95 @@
+"""What travels with a dead letter, and what must not."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from connectorlib.deadletter import MAX_HEADER_BYTES, _size, dead_letter, fingerprint
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Dead, Delivery, Outgoing
+from connectorlib.settings import DeadLetterSettings
+
+NAMES = (
+    "content_type content_encoding headers delivery_mode priority correlation_id reply_to expiration message_id "
+    "timestamp type user_id app_id cluster_id"
+).split()
+TOO_LONG = Failure(Kind.REJECT, "22001", "value too long", "write[0]", "write[0].values.device <- device.name: too long")
+
+
+def bury(failure: Failure = TOO_LONG, **properties: Any) -> Outgoing:
+    bag: Any = SimpleNamespace(**dict.fromkeys(NAMES) | properties)
+    delivery = Delivery(5, 1, "readings", "devices", "reading.7", False, bag, b'{"device": 1}', 0.0)
+    now = datetime(2026, 11, 24, 3, 2, 11, tzinfo=UTC)
+    return dead_letter(delivery, Dead(failure), settings=DeadLetterSettings(), connector="plant", now=now)
+
+
+def test_a_dead_letter_keeps_the_body_and_says_why_it_died() -> None:
+    letter = bury(message_id="m-1", content_type="application/json", timestamp=1_700_000_000, priority=3)
+    assert (letter.exchange, letter.routing_key, letter.body) == ("dead-letter", "readings", b'{"device": 1}')
+    assert letter.properties["message_id"] == "m-1"
+    assert letter.properties["priority"] == 3
+    headers = letter.properties["headers"]
+    assert headers["dead-reason"] == "reject"
+    assert headers["dead-code"] == "22001"
+    assert headers["dead-text"] == "value too long"
+    assert headers["dead-detail"] == "write[0].values.device <- device.name: too long"
+    assert headers["dead-exchange"] == "devices"
+    assert headers["dead-routing-key"] == "reading.7"
+    assert headers["dead-queue"] == "readings"
+    assert headers["dead-time"] == "2026-11-24T03:02:11.000+00:00"
+    assert headers["dead-attempts"] == 1
+    assert headers["dead-connector"] == "plant"
+
+
+def test_expiration_and_user_id_are_told_but_not_set() -> None:
+    letter = bury(expiration="60000", user_id="device-7")
+    assert "expiration" not in letter.properties
+    assert "user_id" not in letter.properties
+    assert letter.properties["headers"]["dead-expiration"] == "60000"
+    assert letter.properties["headers"]["dead-user-id"] == "device-7"
+
+
+@pytest.mark.parametrize("name", ["CC", "BCC", "x-death", "x-delivery-count", "x-first-death-queue", "x-last-death-reason"])
+def test_headers_that_route_or_belong_to_the_broker_are_dropped(name: str) -> None:
+    headers = bury(headers={name: ["elsewhere"], "site": "a"}).properties["headers"]
+    assert name not in headers
+    assert headers["site"] == "a"
+
+
+def test_a_second_death_keeps_the_first_origin_and_the_count_of_replays() -> None:
+    old = {"dead-exchange": "first", "dead-routing-key": "a.b", "dead-replays": 2, "dead-code": "old", "dead-text": "old"}
+    headers = bury(headers=old).properties["headers"]
+    assert headers["dead-exchange"] == "first"
+    assert headers["dead-routing-key"] == "a.b"
+    assert headers["dead-replays"] == 2
+    assert headers["dead-code"] == "22001"
+
+
+def test_all_headers_together_stay_under_their_limit_and_what_is_cut_is_named() -> None:
+    long = {"big": "ü" * 200_000, "small": "x"} | {f"h{n}": "y" * 500 for n in range(100)}
+    headers = bury(Failure(Kind.REJECT, "c", "t" * 50_000, "p", "d" * 50_000), headers=long).properties["headers"]
+    assert sum(_size(name, value) for name, value in headers.items()) < MAX_HEADER_BYTES
+    assert headers["small"] == "x"
+    assert headers["dead-headers-cut"].startswith("big")
+    assert "big" not in headers
+
+
+def test_values_that_pika_cannot_send_become_text() -> None:
+    headers = bury(headers={"f": 1.5, "t": {"a": [2.5, b"x"]}}).properties["headers"]
+    assert headers["f"] == "1.5"
+    assert headers["t"] == {"a": ["2.5", b"x"]}
+
+
+def test_text_with_a_lone_surrogate_can_be_sent() -> None:
+    text = bury(Failure(Kind.REJECT, "not-decodable", "bad \ud800 here")).properties["headers"]["dead-text"]
+    assert text.encode("utf-8") == b"bad ? here"
+
+
+def test_dead_letters_of_one_cause_share_a_fingerprint() -> None:
+    other = Failure(Kind.REJECT, "22001", "other text", "write[0]", "write[0].values.device <- device.name: 300 characters")
+    elsewhere = Failure(Kind.REJECT, "22001", "value too long", "write[0]", "write[0].values.site <- site: too long")
+    assert fingerprint("reject", TOO_LONG) == fingerprint("reject", other)
+    assert fingerprint("reject", TOO_LONG) != fingerprint("reject", elsewhere)
+    assert fingerprint("reject", TOO_LONG) != fingerprint("unknown", TOO_LONG)

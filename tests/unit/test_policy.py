@@ -1,0 +1,102 @@
+"""The blame rule and the waits, as tables: no clock, no broker, no database."""
+
+import pytest
+
+from connectorlib import policy
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Delivery
+from connectorlib.settings import Retry
+
+LOCKED = Failure(Kind.RETRY, "55P03", "canceling statement due to lock timeout", "write[0]")
+NO_TABLE = Failure(Kind.CONFIGURATION, "42P01", 'relation "reading" does not exist', "write[0]")
+STRANGE = Failure(Kind.UNKNOWN, "HY000", "something", "write[0]")
+
+
+def delivery(tag: int) -> Delivery:
+    return Delivery(tag, 1, "q", "", "q", False, None, b"", 0.0)  # type: ignore[arg-type]  # properties are not looked at
+
+
+def line_with(failure: Failure, count: int, *, passed: int = 0, breaker: int = 10) -> policy.Line:
+    line = policy.Line(breaker)
+    for tag in range(1, count + 1):
+        line.suspect(delivery(tag), failure, {"write[0]": passed}, 1)
+    return line
+
+
+@pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
+def test_a_suspect_is_blamed_once_another_message_passed_the_same_place(failure: Failure) -> None:
+    line = line_with(failure, 2, passed=7)
+    assert line.proven({"write[0]": 7}) == []
+    guilty = line.proven({"write[0]": 8})
+    assert [s.delivery.tag for s in guilty] == [1, 2]
+    assert line.suspects == []
+
+
+@pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
+def test_success_elsewhere_proves_nothing(failure: Failure) -> None:
+    line = line_with(failure, 1)
+    assert line.proven({"write[1]": 5, "commit": 9}) == []
+    assert len(line.suspects) == 1
+
+
+@pytest.mark.parametrize(("failure", "blamed"), [(LOCKED, 0), (NO_TABLE, 0), (STRANGE, 3)])
+def test_without_another_message_only_an_unknown_failure_is_blamed(failure: Failure, blamed: int) -> None:
+    assert len(line_with(failure, 3).lone()) == blamed
+
+
+def test_the_breaker_trips_after_that_many_failed_in_a_row() -> None:
+    line = line_with(STRANGE, 9)
+    assert not line.tripped
+    line.suspect(delivery(10), STRANGE, {}, 1)
+    assert line.tripped
+    assert line.lone() == []
+    assert len(line.release()) == 10
+
+
+def test_unknown_failures_one_at_a_time_trip_the_breaker_too() -> None:
+    line = policy.Line(breaker=3)
+    blamed = 0
+    for tag in range(1, 8):
+        line.suspect(delivery(tag), STRANGE, {}, 1)
+        blamed += len(line.lone())
+        line.release()
+    assert blamed == 2
+    line.success()
+    line.suspect(delivery(9), STRANGE, {}, 1)
+    assert len(line.lone()) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (LOCKED, "retries-exhausted"),
+        (NO_TABLE, "reject"),
+        (STRANGE, "unknown"),
+        (Failure(Kind.UNKNOWN, "bug", "TypeError: …", "bug"), "bug"),
+    ],
+)
+def test_a_blamed_message_says_why(failure: Failure, reason: str) -> None:
+    assert policy.reason(failure) == reason
+
+
+def test_retries_double_and_keep_below_their_maximum() -> None:
+    retry = Retry(attempts=5, first_ms=200, max_s=1.0)
+    assert [policy.retry_delay(n, retry, 1.0) for n in range(1, 6)] == [0.2, 0.4, 0.8, 1.0, 1.0]
+    assert policy.retry_delay(1, retry, 0.0) == pytest.approx(0.1)
+
+
+def test_probes_slow_down_to_a_minute_and_refused_log_ins_to_five() -> None:
+    assert policy.probe_delay(0, Kind.UNAVAILABLE, 1.0) == pytest.approx(1.0)
+    assert policy.probe_delay(50, Kind.UNAVAILABLE, 1.0) == pytest.approx(60.0)
+    assert policy.probe_delay(50, Kind.REFUSED, 1.0) == pytest.approx(300.0)
+
+
+def test_a_pause_is_told_at_the_change_and_every_15_minutes() -> None:
+    pause = policy.Pause(LOCKED, since=0.0)
+    assert pause.tell(0.0)
+    assert not pause.tell(899.0)
+    assert pause.tell(900.0)
+    assert not pause.changed(LOCKED)
+    assert not pause.tell(901.0)
+    assert pause.changed(NO_TABLE)
+    assert pause.tell(902.0)
