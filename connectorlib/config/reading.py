@@ -1,0 +1,308 @@
+"""Reads JSON text and remembers the line of every key and element. Pure; knows nothing of schemas.
+
+The standard parser stops at the first mistake and forgets positions; a person at night wants all mistakes at once.
+So the usual slips (a comma too many or missing, single quotes, `True`, a `//` line) are noted and read as meant, and
+only a text or bracket that is never closed ends the reading.
+"""
+
+import bisect
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from json import JSONDecodeError, JSONDecoder
+from typing import Any
+
+from connectorlib.errors import Problem
+
+Path = tuple[str | int, ...]
+
+MAX_DEPTH = 100
+MAX_EXPONENT = 308  # of a double; a larger one would make other readers see infinity
+COMMENT_KEY = "//"
+
+_BLANK = re.compile(r"[ \t\r\n]*")
+_COMMENT = re.compile(r"(?://|#)[^\n]*|/\*.*?\*/", re.DOTALL)
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_WORD = re.compile(r"[^\s\"',:\[\]{}]+")
+_LOOSE_STRING = re.compile(r"\"((?:[^\"\\\n]|\\[^\n])*)\"")
+_SINGLE_QUOTED = re.compile(r"'([^'\n]*)'")
+_ESCAPE = re.compile(r"\\(?![\"\\/bfnrt]|u[0-9a-fA-F]{4})")
+_DECODER = JSONDecoder()
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_WORDS: dict[str, Any] = {"true": True, "false": False, "null": None}
+#: Words from other languages, read as meant after the complaint.
+_FOREIGN_WORDS: dict[str, Any] = {
+    "True": True,
+    "TRUE": True,
+    "False": False,
+    "FALSE": False,
+    "None": None,
+    "NULL": None,
+    "Null": None,
+    "undefined": None,
+}
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read. `readable` is False when reading had to stop; `data` is then of no use."""
+
+    data: Any = None
+    problems: list[Problem] = field(default_factory=list)
+    lines: dict[Path, int] = field(default_factory=dict)
+    readable: bool = True
+
+
+class _Stop(Exception):
+    """Reading cannot go on in a way that makes sense."""
+
+
+def read(text: str) -> Reading:
+    """Given JSON text, return its data (fractions as Decimal, `//` keys left out), the lines and all mistakes."""
+    reader = _Reader(text)
+    try:
+        reader.reading.data = reader.document()
+    except _Stop:
+        reader.reading.readable = False
+    return reader.reading
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.reading = Reading()
+        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+
+    # -- positions and complaints
+
+    def line(self, at: int) -> int:
+        return bisect.bisect_right(self._starts, at)
+
+    def complain(self, at: int, text: str) -> None:
+        line = self.line(at)
+        column = at - self._starts[line - 1] + 1
+        self.reading.problems.append(Problem(line, "", f"column {column}: {text}"))
+
+    def stop(self, at: int, text: str) -> _Stop:
+        self.complain(at, text)
+        return _Stop()
+
+    def skip(self) -> str:
+        """Go past blanks (and comments, with a complaint); return the next character, empty at the end."""
+        while True:
+            self.at = _BLANK.match(self.text, self.at).end()  # type: ignore[union-attr]  # matches always
+            comment = _COMMENT.match(self.text, self.at)
+            if comment is None:
+                return self.text[self.at : self.at + 1]
+            self.complain(self.at, 'JSON has no comments; write a key that begins with "//" instead')
+            self.at = comment.end()
+
+    # -- values
+
+    def document(self) -> Any:
+        if not self.skip():
+            raise self.stop(self.at, "the file is empty; expected {")
+        value = self.value(())
+        if self.skip():
+            self.complain(self.at, "nothing may follow the end of the configuration; is a bracket closed too early?")
+        return value
+
+    def value(self, path: Path) -> Any:
+        if len(path) > MAX_DEPTH:
+            raise self.stop(self.at, f"nested deeper than {MAX_DEPTH}")
+        char = self.skip()
+        if char == "{":
+            return self.object(path)
+        if char == "[":
+            return self.array(path)
+        if char == '"':
+            return self.string()
+        if char == "'":
+            return self.single_quoted()
+        return self.word()
+
+    def object(self, path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for _ in self._members("{", "}"):
+            at = self.at
+            key = self.key()
+            here = (*path, key)
+            if not key.startswith(COMMENT_KEY):
+                self._place(here, at, repeated=key in result)
+            self.colon(key)
+            value = self.value(here)
+            if not key.startswith(COMMENT_KEY):
+                result[key] = value
+        return result
+
+    def array(self, path: Path) -> list[Any]:
+        result: list[Any] = []
+        for _ in self._members("[", "]"):
+            here = (*path, len(result))
+            self.reading.lines[here] = self.line(self.at)
+            result.append(self.value(here))
+        return result
+
+    def _members(self, opening: str, closing: str) -> "_Members":
+        return _Members(self, opening, closing)
+
+    def _place(self, path: Path, at: int, *, repeated: bool) -> None:
+        line = self.line(at)
+        if repeated:
+            text = f"given twice; the first is on line {self.reading.lines[path]}: keep one"
+            self.reading.problems.append(Problem(line, show(path), text))
+        self.reading.lines[path] = line
+
+    def key(self) -> str:
+        char = self.text[self.at]
+        if char == '"':
+            return self.string()
+        if char == "'":
+            return self.single_quoted()
+        word = _WORD.match(self.text, self.at)
+        if word is None:
+            raise self.stop(self.at, "expected a key in double quotes")
+        self.complain(self.at, "a key stands in double quotes")
+        self.at = word.end()
+        return word[0]
+
+    def colon(self, key: str) -> None:
+        char = self.skip()
+        if char == ":":
+            self.at += 1
+        elif char == "=":
+            self.complain(self.at, f'between "{key}" and its value stands a colon, not =')
+            self.at += 1
+        elif char in (",", "}", "]", ""):
+            raise self.stop(self.at, f'"{key}" has no value; expected a colon and a value')
+        else:
+            self.complain(self.at, f'a colon is missing after "{key}"')
+
+    # -- texts, numbers, words
+
+    def string(self) -> str:
+        try:
+            value, end = _DECODER.raw_decode(self.text, self.at)
+        except JSONDecodeError as error:
+            return self._bad_string(error)
+        if _SURROGATE.search(value):
+            self.complain(self.at, "this text holds half of a surrogate pair (\\ud800 to \\udfff stand in pairs)")
+        self.at = end
+        return str(value)
+
+    def _bad_string(self, error: JSONDecodeError) -> str:
+        loose = _LOOSE_STRING.match(self.text, self.at)
+        if loose is None:
+            advice = "a closing double quote is missing (a text ends on its line; a line break in it is \\n)"
+            raise self.stop(self.at, advice)
+        escape = _ESCAPE.search(loose[0])
+        if escape is not None:
+            self.complain(self.at + escape.start(), "a backslash in a text is written twice: \\\\")
+        else:
+            self.complain(error.pos, "a control character (a tab?) in a text is written as an escape: \\t")
+        self.at = loose.end()
+        return loose[1]
+
+    def single_quoted(self) -> str:
+        match = _SINGLE_QUOTED.match(self.text, self.at)
+        if match is None:
+            raise self.stop(self.at, "a text stands in double quotes, and a closing quote is missing")
+        self.complain(self.at, "a text stands in double quotes, not single ones")
+        self.at = match.end()
+        return match[1]
+
+    def word(self) -> Any:
+        """A number, true, false, null, or something that is none of them."""
+        word = _WORD.match(self.text, self.at)
+        if word is None:
+            found = self.text[self.at : self.at + 1]
+            raise self.stop(self.at, f"expected a value, not {found}" if found else "the file ends too early")
+        at, self.at = self.at, word.end()
+        if word[0] in _WORDS:
+            return _WORDS[word[0]]
+        number = _NUMBER.fullmatch(word[0])
+        return self._number(number, at) if number else self._foreign(word[0], at)
+
+    def _number(self, number: re.Match[str], at: int) -> int | Decimal:
+        fraction, exponent = number.groups()
+        too_large = len(number[0]) > 4000 or (exponent and abs(int(exponent[1:])) > MAX_EXPONENT)
+        if too_large:
+            self.complain(at, "this number is too large")
+            return 0
+        return Decimal(number[0]) if fraction or exponent else int(number[0])
+
+    def _foreign(self, word: str, at: int) -> Any:
+        # The word is not repeated: it may be a password that lost its quotes.
+        if word in _FOREIGN_WORDS:
+            meant = {True: "true", False: "false", None: "null"}[_FOREIGN_WORDS[word]]
+            self.complain(at, f"in JSON {word} is written {meant}")
+            return _FOREIGN_WORDS[word]
+        if word[0].isdigit() or word[0] in "+-." or word in ("NaN", "Infinity"):
+            self.complain(at, "this is not a JSON number; if it is a text, put it in double quotes")
+        else:
+            self.complain(at, "a text stands in double quotes")
+        return word
+
+
+class _Members:
+    """Steps through what stands between brackets; the caller reads each member. Minds the commas."""
+
+    def __init__(self, reader: _Reader, opening: str, closing: str) -> None:
+        self.reader, self.opening, self.closing = reader, opening, closing
+        self.opened = reader.at
+        self.comma: int | None = None
+        self.end = self.opened + 1
+        self.first = True
+        reader.at += 1
+
+    def __iter__(self) -> "_Members":
+        return self
+
+    def __next__(self) -> None:
+        reader = self.reader
+        if not self.first:
+            self._take_comma()
+        char = reader.skip()
+        while char == ",":
+            reader.complain(reader.at, "one comma too many")
+            reader.at += 1
+            char = reader.skip()
+        if char == self.closing:
+            if self.comma is not None:
+                reader.complain(self.comma, f"no comma before {self.closing}")
+            reader.at += 1
+            raise StopIteration
+        if char in ("", "]", "}"):
+            raise self._unclosed(char)
+        if not self.first and self.comma is None:
+            reader.complain(self.end, "a comma is missing here")
+        self.first = False
+
+    def _take_comma(self) -> None:
+        self.end = self.reader.at
+        self.comma = None
+        if self.reader.skip() == ",":
+            self.comma = self.reader.at
+            self.reader.at += 1
+
+    def _unclosed(self, char: str) -> _Stop:
+        opened = f"the {self.opening} of line {self.reader.line(self.opened)}"
+        if char:
+            return self.reader.stop(self.reader.at, f"{opened} is closed by {char}; expected {self.closing}")
+        return self.reader.stop(self.reader.at, f"{opened} is never closed; expected {self.closing}")
+
+
+_PLAIN_KEY = re.compile(r"[\w@#$*-]+")
+
+
+def show(path: Path) -> str:
+    """Return a path as people write it: `database.write[0].values."serial no"`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if _PLAIN_KEY.fullmatch(step) else f'"{step}"')
+    return text

@@ -1,0 +1,96 @@
+"""JSON Schemas of this project: read from package data, put together, and looked through. Nothing is ever fetched.
+
+Besides the standard keywords a schema may say `x-verbatim: true` (SQL, paths and templates: `${…}` stands as it is)
+and `x-expected: "a duration such as 30s"` (how the error message calls what is wanted here).
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+COMMON_ID = "urn:amqp-connectors:common"
+
+
+def read_schema(package: str, name: str) -> dict[str, Any]:
+    """Return the schema `<package>/schemas/<name>` from the package's data."""
+    text = resources.files(package).joinpath("schemas", name).read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+def bundle(schema: Schema) -> dict[str, Any]:
+    """Given a schema that refers to the common one, return one schema that stands alone (only what it uses)."""
+    common = read_schema("connectorlib", "common.schema.json")["$defs"]
+    result = {key: _rewrite(value) for key, value in schema.items() if key != "$defs"}
+    definitions = {name: _rewrite(value) for name, value in schema.get("$defs", {}).items()}
+    waiting = list(_references([result, definitions]))
+    while waiting:
+        name = waiting.pop()
+        if name not in definitions:
+            definitions[name] = _rewrite(common[name])
+            waiting.extend(_references(definitions[name]))
+    return {**result, "$defs": dict(sorted(definitions.items()))}
+
+
+def _rewrite(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _rewrite(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_rewrite(value) for value in node]
+    if isinstance(node, str) and node.startswith(f"{COMMON_ID}#"):
+        return node.removeprefix(COMMON_ID)
+    return node
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            yield reference.removeprefix("#/$defs/")
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)
+
+
+def expand(root: Schema, schema: Any) -> Iterator[Schema]:
+    """Return every schema that may speak about the same value: through $ref, allOf, anyOf and oneOf."""
+    if not isinstance(schema, Mapping):
+        return
+    yield schema
+    if "$ref" in schema:
+        yield from expand(root, root["$defs"][schema["$ref"].removeprefix("#/$defs/")])
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        for branch in schema.get(keyword, ()):
+            yield from expand(root, branch)
+
+
+def step(root: Schema, schemas: Iterable[Schema], key: str | int) -> list[Schema]:
+    """Given the schemas of an object or a list, return those of its member."""
+    members = [_member(schema, key) for schema in schemas]
+    return [schema for member in members if member is not None for schema in expand(root, member)]
+
+
+def _member(schema: Schema, key: str | int) -> Any:
+    if isinstance(key, int):
+        return schema.get("items")
+    named = schema.get("properties", {}).get(key)
+    return named if named is not None else schema.get("additionalProperties")
+
+
+def known_keys(root: Schema, schema: Any) -> list[str]:
+    """Return the property names that an object of this schema may have."""
+    return list(dict.fromkeys(name for each in expand(root, schema) for name in each.get("properties", {})))
+
+
+def types(schemas: Iterable[Schema]) -> set[str]:
+    """Return the JSON types that these schemas let through, as far as they name any."""
+    found: set[str] = set()
+    for schema in schemas:
+        kind = schema.get("type", ())
+        found.update([kind] if isinstance(kind, str) else kind)
+    return found
