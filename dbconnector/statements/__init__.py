@@ -1,11 +1,11 @@
-"""SQL as it is written in the configuration, compiled once: `:name` becomes `?`, all other text stays as it is.
+"""SQL as it is written in the configuration, compiled once: `:name` becomes `?`, all that is SQL stays as it is.
 
 Pure: knows nothing of drivers or connections.
 """
 
 from dataclasses import dataclass
 
-from dbconnector.statements.lexer import T, Token, tokenize
+from dbconnector.statements.lexer import T, sent, tokenize
 from dbconnector.statements.paging import Paging, page_by_key
 from dbconnector.statements.shapes import MultiRow, Target, multi_row, targets
 
@@ -17,7 +17,7 @@ class Statement:
     """One SQL statement with named parameters."""
 
     text: str
-    #: The text with a `?` for each parameter.
+    #: The text with a `?` for each parameter, and without the comments that confuse a driver.
     sql: str
     #: The name of each `?`, in order; a name that is used twice stands here twice.
     names: tuple[str, ...]
@@ -42,12 +42,8 @@ def compile_statement(text: str) -> Statement:
         )
     return Statement(
         text=text,
-        sql="".join(map(_placed, tokens)),
+        sql=sent(tokens),
         names=tuple(token.text[1:] for token in tokens if token.type is T.PARAMETER),
         multi_row=multi_row(tokens),
         targets=targets(tokens),
     )
-
-
-def _placed(token: Token) -> str:
-    return "?" if token.type is T.PARAMETER else token.text

@@ -8,7 +8,7 @@ is none. When two readings stand and disagree about the parameters, the statemen
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import product
@@ -77,6 +77,7 @@ _ESCAPED = {
 }
 _BRACKETED = re.compile(r"\[(?:[^\]]|\]\])*\](?!\])")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
+_CONFUSING = re.compile(r"[?'\"`]")
 _LINE = re.compile(r"[^\r\n]*")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _ORACLE_CLOSE = {"[": "]", "{": "}", "(": ")", "<": ">"}
@@ -219,6 +220,23 @@ def tokenize(text: str) -> list[Token]:
     if len(readings) > 1:
         raise ValueError(_ambiguous(text))
     return readings[0]
+
+
+def sent(tokens: Iterable[Token]) -> str:
+    """Return the SQL that goes to the driver: a `?` for each parameter.
+
+    A comment that holds a question mark or a quote is left out (hints are not): sqliteodbc counts the parameters itself,
+    and takes such a `?` for one, or the rest of the statement for a literal.
+    """
+    return "".join(map(_sent, tokens))
+
+
+def _sent(token: Token) -> str:
+    if token.type is T.PARAMETER:
+        return "?"
+    if token.type is T.COMMENT and _CONFUSING.search(token.text) and not token.text.startswith(("/*!", "/*+")):
+        return " "
+    return token.text
 
 
 def _markers(tokens: list[Token]) -> list[tuple[int, str]]:

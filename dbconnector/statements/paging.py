@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from dbconnector.statements.lexer import T, tokenize
 
+#: How a database limits rows, by the style that the driver table names: around `SELECT … ` and its end.
 _LIMITS = {
-    "limit": "LIMIT {rows}",
-    "fetch": "OFFSET 0 ROWS FETCH NEXT {rows} ROWS ONLY",
-    "first": "FETCH FIRST {rows} ROWS ONLY",
+    "limit": ("SELECT", " LIMIT {rows}"),
+    "fetch": ("SELECT", " FETCH FIRST {rows} ROWS ONLY"),
+    "top": ("SELECT TOP {rows}", ""),
 }
 
 
@@ -28,10 +29,11 @@ class Paging:
 def page_by_key(sql: str, key: Sequence[str], *, rows: int, style: str = "limit") -> Paging:
     """Given a query, its unique key columns and the rows of a page, return the queries for the first and later pages.
 
-    `style` is how the database limits rows: `limit`, `fetch` (SQL Server) or `first` (Oracle, Db2).
+    `style` is one of the driver table: `limit`, `fetch` or `top`.
     """
-    inner = f"SELECT * FROM (\n{_without_end(sql)}\n) page"
-    order = f"ORDER BY {', '.join(f'page.{column}' for column in key)} {_LIMITS[style].format(rows=rows)}"
+    select, limit = (part.format(rows=rows) for part in _LIMITS[style])
+    inner = f"{select} * FROM (\n{_without_end(sql)}\n) page"
+    order = f"ORDER BY {', '.join(f'page.{column}' for column in key)}{limit}"
     condition, positions = _from_key(key)
     return Paging(f"{inner} {order}", f"{inner} WHERE {condition} {order}", positions)
 

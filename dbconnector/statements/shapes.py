@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from dbconnector.statements.lexer import T, Token
+from dbconnector.statements.lexer import T, Token, sent
 
 _LITERAL_WORDS = {"NULL", "TRUE", "FALSE"}
 _LITERAL_PREFIXES = {"DATE", "TIME", "TIMESTAMP", "N", "X", "B"}
@@ -72,7 +72,7 @@ def multi_row(tokens: Sequence[Token]) -> MultiRow | None:
     width = sum(token.type is T.PARAMETER for token in row)
     if not width or any(token.type is T.PARAMETER for token in (*head, *tail)) or not _is_harmless(_solid(tail)):
         return None
-    return MultiRow(_text(head), _text(row), _text(tail), width)
+    return MultiRow(sent(head), sent(row), sent(tail), width)
 
 
 def targets(tokens: Sequence[Token]) -> tuple[Target | None, ...]:
@@ -95,10 +95,6 @@ def _is_solid(token: Token) -> bool:
 
 def _solid(tokens: Sequence[Token]) -> list[Token]:
     return [token for token in tokens if _is_solid(token)]
-
-
-def _text(tokens: Sequence[Token]) -> str:
-    return "".join("?" if token.type is T.PARAMETER else token.text for token in tokens)
 
 
 class _Reader:

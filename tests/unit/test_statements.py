@@ -138,16 +138,26 @@ def test_tokens_joined_are_the_text(text: str) -> None:
 
 
 @given(st.lists(PIECES, max_size=30).map("".join))
-def test_text_outside_parameters_is_never_changed(text: str) -> None:
+def test_text_outside_parameters_and_comments_is_never_changed(text: str) -> None:
     try:
         statement = compile_statement(text)
     except ValueError:
         return
-    names = iter(statement.names)
-    outside = [f":{next(names)}" if token.type is T.PARAMETER else token.text for token in tokenize(statement.text)]
-    assert "".join(outside) == text
-    placed = ["?" if token.type is T.PARAMETER else token.text for token in tokenize(statement.text)]
-    assert statement.sql == "".join(placed)
+    tokens = tokenize(text)
+    assert [f":{name}" for name in statement.names] == [token.text for token in tokens if token.type is T.PARAMETER]
+    assert statement.sql == "".join(
+        "?"
+        if token.type is T.PARAMETER
+        else " "
+        if token.type is T.COMMENT and set("?'\"`") & {*token.text}
+        else token.text
+        for token in tokens
+    )
+
+
+def test_a_comment_that_would_confuse_a_driver_is_not_sent() -> None:
+    statement = compile_statement("SELECT :a -- why?\n, /* it's */ :b /*! 'c' */ /*+ hint? */ /* plain */")
+    assert statement.sql == "SELECT ?  \n,   ? /*! 'c' */ /*+ hint? */ /* plain */"
 
 
 MULTI_ROW = [
@@ -271,8 +281,12 @@ def test_paging_by_one_key_begins_at_the_last_row_of_the_page_before() -> None:
 
 
 def test_paging_by_two_keys_compares_them_in_their_order() -> None:
-    paging = page_by_key("SELECT 1 -- one", ["a", "b"], rows=10, style="fetch")
+    paging = page_by_key("SELECT 1 -- one", ["a", "b"], rows=10, style="top")
     assert "(page.a > ?) OR (page.a = ? AND page.b >= ?) ORDER BY page.a, page.b" in paging.following
-    assert paging.following.endswith("OFFSET 0 ROWS FETCH NEXT 10 ROWS ONLY")
+    assert paging.following.startswith("SELECT TOP 10 * FROM (")
     assert "-- one\n)" in paging.first
     assert paging.key_parameters == (0, 0, 1)
+
+
+def test_paging_limits_rows_in_the_words_of_the_database() -> None:
+    assert page_by_key("SELECT 1", ["a"], rows=10, style="fetch").first.endswith(" page.a FETCH FIRST 10 ROWS ONLY")
