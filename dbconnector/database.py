@@ -1,0 +1,339 @@
+"""One connection to an ODBC database, used by one thread. The only module that imports pyodbc.
+
+Every error leaves as `Failed`. The rule after one: a *reject* leaves the transaction to `rollback_to` or `rollback`;
+any other failure discards the connection. `commit` refuses while an error stands, because psqlodbc would answer
+"done" although the server has rolled back, and on a dead connection as well.
+"""
+
+import contextlib
+import logging
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyodbc
+
+from connectorlib.errors import Failed, Failure, Kind
+from dbconnector import drivers
+from dbconnector.drivers import Driver, TimeLimits
+from dbconnector.settings import DatabaseSettings
+
+logger = logging.getLogger(__name__)
+
+# With pooling a session that was discarded would come back, dead or in the middle of a transaction.
+pyodbc.pooling = False
+
+#: Prepared cursors kept; a batch that is split in four needs about five for each statement.
+PREPARED = 64
+#: Characters of a driver's text that are kept.
+TEXT = 1000
+#: Seconds past the driver's own time limits after which a call counts as stuck.
+GRACE = 30.0
+
+_STATE = re.compile(r"[0-9A-Z]{5}")
+_NATIVE = re.compile(r"\((-?\d+)\)\s*(?:\(SQL\w+\))?\s*$")
+_BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
+
+
+class AlreadyThere(Failed):
+    """A reject whose code the configuration declares `done`: for a message that stands alone, its rows are there."""
+
+
+class Database:
+    """A connection that is made when it is needed and thrown away when it failed."""
+
+    def __init__(
+        self, settings: DatabaseSettings, *, reading: bool = False, limits: TimeLimits | None = None
+    ) -> None:
+        self._settings = settings
+        self._reading = reading
+        self._limits = limits or TimeLimits()
+        self._connection: pyodbc.Connection | None = None
+        self._cursors: OrderedDict[str, pyodbc.Cursor] = OrderedDict()
+        self._failure: Failure | None = None
+        #: Monotonic time at which the call in progress counts as stuck; None while there is none.
+        self.deadline: float | None = None
+        self.busy_since: float | None = None
+        #: What the driver and the server say of themselves, once connected.
+        self.versions = ""
+        own = self._own_keywords()
+        self.driver: Driver = drivers.find_driver(_driver_name(own))
+        self._own = own
+
+    def __repr__(self) -> str:
+        return f"<Database {self.driver.name}, {'connected' if self.connected else 'not connected'}>"
+
+    # --- connection -------------------------------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def keywords(self) -> Mapping[str, str]:
+        """The connection's keywords, defaults included; holds the password: see `drivers.hide_secrets`."""
+        return drivers.merge_defaults(self.driver, self._own, self._limits, reading=self._reading)
+
+    def connect(self) -> None:
+        """Open the connection unless it is open; leave behind an unfinished transaction. Raise Failed."""
+        if self._connection is not None:
+            self.rollback()
+        if self._connection is None:
+            self._failure = None
+            self._connection = self._open()
+
+    def close(self) -> None:
+        """Close the connection without waiting for it; what is not committed is rolled back by the server."""
+        if self._connection is not None:
+            _close_in_background(self._connection, self._cursors)
+            self._connection, self._cursors = None, OrderedDict()
+        self._failure = None
+
+    def probe(self) -> None:
+        """Ask a fresh connection whether the database answers. Raise Failed if not."""
+        connection = self._open()
+        query = "SELECT 1 FROM DUAL" if self.driver.kind == "oracle" else "SELECT 1"
+        try:
+            with self._calling("probe", self._limits.statement, discard=False):
+                connection.execute(query).fetchall()
+        finally:
+            _close_in_background(connection, {})
+
+    def stuck(self) -> str | None:
+        """Return what hangs when a call is past its deadline; for the watchdog, callable from any thread."""
+        deadline, since = self.deadline, self.busy_since
+        if deadline is None or since is None or time.monotonic() < deadline:
+            return None
+        return f"a database call has been running for {time.monotonic() - since:.0f} s"
+
+    # --- statements -------------------------------------------------------------------------------------------------
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), *, place: str = "") -> int:
+        """Run one statement in the transaction and return how many rows it changed (-1: the driver does not say)."""
+        with self._calling(place, self._limits.statement):
+            cursor = self._run(sql, parameters)
+            count: int = cursor.rowcount
+            _drain(cursor)
+        return count
+
+    def execute_returning(
+        self, sql: str, parameters: Sequence[Any] = (), *, place: str = ""
+    ) -> tuple[int, dict[str, Any] | None]:
+        """Run one statement; return its row count and the first row it gives, by column name in lower case."""
+        with self._calling(place, self._limits.statement):
+            cursor = self._run(sql, parameters)
+            count, names, row = cursor.rowcount, cursor.description, None
+            if names is not None:
+                row = cursor.fetchone()
+            _drain(cursor)
+        if row is None:
+            return count, None
+        return count, {column[0].lower(): value for column, value in zip(names, row, strict=True)}
+
+    def query(
+        self, sql: str, parameters: Sequence[Any] = (), *, fetch: int = 1000, place: str = "query"
+    ) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
+        """Run a query and give its rows in batches of `fetch`, with the column names.
+
+        The cursor is closed when the iterator ends or is closed. Memory stays bounded if `driver.streams`.
+        """
+        with self._calling(place, self._limits.statement):
+            cursor = self._live().cursor()
+        try:
+            with self._calling(place, self._limits.statement):
+                cursor.execute(sql, *([list(parameters)] if parameters else []))
+                if cursor.description is None:
+                    raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
+                columns = tuple(column[0] for column in cursor.description)
+            while True:
+                with self._calling(place, self._limits.statement):
+                    rows = [tuple(row) for row in cursor.fetchmany(fetch)]
+                if not rows:
+                    return
+                yield columns, rows
+        finally:
+            if self._connection is not None:
+                with contextlib.suppress(pyodbc.Error):
+                    cursor.close()
+
+    # --- transactions -----------------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Commit. Raise Failed if that fails or if an error has not been rolled back (see the module's rule)."""
+        with self._calling("commit", self._limits.statement):
+            self._live().commit()
+
+    def rollback(self) -> None:
+        """Roll back and forget the last error. Never raises: a connection that cannot is discarded."""
+        self._failure = None
+        if self._connection is None:
+            return
+        try:
+            with self._calling("rollback", self._limits.statement):
+                self._connection.rollback()
+        except Failed:
+            self.close()
+
+    def savepoint(self, name: str) -> None:
+        self.execute(self._savepoints.set.format(name), place="savepoint")
+
+    def rollback_to(self, name: str) -> None:
+        """Undo everything since the savepoint, the last reject included."""
+        self._failure = None
+        self.execute(self._savepoints.back.format(name), place="savepoint")
+
+    def release(self, name: str) -> None:
+        if self._savepoints.release is not None:
+            self.execute(self._savepoints.release.format(name), place="savepoint")
+
+    # --- within -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _savepoints(self) -> drivers.Savepoints:
+        if self.driver.savepoints is None:
+            raise NotImplementedError(f"{self.driver.name}: savepoints are not known to be safe")
+        return self.driver.savepoints
+
+    def _own_keywords(self) -> dict[str, str]:
+        connection = self._settings.connection
+        if not isinstance(connection, str):
+            return {key: str(value) for key, value in connection.items()}
+        try:
+            return drivers.split_connection(connection)
+        except ValueError as error:
+            raise Failed(Failure(Kind.CONFIGURATION, "connection", str(error), "database.connection")) from None
+
+    def _open(self) -> pyodbc.Connection:
+        with self._calling("connect", self._limits.login + self._limits.socket, connecting=True):
+            text = drivers.join_connection(self.keywords)
+            connection = pyodbc.connect(text, autocommit=True, timeout=self._limits.login)
+        try:
+            with self._calling("on_connect", self._limits.statement, discard=False):
+                self._prepare(connection)
+        except Failed:
+            _close_in_background(connection, {})
+            raise
+        return connection
+
+    def _prepare(self, connection: pyodbc.Connection) -> None:
+        """Make a new connection what the rest of this class expects; statements of `on_connect` run on their own,
+        for some of them (SQLite's `PRAGMA journal_mode`) are refused inside a transaction."""
+        library = connection.getinfo(pyodbc.SQL_DRIVER_NAME)
+        found = drivers.find_driver(f"{library}")
+        if self.driver is drivers.GENERIC and found is not drivers.GENERIC:
+            self.driver = found
+        if self.driver.ansi:
+            connection.setencoding(encoding="utf-8", ctype=pyodbc.SQL_CHAR)
+            connection.setdecoding(pyodbc.SQL_CHAR, encoding="utf-8", ctype=pyodbc.SQL_CHAR)
+        self.versions = (
+            f"{connection.getinfo(pyodbc.SQL_DBMS_NAME)} {connection.getinfo(pyodbc.SQL_DBMS_VER)}"
+            f" through {library} {connection.getinfo(pyodbc.SQL_DRIVER_VER)}"
+        )
+        for statement in self._settings.on_connect:
+            connection.execute(statement).close()
+        connection.autocommit = False
+
+    def _live(self) -> pyodbc.Connection:
+        """Return the connection, or raise Failed: there is none, or an error has not been rolled back."""
+        if self._failure is not None:
+            text = f"an earlier statement failed and was not rolled back: {self._failure.code}"
+            raise Failed(Failure(Kind.UNKNOWN, "not-rolled-back", text, self._failure.place))
+        if self._connection is None:
+            raise Failed(Failure(Kind.UNAVAILABLE, "not-connected", "there is no connection to the database"))
+        return self._connection
+
+    def _run(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
+        """Execute on the cursor that is kept for this text: pyodbc prepares again when a cursor changes its text."""
+        connection = self._live()
+        cursor = self._cursors.get(sql)
+        if cursor is None:
+            if len(self._cursors) >= PREPARED:
+                self._cursors.popitem(last=False)[1].close()
+            cursor = self._cursors[sql] = connection.cursor()
+        else:
+            self._cursors.move_to_end(sql)
+        return cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
+
+    @contextlib.contextmanager
+    def _calling(
+        self, place: str, seconds: float, *, connecting: bool = False, discard: bool = True
+    ) -> Iterator[None]:
+        """Bound a call for the watchdog and turn whatever goes wrong in it into Failed."""
+        self.busy_since = time.monotonic()
+        self.deadline = self.busy_since + seconds + GRACE
+        try:
+            yield
+        except Failed:
+            raise
+        except Exception as error:  # pyodbc lets errors of any class through, plain Python ones included
+            failed = self._failed(error, place, connecting)
+            self._failure = failed.failure if discard and not connecting else self._failure
+            if discard and failed.failure.kind is not Kind.REJECT:
+                failure = self._failure
+                self.close()
+                self._failure = failure
+            # Without its traceback, so that no cursor of a discarded connection is freed in this thread: that
+            # could wait for the same dead link.
+            raise failed from error.with_traceback(None)
+        finally:
+            self.deadline = self.busy_since = None
+
+    def _failed(self, error: Exception, place: str, connecting: bool) -> Failed:
+        """Return the exception for one of pyodbc's or Python's."""
+        if not isinstance(error, pyodbc.Error):
+            kind, code = (Kind.REJECT, "bad-value") if isinstance(error, _BAD_VALUES) else (Kind.UNKNOWN, "driver")
+            return Failed(Failure(kind, code, self._clean(f"{type(error).__name__}: {error}"), place))
+        state, native, text = read_error(error)
+        word = drivers.override(self._settings.errors, state, native)
+        kind = drivers.overridden_kind(word) or drivers.classify(
+            self.driver, state, native, text, connecting=connecting
+        )
+        failure = Failure(kind, drivers.code_of(self.driver, state, native), self._clean(text), place)
+        return AlreadyThere(failure) if word == "done" else Failed(failure)
+
+    def _clean(self, text: str) -> str:
+        """Return a driver's text on one line, bounded and without the password."""
+        for value in drivers.secrets(self._own):
+            text = text.replace(value, "***")
+        return re.sub(r"\s+", " ", text)[:TEXT]
+
+
+def read_error(error: pyodbc.Error) -> tuple[str, int | None, str]:
+    """Return SQLSTATE (may be empty), native code and text: pyodbc's own errors have the first two args swapped."""
+    parts = [str(part) for part in error.args]
+    state = next((part for part in parts if _STATE.fullmatch(part)), "")
+    text = " ".join(part for part in parts if part != state)
+    native = _NATIVE.search(text)
+    return state, int(native.group(1)) if native else None, text
+
+
+def _driver_name(own: Mapping[str, str]) -> str:
+    """Return the name of the driver that the keywords mean, through the data source if they name one."""
+    keys = {key.lower(): value for key, value in own.items()}
+    if "driver" in keys:
+        return keys["driver"]
+    return str(pyodbc.dataSources().get(keys.get("dsn", ""), ""))
+
+
+def _drain(cursor: pyodbc.Cursor) -> None:
+    """Read results to their end: procedures report the errors of later statements only there."""
+    if cursor.description is not None:
+        cursor.fetchall()
+        while cursor.nextset():
+            pass
+
+
+def _close_in_background(connection: pyodbc.Connection, cursors: Mapping[str, pyodbc.Cursor]) -> None:
+    """Close in a thread of its own: close() rolls back first and hangs on a link that swallows everything. The
+    thread holds the cursors too, so that freeing them does not wait for the same link."""
+
+    def close(connection: pyodbc.Connection, cursors: Mapping[str, pyodbc.Cursor]) -> None:
+        with contextlib.suppress(Exception):  # it is thrown away, whatever it says
+            for cursor in cursors.values():
+                cursor.close()
+            connection.close()
+
+    threading.Thread(target=close, args=(connection, dict(cursors)), name="database-close", daemon=True).start()
