@@ -1,0 +1,115 @@
+"""Fixtures: real services, started when the first test asks, once per run; something fresh in them for every test.
+
+A missing program is a failure, not a skip: scripts/setup installs them.
+"""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services.database import Database
+from tests.services.mariadb import MariaDatabase, MariaDB
+from tests.services.postgresql import PostgresDatabase, PostgreSQL
+from tests.services.rabbitmq import RabbitMQ, Vhost
+from tests.services.server import Run
+from tests.services.sqlite import SqliteDatabase
+
+VARIANTS = ["postgresql", "postgresql-ansi", "mariadb", "sqlite"]
+
+
+def pytest_configure() -> None:
+    # By default SIGTERM ends the run without its clean-up; as a KeyboardInterrupt it ends it in an orderly way.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Run]:
+    with Run() as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def _rabbitmq(services: Run) -> Iterator[RabbitMQ]:
+    node = RabbitMQ(services)
+    node.start()
+    yield node
+    node.kill()
+
+
+@pytest.fixture(scope="session")
+def _postgresql(services: Run) -> Iterator[PostgreSQL]:
+    server = PostgreSQL(services)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def _mariadb(services: Run) -> Iterator[MariaDB]:
+    server = MariaDB(services)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def rabbitmq(_rabbitmq: RabbitMQ) -> RabbitMQ:
+    """The node, running whatever the test before did to it."""
+    _rabbitmq.resume()
+    _rabbitmq.start()
+    return _rabbitmq
+
+
+@pytest.fixture
+def postgresql(_postgresql: PostgreSQL) -> PostgreSQL:
+    _postgresql.resume()
+    _postgresql.start()
+    return _postgresql
+
+
+@pytest.fixture
+def mariadb(_mariadb: MariaDB) -> MariaDB:
+    _mariadb.resume()
+    _mariadb.start()
+    return _mariadb
+
+
+@pytest.fixture
+def vhost(rabbitmq: RabbitMQ) -> Iterator[Vhost]:
+    with rabbitmq.vhost() as vhost:
+        yield vhost
+
+
+@pytest.fixture
+def postgres_db(postgresql: PostgreSQL) -> Iterator[PostgresDatabase]:
+    with postgresql.database() as database:
+        yield database
+
+
+@pytest.fixture
+def postgres_ansi_db(postgresql: PostgreSQL) -> Iterator[PostgresDatabase]:
+    with postgresql.database("PostgreSQL ANSI") as database:
+        yield database
+
+
+@pytest.fixture
+def maria_db(mariadb: MariaDB) -> Iterator[MariaDatabase]:
+    with mariadb.database() as database:
+        yield database
+
+
+@pytest.fixture
+def sqlite_db(tmp_path: Path) -> Iterator[SqliteDatabase]:
+    database = SqliteDatabase(tmp_path / "test.sqlite")
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=VARIANTS)
+def database(request: pytest.FixtureRequest) -> Database:
+    """A fresh database, once for each driver."""
+    names = dict(zip(VARIANTS, ["postgres_db", "postgres_ansi_db", "maria_db", "sqlite_db"], strict=True))
+    found: Database = request.getfixturevalue(names[request.param])
+    return found
