@@ -1,0 +1,39 @@
+"""Value expressions: paths, templates and the full form, over a record and what travels beside it."""
+
+from typing import Any
+
+from connectorlib.expressions.compiler import Expression, Extra, compile_expression, compile_template
+from connectorlib.expressions.hints import describe_missing
+from connectorlib.expressions.paths import MISSING, Missing, quote_name
+from connectorlib.expressions.patterns import compile_patterns, compile_tests, compile_topic, compile_wildcard
+from connectorlib.expressions.rendering import json_text, shorten, text_of
+from connectorlib.expressions.scope import Scope, exchange_of, routing_key_of
+
+__all__ = [
+    "MISSING",
+    "Expression",
+    "Extra",
+    "Missing",
+    "Scope",
+    "compile_expression",
+    "compile_patterns",
+    "compile_template",
+    "compile_tests",
+    "compile_topic",
+    "compile_wildcard",
+    "describe_missing",
+    "elements_of",
+    "exchange_of",
+    "json_text",
+    "quote_name",
+    "routing_key_of",
+    "shorten",
+    "text_of",
+]
+
+
+def elements_of(value: Any) -> list[Any]:
+    """Given the value of `for_each`, return its elements: a single value is a list of one, null an empty list."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]

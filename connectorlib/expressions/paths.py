@@ -1,0 +1,133 @@
+"""Paths: `device.name`, `readings[0].value`, `$headers."x y"`. Read once at the start, never while a message waits.
+
+Knows records (trees of dict, list and scalars) and nothing of messages; `scope` adds what begins with `$`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+
+class Missing(Enum):
+    """Nothing there, which is not the same as null."""
+
+    MISSING = "missing"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+
+_NAME = re.compile(r"[\w\-@#]+")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_INDEX = re.compile(r"\[(-?[0-9]{1,9})\]")
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """`source` is None for the current record, "" for the whole one (`$`), else a name such as `message_id`."""
+
+    text: str
+    source: str | None
+    steps: tuple[str | int, ...]
+
+
+def parse_path(text: str) -> Path:
+    """Given a path as written, return it in parts. Raise ValueError that says at which character it goes wrong."""
+    path, end = parse_path_at(text, 0)
+    if end < len(text):
+        raise unexpected(text, end)
+    return path
+
+
+def parse_path_at(text: str, start: int, stops: str = "") -> tuple[Path, int]:
+    """The same for a path inside a longer text: stops at the end or before one of `stops`; return also where."""
+    source, position = _parse_source(text, start)
+    steps: list[str | int] = []
+    while position < len(text) and text[position] not in stops:
+        first = source is None and not steps
+        step, position = _parse_step(text, position, first)
+        steps.append(step)
+    if position == start:
+        raise ValueError(f"a path is missing at character {start + 1} of {text!r}")
+    return Path(text[start:position], source, tuple(steps)), position
+
+
+def _parse_source(text: str, start: int) -> tuple[str | None, int]:
+    if not text.startswith("$", start):
+        return None, start
+    name = _NAME.match(text, start + 1)
+    return (name.group(), name.end()) if name else ("", start + 1)
+
+
+def _parse_step(text: str, position: int, first: bool) -> tuple[str | int, int]:
+    """Given where a step begins, return its name or index and where it ends. Only the first needs no dot."""
+    index = _INDEX.match(text, position)
+    if index:
+        return int(index.group(1)), index.end()
+    if text[position] == "[":
+        raise ValueError(f"a whole number and ']' must follow '[' at character {position + 1} of {text!r}")
+    if not first:
+        if text[position] != ".":
+            raise unexpected(text, position)
+        position += 1
+    name = _NAME.match(text, position)
+    if name:
+        return name.group(), name.end()
+    quoted = _QUOTED.match(text, position)
+    if quoted:
+        return _ESCAPE.sub(r"\1", quoted.group(1)), quoted.end()
+    raise unexpected(text, position)
+
+
+def unexpected(text: str, position: int) -> ValueError:
+    """Return the error for a character, or the end, that cannot stand there."""
+    if position >= len(text):
+        return ValueError(f"a name is missing at the end of {text!r}")
+    if text[position] == '"':
+        return ValueError(f"the quote at character {position + 1} of {text!r} is not closed")
+    hint = "; other names stand in double quotes" if text[position] not in "]}[{" else ""
+    return ValueError(f"unexpected {text[position]!r} at character {position + 1} of {text!r}{hint}")
+
+
+def take(value: Any, step: str | int) -> Any:
+    """Given a value of a record, return what one step leads to, or MISSING.
+
+    A single value counts as a list of one, and text alone as an element's `#text`: XML cannot tell them apart.
+    """
+    if isinstance(step, int):
+        if isinstance(value, list):
+            return value[step] if -len(value) <= step < len(value) else MISSING
+        return value if step in (0, -1) else MISSING
+    if isinstance(value, Mapping):
+        return value.get(step, MISSING)
+    return value if step == "#text" and not isinstance(value, list) else MISSING
+
+
+def walk(value: Any, steps: tuple[str | int, ...]) -> Any:
+    """Given a record and the steps of a path, return what stands there, or MISSING."""
+    for step in steps:
+        value = take(value, step)
+        if value is MISSING:
+            return MISSING
+    return value
+
+
+def join_steps(steps: tuple[str | int, ...]) -> str:
+    """Write steps as a path again, for messages."""
+    text = ""
+    for step in steps:
+        text += f"[{step}]" if isinstance(step, int) else f".{quote_name(step)}"
+    return text.removeprefix(".")
+
+
+def quote_name(name: str) -> str:
+    """Write a field's name as it has to stand in a path."""
+    if _NAME.fullmatch(name):
+        return name
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

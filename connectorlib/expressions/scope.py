@@ -1,0 +1,199 @@
+"""What travels beside the record: `$message_id`, `$headers.division`, `$result.reading.id`, `$now`, …"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from connectorlib.errors import reject
+from connectorlib.expressions.paths import MISSING, Path, walk
+from connectorlib.messages import Delivery
+
+Evaluate = Callable[[Any, "Scope"], Any]
+
+
+class Scope:
+    """One per message. The caller sets `root` and `index` as it goes through records and elements,
+    and fills `results`; `$now` is the same for the whole message."""
+
+    __slots__ = ("delivery", "encoding", "index", "now", "results", "root")
+
+    def __init__(
+        self,
+        delivery: Delivery | None,
+        root: Any = None,
+        index: int = 0,
+        results: Mapping[str, Mapping[str, Any] | None] | None = None,
+        now: datetime | None = None,
+        *,
+        encoding: str = "utf-8",
+    ) -> None:
+        self.delivery = delivery
+        #: The whole record, `$`. None: the record that is evaluated is the whole one.
+        self.root = root
+        #: `$index`: the position, from 0, of the element in its `for_each`, else of the record in the body.
+        self.index = index
+        #: `$result`: what named statements returned, columns in lower case.
+        self.results = results if results is not None else {}
+        self.now = now
+        #: Of the body, for `$body`.
+        self.encoding = encoding
+
+
+def compile_source(path: Path) -> Evaluate:
+    """Given a path that begins with `$`, return what evaluates it. Raise ValueError for an unknown name."""
+    if not path.source:
+        return _compile_root(path.steps)
+    compiler = _SOURCES.get(path.source)
+    if compiler is None:
+        raise ValueError(_unknown_source(path))
+    return compiler(path)
+
+
+def _unknown_source(path: Path) -> str:
+    near = difflib.get_close_matches(path.source or "", _SOURCES, 1, 0.6)
+    hint = f"did you mean ${near[0]}?" if near else "known are " + ", ".join(f"${name}" for name in _SOURCES)
+    return f"unknown ${path.source} in {path.text!r}; {hint}"
+
+
+def _compile_root(steps: tuple[str | int, ...]) -> Evaluate:
+    def evaluate(record: Any, scope: Scope) -> Any:
+        return walk(record if scope.root is None else scope.root, steps)
+
+    return evaluate
+
+
+def _compile_plain(read: Callable[[Delivery], Any]) -> Callable[[Path], Evaluate]:
+    """A property of the delivery, which has no parts."""
+
+    def compile_plain(path: Path) -> Evaluate:
+        _refuse_steps(path)
+
+        def evaluate(record: Any, scope: Scope) -> Any:
+            value = None if scope.delivery is None else read(scope.delivery)
+            return MISSING if value is None else value
+
+        return evaluate
+
+    return compile_plain
+
+
+def _refuse_steps(path: Path) -> None:
+    if path.steps:
+        raise ValueError(f"${path.source} has no parts, so {path.text!r} leads nowhere")
+
+
+def _first_life(delivery: Delivery, header: str, own: str) -> str:
+    """A replayed message is judged by where it was published first, or its rules would no longer match."""
+    headers = delivery.headers
+    if "dead-replays" not in headers:
+        return own
+    first = headers.get(header)
+    return first if isinstance(first, str) else own
+
+
+def exchange_of(delivery: Delivery) -> str:
+    """Given a delivery, return the exchange to which it was published first."""
+    return _first_life(delivery, "dead-exchange", delivery.exchange)
+
+
+def routing_key_of(delivery: Delivery) -> str:
+    """Given a delivery, return the routing key with which it was published first."""
+    return _first_life(delivery, "dead-routing-key", delivery.routing_key)
+
+
+def _compile_routing_key(path: Path) -> Evaluate:
+    if not path.steps:
+        return _compile_plain(routing_key_of)(path)
+    word = path.steps[0]
+    if len(path.steps) > 1 or not isinstance(word, int):
+        raise ValueError(f"{path.text!r} leads nowhere; $routing_key[1] is the second word of the routing key")
+    steps = (word,)
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        return MISSING if scope.delivery is None else walk(routing_key_of(scope.delivery).split("."), steps)
+
+    return evaluate
+
+
+def _timestamp_of(delivery: Delivery) -> datetime | None:
+    seconds = delivery.properties.timestamp
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError, TypeError) as error:
+        raise reject("bad-value", f"the message's timestamp {seconds!s:.40} is not in a known year") from error
+
+
+def _compile_headers(path: Path) -> Evaluate:
+    steps = path.steps
+    if not steps or isinstance(steps[0], int):
+        raise ValueError(f"{path.text!r} names no header; write $headers.NAME")
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        if scope.delivery is None:
+            return MISSING
+        value = walk(scope.delivery.headers, steps)
+        # AMQP timestamps have no zone; they are UTC by definition.
+        return value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
+
+    return evaluate
+
+
+def _compile_body(path: Path) -> Evaluate:
+    _refuse_steps(path)
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        if scope.delivery is None:
+            return MISSING
+        try:
+            return scope.delivery.body.decode(scope.encoding)
+        except UnicodeError as error:
+            raise reject("bad-value", f"the body is not {scope.encoding} text") from error
+
+    return evaluate
+
+
+def _compile_now(path: Path) -> Evaluate:
+    _refuse_steps(path)
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        if scope.now is None:
+            scope.now = datetime.now(UTC)
+        return scope.now
+
+    return evaluate
+
+
+def _compile_index(path: Path) -> Evaluate:
+    _refuse_steps(path)
+    return lambda record, scope: scope.index
+
+
+def _compile_result(path: Path) -> Evaluate:
+    steps = path.steps
+    if len(steps) != 2 or not isinstance(steps[0], str) or not isinstance(steps[1], str):
+        raise ValueError(f"{path.text!r} must be $result.NAME.COLUMN, NAME being the name of an earlier statement")
+    name, column = steps[0], steps[1].lower()
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        row = scope.results.get(name)
+        return MISSING if row is None else row.get(column, MISSING)
+
+    return evaluate
+
+
+_SOURCES: dict[str, Callable[[Path], Evaluate]] = {
+    "message_id": _compile_plain(lambda delivery: delivery.properties.message_id),
+    "correlation_id": _compile_plain(lambda delivery: delivery.properties.correlation_id),
+    "routing_key": _compile_routing_key,
+    "exchange": _compile_plain(exchange_of),
+    "queue": _compile_plain(lambda delivery: delivery.queue),
+    "timestamp": _compile_plain(_timestamp_of),
+    "headers": _compile_headers,
+    "body": _compile_body,
+    "now": _compile_now,
+    "index": _compile_index,
+    "result": _compile_result,
+}
