@@ -1,0 +1,104 @@
+"""AMQP and pika errors become a `Failure` here, most specific first. Reads exceptions; opens and logs nothing."""
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+
+from pika import exceptions
+
+from connectorlib.errors import Failed, Failure, Kind
+
+#: What a reply code means when the text does not say more (AMQP 0-9-1 §1.2 and RabbitMQ's use of it).
+_KINDS = {
+    311: Kind.REJECT,  # CONTENT_TOO_LARGE
+    312: Kind.REJECT,  # NO_ROUTE
+    320: Kind.UNAVAILABLE,  # CONNECTION_FORCED: a shutdown, or closed by an operator
+    402: Kind.CONFIGURATION,  # INVALID_PATH
+    403: Kind.REFUSED,  # ACCESS_REFUSED
+    404: Kind.CONFIGURATION,  # NOT_FOUND
+    405: Kind.UNAVAILABLE,  # RESOURCE_LOCKED: somebody else's, and may be free again
+    406: Kind.CONFIGURATION,  # PRECONDITION_FAILED
+    530: Kind.CONFIGURATION,  # NOT_ALLOWED
+}
+
+#: The text decides where RabbitMQ uses one code for several causes.
+_TEXTS = (
+    (406, re.compile(r"acknowledgement on channel \d+ timed out"), Kind.UNAVAILABLE),
+    (406, re.compile(r"unknown delivery tag"), Kind.UNAVAILABLE),
+    (530, re.compile(r"refused for user"), Kind.REFUSED),
+    (530, re.compile(r"limit .*reached|is down|being deleted", re.IGNORECASE), Kind.UNAVAILABLE),
+)
+
+#: pika keeps only the repr of the broker's close when a handshake fails.
+_CLOSED = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*)\2")
+
+
+def from_reply(code: int, text: str, *, place: str = "broker", detail: str = "") -> Failure:
+    """Given what a broker said in a close or a return, return it as a failure."""
+    kind = next((kind for known, pattern, kind in _TEXTS if known == code and pattern.search(text)), None)
+    return Failure(kind or _KINDS.get(code, Kind.UNAVAILABLE), str(code), text, place, detail)
+
+
+def from_error(error: BaseException | None, *, place: str = "broker") -> Failure:
+    """Given why a connection or channel did not open or was lost, return it as a failure."""
+    if isinstance(error, Failed):
+        return error.failure
+    causes = list(_unfold(error))
+    for cause in causes:
+        failure = _specific(cause, place)
+        if failure is not None:
+            return failure
+    text = _words(causes[-1]) if causes else "connection lost"
+    return Failure(Kind.UNAVAILABLE, "unreachable", text, place)
+
+
+def _unfold(error: BaseException | None) -> Iterator[BaseException]:
+    """pika wraps errors in errors, in three different ways; the last is the most telling."""
+    if error is None:
+        return
+    yield error
+    inner = [*getattr(error, "exceptions", ())[-1:], getattr(error, "exception", None), *error.args[:1]]
+    for cause in inner:
+        if isinstance(cause, BaseException):
+            yield from _unfold(cause)
+
+
+def _specific(error: BaseException, place: str) -> Failure | None:
+    if isinstance(error, exceptions.ConnectionClosedByBroker | exceptions.ChannelClosedByBroker):
+        return from_reply(error.reply_code, error.reply_text, place=place)
+    if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
+        return _from_handshake(error, place)
+    if isinstance(error, exceptions.AuthenticationError):
+        return Failure(Kind.REFUSED, "403", "the broker offers no log-in that is known here (PLAIN)", place)
+    if isinstance(error, exceptions.IncompatibleProtocolError):
+        return Failure(Kind.CONFIGURATION, "protocol", "no AMQP 0-9-1 broker answers there", place)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure(Kind.CONFIGURATION, "tls", f"certificate not accepted: {error.verify_message}", place)
+    if isinstance(error, ssl.SSLError):
+        return Failure(Kind.CONFIGURATION, "tls", error.reason or _words(error), place)
+    if isinstance(error, socket.gaierror):
+        return Failure(Kind.UNAVAILABLE, "unreachable", f"host name unknown ({error.strerror})", place)
+    if isinstance(error, exceptions.AMQPHeartbeatTimeout):
+        return Failure(Kind.UNAVAILABLE, "heartbeat", "the broker stopped answering heartbeats", place)
+    return None
+
+
+def _from_handshake(error: BaseException, place: str) -> Failure:
+    said = _CLOSED.search(str(error.args[0]) if error.args else "")
+    if said:
+        return from_reply(int(said[1]), said[3], place=place)
+    if isinstance(error, exceptions.ProbableAuthenticationError):
+        return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up during the log-in", place)
+    return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up while the virtual host was opened", place)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "no connection within the time limit"
+    if isinstance(error, exceptions.ConnectionOpenAborted):
+        return "no AMQP answer within the time limit"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    texts = [str(part) for part in error.args if not isinstance(part, BaseException)]
+    return " ".join(texts) or type(error).__name__

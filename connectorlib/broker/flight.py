@@ -1,0 +1,102 @@
+"""What has been published on one channel and not been confirmed yet. Pure: numbers in, finished entries out."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
+
+from connectorlib.errors import Failure, Kind
+
+Entry = TypeVar("Entry")
+
+
+class Identity(NamedTuple):
+    """All that a return tells about which message it was."""
+
+    message_id: str | None
+    exchange: str
+    routing_key: str
+
+
+class Flight(Generic[Entry]):
+    """Publishes count from 1 on each channel; acks name a number, or all up to it, in any order."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[Entry, Identity, int]] = {}
+        self._returned: dict[int, Failure] = {}
+        self._last = 0
+        #: Nothing below it is in flight.
+        self._lowest = 1
+        #: Returns come in the order of the publishes, so the search goes on from the last one.
+        self._last_returned = 0
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: Entry, identity: Identity, size: int) -> None:
+        self._last += 1
+        self._entries[self._last] = (entry, identity, size)
+        self.bytes += size
+
+    def mark_returned(self, identity: Identity, failure: Failure) -> bool:
+        """Note that this message could not be routed: the ack that follows means failure. Oldest first."""
+        start = max(self._lowest, self._last_returned + 1)
+        for number in chain(range(start, self._last + 1), range(self._lowest, start)):
+            entry = self._entries.get(number)
+            if entry is not None and entry[1] == identity and number not in self._returned:
+                self._returned[number] = failure
+                self._last_returned = number
+                return True
+        return False
+
+    def confirm(self, number: int, multiple: bool) -> Iterator[tuple[Entry, Failure | None]]:
+        """Take out what this ack or nack settles; the failure is that of a return."""
+        if multiple:
+            numbers = range(self._lowest, number + 1)
+            self._lowest = number + 1
+        else:
+            numbers = range(number, number + 1)
+            if number == self._lowest:
+                self._lowest += 1
+        for settled in numbers:
+            found = self._entries.pop(settled, None)
+            if found is not None:
+                self.bytes -= found[2]
+                yield found[0], self._returned.pop(settled, None) if self._returned else None
+
+    def entries(self) -> list[tuple[Entry, Identity]]:
+        """Everything unconfirmed, in the order of publishing."""
+        return [(entry, identity) for entry, identity, _size in self._entries.values()]
+
+
+class Verdict(NamedTuple, Generic[Entry]):
+    """What becomes of the unconfirmed when the broker closed their channel."""
+
+    guilty: list[Entry]
+    innocent: list[Entry]  # publish them again
+    suspects: list[Entry]  # publish them again, one at a time, until one of them is found out
+    failure: Failure
+
+
+_NAMED_EXCHANGE = re.compile(r"(?:no exchange|write access to exchange) '(.*?)' in vhost")
+
+
+def judge(unconfirmed: Sequence[tuple[Entry, Identity]], failure: Failure) -> Verdict[Entry]:
+    """Given what was in flight and why the channel was closed, return who caused it.
+
+    A close comes some messages later and names none. A text that names an exchange convicts what went there;
+    otherwise only a message that was alone in flight is known to be the one, and then it is not the far side's fault.
+    """
+    if len(unconfirmed) == 1:
+        kind = Kind.REJECT if failure.code == "406" else failure.kind
+        return Verdict([unconfirmed[0][0]], [], [], replace(failure, kind=kind))
+    named = _NAMED_EXCHANGE.search(failure.text)
+    guilty: list[Entry] = []
+    others: list[Entry] = []
+    for entry, identity in unconfirmed:
+        (guilty if named and identity.exchange == named[1] else others).append(entry)
+    if not guilty:
+        return Verdict([], [], others, failure)
+    return Verdict(guilty, others, [], failure)

@@ -1,0 +1,279 @@
+"""Publishes mandatory, persistent messages with pipelined confirms; one ticket tells the fate of each batch.
+
+Rule: a message is done when the broker confirms it. Whatever was not confirmed when the connection was lost is
+published again with the same message id, so a message may come twice and is never lost.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from pika import exceptions, spec
+
+from connectorlib.broker import errors
+from connectorlib.broker.encoding import encode_properties
+from connectorlib.broker.flight import Flight, Identity, judge
+from connectorlib.broker.iothread import STOPPED, IOThread
+from connectorlib.broker.link import Link
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Outgoing
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 4000
+#: Bodies in flight are held by us and, until sent, by pika; few of them when they are large.
+WINDOW_BYTES = 32 * 1024 * 1024
+#: How many to publish before the loop gets a turn to send them and to read confirms.
+SLICE = 200
+REOPEN_SECONDS = 1.0
+#: Closes of the whole connection that one malformed message brings about.
+_POISON = {"501", "502", "503", "505", "506"}
+
+_NACKED = Failure(
+    Kind.UNAVAILABLE, "nacked", "the broker did not take the message: a queue is full or failing", "publish"
+)
+
+
+class Ticket:
+    """The fate of one batch: `results` has None for each confirmed message, else why it failed."""
+
+    def __init__(self, messages: Sequence[Outgoing], on_done: Callable[["Ticket"], None] | None) -> None:
+        self.messages = messages
+        self.results: list[Failure | None] = [None] * len(messages)
+        self._on_done = on_done
+        self._left = len(messages)
+        self._next = 0
+        self._done = threading.Event()
+        self._abandoned = False
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def wait(self, timeout: float, stop: threading.Event | None = None) -> bool:
+        """Return True once every message is confirmed or has failed; False at the timeout or when `stop` is set."""
+        if stop is None:
+            return self._done.wait(timeout)
+        deadline = time.monotonic() + timeout
+        while not self._done.wait(min(0.05, max(deadline - time.monotonic(), 0.0))):
+            if stop.is_set() or time.monotonic() >= deadline:
+                return self.done
+        return True
+
+    def abandon(self) -> None:
+        """Do not publish what has not been published yet; what is under way may still arrive."""
+        self._abandoned = True
+
+    # In the I/O thread
+
+    def next_index(self) -> int | None:
+        """Return the number of the next message to publish, None when all have been."""
+        index = self._next
+        if self._abandoned or index >= len(self.messages):
+            return None
+        self._next = index + 1
+        return index
+
+    def settle(self, index: int, failure: Failure | None) -> None:
+        if failure is not None:
+            self.results[index] = failure
+        self._left -= 1
+        if self._left == 0:
+            self.finish()
+
+    def fail_rest(self, failure: Failure) -> None:
+        """Fail what has not been published."""
+        while (index := self.next_index()) is not None:
+            self.settle(index, failure)
+
+    def finish(self) -> None:
+        self._done.set()
+        if self._on_done is not None:
+            try:
+                self._on_done(self)
+            except Exception:  # somebody else's code, called from pika's: it would cost the connection
+                logger.exception("error in what was to be done after publishing")
+
+
+#: One message: its ticket and its number in it.
+Entry = tuple[Ticket, int]
+
+
+class Publisher:
+    """`submit` may be called from any thread, connected or not; everything else happens in the I/O thread."""
+
+    def __init__(self, io: IOThread, link: Link, *, window: int = WINDOW) -> None:
+        self._io = io
+        self._link = link
+        self._window = window
+        #: The newest channel; `_channel` is the same once it confirms, and None when it cannot be published on.
+        self._newest: Any = None
+        self._channel: Any = None
+        self._flight: Flight[Entry] = Flight()
+        self._tickets: deque[Ticket] = deque()
+        self._again: deque[Entry] = deque()
+        self._suspects: deque[Entry] = deque()
+        self._feeding = False
+        self._stopped = False
+        link.on_unblocked.append(self._feed)
+        io.post(partial(link.listen, self))
+
+    def submit(self, messages: Sequence[Outgoing], on_done: Callable[[Ticket], None] | None = None) -> Ticket:
+        """Publish these in order. `on_done` is called in the I/O thread and must not block."""
+        if self._stopped or not self._io.is_running():
+            raise Failed(STOPPED)
+        ticket = Ticket(messages, on_done)
+        self._io.post(partial(self._accept, ticket))
+        return ticket
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages are under way; may be read from any thread."""
+        return len(self._flight) + len(self._again) + len(self._suspects)
+
+    # In the I/O thread
+
+    def link_up(self, connection: Any) -> None:
+        self._newest = connection.channel(on_open_callback=self._opened)
+        self._newest.add_on_close_callback(self._closed)
+
+    def link_down(self, failure: Failure) -> None:
+        self._newest = None
+        self._lose(failure, blame=failure.code in _POISON)
+
+    def stop(self) -> None:
+        """Nothing is published any more; who still waits is told."""
+        self._stopped = True
+        for ticket, index in self._unsettled():
+            ticket.settle(index, STOPPED)
+        self._flight, self._again, self._suspects = Flight(), deque(), deque()
+        while self._tickets:
+            self._tickets.popleft().fail_rest(STOPPED)
+
+    def _unsettled(self) -> Iterable[Entry]:
+        return [*(entry for entry, _identity in self._flight.entries()), *self._suspects, *self._again]
+
+    def _accept(self, ticket: Ticket) -> None:
+        if not ticket.messages:
+            ticket.finish()
+        elif self._stopped:
+            ticket.fail_rest(STOPPED)
+        else:
+            self._tickets.append(ticket)
+            self._feed()
+
+    def _opened(self, channel: Any) -> None:
+        channel.add_on_return_callback(self._returned)
+        channel.confirm_delivery(self._confirmed, callback=lambda _frame: self._use(channel))
+
+    def _use(self, channel: Any) -> None:
+        if channel is self._newest:
+            self._flight = Flight()
+            self._channel = channel
+            self._feed()
+
+    def _feed(self) -> None:
+        """Publish until the window is full, a slice at a time."""
+        for _ in range(SLICE):
+            channel = self._channel
+            if channel is None or not channel.is_open or self._link.blocked or not self._has_room():
+                return
+            entry = self._next_entry()
+            if entry is None:
+                return
+            self._publish(channel, *entry)
+        if not self._feeding:
+            self._feeding = True
+            self._io.post(self._feed_on)
+
+    def _feed_on(self) -> None:
+        self._feeding = False
+        self._feed()
+
+    def _has_room(self) -> bool:
+        flying = len(self._flight)
+        if self._suspects:
+            return flying == 0
+        return flying < self._window and (flying == 0 or self._flight.bytes < WINDOW_BYTES)
+
+    def _next_entry(self) -> Entry | None:
+        if self._suspects:
+            return self._suspects.popleft()
+        if self._again:
+            return self._again.popleft()
+        while self._tickets:
+            index = self._tickets[0].next_index()
+            if index is not None:
+                return self._tickets[0], index
+            self._tickets.popleft()
+        return None
+
+    def _publish(self, channel: Any, ticket: Ticket, index: int) -> None:
+        message = ticket.messages[index]
+        exchange, routing_key, body = message.exchange, message.routing_key, message.body
+        try:
+            channel.basic_publish(exchange, routing_key, body, encode_properties(message), mandatory=True)
+        except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
+            ticket.settle(index, Failure(Kind.REJECT, "bad-property", f"{type(error).__name__}: {error}", "publish"))
+            return
+        identity = Identity(message.properties.get("message_id"), exchange, routing_key)
+        self._flight.add((ticket, index), identity, len(body))
+
+    def _confirmed(self, frame: Any) -> None:
+        method = frame.method
+        nacked = None if isinstance(method, spec.Basic.Ack) else _NACKED
+        for (ticket, index), returned in self._flight.confirm(method.delivery_tag, method.multiple):
+            ticket.settle(index, returned or nacked)
+        if not self._feeding:
+            self._feed()
+
+    def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
+        where = f"exchange {method.exchange!r}, routing key {method.routing_key!r}"
+        reply = errors.from_reply(
+            method.reply_code, f"{method.reply_code} {method.reply_text}: {where}", place="publish"
+        )
+        failure = Failure(reply.kind, "unroutable", reply.text, reply.place)
+        identity = Identity(properties.message_id, method.exchange, method.routing_key)
+        if not self._flight.mark_returned(identity, failure):
+            logger.error("a message came back that is not under way: %s", where)
+
+    def _closed(self, channel: Any, reason: Exception) -> None:
+        """The broker closed the channel, or it went with its connection (which is told after it)."""
+        if channel is not self._newest:
+            return
+        failure = errors.from_error(reason, place="publish")
+        only_channel = isinstance(reason, exceptions.ChannelClosedByBroker)
+        idle = len(self._flight) == 0
+        self._newest = None
+        self._lose(failure, blame=only_channel or failure.code in _POISON)
+        if only_channel and not self._stopped:
+            # With nothing in flight it is not a message's fault, and would happen again at once.
+            self._io.call_later(REOPEN_SECONDS if idle else 0.0, self._reopen)
+
+    def _reopen(self) -> None:
+        connection = self._link.connection
+        if connection is not None and self._newest is None:
+            self.link_up(connection)
+
+    def _lose(self, failure: Failure, *, blame: bool) -> None:
+        """Sort what was in flight into failed and to be published again."""
+        unconfirmed = self._flight.entries()
+        self._channel = None
+        self._flight = Flight()
+        if not blame:
+            self._put_back([entry for entry, _identity in unconfirmed])
+        elif unconfirmed:
+            verdict = judge(unconfirmed, failure)
+            logger.warning("publishing channel closed: %s (%d failed)", verdict.failure, len(verdict.guilty))
+            self._suspects.extendleft(reversed(verdict.suspects))
+            self._again.extendleft(reversed(verdict.innocent))
+            for ticket, index in verdict.guilty:
+                ticket.settle(index, verdict.failure)
+
+    def _put_back(self, entries: list[Entry]) -> None:
+        target = self._suspects if self._suspects else self._again
+        target.extendleft(reversed(entries))
