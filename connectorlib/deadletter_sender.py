@@ -1,4 +1,4 @@
-"""Publishes dead letters and says when the broker has them. Imports no pika; the publisher and topology do the talking."""
+"""Publishes dead letters, and says when the broker has them. What one looks like is in `deadletter`."""
 
 import logging
 import threading

@@ -161,7 +161,7 @@ class Pausing:
             return "unknown"
         try:
             with self._broker.channel(timeout=2.0) as channel:
-                return channel.queue_declare(self._consumer.queue, passive=True).messages
+                return channel.queue_declare(self._consumer.queue, passive=True)[0]
         except Failed:
             return "unknown"
 

@@ -74,6 +74,7 @@ class Pump:
     def run(self) -> None:
         """Take, work and settle until stopped; then drain: what is done is acked, the rest given back."""
         try:
+            self._greet()
             while not self._stop.is_set():
                 if not self._consumer.active:
                     self._line.release()  # whatever was in hand belonged to the old channel and comes again
@@ -84,6 +85,18 @@ class Pump:
         finally:
             self._dead_letters.wait(STOP_DEADLINE_S)
             self._consumer.give_back(STOP_DEADLINE_S)
+
+    def _greet(self) -> None:
+        """Nothing is taken before the far side has answered once."""
+        try:
+            self._handler.probe()
+        except Failed as failed:
+            self._careful = True
+            self._pausing.wait(failed.failure, self._handler.probe, time.monotonic())
+
+    def wake(self) -> None:
+        """Let a waiting pump look around at once; for the stop."""
+        self._consumer.wake()
 
     def _turn(self) -> None:
         self._mend_dead_letters()

@@ -1,1 +1,1 @@
-"""Between AMQP queues and any ODBC database: select, receive, subscribe."""
+"""RabbitMQ and any ODBC database, in both directions: `DBConnector` for Python, `dbconnector` for the shell."""

@@ -1,13 +1,13 @@
-"""From a message to the rows of its statements: decode, find the records, evaluate, bind. Pure but for its compiled parts.
+"""From a message to the rows of its statements: decode, find the records, evaluate, bind.
 
-Everything that can be compiled is compiled once, here, at the start; per message only closures run.
+Everything that can be compiled is compiled once, at the start; per message only closures run.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from connectorlib.errors import Failed, Failure, reject
+from connectorlib.errors import Failed, reject
 from connectorlib.expressions import (
     MISSING,
     Expression,
@@ -15,6 +15,7 @@ from connectorlib.expressions import (
     compile_expression,
     compile_patterns,
     describe_missing,
+    elements_of,
 )
 from connectorlib.formats import Format
 from connectorlib.messages import Delivery
@@ -58,37 +59,44 @@ class BoundWrite:
 
     def rows(self, record: Any, scope: Scope) -> Iterator[Row]:
         """Yield the parameters of every execution that this record asks for. Raise Failed (reject) for bad ones."""
-        if self.when is not None and not self.when(record, scope):
-            return
-        if self.each is None:
+        if self.each is None and self.when is None:
             yield self.row(record, scope)
             return
-        for index, item in enumerate(self._items(record, scope)):
-            scope.index = index
+        try:
+            items = self._wanted(record, scope)
+        except Failed as failed:
+            failure = failed.failure
+            raise Failed(replace(failure, place=self.place, detail=failure.detail or self.place)) from None
+        for index, item in enumerate(items):
+            if self.each is not None:
+                scope.index = index
             yield self.row(item, scope)
+
+    def _wanted(self, record: Any, scope: Scope) -> Sequence[Any]:
+        """Return the items to run the statement for: none where `when` does not hold."""
+        if self.when is not None and not self.when(record, scope):
+            return ()
+        return (record,) if self.each is None else self._items(self.each, record, scope)
 
     def row(self, record: Any, scope: Scope) -> Row:
         try:
             values = [evaluate(record, scope) for evaluate in self._evaluate]
             if MISSING in values:
-                raise self._missing(values, record)
+                raise self._missing(values, record, scope)
             return self._bind(values)
         except Failed as failed:
             raise self._placed(failed, record, scope) from None
 
-    def _items(self, record: Any, scope: Scope) -> Sequence[Any]:
-        assert self.each is not None
-        items = self.each.evaluate(record, scope)
+    def _items(self, each: Expression, record: Any, scope: Scope) -> Sequence[Any]:
+        items = each.evaluate(record, scope)
         if items is MISSING:
-            detail = f"{self.place}.for_each <- {describe_missing(self.each, record)}"
+            detail = f"{self.place}.for_each <- {describe_missing(each, record, scope)}"
             raise reject("missing-field", "nothing to repeat for", place=self.place, detail=detail)
-        if items is None:
-            return ()
-        return items if isinstance(items, list) else (items,)
+        return elements_of(items)
 
-    def _missing(self, values: Sequence[Any], record: Any) -> Failed:
+    def _missing(self, values: Sequence[Any], record: Any, scope: Scope) -> Failed:
         name, expression = self.expressions[[value is MISSING for value in values].index(True)]
-        detail = f"{self.place}.values.{name} <- {describe_missing(expression, record)}"
+        detail = f"{self.place}.values.{name} <- {describe_missing(expression, record, scope)}"
         return reject("missing-field", f"no value for :{name}", place=self.place, detail=detail)
 
     def _placed(self, failed: Failed, record: Any, scope: Scope) -> Failed:
@@ -96,7 +104,7 @@ class BoundWrite:
         failure = failed.failure
         if failure.detail:
             return failed
-        for position, (name, expression) in enumerate(self.expressions):
+        for position, (_, expression) in enumerate(self.expressions):
             try:
                 value = expression.evaluate(record, scope)
             except Failed:
@@ -104,10 +112,11 @@ class BoundWrite:
             if failure.code == "bad-value" and not self._binds(position, value):
                 break
         else:
-            return Failed(Failure(failure.kind, failure.code, failure.text, self.place, self.place))
+            return Failed(replace(failure, place=self.place, detail=self.place))
+        name = self.expressions[position][0]
         source = expression.paths[0] if expression.paths else "a constant"
         detail = f"{self.place}.values.{name} <- {source}: {failure.text}"
-        return Failed(Failure(failure.kind, failure.code, failure.text, self.place, detail))
+        return Failed(replace(failure, place=self.place, detail=detail))
 
     def _binds(self, position: int, value: Any) -> bool:
         """Return whether this value alone, with nulls beside it, can be bound."""
@@ -189,8 +198,3 @@ class Plan:
                 scope.index = index
                 for row in write.rows(record, scope):
                     yield write, row, scope
-
-
-def key_expression(spec: Any) -> Expression:
-    """Return the compiled idempotency key."""
-    return compile_expression(spec)

@@ -3,7 +3,8 @@ it writes nothing. Without it delivery is at least once."""
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectorlib import logs
@@ -11,6 +12,8 @@ from connectorlib.errors import reject
 from connectorlib.expressions import MISSING, Scope, compile_expression
 from dbconnector.binding import Unit
 from dbconnector.database import Database
+from dbconnector.drivers import Driver
+from dbconnector.ladder import LARGEST, ladder
 from dbconnector.settings import Idempotency
 
 logger = logging.getLogger(__name__)
@@ -58,17 +61,27 @@ class Inbox:
 
     def insert(self, database: Database, keys: Sequence[str]) -> int:
         """Insert the keys, sorted so that two consumers never deadlock over them; return how many are new."""
-        return database.insert_new(
-            self.table,
-            ("consumer", "message_key"),
-            [(self.consumer, key) for key in sorted(keys)],
-            place=PLACE,
-        )
+        new, start, ordered = 0, 0, sorted(keys)
+        for size in ladder(min(database.driver.max_rows, LARGEST)):
+            while len(ordered) - start >= size:
+                rows = [value for key in ordered[start : start + size] for value in (self.consumer, key)]
+                new += database.execute(self._sql(database.driver, size), rows, place=PLACE)
+                start += size
+        return new
 
-    def delete_older(self, database: Database, before: Any) -> int:
-        """Delete this consumer's keys that were applied before the given timestamp; return how many."""
+    def _sql(self, driver: Driver, rows: int) -> str:
+        """Return the insert of that many keys; where the driver knows no way to skip duplicates, one is an error."""
+        style = driver.insert_or_ignore
+        values = ", ".join(["(?, ?)"] * rows)
+        verb, suffix = style.get("verb", "INSERT"), style.get("suffix", "")
+        return f"{verb} INTO {self.table} (consumer, message_key) VALUES {values} {suffix}".rstrip()
+
+    def delete_older(self, database: Database, seconds: float) -> int:
+        """Delete this consumer's keys that were applied longer ago than that; return how many."""
+        # As text: SQLite keeps it so, and the others parse it. The connection's time zone is UTC.
+        before = (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
         return database.execute(
-            f"DELETE FROM {self.table} WHERE consumer = ? AND applied_at < ?",  # noqa: S608 - the table is configured
+            f"DELETE FROM {self.table} WHERE consumer = ? AND applied_at < ?",
             (self.consumer, before),
             place=PLACE,
         )
@@ -108,6 +121,3 @@ def by_first(units: Sequence[Unit]) -> tuple[list[Unit], list[tuple[Unit, Unit]]
         else:
             later.append((unit, first[unit.key]))
     return firsts, later
-
-
-KeyOf = Callable[[Any, Scope], str | None]

@@ -1,59 +1,42 @@
 """The writer: a batch of deliveries in, one outcome each out, by as few transactions as can be.
 
-One bad message never costs its neighbours: after a *reject* the batch is split until the bad ones stand alone. After any
-other failure everything that was not committed is rolled back and done again by the pump's rules.
+One bad message never costs its neighbours: after a *reject* the batch is split until the bad ones stand alone.
+After any other failure all that was not committed is rolled back, and done again by the pump's rules.
 """
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
 from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
 from dbconnector.binding import BoundWrite, Plan, Row, Unit
+from dbconnector.database import AlreadyThere, Database
+from dbconnector.inbox import PLACE as INBOX
 from dbconnector.inbox import Inbox, by_first
+from dbconnector.ladder import LARGEST, ladder, pieces
 from dbconnector.settings import DbConfig
 
-if TYPE_CHECKING:
-    from dbconnector.database import Database
-
 SAVEPOINT = "piece"
-#: Sizes of multi-row statements: each is the one before divided by these, so that few statements are prepared.
-STEPS = (4, 5, 5, 5)
-MAX_ROWS = 500
-
-
-def ladder(largest: int) -> list[int]:
-    """Return the sizes in which rows or messages are taken together, from the largest down to 1."""
-    sizes = [max(1, largest)]
-    for step in STEPS:
-        if sizes[-1] > 1:
-            sizes.append(max(1, sizes[-1] // step))
-    return sizes if sizes[-1] == 1 else [*sizes, 1]
-
-
-def pieces(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
-    """Cut units that failed together into the next smaller size of the ladder."""
-    size = next(size for size in ladder(MAX_ROWS) if size < len(units))
-    for start in range(0, len(units), size):
-        yield units[start : start + size]
 
 
 class Writer:
     """Writes deliveries into the database. Used by one thread; it alone uses the database."""
 
-    def __init__(self, config: DbConfig, database: "Database") -> None:
-        self.passed: Mapping[str, int] = Counter()
+    def __init__(self, config: DbConfig, database: Database) -> None:
         self._passed: Counter[str] = Counter()
+        #: What the transaction in progress will have passed once it is committed.
         self._passing: Counter[str] = Counter()
-        self.passed = self._passed
         self._database = database
         self._plan = Plan(config.database.write, compile_format(config.format, config.limits))
         self._inbox = Inbox(config.idempotency, config.name) if config.idempotency else None
         self._sql: dict[tuple[int, int], str] = {}
-        self._bound_to: object = None
+
+    @property
+    def passed(self) -> Mapping[str, int]:
+        """How many messages each statement (and the commit) let pass."""
+        return self._passed
 
     def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
         """Return one outcome per delivery. Raise Failed if the database cannot be reached at all, Stale if `valid`
@@ -99,7 +82,7 @@ class Writer:
             if new == 0 and len(keys) == len(units):
                 return ALREADY
             if new < len(keys):
-                raise reject("already-there", "another delivery of it was written", place="inbox")
+                raise AlreadyThere(Failure(Kind.REJECT, "already-there", "an earlier delivery was written", INBOX))
         places: set[str] = set()
         if self._plan.in_bulk:
             self._run_in_bulk(units, places)
@@ -127,7 +110,7 @@ class Writer:
     def _rows_at_once(self, write: BoundWrite) -> int:
         driver = self._database.driver
         width = max(1, len(write.statement.names))
-        return min(MAX_ROWS, driver.max_rows, driver.max_parameters // width)
+        return min(LARGEST, driver.max_rows, driver.max_parameters // width)
 
     def _multi_row_sql(self, write: BoundWrite, rows: int) -> str:
         key = (write.index, rows)
@@ -162,14 +145,16 @@ class Writer:
         if self._database.connected:
             self._database.rollback()
 
-    def verdict(self, failure: Failure) -> Outcome:
+    def verdict(self, failed: Failed) -> Outcome:
         """Return the outcome of a message that the database rejected alone."""
-        if failure.code == "already-there" or self._database.means_done(failure):
+        failure = failed.failure
+        # A plain INSERT into the inbox, where the driver knows no other, says it with an integrity error.
+        if isinstance(failed, AlreadyThere) or (failure.place == INBOX and failure.code[:2] == "23"):
             return ALREADY
         return Dead(failure)
 
     @property
-    def database(self) -> "Database":
+    def database(self) -> Database:
         return self._database
 
 
@@ -185,25 +170,26 @@ class _Batch:
         """Give every unit its outcome: all in one transaction, or split until the bad ones stand alone."""
         if not units:
             return
-        failure = self._in_one(units)
-        if failure is None:
+        failed = self._in_one(units)
+        if failed is None:
             return
-        if failure.kind is not Kind.REJECT:
-            self._again(units, failure)
+        if failed.failure.kind is not Kind.REJECT:
+            self._again(units, failed)
         elif len(units) == 1:
-            self._settle(units, self._writer.verdict(failure))
+            self._settle(units, self._writer.verdict(failed))
         elif self._writer.database.driver.savepoints:
             self._by_savepoints(units)
         else:
             self._by_transactions(units)
 
-    def _in_one(self, units: Sequence[Unit]) -> Failure | None:
+    def _in_one(self, units: Sequence[Unit]) -> Failed | None:
+        """Write the units in a transaction of their own; return what went wrong, after it was rolled back."""
         try:
             done = self._writer.run(units)
             self._writer.commit(self._valid)
         except Failed as failed:
             self._writer.roll_back()
-            return failed.failure
+            return failed
         self._settle(units, done)
         return None
 
@@ -225,7 +211,7 @@ class _Batch:
             if failed.failure.kind is Kind.REJECT:  # at the commit: a deferred constraint does not say whose it is
                 self._by_transactions(units)
             else:
-                self._again(units, failed.failure)
+                self._again(units, failed)
             return
         for piece, verdict in verdicts:
             self._settle(piece, verdict)
@@ -240,27 +226,31 @@ class _Batch:
             if failed.failure.kind is not Kind.REJECT:
                 raise
             database.rollback_to(SAVEPOINT)
-            return self._writer.verdict(failed.failure) if len(piece) == 1 else None
+            return self._writer.verdict(failed) if len(piece) == 1 else None
 
-    def _by_transactions(self, units: Sequence[Unit]) -> None:
+    def _by_transactions(self, units: Sequence[Unit]) -> Failed | None:
+        """Split by transactions of their own; return what stopped it, if it was not a reject. Order is kept: what
+        comes after is not tried."""
+        stopped: Failed | None = None
         for piece in pieces(units):
-            failure = self._in_one(piece)
-            if failure is None:
-                continue
-            if failure.kind is not Kind.REJECT:
-                self._again([u for u in units if u.position not in self._outcomes], failure)
-                return
-            if len(piece) == 1:
-                self._settle(piece, self._writer.verdict(failure))
-            else:
-                self._by_transactions(piece)
-                if isinstance(last := self._outcomes[piece[-1].position], Again):
-                    self._again([u for u in units if u.position not in self._outcomes], last.failure)
-                    return
+            if stopped is None:
+                failed = self._in_one(piece)
+                if failed is None:
+                    continue
+                if failed.failure.kind is not Kind.REJECT:
+                    stopped = failed
+                elif len(piece) == 1:
+                    self._settle(piece, self._writer.verdict(failed))
+                    continue
+                else:
+                    stopped = self._by_transactions(piece)
+                    continue
+            self._again(piece, stopped)
+        return stopped
 
     def _settle(self, units: Sequence[Unit], outcome: Outcome) -> None:
         for unit in units:
             self._outcomes[unit.position] = outcome
 
-    def _again(self, units: Sequence[Unit], failure: Failure) -> None:
-        self._settle(units, Again(failure))
+    def _again(self, units: Sequence[Unit], failed: Failed) -> None:
+        self._settle(units, Again(failed.failure))

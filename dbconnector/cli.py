@@ -1,0 +1,174 @@
+"""The command line of dbconnector. Only click and the standard library are imported before a command runs."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from connectorlib.config.durations import parse_duration
+from connectorlib.process import Life
+
+if TYPE_CHECKING:
+    from dbconnector.settings import DbConfig
+
+EPILOG = """\b
+Exit codes:
+   0  done                      3  nothing there
+   1  failed                   69  broker or database cannot be reached
+   2  wrong usage              77  a log-in was refused
+  75  stuck, restart me        78  bad configuration
+"""
+config_option = click.option(  # -c, -i and --config are one option in every command of both connectors
+    "-c",
+    "-i",
+    "--config",
+    "file",
+    required=True,
+    type=click.Path(dir_okay=False),
+    help="The configuration file (JSON).",
+)
+
+
+class Duration(click.ParamType):
+    """`30s`, `5m`, `1h`, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class Commands(click.Group):
+    """A group whose commands stand in the order in which they were written, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="amqp-connectors", prog_name="dbconnector")
+def main() -> None:
+    """Move messages between RabbitMQ and any ODBC database.
+
+    \b
+    dbconnector select    -c db.config     one message per row of a query
+    dbconnector receive   -c db.config     one message into the database
+    dbconnector subscribe -c db.config     every message into the database, for ever
+    """
+
+
+@main.command()
+@config_option
+@click.option("--every", type=Duration(), help="Run the query again and again, e.g. every 30s, 5m, 1h.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of :NAME in the query.")
+@click.pass_context
+def select(ctx: click.Context, file: str, every: float | None, params: tuple[str, ...]) -> None:
+    """Run the query and send one message per row; done when the broker has confirmed all."""
+    from dbconnector import runs  # late, see the module
+
+    given = dict(_name_and_value(param) for param in params)
+    with _running() as life, _progress() as progress:
+        ctx.exit(runs.run_select(file, life, params=given, every=every, progress=progress, load=_load))
+
+
+@main.command()
+@config_option
+@click.option(
+    "--wait",
+    type=Duration(),
+    default="1s",
+    show_default=True,
+    help="How long to wait for a message where the queue has a single active consumer.",
+)
+@click.pass_context
+def receive(ctx: click.Context, file: str, wait: float) -> None:
+    """Write one message of the queue into the database; exit 3 if the queue is empty."""
+    from dbconnector import runs  # late, see the module
+
+    with _running() as life:
+        ctx.exit(runs.run_receive(file, life, wait_s=wait, load=_load))
+
+
+@main.command()
+@config_option
+@click.pass_context
+def subscribe(ctx: click.Context, file: str) -> None:
+    """Write every message of the queue into the database, in batches, until SIGTERM.
+
+    An outage pauses it; it goes on by itself. SIGUSR1 makes a paused one try at once.
+    """
+    from dbconnector import runs  # late, see the module
+
+    with _running() as life:
+        ctx.exit(runs.run_subscribe(file, life, load=_load))
+
+
+@main.command()
+@config_option
+@click.option("--create", is_flag=True, help="Make the table instead of printing how.")
+@click.option("--purge", is_flag=True, help="Delete this connector's keys that are older than --older.")
+@click.option("--older", type=Duration(), default="30d", show_default=True, help="For --purge.")
+@click.pass_context
+def inbox(ctx: click.Context, file: str, create: bool, purge: bool, older: float) -> None:
+    """Print, make or trim the table that keeps a message from being written twice (`idempotency`)."""
+    from dbconnector import runs  # late, see the module
+
+    with _running():
+        ctx.exit(runs.run_inbox(file, create=create, purge_older=older if purge else None, load=_load))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors that complete and check by it."""
+    from dbconnector import config  # late, see the module
+
+    click.echo(config.schema_text())
+
+
+def _load(file: str) -> "DbConfig":
+    from connectorlib import logs  # late, see the module
+    from dbconnector import config
+
+    loaded = config.load(file)
+    logs.configure(loaded.logging, "dbconnector")
+    return loaded
+
+
+@contextmanager
+def _running() -> Iterator[Life]:
+    """Log to stderr and listen to signals while a command runs."""
+    from connectorlib import logs  # late, see the module
+    from connectorlib.settings import Logging
+
+    logs.configure(Logging(), "dbconnector")  # until the configuration has said how
+    with Life() as life:
+        yield life
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None] | None]:
+    """Show on a terminal how many rows are confirmed; None where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # late, see the module
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} rows confirmed"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sent", total=None)
+        yield lambda rows: bar.update(task, completed=rows)
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"expected NAME=VALUE, not {text!r}", param_hint="--param")
+    return name, value

@@ -1,0 +1,149 @@
+"""receiveNInsert: one message from the source queue, written, and then acknowledged."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from connectorlib import logs, policy
+from connectorlib.broker import Broker, SyncChannel, topology
+from connectorlib.deadletter_sender import DeadLetterSender
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
+from connectorlib.settings import Source
+from dbconnector.database import Database
+from dbconnector.settings import DbConfig
+from dbconnector.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+CONFIRM_S = 30.0
+SETTLE_S = 10.0
+RESOURCE_LOCKED = "405"  # what basic.get answers on a queue with a single active consumer
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One delivery and the two ways to settle it."""
+
+    delivery: Delivery
+    ack: Callable[[], object]
+    give_back: Callable[[], object]
+    valid: Callable[[], bool]
+
+
+def receive(
+    config: DbConfig, broker: Broker, database: Database, *, stop: threading.Event, wait_s: float = 1.0
+) -> Outcome | None:
+    """Take one message, write it, acknowledge it; return its outcome, or None if the queue is empty.
+
+    Dead: it is in the dead-letter queue. Again: it was given back to its queue. Raise Failed if the broker or the
+    database cannot be reached, before anything was taken, or if somebody else holds the queue.
+    """
+    source = config.source
+    assert source is not None  # runs has checked it
+    topology.ensure(broker, config.broker, source, None)
+    writer = Writer(config, database)
+    writer.probe()  # an unreachable database must cost no message a delivery
+    with _take(broker, source, wait_s) as taken:
+        if taken is None:
+            return None
+        outcome = _write(config, writer, taken, stop)
+        if isinstance(outcome, Done):
+            taken.ack()
+        elif isinstance(outcome, Dead):
+            _bury(config, broker, taken, outcome)
+        else:
+            taken.give_back()
+        return outcome
+
+
+def _write(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Event) -> Outcome:
+    for attempt in range(1, config.retry.attempts + 2):
+        outcome = _outcome(writer, taken)
+        again = isinstance(outcome, Again) and outcome.failure.kind is Kind.RETRY
+        if not again or attempt > config.retry.attempts:
+            break
+        if stop.wait(policy.retry_delay(attempt, config.retry, random.random())):  # noqa: S311 - jitter
+            break
+    return outcome
+
+
+def _outcome(writer: Writer, taken: Taken) -> Outcome:
+    try:
+        return writer.handle([taken.delivery], taken.valid)[0]
+    except Failed as failed:
+        return Again(failed.failure)
+    except Exception as error:  # a bug of ours: the message goes back to its queue
+        logger.exception("bug", extra={"event": "bug"})
+        return Again(Failure(Kind.UNKNOWN, "bug", f"{type(error).__name__}: {error}", place="bug"))
+
+
+def _bury(config: DbConfig, broker: Broker, taken: Taken, dead: Dead) -> None:
+    sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name)
+    sender.send([(taken.delivery, dead)], lambda deliveries: None)
+    if sender.wait(CONFIRM_S):
+        taken.ack()
+        return
+    taken.give_back()
+    raise Failed(sender.failure or Failure(Kind.UNAVAILABLE, "timeout", "the dead letter was not confirmed"))
+
+
+@contextmanager
+def _take(broker: Broker, source: Source, wait_s: float) -> Iterator[Taken | None]:
+    with broker.channel() as channel:
+        try:
+            delivery = channel.get(source.queue)
+        except Failed as failed:
+            if failed.failure.code != RESOURCE_LOCKED:
+                raise
+        else:
+            yield _got(channel, delivery)
+            return
+    with _consumed(broker, source, wait_s) as taken:
+        yield taken
+
+
+def _got(channel: SyncChannel, delivery: Delivery | None) -> Taken | None:
+    if delivery is None:
+        return None
+    tag = delivery.tag
+    return Taken(
+        delivery,
+        ack=lambda: channel.ack(tag),
+        give_back=lambda: channel.nack(tag, requeue=True),
+        valid=lambda: channel.is_open,
+    )
+
+
+@contextmanager
+def _consumed(broker: Broker, source: Source, wait_s: float) -> Iterator[Taken | None]:
+    """Take one message from a queue with a single active consumer, where `basic.get` is refused."""
+    logs.event(logger, logging.DEBUG, "consuming one message", queue=source.queue, wait=wait_s)
+    consumer = broker.consumer(source.queue, prefetch=1)
+    consumer.open(SETTLE_S)
+    try:
+        deliveries = consumer.take(1, 0.0, wait_s)
+        if not deliveries:
+            _refuse_if_not_empty(broker, source)
+            yield None
+            return
+        delivery = deliveries[0]
+        yield Taken(
+            delivery,
+            ack=lambda: consumer.settle(delivery.generation, [delivery.tag]),
+            give_back=lambda: consumer.give_back(SETTLE_S),
+            valid=lambda: consumer.is_current(delivery.generation),
+        )
+    finally:
+        consumer.give_back(SETTLE_S)
+
+
+def _refuse_if_not_empty(broker: Broker, source: Source) -> None:
+    with broker.channel() as channel:
+        ready, _ = channel.queue_declare(source.queue, passive=True)
+    if ready:
+        text = f"another consumer is active on {source.queue}: {ready} messages wait for it"
+        raise Failed(Failure(Kind.REJECT, "another-consumer", text, f"queue {source.queue}"))

@@ -1,0 +1,228 @@
+"""The three things dbconnector does, each from its configuration file to its exit code. Shared by commands and API."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from connectorlib import logs
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Dead, Done
+from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
+from dbconnector import config as configuration
+from dbconnector.settings import DbConfig
+
+if TYPE_CHECKING:
+    from connectorlib.broker import Broker
+    from dbconnector.database import Database
+
+logger = logging.getLogger(__name__)
+
+CONNECT_S = 10.0  # how long a one-shot command tries to reach the broker
+STOP_S = 10.0
+#: The I/O thread ticks every second; this long without one, it is stuck.
+TICK_DEADLINE_S = 30.0
+
+Progress = Callable[[int], None]
+
+
+def run_subscribe(file: str, life: Life, load: Callable[[str], DbConfig] = configuration.load) -> ExitCode:
+    """Write what comes into the source queue until the life ends."""
+    return _reported(lambda: _subscribe(load(file), life))
+
+
+def run_receive(
+    file: str, life: Life, *, wait_s: float = 1.0, load: Callable[[str], DbConfig] = configuration.load
+) -> ExitCode:
+    """Write one message of the source queue."""
+    return _reported(lambda: _receive(load(file), life, wait_s))
+
+
+def run_select(
+    file: str,
+    life: Life,
+    *,
+    params: Mapping[str, Any],
+    every: float | None = None,
+    progress: Progress | None = None,
+    load: Callable[[str], DbConfig] = configuration.load,
+) -> ExitCode:
+    """Send one message per row of the query, once or every so many seconds."""
+    return _reported(lambda: _select(load(file), life, params, every, progress))
+
+
+def run_inbox(
+    file: str,
+    *,
+    create: bool,
+    purge_older: float | None,
+    load: Callable[[str], DbConfig] = configuration.load,
+) -> ExitCode:
+    """Print the inbox table's DDL, run it, or delete the keys that are older than so many seconds."""
+    return _reported(lambda: _inbox(load(file), create, purge_older))
+
+
+def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCode:
+    from dbconnector.database import Database  # late: pyodbc is not needed for --help
+    from dbconnector.inbox import Inbox, ddl
+
+    settings = config.idempotency
+    _need(settings, config, "idempotency", "inbox")
+    assert settings is not None
+    if not create and purge_older is None:
+        print(f"{ddl(settings.table)};")
+        return ExitCode.DONE
+    database = Database(config.database)
+    database.connect()
+    if create:
+        database.execute(ddl(settings.table), place="inbox")
+        logs.event(logger, logging.INFO, "inbox table made", table=settings.table)
+    if purge_older is not None:
+        count = Inbox(settings, config.name).delete_older(database, purge_older)
+        logs.event(logger, logging.INFO, "keys deleted", table=settings.table, keys=count)
+    database.commit()
+    database.close()
+    return ExitCode.DONE
+
+
+def _reported(run: Callable[[], ExitCode]) -> ExitCode:
+    """Turn a failure into one line and an exit code."""
+    try:
+        return run()
+    except Failed as failed:
+        text = failed.failure.text if failed.failure.kind is Kind.CONFIGURATION else str(failed)
+        for line in text.splitlines():
+            logger.error("%s", line, extra={"event": "failed"})
+        return exit_code(failed.failure)
+
+
+def _subscribe(config: DbConfig, life: Life) -> ExitCode:
+    from dbconnector.database import Database  # late: pyodbc is not needed for --help
+    from dbconnector.subscribe import subscribe
+
+    _need(config.source, config, "broker.source", "subscribe")
+    database = Database(config.database)
+    with _broker(config) as broker, _watchdog(broker, database):
+        life.on_nudge(broker.nudge)
+        _log_start(config, "subscribe")
+        notify("READY=1")
+
+        def ready(pump: Any) -> None:
+            life.on_stop(pump.wake)
+            notify_status("running")
+
+        work = threading.Thread(
+            target=lambda: subscribe(config, broker, database, stop=life.stop, nudge=life.nudge, on_pump=ready),
+            name="worker",
+        )
+        work.start()
+        work.join()
+        notify("STOPPING=1")
+        database.close()
+    logs.event(logger, logging.INFO, "stopped", name=config.name)
+    return ExitCode.DONE
+
+
+def _receive(config: DbConfig, life: Life, wait_s: float) -> ExitCode:
+    from dbconnector.database import Database  # late: pyodbc is not needed for --help
+    from dbconnector.receive import receive
+
+    _need(config.source, config, "broker.source", "receive")
+    database = Database(config.database)
+    with _broker(config) as broker:
+        broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True)
+        outcome = receive(config, broker, database, stop=life.stop, wait_s=wait_s)
+        database.close()
+    if outcome is None:
+        logs.event(logger, logging.INFO, "the queue is empty", queue=config.source and config.source.queue)
+        return ExitCode.NOTHING
+    if isinstance(outcome, Done):
+        logs.event(logger, logging.INFO, "already there" if outcome.already else "written", name=config.name)
+        return ExitCode.DONE
+    if isinstance(outcome, Dead):
+        return ExitCode.FAILED
+    logger.error("given back: %s", outcome.failure, extra={"event": "given-back"})
+    return exit_code(outcome.failure)
+
+
+def _select(
+    config: DbConfig, life: Life, params: Mapping[str, Any], every: float | None, progress: Progress | None
+) -> ExitCode:
+    from dbconnector.database import Database  # late: pyodbc is not needed for --help
+    from dbconnector.select import select
+
+    _need(config.database.select, config, "database.select", "select")
+    _need(config.destination, config, "broker.destination", "select")
+    every = every if every is not None else config.database.select and config.database.select.every
+    database = Database(config.database, reading=True)
+    with _broker(config, consuming=False) as broker:
+        broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True)
+        while True:
+            started = time.monotonic()
+            code = _select_once(lambda: select(config, database, broker, life.stop, params, progress), bool(every))
+            if not every or life.stop.wait(max(0.0, started + every - time.monotonic())):
+                break
+        database.close()
+    return ExitCode.DONE if every else code
+
+
+def _select_once(select: Callable[[], Any], repeated: bool) -> ExitCode:
+    """Run the query once. When it is repeated a failure is told, and the next turn tries again."""
+    try:
+        result = select()
+    except Failed as failed:
+        if not repeated:
+            raise
+        logger.error("%s", failed, extra={"event": "failed"})
+        return exit_code(failed.failure)
+    logs.event(logger, logging.INFO, "sent", rows=result.sent, failed=result.failed)
+    return ExitCode.DONE if result.sent or result.failed else ExitCode.NOTHING
+
+
+@contextmanager
+def _broker(config: DbConfig, *, consuming: bool = True) -> Iterator["Broker"]:
+    from connectorlib.broker import Broker  # late: pika is not needed for --help
+
+    broker = Broker(config.broker, name=f"dbconnector {config.name}", consuming=consuming)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop(STOP_S)
+
+
+@contextmanager
+def _watchdog(broker: "Broker", database: "Database") -> Iterator[None]:
+    """Watch for a hung database call and a hung I/O thread: the process ends with 75 and is started again."""
+
+    def ticking() -> str | None:
+        silent = time.monotonic() - broker.ticked
+        return f"the I/O thread has not ticked for {silent:.0f} s" if silent > TICK_DEADLINE_S else None
+
+    watchdog = Watchdog()
+    watchdog.register("database", database.stuck)
+    watchdog.register("broker", ticking)
+    with watchdog:
+        yield
+
+
+def _need(part: object, config: DbConfig, path: str, command: str) -> None:
+    if part is None:
+        text = f"{config.file}: {path} is missing: `dbconnector {command}` needs it"
+        raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
+
+
+def _log_start(config: DbConfig, command: str) -> None:
+    source = config.source
+    logs.event(
+        logger,
+        logging.INFO,
+        "started",
+        command=command,
+        version=version("amqp-connectors"),
+        name=config.name,
+        queue=source.queue if source else None,
+    )

@@ -1,0 +1,51 @@
+"""subscribeNInsert: everything that comes into the source queue, written in batches, for ever."""
+
+import threading
+from collections.abc import Callable
+
+from connectorlib.broker import Broker, topology
+from connectorlib.deadletter_sender import DeadLetterSender
+from connectorlib.pausing import Pausing
+from connectorlib.pump import Flow, Pump
+from dbconnector.database import Database
+from dbconnector.settings import DbConfig
+from dbconnector.writer import Writer
+
+STOP_S = 10.0
+
+
+def subscribe(
+    config: DbConfig,
+    broker: Broker,
+    database: Database,
+    *,
+    stop: threading.Event,
+    nudge: threading.Event,
+    on_pump: Callable[[Pump], None] = lambda pump: None,
+) -> None:
+    """Write what comes until `stop` is set. `broker` is started and closed by the caller, and so is `database`.
+
+    Nothing but a stop ends it: an outage, a refused log-in or a wrong statement pauses it.
+    """
+    source = config.source
+    assert source is not None  # runs has checked it
+    consumer = broker.consumer(source.queue, source.prefetch)
+    pausing = Pausing(
+        config.name,
+        broker=broker,
+        consumer=consumer,
+        ensure=lambda: topology.ensure(broker, config.broker, source, None),
+        ensure_dead_letters=lambda: topology.ensure(broker, config.broker, None, None),
+        hold_seconds=config.hold_seconds,
+        stop=stop,
+        nudge=nudge,
+    )
+    pump = Pump(
+        Flow(config.name, config.batch, config.retry),
+        consumer,
+        Writer(config, database),
+        DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name),
+        pausing,
+    )
+    on_pump(pump)
+    pump.run()
