@@ -35,7 +35,7 @@ def _rabbitmq(services: Run) -> Iterator[RabbitMQ]:
     node = RabbitMQ(services)
     node.start()
     yield node
-    node.kill()
+    node.discard()
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def _postgresql(services: Run) -> Iterator[PostgreSQL]:
     server = PostgreSQL(services)
     server.start()
     yield server
-    server.kill()
+    server.discard()
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def _mariadb(services: Run) -> Iterator[MariaDB]:
     server = MariaDB(services)
     server.start()
     yield server
-    server.kill()
+    server.discard()
 
 
 @pytest.fixture

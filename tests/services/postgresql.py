@@ -56,9 +56,9 @@ class PostgreSQL(Server):
         self._disconnect()
         super().stop(timeout)
 
-    def kill(self) -> None:
+    def discard(self) -> None:
         self._disconnect()
-        super().kill()
+        super().discard()
 
     def is_ready(self) -> bool:
         try:

@@ -17,6 +17,7 @@ import pika.exceptions
 
 from connectorlib.settings import BrokerSettings
 from tests.services.server import Run, Server, answers, binary, free_port
+from tests.services.waiting import eventually
 
 #: A body (text, bytes, or something to be written as JSON), alone or with its properties by their AMQP names.
 Message = Any
@@ -95,6 +96,21 @@ class RabbitMQ(Server):
         with _opener.open(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+    def kill(self) -> None:
+        """End it as a power cut does, once the quorum queues of the test have settled.
+
+        RabbitMQ confirms the messages of a new quorum queue before the queue's own name is on disk (a dets file that
+        is written about once a second); killed in between, it comes back with the queue but without its messages.
+        """
+        if self.running:
+            eventually(self._has_written_queue_names, 15, what="names of the quorum queues on disk")
+        super().kill()
+
+    def _has_written_queue_names(self) -> bool:
+        queues = [queue for queue in self.api("GET", "/api/queues") if queue.get("type") == "quorum"]
+        written = b"".join(file.read_bytes() for file in self.folder.glob("data/**/quorum/**/names.dets"))
+        return all(f"{queue['vhost']}_{queue['name']}".encode() in written for queue in queues)
 
     def control(self, *arguments: str) -> str:
         """Run rabbitmqctl on this node (slow: it starts an Erlang of its own)."""

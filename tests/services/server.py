@@ -111,10 +111,14 @@ class Server:
             self._groups[-1].send_signal(self.stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._groups[-1].wait(timeout)
-        self.kill()
+        self.discard()
 
     def kill(self) -> None:
-        """End it at once, as a power cut does."""
+        """End it without a warning, as a power cut does."""
+        self.discard()
+
+    def discard(self) -> None:
+        """End it; nobody needs it any more."""
         for process in reversed(self._groups):
             kill_group(process.pid)
             process.wait(30)
