@@ -6,10 +6,10 @@ Pure: knows nothing of drivers or connections.
 from dataclasses import dataclass
 
 from dbconnector.statements.lexer import T, sent, tokenize
-from dbconnector.statements.paging import Paging, page_by_key
+from dbconnector.statements.paging import Paging, limit_rows, only_reads, page_by_key
 from dbconnector.statements.shapes import MultiRow, Target, multi_row, targets
 
-__all__ = ["MultiRow", "Paging", "Statement", "Target", "compile_statement", "page_by_key"]
+__all__ = ["MultiRow", "Paging", "Statement", "Target", "compile_statement", "limit_rows", "only_reads", "page_by_key"]
 
 
 @dataclass(frozen=True, slots=True)

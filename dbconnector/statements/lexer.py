@@ -225,7 +225,7 @@ def tokenize(text: str) -> list[Token]:
 def sent(tokens: Iterable[Token]) -> str:
     """Return the SQL that goes to the driver: a `?` for each parameter.
 
-    A comment that holds a question mark or a quote is left out (hints are not): sqliteodbc counts the parameters itself,
+    A comment that holds a question mark or a quote is left out (a hint is not): sqliteodbc counts parameters itself,
     and takes such a `?` for one, or the rest of the statement for a literal.
     """
     return "".join(map(_sent, tokens))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbconnector.statements import Target, compile_statement, page_by_key
+from dbconnector.statements import Target, compile_statement, limit_rows, only_reads, page_by_key
 from dbconnector.statements.lexer import T, tokenize
 
 PARAMETERS = [
@@ -274,19 +274,60 @@ def test_the_column_of_a_parameter_is_told_when_the_text_says_so(text: str, expe
 
 
 def test_paging_by_one_key_begins_at_the_last_row_of_the_page_before() -> None:
-    paging = page_by_key("SELECT id FROM t WHERE x = ? ; -- all\n", ["id"], rows=10)
-    assert paging.first == "SELECT * FROM (\nSELECT id FROM t WHERE x = ? \n) page ORDER BY page.id LIMIT 10"
-    assert "WHERE page.id >= ? ORDER BY" in paging.following
-    assert paging.key_parameters == (0,)
+    paging = page_by_key("SELECT id FROM t WHERE x = :x ; -- all\n", ["id"], rows=10)
+    assert paging.first == "SELECT * FROM (\nSELECT id FROM t WHERE x = :x \n) page ORDER BY page.id LIMIT 10"
+    assert "WHERE page.id >= :page_key_0 ORDER BY" in paging.following
+    assert compile_statement(paging.following).names == ("x", *paging.parameters)
 
 
 def test_paging_by_two_keys_compares_them_in_their_order() -> None:
     paging = page_by_key("SELECT 1 -- one", ["a", "b"], rows=10, style="top")
-    assert "(page.a > ?) OR (page.a = ? AND page.b >= ?) ORDER BY page.a, page.b" in paging.following
+    condition = "(page.a > :page_key_0) OR (page.a = :page_key_0 AND page.b >= :page_key_1)"
+    assert f"WHERE {condition} ORDER BY page.a, page.b" in paging.following
     assert paging.following.startswith("SELECT TOP 10 * FROM (")
     assert "-- one\n)" in paging.first
-    assert paging.key_parameters == (0, 0, 1)
+    assert paging.parameters == ("page_key_0", "page_key_1")
 
 
 def test_paging_limits_rows_in_the_words_of_the_database() -> None:
     assert page_by_key("SELECT 1", ["a"], rows=10, style="fetch").first.endswith(" page.a FETCH FIRST 10 ROWS ONLY")
+
+
+@pytest.mark.parametrize(
+    ("query", "limited"),
+    [
+        ("SELECT 1", "SELECT 1\nLIMIT 5"),
+        ("SELECT 1; -- all", "SELECT 1\nLIMIT 5"),
+        ("SELECT 1 -- all", "SELECT 1 -- all\nLIMIT 5"),
+        ("SELECT 1 FOR UPDATE SKIP LOCKED", "SELECT 1 \nLIMIT 5 FOR UPDATE SKIP LOCKED"),
+        ("SELECT 1 FOR NO KEY UPDATE OF t", "SELECT 1 \nLIMIT 5 FOR NO KEY UPDATE OF t"),
+        ("select 1 lock in share mode;", "select 1 \nLIMIT 5 lock in share mode"),
+        ("WITH x AS (SELECT 1 LIMIT 1) SELECT * FROM x", "WITH x AS (SELECT 1 LIMIT 1) SELECT * FROM x\nLIMIT 5"),
+        ("SELECT substring(a FOR 3) FROM t", "SELECT substring(a FOR 3) FROM t\nLIMIT 5"),
+        ("SELECT 1 LIMIT 3", None),
+        ("SELECT 1 LIMIT :n FOR UPDATE", None),
+        ("SELECT 1 OFFSET 3", None),
+        ("SELECT 1 FETCH FIRST 3 ROWS ONLY", None),
+        ("CALL p(:a)", None),
+        ("SHOW TABLES", None),
+    ],
+)
+def test_a_page_takes_no_more_rows_than_it_uses(query: str, limited: str | None) -> None:
+    assert limit_rows(query, 5) == (query if limited is None else limited)
+
+
+@pytest.mark.parametrize(
+    ("query", "reads"),
+    [
+        ("SELECT 1 FROM t FOR UPDATE", True),
+        ("/* DELETE */ SELECT 'DELETE', \"DELETE\"", True),
+        ("WITH x AS (SELECT 1 FOR UPDATE) SELECT * FROM x", True),
+        ("CALL take(:n)", True),
+        ("DELETE FROM t RETURNING *", False),
+        ("update t set a = 1 RETURNING *", False),
+        ("WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x", False),
+        ("WITH x AS (SELECT 1) UPDATE t SET a = 1 RETURNING *", False),
+    ],
+)
+def test_a_query_that_changes_rows_is_told_from_one_that_reads(query: str, reads: bool) -> None:
+    assert only_reads(query) is reads
