@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 IDLE_S = 1.0
 #: A message that was handed out this often is taken alone: it may be what kills its consumer.
 SUSPICIOUS_DELIVERIES = 3
+#: After so many others in a row (or an empty queue) messages are taken together again.
+CALM = 10
 STOP_DEADLINE_S = 10.0
 
 
@@ -68,7 +70,11 @@ class Pump:
         self._pausing = pausing
         self._stop = pausing.stop
         self._line = policy.Line(flow.retry.breaker)
+        #: One message at a time, until a success.
         self._careful = False
+        self._prefetch = consumer.prefetch
+        #: Messages in a row that were not handed out suspiciously often.
+        self._calm = 0
         dead_letters.on_failure = consumer.wake
 
     def run(self) -> None:
@@ -76,11 +82,8 @@ class Pump:
         try:
             self._greet()
             while not self._stop.is_set():
-                if not self._consumer.active:
-                    self._line.release()  # whatever was in hand belonged to the old channel and comes again
-                    self._dead_letters.forget()
-                    if not self._pausing.open_consumer():
-                        break
+                if not self._consumer.active and not self._open():
+                    break
                 self._turn()
         finally:
             self._dead_letters.wait(STOP_DEADLINE_S)
@@ -102,9 +105,28 @@ class Pump:
         self._mend_dead_letters()
         size = 1 if self._careful else self.flow.batch.size
         batch = self._consumer.take(size, self.flow.batch.wait_ms / 1000, IDLE_S)
-        for deliveries in _portions(batch):
-            if not self._work(deliveries):
-                break
+        suspicious = any(_handed_out(delivery) >= SUSPICIOUS_DELIVERIES for delivery in batch if delivery.redelivered)
+        if suspicious and self._consumer.prefetch > 1:
+            self._careful = True
+            self._reopen()
+        elif not batch or self._work(batch):
+            self._calm = 0 if suspicious else self._calm + len(batch) if batch else CALM
+            if self._consumer.prefetch < self._prefetch and not self._careful and self._calm >= CALM:
+                self._reopen()
+
+    def _open(self) -> bool:
+        """Consume, one message at a time while careful: all that a consumer holds shares the blame when it dies, and
+        a quorum queue counts what comes back against its delivery limit. Return False when stopped meanwhile."""
+        self._line.release()  # whatever was in hand belonged to the old channel and comes again
+        self._dead_letters.forget()
+        self._calm = 0
+        self._consumer.prefetch = 1 if self._careful else self._prefetch
+        return self._pausing.open_consumer()
+
+    def _reopen(self) -> None:
+        """Give back what was not begun, to consume with another prefetch."""
+        self._dead_letters.wait(STOP_DEADLINE_S)
+        self._consumer.give_back(STOP_DEADLINE_S)
 
     def _work(self, deliveries: Sequence[Delivery]) -> bool:
         """Bring every delivery to its outcome. Return False if the rest is no longer ours (stopped or given back)."""
@@ -240,19 +262,6 @@ def _take_all(waiting: deque[Delivery]) -> list[Delivery]:
     chunk = list(waiting)
     waiting.clear()
     return chunk
-
-
-def _portions(batch: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
-    """Split off, alone, what was handed out so often that it may kill its consumer; everything keeps its order."""
-    start = 0
-    for index, delivery in enumerate(batch):
-        if delivery.redelivered and _handed_out(delivery) >= SUSPICIOUS_DELIVERIES:
-            if start < index:
-                yield batch[start:index]
-            yield batch[index : index + 1]
-            start = index + 1
-    if start < len(batch):
-        yield batch[start:]
 
 
 def _handed_out(delivery: Delivery) -> int:

@@ -1,25 +1,23 @@
 """What travels with a dead letter, and what must not."""
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pika import BasicProperties
 
 from connectorlib.deadletter import MAX_HEADER_BYTES, _size, dead_letter, fingerprint
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery, Outgoing
 from connectorlib.settings import DeadLetterSettings
 
-NAMES = (
-    "content_type content_encoding headers delivery_mode priority correlation_id reply_to expiration message_id "
-    "timestamp type user_id app_id cluster_id"
-).split()
-TOO_LONG = Failure(Kind.REJECT, "22001", "value too long", "write[0]", "write[0].values.device <- device.name: too long")
+TOO_LONG = Failure(
+    Kind.REJECT, "22001", "value too long", "write[0]", "write[0].values.device <- device.name: too long"
+)
 
 
 def bury(failure: Failure = TOO_LONG, **properties: Any) -> Outgoing:
-    bag: Any = SimpleNamespace(**dict.fromkeys(NAMES) | properties)
+    bag: Any = BasicProperties(**properties)
     delivery = Delivery(5, 1, "readings", "devices", "reading.7", False, bag, b'{"device": 1}', 0.0)
     now = datetime(2026, 11, 24, 3, 2, 11, tzinfo=UTC)
     return dead_letter(delivery, Dead(failure), settings=DeadLetterSettings(), connector="plant", now=now)
@@ -51,7 +49,9 @@ def test_expiration_and_user_id_are_told_but_not_set() -> None:
     assert letter.properties["headers"]["dead-user-id"] == "device-7"
 
 
-@pytest.mark.parametrize("name", ["CC", "BCC", "x-death", "x-delivery-count", "x-first-death-queue", "x-last-death-reason"])
+@pytest.mark.parametrize(
+    "name", ["CC", "BCC", "x-death", "x-delivery-count", "x-first-death-queue", "x-last-death-reason"]
+)
 def test_headers_that_route_or_belong_to_the_broker_are_dropped(name: str) -> None:
     headers = bury(headers={name: ["elsewhere"], "site": "a"}).properties["headers"]
     assert name not in headers
@@ -59,7 +59,13 @@ def test_headers_that_route_or_belong_to_the_broker_are_dropped(name: str) -> No
 
 
 def test_a_second_death_keeps_the_first_origin_and_the_count_of_replays() -> None:
-    old = {"dead-exchange": "first", "dead-routing-key": "a.b", "dead-replays": 2, "dead-code": "old", "dead-text": "old"}
+    old = {
+        "dead-exchange": "first",
+        "dead-routing-key": "a.b",
+        "dead-replays": 2,
+        "dead-code": "old",
+        "dead-text": "old",
+    }
     headers = bury(headers=old).properties["headers"]
     assert headers["dead-exchange"] == "first"
     assert headers["dead-routing-key"] == "a.b"
@@ -88,7 +94,9 @@ def test_text_with_a_lone_surrogate_can_be_sent() -> None:
 
 
 def test_dead_letters_of_one_cause_share_a_fingerprint() -> None:
-    other = Failure(Kind.REJECT, "22001", "other text", "write[0]", "write[0].values.device <- device.name: 300 characters")
+    other = Failure(
+        Kind.REJECT, "22001", "other text", "write[0]", "write[0].values.device <- device.name: 300 characters"
+    )
     elsewhere = Failure(Kind.REJECT, "22001", "value too long", "write[0]", "write[0].values.site <- site: too long")
     assert fingerprint("reject", TOO_LONG) == fingerprint("reject", other)
     assert fingerprint("reject", TOO_LONG) != fingerprint("reject", elsewhere)

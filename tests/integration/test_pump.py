@@ -1,0 +1,250 @@
+"""The pump on a real broker. The handler is the test's own: it plays the far side, good days and bad."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from connectorlib.broker import Broker, topology
+from connectorlib.deadletter_sender import DeadLetterSender
+from connectorlib.errors import Failed, Failure, Kind, reject
+from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
+from connectorlib.pausing import Pausing
+from connectorlib.pump import Flow, Pump
+from connectorlib.settings import Batch, Retry, Source
+from tests.services.rabbitmq import Vhost
+from tests.services.waiting import eventually
+
+DOWN = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "write[0]")
+LOCKED = Failure(Kind.RETRY, "55P03", "lock timeout", "write[0]")
+STRANGE = Failure(Kind.UNKNOWN, "HY000", "who knows", "write[0]")
+NO_TABLE = Failure(Kind.CONFIGURATION, "42P01", "no such table", "write[0]")
+
+Verdict = Callable[[bytes], Failure | None]
+
+
+class FarSide:
+    """What a database would be: says yes or no to each body, and may be down."""
+
+    def __init__(self, verdict: Verdict = lambda body: None) -> None:
+        self.verdict = verdict
+        self.passed: Counter[str] = Counter()
+        self.written: list[bytes] = []
+        self.batches: list[int] = []
+        self.up = True
+        self.calls = 0
+
+    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        self.calls += 1
+        self.batches.append(len(deliveries))
+        if not self.up:
+            return [Again(DOWN)] * len(deliveries)
+        failures = [self.verdict(delivery.body) for delivery in deliveries]
+        worst = next((f for f in failures if f is not None and f.kind is not Kind.REJECT), None)
+        if worst is not None:
+            return [Again(worst)] * len(deliveries)
+        outcomes: list[Outcome] = []
+        for delivery, failure in zip(deliveries, failures, strict=True):
+            outcomes.append(Dead(failure) if failure else DONE)
+            if failure is None:
+                self.written.append(delivery.body)
+                self.passed["write[0]"] += 1
+        return outcomes
+
+    def probe(self) -> None:
+        if not self.up:
+            raise Failed(DOWN)
+
+
+@contextmanager
+def pumping(vhost: Vhost, far_side: FarSide, *, hold_seconds: float = 300, breaker: int = 10) -> Iterator[Pump]:
+    settings = vhost.broker_settings()
+    source = Source("q", None, prefetch=200)
+    stop, nudge = threading.Event(), threading.Event()
+    with Broker(settings, name="test") as broker:
+        consumer = broker.consumer("q", 200)
+        pausing = Pausing(
+            "test",
+            broker=broker,
+            consumer=consumer,
+            ensure=lambda: topology.ensure(broker, settings, source, None),
+            ensure_dead_letters=lambda: topology.ensure(broker, settings, None, None),
+            hold_seconds=hold_seconds,
+            stop=stop,
+            nudge=nudge,
+        )
+        flow = Flow("test", Batch(size=100, wait_ms=20), Retry(attempts=2, first_ms=1, breaker=breaker))
+        dead_letters = DeadLetterSender(broker.publisher, settings.dead_letter, "test")
+        pump = Pump(flow, consumer, far_side, dead_letters, pausing)
+        thread = threading.Thread(target=pump.run)
+        thread.start()
+        try:
+            yield pump
+        finally:
+            stop.set()
+            pump.wake()
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def bodies(count: int, start: int = 0) -> list[bytes]:
+    return [b"%d" % n for n in range(start, start + count)]
+
+
+@pytest.fixture
+def queue(vhost: Vhost) -> Vhost:
+    vhost.declare_queue("q")
+    vhost.declare_queue("dead-letter")
+    vhost.declare_exchange("dead-letter", "topic")
+    with vhost.channel() as channel:
+        channel.queue_bind("dead-letter", "dead-letter", "#")
+    return vhost
+
+
+def dead(vhost: Vhost) -> list[tuple[bytes, dict[str, Any]]]:
+    return [(body, dict(properties.headers or {})) for _, properties, body in vhost.get_all("dead-letter")]
+
+
+def test_everything_is_written_in_order_and_acknowledged(queue: Vhost) -> None:
+    queue.publish("", "q", bodies(1000))
+    far_side = FarSide()
+    with pumping(queue, far_side):
+        assert eventually(lambda: len(far_side.written) == 1000)
+    assert far_side.written == bodies(1000)
+    assert queue.depth("q") == 0
+    assert queue.depth("dead-letter") == 0
+
+
+def test_a_reject_is_dead_lettered_alone_and_acknowledged_after_its_confirm(queue: Vhost) -> None:
+    queue.publish("", "q", bodies(100))
+    no = reject("22001", "too long", place="write[0]").failure
+    far_side = FarSide(lambda body: no if body == b"7" else None)
+    with pumping(queue, far_side):
+        assert eventually(lambda: queue.depth("dead-letter") == 1)
+    assert far_side.written == [body for body in bodies(100) if body != b"7"]
+    assert queue.depth("q") == 0
+    ((body, headers),) = dead(queue)
+    assert (body, headers["dead-reason"], headers["dead-code"]) == (b"7", "reject", "22001")
+
+
+def test_an_outage_dead_letters_nothing_and_ends_by_itself(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
+    queue.publish("", "q", bodies(300))
+    far_side = FarSide()
+    with pumping(queue, far_side) as pump:
+        assert eventually(lambda: len(far_side.written) == 300)
+        far_side.up = False
+        queue.publish("", "q", bodies(300, 300))
+        assert eventually(lambda: "PAUSED" in caplog.text)
+        far_side.up = True
+        assert eventually(lambda: len(far_side.written) == 600)
+        assert pump.counts["dead"] == 0
+    assert sorted(far_side.written, key=int) == bodies(600)
+    assert "RESUMED" in caplog.text
+    assert caplog.text.count("PAUSED") == 1
+
+
+def test_after_a_pause_one_message_is_tried_before_the_others(queue: Vhost) -> None:
+    far_side = FarSide()
+    far_side.up = False
+    with pumping(queue, far_side):
+        queue.publish("", "q", bodies(100))
+        far_side.up = True
+        assert eventually(lambda: len(far_side.written) == 100)
+    assert far_side.batches[0] == 1
+
+
+@pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
+def test_a_message_that_alone_fails_while_others_pass_is_dead_lettered(queue: Vhost, failure: Failure) -> None:
+    queue.publish("", "q", bodies(50))
+    far_side = FarSide(lambda body: failure if body == b"20" else None)
+    with pumping(queue, far_side):
+        assert eventually(lambda: queue.depth("dead-letter") == 1)
+        assert eventually(lambda: len(far_side.written) == 49)
+    ((body, headers),) = dead(queue)
+    assert body == b"20"
+    assert headers["dead-code"] == failure.code
+
+
+@pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
+def test_what_fails_for_every_message_dead_letters_nothing(
+    queue: Vhost, failure: Failure, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue.publish("", "q", bodies(50))
+    broken = threading.Event()
+    broken.set()
+    far_side = FarSide(lambda body: failure if broken.is_set() else None)
+    with pumping(queue, far_side):
+        assert eventually(lambda: "PAUSED" in caplog.text)
+        calls = far_side.calls
+        assert eventually(lambda: far_side.calls > calls + 3)  # it goes on trying
+        assert queue.depth("dead-letter") == 0
+        broken.clear()
+        assert eventually(lambda: len(far_side.written) == 50)
+    assert queue.depth("dead-letter") == 0
+
+
+def test_unknown_failures_one_by_one_stop_at_the_breaker(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
+    far_side = FarSide(lambda body: STRANGE)
+    with pumping(queue, far_side, breaker=3):
+        for n in range(6):
+            queue.publish("", "q", bodies(1, n))
+            assert eventually(lambda n=n: queue.depth("dead-letter") == n + 1 or "PAUSED" in caplog.text)
+        assert queue.depth("dead-letter") == 2
+    assert queue.depth("q") == 4
+
+
+def test_a_bug_of_ours_blames_only_the_message_that_brings_it_out(queue: Vhost) -> None:
+    class Buggy(FarSide):
+        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+            if any(delivery.body == b"5" for delivery in deliveries):
+                raise KeyError("oops")
+            return super().handle(deliveries, valid)
+
+    queue.publish("", "q", bodies(20))
+    far_side = Buggy()
+    with pumping(queue, far_side):
+        assert eventually(lambda: queue.depth("dead-letter") == 1)
+        assert eventually(lambda: len(far_side.written) == 19)
+    ((body, headers),) = dead(queue)
+    assert (body, headers["dead-reason"]) == (b"5", "bug")
+
+
+def test_what_is_held_too_long_is_given_back_in_one_go(queue: Vhost) -> None:
+    queue.publish("", "q", bodies(150))
+    far_side = FarSide()
+    with pumping(queue, far_side, hold_seconds=0.5):
+        assert eventually(lambda: len(far_side.written) == 150)
+        far_side.up = False
+        queue.publish("", "q", bodies(150, 150))
+        assert eventually(lambda: queue.unsettled("q") > 0)
+        assert eventually(lambda: queue.unsettled("q") == 0 and queue.depth("q") == 150, timeout=20)
+        far_side.up = True
+        assert eventually(lambda: len(far_side.written) == 300, timeout=30)
+    assert sorted(far_side.written, key=int) == bodies(300)
+    assert queue.depth("dead-letter") == 0
+
+
+def test_a_dead_letter_queue_that_is_gone_is_made_again(queue: Vhost) -> None:
+    with queue.channel() as channel:
+        channel.queue_delete("dead-letter")
+        channel.exchange_delete("dead-letter")
+    no = reject("22001", "too long", place="write[0]").failure
+    far_side = FarSide(lambda body: no if body == b"3" else None)
+    with pumping(queue, far_side):
+        queue.publish("", "q", bodies(10))
+        assert eventually(lambda: queue.exists("dead-letter") and queue.depth("dead-letter") == 1)
+    assert queue.depth("q") == 0
+
+
+def test_a_stop_in_the_middle_settles_what_is_done_and_gives_back_the_rest(queue: Vhost) -> None:
+    queue.publish("", "q", bodies(2000))
+    far_side = FarSide(lambda body: time.sleep(0.001))
+    with pumping(queue, far_side):
+        assert eventually(lambda: len(far_side.written) >= 100)
+    assert eventually(lambda: queue.depth("q") == 2000 - len(far_side.written))
+    rest = [body for _, _, body in queue.get_all("q")]
+    assert far_side.written + rest == bodies(2000)

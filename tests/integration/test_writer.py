@@ -1,0 +1,254 @@
+"""The writer on real databases: one outcome per message, and exactly the rows that the outcomes promise."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from pika import BasicProperties
+
+from connectorlib.errors import Kind, Stale
+from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Outcome
+from connectorlib.settings import Batch, BrokerSettings, Limits, Logging, Retry, Source
+from dbconnector.database import Database
+from dbconnector.inbox import ddl
+from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Write
+from dbconnector.writer import Writer
+
+INSERT = Write("INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)")
+
+
+def delivery(tag: int, body: Any, *, message_id: str | None = None, redelivered: bool = True) -> Delivery:
+    bag: Any = BasicProperties(message_id=message_id)
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Delivery(tag, 1, "readings", "devices", "reading.1", redelivered, bag, raw, 0.0)
+
+
+def deliveries(*bodies: Any) -> list[Delivery]:
+    return [delivery(tag, body, message_id=f"m-{tag}") for tag, body in enumerate(bodies, 1)]
+
+
+def reading(id: int, device: str | None = "p-1", value: Any = 1.5) -> dict[str, Any]:
+    return {"id": id, "device": device, "value": value}
+
+
+class Bench:
+    """A writer on a database with the table `reading`, and its outcomes."""
+
+    def __init__(self, database: Any, writes: Sequence[Write], **config: Any) -> None:
+        self.database = database
+        self.odbc = Database(DatabaseSettings(database.connection, **config.pop("settings", {}), write=tuple(writes)))
+        self.config = DbConfig(
+            file="db.config",
+            name="test",
+            database=DatabaseSettings(database.connection, write=tuple(writes)),
+            broker=BrokerSettings(),
+            source=Source("readings"),
+            destination=None,
+            format={"type": "json"},
+            batch=Batch(),
+            limits=Limits(),
+            retry=Retry(),
+            hold_seconds=300,
+            idempotency=config.get("idempotency"),
+            logging=Logging(),
+            monitoring=None,
+        )
+        self.writer = Writer(self.config, self.odbc)
+
+    def write(self, *items: Delivery, valid: bool = True) -> list[Outcome]:
+        return self.writer.handle(items, lambda: valid)
+
+
+@pytest.fixture
+def table(database: Any) -> Any:
+    database.execute(
+        "CREATE TABLE reading (id integer NOT NULL PRIMARY KEY, device varchar(10) NOT NULL, value numeric(12,4) "
+        "CHECK (value < 1000))"
+    )
+    return database
+
+
+def ids(database: Any) -> list[int]:
+    return [row[0] for row in database.rows("SELECT id FROM reading ORDER BY id")]
+
+
+def test_a_batch_is_written_and_every_message_is_done(table: Any) -> None:
+    bench = Bench(table, [INSERT])
+    assert bench.write(*deliveries(*[reading(n) for n in range(1, 501)])) == [DONE] * 500
+    assert ids(table) == list(range(1, 501))
+
+
+@pytest.mark.parametrize("bad", [[0], [499], [3, 250, 251], list(range(0, 500, 50))])
+def test_a_bad_message_costs_none_of_its_neighbours(table: Any, bad: list[int]) -> None:
+    bench = Bench(table, [INSERT])
+    bodies = [reading(n + 1, None if n in bad else "p-1") for n in range(500)]
+    outcomes = bench.write(*deliveries(*bodies))
+    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Dead)] == bad
+    assert ids(table) == [n + 1 for n in range(500) if n not in bad]
+    dead = outcomes[bad[0]]
+    assert isinstance(dead, Dead)
+    assert dead.failure.place == "write[0]"
+    assert dead.failure.code in {"23502", "23000", "HY000/19"}
+
+
+def test_messages_that_cannot_be_decoded_or_mapped_die_before_the_database_sees_them(table: Any) -> None:
+    bench = Bench(table, [INSERT])
+    outcomes = bench.write(*deliveries(reading(1), b"{", {"id": 3, "value": 1}, reading(4)))
+    codes = [outcome.failure.code if isinstance(outcome, Dead) else "done" for outcome in outcomes]
+    assert codes == ["done", "not-decodable", "missing-field", "done"]
+    missing = outcomes[2]
+    assert isinstance(missing, Dead)
+    assert missing.failure.detail == "write[0].values.device <- device: no such field; here are id, value"
+    assert ids(table) == [1, 4]
+
+
+def test_updates_run_message_by_message_in_order(table: Any) -> None:
+    table.execute("INSERT INTO reading (id, device, value) VALUES (1, 'p-1', 0)")
+    bench = Bench(table, [Write("UPDATE reading SET value = :value WHERE id = :id")])
+    bodies = [reading(1, value=n) for n in range(1, 50)] + [reading(1, value=5000)] + [reading(1, value=77)]
+    outcomes = bench.write(*deliveries(*bodies))
+    assert [isinstance(outcome, Dead) for outcome in outcomes] == [False] * 49 + [True, False]
+    assert table.rows("SELECT value FROM reading")[0][0] == 77
+
+
+def test_a_message_with_several_statements_is_all_or_nothing(table: Any) -> None:
+    table.execute("CREATE TABLE device (name varchar(10) PRIMARY KEY)")
+    bench = Bench(table, [Write("INSERT INTO device (name) VALUES (:device)"), INSERT])
+    outcomes = bench.write(*deliveries(reading(1, "a"), reading(2, "b", 5000), reading(3, "c")))
+    assert [type(outcome) for outcome in outcomes] == [type(DONE), Dead, type(DONE)]
+    assert table.rows("SELECT name FROM device ORDER BY name") == [("a",), ("c",)]
+    assert ids(table) == [1, 3]
+
+
+def test_a_list_body_and_for_each_write_every_record(table: Any) -> None:
+    each = Write(
+        "INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)",
+        for_each="readings",
+        values={"device": "$.device"},
+    )
+    bench = Bench(table, [each])
+    one = {"device": "p-1", "readings": [{"id": 1, "value": 1}, {"id": 2, "value": 2}]}
+    two = {"device": "p-2", "readings": {"id": 3, "value": 3}}
+    none = {"device": "p-3", "readings": []}
+    assert bench.write(*deliveries([one, two], none)) == [DONE, DONE]
+    assert table.rows("SELECT id, device FROM reading ORDER BY id") == [(1, "p-1"), (2, "p-1"), (3, "p-2")]
+
+
+def test_when_chooses_the_messages_of_a_statement(table: Any) -> None:
+    alarms = Write(INSERT.statement, when={"kind": "alarm*"})
+    bench = Bench(table, [alarms])
+    bodies = [reading(1) | {"kind": "alarm-high"}, reading(2) | {"kind": "info"}, reading(3) | {"kind": "alarm"}]
+    assert bench.write(*deliveries(*bodies)) == [DONE] * 3
+    assert ids(table) == [1, 3]
+
+
+def test_a_statement_that_must_change_a_row_rejects_the_message_that_finds_none(table: Any) -> None:
+    table.execute("INSERT INTO reading (id, device, value) VALUES (1, 'p-1', 7)")
+    bench = Bench(table, [Write("UPDATE reading SET value = :value WHERE id = :id", must_change=True)])
+    outcomes = bench.write(*deliveries(reading(1, value=7), reading(2), reading(1, value=8)))
+    assert [isinstance(outcome, Dead) for outcome in outcomes] == [False, True, False]
+    dead = outcomes[1]
+    assert isinstance(dead, Dead)
+    assert dead.failure.code == "no-row"
+
+
+def test_one_key_twice_in_an_upsert_batch_writes_both_in_order(table: Any) -> None:
+    if table.kind == "mariadb":
+        upsert = "ON DUPLICATE KEY UPDATE value = VALUES(value)"
+    else:
+        upsert = "ON CONFLICT (id) DO UPDATE SET value = EXCLUDED.value"
+    bench = Bench(table, [Write(f"{INSERT.statement} {upsert}")])
+    assert bench.write(*deliveries(reading(1, value=1), reading(2), reading(1, value=3))) == [DONE] * 3
+    assert table.rows("SELECT value FROM reading WHERE id = 1")[0][0] == 3
+
+
+def test_a_statement_that_cannot_work_is_no_message_s_fault(table: Any) -> None:
+    bench = Bench(table, [Write("INSERT INTO no_such_table (id) VALUES (:id)")])
+    outcomes = bench.write(*deliveries(reading(1), reading(2)))
+    assert all(isinstance(o, Again) and o.failure.kind is Kind.CONFIGURATION for o in outcomes)
+    assert bench.writer.passed == {}
+
+
+def test_a_stale_batch_is_rolled_back(table: Any) -> None:
+    bench = Bench(table, [INSERT])
+    with pytest.raises(Stale):
+        bench.write(*deliveries(reading(1)), valid=False)
+    assert ids(table) == []
+    assert bench.write(*deliveries(reading(1))) == [DONE]
+
+
+def test_successes_are_counted_by_statement(table: Any) -> None:
+    bench = Bench(table, [INSERT])
+    bench.write(*deliveries(reading(1), reading(2, None), reading(3)))
+    assert bench.writer.passed["write[0]"] == 2
+
+
+INBOX = Idempotency("connector_inbox", "$message_id")
+
+
+def test_with_the_inbox_a_second_delivery_writes_nothing(table: Any) -> None:
+    table.execute(ddl("connector_inbox"))
+    insert = Write("INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)")
+    bench = Bench(table, [insert], idempotency=INBOX)
+    first = [delivery(n, reading(n), message_id=f"m-{n}") for n in range(1, 101)]
+    assert bench.write(*first) == [DONE] * 100
+    again = [delivery(n, reading(n + 1000), message_id=f"m-{n}") for n in range(1, 101)]
+    assert bench.write(*again) == [ALREADY] * 100
+    mixed = [delivery(n, reading(n), message_id=f"m-{n}") for n in range(95, 106)]
+    assert bench.write(*mixed) == [ALREADY] * 6 + [DONE] * 5
+    assert ids(table) == list(range(1, 106))
+    assert table.count("connector_inbox") == 105
+
+
+def test_one_key_twice_in_a_batch_is_written_once(table: Any) -> None:
+    table.execute(ddl("connector_inbox"))
+    bench = Bench(table, [INSERT], idempotency=INBOX)
+    same = [delivery(n, reading(n), message_id="A" if n < 3 else "a") for n in range(1, 5)]
+    assert bench.write(*same) == [DONE, ALREADY, DONE, ALREADY]
+    assert ids(table) == [1, 3]
+
+
+def test_a_key_whose_first_message_died_is_free_for_the_second(table: Any) -> None:
+    table.execute(ddl("connector_inbox"))
+    bench = Bench(table, [INSERT], idempotency=INBOX)
+    outcomes = bench.write(delivery(1, reading(1, None), message_id="k"), delivery(2, reading(2), message_id="k"))
+    assert isinstance(outcomes[0], Dead)
+    assert outcomes[1] is DONE
+    assert ids(table) == [2]
+
+
+@pytest.mark.parametrize(("missing", "expected"), [("reject", "no-key"), ("accept", "done")])
+def test_a_message_without_a_key_is_rejected_or_accepted_as_configured(table: Any, missing: str, expected: str) -> None:
+    table.execute(ddl("connector_inbox"))
+    bench = Bench(table, [INSERT], idempotency=Idempotency("connector_inbox", "$message_id", missing))
+    (outcome,) = bench.write(delivery(1, reading(1)))
+    assert (outcome.failure.code if isinstance(outcome, Dead) else "done") == expected
+
+
+def test_children_find_their_own_parent_by_returned_keys(database: Any) -> None:
+    serial = {
+        "mariadb": "integer PRIMARY KEY AUTO_INCREMENT",
+        "postgresql": "serial PRIMARY KEY",
+        "sqlite": "integer PRIMARY KEY",
+    }[database.kind]
+    database.execute(f"CREATE TABLE parent (id {serial}, name varchar(10))")
+    database.execute("CREATE TABLE child (parent integer NOT NULL, name varchar(10))")
+    if database.kind == "sqlite":  # sqliteodbc hands out no RETURNING row; a sub-query is not rearranged either
+        parent = Write("INSERT INTO parent (name) VALUES (:name)")
+        child = Write(
+            "INSERT INTO child (parent, name) VALUES ((SELECT max(id) FROM parent), :name)", for_each="children"
+        )
+    else:
+        parent = Write("INSERT INTO parent (name) VALUES (:name) RETURNING id", name="parent")
+        child = Write(
+            "INSERT INTO child (parent, name) VALUES (:parent, :name)",
+            for_each="children",
+            values={"parent": "$result.parent.id"},
+        )
+    writes = [parent, child]
+    bench = Bench(database, writes)
+    bodies = [{"name": n, "children": [{"name": f"{n}1"}, {"name": f"{n}2"}]} for n in "abc"]
+    assert bench.write(*deliveries(*bodies)) == [DONE] * 3
+    joined = database.rows("SELECT p.name, c.name FROM parent p JOIN child c ON c.parent = p.id ORDER BY 2")
+    assert joined == [(n, f"{n}{i}") for n in "abc" for i in (1, 2)]
