@@ -11,7 +11,7 @@ from jmespath.exceptions import JMESPathError
 from connectorlib.errors import reject
 from connectorlib.expressions.conversions import compile_conversion
 from connectorlib.expressions.floats import with_floats
-from connectorlib.expressions.paths import MISSING, Path, parse_path, walk
+from connectorlib.expressions.paths import MISSING, Path, only_names, parse_path, walk
 from connectorlib.expressions.rendering import kind_of, quoted, shorten, text_of
 from connectorlib.expressions.scope import Evaluate, Scope, compile_source
 from connectorlib.expressions.templates import Part, parse_template
@@ -75,10 +75,10 @@ def _compile_path(text: Any) -> Expression:
 def _evaluator(path: Path) -> Evaluate:
     if path.source is not None:
         return compile_source(path)
-    names = [step for step in path.steps if isinstance(step, str)]
-    if len(names) < len(path.steps) or "#text" in names:
+    names = only_names(path.steps)
+    if names is None:
         return _walker(path.steps)
-    return _name_getter(names[0]) if len(names) == 1 else _names_getter(tuple(names))
+    return _name_getter(names[0]) if len(names) == 1 else _names_getter(names)
 
 
 def _walker(steps: tuple[str | int, ...]) -> Evaluate:

@@ -99,11 +99,11 @@ def take(value: Any, step: str | int) -> Any:
 
     A single value counts as a list of one, and text alone as an element's `#text`: XML cannot tell them apart.
     """
-    if isinstance(step, int):
+    if type(step) is int:
         if isinstance(value, list):
             return value[step] if -len(value) <= step < len(value) else MISSING
         return value if step in (0, -1) else MISSING
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return value.get(step, MISSING)
     return value if step == "#text" and not isinstance(value, list) else MISSING
 
@@ -115,6 +115,12 @@ def walk(value: Any, steps: tuple[str | int, ...]) -> Any:
         if value is MISSING:
             return MISSING
     return value
+
+
+def only_names(steps: tuple[str | int, ...]) -> tuple[str, ...] | None:
+    """Given steps, return them if they can be looked up one by one, without the special cases of `take`."""
+    names = tuple(step for step in steps if isinstance(step, str) and step != "#text")
+    return names if names and len(names) == len(steps) else None
 
 
 def join_steps(steps: tuple[str | int, ...]) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectorlib.errors import reject
-from connectorlib.expressions.paths import MISSING, Path, walk
+from connectorlib.expressions.paths import MISSING, Path, only_names, walk
 from connectorlib.messages import Delivery
 
 Evaluate = Callable[[Any, "Scope"], Any]
@@ -57,8 +57,27 @@ def _unknown_source(path: Path) -> str:
 
 
 def _compile_root(steps: tuple[str | int, ...]) -> Evaluate:
+    names = only_names(steps)
+    if names is not None:
+        return _compile_root_names(names)
+
     def evaluate(record: Any, scope: Scope) -> Any:
         return walk(record if scope.root is None else scope.root, steps)
+
+    return evaluate
+
+
+def _compile_root_names(names: tuple[str, ...]) -> Evaluate:
+    """`$.id` is asked for every element of a list, so it is as quick as a path into the element."""
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        value = record if scope.root is None else scope.root
+        try:
+            for name in names:
+                value = value[name]
+        except (LookupError, TypeError):  # not there, or not an object
+            return MISSING
+        return value
 
     return evaluate
 

@@ -1,0 +1,154 @@
+"""JSON (RFC 8259), stricter than the standard library: no repeated names, no NaN, no NUL, no halves of characters,
+decimals and integers exact."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Clamped, Context, DecimalException, Inexact, InvalidOperation, Overflow, Rounded, Subnormal
+from typing import Any, NoReturn
+
+from connectorlib.errors import Failed
+from connectorlib.expressions.conversions import MAX_EXPONENT, MIN_EXPONENT, parse_number
+from connectorlib.expressions.rendering import MAX_DIGITS, json_text, quoted
+from connectorlib.formats.checks import check_count, check_size, not_decodable, not_encodable, too_deep
+from connectorlib.settings import Limits
+
+#: Reads a fraction in C and refuses in C what would be changed or out of range; what it refuses gets a second look.
+_FRACTIONS = Context(
+    prec=MAX_DIGITS,
+    Emin=MIN_EXPONENT,
+    Emax=MAX_EXPONENT,
+    traps=[Clamped, Inexact, InvalidOperation, Overflow, Rounded, Subnormal],
+)
+#: Escapes that may be NUL or half a character. Without one, strict UTF-8 and strict JSON have let neither in.
+_SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_HARMFUL = re.compile("[\0\ud800-\udfff]")
+_BOM = "\ufeff"
+
+
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {quoted(repeated)} stands twice in one object")
+    return record
+
+
+_QUICK = json.JSONDecoder(
+    parse_float=_FRACTIONS.create_decimal, parse_constant=_refuse_constant, object_pairs_hook=_unique
+)
+_THOROUGH = json.JSONDecoder(parse_float=parse_number, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+
+
+class JsonFormat:
+    content_type = "application/json"
+    encoding = "utf-8"
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def decode(self, body: bytes) -> list[Any]:
+        check_size(body, self._limits)
+        try:
+            text = body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise not_decodable(str(error)) from error
+        value = self._parse(text)
+        if text.count("{") + text.count("[") > self._limits.depth:
+            _refuse_deep(value, self._limits)
+        if _SUSPICIOUS.search(text):
+            _refuse_harmful(value)
+        records = value if isinstance(value, list) else [value]
+        check_count(records, self._limits)
+        return records
+
+    def _parse(self, text: str) -> Any:
+        if text.startswith(_BOM):  # RFC 8259 section 8.1 lets a reader ignore it; .NET writes it
+            text = text[1:]
+        try:
+            return _QUICK.decode(text)
+        except DecimalException:
+            return self._parse_thoroughly(text)
+        except (ValueError, RecursionError) as error:
+            raise self._failure(error) from error
+
+    def _parse_thoroughly(self, text: str) -> Any:
+        try:
+            return _THOROUGH.decode(text)
+        except (ValueError, RecursionError) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> Failed:
+        if isinstance(error, RecursionError):
+            return too_deep(self._limits)
+        if "integer string conversion" in str(error):
+            return not_decodable(f"a number of more than {MAX_DIGITS} digits")
+        return not_decodable(str(error))
+
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
+        """One record becomes an object, several a list of them."""
+        try:
+            text = json_text(records[0]) if len(records) == 1 else json_text(list(records))
+            body = text.encode("utf-8")
+        except ValueError as error:
+            raise not_encodable(_spot(records)) from error
+        if "\\u0000" in text:
+            _refuse_nul(records)
+        return body
+
+
+def _spot(records: Sequence[Mapping[str, Any]]) -> str:
+    """Given records of which one cannot be written, return which column, and why."""
+    for record in records:
+        for name, value in record.items():
+            try:
+                json_text({name: value}).encode("utf-8")
+            except UnicodeEncodeError:
+                return f"column {quoted(name)}: half a character (a lone surrogate)"
+            except ValueError as error:
+                return f"column {quoted(name)}: {error}"
+    return "a value cannot be written"
+
+
+def _refuse_nul(records: Sequence[Mapping[str, Any]]) -> None:
+    for record in records:
+        for name, value in record.items():
+            if _any_text([name, value], lambda text: "\0" in text):
+                raise not_encodable(f"column {quoted(name)}: a NUL character, which most databases cut off silently")
+
+
+def _refuse_harmful(value: Any) -> None:
+    if _any_text(value, lambda text: _HARMFUL.search(text) is not None):
+        raise not_decodable("a NUL character or half a character (a lone surrogate) inside a text")
+
+
+def _any_text(value: Any, bad: Callable[[str], bool]) -> bool:
+    if isinstance(value, str):
+        return bad(value)
+    if isinstance(value, Mapping):
+        return any(bad(name) or _any_text(member, bad) for name, member in value.items())
+    return isinstance(value, list | tuple) and any(_any_text(member, bad) for member in value)
+
+
+def _refuse_deep(value: Any, limits: Limits) -> None:
+    """Level by level, so that no depth can overflow the stack."""
+    level = _containers([value])
+    for _ in range(limits.depth):
+        level = [inner for outer in level for inner in _containers(outer)]
+        if not level:
+            return
+    raise too_deep(limits)
+
+
+def _containers(outer: Any) -> list[Any]:
+    members = outer.values() if isinstance(outer, dict) else outer
+    return [member for member in members if isinstance(member, dict | list)]
+
+
+def compile_json(settings: Mapping[str, Any], limits: Limits) -> JsonFormat:
+    return JsonFormat(limits)

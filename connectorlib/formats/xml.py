@@ -1,0 +1,228 @@
+"""XML as the same tree as JSON: local names, `@attribute`, `#text`, lists for repeated elements, everything text.
+
+Hostile documents never get far: no DOCTYPE, no entities, no network, bounded depth.
+"""
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from lxml import etree
+
+from connectorlib.errors import Failed
+from connectorlib.expressions.rendering import kind_of, quoted, text_of
+from connectorlib.formats.checks import check_count, check_size, not_decodable, not_encodable, too_deep
+from connectorlib.settings import Limits
+
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
+_NIL = f"{{{_XSI}}}nil"
+#: `_x0020_`: how SQL/XML (ISO 9075-14) and SQL Server write what an XML name cannot hold.
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4}|[0-9A-Fa-f]{8})_")
+_ASCII_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
+
+
+class XmlFormat:
+    content_type = "application/xml"
+    encoding = "utf-8"
+
+    def __init__(self, root: str | None, record: str | None, limits: Limits) -> None:
+        self._root = root
+        self._record = record
+        #: What holds several records when they are written.
+        self._holder = root or ("rows" if record != "rows" else "records")
+        self._limits = limits
+        self._parsers = threading.local()  # a parser is no thing to share between threads
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def decode(self, body: bytes) -> list[Any]:
+        check_size(body, self._limits)
+        elements = self._elements(self._parse(body))
+        check_count(elements, self._limits)
+        depth = self._limits.depth
+        return [_record_of(_read(element, depth, self._limits)) for element in elements]
+
+    def _parse(self, body: bytes) -> etree._Element:
+        try:
+            root = etree.fromstring(body, self._parser())
+        except etree.XMLSyntaxError as error:
+            raise self._failure(error) from error
+        except (ValueError, LookupError) as error:
+            raise not_decodable(str(error)) from error
+        document = root.getroottree().docinfo
+        # Entities would survive as nodes and lose text without a word, so no document type is let in at all.
+        if document.doctype or document.internalDTD is not None:
+            raise not_decodable("a DOCTYPE, which is not accepted")
+        return root
+
+    def _parser(self) -> etree.XMLParser:
+        parser: etree.XMLParser | None = getattr(self._parsers, "parser", None)
+        if parser is None:
+            parser = self._parsers.parser = etree.XMLParser(
+                resolve_entities=False,
+                no_network=True,
+                load_dtd=False,
+                dtd_validation=False,
+                huge_tree=False,
+                recover=False,
+                remove_pis=True,
+                remove_comments=True,
+            )
+        return parser
+
+    def _failure(self, error: etree.XMLSyntaxError) -> Failed:
+        text = str(error.msg or error)
+        return too_deep(self._limits) if "xcessive depth" in text else not_decodable(text)
+
+    def _elements(self, root: etree._Element) -> list[etree._Element]:
+        """Given the root, return the elements that are records: itself, or its children of that name."""
+        name = _local(str(root.tag))
+        if self._record is None:
+            if self._root not in (None, name):
+                raise not_decodable(f"the root is <{name}>, not <{self._root}>")
+            return [root]
+        if name == self._record:
+            return [root]
+        if self._root not in (None, name):
+            raise not_decodable(f"the root is <{name}>, neither <{self._root}> nor <{self._record}>")
+        found = [child for child in root if _local(str(child.tag)) == self._record]
+        if not found and (len(root) or name != self._holder):
+            raise not_decodable(f"no <{self._record}> in <{name}>")
+        return found
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
+        """One record becomes the root itself, unless `root` is named; several need `record`."""
+        if self._record is None and len(records) != 1:
+            raise not_encodable(f"{len(records)} records in one body need format.record, the name of their element")
+        spaces = {"xsi": _XSI} if any(value is None for record in records for value in record.values()) else None
+        if len(records) == 1 and (self._record is None or self._root is None):
+            top = etree.Element(self._record or self._root or "row", nsmap=spaces)
+            _write(top, records[0])
+        else:
+            top = etree.Element(self._holder, nsmap=spaces)
+            for record in records:
+                _write(etree.SubElement(top, self._record or "row"), record)
+        return etree.tostring(top, encoding="utf-8", xml_declaration=True)
+
+
+def _read(element: etree._Element, depth: int, limits: Limits) -> Any:
+    if not len(element) and not element.attrib:
+        return element.text or ""
+    if depth <= 1 and len(element):
+        raise too_deep(limits)
+    if element.get(_NIL, "").strip() in ("true", "1"):
+        if len(element) or (element.text or "").strip():
+            raise not_decodable(f"<{_local(str(element.tag))}> is xsi:nil and has content")
+        return None
+    fields = _read_attributes(element)
+    for child in element:
+        _add(fields, _local(str(child.tag)), _read(child, depth - 1, limits))
+    text = (element.text or "") + "".join(child.tail or "" for child in element)
+    if not fields:
+        return text  # xsi:nil="false" was all it had
+    if text.strip() or (text and not len(element)):
+        fields["#text"] = text
+    return fields
+
+
+def _read_attributes(element: etree._Element) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for full_name, value in element.attrib.items():
+        if full_name == _NIL:
+            continue
+        name = "@" + _local(str(full_name))
+        if name in fields:
+            raise not_decodable(
+                f"<{_local(str(element.tag))}> has two attributes {quoted(name)}, of different namespaces"
+            )
+        fields[name] = value
+    return fields
+
+
+def _add(fields: dict[str, Any], name: str, value: Any) -> None:
+    if name not in fields:
+        fields[name] = value
+    elif isinstance(fields[name], list):
+        fields[name].append(value)
+    else:
+        fields[name] = [fields[name], value]
+
+
+def _record_of(value: Any) -> Any:
+    """An empty element is the empty text as a field, and a record without fields as a record."""
+    return {} if value == "" else value
+
+
+@lru_cache(maxsize=4096)
+def _local(name: str) -> str:
+    local = name.rpartition("}")[2]
+    return _ESCAPED.sub(_unescape, local) if "_x" in local else local
+
+
+def _unescape(match: re.Match[str]) -> str:
+    code = int(match.group(1), 16)
+    harmful = code == 0 or 0xD800 <= code <= 0xDFFF or code > 0x10FFFF
+    return match.group() if harmful else chr(code)
+
+
+def _write(element: etree._Element, record: Mapping[str, Any]) -> None:
+    for name, value in record.items():
+        field = etree.SubElement(element, _tag(name))
+        if value is None:
+            field.set(_NIL, "true")
+            continue
+        try:
+            field.text = value if type(value) is str else _scalar_text(value)
+        except UnicodeEncodeError as error:
+            raise not_encodable(f"column {quoted(name)}: half a character (a lone surrogate)") from error
+        except ValueError as error:
+            text = "a control character, which XML cannot hold" if isinstance(value, str) else str(error)
+            raise not_encodable(f"column {quoted(name)}: {text}") from error
+
+
+def _scalar_text(value: Any) -> str:
+    if isinstance(value, list | tuple | Mapping):
+        raise ValueError(f"{kind_of(value)} is not one value")
+    return text_of(value)
+
+
+@lru_cache(maxsize=4096)
+def _tag(name: str) -> str:
+    """Given a column's name, return the element's; what no XML name can hold is escaped and reads back."""
+    if not name or "\0" in name:
+        raise not_encodable(f"a column with the name {quoted(name)} cannot be an XML element")
+    escaped = re.sub("_(?=x[0-9A-Fa-f]{4})", "_x005F_", name)
+    if _ASCII_NAME.fullmatch(escaped):
+        return escaped
+    return "".join(char if _may_stand(char, first=not index) else _escape(char) for index, char in enumerate(escaped))
+
+
+def _escape(char: str) -> str:
+    if "\ud800" <= char <= "\udfff":
+        raise not_encodable("half a character (a lone surrogate) in a column's name")
+    return f"_x{ord(char):04X}_" if ord(char) < 0x10000 else f"_x{ord(char):08X}_"
+
+
+def _may_stand(char: str, *, first: bool) -> bool:
+    if char == ":":  # would be a namespace prefix
+        return False
+    try:
+        etree.QName(char if first else f"a{char}")
+    except ValueError:
+        return False
+    return True
+
+
+def compile_xml(settings: Mapping[str, Any], limits: Limits) -> XmlFormat:
+    """Given the `format` section, return the format. Raise ValueError for names that no element can have."""
+    root, record = settings.get("root"), settings.get("record")
+    for key, name in (("root", root), ("record", record)):
+        if name is not None and (not isinstance(name, str) or not name or _tag(name) != name):
+            raise ValueError(f"{key} must be an XML name without a prefix, not {quoted(name)}")
+    if root is not None and root == record:
+        raise ValueError(f"root and record are both {root!r}: which of the two an element is could not be told")
+    return XmlFormat(root, record, limits)
