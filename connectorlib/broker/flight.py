@@ -4,11 +4,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Outgoing
 
-Entry = TypeVar("Entry")
+
+class Entry(Protocol):
+    """One publish. Whose it is, and which of theirs, is for the one who confirms it to know."""
+
+    @property
+    def message(self) -> Outgoing: ...
+
+
+E = TypeVar("E", bound=Entry)
 
 
 class Identity(NamedTuple):
@@ -19,11 +28,15 @@ class Identity(NamedTuple):
     routing_key: str
 
 
-class Flight(Generic[Entry]):
+def identify(message: Outgoing) -> Identity:
+    return Identity(message.properties.get("message_id"), message.exchange, message.routing_key)
+
+
+class Flight(Generic[E]):
     """Publishes count from 1 on each channel; acks name a number, or all up to it, in any order."""
 
     def __init__(self) -> None:
-        self._entries: dict[int, tuple[Entry, Identity, int]] = {}
+        self._entries: dict[int, E] = {}
         self._returned: dict[int, Failure] = {}
         self._last = 0
         #: Nothing below it is in flight.
@@ -35,23 +48,23 @@ class Flight(Generic[Entry]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def add(self, entry: Entry, identity: Identity, size: int) -> None:
+    def add(self, entry: E) -> None:
         self._last += 1
-        self._entries[self._last] = (entry, identity, size)
-        self.bytes += size
+        self._entries[self._last] = entry
+        self.bytes += len(entry.message.body)
 
     def mark_returned(self, identity: Identity, failure: Failure) -> bool:
         """Note that this message could not be routed: the ack that follows means failure. Oldest first."""
         start = max(self._lowest, self._last_returned + 1)
         for number in chain(range(start, self._last + 1), range(self._lowest, start)):
             entry = self._entries.get(number)
-            if entry is not None and entry[1] == identity and number not in self._returned:
+            if entry is not None and number not in self._returned and identify(entry.message) == identity:
                 self._returned[number] = failure
                 self._last_returned = number
                 return True
         return False
 
-    def confirm(self, number: int, multiple: bool) -> Iterator[tuple[Entry, Failure | None]]:
+    def confirm(self, number: int, multiple: bool) -> Iterator[tuple[E, Failure | None]]:
         """Take out what this ack or nack settles; the failure is that of a return."""
         if multiple:
             numbers = range(self._lowest, number + 1)
@@ -63,27 +76,27 @@ class Flight(Generic[Entry]):
         for settled in numbers:
             found = self._entries.pop(settled, None)
             if found is not None:
-                self.bytes -= found[2]
-                yield found[0], self._returned.pop(settled, None) if self._returned else None
+                self.bytes -= len(found.message.body)
+                yield found, self._returned.pop(settled, None) if self._returned else None
 
-    def entries(self) -> list[tuple[Entry, Identity]]:
+    def entries(self) -> list[E]:
         """Everything unconfirmed, in the order of publishing."""
-        return [(entry, identity) for entry, identity, _size in self._entries.values()]
+        return list(self._entries.values())
 
 
-class Verdict(NamedTuple, Generic[Entry]):
+class Verdict(NamedTuple, Generic[E]):
     """What becomes of the unconfirmed when the broker closed their channel."""
 
-    guilty: list[Entry]
-    innocent: list[Entry]  # publish them again
-    suspects: list[Entry]  # publish them again, one at a time, until one of them is found out
+    guilty: list[E]
+    innocent: list[E]  # publish them again
+    suspects: list[E]  # publish them again, one at a time, until one of them is found out
     failure: Failure
 
 
 _NAMED_EXCHANGE = re.compile(r"(?:no exchange|write access to exchange) '(.*?)' in vhost")
 
 
-def judge(unconfirmed: Sequence[tuple[Entry, Identity]], failure: Failure) -> Verdict[Entry]:
+def judge(unconfirmed: Sequence[E], failure: Failure) -> Verdict[E]:
     """Given what was in flight and why the channel was closed, return who caused it.
 
     A close comes some messages later and names none. A text that names an exchange convicts what went there;
@@ -91,12 +104,12 @@ def judge(unconfirmed: Sequence[tuple[Entry, Identity]], failure: Failure) -> Ve
     """
     if len(unconfirmed) == 1:
         kind = Kind.REJECT if failure.code == "406" else failure.kind
-        return Verdict([unconfirmed[0][0]], [], [], replace(failure, kind=kind))
+        return Verdict([unconfirmed[0]], [], [], replace(failure, kind=kind))
     named = _NAMED_EXCHANGE.search(failure.text)
-    guilty: list[Entry] = []
-    others: list[Entry] = []
-    for entry, identity in unconfirmed:
-        (guilty if named and identity.exchange == named[1] else others).append(entry)
+    guilty: list[E] = []
+    others: list[E] = []
+    for entry in unconfirmed:
+        (guilty if named and entry.message.exchange == named[1] else others).append(entry)
     if not guilty:
         return Verdict([], [], others, failure)
     return Verdict(guilty, others, [], failure)

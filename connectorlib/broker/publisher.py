@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -70,13 +70,13 @@ class Ticket:
 
     # In the I/O thread
 
-    def next_index(self) -> int | None:
-        """Return the number of the next message to publish, None when all have been."""
+    def next_publish(self) -> "Publish | None":
+        """Return the next message to publish, None when all have been."""
         index = self._next
         if self._abandoned or index >= len(self.messages):
             return None
         self._next = index + 1
-        return index
+        return Publish(self, index, self.messages[index])
 
     def settle(self, index: int, failure: Failure | None) -> None:
         if failure is not None:
@@ -87,8 +87,8 @@ class Ticket:
 
     def fail_rest(self, failure: Failure) -> None:
         """Fail what has not been published."""
-        while (index := self.next_index()) is not None:
-            self.settle(index, failure)
+        while (publish := self.next_publish()) is not None:
+            self.settle(publish.index, failure)
 
     def finish(self) -> None:
         self._done.set()
@@ -99,8 +99,18 @@ class Ticket:
                 logger.exception("error in what was to be done after publishing")
 
 
-#: One message: its ticket and its number in it.
-Entry = tuple[Ticket, int]
+class Publish:
+    """One message of a ticket, on its way."""
+
+    __slots__ = ("index", "message", "ticket")
+
+    def __init__(self, ticket: Ticket, index: int, message: Outgoing) -> None:
+        self.ticket = ticket
+        self.index = index
+        self.message = message
+
+    def settle(self, failure: Failure | None) -> None:
+        self.ticket.settle(self.index, failure)
 
 
 class Publisher:
@@ -113,10 +123,10 @@ class Publisher:
         #: The newest channel; `_channel` is the same once it confirms, and None when it cannot be published on.
         self._newest: Any = None
         self._channel: Any = None
-        self._flight: Flight[Entry] = Flight()
+        self._flight: Flight[Publish] = Flight()
         self._tickets: deque[Ticket] = deque()
-        self._again: deque[Entry] = deque()
-        self._suspects: deque[Entry] = deque()
+        self._again: deque[Publish] = deque()
+        self._suspects: deque[Publish] = deque()
         self._feeding = False
         self._stopped = False
         link.on_unblocked.append(self._feed)
@@ -148,14 +158,11 @@ class Publisher:
     def stop(self) -> None:
         """Nothing is published any more; who still waits is told."""
         self._stopped = True
-        for ticket, index in self._unsettled():
-            ticket.settle(index, STOPPED)
+        for publish in (*self._flight.entries(), *self._suspects, *self._again):
+            publish.settle(STOPPED)
         self._flight, self._again, self._suspects = Flight(), deque(), deque()
         while self._tickets:
             self._tickets.popleft().fail_rest(STOPPED)
-
-    def _unsettled(self) -> Iterable[Entry]:
-        return [*(entry for entry, _identity in self._flight.entries()), *self._suspects, *self._again]
 
     def _accept(self, ticket: Ticket) -> None:
         if not ticket.messages:
@@ -178,15 +185,18 @@ class Publisher:
 
     def _feed(self) -> None:
         """Publish until the window is full, a slice at a time."""
-        for _ in range(SLICE):
-            channel = self._channel
-            if channel is None or not channel.is_open or self._link.blocked or not self._has_room():
+        channel = self._channel
+        if channel is None or not channel.is_open:
+            return
+        flight = self._flight
+        for _ in range(self._room()):
+            publish = self._next()
+            if publish is None:
                 return
-            entry = self._next_entry()
-            if entry is None:
+            self._publish(channel, publish)
+            if flight.bytes >= WINDOW_BYTES:
                 return
-            self._publish(channel, *entry)
-        if not self._feeding:
+        if not self._feeding and self._room() > 0:
             self._feeding = True
             self._io.post(self._feed_on)
 
@@ -194,40 +204,42 @@ class Publisher:
         self._feeding = False
         self._feed()
 
-    def _has_room(self) -> bool:
+    def _room(self) -> int:
+        """Return how many messages may be published now."""
         flying = len(self._flight)
+        if self._link.blocked:
+            return 0
         if self._suspects:
-            return flying == 0
-        return flying < self._window and (flying == 0 or self._flight.bytes < WINDOW_BYTES)
+            return 0 if flying else 1
+        return min(SLICE, self._window - flying) if self._flight.bytes < WINDOW_BYTES else 0
 
-    def _next_entry(self) -> Entry | None:
+    def _next(self) -> Publish | None:
         if self._suspects:
             return self._suspects.popleft()
         if self._again:
             return self._again.popleft()
         while self._tickets:
-            index = self._tickets[0].next_index()
-            if index is not None:
-                return self._tickets[0], index
+            publish = self._tickets[0].next_publish()
+            if publish is not None:
+                return publish
             self._tickets.popleft()
         return None
 
-    def _publish(self, channel: Any, ticket: Ticket, index: int) -> None:
-        message = ticket.messages[index]
-        exchange, routing_key, body = message.exchange, message.routing_key, message.body
+    def _publish(self, channel: Any, publish: Publish) -> None:
+        message = publish.message
         try:
-            channel.basic_publish(exchange, routing_key, body, encode_properties(message), mandatory=True)
+            properties = encode_properties(message)
+            channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
         except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
-            ticket.settle(index, Failure(Kind.REJECT, "bad-property", f"{type(error).__name__}: {error}", "publish"))
-            return
-        identity = Identity(message.properties.get("message_id"), exchange, routing_key)
-        self._flight.add((ticket, index), identity, len(body))
+            publish.settle(Failure(Kind.REJECT, "bad-property", f"{type(error).__name__}: {error}", "publish"))
+        else:
+            self._flight.add(publish)
 
     def _confirmed(self, frame: Any) -> None:
         method = frame.method
         nacked = None if isinstance(method, spec.Basic.Ack) else _NACKED
-        for (ticket, index), returned in self._flight.confirm(method.delivery_tag, method.multiple):
-            ticket.settle(index, returned or nacked)
+        for publish, returned in self._flight.confirm(method.delivery_tag, method.multiple):
+            publish.settle(returned or nacked)
         if not self._feeding:
             self._feed()
 
@@ -265,15 +277,11 @@ class Publisher:
         self._channel = None
         self._flight = Flight()
         if not blame:
-            self._put_back([entry for entry, _identity in unconfirmed])
+            (self._suspects or self._again).extendleft(reversed(unconfirmed))
         elif unconfirmed:
             verdict = judge(unconfirmed, failure)
             logger.warning("publishing channel closed: %s (%d failed)", verdict.failure, len(verdict.guilty))
             self._suspects.extendleft(reversed(verdict.suspects))
             self._again.extendleft(reversed(verdict.innocent))
-            for ticket, index in verdict.guilty:
-                ticket.settle(index, verdict.failure)
-
-    def _put_back(self, entries: list[Entry]) -> None:
-        target = self._suspects if self._suspects else self._again
-        target.extendleft(reversed(entries))
+            for publish in verdict.guilty:
+                publish.settle(verdict.failure)
