@@ -271,7 +271,7 @@ class _Members:
             char = reader.skip()
         if char == self.closing:
             if self.comma is not None:
-                reader.complain(self.comma, f"no comma before {self.closing}")
+                reader.complain(self.comma, f"one comma too many: none stands before {self.closing}")
             reader.at += 1
             raise StopIteration
         if char in ("", "]", "}"):

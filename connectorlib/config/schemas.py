@@ -12,6 +12,8 @@ from typing import Any
 Schema = Mapping[str, Any]
 
 COMMON_ID = "urn:amqp-connectors:common"
+MAX_HOMES = 2
+MAX_HOME_DEPTH = 3
 
 
 def read_schema(package: str, name: str) -> dict[str, Any]:
@@ -94,3 +96,18 @@ def types(schemas: Iterable[Schema]) -> set[str]:
         kind = schema.get("type", ())
         found.update([kind] if isinstance(kind, str) else kind)
     return found
+
+
+def homes(root: Schema, key: str) -> list[tuple[str, ...]]:
+    """Return the objects (not those in lists) where a key of this name belongs; none when there are many."""
+    found = [path for path, keys in _objects(root, root, ()) if key in keys]
+    return found if len(found) <= MAX_HOMES else []
+
+
+def _objects(root: Schema, schema: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    keys = known_keys(root, schema)
+    yield path, keys
+    if len(path) < MAX_HOME_DEPTH:
+        for key in keys:
+            for member in step(root, expand(root, schema), key)[:1]:
+                yield from _objects(root, member, (*path, key))

@@ -1,0 +1,139 @@
+"""One configuration file: read, references resolved, checked against its schema; every mistake told with its line."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from connectorlib.config import reading, references
+from connectorlib.config.reading import Path, show
+from connectorlib.config.schemas import Schema
+from connectorlib.errors import ConfigurationError, Problem
+from connectorlib.redaction import secrets
+
+MAX_FILE_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Document:
+    """The data of a file, and the way back from a value to its line."""
+
+    file: str
+    #: Without the values that are wrong, as long as `problems` is not empty: see `refused`.
+    data: dict[str, Any]
+    lines: Mapping[Path, int]
+    #: The references that values came from, by path; values at these paths must not be shown.
+    sources: Mapping[Path, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    #: Paths of values that were wrong and have been taken out of `data`.
+    refused: set[Path] = field(default_factory=set)
+
+    def problem(self, path: Sequence[str | int], text: str) -> Problem:
+        """Given a path (also of something that is missing), return the problem with the nearest line."""
+        return Problem(line_of(self.lines, tuple(path)), show(tuple(path)), text)
+
+    @property
+    def folder(self) -> FilePath:
+        """Where relative paths in the file begin."""
+        return FilePath(self.file).absolute().parent
+
+    def fail(self, more: Iterable[Problem] = ()) -> None:
+        """Raise ConfigurationError with all problems, these included, when there are any."""
+        found = in_order([*self.problems, *more])
+        if found:
+            raise ConfigurationError(self.file, found)
+
+
+def load(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) -> Document:
+    """Given a file and the (bundled) schema for it, return the document.
+
+    Raise ConfigurationError with all problems. With `resolve_secrets=False` references stay as they are written, for
+    commands that work offline.
+    """
+    document = open_document(path, schema, resolve_secrets=resolve_secrets)
+    document.fail()
+    return document
+
+
+def open_document(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) -> Document:
+    """The same, for a caller that goes on looking: the problems found so far are in the document, and what is wrong
+    is not in its data. Raise ConfigurationError only for a file that makes no sense at all."""
+    file = str(path)
+    read = reading.read(_text(file))
+    if not read.readable:
+        raise ConfigurationError(file, in_order(read.problems))
+    if not isinstance(read.data, dict):
+        raise ConfigurationError(file, [Problem(1, "", "expected an object {…} that holds the whole configuration")])
+    document = Document(file, read.data, read.lines, problems=read.problems)
+    if resolve_secrets:
+        _resolve(document, schema)
+        _check(document, schema, silent=set(document.refused))
+    else:
+        document.sources = references.mentions(document.data, schema)
+        _check(document, schema, silent=set(document.sources))
+    for refused in document.refused:
+        _take_out(document.data, refused)
+    return document
+
+
+def _resolve(document: Document, schema: Schema) -> None:
+    lookup = references.References(folder=document.folder)
+    resolved = references.resolve(document.data, schema, lookup, secrets)
+    document.data, document.sources = resolved.data, resolved.sources
+    for path, text in resolved.problems:
+        document.problems.append(document.problem(path, text))
+        document.refused.add(path)
+
+
+def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
+    """Check against the schema. `silent` paths hold no value yet, or have their problem already."""
+    from connectorlib.config import validation  # late: jsonschema is slow to import, and --help does without
+
+    for finding in validation.check(document.data, schema, document.sources):
+        if finding.refuses:
+            document.refused.add(finding.path)
+        if finding.path not in silent or not finding.refuses:
+            document.problems.append(document.problem(finding.path, finding.text))
+
+
+def _take_out(data: Any, path: Path) -> None:
+    """Remove a value, so that later checks do not stumble over it. A list of plain values goes as a whole."""
+    node = data
+    for key in path[:-1]:
+        try:
+            node = node[key]
+        except (LookupError, TypeError):  # something around it is out already
+            return
+    if isinstance(node, dict):
+        node.pop(path[-1], None)
+    elif isinstance(node, list) and any(isinstance(each, dict) for each in node):
+        node[int(path[-1])] = None
+    elif path:
+        _take_out(data, path[:-1])
+
+
+def line_of(lines: Mapping[Path, int], path: Path) -> int:
+    """Return the line of a path or of the nearest thing around it; 1 for the whole file."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return each problem once, by line."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
+
+
+def _text(file: str) -> str:
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(file, [Problem(0, "", f"cannot be read: {error.strerror}")]) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigurationError(file, [Problem(0, "", f"is larger than {MAX_FILE_BYTES} bytes")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(file, [Problem(line, "", "is not UTF-8 text; save the file as UTF-8")]) from error

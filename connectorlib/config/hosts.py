@@ -1,0 +1,35 @@
+"""Broker addresses as people write them: `name`, `name:port`, `10.0.0.5:5671`, `[::1]:5672`, `::1`. Pure."""
+
+import re
+
+_BRACKETS = re.compile(r"\[([0-9A-Fa-f:.%\w]+)\](?::(.*))?")
+_NAME = re.compile(r"[^\s/@:\[\]]+")
+
+
+def parse_host(text: str) -> tuple[str, int | None]:
+    """Return name and port (None when not given). Raise ValueError that says what is expected."""
+    if "://" in text or "@" in text or "/" in text:
+        raise ValueError("expected only the host: port, virtual_host, username and password have keys of their own")
+    bracketed = _BRACKETS.fullmatch(text)
+    if bracketed:
+        return bracketed[1], _port(bracketed[2])
+    if text.count(":") > 1:
+        return _address(text), None
+    name, _, port = text.partition(":")
+    if _NAME.fullmatch(name) is None:
+        raise ValueError("expected a host name or address, such as rabbit1 or rabbit1:5672")
+    return name, _port(port if ":" in text else None)
+
+
+def _port(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65535:
+        raise ValueError("expected a port from 1 to 65535 behind the colon")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    if "[" in text or "]" in text or re.fullmatch(r"[0-9A-Fa-f:.]+(%\w+)?", text) is None:
+        raise ValueError("expected an IPv6 address in brackets, such as [2001:db8::5]:5672")
+    return text

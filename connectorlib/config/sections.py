@@ -1,0 +1,125 @@
+"""From the sections of a valid file that both connectors share to the values of connectorlib.settings. Pure."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from connectorlib.config.hosts import parse_host
+from connectorlib.settings import (
+    Batch,
+    BrokerSettings,
+    DeadLetterSettings,
+    Destination,
+    Limits,
+    Logging,
+    Monitoring,
+    Retry,
+    Source,
+    Tls,
+)
+
+Section = Mapping[str, Any]
+
+PLAIN_PORT, TLS_PORT = 5672, 5671
+
+#: The type of an exchange that every broker has, by its name.
+BUILT_IN_EXCHANGES = {
+    "amq.direct": "direct",
+    "amq.fanout": "fanout",
+    "amq.headers": "headers",
+    "amq.match": "headers",
+    "amq.topic": "topic",
+    "amq.rabbitmq.trace": "topic",
+}
+DEFAULT_ROUTING_KEYS: Mapping[str, tuple[str, ...]] = {"topic": ("#",), "fanout": ("",), "headers": ("",)}
+
+
+def broker_settings(section: Section, folder: FilePath) -> BrokerSettings:
+    """Given `broker` or `amqp`, return its values; relative file names begin at `folder`."""
+    tls = tls_settings(section, folder)
+    port = section.get("port", TLS_PORT if tls else PLAIN_PORT)
+    plain = {
+        key: section[key] for key in ("virtual_host", "username", "password", "heartbeat", "declare") if key in section
+    }
+    return BrokerSettings(
+        hosts=tuple((name, own or port) for name, own in map(parse_host, host_texts(section))),
+        tls=tls,
+        dead_letter=DeadLetterSettings(**section.get("dead_letter", {})),
+        **plain,
+    )
+
+
+def host_texts(section: Section) -> list[str]:
+    host = section.get("host", BrokerSettings().hosts[0][0])
+    return [host] if isinstance(host, str) else list(host)
+
+
+def tls_settings(section: Section, folder: FilePath) -> Tls | None:
+    """Return how to encrypt; without `tls`, it is on when every host's port is 5671."""
+    given = section.get("tls")
+    if given is None:
+        given = all(port == TLS_PORT for port in ports(section))
+    if isinstance(given, bool):
+        return Tls() if given else None
+    files = {key: in_folder(given[key], folder) for key in ("ca", "cert", "key") if key in given}
+    return Tls(**{**given, **files})
+
+
+def ports(section: Section) -> list[int]:
+    """Return the port of each host, as far as they are said."""
+    return [own or section.get("port", PLAIN_PORT) for _, own in map(parse_host, host_texts(section))]
+
+
+def in_folder(file: str, folder: FilePath) -> str:
+    return str(folder / file)
+
+
+def exchange_type(section: Section) -> str:
+    """Return the type of the exchange of a source or destination."""
+    built_in = BUILT_IN_EXCHANGES.get(section.get("exchange", ""), "topic")
+    return str(section.get("exchange_type", built_in))
+
+
+def source_settings(section: Section, batch: Batch) -> Source:
+    kind = exchange_type(section)
+    values = {**section, "exchange_type": kind}
+    values["routing_keys"] = tuple(section.get("routing_keys", DEFAULT_ROUTING_KEYS.get(kind, ())))
+    values.setdefault("prefetch", 2 * batch.size)
+    return Source(**values)
+
+
+def destination_settings(section: Section) -> Destination:
+    kind = "direct" if section["exchange"] == "" else exchange_type(section)
+    return Destination(**{**section, "exchange_type": kind})
+
+
+def batch_settings(section: Section, default: Batch | None = None) -> Batch:
+    default = default or Batch()
+    return Batch(size=section.get("size", default.size), wait_ms=section.get("wait_ms", default.wait_ms))
+
+
+def limits(section: Section) -> Limits:
+    return Limits(**_with_floats(section, "seconds"))
+
+
+def retry(section: Section) -> Retry:
+    return Retry(**_with_floats(section, "max_s"))
+
+
+def logging_settings(section: Section, folder: FilePath) -> Logging:
+    file = section.get("file")
+    return Logging(**{**section, "file": in_folder(file, folder) if file else None})
+
+
+def monitoring(section: Section | None) -> Monitoring | None:
+    """Return None when the section is absent: no port then."""
+    return None if section is None else Monitoring(**section)
+
+
+def _with_floats(section: Section, *keys: str) -> dict[str, Any]:
+    return {key: float(value) if key in keys else value for key, value in section.items()}
+
+
+def lines_of(text: str | Sequence[str]) -> str:
+    """Return SQL that was given as one text or as a list of lines."""
+    return text if isinstance(text, str) else "\n".join(text)

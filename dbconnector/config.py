@@ -1,0 +1,106 @@
+"""The configuration file of dbconnector: every mistake told at once, then frozen settings.
+
+Statements and expressions are compiled here only to find their mistakes; the writer compiles its own.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path as FilePath
+from typing import Any
+
+from connectorlib.config import Review, bundle, open_document, parse_duration, read_schema
+from connectorlib.config.sections import (
+    batch_settings,
+    broker_settings,
+    destination_settings,
+    limits,
+    lines_of,
+    logging_settings,
+    monitoring,
+    retry,
+    source_settings,
+)
+from dbconnector.review import review
+from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Select, Write
+
+FALLBACK_NAME = "dbconnector"
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the whole JSON Schema of db.config, which refers to no other."""
+    return bundle(read_schema("dbconnector", "db.config.schema.json"))
+
+
+def schema_text() -> str:
+    """Return the schema as `dbconnector schema` prints it."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False)
+
+
+def load(path: str | FilePath, *, resolve_secrets: bool = True) -> DbConfig:
+    """Given a db.config file, return its settings. Raise ConfigurationError with everything that is wrong in it.
+
+    With `resolve_secrets=False` references stay as they are written, for commands that work offline.
+    """
+    document = open_document(path, schema(), resolve_secrets=resolve_secrets)
+    found = Review(document)
+    review(found)
+    found.finish()
+    return _settings(str(path), document.data, document.folder, tuple(found.warnings))
+
+
+def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tuple[str, ...]) -> DbConfig:
+    broker = data["broker"]
+    batch = batch_settings(data.get("batch", {}))
+    given = {"hold_seconds": float(data["hold_seconds"])} if "hold_seconds" in data else {}
+    return DbConfig(
+        file=file,
+        name=_name(data),
+        database=_database(data["database"]),
+        broker=broker_settings(broker, folder),
+        source=source_settings(broker["source"], batch) if "source" in broker else None,
+        destination=destination_settings(broker["destination"]) if "destination" in broker else None,
+        format=data.get("format", {"type": "json"}),
+        batch=batch,
+        limits=limits(data.get("limits", {})),
+        retry=retry(data.get("retry", {})),
+        idempotency=Idempotency(**data["idempotency"]) if "idempotency" in data else None,
+        logging=logging_settings(data.get("logging", {}), folder),
+        monitoring=monitoring(data.get("monitoring")),
+        warnings=warnings,
+        **given,
+    )
+
+
+def _name(data: Mapping[str, Any]) -> str:
+    """Return the name; without one the source queue, for a reader the destination."""
+    broker = data["broker"]
+    queue = broker.get("source", {}).get("queue")
+    exchange = broker.get("destination", {}).get("exchange")
+    return str(data.get("name") or queue or exchange or FALLBACK_NAME)
+
+
+def _database(section: Mapping[str, Any]) -> DatabaseSettings:
+    on_connect = section.get("on_connect", ())
+    connection = section["connection"]
+    return DatabaseSettings(
+        connection=connection if isinstance(connection, str) else {key: str(each) for key, each in connection.items()},
+        on_connect=(on_connect,) if isinstance(on_connect, str) else tuple(on_connect),
+        errors=section.get("errors", {}),
+        select=_select(section["select"]) if "select" in section else None,
+        write=tuple(Write(**{**each, "statement": lines_of(each["statement"])}) for each in section.get("write", ())),
+    )
+
+
+def _select(section: Mapping[str, Any]) -> Select:
+    values = dict(section)
+    for key in ("query", "on_sent", "on_failed"):
+        if key in values:
+            values[key] = lines_of(values[key])
+    if "every" in values:
+        every = values["every"]
+        values["every"] = parse_duration(every) if isinstance(every, str) else float(every)
+    if "key" in values:
+        values["key"] = (values["key"],) if isinstance(values["key"], str) else tuple(values["key"])
+    return Select(**values)
