@@ -52,7 +52,7 @@ class Pausing:
         *,
         broker: "Broker",
         consumer: "Consumer",
-        ensure: Callable[[], object],
+        ensure: Callable[[], list[str]],
         ensure_dead_letters: Callable[[], object],
         hold_seconds: float,
         stop: threading.Event,
@@ -98,7 +98,7 @@ class Pausing:
             try:
                 if not self._broker.wait_connected(patience, self.stop):
                     break
-                self._ensure()
+                made = self._ensure()
                 self._consumer.open(GIVE_BACK_S)
             except Failed as failed:
                 pause = self._enter(failed.failure, of_broker=True)
@@ -108,6 +108,8 @@ class Pausing:
                 continue
             if self.pause and self.pause.of_broker:
                 self.over()
+            prefetch = self._consumer.prefetch
+            logs.event(logger, logging.INFO, "consuming", queue=self._consumer.queue, prefetch=prefetch, made=made)
             return True
         return False
 

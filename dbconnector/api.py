@@ -3,16 +3,16 @@
     from dbconnector import DBConnector
     DBConnector("db.config").subscribeNInsert()
 
-No signal handler is installed. pika and pyodbc are imported when a method runs, not before.
+No signal handler is installed. All that is heavy is imported when a method runs, not before.
 """
 
 import logging
 import os
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from connectorlib.process import ExitCode, Life
-from dbconnector import runs
 
 logger = logging.getLogger(__name__)
 
@@ -29,24 +29,26 @@ class DBConnector:
 
     def selectNSend(self, params: Mapping[str, Any] | None = None) -> bool | None:
         """Run the query and send one message per row. True: all are confirmed; None: no rows; False: see the log."""
-        return self._run(lambda: runs.run_select(self._file, self._life, params=params or {}))
+        return self._run(lambda runs: runs.run_select(self._file, self._life, params=params or {}))
 
     def receiveNInsert(self) -> bool | None:
         """Write one message. True: written and acknowledged; None: the queue is empty; False: dead-lettered, or given
         back because the database or the broker failed: see the log."""
-        return self._run(lambda: runs.run_receive(self._file, self._life))
+        return self._run(lambda runs: runs.run_receive(self._file, self._life))
 
     def subscribeNInsert(self) -> bool | None:
         """Write what comes until `stop()`. True: stopped; False: the configuration is bad, see the log."""
-        return self._run(lambda: runs.run_subscribe(self._file, self._life))
+        return self._run(lambda runs: runs.run_subscribe(self._file, self._life))
 
     def stop(self) -> None:
         """Let the method that runs finish what it has in hand, and return."""
         self._life.request_stop()
 
-    def _run(self, run: Callable[[], ExitCode]) -> bool | None:
+    def _run(self, run: Callable[[ModuleType], ExitCode]) -> bool | None:
         try:
-            return _MEANING.get(run(), False)
+            from dbconnector import runs  # late, see the module
+
+            return _MEANING.get(run(runs), False)
         except Exception:  # the original's contract: never raise
             logger.exception("bug", extra={"event": "bug"})
             return False

@@ -64,7 +64,7 @@ def main() -> None:
     """
 
 
-@main.command()
+@main.command(short_help="Send one message per row of the query.")
 @config_option
 @click.option("--every", type=Duration(), help="Run the query again and again, e.g. every 30s, 5m, 1h.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of :NAME in the query.")
@@ -78,7 +78,7 @@ def select(ctx: click.Context, file: str, every: float | None, params: tuple[str
         ctx.exit(runs.run_select(file, life, params=given, every=every, progress=progress, load=_load))
 
 
-@main.command()
+@main.command(short_help="Write one message of the queue.")
 @config_option
 @click.option(
     "--wait",
@@ -96,7 +96,7 @@ def receive(ctx: click.Context, file: str, wait: float) -> None:
         ctx.exit(runs.run_receive(file, life, wait_s=wait, load=_load))
 
 
-@main.command()
+@main.command(short_help="Write every message of the queue, for ever.")
 @config_option
 @click.pass_context
 def subscribe(ctx: click.Context, file: str) -> None:
@@ -110,7 +110,7 @@ def subscribe(ctx: click.Context, file: str) -> None:
         ctx.exit(runs.run_subscribe(file, life, load=_load))
 
 
-@main.command()
+@main.command(short_help="Print, make or trim the table against doubles.")
 @config_option
 @click.option("--create", is_flag=True, help="Make the table instead of printing how.")
 @click.option("--purge", is_flag=True, help="Delete this connector's keys that are older than --older.")
@@ -124,7 +124,7 @@ def inbox(ctx: click.Context, file: str, create: bool, purge: bool, older: float
         ctx.exit(runs.run_inbox(file, create=create, purge_older=older if purge else None, load=_load))
 
 
-@main.command()
+@main.command(short_help="Print the JSON Schema of the configuration.")
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors that complete and check by it."""
     from dbconnector import config  # late, see the module

@@ -1,0 +1,154 @@
+"""The installed command, run as a user runs it: a configuration file, a process, its log and its exit code."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.database import Database
+from tests.services.rabbitmq import Vhost
+from tests.services.waiting import eventually
+
+COMMAND = Path(sys.executable).with_name("dbconnector")
+
+TABLE = (
+    "CREATE TABLE reading (id integer NOT NULL PRIMARY KEY, device varchar(20) NOT NULL, "
+    "value numeric(12,4) CHECK (value < 1000))"
+)
+INSERT = {"statement": "INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)"}
+
+
+def reading(id: int, device: str | None = "p-1", value: Any = 1.5, **more: Any) -> bytes:
+    """Return the body of one message that INSERT can write into TABLE."""
+    return json.dumps({"id": id, "device": device, "value": value, **more}).encode()
+
+
+class Running:
+    """A command that goes on until it is stopped."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def wait_for(self, text: str, timeout: float = 20.0) -> str:
+        """Wait until the log holds the text; return the log."""
+        eventually(lambda: text in self.log or self.process.poll() is not None, timeout, what=f"{text!r} in the log")
+        assert text in self.log, self.log
+        return self.log
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """Ask it to stop; return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+class Connector:
+    """dbconnector between one vhost and one database."""
+
+    def __init__(self, folder: Path, vhost: Vhost, database: Database) -> None:
+        self.folder = folder
+        self.vhost = vhost
+        self.database = database
+        self.file = folder / "db.config"
+        self._logs = 0
+
+    def configure(
+        self,
+        *,
+        write: Any = (INSERT,),
+        database: Mapping[str, Any] | None = None,
+        broker: Mapping[str, Any] | None = None,
+        **sections: Any,
+    ) -> Path:
+        """Write db.config: from the queue `readings` into the table `reading`, but for what is said."""
+        source = {"queue": "readings", "exchange": "devices", "routing_keys": ["reading.#"]}
+        config = {
+            "database": self.database.config(write=list(write)) | dict(database or {}),
+            "broker": self.vhost.config(source=source) | dict(broker or {}),
+            "format": {"type": "json"},
+            "retry": {"attempts": 2, "first_ms": 50},
+        } | sections
+        self.file.write_text(json.dumps(config, indent=2))
+        return self.file
+
+    def run(self, *arguments: str, timeout: float = 60.0, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        return subprocess.run(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    @contextlib.contextmanager
+    def running(self, *arguments: str, ready: str = "consuming", **environment: str) -> Iterator[Running]:
+        """Run a command until the end of the block, where it is stopped and must exit with 0."""
+        self._logs += 1
+        log = self.folder / f"log-{self._logs}"
+        with (
+            log.open("wb") as stderr,
+            subprocess.Popen([COMMAND, *arguments], cwd=self.folder, env=os.environ | environment, stderr=stderr) as it,
+        ):
+            running = Running(it, log)
+            try:
+                if ready:
+                    running.wait_for(ready)
+                yield running
+                killed = it.poll() == -signal.SIGKILL
+                assert killed or running.stop() == 0, running.log
+            finally:
+                if it.poll() is None:
+                    running.kill()
+
+    def subscribed(self, **environment: str) -> contextlib.AbstractContextManager[Running]:
+        return self.running("subscribe", "-c", str(self.file), **environment)
+
+    def publish(self, *bodies: bytes, queue: str = "readings", **properties: Any) -> None:
+        self.vhost.publish("", queue, list(bodies), **properties)
+
+    def dead(self, queue: str = "dead-letter") -> list[tuple[bytes, dict[str, Any]]]:
+        """Take what is in the dead-letter queue: bodies and headers."""
+        taken = self.vhost.get_all(queue)
+        return [(body, dict(properties.headers or {})) for _, properties, body in taken]
+
+
+@pytest.fixture
+def connector(tmp_path: Path, vhost: Vhost, database: Database) -> Connector:
+    """On each of the databases."""
+    database.execute(TABLE)
+    return Connector(tmp_path, vhost, database)
+
+
+@pytest.fixture
+def on_postgres(tmp_path: Path, vhost: Vhost, postgres_db: Database) -> Connector:
+    postgres_db.execute(TABLE)
+    return Connector(tmp_path, vhost, postgres_db)
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path, vhost: Vhost, sqlite_db: Database) -> Connector:
+    """Where the database does not matter: the quickest."""
+    sqlite_db.execute(TABLE)
+    return Connector(tmp_path, vhost, sqlite_db)
