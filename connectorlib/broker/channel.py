@@ -166,7 +166,7 @@ class SyncChannel:
         try:
             getattr(self._channel, name)(*args, callback=lambda frame: self._answer(frame.method), **kwargs)
         except Exception as error:  # names and arguments that AMQP cannot carry; pika has a type for each
-            text = f"{what}: {type(error).__name__}: {error}"
+            text = f"{what[:100]}: {errors.describe(error)}"
             raise Failed(Failure(Kind.CONFIGURATION, "bad-property", text, "broker")) from error
 
     def _get(self, what: str, queue: str, future: "Future[Any]") -> None:

@@ -20,12 +20,14 @@ _KINDS = {
     405: Kind.UNAVAILABLE,  # RESOURCE_LOCKED: somebody else's, and may be free again
     406: Kind.CONFIGURATION,  # PRECONDITION_FAILED
     530: Kind.CONFIGURATION,  # NOT_ALLOWED
+    540: Kind.CONFIGURATION,  # NOT_IMPLEMENTED
 }
 
 #: The text decides where RabbitMQ uses one code for several causes.
 _TEXTS = (
     (406, re.compile(r"acknowledgement on channel \d+ timed out"), Kind.UNAVAILABLE),
     (406, re.compile(r"unknown delivery tag"), Kind.UNAVAILABLE),
+    (503, re.compile(r"unknown exchange type"), Kind.CONFIGURATION),
     (530, re.compile(r"refused for user"), Kind.REFUSED),
     (530, re.compile(r"limit .*reached|is down|being deleted", re.IGNORECASE), Kind.UNAVAILABLE),
 )
@@ -51,6 +53,11 @@ def from_error(error: BaseException | None, *, place: str = "broker") -> Failure
             return failure
     text = _words(causes[-1]) if causes else "connection lost"
     return Failure(Kind.UNAVAILABLE, "unreachable", text, place)
+
+
+def describe(error: Exception) -> str:
+    """Return what pika says about something that it cannot encode; it quotes the whole of it."""
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def _unfold(error: BaseException | None) -> Iterator[BaseException]:

@@ -231,7 +231,7 @@ class Publisher:
             properties = encode_properties(message)
             channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
         except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
-            publish.settle(Failure(Kind.REJECT, "bad-property", f"{type(error).__name__}: {error}", "publish"))
+            publish.settle(Failure(Kind.REJECT, "bad-property", errors.describe(error), "publish"))
         else:
             self._flight.add(publish)
 
