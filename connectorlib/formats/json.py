@@ -24,6 +24,7 @@ _FRACTIONS = Context(
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _HARMFUL = re.compile("[\0\ud800-\udfff]")
 _BOM = "\ufeff"
+_SPACE = " \t\r\n"
 
 
 def _refuse_constant(word: str) -> NoReturn:
@@ -55,7 +56,8 @@ class JsonFormat:
     def decode(self, body: bytes) -> list[Any]:
         check_size(body, self._limits)
         try:
-            text = body.decode("utf-8")
+            # RFC 8259 section 8.1 lets a reader ignore a byte order mark; .NET writes one.
+            text = body.decode("utf-8").removeprefix(_BOM).strip(_SPACE)
         except UnicodeDecodeError as error:
             raise not_decodable(str(error)) from error
         value = self._parse(text)
@@ -68,14 +70,15 @@ class JsonFormat:
         return records
 
     def _parse(self, text: str) -> Any:
-        if text.startswith(_BOM):  # RFC 8259 section 8.1 lets a reader ignore it; .NET writes it
-            text = text[1:]
         try:
-            return _QUICK.decode(text)
+            value, end = _QUICK.raw_decode(text)
         except DecimalException:
             return self._parse_thoroughly(text)
         except (ValueError, RecursionError) as error:
             raise self._failure(error) from error
+        if end < len(text):
+            raise not_decodable(f"text behind the value, at character {end + 1}")
+        return value
 
     def _parse_thoroughly(self, text: str) -> Any:
         try:

@@ -2,6 +2,7 @@
 but it merges `"abc` with the next line, and cannot tell `""` from nothing."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,27 +96,27 @@ class Layout:
             field = field.strip()
         return None if field == self.null else field
 
-    def write(self, text: str | None) -> str:
-        """Given a value's text, or None, return the field."""
+    def line(self, fields: Sequence[str | None], trailing: bool) -> str:
+        """Given the texts of one record, None for null, return its line with the separator."""
+        if self.quote is None or self._all_plain(fields):
+            parts = [self.null if field is None else field for field in fields]
+        else:
+            parts = [self._write(field) for field in fields]
+        return self.delimiter.join(parts) + (self.delimiter if trailing else "") + (self.separator or "\n")
+
+    def _all_plain(self, fields: Sequence[str | None]) -> bool:
+        """Most records need no quotes, which one look at all their fields together finds out."""
+        return not self.trim and self.null not in fields and not self._specials.search("".join(filter(None, fields)))
+
+    def _write(self, text: str | None) -> str:
         if text is None:
             return self.null
-        if self.quote is None or not self._needs_quotes(text):
-            return text
-        return self.quote + text.replace(self.quote, self.quote * 2) + self.quote
+        if text == self.null or self._specials.search(text) or (self.trim and text != text.strip()):
+            quote = self.quote or ""
+            return quote + text.replace(quote, quote * 2) + quote
+        return text
 
     @cached_property
     def _specials(self) -> re.Pattern[str]:
-        return re.compile("[" + re.escape(self.special) + "]")
-
-    def _needs_quotes(self, text: str) -> bool:
-        return (
-            text == self.null
-            or self._specials.search(text) is not None
-            or text.startswith("\ufeff")  # at the beginning of a body it would be taken for a byte order mark
-            or (self.trim and text != text.strip())
-        )
-
-    def line(self, fields: list[str | None], trailing: bool) -> str:
-        """Given the texts of one record, return its line with the separator."""
-        text = self.delimiter.join([self.write(field) for field in fields])
-        return text + (self.delimiter if trailing else "") + (self.separator or "\n")
+        # At the beginning of a body U+FEFF would be taken for a byte order mark.
+        return re.compile(f"[{re.escape(self.special)}\ufeff]")
