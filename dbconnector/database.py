@@ -11,15 +11,16 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
-from dbconnector import drivers
+from dbconnector import columns, drivers, values
 from dbconnector.drivers import Driver, TimeLimits
 from dbconnector.settings import DatabaseSettings
+from dbconnector.statements import Statement, Target
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +46,15 @@ class AlreadyThere(Failed):
 class Database:
     """A connection that is made when it is needed and thrown away when it failed."""
 
-    def __init__(
-        self, settings: DatabaseSettings, *, reading: bool = False, limits: TimeLimits | None = None
-    ) -> None:
+    def __init__(self, settings: DatabaseSettings, *, reading: bool = False, limits: TimeLimits | None = None) -> None:
         self._settings = settings
         self._reading = reading
         self._limits = limits or TimeLimits()
         self._connection: pyodbc.Connection | None = None
         self._cursors: OrderedDict[str, pyodbc.Cursor] = OrderedDict()
         self._failure: Failure | None = None
+        self._in_transaction = False
+        self._columns: dict[Target, columns.Column] = {}
         #: Monotonic time at which the call in progress counts as stuck; None while there is none.
         self.deadline: float | None = None
         self.busy_since: float | None = None
@@ -90,6 +91,7 @@ class Database:
         if self._connection is not None:
             _close_in_background(self._connection, self._cursors)
             self._connection, self._cursors = None, OrderedDict()
+            self._in_transaction = False
         self._failure = None
 
     def probe(self) -> None:
@@ -133,6 +135,16 @@ class Database:
             return count, None
         return count, {column[0].lower(): value for column, value in zip(names, row, strict=True)}
 
+    def binder(self, statement: Statement, *, place: str = "") -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        """Return the function that makes a row of values fit for this statement's parameters (see `values`).
+
+        Asks the database for the types of the columns they go into, once each.
+        """
+        kinds = [self._column(target) for target in statement.targets]
+        if not self._in_transaction:
+            self.rollback()  # or the question would be the start of one: SQLite could not write in it
+        return values.make_binder(self.driver, kinds, statement.names, place)
+
     def query(
         self, sql: str, parameters: Sequence[Any] = (), *, fetch: int = 1000, place: str = "query"
     ) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
@@ -142,18 +154,19 @@ class Database:
         """
         with self._calling(place, self._limits.statement):
             cursor = self._live().cursor()
+        self._in_transaction = True
         try:
             with self._calling(place, self._limits.statement):
                 cursor.execute(sql, *([list(parameters)] if parameters else []))
                 if cursor.description is None:
                     raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
-                columns = tuple(column[0] for column in cursor.description)
+                names = tuple(column[0] for column in cursor.description)
             while True:
                 with self._calling(place, self._limits.statement):
                     rows = [tuple(row) for row in cursor.fetchmany(fetch)]
                 if not rows:
                     return
-                yield columns, rows
+                yield names, rows
         finally:
             if self._connection is not None:
                 with contextlib.suppress(pyodbc.Error):
@@ -165,10 +178,12 @@ class Database:
         """Commit. Raise Failed if that fails or if an error has not been rolled back (see the module's rule)."""
         with self._calling("commit", self._limits.statement):
             self._live().commit()
+            self._in_transaction = False
 
     def rollback(self) -> None:
         """Roll back and forget the last error. Never raises: a connection that cannot is discarded."""
         self._failure = None
+        self._in_transaction = False
         if self._connection is None:
             return
         try:
@@ -196,6 +211,23 @@ class Database:
         if self.driver.savepoints is None:
             raise NotImplementedError(f"{self.driver.name}: savepoints are not known to be safe")
         return self.driver.savepoints
+
+    def _column(self, target: Target | None) -> columns.Column:
+        if target is None:
+            return columns.Column.UNKNOWN
+        if target not in self._columns:
+            self._columns[target] = self._ask_type(target)
+        return self._columns[target]
+
+    def _ask_type(self, target: Target) -> columns.Column:
+        """Return the class of a column; UNKNOWN if the database will not say. The statement itself will then."""
+        question = columns.type_question(self.driver.kind, target.table, target.column)
+        if question is None:
+            return columns.Column.UNKNOWN
+        query, parameters = question
+        with self._calling("binder", self._limits.statement), contextlib.closing(self._live().cursor()) as cursor:
+            row = cursor.execute(query, parameters).fetchone()
+        return columns.column_class(self.driver.kind, row[0]) if row else columns.Column.UNKNOWN
 
     def _own_keywords(self) -> dict[str, str]:
         connection = self._settings.connection
@@ -225,9 +257,10 @@ class Database:
         found = drivers.find_driver(f"{library}")
         if self.driver is drivers.GENERIC and found is not drivers.GENERIC:
             self.driver = found
-        if self.driver.ansi:
+        if self.driver.utf8:
             connection.setencoding(encoding="utf-8", ctype=pyodbc.SQL_CHAR)
-            connection.setdecoding(pyodbc.SQL_CHAR, encoding="utf-8", ctype=pyodbc.SQL_CHAR)
+            for sqltype in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
+                connection.setdecoding(sqltype, encoding="utf-8", ctype=pyodbc.SQL_CHAR)
         self.versions = (
             f"{connection.getinfo(pyodbc.SQL_DBMS_NAME)} {connection.getinfo(pyodbc.SQL_DBMS_VER)}"
             f" through {library} {connection.getinfo(pyodbc.SQL_DRIVER_VER)}"
@@ -248,6 +281,7 @@ class Database:
     def _run(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
         """Execute on the cursor that is kept for this text: pyodbc prepares again when a cursor changes its text."""
         connection = self._live()
+        self._in_transaction = True
         cursor = self._cursors.get(sql)
         if cursor is None:
             if len(self._cursors) >= PREPARED:
@@ -258,9 +292,7 @@ class Database:
         return cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
 
     @contextlib.contextmanager
-    def _calling(
-        self, place: str, seconds: float, *, connecting: bool = False, discard: bool = True
-    ) -> Iterator[None]:
+    def _calling(self, place: str, seconds: float, *, connecting: bool = False, discard: bool = True) -> Iterator[None]:
         """Bound a call for the watchdog and turn whatever goes wrong in it into Failed."""
         self.busy_since = time.monotonic()
         self.deadline = self.busy_since + seconds + GRACE

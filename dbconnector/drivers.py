@@ -48,8 +48,9 @@ class Driver:
     #: Turns `INSERT INTO t … VALUES …` into one that skips the rows that are there and does not count them.
     #: {"verb": "INSERT IGNORE"} or {"suffix": "ON CONFLICT DO NOTHING"}; empty: a plain INSERT, duplicates are errors.
     insert_or_ignore: Mapping[str, str] = field(default_factory=dict)
-    #: Text travels as UTF-8 bytes: the driver does not know SQL_C_WCHAR.
-    ansi: bool = False
+    #: Text travels as UTF-8 bytes instead of SQL_C_WCHAR: psqlodbc's ANSI driver does not know that type, and
+    #: MariaDB's stores text of more than 255 characters wrong and reads it back shorter.
+    utf8: bool = False
     #: Whether the number in the text is the server's own code (psqlodbc's is not).
     native_codes: bool = True
     natives: Mapping[int, Kind] = field(default_factory=dict)
@@ -128,7 +129,7 @@ _POSTGRESQL = Driver(
     native_codes=False,
 )
 POSTGRESQL = _POSTGRESQL
-POSTGRESQL_ANSI = replace(_POSTGRESQL, name="PostgreSQL (psqlodbc, ANSI)", ansi=True)
+POSTGRESQL_ANSI = replace(_POSTGRESQL, name="PostgreSQL (psqlodbc, ANSI)", utf8=True)
 MARIADB = Driver(
     name="MariaDB / MySQL",
     kind="mariadb",
@@ -147,6 +148,7 @@ MARIADB = Driver(
     max_rows=10_000,
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
+    utf8=True,
     # Not ON DUPLICATE KEY UPDATE: with OPTION=2 that counts the duplicates as well.
     insert_or_ignore={"verb": "INSERT IGNORE"},
     natives=_MARIADB_CODES,
