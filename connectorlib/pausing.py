@@ -79,14 +79,13 @@ class Pausing:
         generation = self._consumer.generation
         pause = self._enter(failure)
         while not self.stop.is_set():
-            self._sleep_until(pause.schedule(time.monotonic(), random.random()), oldest)  # noqa: S311 - jitter
+            self._sleep_until(self._schedule(pause), oldest)
             if self.stop.is_set():
                 break
             try:
                 probe()
             except Failed as failed:
                 pause.changed(failed.failure)
-                self._tell(pause)
                 continue
             return self._consumer.is_current(generation)
         return False
@@ -102,8 +101,9 @@ class Pausing:
                 self._consumer.open(GIVE_BACK_S)
             except Failed as failed:
                 pause = self._enter(failed.failure, of_broker=True)
+                next_try = self._schedule(pause)
                 if self._broker.connected:  # connected, yet refused something: wait before asking again
-                    self._sleep_until(pause.schedule(time.monotonic(), random.random()))  # noqa: S311 - jitter
+                    self._sleep_until(next_try)
                 patience = CONNECT_WAIT_S
                 continue
             if self.pause and self.pause.of_broker:
@@ -137,14 +137,16 @@ class Pausing:
         else:
             self.pause.changed(failure)
             self.pause.of_broker = of_broker
-        self._tell(self.pause)
         return self.pause
 
-    def _tell(self, pause: Pause) -> None:
-        if not pause.tell(time.monotonic()):
-            return
-        fields: dict[str, object] = {self._label: self.name} | self.describe(pause)
-        logs.paused(logger, fields, do=self._hints(pause.failure))
+    def _schedule(self, pause: Pause) -> float:
+        """Set the time of the next try and return it; tell of the pause when that is due."""
+        now = time.monotonic()
+        next_try = pause.schedule(now, random.random())  # noqa: S311 - jitter
+        if pause.tell(now):
+            fields: dict[str, object] = {self._label: self.name} | self.describe(pause)
+            logs.paused(logger, fields, do=self._hints(pause.failure))
+        return next_try
 
     def describe(self, pause: Pause) -> dict[str, object]:
         """Return the fields of the pause line."""
