@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
-from types import TracebackType
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
@@ -58,19 +57,10 @@ MAX_VALUE = 2000  # characters of one field or message
 _BYTES = re.compile(r"""\bb'(?:[^'\\]|\\.)*'|\bb"(?:[^"\\]|\\.)*\"""")
 _SECRET_FIELDS = frozenset({"password", "pwd", "passwd", "client_secret", "access_token", "security_token"})
 
-ExcInfo = bool | BaseException | tuple[type[BaseException], BaseException, TracebackType | None] | None
 
-
-def event(
-    logger: logging.Logger,
-    level: int,
-    name: str,
-    /,
-    *,
-    exc_info: ExcInfo = None,
-    **fields: object,
-) -> None:
-    """Log an event with its fields. A field that is None is left out of the text."""
+def event(logger: logging.Logger, level: int, name: str, /, **fields: object) -> None:
+    """Log an event with its fields; `exc_info` is what it is in logging. A field that is None is not shown."""
+    exc_info: Any = fields.pop("exc_info", None)
     # stacklevel: the record belongs to the caller, not to this function.
     extra = {"event": name, "fields": fields}
     logger.log(level, "%s", name, exc_info=exc_info, extra=extra, stacklevel=2)

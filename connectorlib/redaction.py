@@ -8,6 +8,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -81,7 +82,7 @@ def _forms(value: str) -> Iterator[str]:
     if not stripped:
         return
     yield stripped
-    yield from {quote(stripped, safe=""), quote(stripped), quote_plus(stripped)}
+    yield from {write(stripped, errors="replace") for write in (quote, quote_plus, partial(quote, safe=""))}
     yield repr(stripped)[1:-1]
     yield json.dumps(stripped)[1:-1]
     yield stripped.replace("}", "}}")

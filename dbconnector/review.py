@@ -160,6 +160,9 @@ def _used_results(found: Review, path: Path, entry: Mapping[str, Any]) -> Iterat
 
 def _review_result(found: Review, path: Path, name: str, at: int, entries: Sequence[Mapping[str, Any]]) -> None:
     names = {entry["name"]: place for place, entry in reversed(list(enumerate(entries))) if "name" in entry}
+    refused = any(path[:2] == ("database", "write") and path[-1] == "name" for path in found.document.refused)
+    if name not in names and refused:
+        return  # perhaps that is the one
     if name not in names:
         hint = did_you_mean(name, names) or '; give the statement a "name"'
         found.problem(path, f"$result.{name}: no statement has this name{hint}")

@@ -30,7 +30,8 @@ class Document:
 
     def problem(self, path: Sequence[str | int], text: str) -> Problem:
         """Given a path (also of something that is missing), return the problem with the nearest line."""
-        return Problem(line_of(self.lines, tuple(path)), show(tuple(path)), text)
+        # Compilers of expressions and formats repeat what they cannot read, and it may have come from a secret.
+        return Problem(line_of(self.lines, tuple(path)), show(tuple(path)), secrets.redact(text))
 
     @property
     def folder(self) -> FilePath:
@@ -97,7 +98,10 @@ def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
 
 
 def _take_out(data: Any, path: Path) -> None:
-    """Remove a value, so that later checks do not stumble over it. A list of plain values goes as a whole."""
+    """Remove a value, so that later checks do not stumble over it.
+
+    In a list of objects the others keep their numbers; any other list goes as a whole.
+    """
     node = data
     for key in path[:-1]:
         try:
@@ -106,10 +110,10 @@ def _take_out(data: Any, path: Path) -> None:
             return
     if isinstance(node, dict):
         node.pop(path[-1], None)
-    elif isinstance(node, list) and any(isinstance(each, dict) for each in node):
+    elif isinstance(node, list):
         node[int(path[-1])] = None
-    elif path:
-        _take_out(data, path[:-1])
+        if not any(isinstance(each, dict) for each in node):
+            _take_out(data, path[:-1])
 
 
 def line_of(lines: Mapping[Path, int], path: Path) -> int:

@@ -189,6 +189,7 @@ class _Reader:
             return self._bad_string(error)
         if _SURROGATE.search(value):
             self.complain(self.at, "this text holds half of a surrogate pair (\\ud800 to \\udfff stand in pairs)")
+            value = _SURROGATE.sub("\ufffd", value)
         self.at = end
         return str(value)
 

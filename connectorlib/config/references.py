@@ -73,7 +73,10 @@ class References:
             raise Unresolved("expected ${NAME}, ${file:/path} or ${credential:name}; a literal ${ is written $${")
         if name not in self.environment:
             raise Unresolved(f"the environment variable {name} is not set")
-        return self.environment[name]
+        value = self.environment[name]
+        if not value.isprintable() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise Unresolved(f"the environment variable {name} is not UTF-8 text")
+        return value
 
     def _credential(self, name: str) -> str:
         folder = self.environment.get("CREDENTIALS_DIRECTORY")

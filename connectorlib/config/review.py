@@ -35,12 +35,14 @@ class Review:
         self._found: list[tuple[Path, str]] = []
 
     def problem(self, path: Path, text: str) -> None:
-        self._found.append((path, text))
+        """Note what is wrong with the value at a path, unless a part of that value was refused already."""
+        if not any(refused[: len(path)] == path for refused in self.document.refused):
+            self._found.append((path, text))
 
     def missing(self, path: Path, key: str, why: str) -> None:
         """Note that a key is missing, unless it is there with a value that was refused."""
         if (*path, key) not in self.document.refused:
-            self.problem(path, f'"{key}" is missing{why}')
+            self._found.append((path, f'"{key}" is missing{why}'))
 
     def warn(self, path: Path, text: str) -> None:
         self.warnings.append(str(self.document.problem(path, text)))
@@ -178,9 +180,7 @@ def _review_bindings(review: Review, path: Path, section: Mapping[str, Any]) -> 
                 review.missing(path, "exchange", f': "{key}" belongs to the exchange that the queue is bound to')
         return
     if keys is None and kind not in DEFAULT_ROUTING_KEYS:
-        review.problem(
-            path, f'"routing_keys" is missing: a {kind} exchange needs it, such as ["{section.get("queue")}"]'
-        )
+        review.missing(path, "routing_keys", f': a {kind} exchange needs it, such as ["{section.get("queue")}"]')
     for at, key in enumerate(keys or ()):
         where: Path = (*path, "routing_keys", at)
         if len(key.encode("utf-8", "replace")) > _MAX_ROUTING_KEY:

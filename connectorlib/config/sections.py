@@ -76,8 +76,8 @@ def in_folder(file: str, folder: FilePath) -> str:
 
 def exchange_type(section: Section) -> str:
     """Return the type of the exchange of a source or destination."""
-    built_in = BUILT_IN_EXCHANGES.get(section.get("exchange", ""), "topic")
-    return str(section.get("exchange_type", built_in))
+    built_in = BUILT_IN_EXCHANGES.get(section.get("exchange", ""))
+    return built_in or str(section.get("exchange_type", "topic"))
 
 
 def source_settings(section: Section, batch: Batch) -> Source:

@@ -92,11 +92,11 @@ class _Explainer:
         known = known_keys(self.root, error.schema)
         for key in _instance(error):
             if key not in known:
-                yield Finding((*path, key), f"unknown key{self.hint(key, known)}")
+                yield Finding((*path, key), f"unknown key{self.hint(key, known, path)}")
 
-    def hint(self, key: str, known: Sequence[str]) -> str:
+    def hint(self, key: str, known: Sequence[str], here: Path) -> str:
         if not near_miss(key, known):
-            places = [f'"{show(home)}"' if home else "the top level" for home in homes(self.root, key)]
+            places = [f'"{show(home)}"' if home else "the top level" for home in homes(self.root, key) if home != here]
             if places:
                 return f"; it belongs in {' or '.join(places)}"
         return did_you_mean(key, known)

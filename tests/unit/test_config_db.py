@@ -1,0 +1,650 @@
+"""db.config as a whole: what a good one becomes, and what a bad one is told, all at once."""
+
+import copy
+import json
+from dataclasses import MISSING, fields
+from importlib import resources
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from referencing import Registry
+
+from connectorlib import settings as shared
+from connectorlib.config.schemas import expand, step
+from connectorlib.errors import ConfigurationError, Kind
+from connectorlib.redaction import secrets
+from dbconnector import settings as own
+from dbconnector.config import load, schema, schema_text
+
+GOOD: dict[str, Any] = {
+    "database": {
+        "connection": {"Driver": "PostgreSQL Unicode", "Port": 5433, "Uid": "app", "Pwd": "${DB_PASSWORD}"},
+        "select": {
+            "query": ["SELECT id, device", "FROM outbox"],
+            "on_sent": "UPDATE outbox SET sent_at = CURRENT_TIMESTAMP WHERE id = :id",
+            "fetch": 200,
+        },
+        "write": [
+            {
+                "statement": "INSERT INTO alarm (id, device) VALUES (:id, :device) RETURNING id",
+                "values": {"device": "device.name"},
+                "name": "alarm",
+            },
+            {
+                "statement": "INSERT INTO reading (alarm_id, value) VALUES (:alarm, :value)",
+                "for_each": "readings",
+                "values": {"alarm": "$result.alarm.id"},
+                "when": {"type": ["alarm", "warning"]},
+            },
+        ],
+    },
+    "broker": {
+        "host": "127.0.0.1",
+        "source": {"queue": "readings", "exchange": "devices", "routing_keys": ["reading.#"]},
+        "destination": {"exchange": "rows", "routing_key": "row.{device}"},
+    },
+    "format": {"type": "json"},
+    "idempotency": {"table": "connector_inbox", "key": "$message_id"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _secrets(monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "hunter22")
+    yield
+    secrets.clear()
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(data):
+        file = tmp_path / "db.config"
+        file.write_text(data if isinstance(data, str) else json.dumps(data, indent=1))
+        return file
+
+    return write
+
+
+def changed(path, value):
+    """Return a good configuration with one value changed; a path that ends in None takes the key before it away."""
+    data = copy.deepcopy(GOOD)
+    node: Any = data
+    for key in path[:-1]:
+        node = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
+    if value is None:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    return data
+
+
+def told(file):
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert caught.value.failure.kind is Kind.CONFIGURATION
+    return [f"{problem.path}: {problem.text}" if problem.path else problem.text for problem in caught.value.problems]
+
+
+# -- a good file
+
+
+def test_a_good_file_becomes_settings(write):
+    config = load(write(GOOD))
+    assert config.name == "readings"
+    assert config.database.connection == {
+        "Driver": "PostgreSQL Unicode",
+        "Port": "5433",
+        "Uid": "app",
+        "Pwd": "hunter22",
+    }
+    assert config.database.select is not None
+    assert config.database.select.query == "SELECT id, device\nFROM outbox"
+    assert [each.place(at) for at, each in enumerate(config.database.write)] == ["alarm", "write[1]"]
+    assert config.source == shared.Source("readings", "devices", "topic", ("reading.#",))
+    assert config.broker.hosts == (("127.0.0.1", 5672),)
+    assert config.monitoring is None
+    assert config.warnings == ()
+
+
+def test_the_repr_of_the_settings_shows_no_secret(write):
+    data = changed(["broker", "password"], "swordfish")
+    text = repr(load(write(data)))
+    assert "hunter22" not in text
+    assert "swordfish" not in text
+
+
+def test_what_is_left_out_has_the_default_of_the_settings(write):
+    data = {"database": {"connection": "DSN=x"}, "broker": {}}
+    config = load(write(data))
+    assert (config.source, config.destination, config.idempotency) == (None, None, None)
+    assert config.broker == shared.BrokerSettings()
+    assert (config.batch, config.limits, config.retry) == (shared.Batch(), shared.Limits(), shared.Retry())
+    assert (config.logging, config.hold_seconds, config.name) == (shared.Logging(), 300.0, "dbconnector")
+
+
+def test_a_fraction_becomes_a_float_where_the_settings_say_so(write):
+    config = load(write(GOOD | {"limits": {"seconds": 1.5}, "retry": {"max_s": 2}, "hold_seconds": 60}))
+    assert (config.limits.seconds, config.retry.max_s, config.hold_seconds) == (1.5, 2.0, 60.0)
+    assert type(config.limits.seconds) is float
+
+
+EVERY = [("30s", 30.0), ("5m", 300.0), ("1h30m", 5400.0), ("250ms", 0.25), ("2d", 172800.0), (45, 45.0), (0.5, 0.5)]
+
+
+@pytest.mark.parametrize(("text", "seconds"), EVERY)
+def test_every_is_a_duration(write, text, seconds):
+    select = load(write(changed(["database", "select", "every"], text))).database.select
+    assert select is not None
+    assert select.every == seconds
+
+
+def test_names_default_to_the_source_queue_then_the_destination(write):
+    assert load(write(GOOD | {"name": "mine"})).name == "mine"
+    data = copy.deepcopy(GOOD)
+    del data["broker"]["source"]
+    assert load(write(data)).name == "rows"
+
+
+def test_prefetch_is_twice_the_batch_unless_given(write):
+    source = load(write(GOOD | {"batch": {"size": 40}})).source
+    assert source is not None
+    assert source.prefetch == 80
+
+
+def test_one_statement_or_several_on_connect(write):
+    assert load(write(changed(["database", "on_connect"], "SET x = 1"))).database.on_connect == ("SET x = 1",)
+    assert load(write(changed(["database", "on_connect"], ["a", "b"]))).database.on_connect == ("a", "b")
+
+
+def test_sql_is_never_resolved(write):
+    data = changed(["database", "on_connect"], ["SET x = '${DB_PASSWORD}'"])
+    assert load(write(data)).database.on_connect == ("SET x = '${DB_PASSWORD}'",)
+
+
+def test_offline_nothing_is_resolved_and_nothing_complains(write, monkeypatch):
+    monkeypatch.delenv("DB_PASSWORD")
+    config = load(write(GOOD), resolve_secrets=False)
+    assert isinstance(config.database.connection, dict)
+    assert config.database.connection["Pwd"] == "${DB_PASSWORD}"
+
+
+# -- all mistakes at once
+
+
+def test_five_mistakes_are_five_lines_in_the_order_of_the_file(write):
+    file = write(
+        """{
+  "database": {
+    "connection": {"Driver": "SQLite3", "Pwd": "${NOT_SET}"},
+    "write": [{"statement": "INSERT INTO a (id) VALUES (:id)", "values": {"idd": "device.id"}}],
+    "selekt": {}
+  },
+  "broker": {
+    "port": "5672",
+    "source": {"exchange": "devices"}
+  },
+}
+"""
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+    assert str(caught.value).splitlines() == [
+        f"{file}: line 3: database.connection.Pwd: the environment variable NOT_SET is not set",
+        f'{file}: line 4: database.write[0].values.idd: the statement has no :idd; did you mean ":id"?',
+        f'{file}: line 5: database.selekt: unknown key; did you mean "select"?',
+        f'{file}: line 8: broker.port: expected a whole number, not the text "5672"',
+        f'{file}: line 9: broker.source: "queue" is missing: Name of the queue, such as "readings"',
+        f"{file}: line 10: column 4: one comma too many: none stands before }}",
+    ]
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    assert told(tmp_path / "none.json") == ["cannot be read: No such file or directory"]
+
+
+def test_a_file_that_is_no_utf8_names_its_line(tmp_path):
+    file = tmp_path / "db.config"
+    file.write_bytes(b'{\n"a": "\xff"}')
+    with pytest.raises(ConfigurationError, match=r"line 2: is not UTF-8 text; save the file as UTF-8"):
+        load(file)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    file = tmp_path / "db.config"
+    file.write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    assert load(file).name == "readings"
+
+
+def test_a_list_is_no_configuration(write):
+    assert told(write("[]")) == ["expected an object {…} that holds the whole configuration"]
+
+
+S, W, B = ["broker", "source"], ["database", "write"], ["broker"]
+SCHEMA_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
+    ([*B, "hots"], "x", 'broker.hots: unknown key; did you mean "host"?'),
+    (["source"], {}, 'source: unknown key; it belongs in "broker"'),
+    (
+        [*B, "declare"],
+        "crete",
+        'broker.declare: expected "create", "passive" or "never", not the text "crete"; did you',
+    ),
+    ([*B, "port"], 70000, "broker.port: expected at most 65535, not 70000"),
+    ([*B, "port"], 0, "broker.port: expected at least 1, not 0"),
+    ([*B, "host"], [], "broker.host: expected at least 1 element, not an empty list"),
+    ([*B, "host"], 5, "broker.host: expected a text in double quotes or a list […], not 5"),
+    ([*B, "password"], 12345, "broker.password: expected a text in double quotes, not a number"),
+    ([*B, "tls"], "yes", "broker.tls: expected true or false or an object {…}, not the text"),
+    ([*B, "tls"], {"verfy": True}, 'broker.tls.verfy: unknown key; did you mean "verify"?'),
+    ([*S, "queue"], "", 'broker.source.queue: expected a text that is not empty, not the text ""'),
+    (
+        [*S, "exchange_type"],
+        "topik",
+        "broker.source.exchange_type: expected topic, direct, fanout, headers or a plugin",
+    ),
+    ([*S, "routing_keys"], "a", "broker.source.routing_keys: expected a list […], not the text"),
+    (
+        ["database", "connection"],
+        None,
+        'database: "connection" is missing: ODBC keywords, or a whole connection string',
+    ),
+    (["database", "connection"], 5, "database.connection: expected an object of ODBC keywords or a connection string"),
+    (["database", "errors"], {"2350": "retry"}, "database.errors.2350: expected an SQLSTATE such as 23505"),
+    (["database", "errors"], {"23505": "ignore"}, "database.errors.23505: expected"),
+    ([*W, 0, "statement"], None, 'database.write[0]: "statement" is missing'),
+    ([*W, 0, "statement"], 5, "database.write[0].statement: expected SQL as a text or a list of lines, not 5"),
+    (
+        [*W, 0, "values", "device"],
+        5,
+        "database.write[0].values.device: expected a path, a template or an object (a con",
+    ),
+    (
+        [*W, 0, "values", "device"],
+        {"pth": "a"},
+        'database.write[0].values.device.pth: unknown key; did you mean "path"?',
+    ),
+    ([*W, 0, "name"], "a b", "database.write[0].name: expected a name of letters, digits, _ and -, not the text"),
+    ([*W, 0, "must_change"], "yes", "database.write[0].must_change: expected true or false, not the text"),
+    (["database", "write"], [], "database.write: expected at least 1 element, not an empty list"),
+    (
+        ["format"],
+        {"type": "delimted"},
+        'format.type: expected "json", "xml" or "delimited", not the text "delimted"; did',
+    ),
+    (["format"], {}, 'format: "type" is missing: json, xml or delimited, such as "json"'),
+    (["format"], {"type": "xml", "columns": ["a"]}, "format.columns: unknown key; known here: type, root, record"),
+    (["idempotency", "table"], "a b", "idempotency.table: expected a table name of letters, digits and _"),
+    (["limits"], {"depth": 2.5}, "limits.depth: expected a whole number, not 2.5"),
+    (["hold_seconds"], 0, "hold_seconds: expected more than 0, not 0"),
+    (
+        ["logging"],
+        {"level": "INFO"},
+        'logging.level: expected "debug", "info", "warning" or "error", not the text "INFO"',
+    ),
+]
+MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
+    ([*B, "host"], ["a", "b:99999"], "broker.host[1]: expected a port from 1 to 65535 behind the colon"),
+    (
+        [*B, "host"],
+        "amqp://u:p@h",
+        "broker.host: expected only the host: port, virtual_host, username and password have",
+    ),
+    (
+        [*B, "host"],
+        ["a:5671", "b:5672"],
+        'broker: "tls" is missing: some hosts have port 5671, others not; say true or',
+    ),
+    ([*B, "tls"], {"ca": "/no/such"}, "broker.tls.ca: /no/such cannot be read: No such file or directory"),
+    ([*B, "tls"], {"key": "/dev/null"}, 'broker.tls: "cert" is missing: a key without its certificate is of no use'),
+    ([*S, "exchange_type"], "direct", None),  # has routing keys
+    (
+        [*S],
+        {"queue": "q", "exchange": "e", "exchange_type": "direct"},
+        'broker.source: "routing_keys" is missing: a dire',
+    ),
+    (
+        [*S],
+        {"queue": "q", "exchange": "amq.direct"},
+        'broker.source: "routing_keys" is missing: a direct exchange needs',
+    ),
+    (
+        [*S],
+        {"queue": "q", "routing_keys": ["a"]},
+        'broker.source: "exchange" is missing: "routing_keys" belongs to the',
+    ),
+    (
+        [*S],
+        {"queue": "q", "exchange": "amq.topic", "exchange_type": "direct"},
+        "broker.source.exchange_type: amq.topic is",
+    ),
+    (
+        [*S],
+        {"queue": "q", "exchange": "amq.topic", "routing_keys": ["a.b", "devices/+/temp"]},
+        "broker.source.routing_keys[1]: MQTT devices/+/temp is devices.*.temp here",
+    ),
+    ([*S, "routing_keys"], ["a/b"], None),  # only amq.topic speaks MQTT
+    ([*S, "queue"], "dead-letter", "broker.source.queue: this is the dead-letter queue: what dies would come back"),
+    ([*S, "exchange"], "dead-letter", "broker.source.exchange: this is the dead-letter exchange: what dies would come"),
+    ([*S, "arguments"], {"x-delivery-limit": -1}, "broker.source.arguments.x-delivery-limit: no negative limit"),
+    (
+        [*S, "arguments"],
+        {"x-queue-type": "quorum"},
+        "broker.source.arguments.x-queue-type: the type of the queue stands",
+    ),
+    (
+        [*B, "dead_letter"],
+        {"queue": "amq.x"},
+        "broker.dead_letter.queue: names that begin with amq. belong to the broker",
+    ),
+    ([*B, "destination"], {"exchange": ""}, 'broker.destination: "routing_key" is missing: with the default exchange'),
+    ([*B, "destination"], {"exchange": "x", "routing_key": "{a"}, "broker.destination.routing_key: the brace at"),
+    ([*B, "destination"], {"exchange": "x", "message_id": "a..b"}, "broker.destination.message_id: unexpected"),
+    ([*B, "destination"], {"exchange": "x", "headers": {"h": "a["}}, "broker.destination.headers.h: a whole number"),
+    (
+        ["database", "connection"],
+        {"Server": "x"},
+        'database.connection: "Driver" is missing, such as "PostgreSQL Unico',
+    ),
+    (["database", "connection"], {"DSN": "x", "dsn": "y"}, "database.connection.dsn: given twice; ODBC does not tell"),
+    (["database", "connection"], "Server=x", "database.connection: expected Driver=… or DSN=… in it"),
+    (["database", "connection"], "nonsense", "database.connection: not a keyword=value pair"),
+    (["database", "select", "query"], "SELECT 'x", "database.select.query: the quote at"),
+    (["database", "select", "every"], "5 parsecs", "database.select.every: expected a duration such as 30s"),
+    (
+        ["database", "select", "params"],
+        {"site": 1},
+        "database.select.params.site: the query has no :site; it has no para",
+    ),
+    (
+        ["database", "select", "on_sent"],
+        "UPDATE x SET a = :error",
+        "database.select.on_sent: :error is known only to on_",
+    ),
+    ([*W, 0, "statement"], "INSERT INTO a VALUES (?)", "database.write[0].statement: a ? stands in it"),
+    (
+        [*W, 0, "values", "devise"],
+        "x",
+        'database.write[0].values.devise: the statement has no :devise; did you mean ":de',
+    ),
+    ([*W, 0, "values", "zzz"], "x", "database.write[0].values.zzz: the statement has no :zzz; it has: :id, :device"),
+    ([*W, 0, "values", "device"], "a..b", "database.write[0].values.device: unexpected"),
+    ([*W, 0, "values", "device"], {"path": "a", "value": 1}, "database.write[0].values.device: exactly one of path"),
+    ([*W, 0, "when"], {"a..b": "x"}, 'database.write[0].when."a..b": unexpected'),
+    ([*W, 1, "for_each"], "{x", "database.write[1].for_each: the brace"),
+    ([*W, 1, "name"], "alarm", "database.write[1].name: write[0] has this name already"),
+    (
+        [*W, 1, "values", "alarm"],
+        "$result.alrm.id",
+        "database.write[1].values.alarm: $result.alrm: no statement has this",
+    ),
+    (
+        [*W, 0, "values", "device"],
+        "$result.alarm.id",
+        "database.write[0].values.device: $result.alarm is the result of t",
+    ),
+    ([*W, 0, "for_each"], "x", "database.write[1].values.alarm: $result.alarm: that statement runs for_each element"),
+    (
+        ["idempotency", "key"],
+        "$mesage_id",
+        "idempotency.key: unknown $mesage_id in '$mesage_id'; did you mean $message_id",
+    ),
+    (["idempotency", "key"], "$result.alarm.id", "idempotency.key: $result is not known yet when the key is asked for"),
+    (["format"], {"type": "delimited", "columns": ["a", "b"], "encoding": "utf-99"}, "format: "),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "said"), SCHEMA_MISTAKES + MEANING_MISTAKES)
+def test_a_mistake_is_told_once_with_its_path_and_what_to_write(write, path, value, said):
+    file = write(changed(path, value))
+    if said is None:
+        load(file)
+        return
+    (found,) = told(file)
+    assert found.startswith(said)
+
+
+def test_the_result_of_a_later_statement_cannot_be_used(write):
+    data = copy.deepcopy(GOOD)
+    data["database"]["write"].reverse()
+    assert told(write(data)) == [
+        "database.write[0].values.alarm: $result.alarm is the result of a later statement; only earlier ones have one"
+    ]
+
+
+def test_a_value_that_was_refused_is_not_called_missing(write):
+    data = changed(["broker", "source"], {"queue": "q", "exchange": "e", "exchange_type": "direct", "routing_keys": 5})
+    assert told(write(data)) == ["broker.source.routing_keys: expected a list […], not 5"]
+
+
+def test_a_message_that_repeats_a_value_does_not_repeat_a_secret(write):
+    data = changed(
+        ["database", "write", 0, "values", "device"], {"path": "a", "type": "date", "default": "${DB_PASSWORD}"}
+    )
+    (found,) = told(write(data))
+    assert "hunter22" not in found
+    assert "[secret]" in found
+
+
+# -- hosts and TLS
+
+HOSTS = [
+    ({}, ((("127.0.0.1", 5672),), False)),
+    ({"host": "a"}, ((("a", 5672),), False)),
+    ({"host": "a", "port": 5673}, ((("a", 5673),), False)),
+    ({"host": ["a", "b:5673"]}, ((("a", 5672), ("b", 5673)), False)),
+    ({"host": "[::1]:5673"}, ((("::1", 5673),), False)),
+    ({"host": "[2001:db8::5]"}, ((("2001:db8::5", 5672),), False)),
+    ({"host": "::1"}, ((("::1", 5672),), False)),
+    ({"host": "a", "port": 5671}, ((("a", 5671),), True)),
+    ({"host": ["a:5671", "b:5671"]}, ((("a", 5671), ("b", 5671)), True)),
+    ({"host": "a", "tls": {}}, ((("a", 5671),), True)),
+    ({"host": "a", "tls": True, "port": 5700}, ((("a", 5700),), True)),
+    ({"host": "a", "port": 5671, "tls": False}, ((("a", 5671),), False)),
+]
+
+
+@pytest.mark.parametrize(("broker", "expected"), HOSTS)
+def test_hosts_ports_and_tls_go_together(write, broker, expected):
+    settings = load(write({"database": {"connection": "DSN=x"}, "broker": broker})).broker
+    assert (settings.hosts, settings.tls is not None) == expected
+
+
+@pytest.mark.parametrize("host", ["a b", "a:", "a:x", "[::1", "::1]", "a/b", "", "[]", "a:0", "x:1:2"])
+def test_what_is_no_host_is_told(write, host):
+    data = {"database": {"connection": "DSN=x"}, "broker": {"host": host}}
+    (found,) = told(write(data))
+    assert found.startswith("broker.host: expected")
+
+
+def test_tls_files_begin_at_the_configuration(write, tmp_path):
+    (tmp_path / "ca.pem").write_text("x")
+    tls = load(write(changed(["broker", "tls"], {"ca": "ca.pem", "verify": False}))).broker.tls
+    assert tls == shared.Tls(ca=str(tmp_path / "ca.pem"), verify=False)
+
+
+ROUTING_KEYS = [
+    ({"exchange": "e"}, "topic", ("#",)),
+    ({"exchange": "e", "exchange_type": "fanout"}, "fanout", ("",)),
+    ({"exchange": "e", "exchange_type": "headers"}, "headers", ("",)),
+    ({"exchange": "amq.fanout"}, "fanout", ("",)),
+    ({"exchange": "e", "exchange_type": "x-consistent-hash", "routing_keys": ["10"]}, "x-consistent-hash", ("10",)),
+    ({}, "topic", ("#",)),
+]
+
+
+@pytest.mark.parametrize(("source", "kind", "keys"), ROUTING_KEYS)
+def test_routing_keys_default_by_the_type_of_the_exchange(write, source, kind, keys):
+    found = load(write(changed(["broker", "source"], {"queue": "q", **source}))).source
+    assert found is not None
+    assert (found.exchange_type, found.routing_keys) == (kind, keys)
+
+
+# -- what is allowed but looks wrong
+
+WARNINGS = [
+    (["broker", "heartbeat"], 2, "broker.heartbeat: below 5 seconds"),
+    (["broker", "tls"], {"verify": False}, "broker.tls.verify: the broker's certificate is not checked"),
+    (["broker", "source", "prefetch"], 100, "broker.source.prefetch: 100 is less than batch.size"),
+    (["broker", "source", "prefetch"], 20000, "broker.source.prefetch: 20000 × limits.body_bytes may hold 20 GiB"),
+    (
+        ["broker", "source"],
+        {"queue": "q", "exchange": "amq.topic"},
+        "idempotency.key: MQTT messages have no message id",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "said"), WARNINGS)
+def test_what_looks_wrong_is_a_warning(write, path, value, said):
+    (warning,) = load(write(changed(path, value))).warnings
+    assert said in warning
+    assert warning.startswith("line ")
+
+
+# -- the schema
+
+
+def test_the_printed_schema_stands_alone_and_is_valid():
+    printed = json.loads(schema_text())
+    Draft202012Validator.check_schema(printed)
+    assert "urn:amqp-connectors:common" not in schema_text()
+    Draft202012Validator(printed, registry=Registry()).validate({"database": {"connection": "DSN=x"}, "broker": {}})
+
+
+def test_the_shared_schema_is_valid():
+    text = resources.files("connectorlib").joinpath("schemas", "common.schema.json").read_text(encoding="utf-8")
+    Draft202012Validator.check_schema(json.loads(text))
+
+
+def properties(root, node):
+    """Every property of the schema that is written out, with the name it has."""
+    if isinstance(node, dict):
+        for name, member in node.get("properties", {}).items():
+            yield name, member, list(expand(root, member))
+        for each in node.values():
+            yield from properties(root, each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from properties(root, each)
+
+
+def test_every_key_has_a_description_and_every_plain_one_an_example():
+    root = schema()
+    for name, member, facts in properties(root, root):
+        if "const" in member:
+            continue
+        assert any("description" in each for each in facts), name
+        container = any(each.get("type") == "object" or each.get("$ref") for each in facts) or name == "write"
+        assert container or any(each.get("examples") for each in facts), name
+
+
+def test_every_example_and_default_of_the_schema_is_valid():
+    root = schema()
+    for name, member, _ in properties(root, root):
+        examples = [*member.get("examples", []), *([member["default"]] if "default" in member else [])]
+        for example in examples:
+            # A reference stands for whatever the schema wants.
+            if "${" not in json.dumps(example):
+                part = {"$defs": root["$defs"], "allOf": [member]}
+                assert Draft202012Validator(part, registry=Registry()).is_valid(example), (name, example)
+
+
+SECTIONS = [
+    (("broker",), shared.BrokerSettings),
+    (("broker", "tls"), shared.Tls),
+    (("broker", "dead_letter"), shared.DeadLetterSettings),
+    (("broker", "source"), shared.Source),
+    (("broker", "destination"), shared.Destination),
+    (("limits",), shared.Limits),
+    (("retry",), shared.Retry),
+    (("batch",), shared.Batch),
+    (("logging",), shared.Logging),
+    (("monitoring",), shared.Monitoring),
+    (("database",), own.DatabaseSettings),
+    (("database", "select"), own.Select),
+    (("database", "write", 0), own.Write),
+    (("idempotency",), own.Idempotency),
+    ((), own.DbConfig),
+]
+#: Written in another shape in the file, or worked out from other keys; their defaults are tested above.
+DERIVED = {"hosts", "host", "port", "routing_keys", "prefetch", "tls", "dead_letter", "message_id", "key", "values"}
+
+
+@pytest.mark.parametrize(("path", "settings_class"), SECTIONS)
+def test_the_defaults_of_the_schema_are_those_of_the_settings(path, settings_class):
+    root = schema()
+    found = list(expand(root, root))
+    for key in path:
+        found = step(root, found, key)
+    members = {name: member for each in found for name, member in each.get("properties", {}).items()}
+    for field in fields(settings_class):
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if field.name not in members or field.name in DERIVED or default is MISSING:
+            continue
+        said = [each["default"] for each in expand(root, members[field.name]) if "default" in each]
+        if default is None or said == []:
+            assert said in ([], [None]), field.name
+            assert default in (None, (), {}) or settings_class is own.DbConfig, field.name
+        else:
+            assert (tuple(said[0]) if isinstance(default, tuple) else said[0]) == default, field.name
+
+
+# -- nothing breaks it
+
+
+def places(node, path=()):
+    yield path
+    members = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in members:
+        yield from places(value, (*path, key))
+
+
+JUNK = st.one_of(
+    st.sampled_from(
+        [
+            None,
+            True,
+            -1,
+            1.5,
+            "",
+            "${NOPE}",
+            "${",
+            "$${",
+            "{",
+            "}",
+            "a/b",
+            "\ud800",
+            [None],
+            [[]],
+            [{}],
+            {"type": "xml"},
+        ]
+    ),
+    st.text(max_size=5),
+    st.integers(),
+    st.recursive(st.none() | st.text(max_size=3), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(nonsense=st.lists(st.tuples(st.sampled_from(list(places(GOOD))), JUNK), min_size=1, max_size=3))
+def test_any_nonsense_is_either_taken_or_told_and_shows_no_secret(write, nonsense):
+    data: Any = copy.deepcopy(GOOD)
+    for path, value in nonsense:
+        node = data
+        try:
+            for key in path[:-1]:
+                node = node[key]
+            node[path[-1]] = value
+        except (LookupError, TypeError):  # replaced already, or the whole document
+            continue
+    try:
+        load(write(data))
+    except ConfigurationError as error:
+        problems = str(error)
+    else:
+        return
+    assert problems
+    assert "hunter22" not in problems
