@@ -251,14 +251,17 @@ class Vhost:
         """Take all messages out of a queue."""
         found: list[Taken] = []
         with self.channel() as channel:
-            if not _ready(channel, queue):
-                return found
-            for method, properties, body in channel.consume(queue, auto_ack=True, inactivity_timeout=0.05):
-                if method is not None:
+            # By number, not until nothing comes for a while: on a busy machine that ends early.
+            while left := _ready(channel, queue):
+                for method, properties, body in channel.consume(queue, inactivity_timeout=30):
+                    assert method is not None, f"{left} messages of {queue} did not come"
                     found.append((method, properties, body))
-                elif not _ready(channel, queue):
-                    break
-            channel.cancel()
+                    left -= 1
+                    if not left or len(found) % 1000 == 0:  # a quorum queue has at most 2000 on their way
+                        channel.basic_ack(method.delivery_tag, multiple=True)
+                    if not left:
+                        break
+                channel.cancel()
         return found
 
     def depth(self, queue: str) -> int:
