@@ -1,0 +1,401 @@
+"""Logs for people at night and for machines: one line a fact, no secret, no body, repeats counted."""
+
+import json
+import logging
+import re
+import threading
+import time
+
+import pytest
+
+from connectorlib import logs
+from connectorlib.errors import Failed
+from connectorlib.logs import Output, QuietPika, Redact, TextFormatter
+from connectorlib.redaction import Secrets, secrets
+from connectorlib.repeats import Repeats, Summary
+from connectorlib.settings import Logging
+
+logger = logging.getLogger("connectorlib.test")
+
+
+class Lines(logging.Handler):
+    """Where a test looks at what was logged."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+        self.came = threading.Event()
+        self.now = [1000.0]
+        self.output = Output([self], clock=lambda: self.now[0])
+
+    def emit(self, record):
+        self.lines.append(self.format(record))
+        self.came.set()
+
+
+@pytest.fixture
+def log():
+    """Return what logs one record through the whole way out, and the text lines that came of it."""
+    lines = Lines()
+    lines.setFormatter(TextFormatter())
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(lines.output)
+    root.setLevel("INFO")
+    yield lines
+    root.removeHandler(lines.output)
+    lines.output.close()
+    root.setLevel(level)
+    secrets.clear()
+
+
+def without_time(lines):
+    return [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", "", line) for line in lines.lines]
+
+
+# -- text and JSON
+
+
+def test_an_event_is_a_line_with_its_fields(log):
+    logs.event(logger, logging.WARNING, "dead-lettered", queue="readings", code="22001", nothing=None)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d WARNING dead-lettered queue=readings code=22001", log.lines[0])
+
+
+VALUES = [
+    (5, "5"),
+    (True, "true"),
+    ("plain", "plain"),
+    ("Grün", "Grün"),
+    ("two words", '"two words"'),
+    ("a=b", '"a=b"'),
+    ('say "x"', '"say \\"x\\""'),
+    ("", '""'),
+    ("line\nbreak", '"line\\nbreak"'),
+    ("\x1b[31m", '"\\u001b[31m"'),
+    (["a", "b"], "a,b"),
+    (b"body", '"<4 bytes>"'),
+    ("x" * 3000, "x" * 2000 + "… (3000 characters)"),
+]
+
+
+@pytest.mark.parametrize(("value", "shown"), VALUES)
+def test_a_value_is_quoted_when_it_needs_to_be(log, value, shown):
+    logs.event(logger, logging.INFO, "event", field=value)
+    expected = f"INFO event field={shown}"
+    assert without_time(log)[0].replace('field="x', "field=x").removesuffix('"') == expected.removesuffix('"')
+
+
+def test_what_others_sent_cannot_forge_a_log_line(log):
+    logger.error("%s", "bad\n2026-11-24 03:02:11 INFO all is well\u2028really")
+    assert without_time(log) == ["ERROR bad\\n2026-11-24 03:02:11 INFO all is well\\u2028really"]
+
+
+def test_a_bug_keeps_its_traceback(log):
+    try:
+        raise ValueError("with secret s3cr3t-value")
+    except ValueError:
+        secrets.add("s3cr3t-value")
+        logger.exception("bug", extra={"event": "bug"})
+    assert log.lines[0].splitlines()[0].endswith("ERROR bug")
+    assert log.lines[0].splitlines()[-1] == "ValueError: with secret [secret]"
+
+
+@pytest.fixture
+def configured(capsys):
+    """Return what configures the logs; afterwards the root logger is as it was."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield logs.configure
+    for handler in [each for each in root.handlers if each not in before]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    secrets.clear()
+
+
+def test_json_lines_have_stable_names(configured, capsys):
+    configured(Logging(format="json"), "dbconnector")
+    logs.event(logger, logging.WARNING, "given back", queue="readings", held=7, text="Grün\ud83d", message="mine")
+    logger.info("plain %s", "text")
+    event, plain = map(json.loads, capsys.readouterr().err.splitlines())
+    assert list(event)[:5] == ["time", "level", "connector", "event", "message"]
+    assert event | {"time": "", "text": ""} == {
+        "time": "",
+        "level": "warning",
+        "connector": "dbconnector",
+        "event": "given-back",
+        "message": "given back",
+        "queue": "readings",
+        "held": 7,
+        "text": "",
+        "logger": "connectorlib.test",
+    }
+    assert (plain["event"], plain["message"]) == ("log", "plain text")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", event["time"])
+
+
+def test_logs_go_to_a_file_too_which_may_be_rotated(configured, capsys, tmp_path):
+    file = tmp_path / "connector.log"
+    configured(Logging(file=str(file)), "dbconnector")
+    logger.info("one")
+    file.rename(tmp_path / "connector.log.1")
+    logger.info("two")
+    assert (tmp_path / "connector.log.1").read_text().endswith("INFO one\n")
+    assert file.read_text().endswith("INFO two\n")
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_log_file_that_cannot_be_opened_is_a_bad_configuration(configured):
+    with pytest.raises(Failed, match=r"the log file /no/such/file cannot be opened: No such file or directory"):
+        configured(Logging(file="/no/such/file"), "dbconnector")
+
+
+def test_configured_twice_a_line_comes_once(configured, capsys):
+    configured(Logging(), "dbconnector")
+    configured(Logging(level="warning"), "dbconnector")
+    logger.info("hidden")
+    logger.error("shown")
+    assert without_time_text(capsys.readouterr().err) == ["ERROR shown"]
+
+
+def without_time_text(text):
+    return [line[20:] for line in text.splitlines()]
+
+
+def test_a_wrong_format_string_costs_no_work(log):
+    logger.error("%d %d", "x")
+    assert without_time(log) == ["ERROR %d %d (arguments do not fit: TypeError)"]
+
+
+# -- the pause line
+
+
+def test_the_pause_line_is_the_one_of_the_documentation():
+    fields = {
+        "division": "field-service",
+        "since": "03:02:11",
+        "cause": "invalid_grant",
+        "text": "authentication failure",
+        "held": 0,
+        "waiting": 1204,
+        "next_try": "never",
+    }
+    do = "put the password or security token right, then systemctl restart sfconnector"
+    assert logs.pause_line(fields, do) == (
+        'PAUSED division=field-service since=03:02:11 cause=invalid_grant "authentication failure" held=0 waiting=1204 '
+        'next_try=never do="put the password or security token right, then systemctl restart sfconnector"'
+    )
+
+
+PAUSES = [
+    ({"cause": "08001"}, "wait", 'PAUSED cause=08001 do="wait"'),
+    ({"cause": "08001", "text": "down"}, "wait", 'PAUSED cause=08001 "down" do="wait"'),
+    ({"name": "two words"}, 'say "x"', 'PAUSED name="two words" do="say \\"x\\""'),
+    ({"text": "a\nb"}, "wait", 'PAUSED "a\\nb" do="wait"'),
+]
+
+
+@pytest.mark.parametrize(("fields", "do", "line"), PAUSES)
+def test_a_pause_line_quotes_what_needs_it(fields, do, line):
+    assert logs.pause_line(fields, do) == line
+
+
+def test_a_pause_is_one_line_and_is_never_held_back(log):
+    for _ in range(3):
+        logs.paused(logger, {"name": "readings", "cause": "08001"}, do="start the database")
+        logs.event(logger, logging.WARNING, "RESUMED", name="readings")
+    assert (
+        without_time(log)
+        == [
+            'WARNING PAUSED name=readings cause=08001 do="start the database"',
+            "WARNING RESUMED name=readings",
+        ]
+        * 3
+    )
+
+
+def test_a_pause_has_its_fields_in_json(configured, capsys):
+    configured(Logging(format="json"), "dbconnector")
+    logs.paused(logger, {"cause": "08001"}, do="wait")
+    entry = json.loads(capsys.readouterr().err)
+    assert (entry["event"], entry["cause"], entry["do"]) == ("paused", "08001", "wait")
+
+
+# -- repeats
+
+
+def test_the_same_warning_is_told_once_and_then_counted(log):
+    for number in range(313):
+        logs.event(logger, logging.WARNING, "dead-lettered", code="22001", message_id=str(number))
+    log.now[0] += 60
+    logs.event(logger, logging.INFO, "next")
+    assert without_time(log) == [
+        "WARNING dead-lettered code=22001 message_id=0",
+        "WARNING dead-lettered (same warning 312 times in 60 s) code=22001 message_id=312",
+        "INFO next",
+    ]
+
+
+def test_another_code_is_another_warning(log):
+    for code in ("22001", "23505", "22001"):
+        logs.event(logger, logging.WARNING, "dead-lettered", code=code)
+    assert [line.split()[-1] for line in log.lines] == ["code=22001", "code=23505"]
+
+
+def test_information_is_never_counted(log):
+    for _ in range(3):
+        logger.info("same")
+    assert len(log.lines) == 3
+
+
+def test_what_was_held_back_is_told_without_waiting_for_the_next_record(log, monkeypatch):
+    repeats: Repeats[logging.LogRecord] = Repeats(window=0.05)
+    monkeypatch.setattr(log.output, "_repeats", repeats)
+    log.output._clock = time.monotonic
+    logger.error("same")
+    logger.error("same")
+    log.came.clear()
+    assert log.came.wait(5.0)
+    assert without_time(log)[-1].startswith("ERROR same (same error once more in ")
+
+
+def test_what_was_held_back_is_told_at_the_end(log):
+    logger.error("same")
+    logger.error("same")
+    log.output.close()
+    assert len(log.lines) == 2
+
+
+def test_repeats_go_on_while_they_come_and_end_with_a_quiet_window():
+    repeats: Repeats[str] = Repeats(window=60)
+    assert repeats.offer("key", "a", 0)
+    assert not repeats.offer("key", "b", 1)
+    assert repeats.next_due() == 60
+    assert repeats.due(59) == []
+    assert repeats.due(60) == [Summary("b", 1, 60)]
+    assert not repeats.offer("key", "c", 61)
+    assert repeats.due(120) == [Summary("c", 1, 60)]
+    assert repeats.due(180) == []
+    assert repeats.offer("key", "d", 181)
+
+
+def test_with_a_full_table_everything_is_told():
+    repeats: Repeats[str] = Repeats(max_keys=1)
+    assert [repeats.offer(key, key, 0) for key in ("a", "b", "b")] == [True, True, True]
+
+
+# -- redaction
+
+SHAPES = [
+    ("Driver=x;PWD=abc;Server=y", "Driver=x;PWD=[secret];Server=y"),
+    ("pwd={a;b}}c};x", "pwd=[secret];x"),
+    ("password = 'it''s'", "password = [secret]"),
+    ('{"password": "a\\"b", "x": 1}', '{"password": [secret], "x": 1}'),
+    ("amqp://user:p@ss:w/rd@host:5672/vh", "amqp://user:[secret]@host:5672/vh"),
+    ("https://host/path?x=1", "https://host/path?x=1"),
+    ("Authorization: Bearer abc.def-123456", "Authorization: Bearer [secret]"),
+    ("client_secret=abc&grant_type=password", "client_secret=[secret]&grant_type=password"),
+    ("password authentication failed for user app", "password authentication failed for user app"),
+    ("broker.password: expected a text", "broker.password: expected a text"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), SHAPES)
+def test_shapes_of_secrets_are_hidden_though_nobody_named_them(text, shown):
+    assert Secrets().redact(text) == shown
+
+
+FORMS = ["pass word", "p%w", "q'u\"o\\te", "br}ace", "tab\tbed", "pässword", "50% + more"]
+
+
+@pytest.mark.parametrize("secret", FORMS)
+def test_a_secret_is_hidden_in_every_form_that_libraries_print(secret):
+    from urllib.parse import quote, quote_plus
+
+    registry = Secrets()
+    registry.add(secret)
+    printed = [secret, repr(secret), json.dumps(secret), quote(secret), quote(secret, safe=""), quote_plus(secret)]
+    for text in [*printed, f"{{{secret.replace('}', '}}')}}}"]:
+        assert "[secret]" in registry.redact(f"<{text}>"), text
+
+
+def test_a_short_secret_is_hidden_only_as_a_word():
+    registry = Secrets()
+    registry.add("ab")
+    assert registry.redact("ab cable (ab) ab_c") == "[secret] cable ([secret]) ab_c"
+
+
+def test_of_two_secrets_the_longer_one_is_taken():
+    registry = Secrets()
+    registry.add("first-secret")
+    registry.add("first-secret-and-more")
+    assert registry.redact("first-secret-and-more") == "[secret]"
+
+
+def test_every_line_of_a_key_is_hidden():
+    registry = Secrets()
+    registry.add("-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0\nshort\n")
+    assert registry.redact("got MIIEvQIBADANBgkqhkiG9w0 short") == "got [secret] short"
+
+
+def test_the_public_default_password_is_no_secret():
+    registry = Secrets()
+    registry.add("guest")
+    registry.add("")
+    assert registry.redact("user guest") == "user guest"
+
+
+def test_secrets_are_taken_out_of_message_arguments_and_fields(log):
+    secrets.add("hunter22")
+    logger.error("said %s and %r", "hunter22", {"a": "hunter22"})
+    logs.event(logger, logging.ERROR, "event", field="x hunter22", password="unknown", many=["hunter22"], number=5)
+    assert without_time(log) == [
+        "ERROR said [secret] and {'a': '[secret]'}",
+        'ERROR event field="x [secret]" password=[secret] many=[secret] number=5',
+    ]
+
+
+def test_other_handlers_get_the_cleaned_record_too():
+    secrets.add("hunter22")
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "said %s", ("hunter22",), None)
+    assert Redact().filter(record)
+    assert record.getMessage() == "said [secret]"
+    secrets.clear()
+
+
+# -- pika
+
+
+def pika_record(name, text, *args, error=None):
+    exc_info = (type(error), error, error.__traceback__) if error else None
+    return logging.LogRecord(name, logging.ERROR, "", 0, text, args, exc_info)
+
+
+def test_what_pika_tells_is_for_level_debug_and_without_bodies():
+    record = pika_record("pika.channel", "Unexpected frame: %r", {"fragment": b"the 'body'", "other": b'"x'})
+    assert not QuietPika().filter(record)
+    assert record.getMessage() == "Unexpected frame: {'fragment': <bytes>, 'other': <bytes>}"
+    assert (record.levelname, record.exc_info) == ("DEBUG", None)
+
+
+def test_a_bug_of_ours_inside_pika_stays_an_error_in_one_line():
+    try:
+        raise ValueError("broken")
+    except ValueError as error:
+        record = pika_record("pika.callback", "Calling %s failed", "f", error=error)
+    assert QuietPika().filter(record)
+    assert re.fullmatch(r"Calling f failed: ValueError: broken \(test_logs\.py:\d+\)", record.getMessage())
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
+
+
+def test_at_level_info_pika_is_silent(configured, capsys):
+    configured(Logging(), "dbconnector")
+    logging.getLogger("pika.adapters").error("Socket failed to connect")
+    assert capsys.readouterr().err == ""
+
+
+def test_at_level_debug_pika_is_heard(configured, capsys):
+    configured(Logging(level="debug"), "dbconnector")
+    logging.getLogger("pika.adapters").error("Socket failed to connect")
+    assert without_time_text(capsys.readouterr().err) == ["DEBUG Socket failed to connect"]
