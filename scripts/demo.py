@@ -89,8 +89,12 @@ def move(folder: Path, vhost: Vhost, source: SqliteDatabase, target: SqliteDatab
         vhost.publish("weather", "weather.broken", BROKEN)
         say("sent one broken message")
         with contextlib.suppress(AssertionError):  # what did not arrive is told by the table
-            eventually(lambda: len(compared(target)) >= len(compared(source)) and dead_letters(vhost), 60)
+            eventually(lambda: is_done(source, target, vhost), 60)
     return vhost.get_all("dead-letter")
+
+
+def is_done(source: SqliteDatabase, target: SqliteDatabase, vhost: Vhost) -> bool:
+    return target.count("weather") >= source.count("weather") and vhost.depth("dead-letter") > 0
 
 
 def write_configuration(folder: Path, example: str, vhost: Vhost, database: SqliteDatabase) -> Path:
@@ -118,10 +122,6 @@ def subscribing(configuration: Path, log: Path) -> Iterator[subprocess.Popen[byt
             process.wait(10)
             console.print(log.read_text(), style="dim")
             raise
-
-
-def dead_letters(vhost: Vhost) -> int:
-    return vhost.depth("dead-letter")
 
 
 def compared(database: SqliteDatabase) -> list[tuple[Any, ...]]:
