@@ -17,8 +17,9 @@ from typing import Any
 import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
-from dbconnector import columns, drivers, values
-from dbconnector.drivers import Driver, TimeLimits
+from dbconnector import columns, drivers, fetching, keywords, sqlcodes, values
+from dbconnector.drivers import Driver
+from dbconnector.keywords import TimeLimits
 from dbconnector.settings import DatabaseSettings
 from dbconnector.statements import Statement, Target
 
@@ -34,8 +35,6 @@ TEXT = 1000
 #: Seconds past the driver's own time limits after which a call counts as stuck.
 GRACE = 30.0
 
-_STATE = re.compile(r"[0-9A-Z]{5}")
-_NATIVE = re.compile(r"\((-?\d+)\)\s*(?:\(SQL\w+\))?\s*$")
 _BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
 
 
@@ -54,6 +53,7 @@ class Database:
         self._cursors: OrderedDict[str, pyodbc.Cursor] = OrderedDict()
         self._failure: Failure | None = None
         self._in_transaction = False
+        self._fetches: dict[str, fetching.Fetch] = {}
         self._columns: dict[Target, columns.Column] = {}
         #: Monotonic time at which the call in progress counts as stuck; None while there is none.
         self.deadline: float | None = None
@@ -75,8 +75,8 @@ class Database:
 
     @property
     def keywords(self) -> Mapping[str, str]:
-        """The connection's keywords, defaults included; holds the password: see `drivers.hide_secrets`."""
-        return drivers.merge_defaults(self.driver, self._own, self._limits, reading=self._reading)
+        """The connection's keywords, defaults included; holds the password: see `keywords.hide_secrets`."""
+        return keywords.merge_defaults(self.driver, self._own, self._limits, reading=self._reading)
 
     def connect(self) -> None:
         """Open the connection unless it is open; leave behind an unfinished transaction. Raise Failed."""
@@ -153,17 +153,15 @@ class Database:
         The cursor is closed when the iterator ends or is closed. Memory stays bounded if `driver.streams`.
         """
         with self._calling(place, self._limits.statement):
-            cursor = self._live().cursor()
-        self._in_transaction = True
+            plan = self._fetch(sql, parameters)
+            cursor = self._start(plan.sql, parameters)
         try:
-            with self._calling(place, self._limits.statement):
-                cursor.execute(sql, *([list(parameters)] if parameters else []))
-                if cursor.description is None:
-                    raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
-                names = tuple(column[0] for column in cursor.description)
+            if cursor.description is None:
+                raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
+            names = plan.names or tuple(column[0] for column in cursor.description)
             while True:
                 with self._calling(place, self._limits.statement):
-                    rows = [tuple(row) for row in cursor.fetchmany(fetch)]
+                    rows = plan.rows(cursor.fetchmany(fetch))
                 if not rows:
                     return
                 yield names, rows
@@ -229,18 +227,57 @@ class Database:
             row = cursor.execute(query, parameters).fetchone()
         return columns.column_class(self.driver.kind, row[0]) if row else columns.Column.UNKNOWN
 
+    def _fetch(self, sql: str, parameters: Sequence[Any]) -> fetching.Fetch:
+        """Return how to run a query so that its values come out exactly; as it is if it cannot be described."""
+        if not fetching.has_plan(self.driver):
+            return fetching.Fetch(sql, ())
+        if sql not in self._fetches:
+            described = self._describe(sql, parameters)
+            self._fetches[sql] = fetching.plan(self.driver, sql, described) if described else fetching.Fetch(sql, ())
+        return self._fetches[sql]
+
+    def _describe(self, sql: str, parameters: Sequence[Any]) -> list[tuple[str, type]] | None:
+        """Return name and Python type of each column of a query, or None: it is not a plain SELECT, or wrong (which
+        shows when it is run)."""
+        connection = self._live()
+        with contextlib.closing(connection.cursor()) as cursor:
+            cursor.execute("SAVEPOINT describe")
+            try:
+                cursor.execute(fetching.describing(sql), *([parameters] if parameters else []))
+                found = [(column[0], column[1]) for column in cursor.description]
+            except pyodbc.Error:
+                found = None
+                cursor.execute("ROLLBACK TO SAVEPOINT describe")
+            cursor.execute("RELEASE SAVEPOINT describe")
+        if not self._in_transaction:
+            connection.rollback()
+        return found
+
+    def _start(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
+        """Execute a query on a cursor of its own.
+
+        sqliteodbc reads a result row by row (StepAPI) only outside a transaction and without parameters; otherwise it
+        reads all of it into memory.
+        """
+        connection = self._live()
+        alone = self.driver.kind == "sqlite" and self._reading and not parameters and not self._in_transaction
+        connection.autocommit = alone
+        self._in_transaction = not alone
+        cursor = connection.cursor()
+        return cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
+
     def _own_keywords(self) -> dict[str, str]:
         connection = self._settings.connection
         if not isinstance(connection, str):
             return {key: str(value) for key, value in connection.items()}
         try:
-            return drivers.split_connection(connection)
+            return keywords.split_connection(connection)
         except ValueError as error:
             raise Failed(Failure(Kind.CONFIGURATION, "connection", str(error), "database.connection")) from None
 
     def _open(self) -> pyodbc.Connection:
         with self._calling("connect", self._limits.login + self._limits.socket, connecting=True):
-            text = drivers.join_connection(self.keywords)
+            text = keywords.join_connection(self.keywords)
             connection = pyodbc.connect(text, autocommit=True, timeout=self._limits.login)
         try:
             with self._calling("on_connect", self._limits.statement, discard=False):
@@ -265,6 +302,8 @@ class Database:
             f"{connection.getinfo(pyodbc.SQL_DBMS_NAME)} {connection.getinfo(pyodbc.SQL_DBMS_VER)}"
             f" through {library} {connection.getinfo(pyodbc.SQL_DRIVER_VER)}"
         )
+        for sqltype, convert in fetching.CONVERTERS.get(self.driver.kind, {}).items():
+            connection.add_output_converter(sqltype, convert)
         for statement in self._settings.on_connect:
             connection.execute(statement).close()
         connection.autocommit = False
@@ -281,6 +320,8 @@ class Database:
     def _run(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
         """Execute on the cursor that is kept for this text: pyodbc prepares again when a cursor changes its text."""
         connection = self._live()
+        if connection.autocommit:
+            connection.autocommit = False
         self._in_transaction = True
         cursor = self._cursors.get(sql)
         if cursor is None:
@@ -318,28 +359,19 @@ class Database:
         if not isinstance(error, pyodbc.Error):
             kind, code = (Kind.REJECT, "bad-value") if isinstance(error, _BAD_VALUES) else (Kind.UNKNOWN, "driver")
             return Failed(Failure(kind, code, self._clean(f"{type(error).__name__}: {error}"), place))
-        state, native, text = read_error(error)
-        word = drivers.override(self._settings.errors, state, native)
-        kind = drivers.overridden_kind(word) or drivers.classify(
+        state, native, text = sqlcodes.read_error(error.args)
+        word = sqlcodes.override(self._settings.errors, state, native)
+        kind = sqlcodes.overridden_kind(word) or sqlcodes.classify(
             self.driver, state, native, text, connecting=connecting
         )
-        failure = Failure(kind, drivers.code_of(self.driver, state, native), self._clean(text), place)
+        failure = Failure(kind, sqlcodes.code_of(self.driver, state, native), self._clean(text), place)
         return AlreadyThere(failure) if word == "done" else Failed(failure)
 
     def _clean(self, text: str) -> str:
         """Return a driver's text on one line, bounded and without the password."""
-        for value in drivers.secrets(self._own):
+        for value in keywords.secrets(self._own):
             text = text.replace(value, "***")
         return re.sub(r"\s+", " ", text)[:TEXT]
-
-
-def read_error(error: pyodbc.Error) -> tuple[str, int | None, str]:
-    """Return SQLSTATE (may be empty), native code and text: pyodbc's own errors have the first two args swapped."""
-    parts = [str(part) for part in error.args]
-    state = next((part for part in parts if _STATE.fullmatch(part)), "")
-    text = " ".join(part for part in parts if part != state)
-    native = _NATIVE.search(text)
-    return state, int(native.group(1)) if native else None, text
 
 
 def _driver_name(own: Mapping[str, str]) -> str:

@@ -43,6 +43,8 @@ class Driver:
     paging: str = "fetch"  # limit: LIMIT n · fetch: FETCH FIRST n ROWS ONLY · top: SELECT TOP n
     #: Reads a result of any size in bounded memory; else a large select needs `key`.
     streams: bool = False
+    #: The same for a query with parameters (sqliteodbc reads those into memory).
+    streams_parameters: bool = True
     #: An INSERT with RETURNING / OUTPUT hands its row out.
     returning: bool = True
     #: Turns `INSERT INTO t … VALUES …` into one that skips the rows that are there and does not count them.
@@ -54,7 +56,7 @@ class Driver:
     #: Whether the number in the text is the server's own code (psqlodbc's is not).
     native_codes: bool = True
     natives: Mapping[int, Kind] = field(default_factory=dict)
-    #: SQLSTATEs for which the native code is asked first (there it says more than the state).
+    #: False: from the vendor's documentation only.
     measured: bool = True
 
 
@@ -168,6 +170,8 @@ SQLITE = Driver(
     max_rows=10_000,
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
+    streams=True,
+    streams_parameters=False,
     returning=False,
     insert_or_ignore={"suffix": "ON CONFLICT DO NOTHING"},
     natives=_SQLITE_CODES,
@@ -215,170 +219,3 @@ def find_driver(name: str) -> Driver:
         if re.search(pattern, name, re.IGNORECASE):
             return driver
     return GENERIC
-
-
-# --- connection strings ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TimeLimits:
-    """Seconds after which a call has to be over; each longer than the one before it."""
-
-    login: int = 10
-    lock: int = 20
-    statement: int = 60
-    #: Of a silent connection. Longer than a statement, so that the server's clearer error comes first.
-    socket: int = 75
-
-    def words(self) -> dict[str, int]:
-        """Return the numbers that stand in `Driver.defaults` as `{login_s}`, `{lock_ms}` and so on."""
-        seconds = {"login": self.login, "lock": self.lock, "statement": self.statement, "socket": self.socket}
-        return {f"{k}_s": v for k, v in seconds.items()} | {f"{k}_ms": v * 1000 for k, v in seconds.items()}
-
-
-def quote_value(value: str) -> str:
-    """Return a value for a connection string, in braces only if it needs them.
-
-    psqlodbc takes `Port={5432}` for the text `{5432}`, so braces are no harmless default. Raise ValueError for
-    characters that no driver can carry.
-    """
-    if re.search(r"[\0\r\n]", value):
-        raise ValueError("a connection value cannot hold a line break or NUL")
-    if value == "" or not re.search(r"[;{}\[\](),?*=!@]|^\s|\s$", value):
-        return value
-    return "{" + value.replace("}", "}}") + "}"
-
-
-def split_connection(text: str) -> dict[str, str]:
-    """Given `Driver=x;Pwd={a;b}`, return its keywords. Raise ValueError for what is not one."""
-    pairs: dict[str, str] = {}
-    rest = text.strip()
-    while rest:
-        match = re.match(r"\s*([^={};]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)", rest)
-        if match is None:
-            raise ValueError(f"not a keyword=value pair, after {', '.join(pairs) or 'the start'}")
-        key, value = match.groups()
-        pairs[key] = value[1:-1].replace("}}", "}") if value.startswith("{") else value.strip()
-        rest = rest[match.end() :].lstrip("; \t")
-    return pairs
-
-
-def merge_defaults(
-    driver: Driver, own: Mapping[str, str], limits: TimeLimits = TimeLimits(), *, reading: bool = False
-) -> dict[str, str]:
-    """Return the connection's keywords with the driver's defaults under them; keywords are the same in any case."""
-    mine = {key.lower() for key in own}
-    table = {**driver.defaults, **(driver.reading if reading else {})}
-    words = limits.words()
-    defaults = {key: value.format(**words) for key, value in table.items() if key.lower() not in mine}
-    return {**{key: str(value) for key, value in own.items()}, **defaults}
-
-
-def join_connection(pairs: Mapping[str, str]) -> str:
-    """Return the connection string. Raise ValueError for a value that it cannot hold."""
-    return ";".join(f"{key}={quote_value(value)}" for key, value in pairs.items())
-
-
-# --- errors ---------------------------------------------------------------------------------------------------------
-
-_STATES: Mapping[str, Kind] = {
-    # retry: serialization, deadlock, lock, cancelled by a time limit
-    **dict.fromkeys(("40001", "40P01", "55P03", "55006", "57014", "HY018", "HYT00", "HY008"), Kind.RETRY),
-    "40003": Kind.UNAVAILABLE,  # statement completion unknown
-    "25006": Kind.UNAVAILABLE,  # read-only: a standby, or a primary just demoted
-    "HYT01": Kind.UNAVAILABLE,
-    **dict.fromkeys(("P0001", "P0002", "P0003", "P0004", "45000"), Kind.REJECT),
-    # what pyodbc or the driver manager says of a value that cannot be bound
-    **dict.fromkeys(("HY105", "HY004", "HY003", "HY104", "07006"), Kind.REJECT),
-    "21S01": Kind.CONFIGURATION,  # as many columns as values: the statement
-    "21S02": Kind.CONFIGURATION,
-    "23001": Kind.REJECT,
-}
-_CLASSES: Mapping[str, Kind] = {
-    "08": Kind.UNAVAILABLE,
-    "53": Kind.UNAVAILABLE,  # PostgreSQL: disk full, out of memory, too many connections
-    "57": Kind.UNAVAILABLE,  # PostgreSQL: shutting down, crashed, starting up, database dropped
-    "58": Kind.UNAVAILABLE,  # PostgreSQL: I/O error
-    "21": Kind.REJECT,
-    "22": Kind.REJECT,
-    "23": Kind.REJECT,
-    "27": Kind.REJECT,
-    "44": Kind.REJECT,  # WITH CHECK OPTION
-    "40": Kind.RETRY,
-    "28": Kind.REFUSED,
-    "07": Kind.CONFIGURATION,
-    "0A": Kind.CONFIGURATION,
-    "34": Kind.CONFIGURATION,
-    "37": Kind.CONFIGURATION,
-    "3D": Kind.CONFIGURATION,
-    "3F": Kind.CONFIGURATION,
-    "42": Kind.CONFIGURATION,
-    "IM": Kind.CONFIGURATION,  # driver manager: no such driver, no such data source
-    "HYC": Kind.CONFIGURATION,
-}
-#: psqlodbc gives 08001 and no SQLSTATE of the server for everything that goes wrong while connecting, so only the
-#: text tells them apart. The server speaks the language of its lc_messages: in another one than English all of them
-#: count as "unavailable", which pauses and probes as well.
-_CONNECT_TEXTS: tuple[tuple[str, Kind], ...] = (
-    (r"authentication failed|no password supplied|no pg_hba\.conf entry|role \".*\" does not exist", Kind.REFUSED),
-    (r"is not permitted to log in|password .*expired|Access denied|Login failed", Kind.REFUSED),
-    (r"database \".*\" does not exist|conflicts with other|invalid connection option", Kind.CONFIGURATION),
-)
-#: The driver manager itself: 01000 when a driver's library is missing.
-_MANAGER_TEXTS: tuple[tuple[str, Kind], ...] = (
-    (r"\[Driver Manager\].*(Can't open lib|file not found)", Kind.CONFIGURATION),
-    (r"Unexpected EOF from the server", Kind.UNAVAILABLE),
-    (r"Attempt to use a closed connection", Kind.UNAVAILABLE),
-    (r"parameter markers, but \d+ parameters were supplied", Kind.CONFIGURATION),
-)
-_KINDS = {kind.value: kind for kind in Kind}
-
-
-def classify(driver: Driver, state: str, native: int | None, text: str, *, connecting: bool = False) -> Kind:
-    """Given an error as the driver told it, return what to do about it. Code before class, native before state."""
-    if driver.native_codes and native is not None and native in driver.natives:
-        return driver.natives[native]
-    texts = _CONNECT_TEXTS + _MANAGER_TEXTS if connecting else _MANAGER_TEXTS
-    for pattern, kind in texts:
-        if re.search(pattern, text, re.IGNORECASE):
-            return kind
-    for table, key in ((_STATES, state), (_CLASSES, state[:3]), (_CLASSES, state[:2])):
-        if key in table:
-            return table[key]
-    return Kind.UNAVAILABLE if connecting and state == "HY000" else Kind.UNKNOWN
-
-
-def code_of(driver: Driver, state: str, native: int | None) -> str:
-    """Return the code to show: the SQLSTATE, with the native code where the state alone says nothing."""
-    vague = state in ("", "HY000", "01000") or (driver.native_codes and native in driver.natives)
-    if native and driver.native_codes and vague and state[:2] not in ("22", "23"):
-        return f"{state or 'HY000'}/{native}"
-    return state or "HY000"
-
-
-def override(errors: Mapping[str, str], state: str, native: int | None) -> str | None:
-    """Return what `errors` of the configuration says: `23000/1062` before `23000` before `23`; None: nothing."""
-    for key in (f"{state}/{native}", state, state[:2]):
-        if key in errors:
-            return errors[key].lower()
-    return None
-
-
-def overridden_kind(word: str | None) -> Kind | None:
-    """Return the kind that an override means. `done` is a reject that the writer takes as *already there*."""
-    return Kind.REJECT if word == "done" else _KINDS.get(word or "")
-
-
-# --- secrets --------------------------------------------------------------------------------------------------------
-
-_SECRET_KEYS = re.compile(r"pwd|password|secret|token|passphrase", re.IGNORECASE)
-
-
-def secrets(keywords: Mapping[str, str]) -> list[str]:
-    """Return the values among connection keywords that must not be shown."""
-    return [value for key, value in keywords.items() if value and _SECRET_KEYS.search(key)]
-
-
-def hide_secrets(keywords: Mapping[str, str]) -> dict[str, str]:
-    """Return the keywords fit to be printed."""
-    return {key: "***" if _SECRET_KEYS.search(key) else value for key, value in keywords.items()}

@@ -78,7 +78,7 @@ def _review_connection(found: Review) -> None:
 
 
 def _review_connection_string(found: Review, path: Path, text: str) -> None:
-    from dbconnector.drivers import split_connection  # late: keeps the module light
+    from dbconnector.keywords import split_connection  # late: keeps the module light
 
     keywords = found.attempt(path, lambda: split_connection(text))
     if keywords is not None and not _CONNECTION_KEYS & {key.lower() for key in keywords}:

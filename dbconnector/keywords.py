@@ -1,0 +1,79 @@
+"""The keywords of an ODBC connection: read, put together with a driver's defaults, quoted, and hidden. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dbconnector.drivers import Driver
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """Seconds after which a call has to be over; each longer than the one before it."""
+
+    login: int = 10
+    lock: int = 20
+    statement: int = 60
+    #: Of a silent connection. Longer than a statement, so that the server's clearer error comes first.
+    socket: int = 75
+
+    def words(self) -> dict[str, int]:
+        """Return the numbers that stand in `Driver.defaults` as `{login_s}`, `{lock_ms}` and so on."""
+        seconds = {"login": self.login, "lock": self.lock, "statement": self.statement, "socket": self.socket}
+        return {f"{k}_s": v for k, v in seconds.items()} | {f"{k}_ms": v * 1000 for k, v in seconds.items()}
+
+
+def quote_value(value: str) -> str:
+    """Return a value for a connection string, in braces only if it needs them.
+
+    psqlodbc takes `Port={5432}` for the text `{5432}`, so braces are no harmless default. Raise ValueError for
+    characters that no driver can carry.
+    """
+    if re.search(r"[\0\r\n]", value):
+        raise ValueError("a connection value cannot hold a line break or NUL")
+    if value == "" or not re.search(r"[;{}\[\](),?*=!@]|^\s|\s$", value):
+        return value
+    return "{" + value.replace("}", "}}") + "}"
+
+
+def split_connection(text: str) -> dict[str, str]:
+    """Given `Driver=x;Pwd={a;b}`, return its keywords. Raise ValueError for what is not one."""
+    pairs: dict[str, str] = {}
+    rest = text.strip()
+    while rest:
+        match = re.match(r"\s*([^={};]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)", rest)
+        if match is None:
+            raise ValueError(f"not a keyword=value pair, after {', '.join(pairs) or 'the start'}")
+        key, value = match.groups()
+        pairs[key] = value[1:-1].replace("}}", "}") if value.startswith("{") else value.strip()
+        rest = rest[match.end() :].lstrip("; \t")
+    return pairs
+
+
+def merge_defaults(
+    driver: Driver, own: Mapping[str, str], limits: TimeLimits = TimeLimits(), *, reading: bool = False
+) -> dict[str, str]:
+    """Return the connection's keywords with the driver's defaults under them; keywords are the same in any case."""
+    mine = {key.lower() for key in own}
+    table = {**driver.defaults, **(driver.reading if reading else {})}
+    words = limits.words()
+    defaults = {key: value.format(**words) for key, value in table.items() if key.lower() not in mine}
+    return {**{key: str(value) for key, value in own.items()}, **defaults}
+
+
+def join_connection(pairs: Mapping[str, str]) -> str:
+    """Return the connection string. Raise ValueError for a value that it cannot hold."""
+    return ";".join(f"{key}={quote_value(value)}" for key, value in pairs.items())
+
+
+_SECRET_KEYS = re.compile(r"pwd|password|secret|token|passphrase", re.IGNORECASE)
+
+
+def secrets(keywords: Mapping[str, str]) -> list[str]:
+    """Return the values among connection keywords that must not be shown."""
+    return [value for key, value in keywords.items() if value and _SECRET_KEYS.search(key)]
+
+
+def hide_secrets(keywords: Mapping[str, str]) -> dict[str, str]:
+    """Return the keywords fit to be printed."""
+    return {key: "***" if _SECRET_KEYS.search(key) else value for key, value in keywords.items()}
