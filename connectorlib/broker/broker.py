@@ -26,9 +26,9 @@ class Broker:
     """Consuming and publishing have a connection each: in a broker alarm a shared one would starve its acks."""
 
     def __init__(self, settings: BrokerSettings, *, name: str, consuming: bool = True, publishing: bool = True) -> None:
+        context = tls_context(settings.tls)
         self._changed = threading.Condition()
         self._io = IOThread(name, self._reset)
-        context = tls_context(settings.tls)
         link = partial(Link, self._io, settings, context=context, on_change=self._notify)
         self._consuming = link(name=f"{name} consuming", publishing=False) if consuming else None
         self._publishing = link(name=f"{name} publishing", publishing=True) if publishing else None
@@ -54,9 +54,11 @@ class Broker:
 
     def stop(self, timeout: float = 10.0) -> bool:
         """Give back what consumers hold, close the connections, end the thread; return whether all ended in time."""
-        if self._stopped or not self._io.is_running():
+        if self._stopped:
             return True
         self._stopped = True
+        if not self._io.is_running():
+            return self._io.stop(timeout)
         deadline = time.monotonic() + timeout
         for consumer in self._consumers:
             consumer.give_back(max(timeout / 2, 0.1))

@@ -136,7 +136,8 @@ class Consumer:
     def give_back(self, timeout: float = 10.0) -> bool:
         """Return everything unsettled to the queue, in order, with one nack; the generation ends.
 
-        Return whether the broker confirmed it in time; if not, the channel's end does the same.
+        Return whether the broker confirmed it in time; if not, the channel's end does the same. The order is the
+        queue's own then: a quorum queue without a delivery limit puts what comes back at its end (RabbitMQ 3.10).
         """
         generation = self._current
         if generation is None:

@@ -82,8 +82,8 @@ def _specific(error: BaseException, place: str) -> Failure | None:
         return Failure(Kind.CONFIGURATION, "protocol", "no AMQP 0-9-1 broker answers there", place)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Failure(Kind.CONFIGURATION, "tls", f"certificate not accepted: {error.verify_message}", place)
-    if isinstance(error, ssl.SSLError):
-        return Failure(Kind.CONFIGURATION, "tls", error.reason or _words(error), place)
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return Failure(Kind.CONFIGURATION, "tls", getattr(error, "reason", None) or _words(error), place)
     if isinstance(error, socket.gaierror):
         return Failure(Kind.UNAVAILABLE, "unreachable", f"host name unknown ({error.strerror})", place)
     if isinstance(error, exceptions.AMQPHeartbeatTimeout):

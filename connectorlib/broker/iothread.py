@@ -37,9 +37,11 @@ class IOThread:
     def stop(self, timeout: float) -> bool:
         """End the loop and wait for the thread; return whether it has ended."""
         self._ended = True
+        if self._thread.ident is None:  # never started
+            self.loop.close()
+            return True
         self.loop.add_callback_threadsafe(self.loop.stop)
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def is_running(self) -> bool:

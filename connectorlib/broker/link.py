@@ -117,6 +117,7 @@ class Link:
         connection = self._connection
         if connection is not None and not (connection.is_closing or connection.is_closed):
             connection.close()
+        self._on_change()
 
     @property
     def is_stopped(self) -> bool:

@@ -1,0 +1,110 @@
+"""Confirms, returns and blame, without a broker."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from connectorlib.broker.flight import Flight, Identity, judge
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Outgoing
+
+
+@dataclass(frozen=True)
+class Sent:
+    message: Outgoing
+
+    @property
+    def name(self):
+        return self.message.properties["message_id"]
+
+
+def sent(name, exchange="x", routing_key="k"):
+    return Sent(Outgoing(exchange, routing_key, b"12345", {"message_id": name}))
+
+
+def identity(name, exchange="x", routing_key="k"):
+    return Identity(name, exchange, routing_key)
+
+
+RETURNED = Failure(Kind.REJECT, "unroutable", "312 NO_ROUTE")
+
+
+def flight_of(*names):
+    flight = Flight()
+    for name in names:
+        flight.add(sent(name))
+    return flight
+
+
+def confirmed(flight, number, multiple=False):
+    return [(entry.name, failure) for entry, failure in flight.confirm(number, multiple)]
+
+
+def test_acks_come_singly_multiply_and_out_of_order():
+    flight = flight_of("a", "b", "c", "d", "e")
+    assert confirmed(flight, 2) == [("b", None)]
+    assert confirmed(flight, 4) == [("d", None)]
+    assert confirmed(flight, 3, multiple=True) == [("a", None), ("c", None)]
+    assert confirmed(flight, 5, multiple=True) == [("e", None)]
+    assert len(flight) == 0
+    assert flight.bytes == 0
+
+
+def test_an_ack_for_something_unknown_settles_nothing():
+    flight = flight_of("a")
+    assert confirmed(flight, 7) == []
+    assert [entry.name for entry in flight.entries()] == ["a"]
+
+
+def test_the_ack_after_a_return_is_a_failure_of_that_message_alone():
+    flight = flight_of("a", "b", "c")
+    assert flight.mark_returned(identity("b"), RETURNED)
+    assert confirmed(flight, 3, multiple=True) == [("a", None), ("b", RETURNED), ("c", None)]
+
+
+def test_of_equal_messages_the_oldest_is_returned_first():
+    flight = flight_of(None, None, None)
+    assert flight.mark_returned(identity(None), RETURNED)
+    assert flight.mark_returned(identity(None), RETURNED)
+    assert [failure for _, failure in confirmed(flight, 3, multiple=True)] == [RETURNED, RETURNED, None]
+
+
+def test_a_return_out_of_order_is_found_too():
+    flight = flight_of("a", "b")
+    assert flight.mark_returned(identity("b"), RETURNED)
+    assert flight.mark_returned(identity("a"), RETURNED)
+    assert not flight.mark_returned(identity("a"), RETURNED)
+
+
+@pytest.mark.parametrize("other", [identity("z"), identity("a", exchange="y"), identity("a", routing_key="l")])
+def test_a_return_of_another_message_matches_nothing(other):
+    assert not flight_of("a").mark_returned(other, RETURNED)
+
+
+def names(entries):
+    return [entry.name for entry in entries]
+
+
+NO_EXCHANGE = Failure(Kind.CONFIGURATION, "404", "NOT_FOUND - no exchange 'gone' in vhost '/'")
+NO_ACCESS = Failure(Kind.REFUSED, "403", "ACCESS_REFUSED - write access to exchange 'gone' in vhost '/' refused")
+BAD_USER = Failure(Kind.CONFIGURATION, "406", "PRECONDITION_FAILED - user_id property set to 'x'")
+
+
+@pytest.mark.parametrize("failure", [NO_EXCHANGE, NO_ACCESS])
+def test_a_close_that_names_an_exchange_convicts_what_went_there(failure):
+    verdict = judge([sent("a"), sent("b", "gone"), sent("c"), sent("d", "gone")], failure)
+    assert names(verdict.guilty) == ["b", "d"]
+    assert names(verdict.innocent) == ["a", "c"]
+    assert verdict.suspects == []
+
+
+def test_a_close_that_names_nothing_makes_all_of_them_suspects():
+    verdict = judge([sent("a"), sent("b")], BAD_USER)
+    assert names(verdict.suspects) == ["a", "b"]
+    assert verdict.guilty == verdict.innocent == []
+
+
+def test_the_one_that_was_alone_in_flight_is_rejected():
+    verdict = judge([sent("a")], BAD_USER)
+    assert names(verdict.guilty) == ["a"]
+    assert verdict.failure.kind is Kind.REJECT

@@ -1,0 +1,46 @@
+"""What is planned; tests/integration/test_broker_topology.py makes it."""
+
+from connectorlib.broker.topology import Binding, Exchange, Queue, plan
+from connectorlib.settings import BrokerSettings, DeadLetterSettings, Destination, Source
+
+SETTINGS = BrokerSettings(dead_letter=DeadLetterSettings("dead", "letters"))
+
+
+def test_dead_letters_come_first_so_that_nothing_can_be_lost_in_between():
+    assert plan(SETTINGS, Source("q"), None)[:3] == [
+        Exchange("dead", "topic"),
+        Queue("letters", {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}),
+        Binding("letters", "dead", "#"),
+    ]
+
+
+def test_a_quorum_source_gets_a_delivery_limit_and_where_to_go_beyond_it():
+    arguments = {"x-queue-type": "quorum", "x-dead-letter-exchange": "dead", "x-delivery-limit": 100}
+    assert plan(SETTINGS, Source("q"), None)[3:] == [Queue("q", arguments)]
+
+
+def test_a_classic_source_has_no_delivery_limit():
+    assert plan(SETTINGS, Source("q", type="classic"), None)[3:] == [
+        Queue("q", {"x-queue-type": "classic", "x-dead-letter-exchange": "dead"})
+    ]
+
+
+def test_configured_arguments_win():
+    source = Source("q", arguments={"x-dead-letter-exchange": "mine", "x-max-length": 5})
+    assert plan(SETTINGS, source, None)[3] == Queue(
+        "q",
+        {"x-queue-type": "quorum", "x-dead-letter-exchange": "mine", "x-delivery-limit": 100, "x-max-length": 5},
+    )
+
+
+def test_a_source_is_bound_with_each_of_its_keys():
+    source = Source("q", exchange="devices", exchange_type="direct", routing_keys=("a", "b"))
+    assert plan(SETTINGS, source, None)[4:] == [
+        Exchange("devices", "direct"),
+        Binding("q", "devices", "a"),
+        Binding("q", "devices", "b"),
+    ]
+
+
+def test_a_destination_needs_its_exchange_only():
+    assert plan(SETTINGS, None, Destination("rows", "fanout")) == [Exchange("rows", "fanout")]
