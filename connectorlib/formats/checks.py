@@ -45,3 +45,13 @@ def refuse_unknown_keys(settings: Mapping[str, Any], known: Iterable[str]) -> No
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
             raise ValueError(f"unknown key {key!r}; {hint}")
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """Given names, return the first that came before. One pass: a hostile body may have a hundred thousand."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectorlib.expressions.rendering import kind_of, quoted, text_of
-from connectorlib.formats.checks import check_count, check_size, not_decodable, not_encodable
+from connectorlib.formats.checks import check_count, check_size, first_repeated, not_decodable, not_encodable
 from connectorlib.formats.layout import Layout, Quoted
 from connectorlib.settings import Limits
 
@@ -32,7 +32,8 @@ class DelimitedFormat:
         self._header = header
         self._trailing = trailing
         self.encoding = encoding
-        self.content_type = f"{_CONTENT_TYPES.get(layout.delimiter, 'text/plain')}; charset={encoding}"
+        charset = encoding.replace("iso8859-", "iso-8859-").replace("cp125", "windows-125")
+        self.content_type = f"{_CONTENT_TYPES.get(layout.delimiter, 'text/plain')}; charset={charset}"
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -41,7 +42,7 @@ class DelimitedFormat:
         text = self._text(body)
         if not text:
             raise not_decodable("the body is empty")
-        rows = self._layout.split(text)
+        rows = self._layout.split(text, most=self._limits.records + self._header)
         names: Sequence[str] = self._columns or ()
         if self._header:
             names = self._read_header(rows.pop(0))
@@ -70,25 +71,25 @@ class DelimitedFormat:
             raise not_decodable(self._wrong_number(row, len(names), number))
         if not self._trailing:
             return row
-        if row[-1] != "":
+        if not _is_nothing(row[-1]):
             raise not_decodable(f"record {number}: text after the last delimiter")
         return row[:-1]
 
     def _wrong_number(self, row: list[str], expected: int, number: int) -> str:
         """As a person counts: a delimiter that belongs at the end makes no field."""
-        found = len(row) - (self._trailing and row[-1] == "")
-        if self._trailing and row[-1] != "":
+        found = len(row) - (self._trailing and _is_nothing(row[-1]))
+        if self._trailing and not _is_nothing(row[-1]):
             return f"record {number}: {expected} fields and a delimiter behind them expected, {found} fields found"
         empty = " (an empty line)" if row == [""] else ""
         return f"record {number}: {expected} fields expected, {found} found{empty}"
 
     def _read_header(self, row: list[str]) -> list[str]:
-        fields = row[:-1] if self._trailing and row[-1] == "" else row
+        fields = row[:-1] if self._trailing and _is_nothing(row[-1]) else row
         trim = self._layout.trim
         names = [str(name).strip() if trim and type(name) is not Quoted else str(name) for name in fields]
-        repeated = [name for name in names if names.count(name) > 1]
-        if repeated or "" in names:
-            raise not_decodable(f"the header names {quoted(repeated[0] if repeated else '')} twice or not at all")
+        repeated = first_repeated(names)
+        if repeated is not None or "" in names:
+            raise not_decodable(f"the header names {quoted(repeated or '')} twice or not at all")
         if self._columns is not None and set(names) != set(self._columns):
             raise not_decodable(f"the header names {_names(names)}, expected are {_names(self._columns)}")
         return names
@@ -110,14 +111,14 @@ class DelimitedFormat:
 
     def _check_unquoted(self, text: str, lines: list[list[str | None]], columns: Sequence[str]) -> None:
         """Without quotes nothing protects a value, so read what was written and compare."""
-        split = self._layout.split(text.removeprefix(_BOM))
+        split = self._layout.split(text.removeprefix(_BOM), most=len(lines))
         value = self._layout.value
         last = -1 if self._trailing else None
         if [[value(field) for field in row[:last]] for row in split] == lines:
             return
         for line in lines:
             for column, field in zip(columns, line, strict=True):
-                alone = self._layout.split(self._layout.line([field], False).removeprefix(_BOM))
+                alone = self._layout.split(self._layout.line([field], False).removeprefix(_BOM), most=1)
                 if [[value(part) for part in row] for row in alone] != [[field]]:
                     raise not_encodable(f"column {quoted(column)}: {quoted(field)} would not read back without quotes")
         raise not_encodable("a value holds a part of the delimiter and would not read back without quotes")
@@ -141,6 +142,11 @@ class DelimitedFormat:
             return self.encoding in _EXACT or body.decode(self.encoding) == text
         except UnicodeError:
             return False
+
+
+def _is_nothing(field: str) -> bool:
+    """Nothing at all stands there, not even quotes."""
+    return not field and type(field) is not Quoted
 
 
 def _field_text(record: Mapping[str, Any], column: str) -> str | None:

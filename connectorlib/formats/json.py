@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from connectorlib.errors import Failed
 from connectorlib.expressions.conversions import MAX_EXPONENT, MIN_EXPONENT, parse_number
 from connectorlib.expressions.rendering import MAX_DIGITS, json_text, quoted
-from connectorlib.formats.checks import check_count, check_size, not_decodable, not_encodable, too_deep
+from connectorlib.formats.checks import check_count, check_size, first_repeated, not_decodable, not_encodable, too_deep
 from connectorlib.settings import Limits
 
 #: Reads a fraction in C and refuses in C what would be changed or out of range; what it refuses gets a second look.
@@ -34,9 +34,7 @@ def _refuse_constant(word: str) -> NoReturn:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {quoted(repeated)} stands twice in one object")
+        raise ValueError(f"the name {quoted(first_repeated(name for name, _ in pairs))} stands twice in one object")
     return record
 
 

@@ -45,25 +45,25 @@ class Layout:
             re.DOTALL,
         )
 
-    def split(self, text: str) -> list[list[str]]:
-        """Given the text of a body, return its records' fields. The last record needs no separator behind it.
-        Raise Failed (reject) for quotes that do not match."""
+    def split(self, text: str, most: int) -> list[list[str]]:
+        """Given the text of a body, return its records' fields; of more than `most` records only one too many.
+        The last record needs no separator behind it. Raise Failed (reject) for quotes that do not match."""
         if self.quote and self.quote in text:
-            return self._split_quoted(text)
+            return self._split_quoted(text, most)
         if self.separator:
             lines = text.split(self.separator)
         else:
             lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         if not lines[-1]:
             lines.pop()
-        return [line.split(self.delimiter) for line in lines]
+        return [line.split(self.delimiter) for line in lines[: most + 1]]
 
-    def _split_quoted(self, text: str) -> list[list[str]]:
+    def _split_quoted(self, text: str, most: int) -> list[list[str]]:
         rows: list[list[str]] = []
         row: list[str] = []
         position = 0
         more = False
-        while position < len(text) or more:
+        while (position < len(text) or more) and len(rows) <= most:
             match = self._field.match(text, position)
             if match is None:
                 raise self._bad_quotes(position, len(rows) + 1, len(row) + 1)

@@ -12,14 +12,16 @@ from typing import Any
 from lxml import etree
 
 from connectorlib.errors import Failed
-from connectorlib.expressions.rendering import kind_of, quoted, text_of
-from connectorlib.formats.checks import check_count, check_size, not_decodable, not_encodable, too_deep
+from connectorlib.expressions.rendering import kind_of, quoted, shorten, text_of
+from connectorlib.formats.checks import check_count, check_size, not_decodable, not_encodable, too_deep, too_large
 from connectorlib.settings import Limits
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _NIL = f"{{{_XSI}}}nil"
 #: `_x0020_`: how SQL/XML (ISO 9075-14) and SQL Server write what an XML name cannot hold.
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4}|[0-9A-Fa-f]{8})_")
+#: lxml takes quadratic time to list them: two and a half minutes for the 90,000 that a megabyte can hold.
+_MOST_ATTRIBUTES = 256
 _ASCII_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 
 
@@ -131,6 +133,8 @@ def _read(element: etree._Element, depth: int, limits: Limits) -> Any:
 
 def _read_attributes(element: etree._Element) -> dict[str, Any]:
     fields: dict[str, Any] = {}
+    if len(element.attrib) > _MOST_ATTRIBUTES:
+        raise too_large(f"<{shorten(_local(str(element.tag)), 60)}> has {len(element.attrib)} attributes")
     for full_name, value in element.attrib.items():
         if full_name == _NIL:
             continue
