@@ -6,11 +6,9 @@ any other failure discards the connection. `commit` refuses while an error stand
 """
 
 import contextlib
-import logging
 import re
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,24 +16,27 @@ import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector import columns, drivers, fetching, keywords, sqlcodes, values
+from dbconnector.cursors import Cursors, drain
 from dbconnector.drivers import Driver
 from dbconnector.keywords import TimeLimits
 from dbconnector.settings import DatabaseSettings
 from dbconnector.statements import Statement, Target
 
-logger = logging.getLogger(__name__)
-
 # With pooling a session that was discarded would come back, dead or in the middle of a transaction.
 pyodbc.pooling = False
 
-#: Prepared cursors kept; a batch that is split in four needs about five for each statement.
-PREPARED = 64
-#: Characters of a driver's text that are kept.
-TEXT = 1000
 #: Seconds past the driver's own time limits after which a call counts as stuck.
 GRACE = 30.0
+#: Seconds to wait for an orderly end of a connection.
+CLOSING = 2.0
 
 _BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
+
+
+NO_RETURNING = (
+    "this driver does not hand out the row of RETURNING; name a statement after it instead that reads the key,"
+    " such as SELECT last_insert_rowid() AS id"
+)
 
 
 class AlreadyThere(Failed):
@@ -50,7 +51,7 @@ class Database:
         self._reading = reading
         self._limits = limits or TimeLimits()
         self._connection: pyodbc.Connection | None = None
-        self._cursors: OrderedDict[str, pyodbc.Cursor] = OrderedDict()
+        self._cursors: Cursors | None = None
         self._failure: Failure | None = None
         self._in_transaction = False
         self._fetches: dict[str, fetching.Fetch] = {}
@@ -84,14 +85,16 @@ class Database:
             self.rollback()
         if self._connection is None:
             self._failure = None
+            self._columns.clear()
+            self._fetches.clear()
             self._connection = self._open()
+            self._cursors = Cursors(self._connection)
 
     def close(self) -> None:
-        """Close the connection without waiting for it; what is not committed is rolled back by the server."""
-        if self._connection is not None:
-            _close_in_background(self._connection, self._cursors)
-            self._connection, self._cursors = None, OrderedDict()
-            self._in_transaction = False
+        """Close the connection; what is not committed is rolled back. Waits a moment, but not for a dead link."""
+        closing = self._discard()
+        if closing is not None:
+            closing.join(CLOSING)
         self._failure = None
 
     def probe(self) -> None:
@@ -102,7 +105,7 @@ class Database:
             with self._calling("probe", self._limits.statement, discard=False):
                 connection.execute(query).fetchall()
         finally:
-            _close_in_background(connection, {})
+            Cursors(connection).close()
 
     def stuck(self) -> str | None:
         """Return what hangs when a call is past its deadline; for the watchdog, callable from any thread."""
@@ -118,19 +121,21 @@ class Database:
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count: int = cursor.rowcount
-            _drain(cursor)
+            drain(cursor)
         return count
 
     def execute_returning(
         self, sql: str, parameters: Sequence[Any] = (), *, place: str = ""
     ) -> tuple[int, dict[str, Any] | None]:
         """Run one statement; return its row count and the first row it gives, by column name in lower case."""
+        if not self.driver.returning and re.search(r"\b(RETURNING|OUTPUT)\b", sql, re.IGNORECASE):
+            raise Failed(Failure(Kind.CONFIGURATION, "no-returning", NO_RETURNING, place))
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count, names, row = cursor.rowcount, cursor.description, None
             if names is not None:
                 row = cursor.fetchone()
-            _drain(cursor)
+            drain(cursor)
         if row is None:
             return count, None
         return count, {column[0].lower(): value for column, value in zip(names, row, strict=True)}
@@ -154,7 +159,7 @@ class Database:
         """
         with self._calling(place, self._limits.statement):
             plan = self._fetch(sql, parameters)
-            cursor = self._start(plan.sql, parameters)
+            cursor, kept = self._start(plan.sql, parameters), self._kept
         try:
             if cursor.description is None:
                 raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
@@ -166,9 +171,9 @@ class Database:
                     return
                 yield names, rows
         finally:
-            if self._connection is not None:
+            if self._cursors is kept:  # else its connection was discarded, and it with that
                 with contextlib.suppress(pyodbc.Error):
-                    cursor.close()
+                    kept.release(cursor)
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
@@ -188,7 +193,8 @@ class Database:
             with self._calling("rollback", self._limits.statement):
                 self._connection.rollback()
         except Failed:
-            self.close()
+            self._discard()
+            self._failure = None
 
     def savepoint(self, name: str) -> None:
         self.execute(self._savepoints.set.format(name), place="savepoint")
@@ -263,7 +269,7 @@ class Database:
         alone = self.driver.kind == "sqlite" and self._reading and not parameters and not self._in_transaction
         connection.autocommit = alone
         self._in_transaction = not alone
-        cursor = connection.cursor()
+        cursor = self._kept.open()
         return cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
 
     def _own_keywords(self) -> dict[str, str]:
@@ -283,7 +289,7 @@ class Database:
             with self._calling("on_connect", self._limits.statement, discard=False):
                 self._prepare(connection)
         except Failed:
-            _close_in_background(connection, {})
+            Cursors(connection).close()
             raise
         return connection
 
@@ -304,9 +310,18 @@ class Database:
         )
         for sqltype, convert in fetching.CONVERTERS.get(self.driver.kind, {}).items():
             connection.add_output_converter(sqltype, convert)
-        for statement in self._settings.on_connect:
+        session = keywords.session_statements(self.driver, self._limits)
+        for statement in (*session, *self._settings.on_connect):
             connection.execute(statement).close()
         connection.autocommit = False
+
+    def _discard(self) -> threading.Thread | None:
+        """Let go of the connection, whatever state it is in; return the thread that closes it."""
+        if self._cursors is None:
+            return None
+        cursors, self._connection, self._cursors = self._cursors, None, None
+        self._in_transaction = False
+        return cursors.close()
 
     def _live(self) -> pyodbc.Connection:
         """Return the connection, or raise Failed: there is none, or an error has not been rolled back."""
@@ -318,19 +333,17 @@ class Database:
         return self._connection
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
-        """Execute on the cursor that is kept for this text: pyodbc prepares again when a cursor changes its text."""
         connection = self._live()
         if connection.autocommit:
             connection.autocommit = False
         self._in_transaction = True
-        cursor = self._cursors.get(sql)
-        if cursor is None:
-            if len(self._cursors) >= PREPARED:
-                self._cursors.popitem(last=False)[1].close()
-            cursor = self._cursors[sql] = connection.cursor()
-        else:
-            self._cursors.move_to_end(sql)
+        cursor = self._kept.prepared(sql)
         return cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
+
+    @property
+    def _kept(self) -> Cursors:
+        assert self._cursors is not None  # as long as there is a connection
+        return self._cursors
 
     @contextlib.contextmanager
     def _calling(self, place: str, seconds: float, *, connecting: bool = False, discard: bool = True) -> Iterator[None]:
@@ -345,9 +358,7 @@ class Database:
             failed = self._failed(error, place, connecting)
             self._failure = failed.failure if discard and not connecting else self._failure
             if discard and failed.failure.kind is not Kind.REJECT:
-                failure = self._failure
-                self.close()
-                self._failure = failure
+                self._discard()
             # Without its traceback, so that no cursor of a discarded connection is freed in this thread: that
             # could wait for the same dead link.
             raise failed from error.with_traceback(None)
@@ -358,20 +369,15 @@ class Database:
         """Return the exception for one of pyodbc's or Python's."""
         if not isinstance(error, pyodbc.Error):
             kind, code = (Kind.REJECT, "bad-value") if isinstance(error, _BAD_VALUES) else (Kind.UNKNOWN, "driver")
-            return Failed(Failure(kind, code, self._clean(f"{type(error).__name__}: {error}"), place))
+            return Failed(Failure(kind, code, sqlcodes.clean(f"{type(error).__name__}: {error}"), place))
         state, native, text = sqlcodes.read_error(error.args)
         word = sqlcodes.override(self._settings.errors, state, native)
         kind = sqlcodes.overridden_kind(word) or sqlcodes.classify(
             self.driver, state, native, text, connecting=connecting
         )
-        failure = Failure(kind, sqlcodes.code_of(self.driver, state, native), self._clean(text), place)
+        code = sqlcodes.code_of(self.driver, state, native)
+        failure = Failure(kind, code, sqlcodes.clean(keywords.hide_in(text, self._own)), place)
         return AlreadyThere(failure) if word == "done" else Failed(failure)
-
-    def _clean(self, text: str) -> str:
-        """Return a driver's text on one line, bounded and without the password."""
-        for value in keywords.secrets(self._own):
-            text = text.replace(value, "***")
-        return re.sub(r"\s+", " ", text)[:TEXT]
 
 
 def _driver_name(own: Mapping[str, str]) -> str:
@@ -380,24 +386,3 @@ def _driver_name(own: Mapping[str, str]) -> str:
     if "driver" in keys:
         return keys["driver"]
     return str(pyodbc.dataSources().get(keys.get("dsn", ""), ""))
-
-
-def _drain(cursor: pyodbc.Cursor) -> None:
-    """Read results to their end: procedures report the errors of later statements only there."""
-    if cursor.description is not None:
-        cursor.fetchall()
-        while cursor.nextset():
-            pass
-
-
-def _close_in_background(connection: pyodbc.Connection, cursors: Mapping[str, pyodbc.Cursor]) -> None:
-    """Close in a thread of its own: close() rolls back first and hangs on a link that swallows everything. The
-    thread holds the cursors too, so that freeing them does not wait for the same link."""
-
-    def close(connection: pyodbc.Connection, cursors: Mapping[str, pyodbc.Cursor]) -> None:
-        with contextlib.suppress(Exception):  # it is thrown away, whatever it says
-            for cursor in cursors.values():
-                cursor.close()
-            connection.close()
-
-    threading.Thread(target=close, args=(connection, dict(cursors)), name="database-close", daemon=True).start()

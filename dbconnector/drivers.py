@@ -36,6 +36,10 @@ class Driver:
     defaults: Mapping[str, str] = field(default_factory=dict)
     #: Added for a connection that only reads.
     reading: Mapping[str, str] = field(default_factory=dict)
+    #: Put over the connection's own keys: without these values would be damaged.
+    forced: Mapping[str, str] = field(default_factory=dict)
+    #: Run on every new connection, before `on_connect`.
+    session: tuple[str, ...] = ()
     max_parameters: int = PYODBC_PARAMETERS
     #: Rows in one VALUES list; 1: the dialect is not known to take more.
     max_rows: int = 1
@@ -117,12 +121,13 @@ _POSTGRESQL = Driver(
         # -0: no SAVEPOINT of the driver's own around every statement (it halves the speed of single rows).
         # In return an error aborts the transaction and commit() would say "done" all the same: see Database.
         "Protocol": "7.4-0",
-        "Pqopt": (
-            "options='-c timezone=UTC -c statement_timeout={statement_ms} -c lock_timeout={lock_ms}'"
-            " tcp_user_timeout={socket_ms}"
-        ),
+        "Pqopt": "tcp_user_timeout={socket_ms}",
     },
     reading={"UseDeclareFetch": "1", "Fetch": "1000"},
+    session=(
+        "SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', '{statement_ms}', false),"
+        " set_config('lock_timeout', '{lock_ms}', false)",
+    ),
     max_rows=10_000,
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
@@ -131,7 +136,12 @@ _POSTGRESQL = Driver(
     native_codes=False,
 )
 POSTGRESQL = _POSTGRESQL
-POSTGRESQL_ANSI = replace(_POSTGRESQL, name="PostgreSQL (psqlodbc, ANSI)", utf8=True)
+POSTGRESQL_ANSI = replace(
+    _POSTGRESQL,
+    name="PostgreSQL (psqlodbc, ANSI)",
+    utf8=True,
+    session=("SET client_encoding = 'UTF8'", *_POSTGRESQL.session),
+)
 MARIADB = Driver(
     name="MariaDB / MySQL",
     kind="mariadb",
@@ -142,11 +152,11 @@ MARIADB = Driver(
         # 2: an UPDATE counts the rows that it found, not only those that it altered. Without it a repeated message
         # looks like one for which there was no row (must_change).
         "OPTION": "2",
-        "CHARSET": "utf8mb4",
-        "INITSTMT": (
-            "SET SESSION time_zone='+00:00', max_statement_time={statement_s}, innodb_lock_wait_timeout={lock_s}"
-        ),
     },
+    forced={"CHARSET": "utf8mb4"},
+    session=(
+        "SET SESSION time_zone = '+00:00', max_statement_time = {statement_s}, innodb_lock_wait_timeout = {lock_s}",
+    ),
     max_rows=10_000,
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
@@ -159,7 +169,8 @@ MARIADB = Driver(
 MYSQL = replace(
     MARIADB,
     name="MySQL",
-    defaults={"CHARSET": "utf8mb4", "OPTION": "2", "INITSTMT": "SET SESSION time_zone='+00:00'"},
+    defaults={"OPTION": "2"},
+    session=("SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {lock_s}",),
     measured=False,
 )
 SQLITE = Driver(
@@ -180,6 +191,7 @@ SQLSERVER = Driver(
     name="SQL Server",
     kind="sqlserver",
     defaults={"ConnectRetryCount": "0"},  # a silent reconnect would lose the session's settings
+    session=("SET LOCK_TIMEOUT {lock_ms}",),
     max_parameters=2_090,  # 2,100, of which the driver's sp_prepexec takes some
     max_rows=1_000,
     savepoints=Savepoints("SAVE TRANSACTION {}", "ROLLBACK TRANSACTION {}", None),

@@ -54,11 +54,18 @@ def merge_defaults(
     driver: Driver, own: Mapping[str, str], limits: TimeLimits = TimeLimits(), *, reading: bool = False
 ) -> dict[str, str]:
     """Return the connection's keywords with the driver's defaults under them; keywords are the same in any case."""
-    mine = {key.lower() for key in own}
-    table = {**driver.defaults, **(driver.reading if reading else {})}
     words = limits.words()
+    forced = {key.lower() for key in driver.forced}
+    kept = {key: str(value) for key, value in own.items() if key.lower() not in forced}
+    mine = {key.lower() for key in kept}
+    table = {**driver.defaults, **(driver.reading if reading else {})}
     defaults = {key: value.format(**words) for key, value in table.items() if key.lower() not in mine}
-    return {**{key: str(value) for key, value in own.items()}, **defaults}
+    return {**kept, **defaults, **driver.forced}
+
+
+def session_statements(driver: Driver, limits: TimeLimits) -> list[str]:
+    """Return the statements with which every session of this driver begins."""
+    return [statement.format(**limits.words()) for statement in driver.session]
 
 
 def join_connection(pairs: Mapping[str, str]) -> str:
@@ -72,6 +79,13 @@ _SECRET_KEYS = re.compile(r"pwd|password|secret|token|passphrase", re.IGNORECASE
 def secrets(keywords: Mapping[str, str]) -> list[str]:
     """Return the values among connection keywords that must not be shown."""
     return [value for key, value in keywords.items() if value and _SECRET_KEYS.search(key)]
+
+
+def hide_in(text: str, keywords: Mapping[str, str]) -> str:
+    """Return a text without the secrets among the keywords; as whole words, for one may be a single letter."""
+    for value in secrets(keywords):
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "***", text)
+    return text
 
 
 def hide_secrets(keywords: Mapping[str, str]) -> dict[str, str]:

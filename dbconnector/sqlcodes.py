@@ -56,9 +56,13 @@ _CONNECT_TEXTS: tuple[tuple[str, Kind], ...] = (
 _MANAGER_TEXTS: tuple[tuple[str, Kind], ...] = (
     (r"\[Driver Manager\].*(Can't open lib|file not found)", Kind.CONFIGURATION),
     (r"Unexpected EOF from the server", Kind.UNAVAILABLE),
+    # MariaDB: of one parameter, under a code that means anything (1105).
+    (r"longer than 'max_allowed_packet'", Kind.REJECT),
     (r"Attempt to use a closed connection", Kind.UNAVAILABLE),
     (r"parameter markers, but \d+ parameters were supplied", Kind.CONFIGURATION),
 )
+#: Characters of a driver's text that are kept.
+TEXT = 1000
 _KINDS = {kind.value: kind for kind in Kind}
 _STATE = re.compile(r"[0-9A-Z]{5}")
 _NATIVE = re.compile(r"\((-?\d+)\)\s*(?:\(SQL\w+\))?\s*$")
@@ -74,6 +78,14 @@ def read_error(args: Sequence[object]) -> tuple[str, int | None, str]:
     text = " ".join(part for part in parts if part != state)
     native = _NATIVE.search(text)
     return state, int(native.group(1)) if native else None, text
+
+
+def clean(text: str) -> str:
+    """Return a driver's text on one line, bounded, without what it wraps around the server's words."""
+    text = re.sub(r"\s+", " ", text)
+    text = re.sub(r"^(\[[^\]]*\] ?)+", "", text)
+    text = re.sub(r"(;? Error while (executing the query|preparing parameters))?( \(1\))? \(SQL\w+\)$", "", text)
+    return text[:TEXT]
 
 
 def classify(driver: Driver, state: str, native: int | None, text: str, *, connecting: bool = False) -> Kind:

@@ -1,0 +1,61 @@
+"""The cursors of one connection: prepared ones are kept, and all are closed together with it, out of the way."""
+
+import contextlib
+import threading
+from collections import OrderedDict
+from typing import Any
+
+#: Prepared cursors kept; a batch that is split in four needs about five for each statement.
+PREPARED = 64
+
+
+class Cursors:
+    """Holds every cursor of a connection, so that none is freed in the caller's thread when the link is dead: that
+    could hang as close() does."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self._prepared: OrderedDict[str, Any] = OrderedDict()
+        self._open: list[Any] = []
+
+    def prepared(self, sql: str) -> Any:
+        """Return the cursor that is kept for this text: pyodbc prepares again when a cursor changes its text."""
+        cursor = self._prepared.get(sql)
+        if cursor is None:
+            if len(self._prepared) >= PREPARED:
+                self._prepared.popitem(last=False)[1].close()
+            cursor = self._prepared[sql] = self.connection.cursor()
+        else:
+            self._prepared.move_to_end(sql)
+        return cursor
+
+    def open(self) -> Any:
+        """Return a cursor for one query, to be given to `release`."""
+        cursor = self.connection.cursor()
+        self._open.append(cursor)
+        return cursor
+
+    def release(self, cursor: Any) -> None:
+        self._open.remove(cursor)
+        cursor.close()
+
+    def close(self) -> threading.Thread:
+        """Close the connection in a thread of its own: it rolls back first and hangs on a link that swallows all."""
+
+        def close() -> None:
+            with contextlib.suppress(Exception):  # it is thrown away, whatever it says
+                for cursor in (*self._prepared.values(), *self._open):
+                    cursor.close()
+                self.connection.close()
+
+        thread = threading.Thread(target=close, name="database-close", daemon=True)
+        thread.start()
+        return thread
+
+
+def drain(cursor: Any) -> None:
+    """Read results to their end: procedures report the errors of later statements only there."""
+    if cursor.description is not None:
+        cursor.fetchall()
+        while cursor.nextset():
+            pass
