@@ -1,7 +1,7 @@
 """Reads the rows of a query in batches, whatever its size: streamed, by unique key, or one page of it."""
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import pairwise
 from typing import Any
@@ -9,9 +9,8 @@ from typing import Any
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.database import Database
-from dbconnector.marking import bind_parameters
 from dbconnector.settings import Select
-from dbconnector.statements import Statement, compile_statement, limit_rows, only_reads, page_by_key
+from dbconnector.statements import compile_statement, limit_rows, only_reads, page_by_key
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +19,30 @@ KEY = "select.key"
 Columns = tuple[str, ...]
 Row = tuple[Any, ...]
 Batch = tuple[Columns, list[Row]]
+
+
+class _Query:
+    """One text with its values. Raise Failed if one is not given."""
+
+    def __init__(self, text: str, database: Database, values: Mapping[str, Any]) -> None:
+        self._statement = compile_statement(text)
+        self._database = database
+        self._bind = database.binder(self._statement, place=PLACE)
+        missing = [name for name in dict.fromkeys(self._statement.names) if name not in values]
+        if missing:
+            names = ", ".join(f":{name}" for name in missing)
+            text = f"no value for {names}: give it in params, or with --param {missing[0]}=VALUE"
+            raise Failed(Failure(Kind.CONFIGURATION, "missing-param", text, PLACE))
+        self._values = values
+
+    @property
+    def has_parameters(self) -> bool:
+        return bool(self._statement.names)
+
+    def batches(self, fetch: int, **more: Any) -> Generator[Batch, None, None]:
+        values = {**self._values, **more}
+        parameters = self._bind([values[name] for name in self._statement.names])
+        yield from self._database.query(self._statement.sql, parameters, fetch=fetch, place=PLACE)
 
 
 class Reader:
@@ -31,40 +54,37 @@ class Reader:
         self._settings = settings
         self._database = database
         self._values = values
-        self._statement = compile_statement(settings.query)
+        self._all = self._query(settings.query)
         limited = limit_rows(settings.query, settings.fetch) if database.driver.paging == "limit" else settings.query
-        self._page = compile_statement(limited)
+        self._page = self._query(limited)
 
     def page(self) -> Batch | None:
         """Run the query and return its first rows, at most `fetch`, the cursor closed; None if there are none."""
-        with closing(self._query(self._page, self._values, self._settings.fetch)) as batches:
+        with closing(self._page.batches(self._settings.fetch)) as batches:
             return next(batches, None)
 
     def all(self) -> Generator[Batch, None, None]:
         """Give all rows of the query, `fetch` at a time, in bounded memory if the driver or a key allows it."""
-        if self._settings.key and not self._database.driver.streams:
+        driver = self._database.driver
+        if driver.streams and (driver.streams_parameters or not self._all.has_parameters):
+            return self._all.batches(self._settings.fetch)
+        if self._settings.key:
             return self._by_key(self._settings.key)
-        if not self._database.driver.streams:
-            text = "this driver reads the whole result into memory; give select.key to read it page by page"
-            logs.event(logger, logging.WARNING, "not streamed", driver=self._database.driver.name, text=text)
-        return self._query(self._statement, self._values, self._settings.fetch)
+        text = "this driver reads the whole result into memory; give select.key to read it page by page"
+        logs.event(logger, logging.WARNING, "not streamed", driver=driver.name, text=text)
+        return self._all.batches(self._settings.fetch)
 
-    def _query(self, statement: Statement, values: Mapping[str, Any], fetch: int) -> Generator[Batch, None, None]:
-        parameters = bind_parameters(self._database, statement, values, place=PLACE)
-        yield from self._database.query(statement.sql, parameters, fetch=fetch, place=PLACE)
+    def _query(self, text: str, **more: Any) -> _Query:
+        return _Query(text, self._database, {**self._values, **more})
 
     def _by_key(self, key: Sequence[str]) -> Generator[Batch, None, None]:
         # One more than fetch: a later page begins with a row that is known already.
         size = self._settings.fetch + 1
         paging = page_by_key(self._settings.query, key, rows=size, style=self._database.driver.paging)
+        found = _whole(self._query(paging.first).batches(size))
+        following = self._query(paging.following, **dict.fromkeys(paging.parameters))
         last: Row | None = None
-        while True:
-            values = (
-                self._values if last is None else {**self._values, **dict(zip(paging.parameters, last, strict=True))}
-            )
-            found = self._whole(paging.first if last is None else paging.following, values, size)
-            if found is None:
-                return
+        while found is not None:
             columns, rows = found
             keys = _keys(columns, rows, key)
             if last is not None and keys[0] != last:
@@ -76,10 +96,12 @@ class Reader:
             if len(rows) < size:
                 return
             last = keys[-1]
+            found = _whole(following.batches(size, **dict(zip(paging.parameters, last, strict=True))))
 
-    def _whole(self, query: str, values: Mapping[str, Any], size: int) -> Batch | None:
-        batches = list(self._query(compile_statement(query), values, size))
-        return (batches[0][0], [row for _, rows in batches for row in rows]) if batches else None
+
+def _whole(batches: Iterable[Batch]) -> Batch | None:
+    found = list(batches)
+    return (found[0][0], [row for _, rows in found for row in rows]) if found else None
 
 
 _INEXACT = "it was deleted meanwhile, or the driver cannot carry the key's value exactly"

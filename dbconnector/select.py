@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 from connectorlib import logs, policy
 from connectorlib.broker import Broker, topology
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.expressions import shorten
 from connectorlib.formats import compile_format
 from connectorlib.messages import Outgoing
 from dbconnector.database import Database
-from dbconnector.marking import Mark, Marked
+from dbconnector.marking import Mark
 from dbconnector.outgoing import Maker, Rows
 from dbconnector.reading import Batch, Reader
 from dbconnector.sending import Row, Sender
@@ -29,6 +30,12 @@ logger = logging.getLogger(__name__)
 #: Messages, and bytes of their bodies, that are handed to the publisher at once.
 BATCH_MESSAGES = 200
 BATCH_BYTES = 1024 * 1024
+
+#: Rows that a stream leaves to on_failed, which runs when it is over; more, and it ends there.
+MAX_FAILED = 10_000
+
+#: Characters of `:error`.
+ERROR_TEXT = 500
 
 Progress = Callable[[int], None]
 Value = TypeVar("Value")
@@ -102,8 +109,8 @@ class _Run:
         assert config.destination is not None
         self.sent = 0
         self.failed = 0
-        self.on_sent = Mark(settings.on_sent, "on_sent") if settings.on_sent else None
-        self._on_failed = Mark(settings.on_failed, "on_failed") if settings.on_failed else None
+        self.on_sent = Mark(settings.on_sent, "on_sent", database) if settings.on_sent else None
+        self._on_failed = Mark(settings.on_failed, "on_failed", database) if settings.on_failed else None
         self._rows = Rows(config.destination, compile_format(config.format, config.limits))
         self._retry = config.retry
         self._database = database
@@ -114,7 +121,8 @@ class _Run:
         self._make: Maker | None = None
         self._read = 0
         self._confirmed: list[Row] = []
-        self._unsent: list[Marked] = []
+        #: The parameters of on_failed for each row that could not be sent.
+        self._unsent: list[Sequence[Any]] = []
         #: Why reading has to end.
         self._failure: Failure | None = None
 
@@ -128,19 +136,14 @@ class _Run:
     def stream(self) -> None:
         with closing(self._reader.all()) as batches:
             for batch in batches:
-                going = self._send(batch)
-                self._run_on_failed()
-                if not going:
+                if not self._send(batch):
                     break
         self._sender.drain()
-        self._run_on_failed()
-        self._raise_failure()
-
-    def _run_on_failed(self) -> None:
+        # Not before the query is closed: sqliteodbc ends a stream, as if there were no more rows, when another
+        # statement is run beside it.
         if self._on_failed and self._unsent:
-            self._on_failed.run(self._database, self._unsent)
-            self._database.commit()
-            self._unsent.clear()
+            self._again_and_again(self._mark)
+        self._raise_failure()
 
     # --- with on_sent: in pages -------------------------------------------------------------------------------------
 
@@ -162,8 +165,9 @@ class _Run:
             self._raise_failure()
 
     def _mark(self) -> int:
-        assert self.on_sent is not None
-        changed = self.on_sent.run(self._database, [(row, "") for row in self._confirmed])
+        changed = 0
+        if self.on_sent:
+            changed = self.on_sent.run(self._database, [self.on_sent.parameters(row) for row in self._confirmed])
         if self._on_failed:
             self._on_failed.run(self._database, self._unsent)
         self._database.commit()
@@ -197,7 +201,7 @@ class _Run:
             self._make = _compiled(lambda: self._rows.maker(batch[0]))
             for mark in (self.on_sent, self._on_failed):
                 if mark is not None:
-                    mark.bind(self._database, batch[0])
+                    mark.bind(batch[0])
 
     def _send(self, batch: Batch) -> bool:
         """Publish the rows; return False if reading must end: a stop, or a failure."""
@@ -249,7 +253,10 @@ class _Run:
             self._failure = self._failure or failure
             return
         self.failed += 1
-        self._unsent.append((row, str(failure)))
+        self._unsent.append(self._on_failed.parameters(row, shorten(str(failure), ERROR_TEXT)))
+        if len(self._unsent) >= MAX_FAILED and not self.on_sent:
+            text = f"{len(self._unsent)} rows could not be sent, the last: {failure}"
+            self._failure = Failure(Kind.REJECT, "too-many-failed", text, failure.place)
         logs.event(logger, logging.WARNING, "row failed", place=failure.place, code=failure.code, text=failure.text)
 
     def _raise_failure(self) -> None:

@@ -72,7 +72,7 @@ class Bench:
             return select(config, database, broker, stop or threading.Event(), params or {}, progress)
 
     def taken(self) -> list[Any]:
-        return self.vhost.get_all("rows")
+        return list(self.vhost.get_all("rows"))
 
     def ids(self) -> list[int]:
         return [json.loads(body)["id"] for _, _, body in self.taken()]
@@ -163,7 +163,7 @@ def test_a_binary_column_can_be_the_body(bench):
 
 def test_parameters_come_from_the_configuration_and_from_the_call(bench):
     bench.fill(10)
-    settings = {
+    settings: dict[str, Any] = {
         "query": "SELECT id FROM outbox WHERE id >= :low AND id < :high ORDER BY id",
         "params": {"low": 2, "high": 3},
     }
@@ -277,6 +277,15 @@ def test_a_streamed_row_that_cannot_be_sent_is_left_to_on_failed(bench):
     assert bench.ids() == [n for n in range(1500) if n not in (3, 700, 1400)]
     reasons = bench.database.rows("SELECT id FROM outbox WHERE reason LIKE '%device%' ORDER BY id")
     assert reasons == [(3,), (700,), (1400,)]
+
+
+def test_a_stream_of_which_nothing_can_be_sent_ends(sqlite_bench, monkeypatch):
+    monkeypatch.setattr("dbconnector.select.MAX_FAILED", 100)
+    sqlite_bench.fill(1500)
+    config = sqlite_bench.config(Destination("rows", routing_key="nobody.{device}"), on_failed=FAIL)
+    found = failure(lambda: sqlite_bench.select(config))
+    assert (found.kind, found.code) == (Kind.REJECT, "too-many-failed")
+    assert 100 <= len(sqlite_bench.marked()) < 1500
 
 
 def test_a_streamed_row_that_cannot_be_sent_ends_the_run_without_on_failed(sqlite_bench):

@@ -33,7 +33,9 @@ def test_a_row_is_one_message_in_the_format_with_an_id_of_its_own():
     assert (one.exchange, one.routing_key, other.routing_key) == ("rows", "row.a", "row.b")
     assert json.loads(one.body) == {"id": 1, "device": "a"}
     assert one.properties["content_type"] == FORMAT.content_type
-    assert uuid.UUID(one.properties["message_id"]) != uuid.UUID(other.properties["message_id"])
+    ids = {uuid.UUID(message.properties["message_id"]) for message in (one, other)}
+    assert len(ids) == 2
+    assert {(each.version, each.variant) for each in ids} == {(4, uuid.RFC_4122)}
 
 
 def test_properties_come_from_columns_templates_and_constants():
