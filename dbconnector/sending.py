@@ -84,32 +84,35 @@ class Sender:
         flight = self._flights.popleft()
         self._messages -= len(flight.rows)
         self._bytes -= flight.size
-        results = self._results(flight.ticket)
-        if results is None:
+        if not self._wait(flight.ticket):
             # Some of it may be confirmed, and is sent again by the next run: rather twice than marked by mistake.
             flight.ticket.abandon()
+            return False
+        results = list(flight.ticket.results)
+        nacked = self._insist(flight.ticket, results)
+        if nacked:
+            known = [at for at in range(len(results)) if at not in nacked]
+            self._settled([flight.rows[at] for at in known], [results[at] for at in known])
             return False
         self._settled(flight.rows, results)
         return True
 
-    def _results(self, ticket: Ticket) -> Sequence[Failure | None] | None:
-        """Return what became of each message; None if a stop came first."""
-        if not self._wait(ticket):
-            return None
-        results = list(ticket.results)
+    def _insist(self, ticket: Ticket, results: list[Failure | None]) -> set[int]:
+        """Publish again what a full queue refused, until it is taken; return what was not when a stop came."""
         attempt = 0
         while nacked := [at for at, failure in enumerate(results) if failure is not None and failure.code == "nacked"]:
             delay = NACKED_S[min(attempt, len(NACKED_S) - 1)]
             logs.event(logger, logging.WARNING, "refused by a queue", messages=len(nacked), next_try=f"{delay:g}s")
             if self._stop.wait(delay):
-                return None
+                return set(nacked)
             again = self._publisher.submit([ticket.messages[at] for at in nacked])
             if not self._wait(again):
-                return None
+                again.abandon()
+                return set(nacked)
             for at, failure in zip(nacked, again.results, strict=True):
                 results[at] = failure
             attempt += 1
-        return results
+        return set()
 
     def _wait(self, ticket: Ticket) -> bool:
         started, told = time.monotonic(), 0

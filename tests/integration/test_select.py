@@ -419,6 +419,26 @@ def test_a_stop_in_the_middle_marks_nothing_that_was_not_confirmed(bench):
     assert len(marked) == result.sent
 
 
+def test_a_stop_marks_only_what_a_full_queue_has_taken(postgres_bench):
+    postgres_bench.fill(5)
+    postgres_bench.vhost.declare_queue(
+        "small", "small", "#", type="classic", arguments={"x-max-length": 3, "x-overflow": "reject-publish"}
+    )
+    config = postgres_bench.config(Destination("small", routing_key="row.{device}"), on_sent=MARK)
+    stop = threading.Event()
+    results: list[SelectResult] = []
+    thread = threading.Thread(target=lambda: results.append(postgres_bench.select(config, stop=stop)))
+    thread.start()
+    eventually(lambda: postgres_bench.vhost.depth("small") >= 3, 30)
+    stop.set()
+    thread.join(30)
+    [result] = results
+    assert result.stopped
+    found = [json.loads(body)["id"] for _, _, body in postgres_bench.vhost.get_all("small")]
+    assert postgres_bench.marked() == found
+    assert result.sent == len(found) < 5
+
+
 def test_a_stop_ends_a_stream(bench):
     bench.fill(30_000)
     stop = threading.Event()
