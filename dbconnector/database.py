@@ -54,6 +54,8 @@ class Database:
         self._cursors: Cursors | None = None
         self._failure: Failure | None = None
         self._in_transaction = False
+        #: The cursor of a stream beside which nothing else may run (see `_start`).
+        self._alone: pyodbc.Cursor | None = None
         self._fetches: dict[str, fetching.Fetch] = {}
         self._columns: dict[Target, columns.Column] = {}
         #: Monotonic time at which the call in progress counts as stuck; None while there is none.
@@ -146,7 +148,7 @@ class Database:
         Asks the database for the types of the columns they go into, once each.
         """
         kinds = [self._column(target) for target in statement.targets]
-        if not self._in_transaction:
+        if not self._in_transaction and self._alone is None:
             self.rollback()  # or the question would be the start of one: SQLite could not write in it
         return values.make_binder(self.driver, kinds, statement.names, place)
 
@@ -164,13 +166,17 @@ class Database:
             if cursor.description is None:
                 raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
             names = plan.names or tuple(column[0] for column in cursor.description)
+            alone = self._alone
             while True:
+                if self._alone is not alone:
+                    raise Failed(Failure(Kind.UNKNOWN, "stream-cut", "the query was cut short by a rollback", place))
                 with self._calling(place, self._limits.statement):
                     rows = plan.rows(cursor.fetchmany(fetch))
                 if not rows:
                     return
                 yield names, rows
         finally:
+            self._alone = None
             if self._cursors is kept:  # else its connection was discarded, and it with that
                 with contextlib.suppress(pyodbc.Error):
                     kept.release(cursor)
@@ -185,7 +191,7 @@ class Database:
 
     def rollback(self) -> None:
         """Roll back and forget the last error. Never raises: a connection that cannot is discarded."""
-        self._failure = None
+        self._failure = self._alone = None
         self._in_transaction = False
         if self._connection is None:
             return
@@ -229,8 +235,12 @@ class Database:
         if question is None:
             return columns.Column.UNKNOWN
         query, parameters = question
-        with self._calling("binder", self._limits.statement), contextlib.closing(self._live().cursor()) as cursor:
+        # Beside a stream that nothing may run beside, through another connection.
+        connection = self._live() if self._alone is None else self._open()
+        with self._calling("binder", self._limits.statement), contextlib.closing(connection.cursor()) as cursor:
             row = cursor.execute(query, parameters).fetchone()
+        if connection is not self._connection:
+            Cursors(connection).close()
         return columns.column_class(self.driver.kind, row[0]) if row else columns.Column.UNKNOWN
 
     def _fetch(self, sql: str, parameters: Sequence[Any]) -> fetching.Fetch:
@@ -262,14 +272,15 @@ class Database:
     def _start(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
         """Execute a query on a cursor of its own.
 
-        sqliteodbc reads a result row by row (StepAPI) only outside a transaction and without parameters; otherwise it
-        reads all of it into memory.
+        sqliteodbc reads a result row by row (StepAPI) only outside a transaction and without parameters, else all of
+        it into memory. And it ends such a result, as if there were no more rows, when any other statement is run.
         """
         connection = self._live()
         alone = self.driver.kind == "sqlite" and self._reading and not parameters and not self._in_transaction
         connection.autocommit = alone
         self._in_transaction = not alone
         cursor = self._kept.open()
+        self._alone = cursor if alone else None
         return cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
 
     def _own_keywords(self) -> dict[str, str]:
@@ -319,7 +330,7 @@ class Database:
         """Let go of the connection, whatever state it is in; return the thread that closes it."""
         if self._cursors is None:
             return None
-        cursors, self._connection, self._cursors = self._cursors, None, None
+        cursors, self._connection, self._cursors, self._alone = self._cursors, None, None, None
         self._in_transaction = False
         return cursors.close()
 
@@ -330,6 +341,8 @@ class Database:
             raise Failed(Failure(Kind.UNKNOWN, "not-rolled-back", text, self._failure.place))
         if self._connection is None:
             raise Failed(Failure(Kind.UNAVAILABLE, "not-connected", "there is no connection to the database"))
+        if self._alone is not None:
+            raise Failed(Failure(Kind.UNKNOWN, "stream-open", "another statement would cut the open query short"))
         return self._connection
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
