@@ -129,11 +129,17 @@ def _refuse_harmful(value: Any) -> None:
 
 
 def _any_text(value: Any, bad: Callable[[str], bool]) -> bool:
-    if isinstance(value, str):
-        return bad(value)
-    if isinstance(value, Mapping):
-        return any(bad(name) or _any_text(member, bad) for name, member in value.items())
-    return isinstance(value, list | tuple) and any(_any_text(member, bad) for member in value)
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            if bad(value):
+                return True
+        elif isinstance(value, Mapping):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return False
 
 
 def _refuse_deep(value: Any, limits: Limits) -> None:

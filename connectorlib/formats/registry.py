@@ -9,6 +9,10 @@ from connectorlib.formats.json import compile_json
 from connectorlib.formats.xml import compile_xml
 from connectorlib.settings import Limits
 
+#: Records are walked by functions that call themselves, up to three deep for a level, and
+#: Python allows a thousand.
+MOST_DEPTH = 200
+
 #: A dict as a rule; any value that JSON knows where a body, or an element of its list, is one.
 Record = Any
 
@@ -60,4 +64,6 @@ def compile_format(settings: Mapping[str, Any], limits: Limits) -> Format:
         raise ValueError(f"unknown format type {kind!r}; known are {', '.join(_TYPES)}")
     compile_kind, keys = _TYPES[kind]
     refuse_unknown_keys(settings, ("type", *keys))
+    if limits.depth > MOST_DEPTH:
+        raise ValueError(f"limits.depth can be {MOST_DEPTH} at most")
     return compile_kind(settings, limits)

@@ -112,6 +112,7 @@ def test_the_header_names_the_fields():
         (b"\xff|2|3", {}, "can't decode byte 0xff"),
         ("1|2|3".encode("utf-16"), {}, "can't decode byte 0xff"),
         ("\ud800|2|3".encode("utf-16-le", "surrogatepass"), {"encoding": "utf-16-le"}, "can't decode"),
+        (b"+2AA-|2|3", {"encoding": "utf-7"}, "surrogates not allowed"),
         ("é|2|3", {"encoding": "ascii"}, "can't decode byte"),
         ("a|b\n1|2|3", {"header": True}, "the header names 'a', 'b', expected are 'a', 'b', 'c'"),
         ("a|b|x\n1|2|3", {"header": True}, "the header names 'a', 'b', 'x'"),

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from connectorlib.errors import Failed, Kind
+from connectorlib.expressions import Scope, compile_expression
 from connectorlib.formats import compile_format
 from connectorlib.settings import Limits
 
@@ -215,3 +216,19 @@ def test_a_bad_format_section_is_refused(settings, text):
     with pytest.raises(ValueError, match=r".") as caught:
         compile_format(settings, LIMITS)
     assert text in str(caught.value)
+
+
+def test_a_depth_that_would_overflow_the_stack_is_refused_at_the_start():
+    with pytest.raises(ValueError, match=r"limits\.depth can be 200 at most"):
+        compile_format({"type": "json"}, Limits(depth=201))
+
+
+@pytest.mark.parametrize(("begin", "end", "levels"), [(b'{"a":', b"}", 200), (b"[", b"]", 199)])
+def test_a_body_as_deep_as_allowed_at_all_can_be_decoded_searched_and_written(begin, end, levels):
+    deep = compile_format({"type": "json"}, Limits(depth=200))
+    value = begin * levels + '"😀"'.encode() + end * levels
+    body = (value if begin != b"[" else b"[" + value + b"]").replace("😀".encode(), b"\\ud83d\\ude00")
+    records = deep.decode(body)
+    assert deep.encode(records) == value
+    whole = compile_expression({"jmespath": "@", "type": "json"}).evaluate(records[0], Scope(None))
+    assert whole.encode() == value
