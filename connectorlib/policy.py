@@ -28,14 +28,14 @@ REPEAT_PAUSE_LINE_S = 15 * 60.0
 
 def retry_delay(attempt: int, retry: Retry, random: float) -> float:
     """Return seconds to wait before the given attempt (from 1): doubling, with jitter; `random` is in [0, 1)."""
-    ceiling = min(retry.max_s, retry.first_ms / 1000 * 2 ** (attempt - 1))
+    ceiling = min(retry.max_s, retry.first_ms / 1000 * 2.0 ** (attempt - 1))
     return ceiling * (0.5 + random / 2)
 
 
 def probe_delay(attempt: int, kind: Kind, random: float) -> float:
     """Return seconds until the next probe of a paused flow: 1 s doubling to 60 s, refused log-ins to 5 minutes."""
     ceiling = REFUSED_MAX_S if kind is Kind.REFUSED else PROBE_MAX_S
-    return float(min(ceiling, PROBE_FIRST_S * 2 ** min(attempt, 16)) * (0.75 + random / 4))
+    return min(ceiling, PROBE_FIRST_S * 2.0 ** min(attempt, 16)) * (0.75 + random / 4)
 
 
 def reason(failure: Failure) -> str:

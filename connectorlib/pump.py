@@ -105,7 +105,7 @@ class Pump:
         self._mend_dead_letters()
         size = 1 if self._careful else self.flow.batch.size
         batch = self._consumer.take(size, self.flow.batch.wait_ms / 1000, IDLE_S)
-        suspicious = any(_handed_out(delivery) >= SUSPICIOUS_DELIVERIES for delivery in batch if delivery.redelivered)
+        suspicious = any(handed_out(delivery) >= SUSPICIOUS_DELIVERIES for delivery in batch if delivery.redelivered)
         if suspicious and self._consumer.prefetch > 1:
             self._careful = True
             self._reopen()
@@ -264,8 +264,9 @@ def _take_all(waiting: deque[Delivery]) -> list[Delivery]:
     return chunk
 
 
-def _handed_out(delivery: Delivery) -> int:
-    count = delivery.headers.get("x-delivery-count", 0)
+def handed_out(delivery: Delivery) -> int:
+    """Return how often the message came back before (quorum queues count; a classic queue only says that it did)."""
+    count = delivery.headers.get("x-delivery-count", int(delivery.redelivered))
     return count if isinstance(count, int) else 0
 
 

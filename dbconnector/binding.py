@@ -13,7 +13,7 @@ from connectorlib.expressions import (
     Expression,
     Scope,
     compile_expression,
-    compile_patterns,
+    compile_tests,
     describe_missing,
     elements_of,
 )
@@ -43,8 +43,10 @@ class BoundWrite:
             for name in self.statement.names
         ]
         self.each = compile_expression(write.for_each) if write.for_each is not None else None
-        self.when = compile_patterns(write.when) if write.when else None
-        self.uses_results = self._results(write)
+        matches, tested = compile_tests(write.when)
+        self.when = matches if write.when else None
+        used = [expression for _, expression in self.expressions] + [*tested, *([self.each] if self.each else [])]
+        self.uses_results = frozenset[str]().union(*(expression.uses_results for expression in used))
         self._evaluate = [expression.evaluate for _, expression in self.expressions]
         self._bind: Binder = tuple
 
@@ -126,13 +128,10 @@ class BoundWrite:
             return False
         return True
 
-    def _results(self, write: Write) -> frozenset[str]:
-        used: set[str] = set()
-        for expression in [e for _, e in self.expressions] + ([self.each] if self.each else []):
-            used |= expression.uses_results
-        for pattern in write.when:
-            used |= compile_expression(pattern).uses_results
-        return frozenset(used)
+
+#: What named statements of the record have returned so far; the writer fills it in.
+Results = dict[str, Mapping[str, Any] | None]
+Step = tuple[BoundWrite, Row, Results]
 
 
 @dataclass(slots=True)
@@ -146,7 +145,7 @@ class Unit:
     #: Per statement its rows (in bulk), or nothing and `steps` instead.
     rows: list[list[Row]] = field(default_factory=list)
     #: (statement, parameters) in order, where statements run message by message; lazy where `$result` is used.
-    steps: Callable[[], Iterator[tuple[BoundWrite, Row, Scope]]] | None = None
+    steps: Callable[[], Iterator[Step]] | None = None
 
 
 class Plan:
@@ -165,7 +164,7 @@ class Plan:
     def unit(self, position: int, delivery: Delivery, key_of: Callable[[Any, Scope], str | None] | None) -> Unit:
         """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
         records = self._format.decode(delivery.body)
-        scope = Scope(delivery)
+        scope = Scope(delivery, encoding=self._format.encoding)
         root = records[0] if len(records) == 1 else records
         scope.root = root
         unit = Unit(position, delivery, key_of(root, scope) if key_of else None)
@@ -189,12 +188,12 @@ class Plan:
                 scope.index = index
         return rows
 
-    def _steps(self, records: Sequence[Any], delivery: Delivery) -> Iterator[tuple[BoundWrite, Row, Scope]]:
+    def _steps(self, records: Sequence[Any], delivery: Delivery) -> Iterator[Step]:
         for index, record in enumerate(records):
-            scope = Scope(delivery)
-            results: dict[str, Mapping[str, Any]] = {}
+            scope = Scope(delivery, encoding=self._format.encoding)
+            results: Results = {}
             scope.root, scope.results = record, results
             for write in self.writes:
                 scope.index = index
                 for row in write.rows(record, scope):
-                    yield write, row, scope
+                    yield write, row, results

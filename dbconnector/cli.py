@@ -31,7 +31,7 @@ config_option = click.option(  # -c, -i and --config are one option in every com
 )
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
     """`30s`, `5m`, `1h`, as seconds."""
 
     name = "duration"

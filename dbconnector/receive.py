@@ -12,6 +12,7 @@ from connectorlib.broker import Broker, SyncChannel, topology
 from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
+from connectorlib.pump import SUSPICIOUS_DELIVERIES, handed_out
 from connectorlib.settings import Source
 from dbconnector.database import Database
 from dbconnector.settings import DbConfig
@@ -50,7 +51,7 @@ def receive(
     with _take(broker, source, wait_s) as taken:
         if taken is None:
             return None
-        outcome = _write(config, writer, taken, stop)
+        outcome = _blame(writer, taken, _write(config, writer, taken, stop))
         if isinstance(outcome, Done):
             taken.ack()
         elif isinstance(outcome, Dead):
@@ -69,6 +70,21 @@ def _write(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Event
         if stop.wait(policy.retry_delay(attempt, config.retry, random.random())):  # noqa: S311 - jitter
             break
     return outcome
+
+
+def _blame(writer: Writer, taken: Taken, outcome: Outcome) -> Outcome:
+    """Apply the blame rule where there is one message only: an unknown failure is the message's own if it has failed
+    several times before, and the database answers."""
+    if not isinstance(outcome, Again) or outcome.failure.kind is not Kind.UNKNOWN:
+        return outcome
+    before = handed_out(taken.delivery)
+    if before < SUSPICIOUS_DELIVERIES:
+        return outcome
+    try:
+        writer.probe()
+    except Failed as failed:
+        return Again(failed.failure)
+    return Dead(outcome.failure, policy.reason(outcome.failure), before + 1)
 
 
 def _outcome(writer: Writer, taken: Taken) -> Outcome:

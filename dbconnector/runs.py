@@ -27,18 +27,17 @@ STOP_S = 10.0
 TICK_DEADLINE_S = 30.0
 
 Progress = Callable[[int], None]
+Load = Callable[[str], DbConfig]
 
 
-def run_subscribe(file: str, life: Life, load: Callable[[str], DbConfig] = configuration.load) -> ExitCode:
+def run_subscribe(file: str, life: Life, load: Load = configuration.load) -> ExitCode:
     """Write what comes into the source queue until the life ends."""
-    return _reported(lambda: _subscribe(load(file), life))
+    return _reported(lambda: _subscribe(_loaded(file, load), life))
 
 
-def run_receive(
-    file: str, life: Life, *, wait_s: float = 1.0, load: Callable[[str], DbConfig] = configuration.load
-) -> ExitCode:
+def run_receive(file: str, life: Life, *, wait_s: float = 1.0, load: Load = configuration.load) -> ExitCode:
     """Write one message of the source queue."""
-    return _reported(lambda: _receive(load(file), life, wait_s))
+    return _reported(lambda: _receive(_loaded(file, load), life, wait_s))
 
 
 def run_select(
@@ -48,10 +47,10 @@ def run_select(
     params: Mapping[str, Any],
     every: float | None = None,
     progress: Progress | None = None,
-    load: Callable[[str], DbConfig] = configuration.load,
+    load: Load = configuration.load,
 ) -> ExitCode:
     """Send one message per row of the query, once or every so many seconds."""
-    return _reported(lambda: _select(load(file), life, params, every, progress))
+    return _reported(lambda: _select(_loaded(file, load), life, params, every, progress))
 
 
 def run_inbox(
@@ -59,10 +58,10 @@ def run_inbox(
     *,
     create: bool,
     purge_older: float | None,
-    load: Callable[[str], DbConfig] = configuration.load,
+    load: Load = configuration.load,
 ) -> ExitCode:
     """Print the inbox table's DDL, run it, or delete the keys that are older than so many seconds."""
-    return _reported(lambda: _inbox(load(file), create, purge_older))
+    return _reported(lambda: _inbox(_loaded(file, load), create, purge_older))
 
 
 def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCode:
@@ -86,6 +85,14 @@ def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCod
     database.commit()
     database.close()
     return ExitCode.DONE
+
+
+def _loaded(file: str, load: Load) -> DbConfig:
+    """Load the configuration and tell what in it is odd, though not wrong."""
+    config = load(file)
+    for warning in config.warnings:
+        logger.warning("%s: %s", file, warning, extra={"event": "odd-configuration"})
+    return config
 
 
 def _reported(run: Callable[[], ExitCode]) -> ExitCode:
@@ -156,7 +163,8 @@ def _select(
 
     _need(config.database.select, config, "database.select", "select")
     _need(config.destination, config, "broker.destination", "select")
-    every = every if every is not None else config.database.select and config.database.select.every
+    if every is None and config.database.select is not None:
+        every = config.database.select.every
     database = Database(config.database, reading=True)
     with _broker(config, consuming=False) as broker:
         broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True)

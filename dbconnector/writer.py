@@ -121,10 +121,10 @@ class Writer:
 
     def _run_steps(self, unit: Unit, places: set[str]) -> None:
         assert unit.steps is not None
-        for write, row, scope in unit.steps():
-            if write.name in self._plan.results:
+        for write, row, results in unit.steps():
+            if write.name is not None and write.name in self._plan.results:
                 changed, result = self._database.execute_returning(write.statement.sql, row, place=write.place)
-                scope.results[write.name] = result or {}
+                results[write.name] = result
             else:
                 changed = self._database.execute(write.statement.sql, row, place=write.place)
             if write.must_change and changed == 0:

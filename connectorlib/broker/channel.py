@@ -48,6 +48,11 @@ class SyncChannel:
     ) -> None:
         self.close()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether what was got here can still be settled here."""
+        return self._channel is not None and self._failure is None and not self._closed.done()
+
     def close(self) -> None:
         """Close it; what was got and not settled goes back to its queue. Acks sent before have arrived then."""
         try:

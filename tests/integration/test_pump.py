@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -192,7 +193,9 @@ def test_unknown_failures_one_by_one_stop_at_the_breaker(queue: Vhost, caplog: p
     with pumping(queue, far_side, breaker=3):
         for n in range(6):
             queue.publish("", "q", bodies(1, n))
-            assert eventually(lambda n=n: queue.depth("dead-letter") == n + 1 or "PAUSED" in caplog.text)
+            assert eventually(
+                partial(lambda expected: queue.depth("dead-letter") == expected or "PAUSED" in caplog.text, n + 1)
+            )
         assert queue.depth("dead-letter") == 2
     assert eventually(lambda: queue.depth("q") == 4)
 

@@ -45,9 +45,8 @@ def test_without_another_message_only_an_unknown_failure_is_blamed(failure: Fail
 
 
 def test_the_breaker_trips_after_that_many_failed_in_a_row() -> None:
-    line = line_with(STRANGE, 9)
-    assert not line.tripped
-    line.suspect(delivery(10), STRANGE, {}, 1)
+    assert not line_with(STRANGE, 9).tripped
+    line = line_with(STRANGE, 10)
     assert line.tripped
     assert line.lone() == []
     assert len(line.release()) == 10
