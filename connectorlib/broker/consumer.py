@@ -129,15 +129,14 @@ class Consumer:
         self._io.post(partial(self._settle, generation, list(tags)))
 
     def cancel(self, timeout: float = 10.0) -> None:
-        """Stop the flow of messages, keep the generation: what is in work can still be settled before `give_back`."""
+        """Hand out nothing more, keep the generation: what is in work can still be settled before `give_back`."""
         if self._current is not None and not self._cancelled:
             self._io.ask(self._cancel, timeout, what=f"cancelling the consumer of {self.queue!r}")
 
     def give_back(self, timeout: float = 10.0) -> bool:
-        """Return everything unsettled to the queue, in order, with one nack; the generation ends.
+        """Return everything unsettled to the queue, in order; the generation ends.
 
-        Return whether the broker confirmed it in time; if not, the channel's end does the same. The order is the
-        queue's own then: a quorum queue without a delivery limit puts what comes back at its end (RabbitMQ 3.10).
+        Return whether the broker confirmed it in time; if not, the end of the channel does the same later.
         """
         generation = self._current
         if generation is None:
@@ -145,7 +144,7 @@ class Consumer:
         deadline = time.monotonic() + timeout
         try:
             self.cancel(timeout)
-            self._io.ask(partial(self._return_all, generation), max(deadline - time.monotonic(), 0.1), what="nack")
+            self._io.ask(partial(self._return_all, generation), max(deadline - time.monotonic(), 0.1), what="close")
         except Failed as error:
             logger.warning("messages of %s given back by closing the channel: %s", self.queue, error)
             self._io.post(partial(self._abandon, generation))
@@ -256,13 +255,13 @@ class Consumer:
 
     def _cancel(self, future: "Future[None]") -> None:
         generation = self._current
-        if generation is None or not generation.channel.is_open:
-            succeed(future)
-            return
         self._cancelled = True
         self._ready.set()
-        # Messages may still come before cancel-ok. pika would reject them one by one: ahead of the older ones, and
-        # counted as failed deliveries by RabbitMQ 4.3. They wait for the one nack instead.
+        if generation is None or not generation.channel.is_open or not _returns_by_nack(generation.channel):
+            succeed(future)
+            return
+        # Messages may still come before cancel-ok. pika would reject them one by one, ahead of the older ones; they go
+        # back together with these instead.
         generation.channel.basic_reject = partial(_note_delivery, generation)
         generation.closed.add_done_callback(lambda _closed: succeed(future))
         generation.channel.basic_cancel(generation.consumer_tag, callback=lambda _frame: succeed(future))
@@ -273,9 +272,11 @@ class Consumer:
             succeed(future)
             return
         generation.closed.add_done_callback(lambda _closed: succeed(future))
-        if generation.delivered > generation.ledger.settled:
+        if not _returns_by_nack(channel):
+            channel.basic_cancel = _cancel_nothing
+        elif generation.delivered > generation.ledger.settled:
             channel.basic_nack(0, multiple=True, requeue=True)  # 0: all of this channel
-        channel.close()  # its close-ok tells that the nack has been worked off
+        channel.close()
         self._end(generation, None)
 
     def _closed(self, generation: Generation, opening: "Future[None]", _channel: Any, reason: Exception) -> None:
@@ -307,3 +308,20 @@ class Consumer:
 
 def _note_delivery(generation: Generation, delivery_tag: int = 0, requeue: bool = True) -> None:
     generation.delivered = max(generation.delivered, delivery_tag)
+
+
+def _cancel_nothing(consumer_tag: str = "", callback: object = None) -> None:
+    """In place of what pika does before it closes a channel."""
+
+
+def _returns_by_nack(channel: Any) -> bool:
+    """Whether to give back with cancel, one nack and close, rather than with close alone.
+
+    Both return everything, and up to RabbitMQ 4.2 both count as a delivery. But only the close of a channel that still
+    consumes keeps the order of a quorum queue, as seen with 3.10: of more than 32 messages a nack makes the order of a
+    hash table (without a delivery limit it puts them at the end of the queue), and a cancel does the same to what is
+    on its way. From 4.3 on the nack does not count towards the delivery limit, and the close does.
+    """
+    version = str((channel.connection.server_properties or {}).get("version", ""))
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    return numbers >= [4, 3]

@@ -121,7 +121,8 @@ class Link:
 
     @property
     def is_stopped(self) -> bool:
-        return self._stopping and self._connection is None
+        """Closed, or not to be closed in order: in an alarm the broker does not read that we wish to."""
+        return self._stopping and (self._connection is None or self.blocked)
 
     def _opened(self, attempt: int, connection: Any) -> None:
         if attempt != self._attempt or self._stopping:

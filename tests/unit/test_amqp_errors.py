@@ -52,7 +52,9 @@ certificate.verify_message = "unable to get local issuer certificate"
             "vhost nope not found",
         ),
         (
-            hung_up(exceptions.ProbableAccessDeniedError, 530, "NOT_ALLOWED - access to vhost 'x' refused for user 'y'"),
+            hung_up(
+                exceptions.ProbableAccessDeniedError, 530, "NOT_ALLOWED - access to vhost 'x' refused for user 'y'"
+            ),
             Kind.REFUSED,
             "530",
             "refused for user 'y'",

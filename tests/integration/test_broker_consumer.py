@@ -1,0 +1,349 @@
+"""Batches, settlement by generation, giving back, and every way in which a consumer ends without being asked."""
+
+import threading
+import time
+
+import pytest
+
+from connectorlib.broker import Broker
+from connectorlib.errors import Failed, Kind
+from tests.services.waiting import eventually
+
+
+@pytest.fixture
+def broker(vhost):
+    with Broker(vhost.broker_settings(), name="consumer", publishing=False) as broker:
+        broker.wait_connected(10)
+        yield broker
+
+
+@pytest.fixture
+def queue(vhost):
+    return vhost.declare_queue("q", arguments={"x-delivery-limit": 100})
+
+
+def wait_for_depth(vhost, count):
+    """A quorum queue has what comes back a moment after the broker said so."""
+    eventually(lambda: vhost.depth("q") == count, 10)
+
+
+def remaining(vhost, count):
+    wait_for_depth(vhost, count)
+    return [int(body) for *_, body in vhost.get_all("q")]
+
+
+def fill(vhost, count, first=0):
+    vhost.publish("", "q", [str(number) for number in range(first, first + count)])
+
+
+def bodies(batch):
+    return [int(delivery.body) for delivery in batch]
+
+
+def tags(batch):
+    return [delivery.tag for delivery in batch]
+
+
+def take_all(consumer, count):
+    batch = []
+    deadline = time.monotonic() + 20
+    while len(batch) < count and time.monotonic() < deadline:
+        batch += consumer.take(count - len(batch), 0.05, 1)
+    return batch
+
+
+def test_a_batch_closes_at_its_size(vhost, broker, queue):
+    fill(vhost, 10)
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    before = time.monotonic()
+    assert bodies(consumer.take(4, 30, 30)) == [0, 1, 2, 3]
+    assert bodies(consumer.take(6, 30, 30)) == [4, 5, 6, 7, 8, 9]
+    assert time.monotonic() - before < 10
+
+
+def test_a_batch_closes_some_time_after_its_first_message(vhost, broker, queue):
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    fill(vhost, 3)
+    assert bodies(consumer.take(100, 0.3, 10)) == [0, 1, 2]
+
+
+def test_nothing_there_is_an_empty_batch(broker, queue):
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    assert consumer.take(10, 0.1, 0.1) == []
+    assert consumer.active
+
+
+def test_wake_ends_the_waiting_and_loses_nothing(vhost, broker, queue):
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    threading.Timer(0.2, consumer.wake).start()
+    before = time.monotonic()
+    assert consumer.take(10, 30, 30) == []
+    assert time.monotonic() - before < 10
+    fill(vhost, 2)
+    assert bodies(take_all(consumer, 2)) == [0, 1]
+
+
+def test_what_is_settled_is_gone_and_what_is_not_comes_back(vhost, broker, queue):
+    fill(vhost, 8)
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    batch = take_all(consumer, 8)
+    consumer.settle(consumer.generation, [tag for tag in tags(batch) if tag not in (3, 6)])
+    consumer.settle(consumer.generation, [3, 4])  # 4 once more: an ack of it would close the channel
+    assert consumer.give_back(10)
+    assert remaining(vhost, 1) == [5]
+
+
+def test_prefetch_bounds_what_is_in_hand(vhost, broker, queue):
+    fill(vhost, 30)
+    consumer = broker.consumer(queue, 10)
+    consumer.open(10)
+    first = take_all(consumer, 10)
+    assert consumer.take(10, 0.1, 0.3) == []
+    assert consumer.held == 10
+    consumer.settle(consumer.generation, tags(first))
+    assert bodies(take_all(consumer, 10)) == list(range(10, 20))
+
+
+def test_many_messages_pass_in_order_and_once(vhost, broker, queue):
+    fill(vhost, 3000)
+    consumer = broker.consumer(queue, 1000)
+    consumer.open(10)
+    seen = []
+    while len(seen) < 3000:
+        batch = consumer.take(500, 0.05, 10)
+        assert batch, consumer.failure
+        consumer.settle(batch[0].generation, tags(batch))
+        seen += bodies(batch)
+    assert seen == list(range(3000))
+    eventually(lambda: consumer.held == 0, 5)
+    consumer.give_back(10)
+    assert remaining(vhost, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("type", "arguments"),
+    [("quorum", {"x-delivery-limit": 100}), ("quorum", {}), ("classic", {})],
+    ids=["limited quorum", "quorum", "classic"],
+)
+def test_giving_back_keeps_the_order_and_counts_one_delivery(vhost, broker, type, arguments):
+    queue = vhost.declare_queue("q", type=type, arguments=arguments)
+    fill(vhost, 3000)
+    consumer = broker.consumer(queue, 300)
+    done = 0
+    for _ in range(4):  # each time while messages are on their way
+        consumer.open(10)
+        batch = take_all(consumer, 100)
+        assert bodies(batch) == list(range(done, done + 100))
+        consumer.settle(consumer.generation, tags(batch))
+        done += 100
+        assert consumer.give_back(10)
+        assert not consumer.active
+        wait_for_depth(vhost, 3000 - done)
+    found = vhost.get_all(queue)
+    assert [int(body) for *_, body in found] == list(range(done, 3000))
+    if type == "quorum":
+        counts = {int(body): (properties.headers or {}).get("x-delivery-count", 0) for _, properties, body in found}
+        assert max(counts.values()) == counts[400] == 3  # in hand from the second time on
+
+
+def test_work_in_progress_can_be_settled_between_cancel_and_giving_back(vhost, broker, queue):
+    fill(vhost, 20)
+    consumer = broker.consumer(queue, 10)
+    consumer.open(10)
+    batch = take_all(consumer, 10)
+    consumer.cancel(10)
+    assert not consumer.active
+    assert consumer.is_current(batch[0].generation)
+    assert consumer.take(10, 0.1, 30) == []
+    consumer.settle(batch[0].generation, tags(batch)[:4])
+    assert consumer.give_back(10)
+    assert not consumer.is_current(batch[0].generation)
+    assert remaining(vhost, 16) == list(range(4, 20))
+
+
+def test_a_broker_that_does_not_count_nacks_is_given_one(vhost, broker, queue, monkeypatch):
+    # What RabbitMQ 4.3 gets; older ones take it too, at the price of the order.
+    monkeypatch.setattr("connectorlib.broker.consumer._returns_by_nack", lambda _channel: True)
+    fill(vhost, 500)
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    batch = take_all(consumer, 50)
+    consumer.settle(consumer.generation, tags(batch))  # the next are on their way
+    assert consumer.give_back(10)
+    assert sorted(remaining(vhost, 450)) == list(range(50, 500))
+
+
+def lose_connection(vhost, consumer):
+    def lost():
+        if consumer.active:
+            vhost.close_connections()
+        return not consumer.active
+
+    eventually(lost, 15)
+
+
+def test_a_lost_connection_ends_the_generation_and_wakes_the_taker(vhost, broker, queue):
+    fill(vhost, 5)
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    old = take_all(consumer, 5)
+    assert consumer.generation == old[0].generation
+    thief = threading.Timer(0.1, lose_connection, (vhost, consumer))
+    thief.start()
+    before = time.monotonic()
+    assert consumer.take(10, 30, 30) == []
+    assert time.monotonic() - before < 20
+    thief.join()
+    assert not consumer.active
+    assert not consumer.is_current(old[0].generation)
+    assert (consumer.failure.kind, consumer.failure.code) == (Kind.UNAVAILABLE, "320")
+
+
+def test_a_stale_settlement_is_dropped(vhost, broker, queue):
+    fill(vhost, 5)
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    old = take_all(consumer, 5)
+    lose_connection(vhost, consumer)
+    broker.wait_connected(10)
+    consumer.open(10)
+    consumer.settle(old[0].generation, tags(old))
+    new = take_all(consumer, 5)
+    assert bodies(new) == bodies(old)
+    assert all(delivery.redelivered for delivery in new)
+    assert consumer.held == 5
+    consumer.give_back(10)
+    assert remaining(vhost, 5) == [0, 1, 2, 3, 4]
+
+
+def test_what_the_old_generation_left_in_hand_is_not_handed_out(vhost, broker, queue):
+    fill(vhost, 5)
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    eventually(lambda: consumer.held == 5, 10)
+    lose_connection(vhost, consumer)
+    assert consumer.take(5, 0, 0.2) == []
+    broker.wait_connected(10)
+    consumer.open(10)
+    assert [delivery.generation for delivery in take_all(consumer, 5)] == [consumer.generation] * 5
+
+
+def test_giving_back_when_the_connection_is_gone_is_no_error(vhost, broker, queue):
+    fill(vhost, 5)
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    take_all(consumer, 5)
+    lose_connection(vhost, consumer)
+    assert consumer.give_back(10)
+    assert consumer.held == 0
+
+
+def test_open_waits_for_the_connection(vhost, broker, queue):
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    lose_connection(vhost, consumer)
+    consumer.open(10)
+    assert consumer.active
+
+
+def test_a_queue_deleted_under_the_consumer_is_told(vhost, broker, queue):
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    deleter = threading.Timer(0.1, vhost.api, ("DELETE", "/api/queues/{vhost}/q"))
+    deleter.start()
+    before = time.monotonic()
+    assert consumer.take(10, 30, 30) == []
+    assert time.monotonic() - before < 20
+    deleter.join()
+    assert not consumer.active
+    assert consumer.failure.code == "cancelled"
+    with pytest.raises(Failed) as raised:
+        consumer.open(10)
+    assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.CONFIGURATION, "404")
+
+
+@pytest.fixture
+def impatient(vhost):
+    """The node takes back what a consumer has held for a second (by default: for half an hour)."""
+    values = {"consumer_timeout": 1000, "channel_tick_interval": 300}
+    found = {key: vhost.node.control("eval", f"application:get_env(rabbit, {key}).") for key in values}
+    for key, value in values.items():
+        vhost.node.control("eval", f"application:set_env(rabbit, {key}, {value}).")
+    yield
+    for key, value in found.items():
+        number = value.strip().removeprefix("{ok,").removesuffix("}")
+        change = f"set_env(rabbit, {key}, {number})" if number.isdigit() else f"unset_env(rabbit, {key})"
+        vhost.node.control("eval", f"application:{change}.")
+
+
+def test_a_message_held_too_long_ends_the_generation(vhost, broker, queue, impatient):
+    fill(vhost, 3)
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    held = take_all(consumer, 3)
+    eventually(lambda: not consumer.active, 20)
+    assert consumer.failure.kind is Kind.UNAVAILABLE
+    assert consumer.failure.code in ("406", "cancelled")  # up to RabbitMQ 4.2; from 4.3
+    assert not consumer.is_current(held[0].generation)
+    consumer.open(10)
+    assert len(take_all(consumer, 3)) == 3
+
+
+def test_get_takes_one_message_and_none_from_an_empty_queue(vhost, broker, queue):
+    fill(vhost, 2)
+    with broker.channel() as channel:
+        first = channel.get(queue)
+        assert (first.body, first.queue, first.redelivered) == (b"0", "q", False)
+        channel.ack(first.tag)
+        second = channel.get(queue)
+        channel.nack(second.tag)
+    with broker.channel() as channel:
+        again = eventually(lambda: channel.get(queue), 10)
+        assert (again.body, again.redelivered) == (b"1", True)
+        channel.ack(again.tag)
+        assert channel.get(queue) is None
+    assert remaining(vhost, 0) == []
+
+
+def test_what_was_got_and_not_settled_goes_back(vhost, broker, queue):
+    fill(vhost, 1)
+    with broker.channel() as channel:
+        assert channel.get(queue).body == b"0"
+    assert remaining(vhost, 1) == [0]
+
+
+def test_get_from_a_queue_with_a_single_active_consumer_is_405(vhost, broker):
+    vhost.declare_queue("q", arguments={"x-single-active-consumer": True})
+    with broker.channel() as channel, pytest.raises(Failed) as raised:
+        channel.get("q")
+    assert raised.value.failure.code == "405"
+
+
+def test_a_channel_that_the_broker_closed_says_why_again(broker):
+    with broker.channel() as channel:
+        for _ in range(2):
+            with pytest.raises(Failed) as raised:
+                channel.queue_declare("missing", passive=True)
+            assert raised.value.failure.code == "404"
+
+
+def test_a_name_that_amqp_cannot_carry_costs_nothing_else(broker):
+    with broker.channel() as channel:
+        with pytest.raises(Failed, match="ShortStringTooLong"):
+            channel.queue_declare("x" * 300)
+        assert channel.queue_declare("short") == (0, 0)
+
+
+def test_stop_gives_back_what_a_consumer_holds(vhost, queue):
+    fill(vhost, 5)
+    with Broker(vhost.broker_settings(), name="stopping", publishing=False) as broker:
+        broker.wait_connected(10)
+        consumer = broker.consumer(queue, 100)
+        consumer.open(10)
+        take_all(consumer, 5)
+    assert remaining(vhost, 5) == [0, 1, 2, 3, 4]

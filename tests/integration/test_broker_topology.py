@@ -1,0 +1,147 @@
+"""What is missing is made, what exists is used as it is, and what cannot be known is not claimed."""
+
+import pytest
+
+from connectorlib.broker import Broker, topology
+from connectorlib.errors import Failed, Kind
+from connectorlib.settings import Destination, Source
+
+SOURCE = Source("q", exchange="devices", routing_keys=("a.#", "b"))
+
+
+@pytest.fixture
+def broker(vhost):
+    with Broker(vhost.broker_settings(), name="topology", publishing=False) as broker:
+        broker.wait_connected(10)
+        yield broker
+
+
+@pytest.fixture
+def ensure(vhost, broker):
+    """Return what was made and what was warned about."""
+
+    def ensure(source=None, destination=None, **settings):
+        warnings = []
+        made = topology.ensure(
+            broker, vhost.broker_settings(**settings), source, destination, warn=warnings.append
+        )  # fmt: skip
+        return made, warnings
+
+    return ensure
+
+
+def queue(vhost, name):
+    return vhost.api("GET", f"/api/queues/{{vhost}}/{name}")
+
+
+def test_everything_missing_is_made_once(vhost, ensure):
+    made, warnings = ensure(SOURCE, Destination("rows", "fanout"))
+    assert made == [
+        "exchange 'dead-letter' (topic)",
+        "queue 'dead-letter' (quorum)",
+        "queue 'q' (quorum)",
+        "exchange 'devices' (topic)",
+        "exchange 'rows' (fanout)",
+    ]
+    assert warnings == []
+    assert ensure(SOURCE, Destination("rows", "fanout")) == ([], [])
+
+
+def test_queues_are_durable_and_have_their_limits(vhost, ensure):
+    ensure(SOURCE)
+    source, letters = queue(vhost, "q"), queue(vhost, "dead-letter")
+    assert source["durable"]
+    assert source["arguments"] == {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "dead-letter",
+        "x-delivery-limit": 100,
+    }
+    assert letters["arguments"] == {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+
+
+def test_messages_find_their_way(vhost, ensure):
+    ensure(SOURCE)
+    vhost.publish("devices", "a.b.c", "one")
+    vhost.publish("devices", "b", "two")
+    vhost.publish("dead-letter", "any.thing", "dead")
+    assert [body for *_, body in vhost.get_all("q")] == [b"one", b"two"]
+    assert vhost.depth("dead-letter") == 1
+
+
+@pytest.mark.parametrize("arguments", [{"x-max-length": 5}, {"x-dead-letter-exchange": "mine", "x-delivery-limit": 7}])
+def test_an_existing_queue_is_used_as_it_is(vhost, ensure, arguments):
+    vhost.declare_queue("q", arguments=arguments)
+    _, warnings = ensure(SOURCE)
+    assert queue(vhost, "q")["arguments"] == {"x-queue-type": "quorum", **arguments}
+    assert len(warnings) == 1
+    assert "queue 'q'" in warnings[0]
+
+
+def test_an_existing_quorum_source_without_a_dead_letter_exchange_is_warned_about(vhost, ensure):
+    vhost.declare_queue("q")
+    _, [warning] = ensure(SOURCE)
+    assert "no dead-letter exchange in its arguments" in warning
+    assert "policy" in warning
+
+
+def test_an_existing_classic_source_is_not_accused_of_that(vhost, ensure):
+    vhost.declare_queue("q", type="classic")
+    _, [warning] = ensure(SOURCE)
+    assert "is used as it is" in warning
+    assert "drops" not in warning
+
+
+def test_an_exchange_of_another_type_is_told(vhost, ensure):
+    vhost.declare_exchange("rows", "direct")
+    made, [warning] = ensure(None, Destination("rows", "fanout"))
+    assert made == []
+    assert "current is 'direct'" in warning
+
+
+def test_built_in_exchanges_are_there_already(vhost, ensure):
+    assert ensure(Source("q", exchange="amq.topic"), Destination(""))[0][-1] == "queue 'q' (quorum)"
+    vhost.publish("amq.topic", "any", "body")
+    assert vhost.depth("q") == 1
+
+
+def test_passive_makes_nothing(vhost, ensure):
+    with pytest.raises(Failed) as raised:
+        ensure(None, Destination("rows"), declare="passive")
+    assert raised.value.failure.kind is Kind.CONFIGURATION
+    assert "exchange 'rows' (topic) does not exist" in raised.value.failure.text
+    ensure(None, Destination("rows"))
+    assert ensure(None, Destination("rows", "fanout"), declare="passive") == ([], [])
+
+
+def test_never_does_not_even_look(vhost, ensure):
+    assert ensure(SOURCE, Destination("rows"), declare="never") == ([], [])
+    assert not vhost.exists("q")
+
+
+def test_an_exchange_type_that_the_broker_lacks_is_a_matter_of_configuration(ensure):
+    with pytest.raises(Failed) as raised:
+        ensure(None, Destination("rows", "nonsense"))
+    assert raised.value.failure.kind is Kind.CONFIGURATION
+    assert "unknown exchange type 'nonsense'" in raised.value.failure.text
+
+
+@pytest.fixture
+def reader(vhost):
+    """Settings of a user who may read and write, and make nothing."""
+    vhost.node.api("PUT", "/api/users/reader", {"password": "reader", "tags": ""})
+    vhost.api("PUT", "/api/permissions/{vhost}/reader", {"configure": "^$", "write": "^$", "read": ".*"})
+    yield vhost.broker_settings(username="reader", password="reader")
+    vhost.node.api("DELETE", "/api/users/reader")
+
+
+def test_a_user_who_may_make_nothing_can_use_what_exists(vhost, ensure, reader):
+    ensure(SOURCE)
+    warnings = []
+    with Broker(reader, name="reader", publishing=False) as broker:
+        broker.wait_connected(10)
+        assert topology.ensure(broker, reader, SOURCE, warn=warnings.append) == []
+        assert [warning for warning in warnings if "may not bind" not in warning] == []
+        with pytest.raises(Failed) as raised:
+            topology.ensure(broker, reader, None, Destination("rows"))
+    assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.REFUSED, "403")
+    assert "exchange 'rows' (topic) does not exist and cannot be made" in raised.value.failure.text
