@@ -41,7 +41,7 @@ def split_connection(text: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     rest = text.strip()
     while rest:
-        match = re.match(r"\s*([^={};]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)\s*(?:;|$)", rest)
+        match = re.match(r"\s*([^={};]+?)\s*=\s*(\{(?:[^}]|\}\})*\}|(?!\{)[^;]*)\s*(?:;|$)", rest)
         if match is None:
             raise ValueError(f"not a keyword=value pair, after {', '.join(pairs) or 'the start'}")
         key, value = match.groups()

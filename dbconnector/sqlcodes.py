@@ -90,15 +90,25 @@ def clean(text: str) -> str:
 
 def classify(driver: Driver, state: str, native: int | None, text: str, *, connecting: bool = False) -> Kind:
     """Given an error as the driver told it, return what to do about it. Code before class, native before state."""
-    if driver.native_codes and native is not None and native in driver.natives:
-        return driver.natives[native]
+    kind = _by_code(driver, native) or _by_text(text, connecting) or _by_state(state)
+    if connecting and (kind is Kind.RETRY or (kind is None and state == "HY000")):
+        return Kind.UNAVAILABLE  # a time limit, or no words at all, while connecting: the server was not reached
+    return kind or Kind.UNKNOWN
+
+
+def _by_code(driver: Driver, native: int | None) -> Kind | None:
+    return driver.natives.get(native) if driver.native_codes and native is not None else None
+
+
+def _by_text(text: str, connecting: bool) -> Kind | None:
     for pattern, kind in (*_CONNECT_TEXTS, *_MANAGER_TEXTS) if connecting else _MANAGER_TEXTS:
         if re.search(pattern, text, re.IGNORECASE):
             return kind
-    for table, key in ((_STATES, state), (_CLASSES, state[:3]), (_CLASSES, state[:2])):
-        if key in table:
-            return table[key]
-    return Kind.UNAVAILABLE if connecting and state == "HY000" else Kind.UNKNOWN
+    return None
+
+
+def _by_state(state: str) -> Kind | None:
+    return _STATES.get(state) or _CLASSES.get(state[:3]) or _CLASSES.get(state[:2])
 
 
 def code_of(driver: Driver, state: str, native: int | None) -> str:

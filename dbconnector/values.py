@@ -20,7 +20,7 @@ from connectorlib.errors import Failed, reject
 from dbconnector.columns import Column
 from dbconnector.drivers import Driver
 
-INT64 = range(-(2**63), 2**63)
+MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 UTC = datetime.UTC
 
 #: Combinations of types remembered for one statement.
@@ -151,7 +151,7 @@ def _true_false(value: bool) -> str:
 
 def _int64(value: int) -> int | str:
     """64 bits are what an ODBC driver carries as a number; a wider one is sent as digits for the server to parse."""
-    return value if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF else str(value)
+    return value if MIN_INT <= value <= MAX_INT else str(value)
 
 
 def _whole(value: Decimal | float) -> int | str:
@@ -304,9 +304,12 @@ def _own_mariadb(column: Column) -> dict[type, Convert | None]:
     return {bool: int} if column is Column.UNKNOWN else {}
 
 
+_WORDS = {"true": 1, "false": 0}
+
+
 def _boolean_text(value: str) -> Any:
     """`true` and `false`, as XML and delimited text have them, for a database without a boolean type."""
-    return {"true": 1, "false": 0}.get(value.lower(), value) if len(value) < 6 else _text(value)
+    return _WORDS.get(value.lower()) if value.lower() in _WORDS else _text(value)
 
 
 def _own_sqlite(column: Column) -> dict[type, Convert | None]:
@@ -329,7 +332,7 @@ def _own_sqlite(column: Column) -> dict[type, Convert | None]:
 
 
 def _exact_int(value: int) -> int:
-    if value not in INT64:
+    if not MIN_INT <= value <= MAX_INT:
         raise ValueError(f"{value} does not fit in 64 bits")
     return value
 
@@ -338,10 +341,14 @@ def _to_float(value: Decimal) -> float:
     return _finite(float(value))
 
 
+def _fits(value: Decimal) -> bool:
+    return MIN_INT <= value <= MAX_INT and value == int(value)
+
+
 def _exact_decimal(value: Decimal) -> str:
     """Return its digits. Raise if SQLite, which keeps a double, would not give the same ones back."""
     text = _finite_digits(value)
-    if len(text) > 15 and value != Decimal(repr(float(value))) and not (value in INT64 and value == int(value)):
+    if len(text) > 15 and value != Decimal(repr(float(value))) and not _fits(value):
         raise ValueError(f"{text} has more digits than SQLite keeps in a number (a text column keeps them)")
     return text
 

@@ -1,0 +1,269 @@
+"""The table of drivers: which entry a name finds, what its errors mean, and how a connection string is put together."""
+
+import pytest
+
+from connectorlib.errors import Kind
+from dbconnector import drivers, keywords, sqlcodes
+from dbconnector.keywords import TimeLimits
+
+PG, MARIA, SQLITE = drivers.POSTGRESQL, drivers.MARIADB, drivers.SQLITE
+MSSQL, ORACLE, GENERIC = drivers.SQLSERVER, drivers.ORACLE, drivers.GENERIC
+REJECT, RETRY, UNAVAILABLE = Kind.REJECT, Kind.RETRY, Kind.UNAVAILABLE
+REFUSED, CONFIGURATION, UNKNOWN = Kind.REFUSED, Kind.CONFIGURATION, Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("PostgreSQL Unicode", drivers.POSTGRESQL),
+        ("PostgreSQL ANSI", drivers.POSTGRESQL_ANSI),
+        ("/usr/lib/x86_64-linux-gnu/odbc/psqlodbca.so", drivers.POSTGRESQL_ANSI),
+        ("psqlodbcw.so", drivers.POSTGRESQL),
+        ("MariaDB Unicode", drivers.MARIADB),
+        ("libmaodbc.so", drivers.MARIADB),
+        ("MySQL ODBC 8.0 Unicode Driver", drivers.MYSQL),
+        ("SQLite3", drivers.SQLITE),
+        ("ODBC Driver 18 for SQL Server", drivers.SQLSERVER),
+        ("FreeTDS", drivers.FREETDS),
+        ("Oracle 21 ODBC driver", drivers.ORACLE),
+        ("IBM DB2 ODBC DRIVER", drivers.GENERIC),
+        ("", drivers.GENERIC),
+    ],
+)
+def test_a_driver_is_found_by_its_name_or_library(name, found):
+    assert drivers.find_driver(name) is found
+
+
+def test_an_unknown_driver_is_used_with_caution():
+    assert GENERIC.savepoints is None
+    assert GENERIC.max_rows == 1
+    assert not GENERIC.insert_or_ignore
+
+
+# Rows as the drivers gave them (PostgreSQL, MariaDB, SQLite) or as documented (the others).
+STATEMENT_ERRORS = [
+    (PG, "23505", 1, 'ERROR: duplicate key value violates unique constraint "w_pkey"', REJECT, "23505"),
+    (PG, "23502", 1, "ERROR: null value in column", REJECT, "23502"),
+    (PG, "22001", 1, "ERROR: value too long", REJECT, "22001"),
+    (PG, "22P02", 1, "ERROR: invalid input syntax for type integer", REJECT, "22P02"),
+    (PG, "21000", 1, "ERROR: ON CONFLICT DO UPDATE command cannot affect row a second time", REJECT, "21000"),
+    (PG, "P0001", 1, "ERROR: raised by a trigger", REJECT, "P0001"),
+    (PG, "44000", 1, "ERROR: new row violates check option", REJECT, "44000"),
+    (PG, "42601", 1, "ERROR: syntax error", CONFIGURATION, "42601"),
+    (PG, "42P01", 1, "ERROR: relation does not exist", CONFIGURATION, "42P01"),
+    (PG, "42501", 1, "ERROR: permission denied for table", CONFIGURATION, "42501"),
+    (PG, "0A000", 1, "ERROR: not supported", CONFIGURATION, "0A000"),
+    (PG, "40001", 1, "ERROR: could not serialize access", RETRY, "40001"),
+    (PG, "40P01", 1, "ERROR: deadlock detected", RETRY, "40P01"),
+    (PG, "55P03", 1, "ERROR: canceling statement due to lock timeout", RETRY, "55P03"),
+    (PG, "57014", 1, "ERROR: canceling statement due to statement timeout", RETRY, "57014"),
+    (PG, "57P01", 108, "FATAL: terminating connection due to administrator command", UNAVAILABLE, "57P01"),
+    (PG, "53100", 1, "ERROR: could not extend file: No space left on device", UNAVAILABLE, "53100"),
+    (PG, "58030", 1, "ERROR: could not write block", UNAVAILABLE, "58030"),
+    (PG, "25006", 1, "ERROR: cannot execute INSERT in a read-only transaction", UNAVAILABLE, "25006"),
+    (PG, "08S01", 26, "could not send Query(connection dead)", UNAVAILABLE, "08S01"),
+    # psqlodbc's native codes are its own: 19 is no constraint of SQLite's.
+    (PG, "HY000", 19, "something", UNKNOWN, "HY000"),
+    (PG, "XX000", 1, "ERROR: cache lookup failed", UNKNOWN, "XX000"),
+    (MARIA, "23000", 1062, "Duplicate entry '1' for key 'PRIMARY'", REJECT, "23000"),
+    (MARIA, "23000", 4025, "CONSTRAINT `c` failed", REJECT, "23000"),
+    (MARIA, "22001", 1406, "Data too long for column 'v' at row 1", REJECT, "22001"),
+    (MARIA, "22007", 1366, "Incorrect integer value", REJECT, "22007"),
+    (MARIA, "45000", 1644, "raised by a trigger", REJECT, "45000/1644"),
+    (MARIA, "HY000", 1105, "Parameter is longer than 'max_allowed_packet' bytes", REJECT, "HY000/1105"),
+    (MARIA, "42S02", 1146, "Table doesn't exist", CONFIGURATION, "42S02"),
+    (MARIA, "42000", 1064, "You have an error in your SQL syntax", CONFIGURATION, "42000"),
+    (MARIA, "HY000", 1364, "Field 'v' doesn't have a default value", CONFIGURATION, "HY000/1364"),
+    (MARIA, "HY000", 1205, "Lock wait timeout exceeded", RETRY, "HY000/1205"),
+    (MARIA, "40001", 1213, "Deadlock found", RETRY, "40001/1213"),
+    (MARIA, "HY018", 1969, "Query execution was interrupted (max_statement_time exceeded)", RETRY, "HY018/1969"),
+    (MARIA, "08S01", 2013, "Lost connection to server during query", UNAVAILABLE, "08S01/2013"),
+    (MARIA, "HY000", 1114, "The table 't' is full", UNAVAILABLE, "HY000/1114"),
+    (MARIA, "HY000", 1021, "Disk full", UNAVAILABLE, "HY000/1021"),
+    (MARIA, "HY000", 3, "Error writing file (Errcode: 28 No space left on device)", UNAVAILABLE, "HY000/3"),
+    (MARIA, "HY000", 1290, "The server is running with the --read-only option", UNAVAILABLE, "HY000/1290"),
+    (MARIA, "25006", 1792, "Cannot execute statement in a READ ONLY transaction", UNAVAILABLE, "25006/1792"),
+    (MARIA, "HY000", 9999, "never heard of", UNKNOWN, "HY000/9999"),
+    (MARIA, "HY000", 0, "", UNKNOWN, "HY000"),
+    (SQLITE, "HY000", 19, "UNIQUE constraint failed: w.id (19)", REJECT, "HY000/19"),
+    (SQLITE, "HY000", 20, "datatype mismatch", REJECT, "HY000/20"),
+    (SQLITE, "HY000", 1, "no such table: nope (1)", CONFIGURATION, "HY000/1"),
+    (SQLITE, "HY000", 26, "file is not a database (26)", CONFIGURATION, "HY000/26"),
+    (SQLITE, "HY000", 5, "database is locked (5)", RETRY, "HY000/5"),
+    (SQLITE, "HY000", 6, "database table is locked", RETRY, "HY000/6"),
+    (SQLITE, "HY000", 8, "attempt to write a readonly database", UNAVAILABLE, "HY000/8"),
+    (SQLITE, "HY000", 10, "disk I/O error", UNAVAILABLE, "HY000/10"),
+    (SQLITE, "HY000", 13, "database or disk is full", UNAVAILABLE, "HY000/13"),
+    (MSSQL, "42000", 1205, "was deadlocked", RETRY, "42000/1205"),
+    (MSSQL, "42000", 1222, "Lock request time out period exceeded", RETRY, "42000/1222"),
+    (MSSQL, "HYT00", 0, "Query timeout expired", RETRY, "HYT00"),
+    (MSSQL, "42000", 2628, "String or binary data would be truncated", REJECT, "42000/2628"),
+    (MSSQL, "23000", 2627, "Violation of PRIMARY KEY constraint", REJECT, "23000"),
+    (MSSQL, "42000", 9002, "The transaction log is full", UNAVAILABLE, "42000/9002"),
+    (MSSQL, "01000", 20017, "Unexpected EOF from the server", UNAVAILABLE, "01000/20017"),
+    (MSSQL, "42S02", 208, "Invalid object name", CONFIGURATION, "42S02/208"),
+    (ORACLE, "23000", 1, "ORA-00001: unique constraint violated", REJECT, "23000"),
+    (ORACLE, "HY000", 60, "ORA-00060: deadlock detected", RETRY, "HY000/60"),
+    (ORACLE, "HY000", 20001, "ORA-20001: raised by a trigger", REJECT, "HY000/20001"),
+    (ORACLE, "HY000", 1653, "ORA-01653: unable to extend table", UNAVAILABLE, "HY000/1653"),
+    (GENERIC, "23000", 1, "duplicate", REJECT, "23000"),
+    (GENERIC, "40001", 1205, "deadlock", RETRY, "40001"),
+    (GENERIC, "08003", 0, "connection does not exist", UNAVAILABLE, "08003"),
+    (GENERIC, "HY000", 1205, "whatever it is", UNKNOWN, "HY000"),
+    # what pyodbc and the driver manager say themselves
+    (PG, "HY105", None, "Invalid parameter type. param-index=0 param-type=dict", REJECT, "HY105"),
+    (PG, "HY000", None, "The SQL contains 1 parameter markers, but 2 parameters were supplied", CONFIGURATION, "HY000"),
+    (PG, "", None, "Attempt to use a closed connection.", UNAVAILABLE, "HY000"),
+]
+
+
+@pytest.mark.parametrize(("driver", "state", "native", "text", "kind", "code"), STATEMENT_ERRORS)
+def test_the_error_of_a_statement_is_classified(driver, state, native, text, kind, code):
+    assert sqlcodes.classify(driver, state, native, text) is kind
+    assert sqlcodes.code_of(driver, state, native) == code
+
+
+CONNECT_ERRORS = [
+    (PG, "08001", 101, 'FATAL: password authentication failed for user "app"', REFUSED),
+    (PG, "08001", 101, 'FATAL: role "nobody" does not exist', REFUSED),
+    (PG, "08001", 101, 'FATAL: no pg_hba.conf entry for host "10.0.0.1"', REFUSED),
+    (PG, "08001", 101, "fe_sendauth: no password supplied", REFUSED),
+    (PG, "08001", 101, 'FATAL: database "nodb" does not exist', CONFIGURATION),
+    (PG, "08001", 101, "Connection refused Is the server running on that host", UNAVAILABLE),
+    (PG, "08001", 101, "timeout expired", UNAVAILABLE),
+    (PG, "08001", 101, "FATAL: the database system is starting up", UNAVAILABLE),
+    (PG, "08001", 101, "FATAL: sorry, too many clients already", UNAVAILABLE),
+    (MARIA, "28000", 1045, "Access denied for user 'app'@'localhost' (using password: YES)", REFUSED),
+    (MARIA, "42000", 1044, "Access denied for user 'app'@'%' to database 'x'", REFUSED),
+    (MARIA, "42000", 1049, "Unknown database 'nodb'", CONFIGURATION),
+    (MARIA, "HY000", 2002, "Can't connect to server on '127.0.0.1' (115)", UNAVAILABLE),
+    (MARIA, "08004", 1040, "Too many connections", UNAVAILABLE),
+    (SQLITE, "HY000", 14, "connect failed", UNAVAILABLE),
+    (MSSQL, "28000", 18456, "Login failed for user", REFUSED),
+    (MSSQL, "42000", 4060, "Cannot open database requested by the login", CONFIGURATION),
+    (MSSQL, "HYT00", 0, "Login timeout expired", UNAVAILABLE),
+    (GENERIC, "28000", 1, "Login failed", REFUSED),
+    (GENERIC, "HY000", 1, "could not connect", UNAVAILABLE),
+    (GENERIC, "01000", 0, "[unixODBC][Driver Manager]Can't open lib 'No Such' : file not found", CONFIGURATION),
+    (GENERIC, "IM002", 0, "[unixODBC][Driver Manager]Data source name not found", CONFIGURATION),
+]
+
+
+@pytest.mark.parametrize(("driver", "state", "native", "text", "kind"), CONNECT_ERRORS)
+def test_the_error_of_a_connection_is_classified(driver, state, native, text, kind):
+    assert sqlcodes.classify(driver, state, native, text, connecting=True) is kind
+
+
+@pytest.mark.parametrize(
+    ("args", "read"),
+    [
+        (("23505", "[23505] ERROR: dup (1) (SQLExecDirectW)"), ("23505", 1)),
+        (("HY000", "[HY000] Lock wait timeout; try (1205) (SQLExecDirectW)"), ("HY000", 1205)),
+        (("The SQL contains 1 parameter markers, but 2 parameters were supplied", "HY000"), ("HY000", None)),
+        (("Attempt to use a closed connection.",), ("", None)),
+        (("HY000", ""), ("HY000", None)),
+        ((), ("", None)),
+    ],
+)
+def test_the_sqlstate_is_found_in_either_place_and_the_native_code_in_the_text(args, read):
+    assert sqlcodes.read_error(args)[:2] == read
+
+
+def test_a_text_is_shown_without_what_the_driver_wraps_around_it():
+    postgresql = "[23505] ERROR: dup\nDETAIL: Key (id)=(1).;\nError while executing the query (1) (SQLExecDirectW)"
+    assert sqlcodes.clean(postgresql) == "ERROR: dup DETAIL: Key (id)=(1)."
+    assert sqlcodes.clean("[23000] [ma-3.1.15][10.11]Duplicate (1062) (SQLExecDirectW)") == "Duplicate (1062)"
+    assert len(sqlcodes.clean("x" * 5000)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("errors", "state", "native", "word"),
+    [
+        ({"23505": "done"}, "23505", 1, "done"),
+        ({"HY000/19": "reject"}, "HY000", 19, "reject"),
+        ({"23": "retry", "23000": "unavailable", "23000/1062": "done"}, "23000", 1062, "done"),
+        ({"23": "retry", "23000": "unavailable"}, "23000", 1062, "unavailable"),
+        ({"23": "retry"}, "23000", 1062, "retry"),
+        ({"42": "reject"}, "23000", 1062, None),
+    ],
+)
+def test_the_configuration_overrides_the_most_exact_code_first(errors, state, native, word):
+    assert sqlcodes.override(errors, state, native) == word
+
+
+def test_done_is_a_reject_that_the_writer_knows():
+    assert sqlcodes.overridden_kind("done") is REJECT
+    assert sqlcodes.overridden_kind("retry") is RETRY
+    assert sqlcodes.overridden_kind(None) is None
+
+
+# --- connection strings ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [
+        ("5432", "5432"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("PostgreSQL Unicode", "PostgreSQL Unicode"),
+        ("x;DATABASE=template1", "{x;DATABASE=template1}"),
+        ("a}b", "{a}}b}"),
+        ("{a", "{{a}"),
+        (" padded ", "{ padded }"),
+        ("", ""),
+        ("é=ü", "{é=ü}"),
+    ],
+)
+def test_a_value_is_in_braces_when_and_only_when_it_needs_them(value, quoted):
+    assert keywords.quote_value(value) == quoted
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\0b", "a\rb"])
+def test_a_value_that_no_driver_can_carry_is_refused(value):
+    with pytest.raises(ValueError, match="line break or NUL"):
+        keywords.quote_value(value)
+
+
+@pytest.mark.parametrize("pwd", ["plain", "a;b", "a}b", "{x}", "}}", ";", " x ", "ü=é"])
+def test_a_connection_string_is_read_back_as_it_was_written(pwd):
+    pairs = {"Driver": "PostgreSQL Unicode", "Pwd": pwd, "Port": "5432"}
+    assert keywords.split_connection(keywords.join_connection(pairs)) == pairs
+
+
+@pytest.mark.parametrize("text", ["Driver", "Driver=x;rubbish", "Pwd={a"])
+def test_what_is_no_connection_string_is_refused_without_showing_it(text):
+    with pytest.raises(ValueError, match="not a keyword=value pair") as caught:
+        keywords.split_connection("Pwd=hunter2;" + text)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_users_keywords_win_over_the_defaults_in_any_case():
+    merged = keywords.merge_defaults(PG, {"Driver": "PostgreSQL Unicode", "PROTOCOL": "7.4-1", "boolsaschar": "1"})
+    assert merged["PROTOCOL"] == "7.4-1"
+    assert "Protocol" not in merged
+    assert "BoolsAsChar" not in merged
+    assert merged["CommLog"] == "0"
+
+
+def test_time_limits_stand_in_the_defaults_and_the_session():
+    limits = TimeLimits(login=3, lock=4, statement=5, socket=6)
+    merged = keywords.merge_defaults(MARIA, {}, limits)
+    assert (merged["CONN_TIMEOUT"], merged["READ_TIMEOUT"]) == ("3", "6")
+    assert "max_statement_time = 5, innodb_lock_wait_timeout = 4" in keywords.session_statements(MARIA, limits)[0]
+    assert "'statement_timeout', '5000'" in keywords.session_statements(PG, limits)[0]
+
+
+def test_only_a_reading_connection_streams():
+    assert "UseDeclareFetch" not in keywords.merge_defaults(PG, {})
+    assert keywords.merge_defaults(PG, {}, reading=True)["UseDeclareFetch"] == "1"
+    assert keywords.merge_defaults(SQLITE, {}, reading=True)["StepAPI"] == "1"
+
+
+def test_a_keyword_without_which_text_would_be_damaged_cannot_be_changed():
+    assert keywords.merge_defaults(MARIA, {"Charset": "latin1"}) == keywords.merge_defaults(MARIA, {})
+
+
+def test_secrets_are_hidden_in_keywords_and_texts():
+    own = {"Uid": "app", "Pwd": "hunter2", "sslpassword": "x"}
+    assert keywords.hide_secrets(own) == {"Uid": "app", "Pwd": "***", "sslpassword": "***"}
+    assert keywords.hide_in("PWD=hunter2; [unixODBC] x", own) == "PWD=***; [unixODBC] ***"
