@@ -82,7 +82,7 @@ class Connector:
         """Write db.config: from the queue `readings` into the table `reading`, but for what is said."""
         source = {"queue": "readings", "exchange": "devices", "routing_keys": ["reading.#"]}
         config = {
-            "database": self.database.config(write=list(write)) | dict(database or {}),
+            "database": self.database.config(**({"write": list(write)} if write else {})) | dict(database or {}),
             "broker": self.vhost.config(source=source) | dict(broker or {}),
             "format": {"type": "json"},
             "retry": {"attempts": 2, "first_ms": 50},
