@@ -61,11 +61,6 @@ class DeadLetterSender:
         for letter, buried, _ in failed:
             self._submit([letter], buried)
 
-    def forget(self) -> None:
-        """Drop what waits to be sent again; its deliveries go back to their queue unacknowledged."""
-        with self._changed:
-            self._failed.clear()
-
     def wait(self, timeout: float) -> bool:
         """Wait until nothing is on its way; return whether all that was sent is confirmed."""
         with self._changed:

@@ -96,6 +96,8 @@ class Pump:
         except Failed as failed:
             self._careful = True
             self._pausing.wait(failed.failure, self._handler.probe, time.monotonic())
+            if not self._stop.is_set():
+                self._pausing.over()
 
     def wake(self) -> None:
         """Let a waiting pump look around at once; for the stop."""
@@ -118,7 +120,6 @@ class Pump:
         """Consume, one message at a time while careful: all that a consumer holds shares the blame when it dies, and
         a quorum queue counts what comes back against its delivery limit. Return False when stopped meanwhile."""
         self._line.release()  # whatever was in hand belonged to the old channel and comes again
-        self._dead_letters.forget()
         self._calm = 0
         self._consumer.prefetch = 1 if self._careful else self._prefetch
         return self._pausing.open_consumer()
@@ -238,16 +239,19 @@ class Pump:
             self._consumer.settle(generation, tags)
 
     def _mend_dead_letters(self) -> None:
-        """While dead letters cannot be sent, nothing more is taken: make the path again, send them again, or pause."""
-        while (failure := self._dead_letters.failure) and not self._stop.is_set() and self._consumer.active:
+        """While dead letters cannot be sent, nothing more is taken: make the path again, send them again, or pause.
+
+        They are kept even when their deliveries had to be given back meanwhile: taking these again and again would use
+        up their delivery limit. Then each may die twice, and none is lost.
+        """
+        while (failure := self._dead_letters.failure) and not self._stop.is_set():
             if self._pausing.dead_letter_path():
                 self._dead_letters.resend()
                 if self._dead_letters.wait(STOP_DEADLINE_S):
                     self._pausing.over()
                     return
                 failure = self._dead_letters.failure or failure
-            if not self._pausing.wait(failure, _nothing_to_probe, time.monotonic()):
-                self._dead_letters.forget()
+            self._pausing.wait(failure, _nothing_to_probe, time.monotonic())
 
     def _back_off(self, attempt: int, failure: Failure, count: int) -> None:
         self.counts["retries"] += count

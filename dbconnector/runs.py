@@ -1,9 +1,9 @@
 """The three things dbconnector does, each from its configuration file to its exit code. Shared by commands and API."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -108,7 +108,7 @@ def _reported(run: Callable[[], ExitCode]) -> ExitCode:
 
 def _subscribe(config: DbConfig, life: Life) -> ExitCode:
     from dbconnector.database import Database  # late: pyodbc is not needed for --help
-    from dbconnector.subscribe import subscribe
+    from dbconnector.subscribe import make_pump
 
     _need(config.source, config, "broker.source", "subscribe")
     database = Database(config.database)
@@ -117,19 +117,14 @@ def _subscribe(config: DbConfig, life: Life) -> ExitCode:
         _log_start(config, "subscribe")
         notify("READY=1")
 
-        def ready(pump: Any) -> None:
-            life.on_stop(pump.wake)
-            notify_status("running")
-
-        work = threading.Thread(
-            target=lambda: subscribe(config, broker, database, stop=life.stop, nudge=life.nudge, on_pump=ready),
-            name="worker",
-        )
-        work.start()
-        work.join()
+        pump = make_pump(config, broker, database, stop=life.stop, nudge=life.nudge)
+        life.on_stop(pump.wake)
+        notify_status("running")
+        with ThreadPoolExecutor(1, thread_name_prefix="worker") as worker:
+            worker.submit(pump.run).result()  # a bug that ends the worker is raised here, and ends the process
         notify("STOPPING=1")
         database.close()
-    logs.event(logger, logging.INFO, "stopped", name=config.name)
+    logs.event(logger, logging.INFO, "stopped", name=config.name, **pump.counts)
     return ExitCode.DONE
 
 

@@ -1,7 +1,6 @@
-"""subscribeNInsert: everything that comes into the source queue, written in batches, for ever."""
+"""subscribeNInsert: all that comes into the source queue, written in batches, for ever. Puts the parts together."""
 
 import threading
-from collections.abc import Callable
 
 from connectorlib.broker import Broker, topology
 from connectorlib.deadletter_sender import DeadLetterSender
@@ -11,21 +10,14 @@ from dbconnector.database import Database
 from dbconnector.settings import DbConfig
 from dbconnector.writer import Writer
 
-STOP_S = 10.0
 
+def make_pump(
+    config: DbConfig, broker: Broker, database: Database, *, stop: threading.Event, nudge: threading.Event
+) -> Pump:
+    """Return the pump from the source queue into the database; its `run` writes what comes until `stop` is set.
 
-def subscribe(
-    config: DbConfig,
-    broker: Broker,
-    database: Database,
-    *,
-    stop: threading.Event,
-    nudge: threading.Event,
-    on_pump: Callable[[Pump], None] = lambda pump: None,
-) -> None:
-    """Write what comes until `stop` is set. `broker` is started and closed by the caller, and so is `database`.
-
-    Nothing but a stop ends it: an outage, a refused log-in or a wrong statement pauses it.
+    Nothing but a stop ends it: an outage, a refused log-in or a wrong statement pauses it. The caller starts and stops
+    the broker, and closes the database.
     """
     source = config.source
     assert source is not None  # runs has checked it
@@ -40,12 +32,10 @@ def subscribe(
         stop=stop,
         nudge=nudge,
     )
-    pump = Pump(
+    return Pump(
         Flow(config.name, config.batch, config.retry),
         consumer,
         Writer(config, database),
         DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name),
         pausing,
     )
-    on_pump(pump)
-    pump.run()

@@ -4,10 +4,12 @@ One bad message never costs its neighbours: after a *reject* the batch is split 
 After any other failure all that was not committed is rolled back, and done again by the pump's rules.
 """
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
+from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
 from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
@@ -17,6 +19,8 @@ from dbconnector.inbox import PLACE as INBOX
 from dbconnector.inbox import Inbox, by_first
 from dbconnector.ladder import LARGEST, ladder, pieces
 from dbconnector.settings import DbConfig
+
+logger = logging.getLogger(__name__)
 
 SAVEPOINT = "piece"
 
@@ -63,6 +67,7 @@ class Writer:
     def _connect(self) -> None:
         if not self._database.connected:
             self._database.connect()
+            logs.event(logger, logging.INFO, "database connected", versions=self._database.versions)
             self._plan.bind_with(self._database.binder)
 
     def _units(self, deliveries: Sequence[Delivery], outcomes: dict[int, Outcome]) -> Iterator[Unit]:
