@@ -29,7 +29,17 @@ class Properties(Protocol):
 class Delivery:
     """One message from a queue. `tag` means something only on the channel of its `generation`."""
 
-    __slots__ = ("body", "exchange", "generation", "properties", "queue", "received", "redelivered", "routing_key", "tag")
+    __slots__ = (
+        "body",
+        "exchange",
+        "generation",
+        "properties",
+        "queue",
+        "received",
+        "redelivered",
+        "routing_key",
+        "tag",
+    )
 
     def __init__(
         self,

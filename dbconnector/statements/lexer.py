@@ -189,7 +189,7 @@ class _Lexer:
 
     def _matched(self, pattern: re.Pattern[str], at: int) -> re.Match[str]:
         match = pattern.match(self._text, at)
-        assert match is not None  # noqa: S101 - the pattern matches the empty text too
+        assert match is not None
         return match
 
     def _shown(self, at: int) -> str:
