@@ -63,9 +63,9 @@ class Database:
         self.busy_since: float | None = None
         #: What the driver and the server say of themselves, once connected.
         self.versions = ""
-        own = self._own_keywords()
-        self.driver: Driver = drivers.find_driver(_driver_name(own))
-        self._own = own
+        self.driver: Driver = drivers.GENERIC
+        self._own = self._own_keywords()
+        self.driver = drivers.find_driver(_driver_name(self._own))
 
     def __repr__(self) -> str:
         return f"<Database {self.driver.name}, {'connected' if self.connected else 'not connected'}>"

@@ -106,9 +106,10 @@ _POSTGRESQL: Mapping[type, Decode] = {
 
 # --- SQLite ---------------------------------------------------------------------------------------------------------
 
-#: One letter for what the value really is, then its exact text. A text with a NUL in it would be cut: in hex.
+#: One letter for what the value really is, then its exact text. A text with a NUL in it would be cut: in hex. 17 digits
+#: would be enough for a double if SQLite's printf were exact; with 20 every one comes back.
 _SQLITE_ITEM = (
-    "CASE typeof({0}) WHEN 'integer' THEN 'i'||{0} WHEN 'real' THEN 'r'||printf('%!.17g',{0})"
+    "CASE typeof({0}) WHEN 'integer' THEN 'i'||{0} WHEN 'real' THEN 'r'||printf('%!.20g',{0})"
     " WHEN 'text' THEN CASE WHEN instr({0},char(0)) THEN 'x'||hex({0}) ELSE 't'||{0} END"
     " WHEN 'blob' THEN 'b'||hex({0}) END"
 )

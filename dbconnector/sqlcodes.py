@@ -59,6 +59,8 @@ _MANAGER_TEXTS: tuple[tuple[str, Kind], ...] = (
     # MariaDB: of one parameter, under a code that means anything (1105).
     (r"longer than 'max_allowed_packet'", Kind.REJECT),
     (r"Attempt to use a closed connection", Kind.UNAVAILABLE),
+    # psqlodbc, under HY000, when it finds out before it has asked the server anything.
+    (r"connection (has been |is )?(lost|down|broken)|communication (error|down)", Kind.UNAVAILABLE),
     (r"parameter markers, but \d+ parameters were supplied", Kind.CONFIGURATION),
 )
 #: Characters of a driver's text that are kept.

@@ -62,6 +62,7 @@ STATEMENT_ERRORS = [
     (PG, "58030", 1, "ERROR: could not write block", UNAVAILABLE, "58030"),
     (PG, "25006", 1, "ERROR: cannot execute INSERT in a read-only transaction", UNAVAILABLE, "25006"),
     (PG, "08S01", 26, "could not send Query(connection dead)", UNAVAILABLE, "08S01"),
+    (PG, "HY000", 35, "The connection has been lost", UNAVAILABLE, "HY000"),
     # psqlodbc's native codes are its own: 19 is no constraint of SQLite's.
     (PG, "HY000", 19, "something", UNKNOWN, "HY000"),
     (PG, "XX000", 1, "ERROR: cache lookup failed", UNKNOWN, "XX000"),

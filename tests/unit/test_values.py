@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import enum
+import re
 import uuid
 from decimal import Decimal
 
@@ -169,8 +170,6 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("driver", "column", "value", "words"), REFUSALS)
 def test_what_a_database_would_alter_is_refused(driver, column, value, words):
-    import re
-
     assert re.search(words, refused(driver, column, value))
 
 
@@ -259,11 +258,22 @@ def test_identifiers_lose_their_quotes_and_fold_where_the_database_folds_them():
     assert plain_name("[x y]") == "x y"
 
 
-def test_the_catalogue_is_asked_with_names_as_parameters():
-    assert type_question("postgresql", 'public."Order"', "Id")[1] == ('public."Order"', "id")
-    assert type_question("mariadb", "`plant`.`order`", "id")[1] == ("plant", "order", "id")
-    assert type_question("mariadb", "reading", "id")[1] == ("", "reading", "id")
-    assert type_question("sqlite", '"reading"', "id")[1] == ("reading", "id")
+@pytest.mark.parametrize(
+    ("kind", "table", "column", "parameters"),
+    [
+        ("postgresql", 'public."Order"', "Id", ('public."Order"', "id")),
+        ("mariadb", "`plant`.`order`", "id", ("plant", "order", "id")),
+        ("mariadb", "reading", "id", ("", "reading", "id")),
+        ("sqlite", '"reading"', "id", ("reading", "id")),
+    ],
+)
+def test_the_catalogue_is_asked_with_names_as_parameters(kind, table, column, parameters):
+    question = type_question(kind, table, column)
+    assert question is not None
+    assert question[1] == parameters
+
+
+def test_a_driver_without_a_known_catalogue_is_not_asked():
     assert type_question("generic", "t", "c") is None
 
 
