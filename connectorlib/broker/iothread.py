@@ -92,7 +92,8 @@ class IOThread:
             try:
                 self.loop.start()
             except Exception:  # pika's own timers and handlers are not guarded by us
-                logger.exception("error in the event loop, connections are reset")
+                level = logging.DEBUG if self._ended else logging.ERROR
+                logger.log(level, "error in the event loop, connections are reset", exc_info=True)
                 self.guard(self._restart)
         self.loop.close()
 

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: One attempt at one host in all. pika limits TCP and the handshake, but not the name look-up.
 ATTEMPT_SECONDS = 25.0
+#: How long a stop lets a handshake end by itself: pika, closed in the middle of one, fails over an assertion.
+HANDSHAKE_SECONDS = 1.0
 
 
 class Listener(Protocol):
@@ -115,8 +117,16 @@ class Link:
         self._stopping = True
         self._io.cancel(self._timer)
         connection = self._connection
-        if connection is not None and not (connection.is_closing or connection.is_closed):
+        if connection is not None and self.connected_since is None:
+            self._timer = self._io.call_later(HANDSHAKE_SECONDS, self._abandon)
+        elif connection is not None and not (connection.is_closing or connection.is_closed):
             connection.close()
+        self._on_change()
+
+    def _abandon(self) -> None:
+        """Leave an attempt that does not end, without waiting for what becomes of it."""
+        self._attempt += 1
+        self._drop()
         self._on_change()
 
     @property
@@ -145,13 +155,15 @@ class Link:
             return  # an attempt that was given up before
         self._attempt += 1
         lasted = time.monotonic() - self.connected_since if self.connected_since is not None else 0.0
+        # Whoever waits for a connection tells why there is none: a command that ends, or a flow that pauses.
+        level = logging.DEBUG if self.connected_since is None else logging.WARNING
         self._drop()
         if not self._stopping:
             failure = errors.from_error(error)
             self.failure = replace(failure, text=f"{self._address[0]}:{self._address[1]}: {failure.text}")
             delay = self._schedule.delay_after(failure.kind, lasted)
             self._timer = self._io.call_later(delay, self.connect)
-            logger.warning("no connection as %s: %s; next try in %.1f s", self._name, self.failure, delay)
+            logger.log(level, "no connection as %s: %s; next try in %.1f s", self._name, self.failure, delay)
         self._tell_down(self.failure or errors.from_error(error))
 
     def _drop(self) -> None:
