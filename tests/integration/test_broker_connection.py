@@ -24,9 +24,13 @@ def test_both_connections_carry_the_connectors_name(vhost):
     with Broker(vhost.broker_settings(), name="pumps") as broker:
         assert broker.wait_connected(10)
         assert broker.failure is None
-        assert broker.connected_since <= time.monotonic()
+        assert broker.connected_since is not None
         names = {"pumps consuming", "pumps publishing"}
         eventually(lambda: names <= connection_names(vhost), 10)
+
+
+def break_down() -> None:
+    raise KeyError("a bug")
 
 
 def connection_names(vhost):
@@ -38,9 +42,9 @@ def test_it_comes_back_after_the_broker_closed_its_connections(vhost):
     with Broker(vhost.broker_settings(), name="back") as broker:
         broker.wait_connected(10)
         since = broker.connected_since
-        closed = []
-        eventually(lambda: closed.append(vhost.close_connections()) or sum(closed) >= 2, 10)
-        eventually(lambda: broker.connected and broker.connected_since > since, 10)
+        eventually(lambda: {"back consuming", "back publishing"} <= connection_names(vhost), 10)
+        vhost.close_connections()
+        eventually(lambda: broker.connected_since not in (None, since), 10)
         assert broker.failure is None
 
 
@@ -48,16 +52,16 @@ def test_it_comes_back_after_an_error_in_its_own_thread(vhost):
     with Broker(vhost.broker_settings(), name="bug") as broker:
         broker.wait_connected(10)
         since = broker.connected_since
-        broker._io.post(lambda: {}["no such key"])
-        eventually(lambda: broker.connected and broker.connected_since > since, 10)
+        broker._io.post(break_down)
+        eventually(lambda: broker.connected_since not in (None, since), 10)
 
 
 def test_it_comes_back_after_an_error_in_the_event_loop(vhost):
     with Broker(vhost.broker_settings(), name="loop") as broker:
         broker.wait_connected(10)
         since = broker.connected_since
-        broker._io.loop.add_callback_threadsafe(lambda: {}["no such key"])
-        eventually(lambda: broker.connected and broker.connected_since > since, 10)
+        broker._io.loop.add_callback_threadsafe(break_down)
+        eventually(lambda: broker.connected_since not in (None, since), 10)
         ticked = broker.ticked
         eventually(lambda: broker.ticked > ticked, 5)
 
@@ -148,8 +152,8 @@ def authority(tmp_path_factory):
         cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     subprocess.run(
-        [*run, "-keyout", "server.key", "-out", "server.pem", "-subj", "/CN=broker", "-CA", "ca.pem", "-CAkey", "ca.key",
-         "-addext", "subjectAltName=IP:127.0.0.1,DNS:broker.example"],
+        [*run, "-keyout", "server.key", "-out", "server.pem", "-subj", "/CN=broker",
+         "-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1,DNS:broker.example"],
         cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
     return folder

@@ -7,6 +7,7 @@ import pytest
 
 from connectorlib.broker import Broker
 from connectorlib.errors import Failed, Kind
+from connectorlib.messages import Delivery
 from tests.services.waiting import eventually
 
 
@@ -45,7 +46,7 @@ def tags(batch):
 
 
 def take_all(consumer, count):
-    batch = []
+    batch: list[Delivery] = []
     deadline = time.monotonic() + 20
     while len(batch) < count and time.monotonic() < deadline:
         batch += consumer.take(count - len(batch), 0.05, 1)
@@ -113,7 +114,7 @@ def test_many_messages_pass_in_order_and_once(vhost, broker, queue):
     fill(vhost, 3000)
     consumer = broker.consumer(queue, 1000)
     consumer.open(10)
-    seen = []
+    seen: list[int] = []
     while len(seen) < 3000:
         batch = consumer.take(500, 0.05, 10)
         assert batch, consumer.failure
@@ -132,7 +133,7 @@ def test_many_messages_pass_in_order_and_once(vhost, broker, queue):
 )
 def test_giving_back_keeps_the_order_and_counts_one_delivery(vhost, broker, type, arguments):
     queue = vhost.declare_queue("q", type=type, arguments=arguments)
-    fill(vhost, 3000)
+    fill(vhost, 1500)
     consumer = broker.consumer(queue, 300)
     done = 0
     for _ in range(4):  # each time while messages are on their way
@@ -143,9 +144,9 @@ def test_giving_back_keeps_the_order_and_counts_one_delivery(vhost, broker, type
         done += 100
         assert consumer.give_back(10)
         assert not consumer.active
-        wait_for_depth(vhost, 3000 - done)
+        wait_for_depth(vhost, 1500 - done)
     found = vhost.get_all(queue)
-    assert [int(body) for *_, body in found] == list(range(done, 3000))
+    assert [int(body) for *_, body in found] == list(range(done, 1500))
     if type == "quorum":
         counts = {int(body): (properties.headers or {}).get("x-delivery-count", 0) for _, properties, body in found}
         assert max(counts.values()) == counts[400] == 3  # in hand from the second time on
@@ -267,18 +268,19 @@ def test_a_queue_deleted_under_the_consumer_is_told(vhost, broker, queue):
     assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.CONFIGURATION, "404")
 
 
+def set_patience(node, timeout, tick):
+    """How long a consumer may hold a message, and how often that is looked at, in milliseconds."""
+    values = {"consumer_timeout": timeout, "channel_tick_interval": tick}
+    node.control(
+        "eval", ", ".join(f"application:set_env(rabbit, {key}, {value})" for key, value in values.items()) + "."
+    )
+
+
 @pytest.fixture
 def impatient(vhost):
-    """The node takes back what a consumer has held for a second (by default: for half an hour)."""
-    values = {"consumer_timeout": 1000, "channel_tick_interval": 300}
-    found = {key: vhost.node.control("eval", f"application:get_env(rabbit, {key}).") for key in values}
-    for key, value in values.items():
-        vhost.node.control("eval", f"application:set_env(rabbit, {key}, {value}).")
+    set_patience(vhost.node, 1000, 300)
     yield
-    for key, value in found.items():
-        number = value.strip().removeprefix("{ok,").removesuffix("}")
-        change = f"set_env(rabbit, {key}, {number})" if number.isdigit() else f"unset_env(rabbit, {key})"
-        vhost.node.control("eval", f"application:{change}.")
+    set_patience(vhost.node, 1_800_000, 60_000)  # the defaults
 
 
 def test_a_message_held_too_long_ends_the_generation(vhost, broker, queue, impatient):

@@ -21,7 +21,7 @@ def ensure(vhost, broker):
     """Return what was made and what was warned about."""
 
     def ensure(source=None, destination=None, **settings):
-        warnings = []
+        warnings: list[str] = []
         made = topology.ensure(
             broker, vhost.broker_settings(**settings), source, destination, warn=warnings.append
         )  # fmt: skip
@@ -136,7 +136,7 @@ def reader(vhost):
 
 def test_a_user_who_may_make_nothing_can_use_what_exists(vhost, ensure, reader):
     ensure(SOURCE)
-    warnings = []
+    warnings: list[str] = []
     with Broker(reader, name="reader", publishing=False) as broker:
         broker.wait_connected(10)
         assert topology.ensure(broker, reader, SOURCE, warn=warnings.append) == []

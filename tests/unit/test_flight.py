@@ -30,7 +30,7 @@ RETURNED = Failure(Kind.REJECT, "unroutable", "312 NO_ROUTE")
 
 
 def flight_of(*names):
-    flight = Flight()
+    flight: Flight[Sent] = Flight()
     for name in names:
         flight.add(sent(name))
     return flight
