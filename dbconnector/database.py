@@ -6,7 +6,6 @@ any other failure discards the connection. `commit` refuses while an error stand
 """
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,12 +30,6 @@ GRACE = 30.0
 CLOSING = 2.0
 
 _BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
-
-
-NO_RETURNING = (
-    "this driver does not hand out the row of RETURNING; name a statement after it instead that reads the key,"
-    " such as SELECT last_insert_rowid() AS id"
-)
 
 
 class AlreadyThere(Failed):
@@ -130,8 +123,8 @@ class Database:
         self, sql: str, parameters: Sequence[Any] = (), *, place: str = ""
     ) -> tuple[int, dict[str, Any] | None]:
         """Run one statement; return its row count and the first row it gives, by column name in lower case."""
-        if not self.driver.returning and re.search(r"\b(RETURNING|OUTPUT)\b", sql, re.IGNORECASE):
-            raise Failed(Failure(Kind.CONFIGURATION, "no-returning", NO_RETURNING, place))
+        if not self.driver.returning and drivers.RETURNING.search(sql):
+            raise Failed(Failure(Kind.CONFIGURATION, "no-returning", drivers.NO_RETURNING, place))
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count, names, row = cursor.rowcount, cursor.description, None

@@ -15,6 +15,13 @@ from connectorlib.errors import Kind
 PYODBC_PARAMETERS = 32_767
 
 
+RETURNING = re.compile(r"\b(RETURNING|OUTPUT)\b", re.IGNORECASE)
+NO_RETURNING = (
+    "this driver does not hand out the row of RETURNING; name a statement after it instead that reads the key,"
+    " such as SELECT last_insert_rowid() AS id"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Savepoints:
     """The statements of one dialect; `{}` stands for the name. `release` is None where there is none."""

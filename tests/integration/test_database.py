@@ -4,6 +4,7 @@ import datetime
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def insert(odbc: Database, **values) -> None:
     odbc.execute(statement.sql, odbc.binder(statement)(tuple(values.values())), place="write[0]")
 
 
-def fetched(odbc: Database, sql: str) -> list[tuple]:
+def fetched(odbc: Database, sql: str) -> list[tuple[Any, ...]]:
     return [row for _, rows in odbc.query(sql) for row in rows]
 
 
