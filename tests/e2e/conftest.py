@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Running:
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
+        #: What it must exit with at the end of its block.
+        self.code = 0
         self._log = log
 
     @property
@@ -117,13 +119,14 @@ class Connector:
                     running.wait_for(ready)
                 yield running
                 killed = it.poll() == -signal.SIGKILL
-                assert killed or running.stop() == 0, running.log
+                assert killed or running.stop() == running.code, running.log
             finally:
                 if it.poll() is None:
                     running.kill()
+                print(running.log)  # pytest shows it when the test fails
 
-    def subscribed(self, **environment: str) -> contextlib.AbstractContextManager[Running]:
-        return self.running("subscribe", "-c", str(self.file), **environment)
+    def subscribed(self, ready: str = "consuming", **environment: str) -> contextlib.AbstractContextManager[Running]:
+        return self.running("subscribe", "-c", str(self.file), ready=ready, **environment)
 
     def publish(self, *bodies: bytes, queue: str = "readings", **properties: Any) -> None:
         self.vhost.publish("", queue, list(bodies), **properties)
@@ -152,3 +155,15 @@ def on_sqlite(tmp_path: Path, vhost: Vhost, sqlite_db: Database) -> Connector:
     """Where the database does not matter: the quickest."""
     sqlite_db.execute(TABLE)
     return Connector(tmp_path, vhost, sqlite_db)
+
+
+@pytest.fixture
+def on(tmp_path: Path, vhost: Vhost, request: pytest.FixtureRequest) -> Callable[[str], Connector]:
+    """Make one on the database of the fixture with that name, for tests that not every database can run."""
+
+    def make(name: str) -> Connector:
+        database: Database = request.getfixturevalue(name)
+        database.execute(TABLE)
+        return Connector(tmp_path, vhost, database)
+
+    return make
