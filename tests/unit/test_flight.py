@@ -50,6 +50,13 @@ def test_acks_come_singly_multiply_and_out_of_order():
     assert flight.bytes == 0
 
 
+def test_one_multiple_ack_goes_on_where_the_last_ended():
+    flight = flight_of("a", "b", "c", "d")
+    assert confirmed(flight, 1, multiple=True) == [("a", None)]
+    assert confirmed(flight, 3, multiple=True) == [("b", None), ("c", None)]
+    assert confirmed(flight, 4, multiple=True) == [("d", None)]
+
+
 def test_an_ack_for_something_unknown_settles_nothing():
     flight = flight_of("a")
     assert confirmed(flight, 7) == []
