@@ -52,7 +52,7 @@ class Pausing:
         *,
         broker: "Broker",
         consumer: "Consumer",
-        ensure: Callable[[], list[str]],
+        ensure: Callable[[], object],
         ensure_dead_letters: Callable[[], object],
         hold_seconds: float,
         stop: threading.Event,
@@ -97,7 +97,7 @@ class Pausing:
             try:
                 if not self._broker.wait_connected(patience, self.stop):
                     break
-                made = self._ensure()
+                self._ensure()
                 self._consumer.open(GIVE_BACK_S)
             except Failed as failed:
                 pause = self._enter(failed.failure, of_broker=True)
@@ -109,7 +109,7 @@ class Pausing:
             if self.pause and self.pause.of_broker:
                 self.over()
             prefetch = self._consumer.prefetch
-            logs.event(logger, logging.INFO, "consuming", queue=self._consumer.queue, prefetch=prefetch, made=made)
+            logs.event(logger, logging.INFO, "consuming", queue=self._consumer.queue, prefetch=prefetch)
             return True
         return False
 

@@ -1,14 +1,14 @@
 """Exchanges, queues and bindings that a configuration needs: made when they are missing, left as they are otherwise.
 
-AMQP tells whether something exists (a passive declare), not what it is. What differs is learnt by declaring it once
-more on a throw-away channel: the broker accepts that only if everything is equal, and else names what is not.
+Looking is a passive declare on a throw-away channel. What an existing one is like is told by `existing`.
 """
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from connectorlib.broker import existing
 from connectorlib.broker.broker import Broker
 from connectorlib.broker.channel import SyncChannel
 from connectorlib.errors import Failed, Failure, Kind
@@ -26,6 +26,8 @@ DEAD_LETTER_DELIVERY_LIMIT = 1_000_000
 class Exchange:
     name: str
     type: str = "topic"
+    #: Whether it is the dead-letter exchange.
+    dead_letters: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"exchange {self.name!r} ({self.type})"
@@ -38,6 +40,10 @@ class Exchange:
 class Queue:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    #: Those of the arguments that stand in the configuration.
+    asked: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    #: Whether it is the dead-letter queue.
+    dead_letters: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"queue {self.name!r} ({self.arguments.get('x-queue-type', 'classic')})"
@@ -58,8 +64,10 @@ Part = Exchange | Queue | Binding
 
 def plan_dead_letters(settings: DeadLetterSettings) -> list[Part]:
     """Return what dead letters need, in the order of making it."""
-    queue = Queue(settings.queue, {"x-queue-type": "quorum", "x-delivery-limit": DEAD_LETTER_DELIVERY_LIMIT})
-    return [Exchange(settings.exchange), queue, Binding(settings.queue, settings.exchange, "#")]
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": DEAD_LETTER_DELIVERY_LIMIT}
+    exchange = Exchange(settings.exchange, dead_letters=True)
+    queue = Queue(settings.queue, arguments, dead_letters=True)
+    return [exchange, queue, Binding(settings.queue, settings.exchange, "#")]
 
 
 def plan(settings: BrokerSettings, source: Source | None, destination: Destination | None) -> list[Part]:
@@ -77,7 +85,7 @@ def _plan_source(settings: BrokerSettings, source: Source) -> list[Part]:
     arguments: dict[str, Any] = {"x-queue-type": source.type, "x-dead-letter-exchange": settings.dead_letter.exchange}
     if source.type == "quorum":
         arguments["x-delivery-limit"] = SOURCE_DELIVERY_LIMIT
-    parts: list[Part] = [Queue(source.queue, {**arguments, **source.arguments})]
+    parts: list[Part] = [Queue(source.queue, {**arguments, **source.arguments}, asked=source.arguments)]
     if source.exchange:
         parts.append(Exchange(source.exchange, source.exchange_type))
         parts += [Binding(source.queue, source.exchange, key) for key in source.routing_keys]
@@ -90,29 +98,53 @@ def ensure(
     source: Source | None = None,
     destination: Destination | None = None,
     *,
+    look: bool = True,
     warn: Callable[[str], None] = logger.warning,
 ) -> list[str]:
-    """Make what is missing and return it in words; `warn` is told what exists and is not what was asked for.
+    """Make what is missing and return it in words. With `look`, `warn` is told what is wrong with what exists.
 
     Raise Failed for what is missing and may not be made, and when there is no connection.
     """
-    return make(broker, settings.declare, plan(settings, source, destination), warn=warn)
+    return _make(broker, settings, plan(settings, source, destination), warn if look else None)
 
 
-def make(broker: Broker, policy: str, parts: list[Part], *, warn: Callable[[str], None] = logger.warning) -> list[str]:
-    """Do what `ensure` does for these parts. `policy`: create; passive (only look); never (not even that)."""
+def ensure_dead_letters(broker: Broker, settings: BrokerSettings) -> list[str]:
+    """Make what is missing of the dead-letter exchange and queue and return it in words. Raise Failed as `ensure`."""
+    return _make(broker, settings, plan_dead_letters(settings.dead_letter), None)
+
+
+class Upkeep:
+    """What a long-running flow needs, looked after at every reconnect; what is wrong with it is told once."""
+
+    def __init__(self, broker: Broker, settings: BrokerSettings, source: Source | None) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._source = source
+        self._looked = False
+
+    def ensure(self) -> list[str]:
+        """Do what the function of this name does."""
+        made = ensure(self._broker, self._settings, self._source, look=not self._looked)
+        self._looked = True
+        return made
+
+
+def _make(broker: Broker, settings: BrokerSettings, parts: list[Part], warn: Callable[[str], None] | None) -> list[str]:
+    """`settings.declare`: create; passive (only look whether it is there); never (not even that)."""
     made: list[str] = []
     for part in parts:
-        if policy == "never" or (isinstance(part, Exchange) and not part.name):
+        if settings.declare == "never" or (isinstance(part, Exchange) and not part.name):
             continue  # the default exchange is always there, and must not be declared
         if isinstance(part, Binding):
-            if policy == "create":
-                _bind(broker, part, warn)
+            if settings.declare == "create":
+                _bind(broker, part, warn or logger.debug)
         elif not _exists(broker, part):
-            _create(broker, part, policy)
+            _create(broker, part, settings.declare)
+            logger.info("made %s", part)
             made.append(str(part))
-        elif policy == "create":
-            _compare(broker, part, warn)
+        elif settings.declare == "create" and warn is not None:
+            for remark in _remarks(broker, part, settings):
+                warn(remark)
     return made
 
 
@@ -143,30 +175,26 @@ def _bind(broker: Broker, binding: Binding, warn: Callable[[str], None]) -> None
     except Failed as error:
         if error.failure.code != "403":
             raise
-        warn(f"may not bind queue {binding.queue!r} to exchange {binding.exchange!r}, going on without")
-
-
-def _compare(broker: Broker, part: Exchange | Queue, warn: Callable[[str], None]) -> None:
-    failure = _declare(broker, part, passive=False)
-    if failure is None or failure.code != "406":
-        return  # equal, or it may not be known
-    if isinstance(part, Queue) and _lacks_dead_letter_exchange(failure) and _is_quorum(broker, part):
         warn(
-            f"queue {part.name!r} exists and has no dead-letter exchange in its arguments: RabbitMQ drops a message "
-            "that comes back too often. Unless a policy gives it one (AMQP cannot tell), set one"
+            f"this user may not bind queue {binding.queue!r} to exchange {binding.exchange!r} by "
+            f"{binding.routing_key!r}: going on. Should no messages come, have it bound"
         )
-    else:
-        warn(f"{part} exists and is used as it is: {failure.text}")
 
 
-def _lacks_dead_letter_exchange(failure: Failure) -> bool:
-    return "arg 'x-dead-letter-exchange'" in failure.text and failure.text.endswith("current is none")
-
-
-def _is_quorum(broker: Broker, queue: Queue) -> bool:
-    """Say no only when the broker names the type as what differs; other arguments may be named before it."""
-    failure = _declare(broker, Queue(queue.name, {"x-queue-type": "quorum"}), passive=False)
-    return failure is None or "arg 'x-queue-type'" not in failure.text
+def _remarks(broker: Broker, part: Exchange | Queue, settings: BrokerSettings) -> list[str]:
+    if isinstance(part, Exchange):
+        failure = _declare(broker, part, passive=False)
+        return (
+            existing.exchange_remarks(part.name, part.type, failure, dead_letters=part.dead_letters) if failure else []
+        )
+    found = existing.learn(lambda it: _declare(broker, replace(part, arguments=it), passive=False), part.arguments)
+    if found is None:
+        return []
+    host = settings.virtual_host
+    if part.dead_letters:
+        return existing.dead_letter_remarks(part.name, found, limit=DEAD_LETTER_DELIVERY_LIMIT, virtual_host=host)
+    exchange = settings.dead_letter.exchange
+    return existing.source_remarks(part.name, found, asked=part.asked, exchange=exchange, virtual_host=host)
 
 
 def _declare(broker: Broker, part: Exchange | Queue, *, passive: bool) -> Failure | None:

@@ -68,34 +68,61 @@ def test_messages_find_their_way(vhost, ensure):
     assert vhost.depth("dead-letter") == 1
 
 
-@pytest.mark.parametrize("arguments", [{"x-max-length": 5}, {"x-dead-letter-exchange": "mine", "x-delivery-limit": 7}])
-def test_an_existing_queue_is_used_as_it_is(vhost, ensure, arguments):
+@pytest.mark.parametrize(
+    ("type", "arguments"),
+    [
+        ("classic", {}),
+        ("classic", {"x-message-ttl": 60000, "x-max-priority": 5}),
+        ("quorum", {"x-dead-letter-exchange": "mine", "x-delivery-limit": 7, "x-single-active-consumer": True}),
+    ],
+)
+def test_an_existing_queue_is_used_as_it_is_without_a_word(vhost, ensure, type, arguments):
+    vhost.declare_queue("q", type=type, arguments=arguments)
+    made, warnings = ensure(SOURCE)
+    assert queue(vhost, "q")["arguments"] == {"x-queue-type": type, **arguments}
+    assert warnings == []
+    assert "queue 'q' (quorum)" not in made
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x-max-length": 5, "x-delivery-limit": 7}])
+def test_an_existing_quorum_source_without_a_dead_letter_exchange_is_warned_about(vhost, ensure, arguments):
     vhost.declare_queue("q", arguments=arguments)
-    _, warnings = ensure(SOURCE)
-    assert queue(vhost, "q")["arguments"] == {"x-queue-type": "quorum", **arguments}
-    assert len(warnings) == 1
-    assert "queue 'q'" in warnings[0]
-
-
-def test_an_existing_quorum_source_without_a_dead_letter_exchange_is_warned_about(vhost, ensure):
-    vhost.declare_queue("q")
     _, [warning] = ensure(SOURCE)
-    assert "no dead-letter exchange in its arguments" in warning
+    assert "queue 'q' has no dead-letter exchange" in warning
     assert "policy" in warning
 
 
-def test_an_existing_classic_source_is_not_accused_of_that(vhost, ensure):
-    vhost.declare_queue("q", type="classic")
+def test_a_queue_without_the_arguments_that_were_asked_for_is_told(vhost, ensure):
+    vhost.declare_queue("q", type="classic", arguments={"x-message-ttl": 5})
+    _, [warning] = ensure(Source("q", arguments={"x-message-ttl": 6}))
+    assert "its x-message-ttl is 5, 6 was asked for" in warning
+
+
+def test_a_dead_letter_queue_that_deletes_what_is_looked_at_is_told(vhost, ensure):
+    vhost.declare_queue("dead-letter")
     _, [warning] = ensure(SOURCE)
-    assert "is used as it is" in warning
-    assert "drops" not in warning
+    assert warning.startswith("dead-letter queue 'dead-letter': from RabbitMQ 4.0 on")
 
 
 def test_an_exchange_of_another_type_is_told(vhost, ensure):
     vhost.declare_exchange("rows", "direct")
     made, [warning] = ensure(None, Destination("rows", "fanout"))
     assert made == []
-    assert "current is 'direct'" in warning
+    assert "its type is 'direct', not 'fanout'" in warning
+
+
+def test_a_long_running_flow_tells_what_is_wrong_once(vhost, broker, caplog):
+    vhost.declare_queue("q")
+    upkeep = topology.Upkeep(broker, vhost.broker_settings(), SOURCE)
+    assert "exchange 'devices' (topic)" in upkeep.ensure()
+    assert upkeep.ensure() == []
+    told = [r for r in caplog.records if r.name.startswith("connectorlib.") and r.levelname == "WARNING"]
+    assert len(told) == 1
+
+
+def test_dead_letters_alone_are_looked_after_too(vhost, broker):
+    made = topology.ensure_dead_letters(broker, vhost.broker_settings())
+    assert made == ["exchange 'dead-letter' (topic)", "queue 'dead-letter' (quorum)"]
 
 
 def test_built_in_exchanges_are_there_already(vhost, ensure):
@@ -140,7 +167,7 @@ def test_a_user_who_may_make_nothing_can_use_what_exists(vhost, ensure, reader):
     with Broker(reader, name="reader", publishing=False) as broker:
         broker.wait_connected(10)
         assert topology.ensure(broker, reader, SOURCE, warn=warnings.append) == []
-        assert [warning for warning in warnings if "may not bind" not in warning] == []
+        assert [warning for warning in warnings if "may not bind queue" not in warning] == []
         with pytest.raises(Failed) as raised:
             topology.ensure(broker, reader, None, Destination("rows"))
     assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.REFUSED, "403")

@@ -73,7 +73,7 @@ def pumping(vhost: Vhost, far_side: FarSide, *, hold_seconds: float = 300, break
             broker=broker,
             consumer=consumer,
             ensure=lambda: topology.ensure(broker, settings, source, None),
-            ensure_dead_letters=lambda: topology.ensure(broker, settings, None, None),
+            ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, settings),
             hold_seconds=hold_seconds,
             stop=stop,
             nudge=nudge,
@@ -232,13 +232,15 @@ def test_what_is_held_too_long_is_given_back(queue: Vhost, caplog: pytest.LogCap
 
 
 def test_a_dead_letter_queue_that_is_gone_is_made_again(queue: Vhost) -> None:
-    with queue.channel() as channel:
-        channel.queue_delete("dead-letter")
-        channel.exchange_delete("dead-letter")
     no = reject("22001", "too long", place="write[0]").failure
     far_side = FarSide(lambda body: no if body == b"3" else None)
     with pumping(queue, far_side):
-        queue.publish("", "q", bodies(10))
+        queue.publish("", "q", bodies(1))
+        assert eventually(lambda: far_side.written == bodies(1))
+        with queue.channel() as channel:
+            channel.queue_delete("dead-letter")
+            channel.exchange_delete("dead-letter")
+        queue.publish("", "q", bodies(9, 1))
         assert eventually(lambda: queue.exists("dead-letter") and queue.depth("dead-letter") == 1)
     assert queue.depth("q") == 0
 

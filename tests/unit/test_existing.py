@@ -1,0 +1,144 @@
+"""What is learnt of an existing queue, and what is said about it: only what is wrong, and what to do."""
+
+import pytest
+
+from connectorlib.broker import existing
+from connectorlib.errors import Failure, Kind
+
+PLANNED = {"x-queue-type": "quorum", "x-dead-letter-exchange": "dead-letter", "x-delivery-limit": 100}
+
+
+def refusal(name, was, current, code="406"):
+    text = f"PRECONDITION_FAILED - inequivalent arg '{name}' for queue 'q' in vhost '/': received {was} but current is "
+    return Failure(Kind.CONFIGURATION, code, text + current, "broker")
+
+
+class Queue:
+    """Refuses as RabbitMQ does: by the first difference, in an order of its own."""
+
+    ORDER = ("x-message-ttl", "x-dead-letter-exchange", "x-max-length", "x-single-active-consumer", "x-queue-type")
+    KINDS = (("bool", bool), ("signedint", int), ("longstr", str))
+
+    def __init__(self, **arguments):
+        self.arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
+        self.asked = 0
+
+    def declare(self, arguments):
+        self.asked += 1
+        for name in (*self.ORDER, "x-delivery-limit"):
+            ours, theirs = arguments.get(name), self.arguments.get(name)
+            if ours != theirs:
+                return refusal(name, *self.words(ours, theirs))
+        return None
+
+    def words(self, ours, theirs):
+        if ours is not None and theirs is not None:
+            return f"'{ours}'", f"'{theirs}'"
+        return self.word(ours), self.word(theirs)
+
+    def word(self, value):
+        if value is None:
+            return "none"
+        kind = next(kind for kind, of in self.KINDS if isinstance(value, of))
+        return f"the value '{str(value).lower() if kind == 'bool' else value}' of type '{kind}'"
+
+
+@pytest.mark.parametrize(
+    ("queue", "questions"),
+    [
+        (Queue(**{key.replace("-", "_"): value for key, value in PLANNED.items()}), 1),
+        (Queue(x_queue_type="quorum"), 3),
+        (Queue(), 4),
+        (Queue(x_queue_type="classic", x_message_ttl=60000), 5),
+        (Queue(x_queue_type="quorum", x_dead_letter_exchange="it's 'mine'", x_single_active_consumer=True), 4),
+        (Queue(x_queue_type="quorum", x_dead_letter_exchange="dead-letter", x_delivery_limit=7, x_max_length=5), 3),
+    ],
+)
+def test_the_arguments_of_an_existing_queue_are_learnt_from_refusals(queue, questions):
+    assert existing.learn(queue.declare, PLANNED) == queue.arguments
+    assert queue.asked == questions
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        refusal("durable", "'true'", "'false'"),
+        refusal("x-strange", "none", "the value '1.5' of type 'double'"),
+        Failure(Kind.REFUSED, "403", "ACCESS_REFUSED - configure access to queue 'q' refused", "broker"),
+        Failure(Kind.UNAVAILABLE, "405", "RESOURCE_LOCKED - exclusive", "broker"),
+    ],
+)
+def test_what_the_broker_does_not_tell_is_not_guessed(failure):
+    assert existing.learn(lambda _: failure, PLANNED) is None
+
+
+def test_asking_ends_although_the_broker_goes_on_refusing():
+    assert existing.learn(lambda _: refusal("x-max-length", "none", "the value '1' of type 'long'"), PLANNED) is None
+
+
+def source(found, asked=None):
+    return existing.source_remarks("q.1", found, asked=asked or {}, exchange="dead-letter", virtual_host="plant a")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        PLANNED,
+        {},
+        {"x-queue-type": "classic", "x-message-ttl": 60000},
+        {"x-queue-type": "quorum", "x-dead-letter-exchange": "mine", "x-delivery-limit": 7, "x-max-length": 5},
+    ],
+)
+def test_nothing_is_said_of_a_source_where_nothing_is_wrong(found):
+    assert source(found) == []
+
+
+def test_a_quorum_source_without_a_dead_letter_exchange_is_told_with_what_to_do():
+    [remark] = source({"x-queue-type": "quorum"})
+    assert remark == (
+        "queue 'q.1' has no dead-letter exchange: a message that came back more often than its delivery limit "
+        "(20 times from RabbitMQ 4.0 on) is deleted. Give it one: rabbitmqctl set_policy -p 'plant a' "
+        """--apply-to queues q.1-dead-letter-exchange '^q\\.1$' '{"dead-letter-exchange": "dead-letter"}'. """
+        "If a policy does that already, all is well: AMQP does not show policies."
+    )
+
+
+def test_an_argument_that_was_asked_for_and_does_not_hold_is_told():
+    first, second = source(PLANNED | {"x-max-length": 5}, {"x-max-length": 9, "x-message-ttl": 1000})
+    assert "queue 'q.1' exists and is used as it is: its x-max-length is 5, 9 was asked for." in first
+    assert "it has no x-message-ttl, 1000 was asked for" in second
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}, None),
+        ({"x-queue-type": "classic"}, None),
+        ({"x-queue-type": "quorum"}, "from RabbitMQ 4.0 on a dead letter that was looked at 20 times is deleted"),
+        ({"x-queue-type": "quorum", "x-delivery-limit": 5}, "a dead letter that was looked at 5 times is deleted"),
+        ({"x-queue-type": "quorum", "x-delivery-limit": -1}, "before 4.0 deletes a dead letter at the first look"),
+    ],
+)
+def test_a_dead_letter_queue_that_loses_what_is_looked_at_is_told(found, said):
+    remarks = existing.dead_letter_remarks("letters", found, limit=1_000_000, virtual_host="/")
+    assert (said is None and remarks == []) or (said is not None and len(remarks) == 1 and said in remarks[0])
+
+
+@pytest.mark.parametrize(
+    ("current", "dead_letters", "said"),
+    [
+        ("direct", False, "its type is 'direct', not 'topic'"),
+        ("direct", True, "takes nothing"),
+        ("fanout", True, None),
+    ],
+)
+def test_an_exchange_of_another_type_is_told(current, dead_letters, said):
+    text = f"inequivalent arg 'type' for exchange 'e' in vhost '/': received 'topic' but current is '{current}'"
+    failure = Failure(Kind.CONFIGURATION, "406", f"PRECONDITION_FAILED - {text}")
+    remarks = existing.exchange_remarks("e", "topic", failure, dead_letters=dead_letters)
+    assert (said is None and remarks == []) or (said is not None and len(remarks) == 1 and said in remarks[0])
+
+
+def test_nothing_is_said_of_an_exchange_that_differs_otherwise():
+    failure = refusal("alternate-exchange", "none", "the value 'x' of type 'longstr'")
+    assert existing.exchange_remarks("e", "topic", failure, dead_letters=False) == []
