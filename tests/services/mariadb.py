@@ -30,6 +30,7 @@ class MariaDB(Server):
             "datadir": self._data,
             "socket": self._socket,
             "pid-file": self.folder / "pid",
+            "tmpdir": self.folder,
             "bind-address": self.host,
             "port": self.port,
             "character-set-server": "utf8mb4",
@@ -109,6 +110,8 @@ class MariaDB(Server):
                 f"--datadir={self._data}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
+                # In /tmp a server of another run that is just starting would clear away this one's temporary tables.
+                f"--tmpdir={self.folder}",
             ]
         )
 
