@@ -17,6 +17,8 @@ from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
 COMMAND = Path(sys.executable).with_name("dbconnector")
+#: From here on its queue exists; that the connection is there is told before, with the same word in its name.
+CONSUMING = " consuming queue="
 
 TABLE = (
     "CREATE TABLE reading (id integer NOT NULL PRIMARY KEY, device varchar(20) NOT NULL, "
@@ -105,7 +107,7 @@ class Connector:
         )
 
     @contextlib.contextmanager
-    def running(self, *arguments: str, ready: str = "consuming", **environment: str) -> Iterator[Running]:
+    def running(self, *arguments: str, ready: str = CONSUMING, **environment: str) -> Iterator[Running]:
         """Run a command until the end of the block, where it is stopped and must exit with 0."""
         self._logs += 1
         log = self.folder / f"log-{self._logs}"
@@ -125,7 +127,7 @@ class Connector:
                     running.kill()
                 print(running.log)  # pytest shows it when the test fails
 
-    def subscribed(self, ready: str = "consuming", **environment: str) -> contextlib.AbstractContextManager[Running]:
+    def subscribed(self, ready: str = CONSUMING, **environment: str) -> contextlib.AbstractContextManager[Running]:
         return self.running("subscribe", "-c", str(self.file), ready=ready, **environment)
 
     def publish(self, *bodies: bytes, queue: str = "readings", **properties: Any) -> None:
