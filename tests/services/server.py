@@ -187,14 +187,24 @@ class Server:
 
 
 def members(group: int) -> list[int]:
-    """Return the living processes of a process group; one that nobody has reaped yet is not living."""
-    found = []
+    """Return the living processes of a process group; one that nobody has reaped yet is not living.
+
+    Looked at thread by thread: of a killed process the first thread may be over while another still holds its port.
+    """
+    found = set()
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, _, of_group, *_ = status.read_text().rpartition(")")[2].split()
-            if int(of_group) == group and state != "Z":
-                found.append(int(status.parent.name))
-    return found
+            if _state_and_group(status)[1] != group:
+                continue
+            threads = status.parent.glob("task/*/stat")
+            if any(_state_and_group(thread)[0] != "Z" for thread in threads):
+                found.add(int(status.parent.name))
+    return sorted(found)
+
+
+def _state_and_group(status: Path) -> tuple[str, int]:
+    state, _parent, group, *_ = status.read_text().rpartition(")")[2].split()
+    return state, int(group)
 
 
 def _is_over(group: int) -> bool:
