@@ -127,6 +127,7 @@ def _unlike(name: str, found: Arguments, value: Any) -> str:
 
 
 def _set_policy(queue: str, definition: Arguments, virtual_host: str) -> str:
-    name, pattern = f"{queue}-{next(iter(definition))}", f"^{re.escape(queue)}$"
+    name = f"{queue}-{next(iter(definition))}"
+    pattern = "^" + re.sub(r"[^\w-]", r"\\\g<0>", queue) + "$"
     parts = ["rabbitmqctl", "set_policy", "-p", virtual_host, "--apply-to", "queues", name, pattern]
     return shlex.join([*parts, json.dumps(definition)])

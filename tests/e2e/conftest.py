@@ -45,10 +45,14 @@ class Running:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, text: str, timeout: float = 20.0) -> str:
-        """Wait until the log holds the text; return the log."""
-        eventually(lambda: text in self.log or self.process.poll() is not None, timeout, what=f"{text!r} in the log")
-        assert text in self.log, self.log
+    def wait_for(self, text: str, timeout: float = 20.0, *, times: int = 1) -> str:
+        """Wait until the log holds the text, so many times; return the log."""
+        eventually(
+            lambda: self.log.count(text) >= times or self.process.poll() is not None,
+            timeout,
+            what=f"{text!r} in the log",
+        )
+        assert self.log.count(text) >= times, self.log
         return self.log
 
     def kill(self) -> None:
