@@ -224,9 +224,8 @@ class _Batch:
     def _under_savepoint(self, piece: Sequence[Unit]) -> Outcome | None:
         """Return the piece's outcome, or None if it has to be split further. Raise Failed if it is not a reject."""
         database = self._writer.database
-        database.savepoint(
-            SAVEPOINT
-        )  # never released: the commit does that, and a release would be one more round trip
+        # Never released: the commit does that, and a release would be one more round trip for every piece.
+        database.savepoint(SAVEPOINT)
         try:
             return self._writer.run(piece)
         except Failed as failed:

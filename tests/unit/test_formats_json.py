@@ -75,7 +75,7 @@ def test_a_long_number_without_exponent_is_exact():
         (b" ", "Expecting value"),
         (b"\xef\xbb\xbf", "Expecting value"),
         (b"{", "Expecting property name"),
-        (b'{"a": 1,}', "double quotes"),
+        (b'{"a": 1,}', "line 1"),
         (b'{"a": 1} x', "text behind the value, at character 9"),
         (b'{"a": 1}{"a": 2}', "text behind the value"),
         (b"{'a': 1}", "Expecting property name"),
