@@ -161,5 +161,5 @@ def _refuse_if_not_empty(broker: Broker, source: Source) -> None:
     with broker.channel() as channel:
         ready, _ = channel.queue_declare(source.queue, passive=True)
     if ready:
-        text = f"another consumer is active on {source.queue}: {ready} messages wait for it"
-        raise Failed(Failure(Kind.REJECT, "another-consumer", text, f"queue {source.queue}"))
+        text = f"another consumer is active: {ready} messages wait for it"
+        raise Failed(Failure(Kind.REJECT, RESOURCE_LOCKED, text, f"queue {source.queue!r}"))

@@ -87,6 +87,7 @@ def clean(text: str) -> str:
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r"^(\[[^\]]*\] ?)+", "", text)
     text = re.sub(r"(;? Error while (executing the query|preparing parameters))?( \(1\))? \(SQL\w+\)$", "", text)
+    text = re.sub(r"( \(\d+\))\1+$", r"\1", text)  # sqliteodbc gives its code twice
     return text[:TEXT]
 
 

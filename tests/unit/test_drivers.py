@@ -174,6 +174,9 @@ def test_a_text_is_shown_without_what_the_driver_wraps_around_it():
     postgresql = "[23505] ERROR: dup\nDETAIL: Key (id)=(1).;\nError while executing the query (1) (SQLExecDirectW)"
     assert sqlcodes.clean(postgresql) == "ERROR: dup DETAIL: Key (id)=(1)."
     assert sqlcodes.clean("[23000] [ma-3.1.15][10.11]Duplicate (1062) (SQLExecDirectW)") == "Duplicate (1062)"
+    assert sqlcodes.clean("[SQLite]CHECK constraint failed: c (19) (19) (SQLExecDirectW)") == (
+        "CHECK constraint failed: c (19)"
+    )
     assert len(sqlcodes.clean("x" * 5000)) == 1000
 
 
