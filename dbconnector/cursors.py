@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 #: Prepared cursors kept; a batch that is split in four needs about five for each statement.
@@ -29,6 +30,11 @@ class Cursors:
             self._prepared.move_to_end(sql)
         return cursor
 
+    def forget(self, cursor: Any) -> None:
+        """Close a prepared cursor that is not fit to be used again."""
+        for sql in [sql for sql, kept in self._prepared.items() if kept is cursor]:
+            self._prepared.pop(sql).close()
+
     def open(self) -> Any:
         """Return a cursor for one query, to be given to `release`."""
         cursor = self.connection.cursor()
@@ -53,9 +59,16 @@ class Cursors:
         return thread
 
 
-def drain(cursor: Any) -> None:
-    """Read results to their end: procedures report the errors of later statements only there."""
+def hidden_error(messages: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Given what a driver said beside a success (`[01000] (1265)` and a text), return it as pyodbc says an error."""
+    head, text = messages[0]
+    state, native = head.strip("[").split("] ", 1)
+    return state, f"[{state}] {text} {native}"
+
+
+def drain(cursor: Any, check: Callable[[Any], None]) -> None:
+    """Read results to their end, looking at each: procedures report the errors of later statements only there."""
     if cursor.description is not None:
         cursor.fetchall()
         while cursor.nextset():
-            pass
+            check(cursor)

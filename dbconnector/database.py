@@ -15,7 +15,7 @@ import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector import columns, drivers, fetching, keywords, sqlcodes, values
-from dbconnector.cursors import Cursors, drain
+from dbconnector.cursors import Cursors, drain, hidden_error
 from dbconnector.drivers import Driver
 from dbconnector.keywords import TimeLimits
 from dbconnector.settings import DatabaseSettings
@@ -87,18 +87,16 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back. Waits a moment, but not for a dead link."""
-        closing = self._discard()
-        if closing is not None:
+        if (closing := self._discard()) is not None:
             closing.join(CLOSING)
         self._failure = None
 
     def probe(self) -> None:
         """Ask a fresh connection whether the database answers. Raise Failed if not."""
         connection = self._open()
-        query = "SELECT 1 FROM DUAL" if self.driver.kind == "oracle" else "SELECT 1"
         try:
             with self._calling("probe", self._limits.statement, discard=False):
-                connection.execute(query).fetchall()
+                connection.execute("SELECT 1" + " FROM DUAL" * (self.driver.kind == "oracle")).fetchall()
         finally:
             Cursors(connection).close()
 
@@ -116,7 +114,7 @@ class Database:
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count: int = cursor.rowcount
-            drain(cursor)
+            drain(cursor, self._check)
         return count
 
     def execute_returning(
@@ -127,10 +125,9 @@ class Database:
             raise Failed(Failure(Kind.CONFIGURATION, "no-returning", drivers.NO_RETURNING, place))
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
-            count, names, row = cursor.rowcount, cursor.description, None
-            if names is not None:
-                row = cursor.fetchone()
-            drain(cursor)
+            count, names = cursor.rowcount, cursor.description
+            row = None if names is None else cursor.fetchone()
+            drain(cursor, self._check)
         if row is None:
             return count, None
         return count, {column[0].lower(): value for column, value in zip(names, row, strict=True)}
@@ -274,7 +271,7 @@ class Database:
         self._in_transaction = not alone
         cursor = self._kept.open()
         self._alone = cursor if alone else None
-        return cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
+        return self._executed(cursor, sql, parameters)
 
     def _own_keywords(self) -> dict[str, str]:
         connection = self._settings.connection
@@ -343,8 +340,17 @@ class Database:
         if connection.autocommit:
             connection.autocommit = False
         self._in_transaction = True
-        cursor = self._kept.prepared(sql)
-        return cursor.execute(sql, parameters) if parameters else cursor.execute(sql)
+        return self._executed(self._kept.prepared(sql), sql, parameters)
+
+    def _executed(self, cursor: pyodbc.Cursor, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
+        self._check(cursor.execute(sql, *([parameters] if parameters else [])))
+        return cursor
+
+    def _check(self, cursor: pyodbc.Cursor) -> None:
+        """Raise what the driver said beside a success if that is an error (see `Driver.hides_errors`)."""
+        if self.driver.hides_errors and (messages := cursor.messages):
+            self._kept.forget(cursor)  # used again, MariaDB's would wait for an answer that has come already
+            raise pyodbc.Error(*hidden_error(messages))
 
     @property
     def _kept(self) -> Cursors:

@@ -64,6 +64,9 @@ class Driver:
     #: Text travels as UTF-8 bytes instead of SQL_C_WCHAR: psqlodbc's ANSI driver does not know that type, and
     #: MariaDB's stores text of more than 255 characters wrong and reads it back shorter.
     utf8: bool = False
+    #: An error of SQLSTATE 01000 (MariaDB: 1265, a value that its column cannot take) comes as a success with a message
+    #: when a prepared statement is run: nothing was done, and nothing is raised.
+    hides_errors: bool = False
     #: Whether the number in the text is the server's own code (psqlodbc's is not).
     native_codes: bool = True
     natives: Mapping[int, Kind] = field(default_factory=dict)
@@ -168,6 +171,7 @@ MARIADB = Driver(
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
     utf8=True,
+    hides_errors=True,
     # Not ON DUPLICATE KEY UPDATE: with OPTION=2 that counts the duplicates as well.
     insert_or_ignore={"verb": "INSERT IGNORE"},
     natives=_MARIADB_CODES,
@@ -176,6 +180,7 @@ MARIADB = Driver(
 MYSQL = replace(
     MARIADB,
     name="MySQL",
+    hides_errors=False,
     defaults={"OPTION": "2"},
     session=("SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {lock_s}",),
     measured=False,
