@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from connectorlib.expressions.rendering import kind_of
 from dbconnector.columns import Column
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
@@ -22,7 +23,7 @@ Convert = Callable[[Any], Any]
 
 def refuse(value: Any) -> Any:
     hint = ' (give it "type": "json")' if isinstance(value, (list, dict, tuple)) else ""
-    raise ValueError(f"a {type(value).__name__} cannot be a parameter{hint}")
+    raise ValueError(f"{kind_of(value)} cannot be a parameter{hint}")
 
 
 def plain_text(value: str) -> str:

@@ -75,8 +75,8 @@ def _bad_value(
             if convert is not None:
                 convert(value)
         except (ValueError, OverflowError) as reason:
-            where = f"{place}.values.{name}" if place else name
-            return reject("bad-value", str(reason), place=place, detail=f"{where}: {reason}")
+            # Without a place the caller knows better which parameter that is and what it was made from.
+            return reject("bad-value", str(reason), place=place, detail=place and f"{place}.values.{name}: {reason}")
     return reject("bad-value", str(error), place=place)
 
 
