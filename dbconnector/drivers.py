@@ -138,6 +138,9 @@ _POSTGRESQL = Driver(
         "SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', '{statement_ms}', false),"
         " set_config('lock_timeout', '{lock_ms}', false)",
     ),
+    # libpq takes the description of parameters (6 bytes and 4 for each) for garbage beyond 30,000 bytes, and hangs up:
+    # "lost synchronization with server".
+    max_parameters=7_498,
     max_rows=10_000,
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
