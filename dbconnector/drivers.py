@@ -61,8 +61,9 @@ class Driver:
     #: Turns `INSERT INTO t … VALUES …` into one that skips the rows that are there and does not count them.
     #: {"verb": "INSERT IGNORE"} or {"suffix": "ON CONFLICT DO NOTHING"}; empty: a plain INSERT, duplicates are errors.
     insert_or_ignore: Mapping[str, str] = field(default_factory=dict)
-    #: Text travels as UTF-8 bytes instead of SQL_C_WCHAR: psqlodbc's ANSI driver does not know that type, and
-    #: MariaDB's stores text of more than 255 characters wrong and reads it back shorter.
+    #: Text travels as UTF-8 bytes instead of SQL_C_WCHAR: psqlodbc's ANSI driver does not know that type,
+    #: MariaDB's stores text of more than 255 characters wrong and reads it back shorter, sqliteodbc's reads
+    #: characters from U+100000 on as others.
     utf8: bool = False
     #: An error of SQLSTATE 01000 (MariaDB: 1265, a value that its column cannot take) comes as a success with a message
     #: when a prepared statement is run: nothing was done, and nothing is raised.
@@ -196,6 +197,7 @@ SQLITE = Driver(
     max_rows=10_000,
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
+    utf8=True,
     streams=True,
     streams_parameters=False,
     returning=False,
