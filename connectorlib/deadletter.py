@@ -17,6 +17,7 @@ from connectorlib.settings import DeadLetterSettings
 #: over frame_max (131,072) ends the connection with 501 FRAME_ERROR.
 MAX_HEADER_BYTES = 16 * 1024
 MAX_TEXT = 2_000
+MAX_NAME = 255  # bytes
 #: AMQP properties that travel. `expiration` would make the dead letter vanish, `user_id` would close the channel (406).
 PROPERTIES = (
     "message_id",
@@ -41,12 +42,21 @@ def dead_letter(
     delivery: Delivery, dead: Dead, *, settings: DeadLetterSettings, connector: str, now: datetime
 ) -> Outgoing:
     """Return the dead letter of a delivery, ready to publish; its routing key is the queue the message died in."""
-    properties = {name: value for name in PROPERTIES if (value := getattr(delivery.properties, name)) is not None}
+    properties = {
+        name: _short(value) for name in PROPERTIES if (value := getattr(delivery.properties, name)) is not None
+    }
     if str(properties.get("reply_to", "")).startswith("amq.rabbitmq.reply-to"):
         del properties["reply_to"]
     reasons = _reasons(delivery, dead, connector, now)
     properties["headers"] = _fit(reasons, _travelling(delivery.headers))
     return Outgoing(settings.exchange, delivery.queue, delivery.body, properties)
+
+
+def _short(value: Any) -> Any:
+    """Return a property that fits: names are 255 bytes at most, and one that is no UTF-8 gets longer by being shown."""
+    if isinstance(value, str) and len(value) * 4 > MAX_NAME:
+        return value.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore")
+    return value
 
 
 def fingerprint(reason: str, failure: Failure) -> str:
@@ -110,7 +120,7 @@ def _fit(reasons: dict[str, Any], others: Iterator[tuple[str, Any]]) -> dict[str
     cut = []
     for name, value in others:
         size = _size(name, value)
-        if size <= room:
+        if size <= room and len(name.encode("utf-8", "replace")) <= MAX_NAME:
             room -= size
             reasons[name] = value
         else:

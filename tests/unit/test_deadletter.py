@@ -101,3 +101,11 @@ def test_dead_letters_of_one_cause_share_a_fingerprint() -> None:
     assert fingerprint("reject", TOO_LONG) == fingerprint("reject", other)
     assert fingerprint("reject", TOO_LONG) != fingerprint("reject", elsewhere)
     assert fingerprint("reject", TOO_LONG) != fingerprint("unknown", TOO_LONG)
+
+
+def test_what_grew_while_it_was_decoded_fits_again() -> None:
+    letter = bury(message_id="\\xff" * 255, app_id="é" * 200, headers={"\\xff" * 100: 1, "site": "a"})
+    assert len(letter.properties["message_id"]) == 255
+    assert letter.properties["app_id"] == "é" * 127
+    assert letter.properties["headers"]["site"] == "a"
+    assert "\\xff" in letter.properties["headers"]["dead-headers-cut"]
