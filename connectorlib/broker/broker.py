@@ -22,6 +22,20 @@ logger = logging.getLogger(__name__)
 _HOPELESS = (Kind.REFUSED, Kind.CONFIGURATION)
 
 
+class _Companion:
+    """Once one connection is there the other has nothing to wait for: back-offs apart can differ by half a minute."""
+
+    def __init__(self, others: list[Link]) -> None:
+        self._others = others
+
+    def link_up(self, connection: object) -> None:
+        for link in self._others:
+            link.hurry()
+
+    def link_down(self, failure: Failure) -> None:
+        """They will notice by themselves."""
+
+
 class Broker:
     """Consuming and publishing have a connection each: in a broker alarm a shared one would starve its acks."""
 
@@ -33,6 +47,8 @@ class Broker:
         self._consuming = link(name=f"{name} consuming", publishing=False) if consuming else None
         self._publishing = link(name=f"{name} publishing", publishing=True) if publishing else None
         self._links = [each for each in (self._consuming, self._publishing) if each is not None]
+        for each in self._links:
+            each.listen(_Companion([other for other in self._links if other is not each]))
         self._publisher = Publisher(self._io, self._publishing) if self._publishing else None
         self._consumers: list[Consumer] = []
         self._stopped = False
@@ -97,6 +113,11 @@ class Broker:
     @property
     def connected(self) -> bool:
         return all(link.connected_since is not None for link in self._links)
+
+    @property
+    def next_try(self) -> float | None:
+        """time.monotonic() when a missing connection is tried next; None if none is, or just now."""
+        return min((link.next_try for link in self._links if link.next_try is not None), default=None)
 
     @property
     def failure(self) -> Failure | None:

@@ -286,7 +286,7 @@ class Consumer:
         self._end(generation, failure)
 
     def _cancelled_by_broker(self, generation: Generation, _frame: Any) -> None:
-        text = "the broker cancelled the consumer: the queue was deleted or moved, or a message was held too long"
+        text = "by the broker: the queue was deleted or moved, or a message was held too long"
         failure = Failure(Kind.UNAVAILABLE, "cancelled", text, f"queue {self.queue!r}")
         self._end(generation, failure)
         self._abandon(generation)
@@ -301,7 +301,7 @@ class Consumer:
             return
         if failure is not None:
             self.failure = failure
-            logger.warning("stopped consuming from %s: %s", self.queue, failure)
+            logger.warning("stopped consuming from %s: %s %s", self.queue, failure.code, failure.text)
         self._current = None
         self._ready.set()
 

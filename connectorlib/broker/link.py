@@ -34,7 +34,7 @@ class Listener(Protocol):
 
 
 class Link:
-    """`failure`, `connected_since` and `blocked` may be read from any thread; the rest is for the I/O thread."""
+    """Its public attributes, all but `on_unblocked`, may be read from any thread; the rest is for the I/O thread."""
 
     def __init__(
         self,
@@ -58,9 +58,13 @@ class Link:
         self._connection: Any = None
         self._timer: object = None
         self._stopping = False
+        #: Whether the last attempt found no broker at all, rather than one that hung up.
+        self._unreached = False
         self._listeners: list[Listener] = []
         self.failure: Failure | None = None
         self.connected_since: float | None = None
+        #: time.monotonic() of the next attempt; None while there is a connection or an attempt.
+        self.next_try: float | None = None
         self.blocked = False
         self.on_unblocked: list[Callable[[], None]] = []
 
@@ -81,6 +85,7 @@ class Link:
     def connect(self) -> None:
         """Begin an attempt at the next host."""
         self._io.cancel(self._timer)
+        self.next_try = None
         self._attempt += 1
         attempt = self._attempt
         self._address = self._schedule.next_host()
@@ -106,6 +111,11 @@ class Link:
         """Try now instead of at the end of the back-off."""
         if self._connection is None and not self._stopping:
             self._schedule.reset()
+            self.connect()
+
+    def hurry(self) -> None:
+        """The broker answers elsewhere: try now, if all that was wrong is that it did not answer here."""
+        if self._connection is None and self._unreached and not self._stopping:
             self.connect()
 
     def reset(self) -> None:
@@ -155,6 +165,7 @@ class Link:
             return  # an attempt that was given up before
         self._attempt += 1
         lasted = time.monotonic() - self.connected_since if self.connected_since is not None else 0.0
+        self._unreached = self.connected_since is None
         # Whoever waits for a connection tells why there is none: a command that ends, or a flow that pauses.
         level = logging.DEBUG if self.connected_since is None else logging.WARNING
         self._drop()
@@ -162,6 +173,7 @@ class Link:
             failure = errors.from_error(error)
             self.failure = replace(failure, text=f"{self._address[0]}:{self._address[1]}: {failure.text}")
             delay = self._schedule.delay_after(failure.kind, lasted)
+            self.next_try = time.monotonic() + delay
             self._timer = self._io.call_later(delay, self.connect)
             logger.log(level, "no connection as %s: %s; next try in %.1f s", self._name, self.failure, delay)
         self._tell_down(self.failure or errors.from_error(error))
