@@ -22,6 +22,7 @@ REASONS = {Kind.RETRY: "retries-exhausted", Kind.CONFIGURATION: "reject", Kind.U
 PROBE_FIRST_S = 1.0
 PROBE_MAX_S = 60.0
 #: A refused log-in is probed slowly: every attempt may count towards locking the user.
+REFUSED_FIRST_S = 5.0
 REFUSED_MAX_S = 300.0
 REPEAT_PAUSE_LINE_S = 15 * 60.0
 
@@ -33,9 +34,11 @@ def retry_delay(attempt: int, retry: Retry, random: float) -> float:
 
 
 def probe_delay(attempt: int, kind: Kind, random: float) -> float:
-    """Return seconds until the next probe of a paused flow: 1 s doubling to 60 s, refused log-ins to 5 minutes."""
-    ceiling = REFUSED_MAX_S if kind is Kind.REFUSED else PROBE_MAX_S
-    return min(ceiling, PROBE_FIRST_S * 2.0 ** min(attempt, 16)) * (0.75 + random / 4)
+    """Return seconds to the next probe of a paused flow: 1 s doubling to 60 s; a refused log-in: 5 s to 5 minutes."""
+    first, longest = PROBE_FIRST_S, PROBE_MAX_S
+    if kind is Kind.REFUSED:
+        first, longest = REFUSED_FIRST_S, REFUSED_MAX_S
+    return min(longest, first * 2.0 ** min(attempt, 16)) * (0.75 + random / 4)
 
 
 def reason(failure: Failure) -> str:

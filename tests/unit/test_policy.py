@@ -87,6 +87,7 @@ def test_retries_double_and_keep_below_their_maximum() -> None:
 def test_probes_slow_down_to_a_minute_and_refused_log_ins_to_five() -> None:
     assert policy.probe_delay(0, Kind.UNAVAILABLE, 1.0) == pytest.approx(1.0)
     assert policy.probe_delay(50, Kind.UNAVAILABLE, 1.0) == pytest.approx(60.0)
+    assert policy.probe_delay(0, Kind.REFUSED, 1.0) == pytest.approx(5.0)
     assert policy.probe_delay(50, Kind.REFUSED, 1.0) == pytest.approx(300.0)
 
 
