@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from connectorlib import logs, policy
 from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
+from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Outcome
 from connectorlib.pausing import Pausing
 from connectorlib.settings import Batch, Retry
 
@@ -172,10 +172,15 @@ class Pump:
             return None
         # The one place where it happens: the handler has committed, so what is done may be acknowledged now,
         # and what is dead only once its dead letter is confirmed.
+        if outcomes.count(DONE) == len(outcomes):  # nearly always
+            self._consumer.settle(chunk[0].generation, [delivery.tag for delivery in chunk])
+            self._succeeded(len(chunk), 0)
+            return []
         done = [d.tag for d, outcome in zip(chunk, outcomes, strict=True) if isinstance(outcome, Done)]
         if done:
             self._consumer.settle(chunk[0].generation, done)
-            self._succeeded(outcomes)
+            already = sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)
+            self._succeeded(len(done) - already, already)
         dead = [(d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Dead)]
         if dead:
             self._bury(dead)
@@ -194,10 +199,8 @@ class Pump:
             failure = Failure(Kind.UNKNOWN, "bug", f"{type(error).__name__}: {error}", place="bug")
             return [Again(failure)] * len(chunk)
 
-    def _succeeded(self, outcomes: Sequence[Outcome]) -> None:
-        already = sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)
-        done = sum(1 for outcome in outcomes if isinstance(outcome, Done))
-        self.counts["done"] += done - already
+    def _succeeded(self, done: int, already: int) -> None:
+        self.counts["done"] += done
         self.counts["already"] += already
         self._line.success()
         self._careful = False

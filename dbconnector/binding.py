@@ -47,6 +47,8 @@ class BoundWrite:
         self.when = matches if write.when else None
         used = [expression for _, expression in self.expressions] + [*tested, *([self.each] if self.each else [])]
         self.uses_results = frozenset[str]().union(*(expression.uses_results for expression in used))
+        #: One row for each record, always.
+        self.single = self.each is None and self.when is None
         self._evaluate = [expression.evaluate for _, expression in self.expressions]
         self._bind: Binder = tuple
 
@@ -61,9 +63,6 @@ class BoundWrite:
 
     def rows(self, record: Any, scope: Scope) -> Iterator[Row]:
         """Yield the parameters of every execution that this record asks for. Raise Failed (reject) for bad ones."""
-        if self.each is None and self.when is None:
-            yield self.row(record, scope)
-            return
         try:
             items = self._wanted(record, scope)
         except Failed as failed:
@@ -81,12 +80,13 @@ class BoundWrite:
         return (record,) if self.each is None else self._items(self.each, record, scope)
 
     def row(self, record: Any, scope: Scope) -> Row:
+        values: list[Any] = []
         try:
             values = [evaluate(record, scope) for evaluate in self._evaluate]
-            if MISSING in values:
-                raise self._missing(values, record, scope)
-            return self._bind(values)
+            return self._bind(values)  # refuses MISSING, as it does every type that it does not know
         except Failed as failed:
+            if any(value is MISSING for value in values):
+                raise self._missing(values, record, scope) from None
             raise self._placed(failed, record, scope) from None
 
     def _items(self, each: Expression, record: Any, scope: Scope) -> Sequence[Any]:
@@ -179,7 +179,10 @@ class Plan:
 
     def _bulk(self, records: Sequence[Any], scope: Scope) -> list[list[Row]]:
         if len(records) == 1:
-            return [list(write.rows(records[0], scope)) for write in self.writes]
+            return [
+                [write.row(records[0], scope)] if write.single else [*write.rows(records[0], scope)]
+                for write in self.writes
+            ]
         rows: list[list[Row]] = [[] for _ in self.writes]
         for index, record in enumerate(records):
             scope.root, scope.index = record, index
