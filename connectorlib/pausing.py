@@ -27,19 +27,26 @@ GIVE_BACK_S = 10.0
 #: How long to wait for a connection at a time; the connection itself is tried again on its own schedule.
 CONNECT_WAIT_S = 60.0
 
+#: `{side}` is the broker, or what the connector writes to.
 HINTS = {
-    Kind.UNAVAILABLE: "make it reachable again; this goes on by itself",
-    Kind.REFUSED: "put the user name or password right, then restart (SIGUSR1 tries at once)",
+    Kind.UNAVAILABLE: "start the {side}, or mend what the text names; this goes on by itself",
+    Kind.REFUSED: "put user, password or rights in the {side} right, or here and restart (SIGUSR1 tries at once)",
     Kind.CONFIGURATION: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
-    Kind.RETRY: "find what holds the lock or load; this goes on by itself",
+    Kind.RETRY: "find what holds the lock or the load in the {side}; this goes on by itself",
     Kind.UNKNOWN: "look at the text; this goes on by itself once messages pass (SIGUSR1 tries at once)",
-    Kind.REJECT: "mend the dead-letter exchange and queue; this goes on by itself",
+    Kind.REJECT: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
 }
+#: Places of failures that the broker told (connectorlib.broker.errors).
+PUBLISHING = "publish"
+BROKER = ("broker", PUBLISHING, "queue ")
+DEAD_LETTERS = "make room in the dead-letter queue, or mend it; this goes on by itself"
 
 
-def hint(failure: Failure) -> str:
+def hint(failure: Failure, far_side: str = "far side") -> str:
     """Return what a person can do about a failure."""
-    return HINTS[failure.kind]
+    if failure.place == PUBLISHING:  # while messages are consumed, only dead letters are published
+        return DEAD_LETTERS
+    return HINTS[failure.kind].format(side="broker" if failure.place.startswith(BROKER) else far_side)
 
 
 class Pausing:
@@ -153,11 +160,15 @@ class Pausing:
         return {
             "since": self._since_text,
             "cause": pause.failure.code,
-            "text": pause.failure.text,
+            "text": f"{pause.failure.place}: {pause.failure.text}" if pause.failure.place else pause.failure.text,
             "held": self._consumer.held,
             "waiting": self._waiting(),
-            "next_try": f"{max(0.0, pause.next_try - time.monotonic()):.0f}s",
+            "next_try": f"{max(0.0, self._next_try(pause) - time.monotonic()):.0f}s",
         }
+
+    def _next_try(self, pause: Pause) -> float:
+        """Return when it goes on; a connection to the broker is tried on a schedule of its own."""
+        return pause.next_try if self._broker.connected else self._broker.next_try or time.monotonic()
 
     def _waiting(self) -> object:
         """Return how many messages wait in the queue, as far as the broker says (ready ones only)."""
