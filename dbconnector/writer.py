@@ -33,6 +33,7 @@ class Writer:
         #: What the transaction in progress will have passed once it is committed.
         self._passing: Counter[str] = Counter()
         self._database = database
+        self._versions = ""
         self._plan = Plan(config.database.write, compile_format(config.format, config.limits))
         self._inbox = Inbox(config.idempotency, config.name) if config.idempotency else None
         self._sql: dict[tuple[int, int], str] = {}
@@ -67,7 +68,10 @@ class Writer:
     def _connect(self) -> None:
         if not self._database.connected:
             self._database.connect()
-            logs.event(logger, logging.INFO, "database connected", versions=self._database.versions)
+            # Every failure but a reject costs the connection; in a long pause that is one a minute.
+            level = logging.DEBUG if self._database.versions == self._versions else logging.INFO
+            self._versions = self._database.versions
+            logs.event(logger, level, "database connected", versions=self._versions)
             self._plan.bind_with(self._database.binder)
 
     def _units(self, deliveries: Sequence[Delivery], outcomes: dict[int, Outcome]) -> Iterator[Unit]:
