@@ -4,9 +4,11 @@ import threading
 
 from connectorlib.broker import Broker, topology
 from connectorlib.deadletter_sender import DeadLetterSender
-from connectorlib.pausing import Pausing
+from connectorlib.errors import Failure, Kind
+from connectorlib.pausing import Pausing, hint
 from connectorlib.pump import Flow, Pump
 from dbconnector.database import Database
+from dbconnector.inbox import PLACE as INBOX
 from dbconnector.settings import DbConfig
 from dbconnector.writer import Writer
 
@@ -31,6 +33,7 @@ def make_pump(
         hold_seconds=config.hold_seconds,
         stop=stop,
         nudge=nudge,
+        hints=_hint,
     )
     return Pump(
         Flow(config.name, config.batch, config.retry),
@@ -39,3 +42,10 @@ def make_pump(
         DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name),
         pausing,
     )
+
+
+def _hint(failure: Failure) -> str:
+    """Return what a person can do about a failure, where something better than usual is known."""
+    if failure.place == INBOX and failure.kind is Kind.CONFIGURATION:
+        return "make the inbox table with `dbconnector inbox --create`; this goes on by itself (SIGUSR1 tries at once)"
+    return hint(failure)

@@ -1,0 +1,54 @@
+"""A link between a client and a server that a test can spoil: what the client says gets lost while all looks well."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+
+class Proxy:
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.host, self.port = self._listener.getsockname()
+        self._muted = threading.Event()
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def mute(self) -> None:
+        """From now on nothing that a client says reaches the server; answers still come."""
+        self._muted.set()
+
+    def close(self) -> None:
+        # A thread that waits in accept() is woken by shutdown, not by close.
+        for link in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+            link.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                server = socket.create_connection(self._server)
+                self._open += [client, server]
+                threading.Thread(target=self._copy, args=(client, server, self._muted), daemon=True).start()
+                threading.Thread(target=self._copy, args=(server, client, threading.Event()), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket, muted: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not muted.is_set():
+                    sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def proxy(host: str, port: int) -> Iterator[Proxy]:
+    link = Proxy(host, port)
+    try:
+        yield link
+    finally:
+        link.close()
