@@ -80,13 +80,16 @@ def _codes(kind: Kind, *codes: int) -> dict[int, Kind]:
 
 
 _MARIADB_CODES = {
-    # Lock wait, deadlock, record changed, interrupted, statement time limit (MariaDB, MySQL), NOWAIT.
-    **_codes(Kind.RETRY, 1205, 1213, 1020, 1317, 1614, 1907, 1969, 3024, 3572),
+    # Lock wait, deadlock, lock table full, record changed, interrupted, to be prepared again, statement time limit
+    # (MariaDB, MySQL), NOWAIT.
+    **_codes(Kind.RETRY, 1205, 1206, 1213, 1020, 1317, 1614, 1615, 1907, 1969, 3024, 3572),
     # No server, too many connections, shutdown, killed, network errors, TLS.
     **_codes(Kind.UNAVAILABLE, 2002, 2003, 2004, 2005, 2006, 2012, 2013, 2026, 2055),
     **_codes(Kind.UNAVAILABLE, 1040, 1053, 1080, 1129, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1927),
-    # Disk full (also as EE_WRITE 3 and through the storage engine), memory, crashed tables.
-    **_codes(Kind.UNAVAILABLE, 3, 1021, 1026, 1028, 1030, 1037, 1038, 1041, 1114, 1194, 1195),
+    # Disk full (also as EE_WRITE 3 and through the storage engine, in a commit, in a temporary file), memory, threads,
+    # undo slots, crashed tables.
+    **_codes(Kind.UNAVAILABLE, 3, 1021, 1026, 1028, 1030, 1037, 1038, 1041, 1114, 1135, 1180, 1181, 1194, 1195),
+    **_codes(Kind.UNAVAILABLE, 1637, 1878),
     # Read-only: the option, the transaction, the mode.
     **_codes(Kind.UNAVAILABLE, 1290, 1792, 1836),
     **_codes(Kind.REFUSED, 1044, 1045, 1130, 1251, 1698, 1820, 1862, 2059),

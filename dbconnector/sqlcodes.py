@@ -14,7 +14,9 @@ _STATES: Mapping[str, Kind] = {
     **dict.fromkeys(("40001", "40P01", "55P03", "55006", "57014", "HY018", "HYT00", "HY008"), Kind.RETRY),
     "40003": Kind.UNAVAILABLE,  # statement completion unknown
     "25006": Kind.UNAVAILABLE,  # read-only: a standby, or a primary just demoted
+    "26000": Kind.UNAVAILABLE,  # PostgreSQL: a prepared statement that its pooler or a reset forgot; connect anew
     "HYT01": Kind.UNAVAILABLE,
+    "54000": Kind.REJECT,  # PostgreSQL: a limit that this row exceeds, such as the size of an index entry
     **dict.fromkeys(("P0001", "P0002", "P0003", "P0004", "45000"), Kind.REJECT),
     # what pyodbc or the driver manager says of a value that cannot be bound
     **dict.fromkeys(("HY105", "HY004", "HY003", "HY104", "07006"), Kind.REJECT),
