@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectorlib import logs
-from connectorlib.errors import reject
+from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression
 from dbconnector.binding import Unit
 from dbconnector.database import Database
@@ -65,7 +65,8 @@ class Inbox:
         for size in ladder(min(database.driver.max_rows, LARGEST)):
             while len(ordered) - start >= size:
                 rows = [value for key in ordered[start : start + size] for value in (self.consumer, key)]
-                new += database.execute(self._sql(database.driver, size), rows, place=PLACE)
+                count = database.execute(self._sql(database.driver, size), rows, place=PLACE)
+                new += _new(database.driver, size, count)
                 start += size
         return new
 
@@ -106,6 +107,16 @@ class Inbox:
                 messages=len(fresh),
                 key=self._source,
             )
+
+
+def _new(driver: Driver, keys: int, count: int) -> int:
+    """Given how many rows the driver says one insert has made, return how many of its keys are new."""
+    if not driver.insert_or_ignore:
+        return keys  # a key that is there is an error; and SQL Server with NOCOUNT says -1
+    if count < 0:
+        text = "the driver does not say how many rows were inserted, so nobody knows which messages are new"
+        raise Failed(Failure(Kind.CONFIGURATION, "no-count", text, PLACE))
+    return count
 
 
 def by_first(units: Sequence[Unit]) -> tuple[list[Unit], list[tuple[Unit, Unit]]]:
