@@ -1,0 +1,281 @@
+"""selectNSend: one message per row, and only what the broker has confirmed is marked."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import COMMAND, Connector
+from tests.services.waiting import eventually
+
+OUTBOX = (
+    "CREATE TABLE outbox (id integer NOT NULL PRIMARY KEY, device varchar(50), value numeric(12,3),"
+    " sent_at timestamp NULL, reason varchar(1000))"
+)
+QUERY = "SELECT id, device, value FROM outbox WHERE sent_at IS NULL ORDER BY id"
+MARK = "UPDATE outbox SET sent_at = CURRENT_TIMESTAMP WHERE id = :id"
+FAIL = "UPDATE outbox SET sent_at = CURRENT_TIMESTAMP, reason = :error WHERE id = :id"
+
+#: Runs a command and prints the most memory (KiB) that it had. Asked of a small process in between: the figure of a
+#: child begins with the memory of the process that started it, and a test run is a large one.
+MEASURE = (
+    "import resource, subprocess, sys\n"
+    "code = subprocess.call(sys.argv[1:])\n"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    "sys.exit(code)"
+)
+
+
+class Outbox:
+    """A table of rows to be sent, and a queue `rows` behind an exchange of that name for what is sent."""
+
+    def __init__(self, connector: Connector) -> None:
+        self.connector = connector
+        self.database = connector.database
+        self.vhost = connector.vhost
+        self.database.execute(OUTBOX)
+        self.vhost.declare_queue("rows", "rows", "row.#")
+
+    def fill(self, count: int, first: int = 1, device: Callable[[int], str] = lambda n: f"pump-{n % 7}") -> None:
+        for start in range(first, first + count, 500):
+            numbers = range(start, min(start + 500, first + count))
+            values = ",".join(f"({n}, '{device(n)}', {n}.125)" for n in numbers)
+            self.database.execute(f"INSERT INTO outbox (id, device, value) VALUES {values}")
+
+    def configure(self, *, destination: Mapping[str, Any] | None = None, **select: Any) -> None:
+        self.connector.configure(
+            write=(),
+            database={"select": {"query": QUERY, **select}},
+            broker={"destination": {"exchange": "rows", "routing_key": "row.{device}", **(destination or {})}},
+        )
+
+    def select(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return self.connector.run("select", "-c", str(self.connector.file), *arguments)
+
+    def ids(self) -> list[int]:
+        return [json.loads(body)["id"] for _, _, body in self.vhost.get_all("rows")]
+
+    def marked(self) -> list[int]:
+        return [id for (id,) in self.database.rows("SELECT id FROM outbox WHERE sent_at IS NOT NULL ORDER BY id")]
+
+    def reasons(self) -> dict[int, str]:
+        return dict(self.database.rows("SELECT id, reason FROM outbox WHERE reason IS NOT NULL"))
+
+
+@pytest.fixture
+def outbox(connector: Connector) -> Outbox:
+    return Outbox(connector)
+
+
+@pytest.fixture
+def on_one(on_postgres: Connector) -> Outbox:
+    """Where the database does not matter."""
+    return Outbox(on_postgres)
+
+
+# --- one message per row ---------------------------------------------------------------------------------------------
+
+
+def test_every_row_becomes_one_persistent_message_whose_parts_come_from_its_columns(outbox: Outbox) -> None:
+    outbox.fill(1000)
+    destination = {
+        "message_id": "{device}/{id}",
+        "correlation_id": "id",
+        "priority": {"value": 4},
+        "headers": {"number": "id", "value": "value", "site": {"value": "hall 7"}},
+    }
+    outbox.configure(destination=destination, fetch=300, key=["id"])
+    done = outbox.select()
+    assert done.returncode == 0, done.stderr
+    assert "sent rows=1000 failed=0" in done.stderr
+    assert "confirmed" not in done.stderr  # the progress bar is for terminals
+    taken = outbox.vhost.get_all("rows")
+    assert [body for _, _, body in taken] == [
+        f'{{"id":{n},"device":"pump-{n % 7}","value":{n}.125}}'.encode() for n in range(1, 1001)
+    ]
+    method, properties, _ = taken[7]
+    assert (method.exchange, method.routing_key) == ("rows", "row.pump-1")
+    assert (properties.message_id, properties.correlation_id, properties.priority) == ("pump-1/8", "8", 4)
+    assert properties.headers == {"number": 8, "value": "8.125", "site": "hall 7"}
+    assert (properties.content_type, properties.delivery_mode) == ("application/json", 2)
+    assert {properties.delivery_mode for _, properties, _ in taken} == {2}
+    assert outbox.marked() == []
+
+
+def test_a_parameter_of_the_query_comes_from_the_configuration_or_from_param(outbox: Outbox) -> None:
+    outbox.fill(10)
+    outbox.configure(
+        query="SELECT id, device FROM outbox WHERE id >= :low AND id < :high AND device <> :other ORDER BY id",
+        params={"low": 2, "high": 3},
+        key=["id"],
+    )
+    done = outbox.select("--param", "high=6", "--param", "other=pump-3'; DROP TABLE outbox; --")
+    assert done.returncode == 0, done.stderr
+    assert outbox.ids() == [2, 3, 4, 5]
+
+
+def test_a_parameter_without_a_value_is_a_mistake_in_the_configuration(on_one: Outbox) -> None:
+    on_one.configure(query="SELECT id, device FROM outbox WHERE id >= :low AND id < :high", params={"high": 3})
+    missing = on_one.select()
+    assert missing.returncode == 78
+    assert "no value for :low" in missing.stderr
+    assert "--param low=VALUE" in missing.stderr
+
+
+def test_a_column_can_be_the_body_as_it_is(on_one: Outbox) -> None:
+    on_one.database.execute("CREATE TABLE image (name varchar(20), data bytea)")
+    body = bytes(range(256)) * 400
+    on_one.database.execute("INSERT INTO image VALUES (?, ?)", "one", body)
+    destination = {"routing_key": "row.{name}", "body": "data", "content_type": "image/{name}"}
+    on_one.configure(query="SELECT name, data FROM image", destination=destination)
+    done = on_one.select()
+    assert done.returncode == 0, done.stderr
+    [(method, properties, found)] = on_one.vhost.get_all("rows")
+    assert (method.routing_key, properties.content_type, found) == ("row.one", "image/one", body)
+
+
+# --- what is marked --------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_marked_page_by_page_and_when_nothing_is_left_it_exits_with_3(outbox: Outbox) -> None:
+    outbox.fill(950)
+    outbox.configure(on_sent=MARK, fetch=300)
+    done = outbox.select()
+    assert done.returncode == 0, done.stderr
+    assert outbox.ids() == list(range(1, 951))
+    assert outbox.marked() == list(range(1, 951))
+    nothing = outbox.select()
+    assert nothing.returncode == 3
+    assert "sent rows=0" in nothing.stderr
+
+
+def test_only_confirmed_rows_are_marked_and_one_that_cannot_be_sent_is_left_to_on_failed(outbox: Outbox) -> None:
+    devices = {60: "nowhere", 70: "row." + "long" * 11}
+    outbox.fill(100, device=lambda n: devices.get(n, "row.1"))
+    settings: dict[str, Any] = {"on_sent": MARK, "fetch": 30, "destination": {"routing_key": "{device}" * 6}}
+    outbox.configure(**settings)
+    done = outbox.select()
+    assert done.returncode == 1, done.stderr
+    assert "unroutable" in done.stderr
+    first = outbox.ids()
+    assert set(range(1, 60)) <= set(first) <= set(range(1, 61)) - {60}
+    assert outbox.marked() == first
+
+    outbox.configure(**settings, on_failed=FAIL)
+    done = outbox.select()
+    assert done.returncode == 0, done.stderr
+    assert f"sent rows={98 - len(first)} failed=2" in done.stderr
+    assert outbox.ids() == [n for n in range(1, 101) if n not in {*first, *devices}]
+    assert outbox.marked() == list(range(1, 101))
+    reasons = outbox.reasons()
+    assert sorted(reasons) == [60, 70]
+    assert "unroutable" in reasons[60]
+    assert "destination.routing_key" in reasons[70]
+    assert "288 bytes, AMQP takes 255" in reasons[70]
+
+
+def test_killed_in_the_middle_it_has_marked_only_what_is_in_the_queue(on_one: Outbox) -> None:
+    on_one.fill(6000)
+    on_one.configure(on_sent=MARK, fetch=50)
+    with on_one.connector.running("select", "-c", str(on_one.connector.file), ready="") as running:
+        eventually(lambda: len(on_one.marked()) >= 150, 30)
+        running.kill()
+    marked = on_one.marked()
+    assert len(marked) < 6000
+    first = on_one.ids()
+    assert set(marked) <= set(first)
+    assert len(first) <= len(marked) + 50  # what is sent twice is at most the page in hand
+    assert on_one.select().returncode == 0
+    assert on_one.ids() == [n for n in range(1, 6001) if n not in set(marked)]
+
+
+# --- how it runs -----------------------------------------------------------------------------------------------------
+
+
+def test_every_runs_the_query_again_and_again_until_it_is_stopped(outbox: Outbox) -> None:
+    outbox.configure(on_sent=MARK)
+    arguments = ("select", "-c", str(outbox.connector.file), "--every", "200ms")
+    with outbox.connector.running(*arguments, ready="sent rows=0"):
+        outbox.fill(3)
+        assert eventually(lambda: outbox.vhost.depth("rows") == 3)
+        outbox.fill(2, first=4)
+        assert eventually(lambda: outbox.vhost.depth("rows") == 5)
+    assert outbox.ids() == [1, 2, 3, 4, 5]
+
+
+def test_on_a_terminal_it_shows_how_many_rows_are_confirmed(on_one: Outbox) -> None:
+    on_one.fill(2000)
+    on_one.configure()
+    inside, outside = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, "select", "-c", str(on_one.connector.file)],
+        stderr=outside,
+        stdout=outside,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(outside)
+    shown = b"".join(iter(lambda: read(inside), b"")).decode()
+    os.close(inside)
+    assert process.wait(30) == 0, shown
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    assert "2,000 rows confirmed" in text
+    assert "sent rows=2000 failed=0" in text
+
+
+def read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""
+
+
+MANY = {
+    "postgresql": "INSERT INTO many SELECT n, 'device ' || n % 1000, n * 0.125, repeat('x', {width})"
+    " FROM generate_series(1, {count}) n",
+    "mariadb": "INSERT INTO many SELECT seq, concat('device ', seq % 1000), seq * 0.125, repeat('x', {width})"
+    " FROM seq_1_to_{count}",
+    "sqlite": "INSERT INTO many WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count})"
+    " SELECT n, 'device ' || n % 1000, n * 0.125, printf('%.{width}c', 'x') FROM s",
+}
+#: Wide rows are as good as many: a driver that reads all of these into memory needs 200 MB. For a million narrow ones
+#: by hand: SELECT_ROWS=1000000 SELECT_WIDTH=100.
+ROWS = int(os.environ.get("SELECT_ROWS", "50000"))
+WIDTH = int(os.environ.get("SELECT_WIDTH", "2000"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["postgres_db", "maria_db", "sqlite_db"])
+def test_a_large_table_is_read_in_less_than_120_megabytes(on: Callable[[str], Connector], name: str) -> None:
+    connector = on(name)
+    connector.database.execute(
+        f"CREATE TABLE many (id integer NOT NULL PRIMARY KEY, device varchar(20), value numeric(12,3), "
+        f"note varchar({WIDTH}))"
+    )
+    connector.database.execute(MANY[connector.database.kind].format(count=ROWS, width=WIDTH))
+    connector.vhost.declare_queue(  # that the broker does not hold them all
+        "rows", "rows", "#", type="classic", arguments={"x-max-length": 1000, "x-overflow": "drop-head"}
+    )
+    connector.configure(
+        write=(),
+        database={"select": {"query": "SELECT id, device, value, note FROM many", "key": ["id"]}},
+        broker={"destination": {"exchange": "rows", "routing_key": "row"}},
+    )
+    done = subprocess.run(
+        [sys.executable, "-ISc", MEASURE, COMMAND, "select", "-c", connector.file],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"sent rows={ROWS} failed=0" in done.stderr
+    assert json.loads(connector.vhost.get_all("rows")[-1][2])["id"] == ROWS
+    megabytes = int(done.stdout) / 1024
+    print(f"{connector.database.variant}: {ROWS:,} rows of {WIDTH}, peak {megabytes:.0f} MB")
+    assert megabytes < 120
