@@ -1,6 +1,7 @@
 """The cursors of one connection: prepared ones are kept, and all are closed together with it, out of the way."""
 
 import contextlib
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -8,6 +9,8 @@ from typing import Any
 
 #: Prepared cursors kept; a batch that is split in four needs about five for each statement.
 PREPARED = 64
+
+_ROWS_ONLY = re.compile(r"\s*(INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
 
 
 class Cursors:
@@ -66,9 +69,20 @@ def hidden_error(messages: Sequence[tuple[str, str]]) -> tuple[str, str]:
     return state, f"[{state}] {text} {native}"
 
 
-def drain(cursor: Any, check: Callable[[Any], None]) -> None:
-    """Read results to their end, looking at each: procedures report the errors of later statements only there."""
-    if cursor.description is not None:
+def is_single(sql: str) -> bool:
+    """Return whether this text is surely one INSERT, UPDATE or the like, and not several statements or a procedure."""
+    return ";" not in sql and _ROWS_ONLY.match(sql) is not None
+
+
+def drain(cursor: Any, check: Callable[[Any], None], *, single: bool) -> None:
+    """Read results to their end, looking at each: procedures report the errors of later statements only there.
+
+    `single`: what was run gives one result, so that a row count is not asked for a next one, which takes the drivers
+    2 to 3 µs.
+    """
+    rows = cursor.description is not None
+    if rows:
         cursor.fetchall()
+    if rows or not single:
         while cursor.nextset():
             check(cursor)

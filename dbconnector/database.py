@@ -15,7 +15,7 @@ import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector import columns, drivers, fetching, keywords, sqlcodes, values
-from dbconnector.cursors import Cursors, drain, hidden_error
+from dbconnector.cursors import Cursors, drain, hidden_error, is_single
 from dbconnector.drivers import Driver
 from dbconnector.keywords import TimeLimits
 from dbconnector.settings import DatabaseSettings
@@ -114,7 +114,7 @@ class Database:
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count: int = cursor.rowcount
-            drain(cursor, self._check)
+            drain(cursor, self._check, single=self.driver.one_result and is_single(sql))
         return count
 
     def execute_returning(
@@ -127,7 +127,7 @@ class Database:
             cursor = self._run(sql, parameters)
             count, names = cursor.rowcount, cursor.description
             row = None if names is None else cursor.fetchone()
-            drain(cursor, self._check)
+            drain(cursor, self._check, single=self.driver.one_result and is_single(sql))
         if row is None:
             return count, None
         return count, {column[0].lower(): value for column, value in zip(names, row, strict=True)}

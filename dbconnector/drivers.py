@@ -61,6 +61,9 @@ class Driver:
     #: Turns `INSERT INTO t … VALUES …` into one that skips the rows that are there and does not count them.
     #: {"verb": "INSERT IGNORE"} or {"suffix": "ON CONFLICT DO NOTHING"}; empty: a plain INSERT, duplicates are errors.
     insert_or_ignore: Mapping[str, str] = field(default_factory=dict)
+    #: An INSERT, UPDATE or DELETE gives one result, whatever its triggers do. Where they add theirs, an error may come
+    #: with any of them.
+    one_result: bool = False
     #: Text travels as UTF-8 bytes instead of SQL_C_WCHAR: psqlodbc's ANSI driver does not know that type,
     #: MariaDB's stores text of more than 255 characters wrong and reads it back shorter, sqliteodbc's reads
     #: characters from U+100000 on as others.
@@ -149,6 +152,7 @@ _POSTGRESQL = Driver(
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
     streams=True,
+    one_result=True,
     insert_or_ignore={"suffix": "ON CONFLICT DO NOTHING"},
     native_codes=False,
 )
@@ -177,6 +181,7 @@ MARIADB = Driver(
     max_rows=10_000,
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
+    one_result=True,
     utf8=True,
     hides_errors=True,
     # Not ON DUPLICATE KEY UPDATE: with OPTION=2 that counts the duplicates as well.
@@ -203,6 +208,7 @@ SQLITE = Driver(
     utf8=True,
     streams=True,
     streams_parameters=False,
+    one_result=True,
     returning=False,
     insert_or_ignore={"suffix": "ON CONFLICT DO NOTHING"},
     natives=_SQLITE_CODES,

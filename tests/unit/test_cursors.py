@@ -1,0 +1,66 @@
+"""Which statements are asked for further results, and that an error in one of those is seen."""
+
+import pytest
+
+from dbconnector import drivers
+from dbconnector.cursors import drain, is_single
+
+
+class Results:
+    """Stands for a cursor of a driver that is not installed here: a row count first, an error behind it."""
+
+    description = None
+
+    def __init__(self, *results: Exception | None) -> None:
+        self._results = list(results)
+
+    def nextset(self) -> bool:
+        if not self._results:
+            return False
+        result = self._results.pop(0)
+        if result is not None:
+            raise result
+        return True
+
+
+def look(_cursor: Results) -> None:
+    """There are no messages beside these results."""
+
+
+def test_an_error_behind_a_row_count_is_not_a_success():
+    with pytest.raises(ValueError, match="the second statement"):
+        drain(Results(None, ValueError("the second statement")), look, single=False)
+
+
+def test_every_result_behind_a_row_count_is_looked_at():
+    looked: list[Results] = []
+    drain(Results(None, None), looked.append, single=False)
+    assert len(looked) == 2
+
+
+def test_a_statement_with_one_result_is_not_asked_for_another():
+    drain(Results(ValueError("2 µs for nothing")), look, single=True)
+
+
+@pytest.mark.parametrize(
+    ("sql", "single"),
+    [
+        ("INSERT INTO t VALUES (?)", True),
+        ("\n  update t set a = ?", True),
+        ("DELETE FROM t", True),
+        ("MERGE INTO t USING s ON a = b WHEN MATCHED THEN DELETE", True),
+        ("CALL p(?)", False),
+        ("{CALL p(?)}", False),
+        ("EXEC p ?", False),
+        ("INSERT INTO t VALUES (?); EXEC p ?", False),
+        ("DECLARE @a int", False),
+        ("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", False),
+        ("INSERTED", False),
+    ],
+)
+def test_only_what_is_surely_one_statement_counts_as_one(sql, single):
+    assert is_single(sql) is single
+
+
+def test_where_triggers_may_add_results_every_statement_is_asked():
+    assert not any(driver.one_result for driver in (drivers.SQLSERVER, drivers.FREETDS, drivers.GENERIC))
