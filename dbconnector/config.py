@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import Review, bundle, open_document, parse_duration, read_schema
+from connectorlib.config import Review, bundle, open_document, parse_duration, read_schema, with_comments
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
@@ -35,7 +35,7 @@ def schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """Return the schema as `dbconnector schema` prints it."""
-    return json.dumps(schema(), indent=2, ensure_ascii=False)
+    return json.dumps(with_comments(schema()), indent=2, ensure_ascii=False)
 
 
 def load(path: str | FilePath, *, resolve_secrets: bool = True) -> DbConfig:

@@ -9,6 +9,15 @@ cannot say, `sections` turns what both connectors share into connectorlib.settin
 from connectorlib.config.document import Document, load, open_document
 from connectorlib.config.durations import parse_duration
 from connectorlib.config.review import Review
-from connectorlib.config.schemas import bundle, read_schema
+from connectorlib.config.schemas import bundle, read_schema, with_comments
 
-__all__ = ["Document", "Review", "bundle", "load", "open_document", "parse_duration", "read_schema"]
+__all__ = [
+    "Document",
+    "Review",
+    "bundle",
+    "load",
+    "open_document",
+    "parse_duration",
+    "read_schema",
+    "with_comments",
+]

@@ -37,6 +37,20 @@ def bundle(schema: Schema) -> dict[str, Any]:
     return {**result, "$defs": dict(sorted(definitions.items()))}
 
 
+def with_comments(node: Any) -> Any:
+    """Return the schema for editors, which see the keys that begin with `//`; the connectors take them out first."""
+    if isinstance(node, list):
+        return [with_comments(each) for each in node]
+    if not isinstance(node, Mapping):
+        return node
+    found = {key: with_comments(value) for key, value in node.items()}
+    if not found.keys().isdisjoint(("additionalProperties", "unevaluatedProperties")):
+        found["patternProperties"] = {"^//": {"description": "A comment."}}
+    if "propertyNames" in found:
+        found["propertyNames"] = {"anyOf": [{"pattern": "^//"}, found["propertyNames"]]}
+    return found
+
+
 def _rewrite(node: Any) -> Any:
     if isinstance(node, Mapping):
         return {key: _rewrite(value) for key, value in node.items()}

@@ -102,8 +102,11 @@ class _Explainer:
         return did_you_mean(key, known)
 
     def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+        known = known_keys(self.root, error.schema)
+        # One that is only misspelt is told once, as an unknown key.
+        meant = {near_miss(key, known) for key in _instance(error) if key not in known}
         for key in _rule(error):
-            if key not in _instance(error):
+            if key not in _instance(error) and key not in meant:
                 yield Finding(path, f'"{key}" is missing{self.purpose(error.schema, key)}', refuses=False)
 
     def purpose(self, schema: Any, key: str) -> str:

@@ -418,6 +418,12 @@ def test_a_value_that_was_refused_is_not_called_missing(write):
     assert told(write(data)) == ["broker.source.routing_keys: expected a list […], not 5"]
 
 
+def test_a_key_that_is_misspelt_is_not_called_missing_as_well(write):
+    data = changed(["database", "conection"], {"Driver": "SQLite3"})
+    del data["database"]["connection"]
+    assert told(write(data)) == ['database.conection: unknown key; did you mean "connection"?']
+
+
 def test_a_message_that_repeats_a_value_does_not_repeat_a_secret(write):
     data = changed(
         ["database", "write", 0, "values", "device"], {"path": "a", "type": "date", "default": "${DB_PASSWORD}"}
