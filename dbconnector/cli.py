@@ -58,9 +58,9 @@ def main() -> None:
     """Move messages between RabbitMQ and any ODBC database.
 
     \b
-    dbconnector select    -c db.config     one message per row of a query
-    dbconnector receive   -c db.config     one message into the database
-    dbconnector subscribe -c db.config     every message into the database, for ever
+    dbconnector select    -c db.config    one message per row of a query
+    dbconnector receive   -c db.config    one message into the database
+    dbconnector subscribe -c db.config    every message into it, for ever
     """
 
 

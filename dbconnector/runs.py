@@ -26,6 +26,9 @@ STOP_S = 10.0
 #: The I/O thread ticks every second; this long without one, it is stuck.
 TICK_DEADLINE_S = 30.0
 
+#: Codes of failures that are no code of anybody else.
+_OWN_WORDS = ("configuration", "log-file")
+
 Progress = Callable[[int], None]
 Load = Callable[[str], DbConfig]
 
@@ -96,14 +99,21 @@ def _loaded(file: str, load: Load) -> DbConfig:
 
 
 def _reported(run: Callable[[], ExitCode]) -> ExitCode:
-    """Turn a failure into one line and an exit code."""
+    """Turn a failure into one line and an exit code; a bug as well, for only the log knows what must not be shown."""
     try:
         return run()
     except Failed as failed:
-        text = failed.failure.text if failed.failure.kind is Kind.CONFIGURATION else str(failed)
-        for line in text.splitlines():
+        for line in _told(failed).splitlines():
             logger.error("%s", line, extra={"event": "failed"})
         return exit_code(failed.failure)
+    except Exception:  # a bug of ours: its traceback may hold a secret
+        logger.exception("bug", extra={"event": "bug"})
+        return ExitCode.FAILED
+
+
+def _told(failed: Failed) -> str:
+    """Return a failure in words; those about the configuration's own text say it all, line by line."""
+    return failed.failure.text if failed.failure.code in _OWN_WORDS else str(failed)
 
 
 def _subscribe(config: DbConfig, life: Life) -> ExitCode:
