@@ -48,4 +48,4 @@ def _hint(failure: Failure) -> str:
     """Return what a person can do about a failure, where something better than usual is known."""
     if failure.place == INBOX and failure.kind is Kind.CONFIGURATION:
         return "make the inbox table with `dbconnector inbox --create`; this goes on by itself (SIGUSR1 tries at once)"
-    return hint(failure)
+    return hint(failure, far_side="database")
