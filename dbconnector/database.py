@@ -95,7 +95,7 @@ class Database:
         """Ask a fresh connection whether the database answers. Raise Failed if not."""
         connection = self._open()
         try:
-            with self._calling("probe", self._limits.statement, discard=False):
+            with self._calling("database", self._limits.statement, discard=False):
                 connection.execute("SELECT 1" + " FROM DUAL" * (self.driver.kind == "oracle")).fetchall()
         finally:
             Cursors(connection).close()
@@ -227,7 +227,7 @@ class Database:
         query, parameters = question
         # Beside a stream that nothing may run beside, through another connection.
         connection = self._live() if self._alone is None else self._open()
-        with self._calling("binder", self._limits.statement), contextlib.closing(connection.cursor()) as cursor:
+        with self._calling("database", self._limits.statement), contextlib.closing(connection.cursor()) as cursor:
             row = cursor.execute(query, parameters).fetchone()
         if connection is not self._connection:
             Cursors(connection).close()
@@ -283,11 +283,11 @@ class Database:
             raise Failed(Failure(Kind.CONFIGURATION, "connection", str(error), "database.connection")) from None
 
     def _open(self) -> pyodbc.Connection:
-        with self._calling("connect", self._limits.login + self._limits.socket, connecting=True):
+        with self._calling("database", self._limits.login + self._limits.socket, connecting=True):
             text = keywords.join_connection(self.keywords)
             connection = pyodbc.connect(text, autocommit=True, timeout=self._limits.login)
         try:
-            with self._calling("on_connect", self._limits.statement, discard=False):
+            with self._calling("database.on_connect", self._limits.statement, discard=False):
                 self._prepare(connection)
         except Failed:
             Cursors(connection).close()

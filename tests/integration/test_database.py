@@ -596,5 +596,5 @@ def test_a_connection_string_does_the_same_as_keywords(database):
 def test_a_bad_statement_of_on_connect_is_a_matter_of_configuration(database):
     odbc = Database(settings(database, on_connect=("SELEC 1",)))
     failure = failing(odbc.connect)
-    assert (failure.kind, failure.place) == (Kind.CONFIGURATION, "on_connect")
+    assert (failure.kind, failure.place) == (Kind.CONFIGURATION, "database.on_connect")
     assert not odbc.connected
