@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectorlib.errors import Failure
-from connectorlib.messages import Dead, Delivery, Outgoing
+from connectorlib.messages import Dead, Delivery, NoProperties, Outgoing
 from connectorlib.settings import DeadLetterSettings
 
 #: All headers of a dead letter together stay under this many bytes: pika sends a header block as one frame, and one
@@ -36,6 +36,7 @@ DROPPED_PREFIXES = ("x-first-death-", "x-last-death-")
 #: Kept through a second death: where the message first came from, and how often it was replayed.
 KEPT = ("dead-exchange", "dead-routing-key", "dead-replays")
 MAX_NESTING = 8
+NO_PROPERTIES: Any = NoProperties()
 
 
 def dead_letter(
@@ -81,8 +82,8 @@ def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> d
         "dead-fingerprint": fingerprint(dead.reason, failure),
     }
     for name in KEPT:
-        if isinstance(old.get(name), str | int):
-            reasons[name] = old[name]
+        if isinstance(kept := old.get(name), str | int):
+            reasons[name] = bounded(kept, 255) if isinstance(kept, str) else kept
     for name in ("expiration", "user_id"):
         value = getattr(delivery.properties, name)
         if value is not None:
@@ -91,13 +92,34 @@ def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> d
 
 
 def bounded(text: str, limit: int = MAX_TEXT) -> str:
-    """Return the text cut to `limit` characters, without anything that UTF-8 cannot carry."""
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    """Return the text cut to `limit` bytes of UTF-8, without anything that it cannot carry."""
+    raw = text.encode("utf-8", "replace")
+    return raw.decode() if len(raw) <= limit else raw[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def only_reasons(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the headers that say why, without the message's own."""
+    return {name: value for name, value in headers.items() if name.startswith("dead-")} | {"dead-headers-cut": "all"}
+
+
+def bared(delivery: Delivery) -> Delivery:
+    """Return the delivery without its properties, for one whose properties cannot be read."""
+    return Delivery(
+        delivery.tag,
+        delivery.generation,
+        delivery.queue,
+        delivery.exchange,
+        delivery.routing_key,
+        delivery.redelivered,
+        NO_PROPERTIES,
+        delivery.body,
+        delivery.received,
+    )
 
 
 def _travelling(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in headers.items():
+    for raw, value in headers.items():
+        name = _text(raw)
         if name in DROPPED or name.startswith(DROPPED_PREFIXES) or name.startswith("dead-"):
             continue
         yield name, plain(value)
@@ -108,10 +130,15 @@ def plain(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | int | str | bytes | datetime):
         return value
     if depth < MAX_NESTING and isinstance(value, Mapping):
-        return {str(key): plain(item, depth + 1) for key, item in value.items()}
+        return {bounded(_text(key), MAX_NAME): plain(item, depth + 1) for key, item in value.items()}
     if depth < MAX_NESTING and isinstance(value, list | tuple):
         return [plain(item, depth + 1) for item in value]
     return format(value, "f") if isinstance(value, Decimal) else bounded(str(value), 255)
+
+
+def _text(raw: object) -> str:
+    """Return a header's name; pika leaves one that is not UTF-8 as bytes."""
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
 
 
 def _fit(reasons: dict[str, Any], others: Iterator[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from connectorlib import logs
-from connectorlib.deadletter import bounded, dead_letter
-from connectorlib.errors import Failure
+from connectorlib.deadletter import bared, bounded, dead_letter, only_reasons
+from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery, Outgoing
 from connectorlib.settings import DeadLetterSettings
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from connectorlib.broker import Publisher, Ticket
 
 logger = logging.getLogger(__name__)
+
+#: Seconds without any confirm after which dead letters on their way count as stuck.
+CONFIRM_S = 30.0
+UNCONFIRMED = Failure(Kind.UNAVAILABLE, "unconfirmed", "the broker does not confirm dead letters", "dead letters")
+BAD_PROPERTY = "bad-property"  # the publisher's word for what AMQP cannot carry
 
 #: Called with the deliveries whose dead letters are safe; runs in the I/O thread and must not block.
 Buried = Callable[[Sequence[Delivery]], None]
@@ -34,32 +40,49 @@ class DeadLetterSender:
         self._connector = connector
         self._changed = threading.Condition()
         self._pending = 0
+        #: Since when something is on its way without an answer (monotonic).
+        self._pending_since = 0.0
         self._failed: list[tuple[Letter, Buried, Failure]] = []
         #: Called from the I/O thread when something failed, to wake a sleeping pump.
         self.on_failure: Callable[[], None] = lambda: None
 
     @property
     def failure(self) -> Failure | None:
-        """Why the oldest dead letter that is waiting to be sent again could not be sent."""
+        """Why the oldest dead letter that is waiting to be sent again could not be sent, or is not confirmed yet."""
         with self._changed:
-            return self._failed[0][2] if self._failed else None
+            if self._failed:
+                return self._failed[0][2]
+            late = self._pending and time.monotonic() - self._pending_since > CONFIRM_S
+            return UNCONFIRMED if late else None
+
+    @property
+    def oldest(self) -> float:
+        """When the oldest delivery arrived whose dead letter failed; else now (monotonic)."""
+        with self._changed:
+            return min((letter[0].received for letter, _, _ in self._failed), default=self._pending_since)
 
     def send(self, dead: Sequence[tuple[Delivery, Dead]], buried: Buried) -> None:
         """Publish one dead letter each; `buried` is called with every delivery whose dead letter is confirmed."""
         now = datetime.now(UTC)
-        letters = []
         for delivery, verdict in dead:
             self._log(delivery, verdict)
-            outgoing = dead_letter(delivery, verdict, settings=self._settings, connector=self._connector, now=now)
-            letters.append((delivery, outgoing))
-        self._submit(letters, buried)
+        self._submit([(delivery, self._letter(delivery, verdict, now)) for delivery, verdict in dead], buried)
+
+    def _letter(self, delivery: Delivery, verdict: Dead, now: datetime) -> Outgoing:
+        try:
+            return dead_letter(delivery, verdict, settings=self._settings, connector=self._connector, now=now)
+        except Exception:  # headers can hold anything: one odd message must neither end the worker nor its neighbours
+            logger.exception("bug: a dead letter without the message's own properties", extra={"event": "bug"})
+            return dead_letter(bared(delivery), verdict, settings=self._settings, connector=self._connector, now=now)
 
     def resend(self) -> None:
         """Publish again, one by one, what failed: one that the broker refuses takes no other along."""
         with self._changed:
             failed, self._failed = self._failed, []
-        for letter, buried, _ in failed:
-            self._submit([letter], buried)
+        for (delivery, outgoing), buried, failure in failed:
+            if failure.code == BAD_PROPERTY:  # something of the message's own: what says why it died is ours, and fits
+                outgoing.properties = {"headers": only_reasons(outgoing.properties["headers"])}
+            self._submit([(delivery, outgoing)], buried)
 
     def wait(self, timeout: float) -> bool:
         """Wait until nothing is on its way; return whether all that was sent is confirmed."""
@@ -69,6 +92,7 @@ class DeadLetterSender:
 
     def _submit(self, letters: Sequence[Letter], buried: Buried) -> None:
         with self._changed:
+            self._pending_since = self._pending_since if self._pending else time.monotonic()
             self._pending += len(letters)
 
         def done(ticket: "Ticket") -> None:
@@ -77,6 +101,7 @@ class DeadLetterSender:
             with self._changed:
                 self._failed.extend((letter, buried, failure) for letter, failure in results if failure)
                 self._pending -= len(letters)
+                self._pending_since = time.monotonic()
                 self._changed.notify_all()
                 failed = bool(self._failed)
             if failed:
@@ -93,6 +118,6 @@ class DeadLetterSender:
             reason=verdict.reason,
             code=verdict.failure.code,
             detail=bounded(verdict.failure.detail or verdict.failure.place, 300),
-            text=bounded(verdict.failure.text, 300),
+            text=bounded(verdict.failure.text.partition("DETAIL:")[0], 300),  # PostgreSQL's DETAIL has the row
             message_id=delivery.properties.message_id,
         )

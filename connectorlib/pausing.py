@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.policy import Pause
+from connectorlib.messages import Delivery
+from connectorlib.policy import PAUSING, Pause
 
 if TYPE_CHECKING:
     from connectorlib.broker import Broker, Consumer
@@ -87,6 +88,9 @@ class Pausing:
         pause = self._enter(failure)
         while not self.stop.is_set():
             self._sleep_until(self._schedule(pause), oldest)
+            if failure.kind not in PAUSING and generation and not self._consumer.active:
+                # What was given back would fail again, and each time count against its delivery limit.
+                self._sleep_until(time.monotonic() + self._hold_seconds)
             if self.stop.is_set():
                 break
             try:
@@ -96,6 +100,10 @@ class Pausing:
                 continue
             return self._consumer.is_current(generation)
         return False
+
+    def overdue(self, delivery: Delivery) -> bool:
+        """Return whether a delivery has been held as long as any may be."""
+        return time.monotonic() - delivery.received > self._hold_seconds
 
     def open_consumer(self) -> bool:
         """Wait for the broker, make the topology, start consuming. Return False when stopped meanwhile."""

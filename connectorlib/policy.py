@@ -19,6 +19,9 @@ PAUSING = frozenset({Kind.UNAVAILABLE, Kind.REFUSED})
 #: How a blamed message's failure is named in its dead letter.
 REASONS = {Kind.RETRY: "retries-exhausted", Kind.CONFIGURATION: "reject", Kind.UNKNOWN: "unknown"}
 
+#: The name under which a handler counts all messages that passed, whatever statements they had.
+ALL = ""
+
 PROBE_FIRST_S = 1.0
 PROBE_MAX_S = 60.0
 #: A refused log-in is probed slowly: every attempt may count towards locking the user.
@@ -48,12 +51,14 @@ def reason(failure: Failure) -> str:
 
 @dataclass(slots=True)
 class Suspect:
-    """A message that failed alone; `passed` is how many had passed its failure's place by then."""
+    """A message that failed alone. `passed` is how many had passed its failure's place when it first did."""
 
     delivery: Delivery
     failure: Failure
     passed: int
     attempts: int
+    #: Monotonic time of its next attempt, for a failure that another attempt may mend.
+    next_try: float
 
 
 @dataclass(slots=True)
@@ -61,24 +66,45 @@ class Line:
     """The suspects of one flow, and when they are to be blamed. Lives as long as the flow: `blamed` counts across
     batches the unknown failures that were dead-lettered without a success between."""
 
-    breaker: int
+    retry: Retry
     suspects: list[Suspect] = field(default_factory=list)
     blamed: int = 0
+    #: Suspects that are being tried again, by delivery tag.
+    retried: dict[int, Suspect] = field(default_factory=dict)
 
     def success(self) -> None:
         self.blamed = 0
 
-    def suspect(self, delivery: Delivery, failure: Failure, passed: Mapping[str, int], attempts: int) -> None:
-        self.suspects.append(Suspect(delivery, failure, passed.get(failure.place, 0), attempts))
+    def suspect(
+        self, delivery: Delivery, failure: Failure, passed: Mapping[str, int], now: float, random: float
+    ) -> None:
+        """Put a message that failed alone among the suspects, or back among them."""
+        before = self.retried.pop(delivery.tag, None)
+        attempts = before.attempts + 1 if before else 1
+        count = before.passed if before else passed_by(passed, failure.place)
+        next_try = now + retry_delay(attempts, self.retry, random)
+        self.suspects.append(Suspect(delivery, failure, count, attempts, next_try))
+
+    def due(self, now: float) -> list[Suspect]:
+        """Take out and return those whose failure another attempt may mend, and whose time for it has come."""
+        found = [s for s in self.suspects if self._may_pass(s) and s.next_try <= now]
+        self.suspects = [s for s in self.suspects if s not in found]
+        self.retried.update((s.delivery.tag, s) for s in found)
+        return found
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there are suspects, and none of them is to be tried again by itself."""
+        return bool(self.suspects) and not any(self._may_pass(s) for s in self.suspects)
 
     @property
     def tripped(self) -> bool:
         """Whether so many failed alone, without one success between, that the messages are not the cause."""
-        return len(self.suspects) + self.blamed >= self.breaker
+        return len(self.suspects) + self.blamed >= self.retry.breaker
 
     def proven(self, passed: Mapping[str, int]) -> list[Suspect]:
         """Take out and return the suspects whose place has let other messages pass since they failed."""
-        guilty = [s for s in self.suspects if passed.get(s.failure.place, 0) > s.passed]
+        guilty = [s for s in self.suspects if passed_by(passed, s.failure.place) > s.passed and not self._may_pass(s)]
         if guilty:
             self.suspects = [s for s in self.suspects if s not in guilty]
         return guilty
@@ -99,7 +125,17 @@ class Line:
     def release(self) -> list[Suspect]:
         """Take out and return all suspects unblamed: they are tried again after a pause."""
         released, self.suspects = self.suspects, []
+        self.retried.clear()
         return released
+
+    def _may_pass(self, suspect: Suspect) -> bool:
+        return suspect.failure.kind is Kind.RETRY and suspect.attempts < self.retry.attempts
+
+
+def passed_by(passed: Mapping[str, int], place: str) -> int:
+    """Return the count that proves something about a place: its own, or that of all messages for a place that none
+    passes as such (a bug, the inbox, a savepoint)."""
+    return passed[place] if place in passed else passed.get(ALL, 0)
 
 
 @dataclass(slots=True)

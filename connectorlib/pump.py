@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 IDLE_S = 1.0
 #: A message that was handed out this often is taken alone: it may be what kills its consumer.
 SUSPICIOUS_DELIVERIES = 3
+#: The same while suspects wait for their next attempt, or for proof.
+SHORT_IDLE_S = 0.1
+GIVEN_BACK_S = 0.2
 #: After so many others in a row (or an empty queue) messages are taken together again.
 CALM = 10
 STOP_DEADLINE_S = 10.0
@@ -38,7 +41,8 @@ class Handler(Protocol):
 
     @property
     def passed(self) -> Mapping[str, int]:
-        """How many messages have passed each place (`Failure.place`) so far."""
+        """How many messages have passed each place (`Failure.place`) so far, zeros included; under `policy.ALL` how
+        many there were in all."""
 
     def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
         """Return one outcome per delivery. Ask `valid()` once more before a commit; if not, roll back, raise Stale."""
@@ -69,10 +73,19 @@ class Pump:
         self._dead_letters = dead_letters
         self._pausing = pausing
         self._stop = pausing.stop
-        self._line = policy.Line(flow.retry.breaker)
+        self._line = policy.Line(flow.retry)
+        #: In hand and not done yet, in their order.
+        self._waiting: deque[Delivery] = deque()
+        #: How often what waits was tried together; and whether it is now tried one by one.
+        self._attempts = 0
+        self._alone = False
         #: One message at a time, until a success.
         self._careful = False
+        #: How often in a row suspects had to be let off for want of proof.
+        self._trips = 0
         self._prefetch = consumer.prefetch
+        #: The smaller prefetch after trouble; 0: none.
+        self._narrow = 0
         #: Messages in a row that were not handed out suspiciously often.
         self._calm = 0
         dead_letters.on_failure = consumer.wake
@@ -105,65 +118,88 @@ class Pump:
 
     def _turn(self) -> None:
         self._mend_dead_letters()
+        due = self._line.due(time.monotonic())
+        self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
+        batch = None if self._waiting else self._take()
+        self._waiting.extend(batch or ())
+        self._work()
+        self._blame(self._line.proven(self._handler.passed))
+        overdue = any(self._pausing.overdue(suspect.delivery) for suspect in self._line.suspects)
+        nothing_else = batch == [] and self._line.exhausted
+        if self._is_ours() and (self._line.tripped or overdue or nothing_else):
+            self._judge()
+
+    def _take(self) -> list[Delivery] | None:
+        """Take a batch, empty if none came; or give back and take nothing, to go on with another prefetch."""
+        if self._narrow and self._calm >= CALM and not (self._careful or self._line.suspects):
+            self._narrow = 0
+            self._reopen()
+            return None
         size = 1 if self._careful else self.flow.batch.size
-        batch = self._consumer.take(size, self.flow.batch.wait_ms / 1000, IDLE_S)
+        idle_s = SHORT_IDLE_S if self._line.suspects else IDLE_S
+        batch = self._consumer.take(size, self.flow.batch.wait_ms / 1000, idle_s)
         suspicious = any(handed_out(delivery) >= SUSPICIOUS_DELIVERIES for delivery in batch if delivery.redelivered)
         if suspicious and self._consumer.prefetch > 1:
-            self._careful = True
+            self._narrow, self._careful = 1, True
             self._reopen()
-        elif not batch or self._work(batch):
-            self._calm = 0 if suspicious else self._calm + len(batch) if batch else CALM
-            if self._consumer.prefetch < self._prefetch and not self._careful and self._calm >= CALM:
-                self._reopen()
+            return None
+        self._calm = 0 if suspicious else self._calm + len(batch) if batch else CALM
+        self.counts["consumed"] += len(batch)
+        return batch
 
     def _open(self) -> bool:
-        """Consume, one message at a time while careful: all that a consumer holds shares the blame when it dies, and
+        """Consume; few messages at a time after trouble: all that a consumer holds shares the blame when it dies, and
         a quorum queue counts what comes back against its delivery limit. Return False when stopped meanwhile."""
         self._line.release()  # whatever was in hand belonged to the old channel and comes again
-        self._calm = 0
-        self._consumer.prefetch = 1 if self._careful else self._prefetch
+        self._waiting.clear()
+        self._alone, self._attempts, self._calm = False, 0, 0
+        self._consumer.prefetch = min(self._narrow or self._prefetch, self._prefetch)
         return self._pausing.open_consumer()
 
     def _reopen(self) -> None:
         """Give back what was not begun, to consume with another prefetch."""
         self._dead_letters.wait(STOP_DEADLINE_S)
         self._consumer.give_back(STOP_DEADLINE_S)
+        # A quorum queue has them back a moment later; a consumer that is there at once would get newer ones first.
+        self._stop.wait(GIVEN_BACK_S)
 
-    def _work(self, deliveries: Sequence[Delivery]) -> bool:
-        """Bring every delivery to its outcome. Return False if the rest is no longer ours (stopped or given back)."""
-        self.counts["consumed"] += len(deliveries)
-        waiting = deque(deliveries)
-        attempts = 0
-        alone = False
-        while waiting or self._line.suspects:
-            if self._stop.is_set() or not self._consumer.active:
-                return False
-            if self._line.tripped or not waiting:
-                if not self._judge(waiting):
-                    return False
-                continue
-            chunk = [waiting.popleft()] if alone or self._careful else _take_all(waiting)
+    def _is_ours(self) -> bool:
+        return self._consumer.active and not self._stop.is_set()
+
+    def _work(self) -> None:
+        """Bring what waits to its outcome, or among the suspects. Ends early when it is no longer ours."""
+        while self._waiting and not self._line.tripped and self._is_ours():
+            chunk = [self._waiting.popleft()] if self._alone or self._careful else _take_all(self._waiting)
             failed = self._attempt(chunk)
             if failed is None:
-                return False
-            if not failed:
-                attempts = 0
-                continue
-            failure = failed[0][1]
-            if failure.kind in policy.PAUSING:
-                waiting.extendleft(delivery for delivery, _ in reversed(failed))
-                if not self._pause(failure, waiting):
-                    return False
-            elif failure.kind is Kind.RETRY and attempts < self.flow.retry.attempts:
-                waiting.extendleft(delivery for delivery, _ in reversed(failed))
-                attempts += 1
-                self._back_off(attempts, failure, len(failed))
-            elif len(chunk) > 1:
-                waiting.extendleft(delivery for delivery, _ in reversed(failed))
-                alone = True  # from here on one by one, so that the bad one does not take the others along
+                return
+            if failed:
+                self._failed(chunk, failed)
             else:
-                self._line.suspect(chunk[0], failure, self._handler.passed, attempts + 1)
-        return True
+                self._attempts = 0
+        if not self._waiting:
+            self._alone, self._attempts = False, 0
+
+    def _failed(self, chunk: Sequence[Delivery], failed: Sequence[tuple[Delivery, Failure]]) -> None:
+        """Decide what becomes of those that are neither done nor dead."""
+        failure = failed[0][1]
+        if len(chunk) == 1 and failure.kind not in policy.PAUSING:
+            self._suspect(chunk[0], failure)
+            return
+        self._waiting.extendleft(delivery for delivery, _ in reversed(failed))
+        if failure.kind in policy.PAUSING:
+            self._pause(failure)
+        elif failure.kind is Kind.RETRY and self._attempts < self.flow.retry.attempts:
+            self._attempts += 1
+            self._back_off(failure, len(failed))
+        else:
+            self._alone = True  # from here on one by one, so that the bad one does not take the others along
+
+    def _suspect(self, delivery: Delivery, failure: Failure) -> None:
+        jitter = random.random()  # noqa: S311 - no secret
+        self._line.suspect(delivery, failure, self._handler.passed, time.monotonic(), jitter)
+        fields = {"code": failure.code, "place": failure.place, "text": failure.text}
+        logs.event(logger, logging.WARNING, "failed alone", **fields, message_id=delivery.properties.message_id)
 
     def _attempt(self, chunk: Sequence[Delivery]) -> list[tuple[Delivery, Failure]] | None:
         """Handle and settle a chunk; return what has to be done again, or None if the chunk is not ours any more."""
@@ -204,12 +240,12 @@ class Pump:
         self.counts["already"] += already
         self._line.success()
         self._careful = False
+        self._trips = 0
         self._pausing.over()
-        guilty = self._line.proven(self._handler.passed)
-        if guilty:
-            self._blame(guilty)
+        if self._line.suspects:
+            self._blame(self._line.proven(self._handler.passed))
 
-    def _judge(self, waiting: deque[Delivery]) -> bool:
+    def _judge(self) -> None:
         """Only suspects are left, or too many: blame those that may be blamed, or pause and try all of them again."""
         try:
             self._handler.probe()
@@ -217,13 +253,24 @@ class Pump:
             failure = self._line.suspects[0].failure if self._line.suspects else None
         except Failed as failed:
             failure = failed.failure
-        waiting.extendleft(suspect.delivery for suspect in reversed(self._line.release()))
-        return failure is None or self._pause(failure, waiting)
+        if failure is None:
+            return
+        released = [suspect.delivery for suspect in self._line.release()]
+        untried = self._untried() if self._trips else []
+        self._waiting.extendleft(reversed([*untried, *released]))
+        self._trips += 1
+        self._pause(failure)
 
-    def _pause(self, failure: Failure, waiting: deque[Delivery]) -> bool:
-        """Pause for a failure of the far side; afterwards go on with care. Return whether the deliveries are ours."""
+    def _untried(self) -> list[Delivery]:
+        """Return a message that has not been tried yet: so many bad ones in front must not hide that others pass."""
+        return [self._waiting.popleft()] if self._waiting else self._consumer.take(1, 0.0, 0.0)
+
+    def _pause(self, failure: Failure) -> None:
+        """Pause for what waits; afterwards go on with care."""
         self._careful = True
-        return self._pausing.wait(failure, self._handler.probe, waiting[0].received)
+        self._narrow = self._narrow or self.flow.retry.breaker + 1
+        oldest = min(delivery.received for delivery in self._waiting)
+        self._pausing.wait(failure, self._handler.probe, oldest)
 
     def _blame(self, guilty: Sequence[policy.Suspect]) -> None:
         self._bury([(s.delivery, Dead(s.failure, policy.reason(s.failure), s.attempts)) for s in guilty])
@@ -254,14 +301,13 @@ class Pump:
                     self._pausing.over()
                     return
                 failure = self._dead_letters.failure or failure
-            self._pausing.wait(failure, _nothing_to_probe, time.monotonic())
+            self._pausing.wait(failure, _nothing_to_probe, self._dead_letters.oldest)
 
-    def _back_off(self, attempt: int, failure: Failure, count: int) -> None:
+    def _back_off(self, failure: Failure, count: int) -> None:
         self.counts["retries"] += count
-        delay = policy.retry_delay(attempt, self.flow.retry, random.random())  # noqa: S311 - jitter, not a secret
-        logs.event(
-            logger, logging.WARNING, "retrying", code=failure.code, text=failure.text, messages=count, attempt=attempt
-        )
+        delay = policy.retry_delay(self._attempts, self.flow.retry, random.random())  # noqa: S311 - jitter, no secret
+        fields = {"code": failure.code, "text": failure.text, "messages": count, "attempt": self._attempts}
+        logs.event(logger, logging.WARNING, "retrying", **fields)
         self._stop.wait(delay)
 
 

@@ -13,6 +13,7 @@ from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
 from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
+from connectorlib.policy import ALL
 from dbconnector.binding import BoundWrite, Plan, Row, Unit
 from dbconnector.database import AlreadyThere, Database
 from dbconnector.inbox import PLACE as INBOX
@@ -35,8 +36,11 @@ class Writer:
         self._database = database
         self._versions = ""
         self._plan = Plan(config.database.write, compile_format(config.format, config.limits))
+        # With its zero, so that a statement that none has passed yet is told from a place that none can pass.
+        self._passed.update(dict.fromkeys([*(write.place for write in self._plan.writes), "commit", ALL], 0))
         self._inbox = Inbox(config.idempotency, config.name) if config.idempotency else None
         self._sql: dict[tuple[int, int], str] = {}
+        self._bound = False
 
     @property
     def passed(self) -> Mapping[str, int]:
@@ -46,6 +50,13 @@ class Writer:
     def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
         """Return one outcome per delivery. Raise Failed if the database cannot be reached at all, Stale if `valid`
         says before a commit that the deliveries belong to a lost channel."""
+        try:
+            return self._handle(deliveries, valid)
+        except BaseException:  # whatever it is: half a message must not be there for its neighbour's commit to keep
+            self.roll_back()
+            raise
+
+    def _handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
         self._connect()
         outcomes: dict[int, Outcome] = {}
         units = list(self._units(deliveries, outcomes))
@@ -66,13 +77,16 @@ class Writer:
         self._database.probe()
 
     def _connect(self) -> None:
-        if not self._database.connected:
-            self._database.connect()
-            # Every failure but a reject costs the connection; in a long pause that is one a minute.
-            level = logging.DEBUG if self._database.versions == self._versions else logging.INFO
-            self._versions = self._database.versions
-            logs.event(logger, level, "database connected", versions=self._versions)
-            self._plan.bind_with(self._database.binder)
+        if self._bound and self._database.connected:
+            return
+        self._bound = False  # until all is asked: without the classes of its columns a row is not bound exactly
+        self._database.connect()
+        # Every failure but a reject costs the connection; in a long pause that is one a minute.
+        level = logging.DEBUG if self._database.versions == self._versions else logging.INFO
+        self._versions = self._database.versions
+        logs.event(logger, level, "database connected", versions=self._versions)
+        self._plan.bind_with(self._database.binder)
+        self._bound = True
 
     def _units(self, deliveries: Sequence[Delivery], outcomes: dict[int, Outcome]) -> Iterator[Unit]:
         key_of = self._inbox.key if self._inbox else None
@@ -84,7 +98,7 @@ class Writer:
                     raise
                 outcomes[position] = Dead(failed.failure)
 
-    def run(self, units: Sequence[Unit]) -> Done:
+    def run(self, units: Sequence[Unit], rows_at_once: int = LARGEST) -> Done:
         """Run all statements of these units, uncommitted. Raise Failed; a reject is one of theirs."""
         if self._inbox and (keys := [unit.key for unit in units if unit.key is not None]):
             new = self._inbox.insert(self._database, keys)
@@ -94,23 +108,23 @@ class Writer:
                 raise AlreadyThere(Failure(Kind.REJECT, "already-there", "an earlier delivery was written", INBOX))
         places: set[str] = set()
         if self._plan.in_bulk:
-            self._run_in_bulk(units, places)
+            self._run_in_bulk(units, places, rows_at_once)
         else:
             for unit in units:
                 self._run_steps(unit, places)
-        self._passing.update(dict.fromkeys(places, len(units)))
+        self._passing.update(dict.fromkeys([*places, ALL], len(units)))
         return DONE
 
-    def _run_in_bulk(self, units: Sequence[Unit], places: set[str]) -> None:
+    def _run_in_bulk(self, units: Sequence[Unit], places: set[str], rows_at_once: int) -> None:
         for write in self._plan.writes:
             rows = [row for unit in units for row in unit.rows[write.index]]
             if rows:
-                self._insert(write, rows)
+                self._insert(write, rows, rows_at_once)
                 places.add(write.place)
 
-    def _insert(self, write: BoundWrite, rows: Sequence[Row]) -> None:
+    def _insert(self, write: BoundWrite, rows: Sequence[Row], rows_at_once: int) -> None:
         start = 0
-        for size in ladder(self._rows_at_once(write)):
+        for size in ladder(min(rows_at_once, self._rows_at_once(write))):
             while len(rows) - start >= size:
                 parameters = list(chain.from_iterable(rows[start : start + size]))
                 self._database.execute(self._multi_row_sql(write, size), parameters, place=write.place)
@@ -119,7 +133,7 @@ class Writer:
     def _rows_at_once(self, write: BoundWrite) -> int:
         driver = self._database.driver
         width = max(1, len(write.statement.names))
-        return min(LARGEST, driver.max_rows, driver.max_parameters // width)
+        return min(driver.max_rows, driver.max_parameters // width)
 
     def _multi_row_sql(self, write: BoundWrite, rows: int) -> str:
         key = (write.index, rows)
@@ -151,8 +165,7 @@ class Writer:
 
     def roll_back(self) -> None:
         self._passing.clear()
-        if self._database.connected:
-            self._database.rollback()
+        self._database.rollback()
 
     def verdict(self, failed: Failed) -> Outcome:
         """Return the outcome of a message that the database rejected alone."""
@@ -191,14 +204,14 @@ class _Batch:
         else:
             self._by_transactions(units)
 
-    def _in_one(self, units: Sequence[Unit]) -> Failed | None:
+    def _in_one(self, units: Sequence[Unit], rows_at_once: int = LARGEST) -> Failed | None:
         """Write the units in a transaction of their own; return what went wrong, after it was rolled back."""
         try:
-            done = self._writer.run(units)
+            done = self._writer.run(units, rows_at_once)
             self._writer.commit(self._valid)
         except Failed as failed:
             self._writer.roll_back()
-            return failed
+            return self._in_one(units, 1) if _repeats_a_key(units, failed, rows_at_once) else failed
         self._settle(units, done)
         return None
 
@@ -225,17 +238,19 @@ class _Batch:
         for piece, verdict in verdicts:
             self._settle(piece, verdict)
 
-    def _under_savepoint(self, piece: Sequence[Unit]) -> Outcome | None:
+    def _under_savepoint(self, piece: Sequence[Unit], rows_at_once: int = LARGEST) -> Outcome | None:
         """Return the piece's outcome, or None if it has to be split further. Raise Failed if it is not a reject."""
         database = self._writer.database
         # Never released: the commit does that, and a release would be one more round trip for every piece.
         database.savepoint(SAVEPOINT)
         try:
-            return self._writer.run(piece)
+            return self._writer.run(piece, rows_at_once)
         except Failed as failed:
             if failed.failure.kind is not Kind.REJECT:
                 raise
             database.rollback_to(SAVEPOINT)
+            if _repeats_a_key(piece, failed, rows_at_once):
+                return self._under_savepoint(piece, 1)
             return self._writer.verdict(failed) if len(piece) == 1 else None
 
     def _by_transactions(self, units: Sequence[Unit]) -> Failed | None:
@@ -264,3 +279,8 @@ class _Batch:
 
     def _again(self, units: Sequence[Unit], failed: Failed) -> None:
         self._settle(units, Again(failed.failure))
+
+
+def _repeats_a_key(units: Sequence[Unit], failed: Failed, rows_at_once: int) -> bool:
+    """Whether one message has a key twice in a multi-row upsert (SQLSTATE 21000): row by row it can be written."""
+    return len(units) == 1 and failed.failure.code == "21000" and rows_at_once > 1

@@ -15,6 +15,7 @@ from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
 from connectorlib.pausing import Pausing
+from connectorlib.policy import ALL
 from connectorlib.pump import Flow, Pump
 from connectorlib.settings import Batch, Retry, Source
 from tests.services.rabbitmq import Vhost
@@ -33,7 +34,7 @@ class FarSide:
 
     def __init__(self, verdict: Verdict = lambda body: None) -> None:
         self.verdict = verdict
-        self.passed: Counter[str] = Counter()
+        self.passed: Counter[str] = Counter({"write[0]": 0, ALL: 0})
         self.written: list[bytes] = []
         self.batches: list[int] = []
         self.up = True
@@ -53,7 +54,7 @@ class FarSide:
             outcomes.append(Dead(failure) if failure else DONE)
             if failure is None:
                 self.written.append(delivery.body)
-                self.passed["write[0]"] += 1
+                self.passed.update(["write[0]", ALL])
         return outcomes
 
     def probe(self) -> None:
@@ -253,3 +254,74 @@ def test_a_stop_in_the_middle_settles_what_is_done_and_gives_back_the_rest(queue
     assert eventually(lambda: queue.depth("q") == 2000 - len(far_side.written))
     rest = [body for _, _, body in queue.get_all("q")]
     assert far_side.written + rest == bodies(2000)
+
+
+@pytest.mark.parametrize("failure", [LOCKED, NO_TABLE])
+def test_one_that_came_alone_and_never_passes_does_not_stop_the_others(queue: Vhost, failure: Failure) -> None:
+    far_side = FarSide(lambda body: failure if body == b"bad" else None)
+    with pumping(queue, far_side) as pump:
+        queue.publish("", "q", [b"bad"])
+        assert eventually(lambda: pump.counts["consumed"] == 1)
+        assert eventually(lambda: far_side.calls >= 2)
+        queue.publish("", "q", bodies(100))
+        assert eventually(lambda: len(far_side.written) == 100, timeout=20)
+        assert eventually(lambda: queue.depth("dead-letter") == 1)
+    ((body, _),) = dead(queue)
+    assert body == b"bad"
+
+
+def test_bugs_among_good_messages_are_blamed_however_many_there_are(queue: Vhost) -> None:
+    class Buggy(FarSide):
+        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+            if any(delivery.body.startswith(b"bug") for delivery in deliveries):
+                raise KeyError("oops")
+            return super().handle(deliveries, valid)
+
+    mixed = [b"bug%d" % n if n % 5 == 0 else b"%d" % n for n in range(60)]
+    queue.publish("", "q", mixed)
+    far_side = Buggy()
+    with pumping(queue, far_side):
+        assert eventually(lambda: len(far_side.written) == 48, timeout=20)
+        assert eventually(lambda: queue.depth("dead-letter") == 12)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"caf\xe9": 1},
+        {"table": {b"\xe9" * 200: 1}},
+        {"dead-exchange": "x" * 70_000, "dead-replays": 1},
+        {"dead-routing-key": "y" * 300},
+        {"deep": {"a": {"b": {"c": [1, {"d": 2}]}}}},
+    ],
+    ids=["bytes name", "long bytes name in a table", "long origin", "long routing key", "deep"],
+)
+def test_a_dead_letter_with_odd_headers_arrives_and_stops_nothing(queue: Vhost, headers: dict[Any, Any]) -> None:
+    no = reject("22001", "too long", place="write[0]").failure
+    far_side = FarSide(lambda body: no if body == b"bad" else None)
+    with pumping(queue, far_side):
+        queue.publish("", "q", [b"bad"], headers=headers)
+        queue.publish("", "q", bodies(5))
+        assert eventually(lambda: len(far_side.written) == 5)
+        assert eventually(lambda: queue.depth("dead-letter") == 1)
+    ((body, found),) = dead(queue)
+    assert (body, found["dead-code"]) == (b"bad", "22001")
+
+
+def test_what_waits_for_a_full_dead_letter_queue_is_given_back_too(
+    queue: Vhost, caplog: pytest.LogCaptureFixture
+) -> None:
+    with queue.channel() as channel:
+        channel.queue_delete("dead-letter")
+    queue.declare_queue("dead-letter", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+    with queue.channel() as channel:
+        channel.queue_bind("dead-letter", "dead-letter", "#")
+    no = reject("22001", "too long", place="write[0]").failure
+    far_side = FarSide(lambda body: no)
+    with pumping(queue, far_side, hold_seconds=0.5):
+        queue.publish("", "q", bodies(30))
+        assert eventually(lambda: "given back" in caplog.text, timeout=30)
+        assert eventually(lambda: queue.depth("q") > 0)
+        with queue.channel() as channel:
+            channel.queue_purge("dead-letter")
+    assert eventually(lambda: queue.depth("q") + queue.depth("dead-letter") > 0)

@@ -12,14 +12,21 @@ NO_TABLE = Failure(Kind.CONFIGURATION, "42P01", 'relation "reading" does not exi
 STRANGE = Failure(Kind.UNKNOWN, "HY000", "something", "write[0]")
 
 
+RETRY = Retry(attempts=1, breaker=10)
+
+
 def delivery(tag: int) -> Delivery:
     return Delivery(tag, 1, "q", "", "q", False, None, b"", 0.0)  # type: ignore[arg-type]  # properties are not looked at
 
 
-def line_with(failure: Failure, count: int, *, passed: int = 0, breaker: int = 10) -> policy.Line:
-    line = policy.Line(breaker)
+def suspect(line: policy.Line, tag: int, failure: Failure, *, passed: int = 0, now: float = 0.0) -> None:
+    line.suspect(delivery(tag), failure, {"write[0]": passed, policy.ALL: passed}, now, 0.5)
+
+
+def line_with(failure: Failure, count: int, *, passed: int = 0, retry: Retry = RETRY) -> policy.Line:
+    line = policy.Line(retry)
     for tag in range(1, count + 1):
-        line.suspect(delivery(tag), failure, {"write[0]": passed}, 1)
+        suspect(line, tag, failure, passed=passed)
     return line
 
 
@@ -35,7 +42,7 @@ def test_a_suspect_is_blamed_once_another_message_passed_the_same_place(failure:
 @pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
 def test_success_elsewhere_proves_nothing(failure: Failure) -> None:
     line = line_with(failure, 1)
-    assert line.proven({"write[1]": 5, "commit": 9}) == []
+    assert line.proven({"write[0]": 0, "write[1]": 5, "commit": 9, policy.ALL: 9}) == []
     assert len(line.suspects) == 1
 
 
@@ -53,16 +60,40 @@ def test_the_breaker_trips_after_that_many_failed_in_a_row() -> None:
 
 
 def test_unknown_failures_one_at_a_time_trip_the_breaker_too() -> None:
-    line = policy.Line(breaker=3)
+    line = policy.Line(Retry(breaker=3))
     blamed = 0
     for tag in range(1, 8):
-        line.suspect(delivery(tag), STRANGE, {}, 1)
+        suspect(line, tag, STRANGE)
         blamed += len(line.lone())
         line.release()
     assert blamed == 2
     line.success()
-    line.suspect(delivery(9), STRANGE, {}, 1)
+    suspect(line, 9, STRANGE)
     assert len(line.lone()) == 1
+
+
+def test_a_bug_is_proven_by_any_message_that_passed_since() -> None:
+    line = line_with(Failure(Kind.UNKNOWN, "bug", "TypeError: …", "bug"), 1, passed=3)
+    assert line.proven({"write[0]": 3, policy.ALL: 3}) == []
+    assert len(line.proven({"write[0]": 4, policy.ALL: 4})) == 1
+
+
+def test_what_another_attempt_may_mend_gets_all_its_attempts_alone_before_it_is_blamed() -> None:
+    line = policy.Line(Retry(attempts=3, first_ms=1000))
+    now, passed = 0.0, 0
+    for attempt in (1, 2):
+        suspect(line, 1, LOCKED, passed=passed, now=now)
+        passed += 5  # its neighbours pass meanwhile
+        assert line.proven({"write[0]": passed}) == []
+        assert not line.exhausted
+        assert line.due(now) == []
+        now += 10
+        assert [s.attempts for s in line.due(now)] == [attempt]
+        assert line.suspects == []
+    suspect(line, 1, LOCKED, passed=passed, now=now)
+    assert line.exhausted
+    (guilty,) = line.proven({"write[0]": passed})
+    assert guilty.attempts == 3
 
 
 @pytest.mark.parametrize(
