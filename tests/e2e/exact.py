@@ -45,6 +45,8 @@ TEXTS = [
     UMLAUTS,
     "é e\u0301 \u200b\ufeff",
     "it's \"quoted\" \\ \\' ? :id %s $1 {} ; -- /* */",
+    "a|b;;c,d||",
+    "<a>&amp;</a> ]]> &",
     "tab\tline\nreturn\rboth\r\n",
     "\x01\x1f\x7f\x85\u2028",
     "null",
@@ -91,11 +93,13 @@ def insert(name: str) -> str:
 def fill(database: Database, name: str) -> dict[int, dict[str, Any]]:
     """Insert all values through another driver; return them by id."""
     wanted = {number: values for number, (_, values) in enumerate(cases(database))}
+    database.execute("BEGIN")
     for number, values in wanted.items():
         names, bound = list(values), [written(database, value) for value in values.values()]
         database.execute(
             f"INSERT INTO {name} ({', '.join(['id', *names])}) VALUES (?{', ?' * len(names)})", number, *bound
         )
+    database.execute("COMMIT")
     assert differences(rows(database, name), wanted) == []
     return wanted
 

@@ -112,16 +112,21 @@ SQLITE_KEEPS = {
 }
 
 
-def test_what_would_be_changed_is_a_dead_letter_that_says_why(connector: Connector) -> None:
+def test_what_would_be_changed_is_a_dead_letter_that_says_why_and_costs_its_neighbours_nothing(
+    connector: Connector,
+) -> None:
     exact.create(connector.database, "exact")
     connector.configure(write=[{"statement": exact.insert("exact"), "values": exact.TYPED}])
     keeps = SQLITE_KEEPS if connector.database.kind == "sqlite" else {}
     refused = [case for case in REFUSED if case[1] not in keeps.get(case[0], ())]
     connector.vhost.declare_queue("readings")
-    connector.publish(*[body(number, {column: text}) for number, (column, text, _) in enumerate(refused)])
+    bodies = [body(number, {column: text}) for number, (column, text, _) in enumerate(refused)]
+    good = {100 + number: {"word": f"neighbour {number}"} for number in range(len(refused))}
+    neighbours = [body(number, {"word": json.dumps(values["word"])}) for number, values in good.items()]
+    connector.publish(*[message for pair in zip(bodies, neighbours, strict=True) for message in pair])
     with connector.subscribed():
-        eventually(lambda: connector.database.count("exact") + dead_letters(connector) >= len(refused), 30)
-    assert exact.rows(connector.database, "exact") == {}
+        eventually(lambda: connector.database.count("exact") + dead_letters(connector) >= 2 * len(refused), 30)
+    assert exact.rows(connector.database, "exact") == good
     dead = {json.loads(body)["id"]: headers for body, headers in connector.dead()}
     for number, (column, text, words) in enumerate(refused):
         said = f"{dead[number]['dead-code']}: {dead[number]['dead-text']}"
