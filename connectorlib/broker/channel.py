@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 #: Apart from the generations of consumers, which count upwards.
 _numbers = count(-1, -1)
+_LEFT = Failure(Kind.UNAVAILABLE, "closed", "the channel is closed", "broker")
+_LATE = Failure(Kind.UNAVAILABLE, "timeout", "the answer to an earlier question has not come yet", "broker")
 
 
 class SyncChannel:
@@ -40,7 +42,11 @@ class SyncChannel:
         self.generation = next(_numbers)
 
     def __enter__(self) -> "SyncChannel":
-        self._io.ask(self._open, self._timeout, what="opening a channel")
+        try:
+            self._io.ask(self._open, self._timeout, what="opening a channel")
+        except Failed:
+            self._io.post(self._abandon)
+            raise
         return self
 
     def __exit__(
@@ -59,6 +65,7 @@ class SyncChannel:
             self._io.ask(self._close, self._timeout, what="closing a channel")
         except Failed as error:
             logger.debug("channel not closed in order: %s", error)
+            self._io.post(self._abandon)
 
     def exchange_declare(
         self,
@@ -133,10 +140,22 @@ class SyncChannel:
             text = "there is no connection to the broker"
             raise Failed(self._link.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker"))
         self._waiting = future
-        self._channel = connection.channel(on_open_callback=lambda _channel: self._answer(None))
+        self._channel = connection.channel(on_open_callback=self._opened)
         self._channel.add_on_close_callback(lambda _channel, reason: self._lose(errors.from_error(reason)))
         self._channel.add_callback(lambda _frame: self._answer(None), [spec.Basic.GetEmpty], one_shot=False)
         self._link.listen(self)
+
+    def _opened(self, channel: Any) -> None:
+        if self._failure is None:
+            self._answer(None)
+        else:  # abandoned meanwhile
+            channel.close()
+
+    def _abandon(self) -> None:
+        """Nobody waits for this channel any more: close it, now or as soon as it has opened."""
+        self._lose(_LEFT)
+        if self._channel is not None and self._channel.is_open:
+            self._channel.close()
 
     def _close(self, future: "Future[Any]") -> None:
         if self._channel is None or self._closed.done():
@@ -159,9 +178,15 @@ class SyncChannel:
         if waiting is not None:
             succeed(waiting, value)
 
+    def _check(self) -> None:
+        """Raise Failed unless the channel is open."""
+        if self._failure is not None or not self._channel.is_open:
+            raise Failed(self._failure or _LEFT)
+
     def _expect(self, future: "Future[Any]") -> None:
-        if self._failure is not None:
-            raise Failed(self._failure)
+        self._check()
+        if self._waiting is not None and self._waiting.cancelled():  # its answer would be taken for this one's
+            raise Failed(_LATE)
         self._waiting = future
 
     def _request(
@@ -188,7 +213,6 @@ class SyncChannel:
 
     def _send(self, name: str, *args: Any) -> None:
         *values, future = args
-        if self._failure is not None:
-            raise Failed(self._failure)
+        self._check()
         getattr(self._channel, name)(*values)
         succeed(future)
