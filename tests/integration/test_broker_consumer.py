@@ -1,8 +1,10 @@
 """Batches, settlement by generation, giving back, and every way in which a consumer ends without being asked."""
 
+import struct
 import threading
 import time
 
+import pika
 import pytest
 
 from connectorlib.broker import Broker
@@ -294,6 +296,52 @@ def test_a_message_held_too_long_ends_the_generation(vhost, broker, queue, impat
     assert not consumer.is_current(held[0].generation)
     consumer.open(10)
     assert len(take_all(consumer, 3)) == 3
+
+
+class Encoded(bytes):
+    """A header's value as it stands on the wire, with the letter of its type."""
+
+
+def nested(depth):
+    value = b""
+    for _ in range(depth):
+        value = b"A" + struct.pack(">I", len(value)) + value
+    return value
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"at": Encoded(b"T" + struct.pack(">Q", 1_764_000_000_000))},  # in milliseconds, a mistake that many make
+        {"deep": Encoded(nested(2000))},
+        {b"\xff\xfe": 1},
+    ],
+    ids=["milliseconds", "deep", "a name that is no UTF-8"],
+)
+def test_headers_that_pika_cannot_decode_cost_neither_the_connection_nor_a_delivery(
+    vhost, broker, queue, headers, monkeypatch
+):
+    def encode(pieces, value, encode=pika.data.encode_value):
+        if not isinstance(value, Encoded):
+            return encode(pieces, value)
+        pieces.append(value)
+        return len(value)
+
+    monkeypatch.setattr("pika.data.encode_value", encode)
+    fill(vhost, 25)
+    vhost.publish("", queue, "25", headers=headers)
+    fill(vhost, 25, first=26)
+    since = broker.connected_since
+    consumer = broker.consumer(queue, 100)
+    consumer.open(10)
+    batch = take_all(consumer, 51)
+    assert bodies(batch) == list(range(51))
+    assert not any(delivery.redelivered for delivery in batch)
+    assert all(isinstance(name, str) for delivery in batch for name in delivery.headers)
+    consumer.settle(consumer.generation, tags(batch))
+    assert consumer.give_back(10)
+    assert broker.connected_since == since
+    assert remaining(vhost, 0) == []
 
 
 def test_get_takes_one_message_and_none_from_an_empty_queue(vhost, broker, queue):
