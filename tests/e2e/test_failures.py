@@ -4,6 +4,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
@@ -119,6 +120,19 @@ def kill_sessions(database: Database, *, waiting: bool = False) -> int:
     return len(found)
 
 
+@contextlib.contextmanager
+def transaction(database: Database) -> Iterator[Any]:
+    """Open a transaction beside the connector's."""
+    connection = database.connect()
+    cursor = connection.cursor()
+    cursor.execute("BEGIN")
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+        connection.close()
+
+
 LOCKS = {
     "postgresql": ("BEGIN; LOCK TABLE reading IN EXCLUSIVE MODE", "ROLLBACK"),
     "mariadb": ("LOCK TABLES reading WRITE", "UNLOCK TABLES"),
@@ -158,6 +172,19 @@ def test_a_silent_database_is_given_up_after_the_drivers_time_limit(on: Make) ->
         pause_of(running)
         connector.database.server.resume()
         expect_all(connector, range(1, 3))
+
+
+@pytest.mark.slow
+def test_a_silent_database_at_the_start_is_given_up_after_the_time_limit_of_the_log_in(on: Make) -> None:
+    connector = on("postgres_db")
+    connector.configure()
+    load(connector)
+    connector.database.close()
+    connector.database.server.pause()
+    with connector.subscribed(ready=" PAUSED ") as running:
+        assert "timeout expired" in pause_of(running)[2]
+        connector.database.server.resume()
+        expect_all(connector)
 
 
 # -- a full disk
@@ -267,6 +294,28 @@ def test_an_unknown_code_for_every_message_pauses(on: Make) -> None:
         assert pause_of(running)[1] == "ZZ001"
         connector.database.execute("DELETE FROM sick")
         expect_all(connector)
+
+
+def test_a_deadlock_with_somebody_else_is_retried(on: Make) -> None:
+    connector = on("maria_db")
+    database = connector.database
+    database.script(
+        "CREATE TABLE account (id integer PRIMARY KEY, n integer NOT NULL)",
+        "INSERT INTO account SELECT seq, 0 FROM seq_1_to_100",
+    )
+    add = "UPDATE account SET n = n + 1 WHERE id = :{}"
+    connector.configure(write=[{"statement": add.format("a")}, {"statement": add.format("b")}])
+    with connector.subscribed() as running, transaction(database) as cursor:
+        # InnoDB gives up the transaction that has changed fewer rows: not this one.
+        cursor.execute("UPDATE account SET n = 10 WHERE id >= 2")
+        connector.publish(b'{"a": 1, "b": 2}')
+        waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        eventually(lambda: database.server.execute(waiting))
+        cursor.execute("UPDATE account SET n = 10 WHERE id = 1")
+        cursor.execute("COMMIT")
+        eventually(lambda: database.rows("SELECT n FROM account WHERE id <= 2") == [(11,), (11,)])
+        assert "retrying code=40001/1213" in running.log
+    assert connector.dead() == []
 
 
 def test_deadlocks_are_retried(on: Make) -> None:

@@ -1,6 +1,7 @@
 """The services that all other tests stand on."""
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -105,12 +106,15 @@ def test_a_broker_that_is_killed_keeps_what_it_confirmed(rabbitmq, vhost):
 
 
 def test_a_paused_server_keeps_connections_and_answers_nothing(postgres_db):
-    postgres_db.rows("SELECT 1")
+    session = postgres_db.connect()
     postgres_db.server.pause()
+    session.pgconn.send_query(b"SELECT 1")
+    assert select.select([session.pgconn.socket], [], [], 1.0)[0] == []
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(host=postgres_db.server.host, port=postgres_db.server.port, connect_timeout=2, user="app")
     postgres_db.server.resume()
-    assert postgres_db.rows("SELECT 1") == [(1,)]
+    assert select.select([session.pgconn.socket], [], [], 10.0)[0] == [session.pgconn.socket]
+    session.close()
 
 
 def test_a_stopped_database_comes_back_with_its_rows(postgres_db, maria_db):

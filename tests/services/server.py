@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -182,8 +182,11 @@ class Server:
 
     def _signal(self, number: int) -> None:
         if self._groups:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._groups[-1].pid, number)
+            group = self._groups[-1].pid
+            # PostgreSQL's sessions leave the group, but not their parent.
+            for process in {*members(group), *children(members(group))}:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
 
 
 def members(group: int) -> list[int]:
@@ -205,6 +208,18 @@ def members(group: int) -> list[int]:
 def _state_and_group(status: Path) -> tuple[str, int]:
     state, _parent, group, *_ = status.read_text().rpartition(")")[2].split()
     return state, int(group)
+
+
+def children(parents: Iterable[int]) -> list[int]:
+    """Return the processes that these have started."""
+    found = []
+    wanted = set(parents)
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            _, parent, *_ = status.read_text().rpartition(")")[2].split()
+            if int(parent) in wanted:
+                found.append(int(status.parent.name))
+    return found
 
 
 def _is_over(group: int) -> bool:
