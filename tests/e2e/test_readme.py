@@ -23,7 +23,7 @@ def test_the_configuration_of_the_readme_writes_the_message_of_the_readme(vhost,
     (tmp_path / "db.config").write_text(json.dumps(configuration))
     sqlite_db.execute("CREATE TABLE reading (device text, at text, value real)")
 
-    command = [DBCONNECTOR, "receive", "-c", "db.config"]
+    command: list[str | Path] = [DBCONNECTOR, "receive", "-c", "db.config"]
     empty = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert empty.returncode == 3, empty.stderr  # the queue is made and bound, and empty
     vhost.publish("devices", "reading.p7", message)
