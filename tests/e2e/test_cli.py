@@ -241,6 +241,7 @@ def secrets_in(text: str, *secrets: str) -> list[str]:
     ("name", "wrong", "code"),
     [
         ("postgres_db", {"Pwd": SECRET}, 77),
+        ("postgres_db", {"Uid": "${file:secret}"}, 77),  # which the server repeats
         ("postgres_db", {"Driver": "No Such Driver", "Pwd": SECRET}, 78),
         ("postgres_db", {"Database": "nowhere"}, 78),
         ("postgres_db", {"Port": str(free_port())}, 69),
@@ -250,6 +251,7 @@ def secrets_in(text: str, *secrets: str) -> list[str]:
 )
 def test_no_password_of_the_database_is_printed(on: Make, name: str, wrong: dict[str, str], code: int) -> None:
     connector = on(name)
+    (connector.folder / "secret").write_text(SECRET)
     connector.configure(
         database={"connection": connector.database.connection | wrong},
         logging={"level": "debug", "format": "json" if name == "maria_db" else "text"},
@@ -260,9 +262,10 @@ def test_no_password_of_the_database_is_printed(on: Make, name: str, wrong: dict
     expect_no_secret(done, connector)
 
 
-@pytest.mark.parametrize(("key", "value", "code"), [("password", SECRET, 77), ("virtual_host", "nowhere", 78)])
+@pytest.mark.parametrize(("key", "value", "code"), [("password", SECRET, 77), ("virtual_host", "${file:secret}", 78)])
 def test_no_password_of_the_broker_is_printed(on_sqlite: Connector, key: str, value: str, code: int) -> None:
     connector = on_sqlite
+    (connector.folder / "secret").write_text(SECRET)
     config = connector.vhost.config(source={"queue": "readings"}) | {key: value}
     connector.configure(broker=config, logging={"level": "debug"})
     done = connector.run("receive", "-c", "db.config")
