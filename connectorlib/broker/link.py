@@ -1,6 +1,8 @@
 """One AMQP connection that comes back by itself, over all hosts, for ever. Lives in the I/O thread."""
 
+import contextlib
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -134,7 +136,14 @@ class Link:
         self._on_change()
 
     def _abandon(self) -> None:
-        """Leave an attempt that does not end, without waiting for what becomes of it."""
+        """Leave an attempt that does not end."""
+        handshake = getattr(getattr(self._connection, "_transport", None), "_sock", None)
+        if handshake is not None:
+            # As if the broker had hung up. Closed in the middle of a handshake, pika fails over an assertion and leaves
+            # the socket open; it offers no other way out.
+            with contextlib.suppress(OSError):
+                handshake.shutdown(socket.SHUT_RDWR)
+                return
         self._attempt += 1
         self._drop()
         self._on_change()
