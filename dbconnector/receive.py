@@ -12,6 +12,7 @@ from connectorlib.broker import Broker, SyncChannel, topology
 from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
+from connectorlib.process import Life
 from connectorlib.pump import SUSPICIOUS_DELIVERIES, handed_out
 from connectorlib.settings import Source
 from dbconnector.database import Database
@@ -35,10 +36,9 @@ class Taken:
     valid: Callable[[], bool]
 
 
-def receive(
-    config: DbConfig, broker: Broker, database: Database, *, stop: threading.Event, wait_s: float = 1.0
-) -> Outcome | None:
-    """Take one message, write it, acknowledge it; return its outcome, or None if the queue is empty.
+def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life, wait_s: float = 1.0) -> Outcome | None:
+    """Take one message, write it, acknowledge it; return its outcome, or None if the queue is empty or a stop came
+    before there was one.
 
     Dead: it is in the dead-letter queue. Again: it was given back to its queue. Raise Failed if the broker or the
     database cannot be reached, before anything was taken, or if somebody else holds the queue.
@@ -48,10 +48,10 @@ def receive(
     topology.ensure(broker, config.broker, source, None)
     writer = Writer(config, database)
     writer.probe()  # an unreachable database must cost no message a delivery
-    with _take(broker, source, wait_s) as taken:
+    with _take(broker, source, life, wait_s) as taken:
         if taken is None:
             return None
-        outcome = _blame(writer, taken, _write(config, writer, taken, stop))
+        outcome = _blame(writer, taken, _write(config, writer, taken, life.stop))
         if isinstance(outcome, Done):
             taken.ack()
         elif isinstance(outcome, Dead):
@@ -108,7 +108,7 @@ def _bury(config: DbConfig, broker: Broker, taken: Taken, dead: Dead) -> None:
 
 
 @contextmanager
-def _take(broker: Broker, source: Source, wait_s: float) -> Iterator[Taken | None]:
+def _take(broker: Broker, source: Source, life: Life, wait_s: float) -> Iterator[Taken | None]:
     with broker.channel() as channel:
         try:
             delivery = channel.get(source.queue)
@@ -118,7 +118,7 @@ def _take(broker: Broker, source: Source, wait_s: float) -> Iterator[Taken | Non
         else:
             yield _got(channel, delivery)
             return
-    with _consumed(broker, source, wait_s) as taken:
+    with _consumed(broker, source, life, wait_s) as taken:
         yield taken
 
 
@@ -135,15 +135,17 @@ def _got(channel: SyncChannel, delivery: Delivery | None) -> Taken | None:
 
 
 @contextmanager
-def _consumed(broker: Broker, source: Source, wait_s: float) -> Iterator[Taken | None]:
+def _consumed(broker: Broker, source: Source, life: Life, wait_s: float) -> Iterator[Taken | None]:
     """Take one message from a queue with a single active consumer, where `basic.get` is refused."""
     logs.event(logger, logging.DEBUG, "consuming one message", queue=source.queue, wait=wait_s)
     consumer = broker.consumer(source.queue, prefetch=1)
     consumer.open(SETTLE_S)
+    life.on_stop(consumer.wake)
     try:
         deliveries = consumer.take(1, 0.0, wait_s)
         if not deliveries:
-            _refuse_if_not_empty(broker, source)
+            if not life.stop.is_set():
+                _refuse_if_not_empty(broker, source)
             yield None
             return
         delivery = deliveries[0]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from dbconnector.settings import DbConfig
 if TYPE_CHECKING:
     from connectorlib.broker import Broker
     from dbconnector.database import Database
+    from dbconnector.select import SelectResult
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +40,16 @@ def run_subscribe(file: str, life: Life, load: Load = configuration.load) -> Exi
     return _reported(lambda: _subscribe(_loaded(file, load), life))
 
 
-def run_receive(file: str, life: Life, *, wait_s: float = 1.0, load: Load = configuration.load) -> ExitCode:
-    """Write one message of the source queue."""
-    return _reported(lambda: _receive(_loaded(file, load), life, wait_s))
+def run_receive(
+    file: str,
+    life: Life,
+    *,
+    wait_s: float = 1.0,
+    stopped: ExitCode = ExitCode.DONE,
+    load: Load = configuration.load,
+) -> ExitCode:
+    """Write one message of the source queue. `stopped`: what to return when a stop comes before there is one."""
+    return _reported(lambda: _receive(_loaded(file, load), life, wait_s, stopped))
 
 
 def run_select(
@@ -50,10 +59,12 @@ def run_select(
     params: Mapping[str, Any],
     every: float | None = None,
     progress: Progress | None = None,
+    stopped: ExitCode = ExitCode.DONE,
     load: Load = configuration.load,
 ) -> ExitCode:
-    """Send one message per row of the query, once or every so many seconds."""
-    return _reported(lambda: _select(_loaded(file, load), life, params, every, progress))
+    """Send one message per row of the query, once or every so many seconds. `stopped`: what to return when a stop
+    comes before the rows of the only run are sent."""
+    return _reported(lambda: _select(_loaded(file, load), life, params, every, progress, stopped))
 
 
 def run_inbox(
@@ -138,17 +149,20 @@ def _subscribe(config: DbConfig, life: Life) -> ExitCode:
     return ExitCode.DONE
 
 
-def _receive(config: DbConfig, life: Life, wait_s: float) -> ExitCode:
+def _receive(config: DbConfig, life: Life, wait_s: float, stopped: ExitCode) -> ExitCode:
     from dbconnector.database import Database  # late: pyodbc is not needed for --help
     from dbconnector.receive import receive
 
     _need(config.source, config, "broker.source", "receive")
     database = Database(config.database)
     with _broker(config) as broker:
-        broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True)
-        outcome = receive(config, broker, database, stop=life.stop, wait_s=wait_s)
+        if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
+            return stopped
+        outcome = receive(config, broker, database, life=life, wait_s=wait_s)
         database.close()
     if outcome is None:
+        if life.stop.is_set():
+            return stopped
         logs.event(logger, logging.INFO, "the queue is empty", queue=config.source and config.source.queue)
         return ExitCode.NOTHING
     if isinstance(outcome, Done):
@@ -161,7 +175,12 @@ def _receive(config: DbConfig, life: Life, wait_s: float) -> ExitCode:
 
 
 def _select(
-    config: DbConfig, life: Life, params: Mapping[str, Any], every: float | None, progress: Progress | None
+    config: DbConfig,
+    life: Life,
+    params: Mapping[str, Any],
+    every: float | None,
+    progress: Progress | None,
+    stopped: ExitCode,
 ) -> ExitCode:
     from dbconnector.database import Database  # late: pyodbc is not needed for --help
     from dbconnector.select import select
@@ -172,17 +191,19 @@ def _select(
         every = config.database.select.every
     database = Database(config.database, reading=True)
     with _broker(config, consuming=False) as broker:
-        broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True)
+        if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
+            return stopped
         while True:
             started = time.monotonic()
-            code = _select_once(lambda: select(config, database, broker, life.stop, params, progress), bool(every))
+            run = partial(select, config, database, broker, life.stop, params, progress)
+            code = _select_once(run, bool(every), stopped)
             if not every or life.stop.wait(max(0.0, started + every - time.monotonic())):
                 break
         database.close()
     return ExitCode.DONE if every else code
 
 
-def _select_once(select: Callable[[], Any], repeated: bool) -> ExitCode:
+def _select_once(select: "Callable[[], SelectResult]", repeated: bool, stopped: ExitCode) -> ExitCode:
     """Run the query once. When it is repeated a failure is told, and the next turn tries again."""
     try:
         result = select()
@@ -192,6 +213,8 @@ def _select_once(select: Callable[[], Any], repeated: bool) -> ExitCode:
         logger.error("%s", failed, extra={"event": "failed"})
         return exit_code(failed.failure)
     logs.event(logger, logging.INFO, "sent", rows=result.sent, failed=result.failed)
+    if result.stopped:
+        return stopped
     return ExitCode.DONE if result.sent or result.failed else ExitCode.NOTHING
 
 
