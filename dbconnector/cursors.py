@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from connectorlib.errors import Failed, Failure, Kind
+
 #: Prepared cursors kept; a batch that is split in four needs about five for each statement.
 PREPARED = 64
 
@@ -17,8 +19,10 @@ class Cursors:
     """Holds every cursor of a connection, so that none is freed in the caller's thread when the link is dead: that
     could hang as close() does."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, bmp_only: bool = False) -> None:
+        """`bmp_only`: see the driver's entry."""
         self.connection = connection
+        self._bmp_only = bmp_only
         self._prepared: OrderedDict[str, Any] = OrderedDict()
         self._open: list[Any] = []
 
@@ -26,6 +30,7 @@ class Cursors:
         """Return the cursor that is kept for this text: pyodbc prepares again when a cursor changes its text."""
         cursor = self._prepared.get(sql)
         if cursor is None:
+            self._refuse(sql)
             if len(self._prepared) >= PREPARED:
                 self._prepared.popitem(last=False)[1].close()
             cursor = self._prepared[sql] = self.connection.cursor()
@@ -38,8 +43,9 @@ class Cursors:
         for sql in [sql for sql, kept in self._prepared.items() if kept is cursor]:
             self._prepared.pop(sql).close()
 
-    def open(self) -> Any:
+    def open(self, sql: str) -> Any:
         """Return a cursor for one query, to be given to `release`."""
+        self._refuse(sql)
         cursor = self.connection.cursor()
         self._open.append(cursor)
         return cursor
@@ -47,6 +53,11 @@ class Cursors:
     def release(self, cursor: Any) -> None:
         self._open.remove(cursor)
         cursor.close()
+
+    def _refuse(self, sql: str) -> None:
+        if self._bmp_only and (char := max(sql, default="")) > "\uffff":
+            text = f"{char} (U+{ord(char):X}) in a statement is damaged by this driver: make it a parameter"
+            raise Failed(Failure(Kind.CONFIGURATION, "statement", text))
 
     def close(self) -> threading.Thread:
         """Close the connection in a thread of its own: it rolls back first and hangs on a link that swallows all."""
@@ -60,6 +71,19 @@ class Cursors:
         thread = threading.Thread(target=close, name="database-close", daemon=True)
         thread.start()
         return thread
+
+
+def columns_of(cursor: Any, widened: bool) -> list[tuple[str, type]]:
+    """Return name and Python type of each column of the result, if there is one."""
+    return [(_narrowed(column[0]) if widened else column[0], column[1]) for column in cursor.description or ()]
+
+
+def _narrowed(name: str) -> str:
+    """Given a name of which every character is one byte of UTF-8, return the name that was meant."""
+    try:
+        return name if name.isascii() else name.encode("latin-1").decode()
+    except UnicodeError:
+        return name
 
 
 def hidden_error(messages: Sequence[tuple[str, str]]) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector import columns, drivers, fetching, keywords, sqlcodes, values
-from dbconnector.cursors import Cursors, drain, hidden_error, is_single
+from dbconnector.cursors import Cursors, columns_of, drain, hidden_error, is_single
 from dbconnector.drivers import Driver
 from dbconnector.keywords import TimeLimits
 from dbconnector.settings import DatabaseSettings
@@ -83,7 +83,7 @@ class Database:
             self._columns.clear()
             self._fetches.clear()
             self._connection = self._open()
-            self._cursors = Cursors(self._connection)
+            self._cursors = Cursors(self._connection, self.driver.bmp_only)
 
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back. Waits a moment, but not for a dead link."""
@@ -125,12 +125,12 @@ class Database:
             raise Failed(Failure(Kind.CONFIGURATION, "no-returning", drivers.NO_RETURNING, place))
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
-            count, names = cursor.rowcount, cursor.description
-            row = None if names is None else cursor.fetchone()
+            count, found = cursor.rowcount, columns_of(cursor, self.driver.widens_names)
+            row = cursor.fetchone() if found else None
             drain(cursor, self._check, single=self.driver.one_result and is_single(sql))
         if row is None:
             return count, None
-        return count, {column[0].lower(): value for column, value in zip(names, row, strict=True)}
+        return count, {name.lower(): value for (name, _), value in zip(found, row, strict=True)}
 
     def binder(self, statement: Statement, *, place: str = "") -> Callable[[Sequence[Any]], tuple[Any, ...]]:
         """Return the function that makes a row of values fit for this statement's parameters (see `values`).
@@ -155,7 +155,7 @@ class Database:
         try:
             if cursor.description is None:
                 raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
-            names = plan.names or tuple(column[0] for column in cursor.description)
+            names = plan.names or tuple(name for name, _ in columns_of(cursor, self.driver.widens_names))
             alone = self._alone
             while True:
                 if self._alone is not alone:
@@ -250,7 +250,7 @@ class Database:
             cursor.execute("SAVEPOINT describe")
             try:
                 cursor.execute(fetching.describing(sql), *([parameters] if parameters else []))
-                found = [(column[0], column[1]) for column in cursor.description]
+                found = columns_of(cursor, self.driver.widens_names)
             except pyodbc.Error:
                 found = None
                 cursor.execute("ROLLBACK TO SAVEPOINT describe")
@@ -269,7 +269,7 @@ class Database:
         alone = self.driver.kind == "sqlite" and self._reading and not parameters and not self._in_transaction
         connection.autocommit = alone
         self._in_transaction = not alone
-        cursor = self._kept.open()
+        cursor = self._kept.open(sql)
         self._alone = cursor if alone else None
         return self._executed(cursor, sql, parameters)
 

@@ -66,8 +66,14 @@ class Driver:
     one_result: bool = False
     #: Text travels as UTF-8 bytes instead of SQL_C_WCHAR: psqlodbc's ANSI driver does not know that type,
     #: MariaDB's stores text of more than 255 characters wrong and reads it back shorter, sqliteodbc's reads
-    #: characters from U+100000 on as others.
+    #: characters from U+100000 on as others and ends a statement at one beyond the BMP.
     utf8: bool = False
+    #: The driver manager makes a character of every byte of a column's name: there is no function for wide ones, or
+    #: (sqliteodbc) it is not used because statements are sent as UTF-8.
+    widens_names: bool = False
+    #: A statement with one character beyond the BMP in it gets all that is not ASCII wrong: unixODBC turns UTF-8 into
+    #: UCS-2 for a driver that has only wide functions. Parameters are not touched by that.
+    bmp_only: bool = False
     #: An error of SQLSTATE 01000 (MariaDB: 1265, a value that its column cannot take) comes as a success with a message
     #: when a prepared statement is run: nothing was done, and nothing is raised.
     hides_errors: bool = False
@@ -161,6 +167,7 @@ POSTGRESQL_ANSI = replace(
     _POSTGRESQL,
     name="PostgreSQL (psqlodbc, ANSI)",
     utf8=True,
+    widens_names=True,
     session=("SET client_encoding = 'UTF8'", *_POSTGRESQL.session),
 )
 MARIADB = Driver(
@@ -183,6 +190,7 @@ MARIADB = Driver(
     paging="limit",
     one_result=True,
     utf8=True,
+    bmp_only=True,
     hides_errors=True,
     # Not ON DUPLICATE KEY UPDATE: with OPTION=2 that counts the duplicates as well.
     insert_or_ignore={"verb": "INSERT IGNORE"},
@@ -206,6 +214,7 @@ SQLITE = Driver(
     savepoints=STANDARD_SAVEPOINTS,
     paging="limit",
     utf8=True,
+    widens_names=True,
     streams=True,
     streams_parameters=False,
     one_result=True,

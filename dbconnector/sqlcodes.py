@@ -86,6 +86,7 @@ def read_error(args: Sequence[object]) -> tuple[str, int | None, str]:
 
 def clean(text: str) -> str:
     """Return a driver's text on one line, bounded, without what it wraps around the server's words."""
+    text = re.sub(r"\0.*?(?=( \(\d+\))?( \(SQL\w+\))?$)", "", text, flags=re.DOTALL)  # memory behind MariaDB's texts
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r"^(\[[^\]]*\] ?)+", "", text)
     text = re.sub(r"(;? Error while (executing the query|preparing parameters))?( \(1\))? \(SQL\w+\)$", "", text)

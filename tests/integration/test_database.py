@@ -273,6 +273,35 @@ def test_five_hundred_rows_of_six_are_one_statement(database, odbc):
     assert database.count("v") == 500
 
 
+def test_names_and_literals_may_have_any_character(database, odbc):
+    quote = "`" if database.kind == "mariadb" else '"'
+    name, text = ("größe", "日本é") if database.kind == "mariadb" else ("größe 🦉", "🦉日本é")
+    database.execute(f"CREATE TABLE u (id integer, {quote}{name}{quote} varchar(20))")
+    database.execute("INSERT INTO u VALUES (1, ?)", text)
+    sql = f"SELECT id, {quote}{name}{quote} FROM u WHERE {quote}{name}{quote} = '{text}'"
+    assert list(odbc.query(sql)) == [(("id", name), [(1, text)])]
+    assert odbc.execute_returning(sql)[1] == {"id": 1, name: text}
+
+
+@pytest.mark.parametrize("run", [Database.execute, Database.execute_returning, fetched])
+def test_a_statement_that_mariadb_would_get_wrong_is_refused(maria_db, run):
+    connection = Database(settings(maria_db), limits=LIMITS)
+    connection.connect()
+    failure = failing(lambda: run(connection, "SELECT 'é 🦉'"))
+    assert (failure.kind, failure.text.split(" in ")[0]) == (Kind.CONFIGURATION, "🦉 (U+1F989)")
+    connection.rollback()
+    assert fetched(connection, "SELECT 'é'") == [("é",)]
+    connection.close()
+
+
+def test_the_memory_behind_an_error_text_of_mariadb_is_not_shown(maria_db):
+    connection = Database(settings(maria_db), limits=LIMITS)
+    connection.connect()
+    failure = failing(lambda: connection.execute("SELECT größe"))
+    assert failure.text == "Unknown column 'größe' in 'SELECT' (1054)"
+    connection.close()
+
+
 def memory() -> int:
     """Return the process's resident memory in KiB."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")]
