@@ -129,7 +129,7 @@ def cases(database: Database) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     for whole in WHOLES:
         case("whole", str(whole), whole)
         case("whole", f'"{whole}"', whole)
-    for number in FRACTIONS + doubles(200):
+    for number in FRACTIONS + doubles(80):
         case("fraction", repr(number), number)
         case("fraction", f'"{number!r}"', number)
     for truth in (True, False):

@@ -181,18 +181,18 @@ def test_only_confirmed_rows_are_marked_and_one_that_cannot_be_sent_is_left_to_o
 
 
 def test_killed_in_the_middle_it_has_marked_only_what_is_in_the_queue(on_one: Outbox) -> None:
-    on_one.fill(6000)
+    on_one.fill(3000)
     on_one.configure(on_sent=MARK, fetch=50)
     with on_one.connector.running("select", "-c", str(on_one.connector.file), ready="") as running:
         eventually(lambda: len(on_one.marked()) >= 150, 30)
         running.kill()
     marked = on_one.marked()
-    assert len(marked) < 6000
+    assert len(marked) < 3000
     first = on_one.ids()
     assert set(marked) <= set(first)
     assert len(first) <= len(marked) + 50  # what is sent twice is at most the page in hand
     assert on_one.select().returncode == 0
-    assert on_one.ids() == [n for n in range(1, 6001) if n not in set(marked)]
+    assert on_one.ids() == [n for n in range(1, 3001) if n not in set(marked)]
 
 
 # --- how it runs -----------------------------------------------------------------------------------------------------
@@ -245,8 +245,8 @@ MANY = {
 }
 #: Wide rows are as good as many: a driver that reads all of these into memory needs 200 MB. For a million narrow ones
 #: by hand: SELECT_ROWS=1000000 SELECT_WIDTH=100.
-ROWS = int(os.environ.get("SELECT_ROWS", "50000"))
-WIDTH = int(os.environ.get("SELECT_WIDTH", "2000"))
+ROWS = int(os.environ.get("SELECT_ROWS", "30000"))
+WIDTH = int(os.environ.get("SELECT_WIDTH", "3000"))
 
 
 @pytest.mark.slow
