@@ -2,6 +2,7 @@
 
 AMQP tells whether something exists, not what it is. That is learnt by declaring it once more on a throw-away channel:
 the broker changes nothing, takes it only if everything is equal, and else names one thing that is not, with its value.
+Should it have been deleted meanwhile, a queue is not made again by that: see `NEVER_MADE`.
 Nothing is said where nothing is wrong: existing ones may have any arguments.
 """
 
@@ -17,6 +18,9 @@ Arguments = Mapping[str, Any]
 #: Given arguments, declares with them and returns why the broker refused, or None.
 Declare = Callable[[Arguments], Failure | None]
 
+#: Goes with every question. Only a stream has this argument, and not with such a value: with it RabbitMQ makes no queue
+#: at all ("invalid arg"), but an existing one of another type is compared by the arguments of its type alone.
+NEVER_MADE: Arguments = {"x-max-age": "never"}
 #: No queue has more arguments than this; every question is one channel.
 MAX_QUESTIONS = 24
 #: Fewer looks at a dead letter than this are soon used up: every `deadletter-queue list` is one.
@@ -35,13 +39,15 @@ def learn(declare: Declare, guess: Arguments) -> Arguments | None:
     """Return the arguments of an existing queue, or None if the broker does not let us know."""
     known = dict(guess)
     for _ in range(MAX_QUESTIONS):
-        failure = declare(known)
+        failure = declare({**known, **NEVER_MADE})
         if failure is None:
             return known
         difference = read_difference(failure, known)
         if difference is None:
             return None
         name, value = difference
+        if name in NEVER_MADE:  # a stream; what else differs is not told
+            return None
         if value is None:
             known.pop(name, None)
         else:

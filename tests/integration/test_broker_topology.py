@@ -47,6 +47,13 @@ def test_everything_missing_is_made_once(vhost, ensure):
     assert ensure(SOURCE, Destination("rows", "fanout")) == ([], [])
 
 
+@pytest.mark.parametrize("type", ["quorum", "classic"])
+def test_looking_at_a_queue_that_is_deleted_meanwhile_does_not_make_it_again(vhost, broker, type):
+    gone = topology.Queue("gone", {"x-queue-type": type, "x-message-ttl": 1000}, asked={"x-message-ttl": 1000})
+    assert topology._remarks(broker, gone, vhost.broker_settings()) == []
+    assert not vhost.exists("gone")
+
+
 def test_queues_are_durable_and_have_their_limits(vhost, ensure):
     ensure(SOURCE)
     source, letters = queue(vhost, "q"), queue(vhost, "dead-letter")

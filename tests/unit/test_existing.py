@@ -24,6 +24,7 @@ class Queue:
         self.asked = 0
 
     def declare(self, arguments):
+        assert arguments.items() >= existing.NEVER_MADE.items()
         self.asked += 1
         for name in (*self.ORDER, "x-delivery-limit"):
             ours, theirs = arguments.get(name), self.arguments.get(name)
@@ -59,9 +60,15 @@ def test_the_arguments_of_an_existing_queue_are_learnt_from_refusals(queue, ques
     assert queue.asked == questions
 
 
+def test_a_queue_that_is_gone_meanwhile_is_not_made_and_not_guessed():
+    text = "PRECONDITION_FAILED - invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
+    assert existing.learn(lambda _: Failure(Kind.CONFIGURATION, "406", text, "broker"), PLANNED) is None
+
+
 @pytest.mark.parametrize(
     "failure",
     [
+        refusal("x-max-age", "'none'", "the value '7D' of type 'longstr'"),
         refusal("durable", "'true'", "'false'"),
         refusal("x-strange", "none", "the value '1.5' of type 'double'"),
         Failure(Kind.REFUSED, "403", "ACCESS_REFUSED - configure access to queue 'q' refused", "broker"),
