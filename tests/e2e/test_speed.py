@@ -79,6 +79,7 @@ def rate(connector: Connector) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_60_000_messages_are_written_at_no_less_than_0_6_of_a_loop_by_hand(on_postgres: Connector) -> None:
     on_postgres.database.execute(TABLE)
     on_postgres.configure(write=[{"statement": f"{INSERT} VALUES ({NAMES})"}])
