@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from connectorlib.errors import Failed, Kind
+from connectorlib.expressions import Scope
 from dbconnector import drivers
 from dbconnector.drivers import Driver
 from dbconnector.inbox import Inbox
@@ -24,9 +25,10 @@ class Counts:
 
 
 def new(driver: Driver, keys: int, *counts: int) -> int:
-    inbox = Inbox(Idempotency("inbox", "$message_id"), "consumer")
+    inbox = Inbox(Idempotency("inbox", "id"), "consumer")
     database: Any = Counts(driver, *counts)
-    return inbox.insert(database, [f"{number:064}" for number in range(keys)])
+    made: list[Any] = [inbox.key({"id": number}, Scope(None)) for number in range(keys)]
+    return inbox.insert(database, made)
 
 
 @pytest.mark.parametrize("driver", [drivers.POSTGRESQL, drivers.MARIADB, drivers.SQLITE], ids=lambda d: d.kind)
