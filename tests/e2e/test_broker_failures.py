@@ -34,6 +34,7 @@ def test_broker_restarted_in_mid_load_loses_nothing(on_sqlite: Connector) -> Non
         running.wait_for(" RESUMED ", 60)
 
 
+@pytest.mark.slow
 def test_connections_closed_by_the_broker_in_mid_load_lose_nothing(on_sqlite: Connector) -> None:
     connector = on_sqlite
     connector.database.execute(INBOX)
@@ -97,6 +98,7 @@ def test_a_full_dead_letter_queue_pauses_and_the_original_is_kept(on_sqlite: Con
     assert connector.vhost.depth("readings") == 0
 
 
+@pytest.mark.slow
 def test_refused_by_the_broker(on_sqlite: Connector) -> None:
     connector, node = on_sqlite, on_sqlite.vhost.node
     user = f"late-{connector.vhost.name}"
@@ -122,6 +124,7 @@ def test_refused_by_the_broker(on_sqlite: Connector) -> None:
         assert "wrong-pass" not in running.log
 
 
+@pytest.mark.slow
 def test_no_broker_at_the_start_is_told_in_one_line(on_sqlite: Connector) -> None:
     connector = on_sqlite
     to = connector.vhost.config(port=free_port(), source={"queue": "readings"}, destination={"exchange": "rows"})
