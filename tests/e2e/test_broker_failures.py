@@ -99,6 +99,30 @@ def test_a_full_dead_letter_queue_pauses_and_the_original_is_kept(on_sqlite: Con
 
 
 @pytest.mark.slow
+<<<<<<< Updated upstream
+=======
+def test_a_broker_short_of_memory_holds_up_dead_letters_and_nothing_else(on_sqlite: Connector) -> None:
+    connector, node = on_sqlite, on_sqlite.vhost.node
+    connector.configure()
+    load(connector)
+    connector.publish(BAD)
+    load(connector, range(41, 81))
+    node.control("set_vm_memory_high_watermark", "0.00001")
+    try:
+        with connector.subscribed() as running:
+            running.wait_for("the broker takes no messages")
+            eventually(lambda: len(written(connector)) == 80)
+            assert connector.vhost.depth("dead-letter") == 0
+            node.control("set_vm_memory_high_watermark", "0.4")
+            eventually(lambda: connector.vhost.depth("dead-letter") == 1, 20)
+            assert "PAUSED" not in running.log
+    finally:
+        node.control("set_vm_memory_high_watermark", "0.4")
+    assert connector.vhost.depth("readings") == 0
+
+
+@pytest.mark.slow
+>>>>>>> Stashed changes
 def test_refused_by_the_broker(on_sqlite: Connector) -> None:
     connector, node = on_sqlite, on_sqlite.vhost.node
     user = f"late-{connector.vhost.name}"
