@@ -99,8 +99,6 @@ def test_a_full_dead_letter_queue_pauses_and_the_original_is_kept(on_sqlite: Con
 
 
 @pytest.mark.slow
-<<<<<<< Updated upstream
-=======
 def test_a_broker_short_of_memory_holds_up_dead_letters_and_nothing_else(on_sqlite: Connector) -> None:
     connector, node = on_sqlite, on_sqlite.vhost.node
     connector.configure()
@@ -122,7 +120,6 @@ def test_a_broker_short_of_memory_holds_up_dead_letters_and_nothing_else(on_sqli
 
 
 @pytest.mark.slow
->>>>>>> Stashed changes
 def test_refused_by_the_broker(on_sqlite: Connector) -> None:
     connector, node = on_sqlite, on_sqlite.vhost.node
     user = f"late-{connector.vhost.name}"
