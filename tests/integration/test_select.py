@@ -281,6 +281,7 @@ def test_a_streamed_row_that_cannot_be_sent_is_left_to_on_failed(bench):
 
 def test_a_stream_of_which_nothing_can_be_sent_ends(sqlite_bench, monkeypatch):
     monkeypatch.setattr("dbconnector.select.MAX_FAILED", 100)
+    monkeypatch.setattr("dbconnector.sending.MAX_MESSAGES", 200)  # or all are on their way before one comes back
     sqlite_bench.fill(1500)
     config = sqlite_bench.config(Destination("rows", routing_key="nobody.{device}"), on_failed=FAIL)
     found = failure(lambda: sqlite_bench.select(config))
