@@ -5,7 +5,7 @@ Everything that can be compiled is compiled once, at the start; per message only
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectorlib.errors import Failed, reject
 from connectorlib.expressions import (
@@ -134,14 +134,22 @@ Results = dict[str, Mapping[str, Any] | None]
 Step = tuple[BoundWrite, Row, Results]
 
 
+class Key(NamedTuple):
+    """What makes two messages the same one."""
+
+    #: SHA-256 of the text in hex, which is what the inbox holds: collations that ignore case would merge different ids.
+    digest: str
+    text: str
+
+
 @dataclass(slots=True)
 class Unit:
     """One message, ready to write: all of its statements, or none."""
 
     position: int
     delivery: Delivery
-    #: SHA-256 of the idempotency key in hex; None: no inbox, or a message accepted without a key.
-    key: str | None
+    #: None: no inbox, or a message accepted without a key.
+    key: Key | None
     #: Per statement its rows (in bulk), or nothing and `steps` instead.
     rows: list[list[Row]] = field(default_factory=list)
     #: (statement, parameters) in order, where statements run message by message; lazy where `$result` is used.
@@ -161,7 +169,7 @@ class Plan:
         for write in self.writes:
             write.bind_with(binder_of(write.statement))
 
-    def unit(self, position: int, delivery: Delivery, key_of: Callable[[Any, Scope], str | None] | None) -> Unit:
+    def unit(self, position: int, delivery: Delivery, key_of: Callable[[Any, Scope], Key | None] | None) -> Unit:
         """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
         records = self._format.decode(delivery.body)
         scope = Scope(delivery, encoding=self._format.encoding)

@@ -10,7 +10,7 @@ from typing import Any
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression
-from dbconnector.binding import Unit
+from dbconnector.binding import Key, Unit
 from dbconnector.database import Database
 from dbconnector.drivers import Driver
 from dbconnector.ladder import LARGEST, ladder
@@ -45,8 +45,8 @@ class Inbox:
         self._key = compile_expression(settings.key)
         self._source = settings.key if isinstance(settings.key, str) else PLACE
 
-    def key(self, record: Any, scope: Scope) -> str | None:
-        """Return the SHA-256 of the message's key in hex (collations that ignore case would merge different ids).
+    def key(self, record: Any, scope: Scope) -> Key | None:
+        """Return the message's key.
 
         Return None for a message without a key if those are accepted, else raise Failed (reject, `no-key`).
         """
@@ -57,11 +57,12 @@ class Inbox:
             raise reject("no-key", "the message has no idempotency key", place=PLACE, detail=f"key <- {self._source}")
         if isinstance(value, list | dict | bytes):
             raise reject("bad-value", "a key must be text or a number", place=PLACE, detail=f"key <- {self._source}")
-        return hashlib.sha256(str(value).encode()).hexdigest()
+        text = str(value)
+        return Key(hashlib.sha256(text.encode()).hexdigest(), text)
 
-    def insert(self, database: Database, keys: Sequence[str]) -> int:
+    def insert(self, database: Database, keys: Sequence[Key]) -> int:
         """Insert the keys, sorted so that two consumers never deadlock over them; return how many are new."""
-        new, start, ordered = 0, 0, sorted(keys)
+        new, start, ordered = 0, 0, sorted(key.digest for key in keys)
         for size in ladder(min(database.driver.max_rows, LARGEST)):
             while len(ordered) - start >= size:
                 rows = [value for key in ordered[start : start + size] for value in (self.consumer, key)]
@@ -97,7 +98,7 @@ class Inbox:
                 "already there on a first delivery",
                 queue=unit.delivery.queue,
                 message_id=unit.delivery.properties.message_id,
-                key=self._source,
+                key=unit.key and unit.key.text,
             )
         if len(fresh) >= LOUD:
             logs.event(
@@ -125,10 +126,9 @@ def by_first(units: Sequence[Unit]) -> tuple[list[Unit], list[tuple[Unit, Unit]]
     firsts: list[Unit] = []
     later: list[tuple[Unit, Unit]] = []
     for unit in units:
-        if unit.key is None or unit.key not in first:
+        before = first.setdefault(unit.key.digest, unit) if unit.key is not None else unit
+        if before is unit:
             firsts.append(unit)
-            if unit.key is not None:
-                first[unit.key] = unit
         else:
-            later.append((unit, first[unit.key]))
+            later.append((unit, before))
     return firsts, later

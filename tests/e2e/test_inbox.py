@@ -112,7 +112,7 @@ def test_a_key_that_is_there_on_a_first_delivery_is_warned_about(on_sqlite: Conn
     with on_sqlite.subscribed() as running:
         assert eventually(lambda: on_sqlite.database.count("reading") == 20)
         publish(on_sqlite, range(7, 10), start=1000)  # the same again: one line, the others are counted
-        assert "message_id=m-7" in running.wait_for("already there on a first delivery")
+        assert "message_id=m-7 key=m-7" in running.wait_for("already there on a first delivery")
         assert "count from 1 again" not in running.log
         publish(on_sqlite, range(20), start=2000)
         running.wait_for("messages have a key that is already there: does a device count from 1 again?")
@@ -140,8 +140,10 @@ def test_the_key_may_be_put_together_from_the_message(on_sqlite: Connector) -> N
     on_sqlite.configure(idempotency={"table": "connector_inbox", "key": "{$routing_key}@{at}"})
     for key, id, at in [("a", 1, 9), ("b", 2, 9), ("a", 3, 8), ("a", 4, 9)]:
         on_sqlite.vhost.publish("devices", key, json.loads(reading(id, at=at)))
-    codes = [on_sqlite.run("receive", "-c", str(on_sqlite.file)).returncode for _ in range(5)]
-    assert codes == [0, 0, 0, 0, 3]
+    runs = [on_sqlite.run("receive", "-c", str(on_sqlite.file)) for _ in range(5)]
+    assert [run.returncode for run in runs] == [0, 0, 0, 0, 3]
+    assert "already there on a first delivery" in runs[3].stderr
+    assert "key=a@9" in runs[3].stderr
     assert on_sqlite.database.rows("SELECT id FROM reading ORDER BY id") == [(1,), (2,), (3,)]
 
 

@@ -25,7 +25,7 @@ SERIAL = {
 LAST_KEY = {
     "postgresql": "currval('parent_id_seq')",
     "mariadb": "LAST_INSERT_ID()",
-    "sqlite": "last_insert_rowid()",
+    "sqlite": "(SELECT max(id) FROM parent)",  # last_insert_rowid() would be the child written before
 }
 
 
@@ -144,6 +144,17 @@ def test_stored_procedures(on: Callable[[str], Connector], variant: str) -> None
     assert {headers["dead-reason"] for headers in dead} == {"reject"}
 
 
+def test_a_function_that_writes(on_postgres: Connector) -> None:
+    on_postgres.database.execute(
+        "CREATE FUNCTION put(new_id integer, new_value numeric) RETURNS text LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO reading VALUES (new_id, 'p-2', new_value); RETURN 'put'; END $$"
+    )
+    on_postgres.configure(write=[{"statement": "SELECT put(:id, :value)"}])
+    [headers] = write(on_postgres, [reading(1), reading(2, value=5000), reading(3)], dead=1)
+    assert (headers["dead-code"], headers["dead-detail"]) == ("23514", "write[0]")
+    assert rows(on_postgres) == [(1, "p-2", Decimal("1.5")), (3, "p-2", Decimal("1.5"))]
+
+
 FAMILIES = [{"name": name, "children": [{"name": f"{name}1"}, {"name": f"{name}2"}]} for name in ("anna", "bo", "cy")]
 
 
@@ -191,8 +202,6 @@ def test_every_child_hangs_on_its_own_parent_by_the_key_that_was_returned(
 
 def test_every_child_hangs_on_its_own_parent_by_the_last_key_of_the_session(family: Connector) -> None:
     key = LAST_KEY[family.database.kind]
-    if family.database.kind == "sqlite":  # there a child's own row would be the last one
-        key = "(SELECT max(id) FROM parent)"
     family.configure(
         write=[
             {"statement": "INSERT INTO parent (name) VALUES (:name)"},
