@@ -67,13 +67,13 @@ def configured(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_tells_the_options(command: str) -> None:
-    long, short = (run(*command.split(), option) for option in ("--help", "-h"))
-    assert (long.returncode, short.returncode) == (0, 0)
-    assert long.stdout == short.stdout
-    assert long.stdout.startswith(f"Usage: dbconnector {command}".rstrip())
-    assert max(map(len, long.stdout.splitlines())) <= 80
+    done = run(*command.split(), "-h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: dbconnector {command}".rstrip())
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "-h, --help" in done.stdout
     if command not in ("", "schema"):
-        assert "-c, -i, --config" in long.stdout
+        assert "-c, -i, --config" in done.stdout
 
 
 def test_help_of_the_whole_lists_commands_and_exit_codes() -> None:
@@ -130,10 +130,10 @@ def test_wrong_usage_exits_with_2(arguments: str, said: str, tmp_path: Path) -> 
 
 def test_c_i_and_config_are_one_option(configured: Callable[..., Path]) -> None:
     file = configured()
-    printed = {run("inbox", option, str(file)).stdout for option in ("-c", "-i", "--config")}
-    assert len(printed) == 1
-    assert printed.pop().startswith("CREATE TABLE inbox (")
-    assert run("inbox", "-c", "nowhere", "-i", str(file)).returncode == 0  # the last one counts
+    for options in (["-c", str(file)], ["--config", str(file)], ["-c", "nowhere", "-i", str(file)]):
+        done = run("inbox", *options)  # the last one counts
+        assert done.returncode == 0
+        assert done.stdout.startswith("CREATE TABLE inbox (")
 
 
 # -- configuration
@@ -152,7 +152,7 @@ FIVE_MISTAKES = """{
 """
 
 
-@pytest.mark.parametrize("command", ["select", "receive", "subscribe", "inbox"])
+@pytest.mark.parametrize("command", ["select", "subscribe"])
 def test_five_mistakes_print_five_lines_and_exit_78(command: str, tmp_path: Path) -> None:
     (tmp_path / "db.config").write_text(FIVE_MISTAKES)
     done = run(command, "-c", "db.config", cwd=tmp_path)
@@ -244,9 +244,8 @@ def secrets_in(text: str, *secrets: str) -> list[str]:
         ("postgres_db", {"Uid": "${file:secret}"}, 77),  # which the server repeats
         ("postgres_db", {"Driver": "No Such Driver", "Pwd": SECRET}, 78),
         ("postgres_db", {"Database": "nowhere"}, 78),
-        ("postgres_db", {"Port": str(free_port())}, 69),
         ("maria_db", {"Pwd": SECRET}, 77),
-        ("maria_db", {"Server": "no-such-host.invalid", "Pwd": SECRET}, 69),
+        ("maria_db", {"Port": str(free_port()), "Pwd": SECRET}, 69),
     ],
 )
 def test_no_password_of_the_database_is_printed(on: Make, name: str, wrong: dict[str, str], code: int) -> None:
@@ -274,9 +273,8 @@ def test_no_password_of_the_broker_is_printed(on_sqlite: Connector, key: str, va
     expect_no_secret(done, connector)
 
 
-@pytest.mark.parametrize("name", ["postgres_db", "maria_db"])
-def test_no_password_and_no_body_is_printed_when_all_is_well(on: Make, name: str) -> None:
-    connector = on(name)
+def test_no_password_and_no_body_is_printed_when_all_is_well(on: Make) -> None:
+    connector = on("postgres_db")
     connector.configure(logging={"level": "debug"})
     connector.vhost.declare_queue("readings")
     connector.publish(reading(1, device="private"), b'{"private":')

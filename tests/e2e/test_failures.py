@@ -140,7 +140,9 @@ LOCKS = {
 }
 
 
-def test_a_lock_held_longer_than_all_retries_dead_letters_nothing(connector: Connector) -> None:
+@pytest.mark.parametrize("name", ["postgres_db", "maria_db", "sqlite_db"])
+def test_a_lock_held_longer_than_all_retries_dead_letters_nothing(on: Make, name: str) -> None:
+    connector = on(name)
     kind = connector.database.kind
     limit = {"postgresql": "SET lock_timeout = '50ms'", "mariadb": "SET lock_wait_timeout = 0", "sqlite": "SELECT 1"}
     more = {"Timeout": "50"} if kind == "sqlite" else {}
@@ -150,13 +152,16 @@ def test_a_lock_held_longer_than_all_retries_dead_letters_nothing(connector: Con
         hold_seconds=0.5,
     )
     load(connector)
-    with holding(connector.database, *LOCKS[kind]), connector.subscribed() as running:
-        assert pause_of(running)[1] in {"55P03", "HY000/1205", "HY000/5"}
-        # Nothing is held longer than hold_seconds: it waits in the queue.
-        running.wait_for("given back")
-        eventually(lambda: connector.vhost.depth("readings") == len(ALL))
-    with connector.subscribed():
-        expect_all(connector)
+    with contextlib.ExitStack() as held:
+        held.enter_context(holding(connector.database, *LOCKS[kind]))
+        with connector.subscribed() as running:
+            assert pause_of(running)[1] in {"55P03", "HY000/1205", "HY000/5"}
+            # Nothing is held longer than hold_seconds: it waits in the queue.
+            running.wait_for("given back")
+            eventually(lambda: connector.vhost.depth("readings") == len(ALL))
+            held.close()
+            running.signal(signal.SIGUSR1)
+            expect_all(connector)
 
 
 @pytest.mark.slow
@@ -233,7 +238,9 @@ def test_full_sqlite_file_pauses(on: Make) -> None:
 # -- failures of every message, and of one
 
 
-def test_a_missing_table_pauses_until_it_is_made_and_sigusr1_tries_at_once(connector: Connector) -> None:
+@pytest.mark.parametrize("name", ["postgres_db", "maria_db", "sqlite_db"])
+def test_a_missing_table_pauses_until_it_is_made_and_sigusr1_tries_at_once(on: Make, name: str) -> None:
+    connector = on(name)
     connector.database.execute("DROP TABLE reading")
     connector.configure(retry=QUICK)
     load(connector)
@@ -353,17 +360,16 @@ def test_a_second_sigterm_quits_at_once(on: Make) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["postgres_db", "maria_db"])
-def test_no_database_at_the_start(on: Make, name: str) -> None:
+@pytest.mark.parametrize(("name", "command"), [("postgres_db", "receive"), ("maria_db", "inbox --create")])
+def test_no_database_at_the_start(on: Make, name: str, command: str) -> None:
     connector = on(name)
     connector.configure(idempotency=ONCE)
     load(connector)
     connector.database.close()
     connector.database.server.stop()
-    for command in (["receive"], ["inbox", "--create"]):
-        done = connector.run(*command, "-c", "db.config")
-        assert done.returncode == 69, done.stderr
-        print(done.stderr)
+    done = connector.run(*command.split(), "-c", "db.config")
+    assert done.returncode == 69, done.stderr
+    assert " ERROR database: " in done.stderr.splitlines()[-1]
     with connector.subscribed(ready="PAUSED") as running:
         pause_of(running)
         connector.database.server.start()
@@ -388,7 +394,7 @@ def test_refused_by_the_database(on: Make, name: str) -> None:
     load(connector)
     done = connector.run("receive", "-c", "db.config")
     assert done.returncode == 77, done.stderr
-    print(done.stderr)
+    assert " ERROR database: " in done.stderr.splitlines()[-1]
     with connector.subscribed(ready="PAUSED") as running:
         pause_of(running)
         database.server.execute(mend)
