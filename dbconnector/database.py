@@ -209,7 +209,7 @@ class Database:
     @property
     def _savepoints(self) -> drivers.Savepoints:
         if self.driver.savepoints is None:
-            raise NotImplementedError(f"{self.driver.name}: savepoints are not known to be safe")
+            raise RuntimeError(f"{self.driver.name}: savepoints are not known to be safe")
         return self.driver.savepoints
 
     def _column(self, target: Target | None) -> columns.Column:

@@ -53,7 +53,7 @@ def test_it_comes_back_after_an_error_in_its_own_thread(vhost):
         broker.wait_connected(10)
         since = broker.connected_since
         broker._io.post(break_down)
-        eventually(lambda: broker.connected_since not in (None, since), 10)
+        assert eventually(lambda: broker.connected_since not in (None, since), 10)
 
 
 def test_it_comes_back_after_an_error_in_the_event_loop(vhost):
@@ -63,7 +63,7 @@ def test_it_comes_back_after_an_error_in_the_event_loop(vhost):
         broker._io.loop.add_callback_threadsafe(break_down)
         eventually(lambda: broker.connected_since not in (None, since), 10)
         ticked = broker.ticked
-        eventually(lambda: broker.ticked > ticked, 5)
+        assert eventually(lambda: broker.ticked > ticked, 5)
 
 
 @pytest.mark.parametrize("attempt", range(3))

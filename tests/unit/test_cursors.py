@@ -39,7 +39,9 @@ def test_every_result_behind_a_row_count_is_looked_at():
 
 
 def test_a_statement_with_one_result_is_not_asked_for_another():
-    drain(Results(ValueError("2 µs for nothing")), look, single=True)
+    looked: list[Results] = []
+    drain(Results(ValueError("2 µs for nothing")), looked.append, single=True)
+    assert looked == []
 
 
 @pytest.mark.parametrize(

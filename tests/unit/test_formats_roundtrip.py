@@ -129,7 +129,7 @@ def test_a_text_of_a_hundred_kilobytes_reads_back(name):
 @QUICK
 @given(body=st.binary(max_size=60))
 def test_any_bytes_are_decoded_or_refused_with_a_designed_code(name, body):
-    _decode_or_refuse(FORMATS[name], body)
+    check_decoded_or_refused(FORMATS[name], body)
 
 
 FRAGMENTS = {
@@ -144,10 +144,10 @@ FRAGMENTS = {
 @given(data=st.data())
 def test_any_mixture_of_its_tokens_is_decoded_or_refused(name, data):
     text = "".join(data.draw(st.lists(st.sampled_from(FRAGMENTS[name]), max_size=25)))
-    _decode_or_refuse(FORMATS[name], text.encode())
+    check_decoded_or_refused(FORMATS[name], text.encode())
 
 
-def _decode_or_refuse(section, body):
+def check_decoded_or_refused(section, body):
     records, failure = attempt(compile_format(section, Limits()).decode, body)
     if failure:
         assert failure.code in {"not-decodable", "too-large"}
@@ -214,5 +214,5 @@ WORST = {
 def test_the_size_of_a_body_bounds_the_time_it_takes(name):
     kind, body = WORST[name]
     begin = clock.monotonic()
-    _decode_or_refuse(FORMATS[kind], body)
+    check_decoded_or_refused(FORMATS[kind], body)
     assert clock.monotonic() - begin < Limits().seconds
