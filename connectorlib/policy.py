@@ -59,6 +59,10 @@ class Suspect:
     attempts: int
     #: Monotonic time of its next attempt, for a failure that another attempt may mend.
     next_try: float
+    #: Whether its next attempt is the last: others have passed since it failed.
+    last: bool = False
+    #: Whether it failed at its last attempt too.
+    guilty: bool = False
 
 
 @dataclass(slots=True)
@@ -83,39 +87,50 @@ class Line:
         attempts = before.attempts + 1 if before else 1
         count = before.passed if before else passed_by(passed, failure.place)
         next_try = now + retry_delay(attempts, self.retry, random)
-        self.suspects.append(Suspect(delivery, failure, count, attempts, next_try))
+        guilty = before is not None and before.last
+        self.suspects.append(Suspect(delivery, failure, count, attempts, next_try, guilty=guilty))
 
-    def due(self, now: float) -> list[Suspect]:
-        """Take out and return those whose failure another attempt may mend, and whose time for it has come."""
-        found = [s for s in self.suspects if self._may_pass(s) and s.next_try <= now]
-        self.suspects = [s for s in self.suspects if s not in found]
-        self.retried.update((s.delivery.tag, s) for s in found)
+    def due(self, now: float, passed: Mapping[str, int]) -> list[Suspect]:
+        """Take out and return those to be tried again: whose failure another attempt may mend, when its time has come;
+        and, for the last time, those whose place has let other messages pass since. What has passed since may also show
+        that what was wrong has been mended meanwhile."""
+        found = []
+        for suspect in self.suspects:
+            if self._may_pass(suspect):
+                due = suspect.next_try <= now
+            else:
+                due = suspect.last = not suspect.guilty and _passed_since(suspect, passed)
+            if due:
+                found.append(suspect)
+        if found:
+            self.suspects = [s for s in self.suspects if s not in found]
+            self.retried.update((s.delivery.tag, s) for s in found)
         return found
 
-    @property
-    def exhausted(self) -> bool:
+    def guilty(self) -> list[Suspect]:
+        """Take out and return those that failed again after others had passed."""
+        found = [s for s in self.suspects if s.guilty]
+        if found:
+            self.suspects = [s for s in self.suspects if not s.guilty]
+        return found
+
+    def exhausted(self, passed: Mapping[str, int]) -> bool:
         """Whether there are suspects, and none of them is to be tried again by itself."""
-        return bool(self.suspects) and not any(self._may_pass(s) for s in self.suspects)
+        waiting = any(self._may_pass(s) or _passed_since(s, passed) for s in self.suspects)
+        return bool(self.suspects) and not waiting
 
-    @property
-    def tripped(self) -> bool:
+    def tripped(self, passed: Mapping[str, int]) -> bool:
         """Whether so many failed alone, without one success between, that the messages are not the cause."""
-        return len(self.suspects) + self.blamed >= self.retry.breaker
+        unproven = sum(1 for s in self.suspects if not _passed_since(s, passed))
+        return unproven + self.blamed >= self.retry.breaker
 
-    def proven(self, passed: Mapping[str, int]) -> list[Suspect]:
-        """Take out and return the suspects whose place has let other messages pass since they failed."""
-        guilty = [s for s in self.suspects if passed_by(passed, s.failure.place) > s.passed and not self._may_pass(s)]
-        if guilty:
-            self.suspects = [s for s in self.suspects if s not in guilty]
-        return guilty
-
-    def lone(self) -> list[Suspect]:
+    def lone(self, passed: Mapping[str, int]) -> list[Suspect]:
         """Take out and return the suspects that may be blamed although nothing else was there to compare them with.
 
         Only unknown failures, only below the breaker, and only if the caller has just had an answer from the far side.
         A lock, or a statement that the database does not understand, is never the message's fault without proof.
         """
-        if self.tripped:
+        if self.tripped(passed):
             return []
         guilty = [s for s in self.suspects if s.failure.kind is Kind.UNKNOWN]
         self.suspects = [s for s in self.suspects if s.failure.kind is not Kind.UNKNOWN]
@@ -130,6 +145,10 @@ class Line:
 
     def _may_pass(self, suspect: Suspect) -> bool:
         return suspect.failure.kind is Kind.RETRY and suspect.attempts < self.retry.attempts
+
+
+def _passed_since(suspect: Suspect, passed: Mapping[str, int]) -> bool:
+    return passed_by(passed, suspect.failure.place) > suspect.passed
 
 
 def passed_by(passed: Mapping[str, int], place: str) -> int:

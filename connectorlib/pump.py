@@ -118,16 +118,19 @@ class Pump:
 
     def _turn(self) -> None:
         self._mend_dead_letters()
-        due = self._line.due(time.monotonic())
+        due = self._line.due(time.monotonic(), self._handler.passed)
         self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
         batch = None if self._waiting else self._take()
         self._waiting.extend(batch or ())
         self._work()
-        self._blame(self._line.proven(self._handler.passed))
+        self._blame(self._line.guilty())
         overdue = any(self._pausing.overdue(suspect.delivery) for suspect in self._line.suspects)
-        nothing_else = batch == [] and self._line.exhausted
-        if self._is_ours() and (self._line.tripped or overdue or nothing_else):
+        nothing_else = batch == [] and self._line.exhausted(self._handler.passed)
+        if self._is_ours() and (self._tripped() or overdue or nothing_else):
             self._judge()
+
+    def _tripped(self) -> bool:
+        return bool(self._line.suspects) and self._line.tripped(self._handler.passed)
 
     def _take(self) -> list[Delivery] | None:
         """Take a batch, empty if none came; or give back and take nothing, to go on with another prefetch."""
@@ -168,7 +171,7 @@ class Pump:
 
     def _work(self) -> None:
         """Bring what waits to its outcome, or among the suspects. Ends early when it is no longer ours."""
-        while self._waiting and not self._line.tripped and self._is_ours():
+        while self._waiting and not self._tripped() and self._is_ours():
             chunk = [self._waiting.popleft()] if self._alone or self._careful else _take_all(self._waiting)
             failed = self._attempt(chunk)
             if failed is None:
@@ -179,6 +182,7 @@ class Pump:
                 self._attempts = 0
         if not self._waiting:
             self._alone, self._attempts = False, 0
+            self._line.retried.clear()
 
     def _failed(self, chunk: Sequence[Delivery], failed: Sequence[tuple[Delivery, Failure]]) -> None:
         """Decide what becomes of those that are neither done nor dead."""
@@ -242,14 +246,12 @@ class Pump:
         self._careful = False
         self._trips = 0
         self._pausing.over()
-        if self._line.suspects:
-            self._blame(self._line.proven(self._handler.passed))
 
     def _judge(self) -> None:
         """Only suspects are left, or too many: blame those that may be blamed, or pause and try all of them again."""
         try:
             self._handler.probe()
-            self._blame(self._line.lone())
+            self._blame(self._line.lone(self._handler.passed))
             failure = self._line.suspects[0].failure if self._line.suspects else None
         except Failed as failed:
             failure = failed.failure

@@ -19,6 +19,10 @@ def delivery(tag: int) -> Delivery:
     return Delivery(tag, 1, "q", "", "q", False, None, b"", 0.0)  # type: ignore[arg-type]  # properties are not looked at
 
 
+def passed(count: int) -> dict[str, int]:
+    return {"write[0]": count, policy.ALL: count}
+
+
 def suspect(line: policy.Line, tag: int, failure: Failure, *, passed: int = 0, now: float = 0.0) -> None:
     line.suspect(delivery(tag), failure, {"write[0]": passed, policy.ALL: passed}, now, 0.5)
 
@@ -31,31 +35,41 @@ def line_with(failure: Failure, count: int, *, passed: int = 0, retry: Retry = R
 
 
 @pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
-def test_a_suspect_is_blamed_once_another_message_passed_the_same_place(failure: Failure) -> None:
+def test_a_suspect_is_guilty_if_it_fails_again_after_another_message_passed_the_same_place(failure: Failure) -> None:
     line = line_with(failure, 2, passed=7)
-    assert line.proven({"write[0]": 7}) == []
-    guilty = line.proven({"write[0]": 8})
-    assert [s.delivery.tag for s in guilty] == [1, 2]
+    assert line.due(0.0, passed(7)) == []
+    assert [s.delivery.tag for s in line.due(0.0, passed(8))] == [1, 2]
+    assert line.guilty() == []
+    suspect(line, 1, failure, passed=8)
+    assert [s.delivery.tag for s in line.guilty()] == [1]
     assert line.suspects == []
+
+
+def test_a_suspect_that_passes_at_its_last_attempt_was_no_one_s_fault() -> None:
+    line = line_with(NO_TABLE, 1, passed=0)
+    assert len(line.due(0.0, passed(1))) == 1  # it is tried, and passes: nobody puts it back
+    assert line.guilty() == []
+    assert not line.exhausted(passed(2))
 
 
 @pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
 def test_success_elsewhere_proves_nothing(failure: Failure) -> None:
     line = line_with(failure, 1)
-    assert line.proven({"write[0]": 0, "write[1]": 5, "commit": 9, policy.ALL: 9}) == []
-    assert len(line.suspects) == 1
+    assert line.due(0.0, {"write[0]": 0, "write[1]": 5, "commit": 9, policy.ALL: 9}) == []
+    assert line.exhausted({"write[0]": 0, policy.ALL: 9})
 
 
 @pytest.mark.parametrize(("failure", "blamed"), [(LOCKED, 0), (NO_TABLE, 0), (STRANGE, 3)])
 def test_without_another_message_only_an_unknown_failure_is_blamed(failure: Failure, blamed: int) -> None:
-    assert len(line_with(failure, 3).lone()) == blamed
+    assert len(line_with(failure, 3).lone(passed(0))) == blamed
 
 
 def test_the_breaker_trips_after_that_many_failed_in_a_row() -> None:
-    assert not line_with(STRANGE, 9).tripped
+    assert not line_with(STRANGE, 9).tripped(passed(0))
     line = line_with(STRANGE, 10)
-    assert line.tripped
-    assert line.lone() == []
+    assert line.tripped(passed(0))
+    assert not line.tripped(passed(1))
+    assert line.lone(passed(0)) == []
     assert len(line.release()) == 10
 
 
@@ -64,36 +78,37 @@ def test_unknown_failures_one_at_a_time_trip_the_breaker_too() -> None:
     blamed = 0
     for tag in range(1, 8):
         suspect(line, tag, STRANGE)
-        blamed += len(line.lone())
+        blamed += len(line.lone(passed(0)))
         line.release()
     assert blamed == 2
     line.success()
     suspect(line, 9, STRANGE)
-    assert len(line.lone()) == 1
+    assert len(line.lone(passed(0))) == 1
 
 
 def test_a_bug_is_proven_by_any_message_that_passed_since() -> None:
     line = line_with(Failure(Kind.UNKNOWN, "bug", "TypeError: …", "bug"), 1, passed=3)
-    assert line.proven({"write[0]": 3, policy.ALL: 3}) == []
-    assert len(line.proven({"write[0]": 4, policy.ALL: 4})) == 1
+    assert line.due(0.0, passed(3)) == []
+    assert len(line.due(0.0, passed(4))) == 1
 
 
 def test_what_another_attempt_may_mend_gets_all_its_attempts_alone_before_it_is_blamed() -> None:
     line = policy.Line(Retry(attempts=3, first_ms=1000))
-    now, passed = 0.0, 0
+    now, count = 0.0, 0
     for attempt in (1, 2):
-        suspect(line, 1, LOCKED, passed=passed, now=now)
-        passed += 5  # its neighbours pass meanwhile
-        assert line.proven({"write[0]": passed}) == []
-        assert not line.exhausted
-        assert line.due(now) == []
+        suspect(line, 1, LOCKED, passed=count, now=now)
+        count += 5  # its neighbours pass meanwhile
+        assert line.due(now, passed(count)) == []
+        assert not line.exhausted(passed(count))
         now += 10
-        assert [s.attempts for s in line.due(now)] == [attempt]
+        assert [s.attempts for s in line.due(now, passed(count))] == [attempt]
         assert line.suspects == []
-    suspect(line, 1, LOCKED, passed=passed, now=now)
-    assert line.exhausted
-    (guilty,) = line.proven({"write[0]": passed})
-    assert guilty.attempts == 3
+    suspect(line, 1, LOCKED, passed=count, now=now)
+    assert line.guilty() == []
+    assert len(line.due(now, passed(count))) == 1
+    suspect(line, 1, LOCKED, passed=count, now=now)
+    (guilty,) = line.guilty()
+    assert guilty.attempts == 4
 
 
 @pytest.mark.parametrize(
