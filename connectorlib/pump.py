@@ -26,11 +26,12 @@ logger = logging.getLogger(__name__)
 
 #: How long an idle `take` waits before it looks around (stop, dead letters to send again).
 IDLE_S = 1.0
-#: A message that was handed out this often is taken alone: it may be what kills its consumer.
-SUSPICIOUS_DELIVERIES = 3
 #: The same while suspects wait for their next attempt, or for proof.
 SHORT_IDLE_S = 0.1
+#: How long a quorum queue may take to have back what was given back.
 GIVEN_BACK_S = 0.2
+#: A message that was handed out this often is taken alone: it may be what kills its consumer.
+SUSPICIOUS_DELIVERIES = 3
 #: After so many others in a row (or an empty queue) messages are taken together again.
 CALM = 10
 STOP_DEADLINE_S = 10.0
@@ -207,37 +208,26 @@ class Pump:
 
     def _attempt(self, chunk: Sequence[Delivery]) -> list[tuple[Delivery, Failure]] | None:
         """Handle and settle a chunk; return what has to be done again, or None if the chunk is not ours any more."""
-        outcomes = self._handle(chunk)
-        if outcomes is None:
+        generation = chunk[0].generation
+        try:
+            outcomes = handled(self._handler, chunk, lambda: self._consumer.is_current(generation))
+        except Stale:
             return None
         # The one place where it happens: the handler has committed, so what is done may be acknowledged now,
         # and what is dead only once its dead letter is confirmed.
         if outcomes.count(DONE) == len(outcomes):  # nearly always
-            self._consumer.settle(chunk[0].generation, [delivery.tag for delivery in chunk])
+            self._consumer.settle(generation, [delivery.tag for delivery in chunk])
             self._succeeded(len(chunk), 0)
             return []
         done = [d.tag for d, outcome in zip(chunk, outcomes, strict=True) if isinstance(outcome, Done)]
         if done:
-            self._consumer.settle(chunk[0].generation, done)
+            self._consumer.settle(generation, done)
             already = sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)
             self._succeeded(len(done) - already, already)
         dead = [(d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Dead)]
         if dead:
             self._bury(dead)
         return [(d, o.failure) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Again)]
-
-    def _handle(self, chunk: Sequence[Delivery]) -> list[Outcome] | None:
-        generation = chunk[0].generation
-        try:
-            return self._handler.handle(chunk, lambda: self._consumer.is_current(generation))
-        except Stale:
-            return None
-        except Failed as failed:
-            return [Again(failed.failure)] * len(chunk)
-        except Exception as error:  # a bug of ours must not lose a message or the process: the blame rule decides
-            logger.exception("bug", extra={"event": "bug"})
-            failure = Failure(Kind.UNKNOWN, "bug", f"{type(error).__name__}: {error}", place="bug")
-            return [Again(failure)] * len(chunk)
 
     def _succeeded(self, done: int, already: int) -> None:
         self.counts["done"] += done
@@ -311,6 +301,20 @@ class Pump:
         fields = {"code": failure.code, "text": failure.text, "messages": count, "attempt": self._attempts}
         logs.event(logger, logging.WARNING, "retrying", **fields)
         self._stop.wait(delay)
+
+
+def handled(handler: Handler, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+    """Return the handler's outcomes; what it raises is done again by the rules. Raise only Stale."""
+    try:
+        return handler.handle(deliveries, valid)
+    except Stale:
+        raise
+    except Failed as failed:
+        return [Again(failed.failure)] * len(deliveries)
+    except Exception as error:  # a bug of ours must not lose a message or the process: the blame rule decides
+        logger.exception("bug", extra={"event": "bug"})
+        failure = Failure(Kind.UNKNOWN, "bug", f"{type(error).__name__}: {error}", place="bug")
+        return [Again(failure)] * len(deliveries)
 
 
 def _take_all(waiting: deque[Delivery]) -> list[Delivery]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from connectorlib import logs, policy
 from connectorlib.broker import Broker, SyncChannel, topology
 from connectorlib.deadletter_sender import DeadLetterSender
-from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
 from connectorlib.process import Life
-from connectorlib.pump import SUSPICIOUS_DELIVERIES, handed_out
+from connectorlib.pump import SUSPICIOUS_DELIVERIES, handed_out, handled
 from connectorlib.settings import Source
 from dbconnector.database import Database
 from dbconnector.settings import DbConfig
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 CONFIRM_S = 30.0
 SETTLE_S = 10.0
+LOST = Failure(Kind.UNAVAILABLE, "closed", "the channel was lost before the commit; the message comes again", "broker")
 RESOURCE_LOCKED = "405"  # what basic.get answers on a queue with a single active consumer
 
 
@@ -51,7 +52,7 @@ def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life,
     with _take(broker, source, life, wait_s) as taken:
         if taken is None:
             return None
-        outcome = _blame(writer, taken, _write(config, writer, taken, life.stop))
+        outcome = _blame(writer, taken, write_one(config, writer, taken, life.stop))
         if isinstance(outcome, Done):
             taken.ack()
         elif isinstance(outcome, Dead):
@@ -61,9 +62,13 @@ def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life,
         return outcome
 
 
-def _write(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Event) -> Outcome:
+def write_one(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Event) -> Outcome:
+    """Write the message, again while that may help; return its outcome."""
     for attempt in range(1, config.retry.attempts + 2):
-        outcome = _outcome(writer, taken)
+        try:
+            (outcome,) = handled(writer, [taken.delivery], taken.valid)
+        except Stale:
+            return Again(LOST)
         again = isinstance(outcome, Again) and outcome.failure.kind is Kind.RETRY
         if not again or attempt > config.retry.attempts:
             break
@@ -85,16 +90,6 @@ def _blame(writer: Writer, taken: Taken, outcome: Outcome) -> Outcome:
     except Failed as failed:
         return Again(failed.failure)
     return Dead(outcome.failure, policy.reason(outcome.failure), before + 1)
-
-
-def _outcome(writer: Writer, taken: Taken) -> Outcome:
-    try:
-        return writer.handle([taken.delivery], taken.valid)[0]
-    except Failed as failed:
-        return Again(failed.failure)
-    except Exception as error:  # a bug of ours: the message goes back to its queue
-        logger.exception("bug", extra={"event": "bug"})
-        return Again(Failure(Kind.UNKNOWN, "bug", f"{type(error).__name__}: {error}", place="bug"))
 
 
 def _bury(config: DbConfig, broker: Broker, taken: Taken, dead: Dead) -> None:

@@ -1,6 +1,7 @@
 """The writer on real databases: one outcome per message, and exactly the rows that the outcomes promise."""
 
 import json
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Outcome
 from connectorlib.settings import Batch, BrokerSettings, Limits, Logging, Retry, Source
 from dbconnector.database import Database
 from dbconnector.inbox import ddl
+from dbconnector.receive import Taken, write_one
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Write
 from dbconnector.writer import Writer
 
@@ -284,3 +286,13 @@ def test_children_find_their_own_parent_by_returned_keys(database: Any) -> None:
     assert bench.write(*deliveries(*bodies)) == [DONE] * 3
     joined = database.rows("SELECT p.name, c.name FROM parent p JOIN child c ON c.parent = p.id ORDER BY 2")
     assert joined == [(n, f"{n}{i}") for n in "abc" for i in (1, 2)]
+
+
+def test_receive_takes_a_lost_channel_for_what_it_is(table: Any, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(table, [INSERT])
+    taken = Taken(deliveries(reading(1))[0], ack=lambda: None, give_back=lambda: None, valid=lambda: False)
+    outcome = write_one(bench.config, bench.writer, taken, threading.Event())
+    assert isinstance(outcome, Again)
+    assert (outcome.failure.kind, outcome.failure.code) == (Kind.UNAVAILABLE, "closed")
+    assert ids(table) == []
+    assert "bug" not in caplog.text
