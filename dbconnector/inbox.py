@@ -13,7 +13,7 @@ from connectorlib.expressions import MISSING, Scope, compile_expression
 from dbconnector.binding import Key, Unit
 from dbconnector.database import Database
 from dbconnector.drivers import Driver
-from dbconnector.ladder import LARGEST, ladder
+from dbconnector.ladder import LARGEST, portions
 from dbconnector.settings import Idempotency
 
 logger = logging.getLogger(__name__)
@@ -62,13 +62,11 @@ class Inbox:
 
     def insert(self, database: Database, keys: Sequence[Key]) -> int:
         """Insert the keys, sorted so that two consumers never deadlock over them; return how many are new."""
-        new, start, ordered = 0, 0, sorted(key.digest for key in keys)
-        for size in ladder(min(database.driver.max_rows, LARGEST)):
-            while len(ordered) - start >= size:
-                rows = [value for key in ordered[start : start + size] for value in (self.consumer, key)]
-                count = database.execute(self._sql(database.driver, size), rows, place=PLACE)
-                new += _new(database.driver, size, count)
-                start += size
+        driver, new = database.driver, 0
+        for portion in portions(sorted(key.digest for key in keys), min(driver.max_rows, LARGEST)):
+            rows = [value for digest in portion for value in (self.consumer, digest)]
+            count = database.execute(self._sql(driver, len(portion)), rows, place=PLACE)
+            new += _new(driver, len(portion), count)
         return new
 
     def _sql(self, driver: Driver, rows: int) -> str:

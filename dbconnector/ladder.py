@@ -27,3 +27,12 @@ def pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
     size = next(size for size in ladder(LARGEST) if size < len(items))
     for start, end in pairwise([*range(0, len(items), size), len(items)]):
         yield items[start:end]
+
+
+def portions(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
+    """Cut items into the sizes of the ladder: as many of the largest as there are, then of the next."""
+    start = 0
+    for size in ladder(largest):
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -88,16 +88,15 @@ def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCod
     if not create and purge_older is None:
         print(f"{ddl(settings.table)};")
         return ExitCode.DONE
-    database = Database(config.database)
-    database.connect()
-    if create:
-        database.execute(ddl(settings.table), place="inbox")
-        logs.event(logger, logging.INFO, "inbox table made", table=settings.table)
-    if purge_older is not None:
-        count = Inbox(settings, config.name).delete_older(database, purge_older)
-        logs.event(logger, logging.INFO, "keys deleted", table=settings.table, keys=count)
-    database.commit()
-    database.close()
+    with closing(Database(config.database)) as database:
+        database.connect()
+        if create:
+            database.execute(ddl(settings.table), place="inbox")
+            logs.event(logger, logging.INFO, "inbox table made", table=settings.table)
+        if purge_older is not None:
+            count = Inbox(settings, config.name).delete_older(database, purge_older)
+            logs.event(logger, logging.INFO, "keys deleted", table=settings.table, keys=count)
+        database.commit()
     return ExitCode.DONE
 
 
@@ -132,8 +131,7 @@ def _subscribe(config: DbConfig, life: Life) -> ExitCode:
     from dbconnector.subscribe import make_pump
 
     _need(config.source, config, "broker.source", "subscribe")
-    database = Database(config.database)
-    with _broker(config) as broker, _watchdog(broker, database):
+    with closing(Database(config.database)) as database, _broker(config) as broker, _watchdog(broker, database):
         life.on_nudge(broker.nudge)
         _log_start(config, "subscribe")
         notify("READY=1")
@@ -144,7 +142,6 @@ def _subscribe(config: DbConfig, life: Life) -> ExitCode:
         with ThreadPoolExecutor(1, thread_name_prefix="worker") as worker:
             worker.submit(pump.run).result()  # a bug that ends the worker is raised here, and ends the process
         notify("STOPPING=1")
-        database.close()
     logs.event(logger, logging.INFO, "stopped", name=config.name, **pump.counts)
     return ExitCode.DONE
 
@@ -154,12 +151,10 @@ def _receive(config: DbConfig, life: Life, wait_s: float, stopped: ExitCode) -> 
     from dbconnector.receive import receive
 
     _need(config.source, config, "broker.source", "receive")
-    database = Database(config.database)
-    with _broker(config) as broker:
+    with closing(Database(config.database)) as database, _broker(config) as broker:
         if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
             return stopped
         outcome = receive(config, broker, database, life=life, wait_s=wait_s)
-        database.close()
     if outcome is None:
         if life.stop.is_set():
             return stopped
@@ -189,8 +184,7 @@ def _select(
     _need(config.destination, config, "broker.destination", "select")
     if every is None and config.database.select is not None:
         every = config.database.select.every
-    database = Database(config.database, reading=True)
-    with _broker(config, consuming=False) as broker:
+    with closing(Database(config.database, reading=True)) as database, _broker(config, consuming=False) as broker:
         if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
             return stopped
         while True:
@@ -199,7 +193,6 @@ def _select(
             code = _select_once(run, bool(every), stopped)
             if not every or life.stop.wait(max(0.0, started + every - time.monotonic())):
                 break
-        database.close()
     return ExitCode.DONE if every else code
 
 

@@ -18,7 +18,7 @@ from dbconnector.binding import BoundWrite, Plan, Row, Unit
 from dbconnector.database import AlreadyThere, Database
 from dbconnector.inbox import PLACE as INBOX
 from dbconnector.inbox import Inbox, by_first
-from dbconnector.ladder import LARGEST, ladder, pieces
+from dbconnector.ladder import LARGEST, pieces, portions
 from dbconnector.settings import DbConfig
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Writer:
         self._passed: Counter[str] = Counter()
         #: What the transaction in progress will have passed once it is committed.
         self._passing: Counter[str] = Counter()
-        self._database = database
+        self.database = database
         self._versions = ""
         self._plan = Plan(config.database.write, compile_format(config.format, config.limits))
         # With its zero, so that a statement that none has passed yet is told from a place that none can pass.
@@ -74,18 +74,18 @@ class Writer:
         return [outcomes[position] for position in range(len(deliveries))]
 
     def probe(self) -> None:
-        self._database.probe()
+        self.database.probe()
 
     def _connect(self) -> None:
-        if self._bound and self._database.connected:
+        if self._bound and self.database.connected:
             return
         self._bound = False  # until all is asked: without the classes of its columns a row is not bound exactly
-        self._database.connect()
+        self.database.connect()
         # Every failure but a reject costs the connection; in a long pause that is one a minute.
-        level = logging.DEBUG if self._database.versions == self._versions else logging.INFO
-        self._versions = self._database.versions
+        level = logging.DEBUG if self.database.versions == self._versions else logging.INFO
+        self._versions = self.database.versions
         logs.event(logger, level, "database connected", versions=self._versions)
-        self._plan.bind_with(self._database.binder)
+        self._plan.bind_with(self.database.binder)
         self._bound = True
 
     def _units(self, deliveries: Sequence[Delivery], outcomes: dict[int, Outcome]) -> Iterator[Unit]:
@@ -101,7 +101,7 @@ class Writer:
     def run(self, units: Sequence[Unit], rows_at_once: int = LARGEST) -> Done:
         """Run all statements of these units, uncommitted. Raise Failed; a reject is one of theirs."""
         if self._inbox and (keys := [unit.key for unit in units if unit.key is not None]):
-            new = self._inbox.insert(self._database, keys)
+            new = self._inbox.insert(self.database, keys)
             if new == 0 and len(keys) == len(units):
                 return ALREADY
             if new < len(keys):
@@ -123,15 +123,12 @@ class Writer:
                 places.add(write.place)
 
     def _insert(self, write: BoundWrite, rows: Sequence[Row], rows_at_once: int) -> None:
-        start = 0
-        for size in ladder(min(rows_at_once, self._rows_at_once(write))):
-            while len(rows) - start >= size:
-                parameters = list(chain.from_iterable(rows[start : start + size]))
-                self._database.execute(self._multi_row_sql(write, size), parameters, place=write.place)
-                start += size
+        for portion in portions(rows, min(rows_at_once, self._rows_at_once(write))):
+            sql = self._multi_row_sql(write, len(portion))
+            self.database.execute(sql, list(chain.from_iterable(portion)), place=write.place)
 
     def _rows_at_once(self, write: BoundWrite) -> int:
-        driver = self._database.driver
+        driver = self.database.driver
         width = max(1, len(write.statement.names))
         return min(driver.max_rows, driver.max_parameters // width)
 
@@ -146,10 +143,10 @@ class Writer:
         assert unit.steps is not None
         for write, row, results in unit.steps():
             if write.name is not None and write.name in self._plan.results:
-                changed, result = self._database.execute_returning(write.statement.sql, row, place=write.place)
+                changed, result = self.database.execute_returning(write.statement.sql, row, place=write.place)
                 results[write.name] = result
             else:
-                changed = self._database.execute(write.statement.sql, row, place=write.place)
+                changed = self.database.execute(write.statement.sql, row, place=write.place)
             if write.must_change and changed == 0:
                 raise reject("no-row", "the statement changed no row", place=write.place)
             places.add(write.place)
@@ -158,14 +155,14 @@ class Writer:
         if not valid():
             self.roll_back()
             raise Stale
-        self._database.commit()
+        self.database.commit()
         self._passed.update(self._passing)
         self._passed["commit"] += 1
         self._passing.clear()
 
     def roll_back(self) -> None:
         self._passing.clear()
-        self._database.rollback()
+        self.database.rollback()
 
     def verdict(self, failed: Failed) -> Outcome:
         """Return the outcome of a message that the database rejected alone."""
@@ -174,10 +171,6 @@ class Writer:
         if isinstance(failed, AlreadyThere) or (failure.place == INBOX and failure.code[:2] == "23"):
             return ALREADY
         return Dead(failure)
-
-    @property
-    def database(self) -> Database:
-        return self._database
 
 
 class _Batch:
@@ -258,19 +251,19 @@ class _Batch:
         comes after is not tried."""
         stopped: Failed | None = None
         for piece in pieces(units):
-            if stopped is None:
-                failed = self._in_one(piece)
-                if failed is None:
-                    continue
-                if failed.failure.kind is not Kind.REJECT:
-                    stopped = failed
-                elif len(piece) == 1:
-                    self._settle(piece, self._writer.verdict(failed))
-                    continue
-                else:
-                    stopped = self._by_transactions(piece)
-                    continue
-            self._again(piece, stopped)
+            if stopped is not None:
+                self._again(piece, stopped)
+                continue
+            failed = self._in_one(piece)
+            if failed is None:
+                continue
+            if failed.failure.kind is not Kind.REJECT:
+                stopped = failed
+                self._again(piece, failed)
+            elif len(piece) == 1:
+                self._settle(piece, self._writer.verdict(failed))
+            else:
+                stopped = self._by_transactions(piece)
         return stopped
 
     def _settle(self, units: Sequence[Unit], outcome: Outcome) -> None:
