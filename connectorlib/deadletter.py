@@ -3,14 +3,16 @@
 No header of ours begins with `x-`: RabbitMQ 4 ignores a client's `x-death` (release notes 4.0.1).
 """
 
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 from connectorlib.errors import Failure
-from connectorlib.messages import Dead, Delivery, NoProperties, Outgoing
+from connectorlib.messages import Dead, Delivery, Outgoing
 from connectorlib.settings import DeadLetterSettings
 
 #: All headers of a dead letter together stay under this many bytes: pika sends a header block as one frame, and one
@@ -18,7 +20,7 @@ from connectorlib.settings import DeadLetterSettings
 MAX_HEADER_BYTES = 16 * 1024
 MAX_TEXT = 2_000
 MAX_NAME = 255  # bytes
-#: AMQP properties that travel. `expiration` would make the dead letter vanish, `user_id` would close the channel (406).
+#: AMQP properties that travel.
 PROPERTIES = (
     "message_id",
     "correlation_id",
@@ -30,13 +32,15 @@ PROPERTIES = (
     "priority",
     "reply_to",
 )
+#: Told in a header instead: `expiration` would make the dead letter vanish, `user_id` would close the channel (406).
+TOLD = ("expiration", "user_id")
 #: Headers that would route the dead letter elsewhere (CC, BCC) or that belong to the broker's own book-keeping.
 DROPPED = frozenset({"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-delay"})
 DROPPED_PREFIXES = ("x-first-death-", "x-last-death-")
 #: Kept through a second death: where the message first came from, and how often it was replayed.
 KEPT = ("dead-exchange", "dead-routing-key", "dead-replays")
 MAX_NESTING = 8
-NO_PROPERTIES: Any = NoProperties()
+NO_PROPERTIES: Any = SimpleNamespace(**dict.fromkeys((*PROPERTIES, *TOLD, "headers")))
 
 
 def dead_letter(
@@ -84,7 +88,7 @@ def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> d
     for name in KEPT:
         if isinstance(kept := old.get(name), str | int):
             reasons[name] = bounded(kept, 255) if isinstance(kept, str) else kept
-    for name in ("expiration", "user_id"):
+    for name in TOLD:
         value = getattr(delivery.properties, name)
         if value is not None:
             reasons[f"dead-{name.replace('_', '-')}"] = bounded(str(value), 255)
@@ -104,17 +108,9 @@ def only_reasons(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 def bared(delivery: Delivery) -> Delivery:
     """Return the delivery without its properties, for one whose properties cannot be read."""
-    return Delivery(
-        delivery.tag,
-        delivery.generation,
-        delivery.queue,
-        delivery.exchange,
-        delivery.routing_key,
-        delivery.redelivered,
-        NO_PROPERTIES,
-        delivery.body,
-        delivery.received,
-    )
+    bare = copy.copy(delivery)
+    bare.properties = NO_PROPERTIES
+    return bare
 
 
 def _travelling(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -57,7 +57,7 @@ class DeadLetterSender:
 
     @property
     def oldest(self) -> float:
-        """When the oldest delivery arrived whose dead letter failed; else now (monotonic)."""
+        """When the oldest delivery arrived whose dead letter failed; else since when one is on its way (monotonic)."""
         with self._changed:
             return min((letter[0].received for letter, _, _ in self._failed), default=self._pending_since)
 

@@ -26,26 +26,6 @@ class Properties(Protocol):
     cluster_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class NoProperties:
-    """The properties of a message that has none."""
-
-    content_type: str | None = None
-    content_encoding: str | None = None
-    headers: Mapping[str, Any] | None = None
-    delivery_mode: int | None = None
-    priority: int | None = None
-    correlation_id: str | None = None
-    reply_to: str | None = None
-    expiration: str | None = None
-    message_id: str | None = None
-    timestamp: int | None = None
-    type: str | None = None
-    user_id: str | None = None
-    app_id: str | None = None
-    cluster_id: str | None = None
-
-
 class Delivery:
     """One message from a queue. `tag` means something only on the channel of its `generation`."""
 

@@ -81,14 +81,14 @@ class Pausing:
         self._hints = hints
         self._since_text = ""
 
-    def wait(self, failure: Failure, probe: Callable[[], None], oldest: float) -> bool:
-        """Wait until `probe` answers. `oldest` is when the oldest delivery in hand arrived: after `hold_seconds` all
-        are given back. Return whether the deliveries in hand are still ours; False too when stopped."""
-        generation = self._consumer.generation
+    def wait(self, failure: Failure, probe: Callable[[], None], oldest: float) -> None:
+        """Wait until `probe` answers, or for a stop. `oldest` is when the oldest delivery in hand arrived: after
+        `hold_seconds` all are given back, and the consumer is no longer active."""
+        holding = self._consumer.active
         pause = self._enter(failure)
         while not self.stop.is_set():
             self._sleep_until(self._schedule(pause), oldest)
-            if failure.kind not in PAUSING and generation and not self._consumer.active:
+            if failure.kind not in PAUSING and holding and not self._consumer.active:
                 # What was given back would fail again, and each time count against its delivery limit.
                 self._sleep_until(time.monotonic() + self._hold_seconds)
             if self.stop.is_set():
@@ -97,9 +97,8 @@ class Pausing:
                 probe()
             except Failed as failed:
                 pause.changed(failed.failure)
-                continue
-            return self._consumer.is_current(generation)
-        return False
+            else:
+                return
 
     def overdue(self, delivery: Delivery) -> bool:
         """Return whether a delivery has been held as long as any may be."""

@@ -1,9 +1,9 @@
 """The failure policy: who is to blame, how long to wait, what to say. Pure: no clock, socket or logger of its own.
 
 The rule (docs/guarantees.md): only a *reject* is dead-lettered at once. Every other failure puts the message among the
-suspects, and a suspect is blamed only if it also failed alone while others passed the same place since, or, for an
-unknown failure with nothing else at hand, while the far side answers a probe, and then at most `breaker` in a row.
-Otherwise the flow pauses, and nothing is dead-lettered.
+suspects once it has failed alone, and a suspect is blamed only if it fails once more after others have passed the same
+place; or, for an unknown failure with nothing else at hand, while the far side answers a probe, and then at most
+`breaker` in a row. Otherwise the flow pauses, and nothing is dead-lettered.
 """
 
 from collections.abc import Mapping
@@ -85,7 +85,7 @@ class Line:
         """Put a message that failed alone among the suspects, or back among them."""
         before = self.retried.pop(delivery.tag, None)
         attempts = before.attempts + 1 if before else 1
-        count = before.passed if before else passed_by(passed, failure.place)
+        count = before.passed if before else _passed_by(passed, failure.place)
         next_try = now + retry_delay(attempts, self.retry, random)
         guilty = before is not None and before.last
         self.suspects.append(Suspect(delivery, failure, count, attempts, next_try, guilty=guilty))
@@ -148,10 +148,10 @@ class Line:
 
 
 def _passed_since(suspect: Suspect, passed: Mapping[str, int]) -> bool:
-    return passed_by(passed, suspect.failure.place) > suspect.passed
+    return _passed_by(passed, suspect.failure.place) > suspect.passed
 
 
-def passed_by(passed: Mapping[str, int], place: str) -> int:
+def _passed_by(passed: Mapping[str, int], place: str) -> int:
     """Return the count that proves something about a place: its own, or that of all messages for a place that none
     passes as such (a bug, the inbox, a savepoint)."""
     return passed[place] if place in passed else passed.get(ALL, 0)
