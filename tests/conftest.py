@@ -6,6 +6,7 @@ A missing program is a failure, not a skip: scripts/setup installs them.
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -13,9 +14,10 @@ from tests.services.database import Database
 from tests.services.mariadb import MariaDatabase, MariaDB
 from tests.services.postgresql import PostgresDatabase, PostgreSQL
 from tests.services.rabbitmq import RabbitMQ, Vhost
-from tests.services.server import Run
+from tests.services.server import Run, Server
 from tests.services.sqlite import SqliteDatabase
 
+AnyServer = TypeVar("AnyServer", bound=Server)
 VARIANTS = ["postgresql", "postgresql-ansi", "mariadb", "sqlite"]
 
 
@@ -30,50 +32,47 @@ def services() -> Iterator[Run]:
         yield run
 
 
+def started(server: AnyServer) -> Iterator[AnyServer]:
+    server.start()
+    yield server
+    server.discard()
+
+
+def fit(server: AnyServer) -> AnyServer:
+    """Return the server, running whatever the test before did to it."""
+    server.resume()
+    server.start()
+    return server
+
+
 @pytest.fixture(scope="session")
 def _rabbitmq(services: Run) -> Iterator[RabbitMQ]:
-    node = RabbitMQ(services)
-    node.start()
-    yield node
-    node.discard()
+    yield from started(RabbitMQ(services))
 
 
 @pytest.fixture(scope="session")
 def _postgresql(services: Run) -> Iterator[PostgreSQL]:
-    server = PostgreSQL(services)
-    server.start()
-    yield server
-    server.discard()
+    yield from started(PostgreSQL(services))
 
 
 @pytest.fixture(scope="session")
 def _mariadb(services: Run) -> Iterator[MariaDB]:
-    server = MariaDB(services)
-    server.start()
-    yield server
-    server.discard()
+    yield from started(MariaDB(services))
 
 
 @pytest.fixture
 def rabbitmq(_rabbitmq: RabbitMQ) -> RabbitMQ:
-    """The node, running whatever the test before did to it."""
-    _rabbitmq.resume()
-    _rabbitmq.start()
-    return _rabbitmq
+    return fit(_rabbitmq)
 
 
 @pytest.fixture
 def postgresql(_postgresql: PostgreSQL) -> PostgreSQL:
-    _postgresql.resume()
-    _postgresql.start()
-    return _postgresql
+    return fit(_postgresql)
 
 
 @pytest.fixture
 def mariadb(_mariadb: MariaDB) -> MariaDB:
-    _mariadb.resume()
-    _mariadb.start()
-    return _mariadb
+    return fit(_mariadb)
 
 
 @pytest.fixture

@@ -195,15 +195,19 @@ def test_a_silent_database_at_the_start_is_given_up_after_the_time_limit_of_the_
 # -- a full disk
 
 
-def test_full_disk_of_postgresql_pauses(on: Make) -> None:
-    connector = on("postgres_db")
-    connector.database.script(*SICK, "INSERT INTO sick VALUES ('53100')")
+def expect_a_pause_for(connector: Connector, code: str) -> None:
+    """Every message fails with this SQLSTATE until it is mended."""
+    connector.database.script(*SICK, f"INSERT INTO sick VALUES ('{code}')")
     connector.configure(retry=QUICK)
     load(connector)
     with connector.subscribed() as running:
-        assert pause_of(running)[1] == "53100"
+        assert pause_of(running)[1] == code
         connector.database.execute("DELETE FROM sick")
         expect_all(connector)
+
+
+def test_full_disk_of_postgresql_pauses(on: Make) -> None:
+    expect_a_pause_for(on("postgres_db"), "53100")
 
 
 def test_full_table_of_mariadb_pauses(on: Make) -> None:
@@ -293,14 +297,7 @@ def test_an_unknown_code_blames_the_message_that_fails_alone(on: Make) -> None:
 
 
 def test_an_unknown_code_for_every_message_pauses(on: Make) -> None:
-    connector = on("postgres_db")
-    connector.database.script(*SICK, "INSERT INTO sick VALUES ('ZZ001')")
-    connector.configure(retry=QUICK)
-    load(connector)
-    with connector.subscribed() as running:
-        assert pause_of(running)[1] == "ZZ001"
-        connector.database.execute("DELETE FROM sick")
-        expect_all(connector)
+    expect_a_pause_for(on("postgres_db"), "ZZ001")
 
 
 def test_a_deadlock_with_somebody_else_is_retried(on: Make) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pika import BasicProperties
 
-from connectorlib.deadletter import MAX_HEADER_BYTES, _size, dead_letter, fingerprint
+from connectorlib.deadletter import MAX_HEADER_BYTES, _size, bared, dead_letter, fingerprint
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery, Outgoing
 from connectorlib.settings import DeadLetterSettings
@@ -109,3 +109,16 @@ def test_what_grew_while_it_was_decoded_fits_again() -> None:
     assert letter.properties["app_id"] == "é" * 127
     assert letter.properties["headers"]["site"] == "a"
     assert "\\xff" in letter.properties["headers"]["dead-headers-cut"]
+
+
+def test_a_delivery_whose_properties_cannot_be_read_still_says_why_it_died() -> None:
+    bag: Any = BasicProperties(message_id="m-1", expiration="60000", headers={"site": "a"})
+    delivery = Delivery(5, 1, "readings", "devices", "reading.7", False, bag, b"body", 0.0)
+    letter = dead_letter(
+        bared(delivery), Dead(TOO_LONG), settings=DeadLetterSettings(), connector="plant", now=datetime.now(UTC)
+    )
+    assert letter.body == b"body"
+    assert set(letter.properties) == {"headers"}
+    assert letter.properties["headers"]["dead-code"] == "22001"
+    assert all(name.startswith("dead-") for name in letter.properties["headers"])
+    assert delivery.properties.message_id == "m-1"
