@@ -47,8 +47,9 @@ class Child:
     """A Python process that says `ready`, then what its code prints."""
 
     def __init__(self, code):
-        prelude = "import signal, sys, threading\nfrom connectorlib.process import Life\n"
-        say = "def say(*words): print(*words, flush=True)\n"
+        prelude = "import os, signal, sys, threading\nfrom connectorlib.process import Life\n"
+        # one write for the whole line, so that two threads cannot mix theirs
+        say = "def say(*words): os.write(1, (' '.join(map(str, words)) + chr(10)).encode())\n"
         self.process = subprocess.Popen(
             [sys.executable, "-c", prelude + say + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
