@@ -1,0 +1,1 @@
+"""Makes Salesforce Cases out of device messages."""

@@ -1,0 +1,87 @@
+"""The configuration of sfconnector as frozen values, after validation. Units are in the names or comments."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectorlib.settings import Batch, BrokerSettings, Limits, Logging, Monitoring, Retry, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Salesforce:
+    """How a division reaches its org. Which of the secrets is needed depends on `auth`."""
+
+    login_url: str = "https://login.salesforce.com"
+    auth: str = "password"  # password | client_credentials | jwt
+    client_id: str = ""
+    client_secret: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    security_token: str = field(default="", repr=False)
+    private_key: str | None = field(default=None, repr=False)  # PEM
+    audience: str | None = None  # of the JWT; None: the login_url, as far as Salesforce knows it
+    api_version: str = "62.0"
+    timeout: float = 120.0  # seconds for one answer; connecting has a shorter limit of its own
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalId:
+    """A unique external-id field of Case, which makes a message that comes twice one Case."""
+
+    field: str
+    value: Any  # value expression
+    mode: str = "create_once"  # create_once | upsert
+    missing: str = "reject"  # reject | accept
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSettings:
+    """What a Case is made of. `mapping` holds value expressions, by Case field or `Relationship.ExternalIdField`."""
+
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    mapping: Mapping[str, Any] = field(default_factory=dict)
+    external_id: ExternalId | None = None
+    required: tuple[str, ...] = ()
+    truncate: bool = False
+    on_unknown: str = "retry"  # retry | dead-letter
+    auto_assign: bool | str = True  # or the id of an assignment rule
+    #: Of Sforce-Duplicate-Rule-Header: allow_save, include_record_details, run_as_current_user.
+    duplicate_rule: Mapping[str, bool] = field(default_factory=dict)
+    rate: int | None = None  # Cases per minute
+    errors: Mapping[str, str] = field(default_factory=dict)  # Salesforce code: kind, or `done`
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    exchange: str = ""
+    routing_key: Any = ""  # text or template
+    from_message: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    name: str
+    salesforce: Salesforce
+    source: Source
+    case: CaseSettings
+    format: Mapping[str, Any] = field(default_factory=lambda: {"type": "json"})
+    #: Patterns that choose among divisions with one queue; None: the queue is this division's alone.
+    match: Mapping[str, Any] | None = None
+    priority: str = "normal"  # high | normal | low
+    batch: Batch = field(default_factory=lambda: Batch(200, 200))
+    limits: Limits = field(default_factory=Limits)
+    retry: Retry = field(default_factory=Retry)
+    hold_seconds: float = 300.0
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SfConfig:
+    file: str
+    broker: BrokerSettings
+    divisions: tuple[Division, ...]
+    reserve_percent: float = 10.0  # of the org's API calls, left to others than low-priority divisions
+    logging: Logging = field(default_factory=Logging)
+    monitoring: Monitoring | None = None
+    #: What looks wrong in the file, though it is not; told at the start.
+    warnings: tuple[str, ...] = ()
