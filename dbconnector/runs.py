@@ -13,6 +13,7 @@ from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Dead, Done
 from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
+from connectorlib.running import loaded, reported, running_broker, ticking
 from dbconnector import config as configuration
 from dbconnector.settings import DbConfig
 
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONNECT_S = 10.0  # how long a one-shot command tries to reach the broker
-STOP_S = 10.0
-#: The I/O thread ticks every second; this long without one, it is stuck.
-TICK_DEADLINE_S = 30.0
-
-#: Codes of failures that are no code of anybody else.
-_OWN_WORDS = ("configuration", "log-file")
 
 Progress = Callable[[int], None]
 Load = Callable[[str], DbConfig]
@@ -37,7 +32,7 @@ Load = Callable[[str], DbConfig]
 
 def run_subscribe(file: str, life: Life, load: Load = configuration.load) -> ExitCode:
     """Write what comes into the source queue until the life ends."""
-    return _reported(lambda: _subscribe(_loaded(file, load), life))
+    return reported(lambda: _subscribe(loaded(file, load), life))
 
 
 def run_receive(
@@ -49,7 +44,7 @@ def run_receive(
     load: Load = configuration.load,
 ) -> ExitCode:
     """Write one message of the source queue. `stopped`: what to return when a stop comes before there is one."""
-    return _reported(lambda: _receive(_loaded(file, load), life, wait_s, stopped))
+    return reported(lambda: _receive(loaded(file, load), life, wait_s, stopped))
 
 
 def run_select(
@@ -64,7 +59,7 @@ def run_select(
 ) -> ExitCode:
     """Send one message per row of the query, once or every so many seconds. `stopped`: what to return when a stop
     comes before the rows of the only run are sent."""
-    return _reported(lambda: _select(_loaded(file, load), life, params, every, progress, stopped))
+    return reported(lambda: _select(loaded(file, load), life, params, every, progress, stopped))
 
 
 def run_inbox(
@@ -75,7 +70,7 @@ def run_inbox(
     load: Load = configuration.load,
 ) -> ExitCode:
     """Print the inbox table's DDL, run it, or delete the keys that are older than so many seconds."""
-    return _reported(lambda: _inbox(_loaded(file, load), create, purge_older))
+    return reported(lambda: _inbox(loaded(file, load), create, purge_older))
 
 
 def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCode:
@@ -98,32 +93,6 @@ def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCod
             logs.event(logger, logging.INFO, "keys deleted", table=settings.table, keys=count)
         database.commit()
     return ExitCode.DONE
-
-
-def _loaded(file: str, load: Load) -> DbConfig:
-    """Load the configuration and tell what in it is odd, though not wrong."""
-    config = load(file)
-    for warning in config.warnings:
-        logger.warning("%s: %s", file, warning, extra={"event": "odd-configuration"})
-    return config
-
-
-def _reported(run: Callable[[], ExitCode]) -> ExitCode:
-    """Turn a failure into one line and an exit code; a bug as well, for only the log knows what must not be shown."""
-    try:
-        return run()
-    except Failed as failed:
-        for line in _told(failed).splitlines():
-            logger.error("%s", line, extra={"event": "failed"})
-        return exit_code(failed.failure)
-    except Exception:  # a bug of ours: its traceback may hold a secret
-        logger.exception("bug", extra={"event": "bug"})
-        return ExitCode.FAILED
-
-
-def _told(failed: Failed) -> str:
-    """Return a failure in words; those about the configuration's own text say it all, line by line."""
-    return failed.failure.text if failed.failure.code in _OWN_WORDS else str(failed)
 
 
 def _subscribe(config: DbConfig, life: Life) -> ExitCode:
@@ -213,27 +182,16 @@ def _select_once(select: "Callable[[], SelectResult]", repeated: bool, stopped: 
 
 @contextmanager
 def _broker(config: DbConfig, *, consuming: bool = True) -> Iterator["Broker"]:
-    from connectorlib.broker import Broker  # late: pika is not needed for --help
-
-    broker = Broker(config.broker, name=f"dbconnector {config.name}", consuming=consuming)
-    broker.start()
-    try:
+    with running_broker(config.broker, f"dbconnector {config.name}", consuming=consuming) as broker:
         yield broker
-    finally:
-        broker.stop(STOP_S)
 
 
 @contextmanager
 def _watchdog(broker: "Broker", database: "Database") -> Iterator[None]:
     """Watch for a hung database call and a hung I/O thread: the process ends with 75 and is started again."""
-
-    def ticking() -> str | None:
-        silent = time.monotonic() - broker.ticked
-        return f"the I/O thread has not ticked for {silent:.0f} s" if silent > TICK_DEADLINE_S else None
-
     watchdog = Watchdog()
     watchdog.register("database", database.stuck)
-    watchdog.register("broker", ticking)
+    watchdog.register("broker", ticking(broker))
     with watchdog:
         yield
 
