@@ -103,6 +103,15 @@ class Again:
     failure: Failure
 
 
-Outcome = Done | Dead | Again
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not tried: what it alone is for is paused, while others of the same queue go on. Hold it until `until`
+    (monotonic seconds), then hand it over again."""
+
+    failure: Failure
+    until: float
+
+
+Outcome = Done | Dead | Again | Wait
 DONE = Done()
 ALREADY = Done(already=True)

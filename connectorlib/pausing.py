@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
-from connectorlib.policy import PAUSING, Pause
+from connectorlib.policy import PAUSING, REPEAT_PAUSE_LINE_S, Pause
 
 if TYPE_CHECKING:
     from connectorlib.broker import Broker, Consumer
@@ -47,12 +47,17 @@ def hint(failure: Failure, far_side: str = "far side") -> str:
     """Return what a person can do about a failure."""
     if failure.place == PUBLISHING:  # while messages are consumed, only dead letters are published
         return DEAD_LETTERS
-    return HINTS[failure.kind].format(side="broker" if failure.place.startswith(BROKER) else far_side)
+    return HINTS[failure.kind].format(side="broker" if is_of_broker(failure) else far_side)
+
+
+def is_of_broker(failure: Failure) -> bool:
+    return failure.place.startswith(BROKER)
 
 
 class Pausing:
     """The waiting of one flow. `ensure` makes the topology of its source; both it and `ensure_dead_letters` raise
-    Failed when they cannot."""
+    Failed when they cannot. Without `retry_refused` a log-in that the far side refused is not tried again before a
+    nudge: the probe has to answer without one."""
 
     def __init__(
         self,
@@ -66,12 +71,14 @@ class Pausing:
         stop: threading.Event,
         nudge: threading.Event,
         label: str = "flow",
+        retry_refused: bool = True,
         hints: Callable[[Failure], str] = hint,
     ) -> None:
         self.name = name
         self.stop = stop
         self.pause: Pause | None = None
         self._label = label
+        self._retry_refused = retry_refused
         self._broker = broker
         self._consumer = consumer
         self._ensure = ensure
@@ -104,15 +111,27 @@ class Pausing:
         """Return whether a delivery has been held as long as any may be."""
         return time.monotonic() - delivery.received > self._hold_seconds
 
+    def prepare(self) -> bool:
+        """Make the topology, so that messages have a queue to wait in. Return False when stopped meanwhile."""
+        return self._reach(lambda: None)
+
     def open_consumer(self) -> bool:
-        """Wait for the broker, make the topology, start consuming. Return False when stopped meanwhile."""
+        """Make the topology and start consuming. Return False when stopped meanwhile."""
+        if not self._reach(lambda: self._consumer.open(GIVE_BACK_S)):
+            return False
+        prefetch = self._consumer.prefetch
+        logs.event(logger, logging.INFO, "consuming", queue=self._consumer.queue, prefetch=prefetch)
+        return True
+
+    def _reach(self, then: Callable[[], object]) -> bool:
+        """Wait for the broker, make the topology, do what comes then. Return False when stopped meanwhile."""
         patience = CONNECT_PATIENCE_S
         while not self.stop.is_set():
             try:
                 if not self._broker.wait_connected(patience, self.stop):
                     break
                 self._ensure()
-                self._consumer.open(GIVE_BACK_S)
+                then()
             except Failed as failed:
                 pause = self._enter(failed.failure, of_broker=True)
                 next_try = self._schedule(pause)
@@ -122,8 +141,6 @@ class Pausing:
                 continue
             if self.pause and self.pause.of_broker:
                 self.over()
-            prefetch = self._consumer.prefetch
-            logs.event(logger, logging.INFO, "consuming", queue=self._consumer.queue, prefetch=prefetch)
             return True
         return False
 
@@ -157,6 +174,8 @@ class Pausing:
         """Set the time of the next try and return it; tell of the pause when that is due."""
         now = time.monotonic()
         next_try = pause.schedule(now, random.random())  # noqa: S311 - jitter
+        if self._never(pause):  # only to tell it again
+            next_try = pause.next_try = now + REPEAT_PAUSE_LINE_S
         if pause.tell(now):
             fields: dict[str, object] = {self._label: self.name} | self.describe(pause)
             logs.paused(logger, fields, do=self._hints(pause.failure))
@@ -170,12 +189,17 @@ class Pausing:
             "text": f"{pause.failure.place}: {pause.failure.text}" if pause.failure.place else pause.failure.text,
             "held": self._consumer.held,
             "waiting": self._waiting(),
-            "next_try": f"{max(0.0, self._next_try(pause) - time.monotonic()):.0f}s",
+            "next_try": "never" if self._never(pause) else f"{self._next_try(pause) - time.monotonic():.0f}s",
         }
+
+    def _never(self, pause: Pause) -> bool:
+        """Return whether only a nudge makes it go on."""
+        return pause.failure.kind is Kind.REFUSED and not (self._retry_refused or is_of_broker(pause.failure))
 
     def _next_try(self, pause: Pause) -> float:
         """Return when it goes on; a connection to the broker is tried on a schedule of its own."""
-        return pause.next_try if self._broker.connected else self._broker.next_try or time.monotonic()
+        now = time.monotonic()
+        return max(now, pause.next_try if self._broker.connected else self._broker.next_try or now)
 
     def _waiting(self) -> object:
         """Return how many messages wait in the queue, as far as the broker says (ready ones only)."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from connectorlib import logs, policy
 from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Outcome
+from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Outcome, Wait
 from connectorlib.pausing import Pausing
 from connectorlib.settings import Batch, Retry
 
@@ -77,6 +77,8 @@ class Pump:
         self._line = policy.Line(flow.retry)
         #: In hand and not done yet, in their order.
         self._waiting: deque[Delivery] = deque()
+        #: Held for a part of the far side that is paused, in their order.
+        self._held: deque[tuple[Delivery, Wait]] = deque()
         #: How often what waits was tried together; and whether it is now tried one by one.
         self._attempts = 0
         self._alone = False
@@ -109,7 +111,8 @@ class Pump:
             self._handler.probe()
         except Failed as failed:
             self._careful = True
-            self._pausing.wait(failed.failure, self._handler.probe, time.monotonic())
+            if self._pausing.prepare():  # what is published meanwhile must have a queue to wait in
+                self._pausing.wait(failed.failure, self._handler.probe, time.monotonic())
             if not self._stop.is_set():
                 self._pausing.over()
 
@@ -119,6 +122,7 @@ class Pump:
 
     def _turn(self) -> None:
         self._mend_dead_letters()
+        self._unhold()
         due = self._line.due(time.monotonic(), self._handler.passed)
         self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
         batch = None if self._waiting else self._take()
@@ -129,6 +133,23 @@ class Pump:
         nothing_else = batch == [] and self._line.exhausted(self._handler.passed)
         if self._is_ours() and (self._tripped() or overdue or nothing_else):
             self._judge()
+
+    def _unhold(self) -> None:
+        """Take up again what was held, once its time has come; if too much or for too long, pause for all of it."""
+        if not self._held:
+            return
+        much = len(self._held) > self._consumer.prefetch // 2
+        if much or any(self._pausing.overdue(delivery) for delivery, _ in self._held):
+            failure = self._held[0][1].failure
+            self._waiting.extendleft(reversed(self._release_held()))
+            self._pause(failure)
+        elif self._held[0][1].until <= time.monotonic():
+            self._waiting.extendleft(reversed(self._release_held()))
+
+    def _release_held(self) -> list[Delivery]:
+        held = [delivery for delivery, _ in self._held]
+        self._held.clear()
+        return held
 
     def _tripped(self) -> bool:
         return bool(self._line.suspects) and self._line.tripped(self._handler.passed)
@@ -156,6 +177,7 @@ class Pump:
         a quorum queue counts what comes back against its delivery limit. Return False when stopped meanwhile."""
         self._line.release()  # whatever was in hand belonged to the old channel and comes again
         self._waiting.clear()
+        self._held.clear()
         self._alone, self._attempts, self._calm = False, 0, 0
         self._consumer.prefetch = min(self._narrow or self._prefetch, self._prefetch)
         return self._pausing.open_consumer()
@@ -227,6 +249,7 @@ class Pump:
         dead = [(d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Dead)]
         if dead:
             self._bury(dead)
+        self._held.extend((d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Wait))
         return [(d, o.failure) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Again)]
 
     def _succeeded(self, done: int, already: int) -> None:

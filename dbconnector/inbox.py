@@ -2,12 +2,10 @@
 it writes nothing. Without it delivery is at least once."""
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression
 from dbconnector.binding import Key, Unit
@@ -16,11 +14,7 @@ from dbconnector.drivers import Driver
 from dbconnector.ladder import LARGEST, portions
 from dbconnector.settings import Idempotency
 
-logger = logging.getLogger(__name__)
-
 PLACE = "inbox"
-#: Keys already there on a first delivery, in one batch, from which on one loud line is better than many.
-LOUD = 10
 
 
 def ddl(table: str) -> str:
@@ -43,7 +37,8 @@ class Inbox:
         self.consumer = consumer
         self._missing = settings.missing
         self._key = compile_expression(settings.key)
-        self._source = settings.key if isinstance(settings.key, str) else PLACE
+        #: Where keys come from, for a person.
+        self.source = settings.key if isinstance(settings.key, str) else PLACE
 
     def key(self, record: Any, scope: Scope) -> Key | None:
         """Return the message's key.
@@ -54,9 +49,9 @@ class Inbox:
         if value is MISSING or value is None or value == "":
             if self._missing == "accept":
                 return None
-            raise reject("no-key", "the message has no idempotency key", place=PLACE, detail=f"key <- {self._source}")
+            raise reject("no-key", "the message has no idempotency key", place=PLACE, detail=f"key <- {self.source}")
         if isinstance(value, list | dict | bytes):
-            raise reject("bad-value", "a key must be text or a number", place=PLACE, detail=f"key <- {self._source}")
+            raise reject("bad-value", "a key must be text or a number", place=PLACE, detail=f"key <- {self.source}")
         text = str(value)
         return Key(hashlib.sha256(text.encode()).hexdigest(), text)
 
@@ -85,27 +80,6 @@ class Inbox:
             (self.consumer, before),
             place=PLACE,
         )
-
-    def warn_of_reuse(self, units: Sequence[Unit]) -> None:
-        """Tell of keys that were already there on a first delivery: a device whose ids start again at 1 loses data."""
-        fresh = [u for u in units if not u.delivery.redelivered and "dead-replays" not in u.delivery.headers]
-        for unit in fresh[: 1 if len(fresh) >= LOUD else LOUD]:
-            logs.event(
-                logger,
-                logging.WARNING,
-                "already there on a first delivery",
-                queue=unit.delivery.queue,
-                message_id=unit.delivery.properties.message_id,
-                key=unit.key and unit.key.text,
-            )
-        if len(fresh) >= LOUD:
-            logs.event(
-                logger,
-                logging.ERROR,
-                "many messages have a key that is already there: does a device count from 1 again?",
-                messages=len(fresh),
-                key=self._source,
-            )
 
 
 def _new(driver: Driver, keys: int, count: int) -> int:

@@ -14,6 +14,7 @@ from connectorlib.errors import Failed, Failure, Kind, Stale, reject
 from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
 from connectorlib.policy import ALL
+from connectorlib.reuse import warn_of_reuse
 from dbconnector.binding import BoundWrite, Plan, Row, Unit
 from dbconnector.database import AlreadyThere, Database
 from dbconnector.inbox import PLACE as INBOX
@@ -70,7 +71,7 @@ class Writer:
             else:  # written: its key is there now; dead: this one may do better
                 batch.write([unit])
         if self._inbox and (repeated := [u for u in units if outcomes[u.position] is ALREADY]):
-            self._inbox.warn_of_reuse(repeated)
+            warn_of_reuse([(u.delivery, u.key.text) for u in repeated if u.key], self._inbox.source)
         return [outcomes[position] for position in range(len(deliveries))]
 
     def probe(self) -> None:
