@@ -45,6 +45,8 @@ class DeadLetterSender:
         self._failed: list[tuple[Letter, Buried, Failure]] = []
         #: Called from the I/O thread when something failed, to wake a sleeping pump.
         self.on_failure: Callable[[], None] = lambda: None
+        #: Called from the worker with each message that dies, for whoever else has to know.
+        self.on_dead: Callable[[Delivery, Dead], object] = lambda delivery, verdict: None
 
     @property
     def failure(self) -> Failure | None:
@@ -66,6 +68,7 @@ class DeadLetterSender:
         now = datetime.now(UTC)
         for delivery, verdict in dead:
             self._log(delivery, verdict)
+            self.on_dead(delivery, verdict)
         self._submit([(delivery, self._letter(delivery, verdict, now)) for delivery, verdict in dead], buried)
 
     def _letter(self, delivery: Delivery, verdict: Dead, now: datetime) -> Outgoing:

@@ -107,6 +107,10 @@ class Pausing:
             else:
                 return
 
+    def note(self, failure: Failure) -> float:
+        """Enter the pause, or go on with it, without waiting; return when to try next (monotonic seconds)."""
+        return self._schedule(self._enter(failure))
+
     def overdue(self, delivery: Delivery) -> bool:
         """Return whether a delivery has been held as long as any may be."""
         return time.monotonic() - delivery.received > self._hold_seconds

@@ -2,113 +2,17 @@
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 
-from connectorlib.broker import Broker, topology
-from connectorlib.deadletter_sender import DeadLetterSender
-from connectorlib.errors import Failed, Failure, Kind, reject
-from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
-from connectorlib.pausing import Pausing
-from connectorlib.policy import ALL
-from connectorlib.pump import Flow, Pump
-from connectorlib.settings import Batch, Retry, Source
+from connectorlib.errors import Failure, reject
+from connectorlib.messages import Delivery, Outcome
+from tests.integration.pumping import LOCKED, NO_TABLE, STRANGE, FarSide, bodies, dead, pumping
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
-
-DOWN = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "write[0]")
-LOCKED = Failure(Kind.RETRY, "55P03", "lock timeout", "write[0]")
-STRANGE = Failure(Kind.UNKNOWN, "HY000", "who knows", "write[0]")
-NO_TABLE = Failure(Kind.CONFIGURATION, "42P01", "no such table", "write[0]")
-
-Verdict = Callable[[bytes], Failure | None]
-
-
-class FarSide:
-    """What a database would be: says yes or no to each body, and may be down."""
-
-    def __init__(self, verdict: Verdict = lambda body: None) -> None:
-        self.verdict = verdict
-        self.passed: Counter[str] = Counter({"write[0]": 0, ALL: 0})
-        self.written: list[bytes] = []
-        self.batches: list[int] = []
-        self.up = True
-        self.calls = 0
-
-    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
-        self.calls += 1
-        self.batches.append(len(deliveries))
-        if not self.up:
-            return [Again(DOWN)] * len(deliveries)
-        failures = [self.verdict(delivery.body) for delivery in deliveries]
-        worst = next((f for f in failures if f is not None and f.kind is not Kind.REJECT), None)
-        if worst is not None:
-            return [Again(worst)] * len(deliveries)
-        outcomes: list[Outcome] = []
-        for delivery, failure in zip(deliveries, failures, strict=True):
-            outcomes.append(Dead(failure) if failure else DONE)
-            if failure is None:
-                self.written.append(delivery.body)
-                self.passed.update(["write[0]", ALL])
-        return outcomes
-
-    def probe(self) -> None:
-        if not self.up:
-            raise Failed(DOWN)
-
-
-@contextmanager
-def pumping(vhost: Vhost, far_side: FarSide, *, hold_seconds: float = 300, breaker: int = 10) -> Iterator[Pump]:
-    settings = vhost.broker_settings()
-    source = Source("q", None, prefetch=200)
-    stop, nudge = threading.Event(), threading.Event()
-    with Broker(settings, name="test") as broker:
-        consumer = broker.consumer("q", 200)
-        pausing = Pausing(
-            "test",
-            broker=broker,
-            consumer=consumer,
-            ensure=lambda: topology.ensure(broker, settings, source, None),
-            ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, settings),
-            hold_seconds=hold_seconds,
-            stop=stop,
-            nudge=nudge,
-        )
-        flow = Flow("test", Batch(size=100, wait_ms=20), Retry(attempts=2, first_ms=1, breaker=breaker))
-        dead_letters = DeadLetterSender(broker.publisher, settings.dead_letter, "test")
-        pump = Pump(flow, consumer, far_side, dead_letters, pausing)
-        thread = threading.Thread(target=pump.run)
-        thread.start()
-        try:
-            yield pump
-        finally:
-            stop.set()
-            pump.wake()
-            thread.join(30)
-            assert not thread.is_alive()
-
-
-def bodies(count: int, start: int = 0) -> list[bytes]:
-    return [b"%d" % n for n in range(start, start + count)]
-
-
-@pytest.fixture
-def queue(vhost: Vhost) -> Vhost:
-    vhost.declare_queue("q")
-    vhost.declare_queue("dead-letter")
-    vhost.declare_exchange("dead-letter", "topic")
-    with vhost.channel() as channel:
-        channel.queue_bind("dead-letter", "dead-letter", "#")
-    return vhost
-
-
-def dead(vhost: Vhost) -> list[tuple[bytes, dict[str, Any]]]:
-    return [(body, dict(properties.headers or {})) for _, properties, body in vhost.get_all("dead-letter")]
 
 
 def test_everything_is_written_in_order_and_acknowledged(queue: Vhost) -> None:

@@ -1,0 +1,93 @@
+"""Two brakes: the org's API calls, counted by Salesforce over 24 hours, and a division's Cases per minute.
+
+What Salesforce says with every answer (Sforce-Limit-Info) is kept per org: divisions of one org share its calls.
+"""
+
+import threading
+from dataclasses import dataclass
+
+from connectorlib.errors import Failure, Kind
+
+#: A usage that old says nothing any more: the window rolls on, so calls come back. Asking costs a call itself.
+STALE_S = 300.0
+
+PLACE = "API calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How many API calls the org has used of how many; `at` is monotonic seconds."""
+
+    used: int
+    maximum: int
+    at: float
+
+    @property
+    def left_percent(self) -> float:
+        return 100.0 * max(0, self.maximum - self.used) / self.maximum if self.maximum > 0 else 0.0
+
+
+class Budgets:
+    """The latest usage of every org, told by whichever division asked last."""
+
+    def __init__(self, reserve_percent: float) -> None:
+        self._reserve_percent = reserve_percent
+        self._lock = threading.Lock()
+        self._usages: dict[str, Usage] = {}
+
+    def tell(self, org: str, usage: Usage | None) -> None:
+        """Take note of what an answer said."""
+        if usage is None:
+            return
+        with self._lock:
+            before = self._usages.get(org)
+            if before is None or before.at <= usage.at:
+                self._usages[org] = usage
+
+    def forget(self, org: str) -> None:
+        """Somebody wants it tried: what is known does not count."""
+        with self._lock:
+            self._usages.pop(org, None)
+
+    def lack(self, org: str, priority: str, now: float) -> Failure | None:
+        """Return why a division of this priority has to wait, None when it may go on or nobody knows."""
+        with self._lock:
+            usage = self._usages.get(org)
+        if usage is None or now - usage.at > STALE_S:
+            return None
+        return shortage(usage, priority, self._reserve_percent)
+
+
+def shortage(usage: Usage, priority: str, reserve_percent: float) -> Failure | None:
+    """Return why a division of this priority has to wait at this usage: at zero all do, `low` below the reserve."""
+    count = f"{usage.used} of {usage.maximum} API calls of the last 24 hours are used"
+    if usage.left_percent <= 0:
+        return Failure(Kind.UNAVAILABLE, "api-limit", count, PLACE)
+    if priority == "low" and usage.left_percent < reserve_percent:
+        text = f"{count}; the last {reserve_percent:g} % are kept from divisions of low priority"
+        return Failure(Kind.UNAVAILABLE, "api-reserve", text, PLACE)
+    return None
+
+
+class Rate:
+    """So many Cases a minute, a minute's worth at once after a quiet minute."""
+
+    def __init__(self, per_minute: int, now: float) -> None:
+        self._per_minute = per_minute
+        self._left = float(per_minute)
+        self._at = now
+
+    def delay(self, count: int, now: float) -> float:
+        """Return seconds until so many may go; more than a minute's worth go when the minute is full."""
+        self._refill(now)
+        missing = min(count, self._per_minute) - self._left
+        return max(0.0, missing * 60.0 / self._per_minute)
+
+    def take(self, count: int, now: float) -> None:
+        """Count Cases that are sent; what turns out to be none is given back by a negative count."""
+        self._refill(now)
+        self._left = min(float(self._per_minute), self._left - count)
+
+    def _refill(self, now: float) -> None:
+        self._left = min(float(self._per_minute), self._left + (now - self._at) * self._per_minute / 60.0)
+        self._at = now

@@ -1,0 +1,316 @@
+"""One division: a batch of its messages becomes Cases, one outcome per message, one call in flight.
+
+Salesforce first, then the ack: a message counts as done once Salesforce has answered that its Case is there. With an
+external id the same message sent twice is one Case.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from connectorlib import logs
+from connectorlib.errors import Failed, Failure, Kind, reject
+from connectorlib.messages import ALREADY, Again, Dead, Delivery, Done, Outcome
+from connectorlib.policy import ALL
+from connectorlib.reuse import warn_of_reuse
+from sfconnector.budget import Budgets, Rate
+from sfconnector.described import Described, check
+from sfconnector.items import Item, Unit, by_first
+from sfconnector.lookups import Lookups
+from sfconnector.mapping import CaseMapper
+from sfconnector.sending import Sender, Valid
+from sfconnector.settings import Division
+
+if TYPE_CHECKING:
+    from sfconnector.client import Client
+    from sfconnector.reply import Replies
+
+logger = logging.getLogger(__name__)
+
+SOBJECT = "Case"
+
+
+class Cases:
+    """Makes the Cases of one division. Used by one thread; it alone uses the client.
+
+    `on_first` is told how the first log-in and the check of the mapping went: None, or why they failed.
+    """
+
+    def __init__(
+        self,
+        division: Division,
+        client: "Client",
+        budgets: Budgets,
+        *,
+        stop: threading.Event,
+        replies: "Replies | None" = None,
+        on_first: Callable[[Failure | None], None] = lambda failure: None,
+    ) -> None:
+        self.division = division
+        self.place = f"case of {division.name}"
+        self._client = client
+        self._budgets = budgets
+        self._stop = stop
+        self._replies = replies
+        self._on_first: Callable[[Failure | None], None] | None = on_first
+        self._sender = Sender(division.case, client, self.place, division.retry.breaker)
+        self._rate = Rate(division.case.rate, time.monotonic()) if division.case.rate else None
+        self._lookups = Lookups()
+        self._mapper: CaseMapper | None = None
+        #: Whether Salesforce has said of a mapping that was right before that it is not.
+        self._doubtful = False
+        self._passed: Counter[str] = Counter({self.place: 0, ALL: 0})
+        #: Cases that some records of a message have become already, while others of it have to be tried again.
+        self._partly: dict[tuple[int, int], dict[int, str]] = {}
+
+    @property
+    def passed(self) -> Mapping[str, int]:
+        """How many messages became Cases, in all and by each lookup."""
+        return self._passed
+
+    # -- signs of life
+
+    def probe(self) -> None:
+        """Log in, and compare the mapping with the org where that is due; else ask for the limits."""
+        try:
+            self._probe()
+        except Failed as failed:
+            self._tell_first(failed.failure)
+            raise
+        self._tell_first(None)
+
+    def _probe(self) -> None:
+        self._heed_budget()
+        if self._mapper is None or self._doubtful:
+            self._prepare()
+            self._doubtful = False
+        else:
+            self._client.limits()
+        self._note_usage()
+        self._heed_budget()
+
+    def _tell_first(self, failure: Failure | None) -> None:
+        if self._on_first is not None:
+            tell, self._on_first = self._on_first, None
+            tell(failure)
+
+    def _prepare(self) -> None:
+        self._client.log_in()
+        described = Described(self._client.describe(SOBJECT))
+        problems = check(self.division.case, described, lambda name: Described(self._client.describe(name)))
+        if problems:
+            for problem in problems:
+                logs.event(logger, logging.ERROR, "mapping", division=self.division.name, problem=problem)
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise Failed(Failure(Kind.CONFIGURATION, "mapping", problems[0] + more, self.place))
+        self._mapper = CaseMapper(self.division.case, self.division.format, self.division.limits, described)
+        for lookup in self._mapper.lookups:
+            self._passed.setdefault(lookup.place, 0)
+        token = self._client.token
+        logs.event(
+            logger,
+            logging.INFO,
+            "logged in",
+            division=self.division.name,
+            user=self.division.salesforce.username,
+            instance=token and token.instance_url,
+        )
+
+    def _heed_budget(self) -> None:
+        lack = self._budgets.lack(self._org, self.division.priority, time.monotonic())
+        if lack is not None:
+            raise Failed(lack)
+
+    def _note_usage(self) -> None:
+        self._budgets.tell(self._org, self._client.usage)
+
+    @property
+    def _org(self) -> str:
+        """The org whose calls are counted; as long as nobody has logged in, the division alone."""
+        token = self._client.token
+        return (token.org_id if token else "") or self.division.name
+
+    def nudge(self) -> None:
+        """Somebody wants it tried now: log-ins that were refused, and limits that were reached. Any thread may ask."""
+        self._client.tokens.forgive()
+        self._budgets.forget(self._org)
+
+    # -- the work
+
+    def handle(self, deliveries: Sequence[Delivery], valid: Valid) -> list[Outcome]:
+        """Return one outcome per delivery. Raise Stale if `valid` says before a call that they are not ours."""
+        units = [Unit(delivery) for delivery in deliveries]
+        self._forget_older(deliveries[0].generation)
+        try:
+            self._heed_budget()
+            self._make_cases(self._decoded(units), valid)
+        except Failed as failed:
+            failure = failed.failure
+            self._doubtful = self._doubtful or failure.kind is Kind.CONFIGURATION
+            for unit in units:
+                _leave(unit, Again(failure))
+        finally:
+            self._note_usage()
+        return self._settled(units)
+
+    def _decoded(self, units: Sequence[Unit]) -> list[Item]:
+        assert self._mapper is not None, "nothing is handled before the first probe has passed"
+        for unit in units:
+            try:
+                decoded = self._mapper.records(unit.delivery)
+            except Failed as failed:
+                unit.outcome = _outcome(failed)
+                continue
+            unit.items = [Item(unit.delivery, record) for record in decoded]
+            for position, case_id in self._partly.get(_identity(unit.delivery), {}).items():
+                unit.items[position].done(case_id, already=False)
+        return [item for unit in units for item in unit.items if item.outcome is None]
+
+    def _make_cases(self, items: Sequence[Item], valid: Valid) -> None:
+        self._map(items)
+        self._refuse_shared_keys(items)
+        todo = [item for item in items if item.outcome is None]
+        while todo:
+            firsts, later = by_first(todo)
+            self._send(firsts, valid)
+            todo = [item for item, first in later if not self._follows(item, first)]
+
+    def _map(self, items: Sequence[Item]) -> None:
+        """Give items their drafts, after what they refer to was looked up; or the outcome that they cannot be mapped."""
+        mapper = self._mapper
+        assert mapper is not None
+        wanted = []
+        for item in items:
+            with _rejecting(item):
+                wanted.extend(mapper.wanted(item.decoded))
+        if wanted:
+            self._lookups.fetch(self._client, wanted)
+        for item in items:
+            if item.outcome is None:
+                with _rejecting(item):
+                    item.draft = mapper.case(item.decoded, self._lookups)
+
+    def _refuse_shared_keys(self, items: Iterable[Item]) -> None:
+        """Two records of one message with one key would become one Case, and the second be lost unseen."""
+        seen: dict[tuple[int, int, str], Item] = {}
+        for item in items:
+            if item.key is None or item.outcome is not None:
+                continue
+            first = seen.setdefault((*_identity(item.delivery), item.key), item)
+            if first is not item:
+                text = "two records of the message have the same external id; make it differ, for example by {$index}"
+                item.outcome = Dead(reject("bad-value", text, place=self.place, detail="external_id").failure)
+
+    def _send(self, items: Sequence[Item], valid: Valid) -> None:
+        self._wait_for_turn(len(items))
+        try:
+            outdated = self._sender.send(items, valid)
+            if outdated:
+                for item in outdated:
+                    item.looked_up_anew = True
+                    assert item.draft is not None
+                    self._lookups.forget(item.draft.looked_up)
+                self._map(outdated)
+                self._sender.send([item for item in outdated if item.outcome is None], valid)
+        finally:
+            if self._rate is not None:  # only what became a Case counts
+                made = sum(1 for item in items if isinstance(item.outcome, Done) and not item.outcome.already)
+                self._rate.take(made - len(items), time.monotonic())
+
+    def _wait_for_turn(self, count: int) -> None:
+        """Hold the batch until the division's rate lets it go. Raise Failed when stopped meanwhile."""
+        if self._rate is None:
+            return
+        delay = self._rate.delay(count, time.monotonic())
+        if delay > 0:
+            logs.event(logger, logging.INFO, "held by rate", division=self.division.name, seconds=round(delay, 1))
+        if self._stop.wait(delay):
+            raise Failed(Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped", self.place))
+        self._rate.take(count, time.monotonic())
+
+    def _follows(self, item: Item, first: Item) -> bool:
+        """Decide about an item whose key another one had; return False if it has to be sent after all."""
+        if isinstance(first.outcome, Again):
+            item.outcome = first.outcome
+            return True
+        external_id = self.division.case.external_id
+        if isinstance(first.outcome, Done) and external_id is not None and external_id.mode == "create_once":
+            item.done(first.case_id, already=True)
+            return True
+        return False  # an upsert changes the Case once more; after a dead one this may do better
+
+    # -- the outcomes
+
+    def _settled(self, units: Sequence[Unit]) -> list[Outcome]:
+        outcomes = [unit.verdict() for unit in units]
+        done = [unit for unit, outcome in zip(units, outcomes, strict=True) if isinstance(outcome, Done)]
+        self._count(done)
+        self._warn_of_reuse([unit for unit in done if unit.verdict() is ALREADY])
+        for unit, outcome in zip(units, outcomes, strict=True):
+            self._remember(unit, outcome)
+        if self._replies is not None and done:
+            self._replies.done(done, self._client)
+        return outcomes
+
+    def _count(self, done: Sequence[Unit]) -> None:
+        for unit in done:
+            places = {self.place, ALL}
+            for item in unit.items:
+                if item.draft is not None:
+                    places.update(lookup.place for lookup, _ in item.draft.looked_up)
+            self._passed.update(places)
+
+    def _warn_of_reuse(self, already: Sequence[Unit]) -> None:
+        external_id = self.division.case.external_id
+        if external_id is None or external_id.mode != "create_once":
+            return
+        key = external_id.value if isinstance(external_id.value, str) else "external_id"
+        sure = [unit for unit in already if _identity(unit.delivery) not in self._sender.doubted]
+        warn_of_reuse([(u.delivery, i.draft.key or "") for u in sure for i in u.items[:1] if i.draft], key)
+
+    def _remember(self, unit: Unit, outcome: Outcome) -> None:
+        """Keep which records of a message are Cases while the rest has to be tried again."""
+        identity = _identity(unit.delivery)
+        self._partly.pop(identity, None)
+        if not isinstance(outcome, Again):
+            self._sender.doubted.discard(identity)
+            return
+        made = {at: item.case_id for at, item in enumerate(unit.items) if isinstance(item.outcome, Done)}
+        if made:
+            self._partly[identity] = made
+
+    def _forget_older(self, generation: int) -> None:
+        """Drop what was kept for deliveries of channels that are gone."""
+        if self._partly or self._sender.doubted:
+            self._partly = {key: made for key, made in self._partly.items() if key[0] >= generation}
+            self._sender.doubted = {key for key in self._sender.doubted if key[0] >= generation}
+
+
+def _identity(delivery: Delivery) -> tuple[int, int]:
+    return delivery.generation, delivery.tag
+
+
+def _leave(unit: Unit, outcome: Outcome) -> None:
+    """Give what has no outcome yet this one."""
+    if not unit.items and unit.outcome is None:
+        unit.outcome = outcome
+    for item in unit.items:
+        if item.outcome is None:
+            item.outcome = outcome
+
+
+def _outcome(failed: Failed) -> Outcome:
+    return Dead(failed.failure) if failed.failure.kind is Kind.REJECT else Again(failed.failure)
+
+
+@contextmanager
+def _rejecting(item: Item) -> Iterator[None]:
+    """What the block raises as Failed is the outcome of its item."""
+    try:
+        yield
+    except Failed as failed:
+        item.outcome = _outcome(failed)

@@ -1,0 +1,125 @@
+"""One flow: from one source queue to the Cases of one division, or of several that share the queue."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from connectorlib.broker import Broker, Consumer, topology
+from connectorlib.deadletter_sender import DeadLetterSender
+from connectorlib.errors import Failure, Kind
+from connectorlib.pausing import Pausing, hint, is_of_broker
+from connectorlib.pump import Flow as FlowSettings
+from connectorlib.pump import Pump
+from connectorlib.settings import Destination
+from sfconnector.budget import PLACE as API_CALLS
+from sfconnector.budget import Budgets
+from sfconnector.cases import Cases
+from sfconnector.client import Client
+from sfconnector.reply import Replies
+from sfconnector.settings import Division, SfConfig
+from sfconnector.sharing import Member, Shared
+
+OnFirst = Callable[[str, Failure | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    name: str
+    pump: Pump
+    #: Stop waiting and try now; any thread may ask.
+    nudge: Callable[[], None]
+
+
+def make_flow(
+    config: SfConfig,
+    divisions: Sequence[Division],
+    broker: Broker,
+    clients: Mapping[str, Client],
+    budgets: Budgets,
+    *,
+    stop: threading.Event,
+    on_first: OnFirst,
+) -> Flow:
+    """Return the flow of divisions with one source queue; the first of them says how its messages are taken."""
+    first = divisions[0]
+    name = "+".join(division.name for division in divisions)
+    consumer = broker.consumer(first.source.queue, first.source.prefetch)
+    nudged = threading.Event()
+    pausing_of = partial(_pausing, config, divisions, broker, consumer, stop, nudged)
+    own_queues = frozenset(division.source.queue for division in config.divisions)
+    members = []
+    for division in divisions:
+        reply = division.reply
+        replies = Replies(reply, broker.publisher, division.name, own_queues) if reply else None
+        cases = Cases(
+            division,
+            clients[division.name],
+            budgets,
+            stop=stop,
+            replies=replies,
+            on_first=partial(on_first, division.name),
+        )
+        members.append(Member(cases, pausing_of(division.name), replies))
+    handler = members[0].cases if len(members) == 1 else Shared(members)
+    sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, name)
+    _tell_of_dead(sender, handler, members)
+
+    def nudge() -> None:
+        handler.nudge()
+        nudged.set()
+
+    settings = FlowSettings(name, first.batch, first.retry)
+    return Flow(name, Pump(settings, consumer, handler, sender, pausing_of(name)), nudge)
+
+
+def _tell_of_dead(sender: DeadLetterSender, handler: Cases | Shared, members: Sequence[Member]) -> None:
+    if isinstance(handler, Shared):
+        sender.on_dead = handler.dead
+    elif members[0].replies is not None:
+        sender.on_dead = members[0].replies.dead
+
+
+def _pausing(
+    config: SfConfig,
+    divisions: Sequence[Division],
+    broker: Broker,
+    consumer: Consumer,
+    stop: threading.Event,
+    nudged: threading.Event,
+    name: str,
+) -> Pausing:
+    upkeep = topology.Upkeep(broker, config.broker, divisions[0].source)
+    replies = {division.reply.exchange for division in divisions if division.reply}
+
+    def ensure() -> None:
+        upkeep.ensure()
+        for exchange in replies:
+            topology.ensure(broker, config.broker, None, Destination(exchange), look=False)
+
+    return Pausing(
+        name,
+        broker=broker,
+        consumer=consumer,
+        ensure=ensure,
+        ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, config.broker),
+        hold_seconds=divisions[0].hold_seconds,
+        stop=stop,
+        nudge=nudged,
+        label="division",
+        retry_refused=False,
+        hints=_hint,
+    )
+
+
+def _hint(failure: Failure) -> str:
+    """Return what a person can do about a failure, where something better than usual is known."""
+    if is_of_broker(failure):
+        return hint(failure)
+    if failure.kind is Kind.REFUSED:
+        return "put user, password or security token right, then restart sfconnector (SIGUSR1 logs in once more)"
+    if failure.place == API_CALLS or failure.code == "REQUEST_LIMIT_EXCEEDED":
+        return "find what else uses up the org's API calls, or raise its limit; this goes on by itself"
+    if failure.code == "mapping":
+        return "put the mapping, or the user's access to the fields, right; this goes on by itself"
+    return hint(failure, far_side="org")

@@ -1,0 +1,99 @@
+"""Result messages: the Case's id and number, or why there is none, with the correlation id of the message.
+
+They are an extra: a reply that cannot be sent is told in the log and costs no Case.
+"""
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from connectorlib import logs
+from connectorlib.errors import Failed, Failure
+from connectorlib.expressions import MISSING, Scope, compile_template, json_text
+from connectorlib.messages import ALREADY, Dead, Delivery, Outgoing
+from sfconnector.items import Unit
+from sfconnector.settings import Reply
+from sfconnector.soql import quote
+
+if TYPE_CHECKING:
+    from connectorlib.broker import Publisher, Ticket
+    from sfconnector.client import Client
+
+logger = logging.getLogger(__name__)
+
+#: How long a batch waits for its replies to be confirmed, so that a crash does not lose what the ack makes final.
+CONFIRM_S = 5.0
+
+
+class Replies:
+    """Replies of one division. `own_queues` are never answered to: the answer would come back as a message."""
+
+    def __init__(self, settings: Reply, publisher: "Publisher", division: str, own_queues: frozenset[str]) -> None:
+        self._exchange = settings.exchange
+        self._routing_key = compile_template(settings.routing_key or "")
+        self._from_message = settings.from_message
+        self._publisher = publisher
+        self._division = division
+        self._own_queues = own_queues
+
+    def done(self, units: Sequence[Unit], client: "Client") -> None:
+        """Tell of messages that are Cases now, before they are acknowledged."""
+        numbers = self._numbers(units, client)
+        messages = []
+        for unit in units:
+            cases = [{"id": item.case_id, "number": numbers.get(item.case_id)} for item in unit.items]
+            status = "already-there" if unit.verdict() is ALREADY else "created"
+            messages += self._messages(unit.delivery, {"status": status, "cases": cases})
+        if messages:
+            ticket = self._publisher.submit(messages, self._told)
+            if not ticket.wait(CONFIRM_S):
+                ticket.abandon()  # a broker that takes nothing now must not collect what nobody waits for
+
+    def dead(self, delivery: Delivery, verdict: Dead) -> None:
+        """Tell why a message became no Case."""
+        failure = verdict.failure
+        body = {"status": "dead-lettered", "reason": verdict.reason, "code": failure.code, "text": failure.text}
+        messages = self._messages(delivery, body | ({"detail": failure.detail} if failure.detail else {}))
+        if messages:
+            self._publisher.submit(messages, self._told)
+
+    def _numbers(self, units: Sequence[Unit], client: "Client") -> Mapping[str, str]:
+        """Return the CaseNumber by id: creating answers with the id alone."""
+        ids = [item.case_id for unit in units for item in unit.items if item.case_id]
+        if not ids:
+            return {}
+        try:
+            found = client.query(f"SELECT Id, CaseNumber FROM Case WHERE Id IN ({', '.join(map(quote, ids))})")
+        except Failed as failed:
+            logs.event(logger, logging.WARNING, "replies without case numbers", code=failed.failure.code)
+            return {}
+        return {record["Id"]: record["CaseNumber"] for record in found}
+
+    def _messages(self, delivery: Delivery, body: Mapping[str, Any]) -> list[Outgoing]:
+        properties = delivery.properties
+        told: dict[str, Any] = {"content_type": "application/json", "message_id": str(uuid.uuid4()), "type": "case"}
+        correlation_id = properties.correlation_id or properties.message_id
+        if correlation_id:
+            told["correlation_id"] = correlation_id
+        text = json_text({"division": self._division, "message_id": properties.message_id} | dict(body)).encode()
+        return [Outgoing(exchange, key, text, told) for exchange, key in self._addresses(delivery)]
+
+    def _addresses(self, delivery: Delivery) -> list[tuple[str, str]]:
+        addresses = []
+        if self._exchange or self._routing_key.text:
+            key = self._routing_key.evaluate(None, Scope(delivery))
+            addresses.append((self._exchange, "" if key is MISSING else str(key)))
+        reply_to = delivery.properties.reply_to
+        if self._from_message and reply_to and reply_to not in self._own_queues:
+            addresses.append(("", reply_to))
+        return addresses
+
+    def _told(self, ticket: "Ticket") -> None:
+        """Runs in the I/O thread."""
+        failure: Failure | None = next((each for each in ticket.results if each is not None), None)
+        if failure is not None:
+            fields = {"division": self._division, "code": failure.code, "text": failure.text}
+            logs.event(logger, logging.WARNING, "reply not delivered", **fields)
+
+

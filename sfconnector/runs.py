@@ -1,0 +1,143 @@
+"""The daemon: one flow per source queue, each with a thread of its own, until it is told to stop. Puts the parts
+together."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
+from importlib.metadata import version
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from connectorlib import logs
+from connectorlib.errors import Failure, Kind
+from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
+from connectorlib.running import loaded, reported, running_broker, ticking
+from sfconnector import config as configuration
+from sfconnector.budget import Budgets
+from sfconnector.settings import Division, SfConfig
+
+if TYPE_CHECKING:
+    from connectorlib.broker import Broker
+    from sfconnector.client import Client
+    from sfconnector.flows import Flow
+
+logger = logging.getLogger(__name__)
+
+Load = Callable[[str], SfConfig]
+
+
+def run(file: str, life: Life, load: Load = configuration.load) -> ExitCode:
+    """Make Cases of what comes into the source queues until the life ends; end at once if no division can begin."""
+    return reported(lambda: _run(loaded(file, load), life))
+
+
+def _run(config: SfConfig, life: Life) -> ExitCode:
+    from sfconnector.flows import make_flow  # late: HTTP, XML and AMQP libraries are not needed for --help
+
+    roll = Roll(division.name for division in config.divisions)
+    budgets = Budgets(config.reserve_percent)
+    with _clients(config) as clients, running_broker(config.broker, "sfconnector") as broker:
+        life.on_nudge(broker.nudge)
+        flows = [
+            make_flow(config, its, broker, clients, budgets, stop=life.stop, on_first=roll.tell)
+            for its in _by_queue(config.divisions)
+        ]
+        for flow in flows:
+            life.on_nudge(flow.nudge)
+            life.on_stop(flow.pump.wake)
+        roll.when_all_are_out = life.request_stop
+        logs.event(
+            logger,
+            logging.INFO,
+            "started",
+            version=version("amqp-connectors"),
+            divisions=",".join(division.name for division in config.divisions),
+        )
+        with _watchdog(broker, clients):
+            notify("READY=1")
+            notify_status("running")
+            _work(flows, life)
+            notify("STOPPING=1")
+    return _ended(flows, roll)
+
+
+def _work(flows: "Sequence[Flow]", life: Life) -> None:
+    """Run every flow in a thread of its own until all have ended. A bug that ends one is raised, and ends them all."""
+    with ThreadPoolExecutor(len(flows), thread_name_prefix="worker") as workers:
+        futures: list[Future[None]] = [workers.submit(flow.pump.run) for flow in flows]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        life.request_stop()
+        for future in futures:
+            future.result()
+
+
+def _ended(flows: "Sequence[Flow]", roll: "Roll") -> ExitCode:
+    for flow in flows:
+        logs.event(logger, logging.INFO, "stopped", flow=flow.name, **flow.pump.counts)
+    if not roll.all_are_out:
+        return ExitCode.DONE
+    for name, failure in roll.out.items():
+        logger.error("division %s: %s", name, failure, extra={"event": "failed"})
+    logger.error("no division is left: ending", extra={"event": "failed"})
+    refused = next((f for f in roll.out.values() if f.kind is Kind.REFUSED), None)
+    return exit_code(refused or next(iter(roll.out.values())))
+
+
+def _by_queue(divisions: Sequence[Division]) -> list[list[Division]]:
+    """Divisions that share a queue share a flow; the order is that of the file."""
+    queues = list(dict.fromkeys(division.source.queue for division in divisions))
+    ordered = sorted(divisions, key=lambda division: queues.index(division.source.queue))
+    return [list(its) for _, its in groupby(ordered, key=lambda division: division.source.queue)]
+
+
+@contextmanager
+def _clients(config: SfConfig) -> "Iterator[dict[str, Client]]":
+    """Open nothing yet; close each division's connections at the end."""
+    from sfconnector.client import Client  # late, see _run
+    from sfconnector.login import TokenProvider
+
+    with ExitStack() as stack:
+        clients = {}
+        for division in config.divisions:
+            tokens = TokenProvider(division.salesforce, division.name)
+            client = Client(division.salesforce, division.name, tokens, division.case.errors)
+            clients[division.name] = stack.enter_context(closing(client))
+        yield clients
+
+
+@contextmanager
+def _watchdog(broker: "Broker", clients: "dict[str, Client]") -> Iterator[None]:
+    """Watch for a hung call and a hung I/O thread: the process ends with 75 and is started again."""
+    watchdog = Watchdog()
+    watchdog.register("broker", ticking(broker))
+    for name, client in clients.items():
+        watchdog.register(f"salesforce of {name}", client.stuck)
+    with watchdog:
+        yield
+
+
+class Roll:
+    """How the first log-in of each division went. Once all have failed for good nothing is left to do."""
+
+    def __init__(self, names: Iterator[str]) -> None:
+        self._lock = threading.Lock()
+        self._waited_for = set(names)
+        self._count = len(self._waited_for)
+        #: Divisions that a person has to put right, with the reason.
+        self.out: dict[str, Failure] = {}
+        self.when_all_are_out: Callable[[], object] = lambda: None
+
+    @property
+    def all_are_out(self) -> bool:
+        return len(self.out) == self._count
+
+    def tell(self, name: str, failure: Failure | None) -> None:
+        """Take note of a first log-in; an outage is no reason to stay out."""
+        with self._lock:
+            self._waited_for.discard(name)
+            if failure is not None and failure.kind in (Kind.REFUSED, Kind.CONFIGURATION):
+                self.out[name] = failure
+        if self.all_are_out:
+            self.when_all_are_out()

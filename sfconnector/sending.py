@@ -1,0 +1,245 @@
+"""Items go out by sObject Collections, up to 200 records a call, and each record's own result decides about it.
+
+A call that is refused as a whole is halved until the bad record stands alone, so that it costs none of its neighbours.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from connectorlib import logs
+from connectorlib.errors import Failed, Kind, Stale
+from connectorlib.messages import Again, Dead
+from connectorlib.policy import PAUSING
+from sfconnector.codes import SfError, duplicate_of, failure, is_governor, is_stale_reference, kind_of
+from sfconnector.items import Item
+from sfconnector.settings import CaseSettings
+
+if TYPE_CHECKING:
+    from sfconnector.client import Client, Rejected, Result
+
+logger = logging.getLogger(__name__)
+
+#: Records in one call (sObject Collections, Salesforce REST API guide).
+MOST_RECORDS = 200
+#: Characters of all records of a call, so that 200 long descriptions do not make one enormous request.
+MOST_CHARACTERS = 4_000_000
+#: Calls without a governor limit after which their size may double again.
+CALM_CALLS = 10
+#: A whole call that is refused with one of these may owe it to one record.
+RECORD_STATUSES = frozenset({400})
+
+Valid = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What items of one call have in common."""
+
+    #: Value of Sforce-Auto-Assign, which holds for the whole call.
+    assign: str
+    #: By upsert, or by plain creation.
+    upsert: bool
+
+
+class Sender:
+    """Sends items of one division, one call at a time."""
+
+    def __init__(self, case: CaseSettings, client: "Client", place: str, breaker: int) -> None:
+        self._case = case
+        self._client = client
+        self._place = place
+        self._breaker = breaker
+        self._key_field = case.external_id.field if case.external_id else ""
+        self._upsert = case.external_id is not None and case.external_id.mode == "upsert"
+        self._duplicates = _duplicate_header(case.duplicate_rule)
+        #: Records in a call: fewer while the org's own automation cannot cope with more.
+        self._most = MOST_RECORDS
+        self._calm = 0
+        #: Records refused alone without one success between, for other reasons than their own content.
+        self._lone = 0
+        #: Deliveries that were sent without an answer: that their Case is there already says nothing about their key.
+        self.doubted: set[tuple[int, int]] = set()
+
+    def send(self, items: Sequence[Item], valid: Valid) -> list[Item]:
+        """Give every item its outcome, but for those returned: what they refer to has to be looked up again.
+
+        Raise Failed if the rest cannot be sent now (what is decided keeps its outcome), Stale if `valid` says that the
+        deliveries are not ours any more.
+        """
+        self._lone = 0
+        outdated: list[Item] = []
+        ways: dict[Way, list[Item]] = {}
+        for item in items:
+            ways.setdefault(self._way(item), []).append(item)
+        for way, its in ways.items():
+            for portion in self._portions(its):
+                self._call(portion, way, valid, outdated)
+        return outdated
+
+    def _way(self, item: Item) -> Way:
+        assert item.draft is not None
+        assign = False if item.draft.owner_given else self._case.auto_assign
+        return Way(
+            assign if isinstance(assign, str) else str(assign).upper(),
+            self._upsert and item.key is not None,
+        )
+
+    def _portions(self, items: Sequence[Item]) -> Iterator[list[Item]]:
+        portion: list[Item] = []
+        characters = 0
+        for item in items:
+            size = _characters(item)
+            if portion and (len(portion) >= self._most or characters + size > MOST_CHARACTERS):
+                yield portion
+                portion, characters = [], 0
+            portion.append(item)
+            characters += size
+        if portion:
+            yield portion
+
+    def _call(self, items: Sequence[Item], way: Way, valid: Valid, outdated: list[Item]) -> None:
+        from sfconnector.client import Rejected, Unanswered  # late: an HTTP library is not needed for --help
+
+        if not valid():
+            raise Stale
+        repeats = self._client.repeats
+        try:
+            results = self._request(items, way)
+        except Unanswered as failed:
+            self._unanswered(items, failed)
+            raise
+        except Rejected as rejected:
+            if rejected.status not in RECORD_STATUSES or rejected.failure.kind in (*PAUSING, Kind.RETRY):
+                raise
+            self._refused(items, way, rejected, valid, outdated)
+            return
+        if self._client.repeats != repeats:
+            self._doubt(items)
+        self._judge(items, results, way, valid, outdated)
+
+    def _request(self, items: Sequence[Item], way: Way) -> "list[Result]":
+        records = [item.draft.fields for item in items if item.draft]
+        headers = {"Sforce-Auto-Assign": way.assign} | self._duplicates
+        if way.upsert:
+            return self._client.upsert(self._key_field, records, headers)
+        # Without a key a second request may make a second Case.
+        repeatable = self._case.on_unknown == "retry" or all(item.key is not None for item in items)
+        return self._client.create(records, headers, repeatable=repeatable)
+
+    # -- what the whole call came to
+
+    def _unanswered(self, items: Sequence[Item], failed: Failed) -> None:
+        """It may have happened or not: with a key the next try tells; without one the configuration decides."""
+        self._doubt(items)
+        if self._case.on_unknown != "dead-letter":
+            return
+        text = f"{failed.failure.text}; whether the Case was made is unknown (on_unknown is dead-letter)"
+        for item in items:
+            if item.key is None:
+                item.outcome = Dead(replace(failed.failure, kind=Kind.UNKNOWN, text=text), "unknown")
+
+    def _doubt(self, items: Sequence[Item]) -> None:
+        self.doubted.update((item.delivery.generation, item.delivery.tag) for item in items)
+
+    def _refused(
+        self, items: Sequence[Item], way: Way, rejected: "Rejected", valid: Valid, outdated: list[Item]
+    ) -> None:
+        """Halve what was refused as a whole; alone, it is the item's own."""
+        if len(items) > 1:
+            self._halve(items, way, valid, outdated)
+            return
+        self._decide(items[0], rejected.errors, rejected.status)
+        if isinstance(items[0].outcome, Again):
+            self._lone += 1
+            if self._lone >= self._breaker:  # it is not the records
+                raise rejected
+
+    def _halve(self, items: Sequence[Item], way: Way, valid: Valid, outdated: list[Item]) -> None:
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            self._call(half, way, valid, outdated)
+
+    # -- what each record came to
+
+    def _judge(
+        self, items: Sequence[Item], results: "Sequence[Result]", way: Way, valid: Valid, outdated: list[Item]
+    ) -> None:
+        crowded: list[Item] = []
+        for item, result in zip(items, results, strict=True):
+            if not result.errors:
+                item.done(result.id, already=result.created is False)
+                self._lone = 0
+            elif len(items) > 1 and any(map(is_governor, result.errors)):
+                crowded.append(item)
+            elif self._is_outdated(item, result.errors):
+                outdated.append(item)
+            else:
+                self._decide(item, result.errors)
+        self._learn(len(items), bool(crowded))
+        if len(crowded) > 1:
+            self._halve(crowded, way, valid, outdated)
+        elif crowded:
+            self._call(crowded, way, valid, outdated)
+
+    def _is_outdated(self, item: Item, errors: Sequence[SfError]) -> bool:
+        """Whether what was looked up for it may have been deleted or merged meanwhile."""
+        assert item.draft is not None
+        return bool(item.draft.looked_up) and not item.looked_up_anew and any(map(is_stale_reference, errors))
+
+    def _decide(self, item: Item, errors: Sequence[SfError], status: int = 200) -> None:
+        """Give a refused item its outcome by what Salesforce said about it."""
+        if self._key_field and not self._upsert:
+            for error in errors:
+                existing = duplicate_of(error, self._key_field)
+                if existing is not None:
+                    item.done(existing, already=True)
+                    return
+        found = _worst(errors, status, self._case.errors)
+        if found is None:
+            item.done(None, already=True)  # `errors` of the configuration says `done`
+            return
+        error, kind = found
+        told = failure(error, kind, self._place)
+        if len(errors) > 1:
+            told = replace(told, text="; ".join(f"{each.code} {each.text}" for each in errors)[:2000])
+        item.outcome = Dead(told) if kind is Kind.REJECT else Again(told)
+
+    def _learn(self, size: int, crowded: bool) -> None:
+        """Fewer records a call while the org's triggers run into a governor limit, slowly more again afterwards."""
+        if crowded:
+            self._most, self._calm = max(1, size // 2), 0
+            logs.event(logger, logging.WARNING, "fewer records a call", place=self._place, records=self._most)
+        elif self._most < MOST_RECORDS:
+            self._calm += 1
+            if self._calm >= CALM_CALLS:
+                self._most, self._calm = min(MOST_RECORDS, self._most * 2), 0
+
+
+def _characters(item: Item) -> int:
+    fields = item.draft.fields if item.draft else {}
+    return sum(len(value) if isinstance(value, str) else 20 for value in fields.values())
+
+
+def _worst(
+    errors: Sequence[SfError], status: int, overrides: Mapping[str, str]
+) -> tuple[SfError, Kind] | None:
+    """Return the error that decides: one that no other try can mend, else the first; None if all count as done."""
+    kinds = [(error, kind) for error in errors if (kind := kind_of(error, status, overrides)) is not None]
+    return next((pair for pair in kinds if pair[1] is Kind.REJECT), kinds[0] if kinds else None)
+
+
+def _duplicate_header(rule: Mapping[str, bool]) -> dict[str, str]:
+    """Return Sforce-Duplicate-Rule-Header, whose names are allowSave, includeRecordDetails, runAsCurrentUser."""
+    if not rule:
+        return {}
+    words = [f"{_camel(name)}={str(value).lower()}" for name, value in rule.items()]
+    return {"Sforce-Duplicate-Rule-Header": "; ".join(words)}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.title() for word in others)
+
+

@@ -1,0 +1,78 @@
+"""The two brakes as values: who has to wait, and for how long."""
+
+import pytest
+
+from sfconnector.budget import STALE_S, Budgets, Rate, Usage, shortage
+
+
+@pytest.mark.parametrize(
+    ("used", "priority", "code"),
+    [
+        (0, "low", None),
+        (90, "low", None),  # exactly the reserve is left
+        (91, "low", "api-reserve"),
+        (91, "normal", None),
+        (99, "high", None),
+        (100, "low", "api-limit"),
+        (100, "normal", "api-limit"),
+        (120, "high", "api-limit"),
+    ],
+)
+def test_below_the_reserve_low_priority_waits_and_at_zero_all_do(used, priority, code):
+    failure = shortage(Usage(used, 100, 0.0), priority, 10.0)
+    assert (failure and failure.code) == code
+    assert failure is None or f"{used} of 100" in failure.text
+
+
+def test_an_org_without_a_maximum_has_nothing_left():
+    assert shortage(Usage(1, 0, 0.0), "high", 10.0) is not None
+
+
+def test_orgs_have_budgets_of_their_own():
+    budgets = Budgets(10.0)
+    budgets.tell("00D1", Usage(100, 100, 0.0))
+    budgets.tell("00D2", None)
+    assert budgets.lack("00D1", "high", 1.0) is not None
+    assert budgets.lack("00D2", "high", 1.0) is None
+
+
+def test_an_older_word_does_not_replace_a_newer_one():
+    budgets = Budgets(10.0)
+    budgets.tell("org", Usage(100, 100, 5.0))
+    budgets.tell("org", Usage(50, 100, 4.0))
+    assert budgets.lack("org", "high", 6.0) is not None
+
+
+def test_what_was_said_long_ago_or_is_forgotten_stops_nobody():
+    budgets = Budgets(10.0)
+    budgets.tell("org", Usage(100, 100, 0.0))
+    assert budgets.lack("org", "high", STALE_S) is not None
+    assert budgets.lack("org", "high", STALE_S + 1) is None
+    budgets.forget("org")
+    assert budgets.lack("org", "high", 0.0) is None
+
+
+def test_a_rate_lets_a_minutes_worth_go_at_once_and_then_one_by_one():
+    rate = Rate(60, 0.0)
+    assert rate.delay(60, 0.0) == 0.0
+    rate.take(60, 0.0)
+    assert rate.delay(1, 0.0) == pytest.approx(1.0)
+    assert rate.delay(10, 4.0) == pytest.approx(6.0)
+    assert rate.delay(10, 10.0) == pytest.approx(0.0)
+
+
+def test_more_than_a_minutes_worth_goes_when_the_minute_is_full_and_is_paid_for_afterwards():
+    rate = Rate(60, 0.0)
+    assert rate.delay(90, 0.0) == 0.0
+    rate.take(90, 0.0)
+    assert rate.delay(1, 0.0) == pytest.approx(31.0)
+
+
+def test_what_became_no_case_is_given_back_but_never_more_than_a_minutes_worth():
+    rate = Rate(60, 0.0)
+    rate.take(60, 0.0)
+    rate.take(-60, 0.0)
+    assert rate.delay(60, 0.0) == 0.0
+    rate.take(-60, 0.0)
+    rate.take(60, 0.0)
+    assert rate.delay(1, 0.0) == pytest.approx(1.0)
