@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connectorlib.config.durations import parse_duration
-from connectorlib.process import Life
+from connectorlib.commandline import HELP_OPTIONS, Commands, Duration, config_option, logging_as_told, running
 
 if TYPE_CHECKING:
     from dbconnector.settings import DbConfig
@@ -20,39 +19,9 @@ Exit codes:
    2  wrong usage              77  a log-in was refused
   75  stuck, restart me        78  bad configuration
 """
-config_option = click.option(  # -c, -i and --config are one option in every command of both connectors
-    "-c",
-    "-i",
-    "--config",
-    "file",
-    required=True,
-    type=click.Path(dir_okay=False),
-    help="The configuration file (JSON).",
-)
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """`30s`, `5m`, `1h`, as seconds."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return parse_duration(str(value))
-        except ValueError as error:
-            self.fail(f"{value!r}: {error}", param, ctx)
-
-
-class Commands(click.Group):
-    """A group whose commands stand in the order in which they were written, not by the alphabet."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, epilog=EPILOG, context_settings=HELP_OPTIONS)
 @click.version_option(package_name="amqp-connectors", prog_name="dbconnector")
 def main() -> None:
     """Move messages between RabbitMQ and any ODBC database.
@@ -65,7 +34,7 @@ def main() -> None:
 
 
 @main.command(short_help="Send one message per row of the query.")
-@config_option
+@config_option()
 @click.option("--every", type=Duration(), help="Run the query again and again, e.g. every 30s, 5m, 1h.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of :NAME in the query.")
 @click.pass_context
@@ -74,12 +43,12 @@ def select(ctx: click.Context, file: str, every: float | None, params: tuple[str
     from dbconnector import runs  # late, see the module
 
     given = dict(_name_and_value(param) for param in params)
-    with _running() as life, _progress() as progress:
+    with running("dbconnector") as life, _progress() as progress:
         ctx.exit(runs.run_select(file, life, params=given, every=every, progress=progress, load=_load))
 
 
 @main.command(short_help="Write one message of the queue.")
-@config_option
+@config_option()
 @click.option(
     "--wait",
     type=Duration(),
@@ -92,12 +61,12 @@ def receive(ctx: click.Context, file: str, wait: float) -> None:
     """Write one message of the queue into the database; exit 3 if the queue is empty."""
     from dbconnector import runs  # late, see the module
 
-    with _running() as life:
+    with running("dbconnector") as life:
         ctx.exit(runs.run_receive(file, life, wait_s=wait, load=_load))
 
 
 @main.command(short_help="Write every message of the queue, for ever.")
-@config_option
+@config_option()
 @click.pass_context
 def subscribe(ctx: click.Context, file: str) -> None:
     """Write every message of the queue into the database, in batches, until SIGTERM.
@@ -106,12 +75,12 @@ def subscribe(ctx: click.Context, file: str) -> None:
     """
     from dbconnector import runs  # late, see the module
 
-    with _running() as life:
+    with running("dbconnector") as life:
         ctx.exit(runs.run_subscribe(file, life, load=_load))
 
 
 @main.command(short_help="Print, make or trim the table against doubles.")
-@config_option
+@config_option()
 @click.option("--create", is_flag=True, help="Make the table instead of printing how.")
 @click.option("--purge", is_flag=True, help="Delete this connector's keys that are older than --older.")
 @click.option("--older", type=Duration(), default="30d", show_default=True, help="For --purge.")
@@ -120,7 +89,7 @@ def inbox(ctx: click.Context, file: str, create: bool, purge: bool, older: float
     """Print, make or trim the table that keeps a message from being written twice (`idempotency`)."""
     from dbconnector import runs  # late, see the module
 
-    with _running():
+    with running("dbconnector"):
         ctx.exit(runs.run_inbox(file, create=create, purge_older=older if purge else None, load=_load))
 
 
@@ -133,23 +102,9 @@ def schema() -> None:
 
 
 def _load(file: str) -> "DbConfig":
-    from connectorlib import logs  # late, see the module
-    from dbconnector import config
+    from dbconnector import config  # late, see the module
 
-    loaded = config.load(file)
-    logs.configure(loaded.logging, "dbconnector")
-    return loaded
-
-
-@contextmanager
-def _running() -> Iterator[Life]:
-    """Log to stderr and listen to signals while a command runs."""
-    from connectorlib import logs  # late, see the module
-    from connectorlib.settings import Logging
-
-    logs.configure(Logging(), "dbconnector")  # until the configuration has said how
-    with Life() as life:
-        yield life
+    return logging_as_told(config.load, "dbconnector")(file)
 
 
 @contextmanager

@@ -6,9 +6,18 @@ from typing import Any
 from connectorlib.config import Review
 from connectorlib.config.durations import parse_duration
 from connectorlib.config.reading import Path
-from connectorlib.config.review import review_broker, review_destination, review_source
+from connectorlib.config.review import (
+    review_broker,
+    review_destination,
+    review_expression,
+    review_format,
+    review_key,
+    review_patterns,
+    review_source,
+    review_template,
+)
 from connectorlib.config.sections import lines_of
-from connectorlib.config.words import did_you_mean, listed
+from connectorlib.config.words import did_you_mean
 from connectorlib.settings import Batch, DeadLetterSettings, Limits
 from dbconnector.statements import Statement, compile_statement
 
@@ -20,11 +29,11 @@ _ERROR = "error"
 def review(found: Review) -> None:
     """Note everything that is wrong in the document beyond its schema."""
     _review_broker(found)
-    _review_format(found)
+    review_format(found, ("format",), Limits(**found.section("limits")))
     _review_connection(found)
     _review_select(found)
     _review_writes(found)
-    _review_idempotency(found)
+    review_key(found, ("idempotency", "key"), found.get("broker", "source", "exchange"))
 
 
 def _review_broker(found: Review) -> None:
@@ -43,21 +52,12 @@ def _review_destination_expressions(found: Review, path: Path) -> None:
     section = found.section(*path)
     for key in ("message_id", "body", "correlation_id", "priority", "expiration"):
         if key in section:
-            _expression(found, (*path, key), section[key])
+            review_expression(found, (*path, key), section[key])
     for name, spec in found.section(*path, "headers").items():
-        _expression(found, (*path, "headers", name), spec)
+        review_expression(found, (*path, "headers", name), spec)
     for key in ("routing_key", "content_type"):
         if key in section:
-            _template(found, (*path, key), section[key])
-
-
-def _review_format(found: Review) -> None:
-    from connectorlib.formats import compile_format  # late: lxml is not needed for --help
-
-    section = found.section("format")
-    limits = Limits(**found.section("limits"))
-    if "type" in section:
-        found.attempt(("format",), lambda: compile_format(section, limits))
+            review_template(found, (*path, key), section[key])
 
 
 # -- the database
@@ -151,11 +151,12 @@ def _used_results(found: Review, path: Path, entry: Mapping[str, Any]) -> Iterat
     if "for_each" in entry:
         specs.append(((*path, "for_each"), entry["for_each"]))
     for where, spec in specs:
-        compiled = _expression(found, where, spec)
+        compiled = review_expression(found, where, spec)
         if compiled is not None:
             yield where, compiled.uses_results
     for text, patterns in entry.get("when", {}).items():
-        yield (*path, "when", text), _pattern(found, (*path, "when", text), text, patterns)
+        asked = review_patterns(found, (*path, "when", text), text, patterns)
+        yield (*path, "when", text), frozenset(name for each in asked for name in each.uses_results)
 
 
 def _review_result(found: Review, path: Path, name: str, at: int, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -171,40 +172,3 @@ def _review_result(found: Review, path: Path, name: str, at: int, entries: Seque
         found.problem(path, f"$result.{name} is the result of {which}; only earlier ones have one")
     elif "for_each" in entries[names[name]]:
         found.problem(path, f"$result.{name}: that statement runs for_each element, so it has no one result")
-
-
-def _review_idempotency(found: Review) -> None:
-    path: Path = ("idempotency", "key")
-    key = found.get(*path)
-    if key is None:
-        return
-    compiled = _expression(found, path, key)
-    if compiled is None:
-        return
-    if compiled.uses_results:
-        found.problem(path, f"$result is not known yet when the key is asked for: {listed(compiled.uses_results)}")
-    if found.get("broker", "source", "exchange") == "amq.topic" and compiled.paths == ("$message_id",):
-        text = "MQTT messages have no message id; take a key such as {$routing_key}@{at}"
-        found.warn(path, text)
-
-
-# -- expressions
-
-
-def _expression(found: Review, path: Path, spec: Any) -> Any:
-    from connectorlib.expressions import compile_expression  # late: jmespath is not needed for --help
-
-    return found.attempt(path, lambda: compile_expression(spec))
-
-
-def _template(found: Review, path: Path, text: Any) -> None:
-    from connectorlib.expressions import compile_template  # late: jmespath is not needed for --help
-
-    found.attempt(path, lambda: compile_template(text))
-
-
-def _pattern(found: Review, path: Path, text: str, patterns: Any) -> frozenset[str]:
-    from connectorlib.expressions import compile_tests  # late: jmespath is not needed for --help
-
-    compiled = found.attempt(path, lambda: compile_tests({text: patterns}))
-    return frozenset() if compiled is None else frozenset(name for each in compiled[1] for name in each.uses_results)

@@ -27,6 +27,8 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     #: Paths of values that were wrong and have been taken out of `data`.
     refused: set[Path] = field(default_factory=set)
+    #: Paths of values that hold a reference and were not resolved: nobody knows yet what they will be.
+    pending: frozenset[Path] = frozenset()
 
     def problem(self, path: Sequence[str | int], text: str) -> Problem:
         """Given a path (also of something that is missing), return the problem with the nearest line."""
@@ -71,6 +73,7 @@ def open_document(path: str | FilePath, schema: Schema, *, resolve_secrets: bool
         _check(document, schema, silent=set(document.refused))
     else:
         document.sources = references.mentions(document.data, schema)
+        document.pending = frozenset(document.sources)
         _check(document, schema, silent=set(document.sources))
     for refused in document.refused:
         _take_out(document.data, refused)

@@ -5,7 +5,7 @@ file are told at once and none twice.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connectorlib.config.document import Document
 from connectorlib.config.hosts import parse_host
@@ -19,7 +19,11 @@ from connectorlib.config.sections import (
     host_texts,
     in_folder,
 )
+from connectorlib.config.words import listed
 from connectorlib.settings import Batch, DeadLetterSettings, Limits
+
+if TYPE_CHECKING:
+    from connectorlib.expressions import Expression, Extra
 
 #: More than this can be in memory as waiting bodies before somebody should think about it.
 MUCH_MEMORY = 2 * 1024**3
@@ -205,3 +209,52 @@ def _review_arguments(review: Review, path: Path, section: Mapping[str, Any]) ->
         # RabbitMQ 3.10 accepts -1 and drops every message on its first return.
         text = "no negative limit: older brokers take it and drop every message that comes back; a large number is safe"
         review.problem((*where, "x-delivery-limit"), text)
+
+
+# -- formats and expressions
+
+
+def review_format(review: Review, path: Path, limits: Limits) -> None:
+    from connectorlib.formats import compile_format  # late: lxml is not needed for --help
+
+    section = review.section(*path)
+    if "type" in section:
+        review.attempt(path, lambda: compile_format(section, limits))
+
+
+def review_expression(
+    review: Review, path: Path, spec: Any, extra: "Mapping[str, Extra] | None" = None
+) -> "Expression | None":
+    """Return the expression compiled, None when it is wrong, which is noted."""
+    from connectorlib.expressions import compile_expression  # late: jmespath is not needed for --help
+
+    compiled: Expression | None = review.attempt(path, lambda: compile_expression(spec, extra=extra))
+    return compiled
+
+
+def review_template(review: Review, path: Path, text: Any) -> "Expression | None":
+    from connectorlib.expressions import compile_template  # late: jmespath is not needed for --help
+
+    compiled: Expression | None = review.attempt(path, lambda: compile_template(text))
+    return compiled
+
+
+def review_patterns(review: Review, path: Path, text: str, patterns: Any) -> "tuple[Expression, ...]":
+    """Check one entry of `when` or `match`; return the expressions that it asks."""
+    from connectorlib.expressions import compile_tests  # late: jmespath is not needed for --help
+
+    compiled = review.attempt(path, lambda: compile_tests({text: patterns}))
+    return () if compiled is None else tuple(compiled[1])
+
+
+def review_key(review: Review, path: Path, exchange: str | None) -> None:
+    """Check the expression that makes a message the same one; `exchange` is where its messages come from."""
+    key = review.get(*path)
+    compiled = None if key is None else review_expression(review, path, key)
+    if compiled is None:
+        return
+    if compiled.uses_results:
+        review.problem(path, f"$result is not known yet when the key is asked for: {listed(compiled.uses_results)}")
+    if exchange == "amq.topic" and compiled.paths == ("$message_id",):
+        text = "MQTT messages have no message id; take a key such as {$routing_key}@{at}"
+        review.warn(path, text)

@@ -1,0 +1,83 @@
+"""What the commands of both connectors share on the command line. Imports only click and the standard library before
+a command runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from connectorlib.config.durations import parse_duration
+from connectorlib.process import Life
+from connectorlib.settings import Logging
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
+class Logged(Protocol):
+    """A loaded configuration that says how to log."""
+
+    @property
+    def logging(self) -> Logging:
+        """How, and how much."""
+
+
+Loaded = TypeVar("Loaded", bound=Logged)
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def config_option(*, required: bool = True) -> Callable[[Decorated], Decorated]:
+    """Return the decorator for `file`: -c, -i and --config are one option in every command of both connectors."""
+    return click.option(
+        "-c",
+        "-i",
+        "--config",
+        "file",
+        required=required,
+        type=click.Path(dir_okay=False),
+        help="The configuration file (JSON).",
+    )
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """`30s`, `5m`, `1h`, as seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+class Commands(click.Group):
+    """A group whose commands stand in the order in which they were written, not by the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@contextmanager
+def running(program: str) -> Iterator[Life]:
+    """Log to stderr and listen to signals while a command runs."""
+    from connectorlib import logs  # late, see the module
+
+    logs.configure(Logging(), program)  # until the configuration has said how
+    with Life() as life:
+        yield life
+
+
+def logging_as_told(load: Callable[[str], Loaded], program: str) -> Callable[[str], Loaded]:
+    """Return `load`, with the log set up as the configuration says."""
+
+    def load_and_log(file: str) -> Loaded:
+        from connectorlib import logs  # late, see the module
+
+        config = load(file)
+        logs.configure(config.logging, program)
+        return config
+
+    return load_and_log
