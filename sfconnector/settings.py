@@ -6,6 +6,10 @@ from typing import Any
 
 from connectorlib.settings import Batch, BrokerSettings, Limits, Logging, Monitoring, Retry, Source
 
+#: Salesforce takes at most 200 Cases in one call.
+DEFAULT_BATCH = Batch(200, 200)
+DEFAULT_HOLD_SECONDS = 300.0
+
 
 @dataclass(frozen=True, slots=True)
 class Salesforce:
@@ -68,10 +72,10 @@ class Division:
     #: Patterns that choose among divisions with one queue; None: the queue is this division's alone.
     match: Mapping[str, Any] | None = None
     priority: str = "normal"  # high | normal | low
-    batch: Batch = field(default_factory=lambda: Batch(200, 200))
+    batch: Batch = DEFAULT_BATCH
     limits: Limits = field(default_factory=Limits)
     retry: Retry = field(default_factory=Retry)
-    hold_seconds: float = 300.0
+    hold_seconds: float = DEFAULT_HOLD_SECONDS
     reply: Reply | None = None
 
 

@@ -1,0 +1,77 @@
+"""The command line of sfconnector. Only click and the standard library are imported before a command runs."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from connectorlib.commandline import HELP_OPTIONS, Commands, config_option, logging_as_told, running
+
+if TYPE_CHECKING:
+    from sfconnector.settings import SfConfig
+
+EPILOG = """\b
+Exit codes:
+   0  done                     75  stuck, restart me
+   1  failed                   77  Salesforce refused the log-in of every division
+   2  wrong usage              78  bad configuration
+"""
+#: They come with the extra `sandbox`.
+SANDBOX_LIBRARIES = ("cheroot", "werkzeug")
+
+
+@click.group(cls=Commands, invoke_without_command=True, epilog=EPILOG, context_settings=HELP_OPTIONS)
+@click.version_option(package_name="amqp-connectors", prog_name="sfconnector")
+@config_option(required=False)
+@click.pass_context
+def main(ctx: click.Context, file: str | None) -> None:
+    """Turn messages from RabbitMQ into Salesforce Cases, division by division, until SIGTERM.
+
+    \b
+    sfconnector -i config.json             make Cases, for ever
+    sfconnector sandbox                    a Salesforce on this machine to try it with
+
+    An outage pauses the divisions that it hits; they go on by themselves. SIGUSR1 makes paused ones try at once,
+    a refused log-in too.
+    """
+    if ctx.invoked_subcommand is not None:
+        if file is not None:
+            raise click.UsageError(f"-i belongs to the daemon; {ctx.invoked_subcommand} does not take it")
+        return
+    if file is None:
+        raise click.UsageError("Missing option '-c' / '-i' / '--config': the configuration file.")
+    from sfconnector import runs  # late, see the module
+
+    with running("sfconnector") as life:
+        ctx.exit(runs.run(file, life, load=_load))
+
+
+@main.command(short_help="Print the JSON Schema of the configuration.")
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors that complete and check by it."""
+    from sfconnector import config  # late, see the module
+
+    click.echo(config.schema_text())
+
+
+@main.command(
+    short_help="Run a Salesforce on this machine, to try a configuration with.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sandbox(arguments: tuple[str, ...]) -> None:
+    """Run a Salesforce on this machine, to try a configuration with."""
+    try:
+        from sfconnector.sandbox.command import command  # late: it has libraries of its own, in an extra
+    except ModuleNotFoundError as error:
+        if error.name not in SANDBOX_LIBRARIES:
+            raise
+        text = f"the sandbox needs {error.name}: pip install 'amqp-connectors[sandbox]'"
+        raise click.ClickException(text) from error
+    command.main(list(arguments), prog_name="sfconnector sandbox")
+
+
+def _load(file: str) -> "SfConfig":
+    from sfconnector import config  # late, see the module
+
+    return logging_as_told(config.load, "sfconnector")(file)

@@ -1,0 +1,122 @@
+"""The configuration file of sfconnector: every mistake told at once, then frozen settings.
+
+Expressions are compiled here only to find their mistakes; a division compiles its own.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from connectorlib.config import Review, bundle, open_document, read_schema, with_comments
+from connectorlib.config.sections import (
+    batch_settings,
+    broker_settings,
+    limits,
+    logging_settings,
+    monitoring,
+    retry,
+    source_settings,
+)
+from connectorlib.settings import Batch, Source
+from sfconnector.merging import Merged, paced
+from sfconnector.review import review
+from sfconnector.settings import (
+    DEFAULT_BATCH,
+    DEFAULT_HOLD_SECONDS,
+    CaseSettings,
+    Division,
+    ExternalId,
+    Reply,
+    Salesforce,
+    SfConfig,
+)
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the whole JSON Schema of config.json, which refers to no other."""
+    return bundle(read_schema("sfconnector", "config.schema.json"))
+
+
+def schema_text() -> str:
+    """Return the schema as `sfconnector schema` prints it."""
+    return json.dumps(with_comments(schema()), indent=2, ensure_ascii=False)
+
+
+def load(path: str | Path, *, resolve_secrets: bool = True) -> SfConfig:
+    """Given a config.json file, return its settings. Raise ConfigurationError with everything that is wrong in it.
+
+    With `resolve_secrets=False` references stay as they are written, for commands that work offline.
+    """
+    document = open_document(path, schema(), resolve_secrets=resolve_secrets)
+    found = Review(document)
+    review(found)
+    found.finish()
+    return _settings(str(path), document.data, document.folder, tuple(dict.fromkeys(found.warnings)))
+
+
+def _settings(file: str, data: Mapping[str, Any], folder: Path, warnings: tuple[str, ...]) -> SfConfig:
+    merged = Merged(data)
+    budget = {key: float(value) for key, value in merged.tenant.get("api_budget", {}).items()}
+    return SfConfig(
+        file=file,
+        broker=broker_settings(merged.tenant.get("amqp", {}), folder),
+        divisions=tuple(_division(merged, name) for name in merged.divisions),
+        logging=logging_settings(data.get("logging", {}), folder),
+        monitoring=monitoring(data.get("monitoring")),
+        warnings=warnings,
+        **budget,
+    )
+
+
+def _division(merged: Merged, name: str) -> Division:
+    own = merged.divisions[name]
+    reply = merged.section(name, "reply")
+    source, batch = _taking(merged, name)
+    plain = {key: own[key] for key in ("format", "match", "priority") if key in own}
+    return Division(
+        name=name,
+        salesforce=_salesforce(merged.section(name, "salesforce")),
+        source=source,
+        case=_case(own["case"]),
+        batch=batch,
+        limits=limits(merged.section(name, "limits")),
+        retry=retry(merged.section(name, "retry")),
+        hold_seconds=merged.hold_seconds(name, DEFAULT_HOLD_SECONDS),
+        reply=Reply(**reply) if reply else None,
+        **plain,
+    )
+
+
+def _taking(merged: Merged, name: str) -> tuple[Source, Batch]:
+    """Return how a division's messages are taken: no more of them than the slowest `rate` of its queue gets done."""
+    batch = batch_settings(merged.section(name, "batch"), DEFAULT_BATCH)
+    section = merged.section(name, "source")
+    size, prefetch = batch.size, section.get("prefetch", 2 * batch.size)
+    for each in merged.sharing(name):
+        rate = merged.divisions[each]["case"].get("rate")
+        if rate is not None:
+            size, prefetch = paced(size, prefetch, rate, merged.hold_seconds(name, DEFAULT_HOLD_SECONDS))
+    batch = Batch(size, batch.wait_ms)
+    return source_settings({**section, "prefetch": prefetch}, batch), batch
+
+
+def _salesforce(section: Mapping[str, Any]) -> Salesforce:
+    values = dict(section)
+    for key in ("login_url", "audience"):
+        if key in values:
+            values[key] = values[key].rstrip("/")
+    if "timeout" in values:
+        values["timeout"] = float(values["timeout"])
+    return Salesforce(**values)
+
+
+def _case(section: Mapping[str, Any]) -> CaseSettings:
+    values = dict(section)
+    if "external_id" in values:
+        values["external_id"] = ExternalId(**values["external_id"])
+    if "required" in values:
+        values["required"] = tuple(values["required"])
+    return CaseSettings(**values)
