@@ -1,0 +1,160 @@
+"""What the org refuses, in Salesforce's words: codes, messages and statuses of knowledge/salesforce.md, section 2.
+
+One record's answer says `errorCode`, a record's inside a collection says `statusCode`. Pure.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Codes whose answer is not 400.
+STATUSES = {
+    "NOT_FOUND": 404,
+    "UNKNOWN_EXCEPTION": 500,
+    "APEX_ERROR": 500,
+    "INSUFFICIENT_ACCESS_OR_READONLY": 403,
+    "INSUFFICIENT_ACCESS": 403,
+    "STORAGE_LIMIT_EXCEEDED": 403,
+    "LIMIT_EXCEEDED": 403,
+    "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE": 503,
+    "SERVER_UNAVAILABLE": 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One error of an answer. `fields` None: the answer has no such key."""
+
+    code: str
+    message: str
+    fields: tuple[str, ...] | None = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ApiError(Exception):
+    """A refusal, with the HTTP status it has when it is the whole answer."""
+
+    def __init__(self, *problems: Problem, status: int | None = None) -> None:
+        super().__init__("; ".join(f"{problem.code}: {problem.message}" for problem in problems))
+        self.problems = problems
+        self.status = status or STATUSES.get(problems[0].code, 400)
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        return self.body()
+
+    def body(self) -> list[Any]:
+        """The answer of a call that concerns one record."""
+        answers = []
+        for problem in self.problems:
+            answer: dict[str, Any] = {"message": problem.message, "errorCode": problem.code}
+            if problem.fields is not None:
+                answer["fields"] = list(problem.fields)
+            answers.append({**answer, **problem.extra})
+        return answers
+
+    def in_collection(self) -> list[dict[str, Any]]:
+        """The `errors` of one record among several."""
+        return [
+            {
+                "statusCode": problem.code,
+                "message": problem.message,
+                "fields": list(problem.fields or ()),
+                **problem.extra,
+            }
+            for problem in self.problems
+        ]
+
+
+class Malformed(ApiError):
+    """A body that cannot be read as records: it refuses a whole collection, not one of its records."""
+
+
+class SeveralMatch(ApiError):
+    """An external id that several records have: the answer is their URLs, with status 300."""
+
+    def __init__(self, urls: Iterable[str]) -> None:
+        self.urls = list(urls)
+        super().__init__(Problem("MULTIPLE_CHOICES", "external id matches several records", None), status=300)
+
+    def body(self) -> list[Any]:
+        return self.urls
+
+
+def not_found(message: str = "The requested resource does not exist") -> ApiError:
+    return ApiError(Problem("NOT_FOUND", message, None))
+
+
+def no_external_id(name: str) -> ApiError:
+    return not_found(f"Provided external ID field does not exist or is not accessible: {name}")
+
+
+def deleted(status: int = 404) -> ApiError:
+    return ApiError(Problem("ENTITY_IS_DELETED", "entity is deleted"), status=status)
+
+
+def no_column(name: str, sobject: str) -> Malformed:
+    return Malformed(Problem("INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject}", None))
+
+
+def given_twice(relationship: str, name: str) -> Malformed:
+    text = f"Cannot specify both an external ID reference {relationship} and a salesforce id, {name}"
+    return Malformed(Problem("INVALID_FIELD", text))
+
+
+def not_in_body(name: str) -> ApiError:
+    return ApiError(Problem("INVALID_FIELD", f"The {name} field should not be specified in the sobject data."))
+
+
+def unreadable(text: str) -> Malformed:
+    return Malformed(Problem("JSON_PARSER_ERROR", text, None))
+
+
+def not_writeable(names: Iterable[str]) -> Problem:
+    listed = tuple(names)
+    text = (
+        f"Unable to create/update fields: {', '.join(listed)}. Please check the security settings of this field and"
+        " verify that it is read/write for your profile or permission set."
+    )
+    return Problem("INVALID_FIELD_FOR_INSERT_UPDATE", text, listed)
+
+
+def required(names: Iterable[str]) -> Problem:
+    listed = tuple(names)
+    return Problem("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(listed)}]", listed)
+
+
+def no_foreign_key(value: str, name: str, sobject: str) -> Problem:
+    return Problem("INVALID_FIELD", f"Foreign key external ID: {value} not found for field {name} in entity {sobject}")
+
+
+def several_records(label: str, ids: Iterable[str]) -> Problem:
+    text = f"{label}: more than one record found for external id field: [{', '.join(ids)}]"
+    return Problem("DUPLICATE_EXTERNAL_ID", text)
+
+
+def duplicate_value(name: str, record_id: str) -> Problem:
+    return Problem("DUPLICATE_VALUE", f"duplicate value found: {name} duplicates value on record with id: {record_id}")
+
+
+def key_twice(value: str, name: str) -> Problem:
+    return Problem("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", (name,))
+
+
+def bad_reference(names: Iterable[str] = ()) -> Problem:
+    return Problem("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", tuple(names))
+
+
+def locked(ids: Iterable[str]) -> Problem:
+    listed = list(ids)
+    text = f"unable to obtain exclusive access to this record or {len(listed)} records: {','.join(listed)}"
+    return Problem("UNABLE_TO_LOCK_ROW", text)
+
+
+ROLLED_BACK = Problem(
+    "ALL_OR_NONE_OPERATION_ROLLED_BACK",
+    "Record rolled back because not all records were valid and the request was using AllOrNone header",
+)
+TOO_MANY = Problem(
+    "EXCEEDED_ID_LIMIT", "record limit reached. cannot submit more than 200 records into this call", None
+)

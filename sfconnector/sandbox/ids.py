@@ -1,0 +1,42 @@
+"""Salesforce ids: 15 case-sensitive characters (3 of them the object's prefix), and 3 more that tell their case.
+
+The 3 characters make an id safe where case is lost. The sandbox keeps and answers 18 and takes either.
+"""
+
+import re
+import string
+
+DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+SUFFIX = string.ascii_uppercase + "012345"
+#: What stands between the prefix and the number: the instance, and a reserved character.
+INSTANCE = "Sb0"
+NUMBER_LENGTH = 9
+
+_SYNTAX = re.compile(r"[0-9A-Za-z]{15}(?:[A-Z0-5]{3})?")
+
+
+def suffix(short: str) -> str:
+    """Return the 3 characters for an id of 15: each says which of 5 characters are capitals."""
+    return "".join(
+        SUFFIX[sum(1 << place for place, character in enumerate(short[start : start + 5]) if "A" <= character <= "Z")]
+        for start in (0, 5, 10)
+    )
+
+
+def make(prefix: str, number: int) -> str:
+    """Return the id of 18 characters for the given number of an object."""
+    digits = []
+    for _ in range(NUMBER_LENGTH):
+        number, rest = divmod(number, 62)
+        digits.append(DIGITS[rest])
+    short = f"{prefix}{INSTANCE}{''.join(reversed(digits))}"
+    return short + suffix(short)
+
+
+def full(text: object) -> str | None:
+    """Return the id of 18 characters for one of 15 or 18; None if the text is no id."""
+    if not isinstance(text, str) or not _SYNTAX.fullmatch(text):
+        return None
+    if len(text) == 15:
+        return text + suffix(text)
+    return text if text[15:] == suffix(text[:15]) else None

@@ -1,0 +1,362 @@
+"""One org in memory: describe, create, read, change, delete, collections, queries. No HTTP; every method may be called
+from any thread, and what it refuses is an ApiError in the words of Salesforce.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sfconnector.sandbox import answers, bodies, describing, effects, ids, selecting, values
+from sfconnector.sandbox.answers import ApiError, Malformed, Problem
+from sfconnector.sandbox.batches import Collections
+from sfconnector.sandbox.bodies import Body
+from sfconnector.sandbox.objects import Catalog, Field, SObject, read_field
+from sfconnector.sandbox.rules import Rules
+from sfconnector.sandbox.selecting import Rows
+from sfconnector.sandbox.store import Record, Store
+from sfconnector.sandbox.writing import Call, Writer
+
+API_VERSION = "62.0"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What a log-in needs to know of a User record."""
+
+    id: str
+    username: str
+    name: str
+    active: bool
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Org:
+    """`schema` adds objects and fields to the built-in ones (see objects.py); ValueError if it is none."""
+
+    def __init__(
+        self,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        clock: Callable[[], datetime] = _utc_now,
+        api_version: str = API_VERSION,
+    ) -> None:
+        self.id = ids.make("00D", 1)
+        self.version = api_version
+        self.catalog = Catalog(schema)
+        self.store = Store()
+        self.rules = Rules()
+        self.lock = threading.RLock()
+        self._clock = clock
+        self._writer = Writer(self.catalog, self.store, self.rules, api_version)
+        self._collections = Collections(self.catalog, self.store, self.rules, self._writer, self._found)
+
+    # What there is
+
+    @property
+    def objects(self) -> Mapping[str, SObject]:
+        return self.catalog.objects
+
+    @property
+    def users(self) -> dict[str, User]:
+        """The User records by id."""
+        with self.lock:
+            return {
+                record["Id"]: User(record["Id"], record["Username"], record["Name"], bool(record.get("IsActive")))
+                for record in self.store.table(self.objects["User"]).live()
+            }
+
+    def sobject(self, name: str) -> SObject:
+        """Return the object with this name. Raise ApiError (404)."""
+        found = self.catalog.find(name)
+        if found is None:
+            raise answers.not_found()
+        return found
+
+    def describe(self, sobject: str) -> dict[str, Any]:
+        with self.lock:
+            known = self.sobject(sobject)
+            told = known.describe(self.version)
+            types = [each for each in self._live("RecordType") if each.get("SobjectType") == known.name]
+            infos = [self._record_type(each) for each in types]
+            return {**told, "recordTypeInfos": [*infos, *told["recordTypeInfos"]]} if infos else told
+
+    def global_describe(self) -> dict[str, Any]:
+        with self.lock:
+            return describing.everything([each.given for each in self.objects.values()], self.version)
+
+    def summary(self, sobject: str) -> dict[str, Any]:
+        """What `/sobjects/<name>` says."""
+        with self.lock:
+            told = describing.summary(self.sobject(sobject).given, self.version)
+            return {"objectDescribe": told, "recentItems": []}
+
+    def add_field(self, sobject: str, field: Mapping[str, Any]) -> None:
+        """Add a field, in the shape of schema.json or of a describe answer. Raise ValueError."""
+        with self.lock:
+            known = self.sobject(sobject)
+            known.add(read_field(field))
+            self.store.table(known).index()
+            self._writer.forget_conditions()
+
+    def add_objects(self, schema: Mapping[str, Any]) -> None:
+        """Add what a schema holds. Raise ValueError."""
+        with self.lock:
+            self.catalog.read(schema)
+            for table in self.store.tables.values():
+                table.index()
+            self._writer.forget_conditions()
+
+    def configure(self, rules: Mapping[str, Any]) -> None:
+        """Set validation and assignment rules, locks and the like (rules.py). Raise ValueError, TypeError, ApiError."""
+        with self.lock:
+            self.rules.take(rules)
+
+    # One record
+
+    def create(
+        self,
+        sobject: str,
+        fields: Mapping[str, Any],
+        user_id: str,
+        *,
+        auto_assign: bool | str = True,
+        allow_duplicates: bool = False,
+    ) -> str:
+        """Return the id of the new record. Raise ApiError."""
+        with self.lock:
+            known = self.sobject(sobject)
+            body = bodies.read(self.catalog, known, fields)
+            if "Id" in body.values:
+                raise answers.not_in_body("Id")
+            self.store.begin()
+            return self._writer.create(known, body, self._call(user_id, auto_assign, allow_duplicates))
+
+    def update(
+        self,
+        sobject: str,
+        record_id: str,
+        fields: Mapping[str, Any],
+        user_id: str,
+        *,
+        auto_assign: bool | str = True,
+        allow_duplicates: bool = False,
+    ) -> None:
+        with self.lock:
+            known = self.sobject(sobject)
+            record = self._record(known, record_id)
+            body = bodies.read(self.catalog, known, fields)
+            if "Id" in body.values:
+                raise answers.not_in_body("Id")
+            self.store.begin()
+            self._writer.update(known, record["Id"], body, self._call(user_id, auto_assign, allow_duplicates))
+
+    def upsert(
+        self,
+        sobject: str,
+        field: str,
+        value: str,
+        fields: Mapping[str, Any],
+        user_id: str,
+        *,
+        auto_assign: bool | str = True,
+        allow_duplicates: bool = False,
+        update_only: bool = False,
+    ) -> tuple[str, bool]:
+        """Return the record's id and whether it is new. Raise ApiError; SeveralMatch is the answer with status 300."""
+        with self.lock:
+            known = self.sobject(sobject)
+            key = self.key_field(known, field)
+            body = bodies.read(self.catalog, known, fields)
+            for name in ("Id", key.name):
+                if name in body.values:
+                    raise answers.not_in_body(name)
+            found = self._matches(known, key, value)
+            call = self._call(user_id, auto_assign, allow_duplicates)
+            self.store.begin()
+            if found is not None:
+                self._writer.update(known, found, body, call)
+                return found, False
+            if update_only:
+                raise answers.not_found()
+            body.values[key.name] = values.read(key, value)
+            body.fields.append(key)
+            return self._writer.create(known, body, call), True
+
+    def delete(self, sobject: str, record_id: str, user_id: str) -> None:
+        """Put a record into the recycle bin."""
+        with self.lock:
+            known = self.sobject(sobject)
+            record = self._record(known, record_id)
+            if user_id in self.rules.read_only_users:
+                raise ApiError(Problem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
+            self.store.begin()
+            author = effects.Author(user_id, values.stamp(self._clock()))
+            changed = {"IsDeleted": True, "LastModifiedDate": author.now, "SystemModstamp": author.now}
+            self.store.put(known, {**record, **changed, "LastModifiedById": user_id})
+
+    def get(self, sobject: str, record_id: str, fields: Sequence[str] | None = None) -> dict[str, Any]:
+        with self.lock:
+            known = self.sobject(sobject)
+            return self._render(known, self._record(known, record_id), fields)
+
+    def get_by(self, sobject: str, field: str, value: str, fields: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return the record with this external id. Raise ApiError (404, or SeveralMatch)."""
+        with self.lock:
+            known = self.sobject(sobject)
+            found = self._matches(known, self.key_field(known, field), value)
+            if found is None:
+                raise answers.not_found()
+            return self._render(known, self._record(known, found), fields)
+
+    def key_field(self, sobject: SObject, name: str) -> Field:
+        """Return the external-id field with this name. Raise ApiError (404)."""
+        known = sobject.field(name)
+        if known is None or not (known.external_id or known.type == "id"):
+            raise answers.no_external_id(name)
+        return known
+
+    # Several records
+
+    def collection(
+        self,
+        records: object,
+        user_id: str,
+        *,
+        all_or_none: bool = False,
+        upsert_field: tuple[str, str] | None = None,
+        update: bool = False,
+        auto_assign: bool | str = True,
+        allow_duplicates: bool = False,
+        unknown_field_scope: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Create, or with `upsert_field` (object, field) upsert, or update records by their Id: return each one's
+        result, in order. Raise ApiError when the whole call is refused."""
+        with self.lock:
+            call = self._call(user_id, auto_assign, allow_duplicates)
+            scope = unknown_field_scope or self.rules.unknown_field_scope
+            key = None
+            if upsert_field is not None:
+                sobject = self.sobject(upsert_field[0])
+                key = (sobject, self.key_field(sobject, upsert_field[1]))
+            return self._collections.write(records, call, all_or_none=all_or_none, key=key, update=update, scope=scope)
+
+    def query(self, soql: str, user_id: str | None = None, *, with_deleted: bool = False) -> Rows:
+        """Return all records a statement selects; the server pages them. Raise ApiError."""
+        with self.lock:
+            return selecting.run(
+                soql, self.catalog, self.store, now=self._clock(), version=self.version, with_deleted=with_deleted
+            )
+
+    # For those who set an org up
+
+    def seed(self, sobject: str, records: Iterable[Mapping[str, Any]], user_id: str | None = None) -> list[str]:
+        """Put records in as they are, without rules or rights, also fields that nobody may write; return their ids.
+        Raise ApiError for unknown fields, values of another type and unique values that are taken."""
+        with self.lock:
+            known = self.sobject(sobject)
+            call = self._call(user_id, False, True)
+            return [self._writer.seed(known, bodies.read(self.catalog, known, each), call) for each in records]
+
+    def records(self, sobject: str) -> list[dict[str, Any]]:
+        """Return all live records with all fields, in the order of their making."""
+        with self.lock:
+            known = self.sobject(sobject)
+            return [self._render(known, record, None) for record in self._live(known.name)]
+
+    def export(self) -> dict[str, Any]:
+        """Return all that the org holds, as JSON can say it."""
+        with self.lock:
+            return {
+                "schema": {"objects": [self._exported(each) for each in self.objects.values()]},
+                "records": {name: list(table.records.values()) for name, table in self.store.tables.items()},
+                "numbers": {name: table.number for name, table in self.store.tables.items()},
+                "case_number": self.store.case_number,
+                "rules": self.rules.told(),
+            }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the place of an exported org. Raise ValueError or KeyError for what is none."""
+        with self.lock:
+            self.catalog.read(state["schema"])
+            self.store.clear()
+            for name, records in state["records"].items():
+                table = self.store.table(self.sobject(name))
+                for record in records:
+                    table.put(record["Id"], dict(record))
+                table.number = state["numbers"][name]
+            self.store.case_number = state["case_number"]
+            self.rules.take(state["rules"])
+            self._writer.forget_conditions()
+
+    # Within
+
+    def _call(self, user_id: str | None, auto_assign: bool | str, allow_duplicates: bool) -> Call:
+        return Call(user_id, self._clock(), auto_assign, allow_duplicates)
+
+    def _live(self, name: str) -> Iterable[Record]:
+        return self.store.table(self.objects[name]).live()
+
+    def _record(self, sobject: SObject, record_id: str) -> Record:
+        wanted = ids.full(record_id)
+        if wanted is None:
+            raise answers.no_external_id(record_id)
+        record = self.store.get(sobject, wanted)
+        if record is None:
+            raise answers.not_found()
+        if record.get("IsDeleted"):
+            raise answers.deleted()
+        return record
+
+    def _found(self, sobject: SObject, key: Field, value: object) -> list[str]:
+        """Return the ids of the records with this key."""
+        if key.type == "id":
+            wanted = ids.full(value)
+            record = self.store.get(sobject, wanted) if wanted else None
+            return [record["Id"]] if record is not None and not record.get("IsDeleted") else []
+        return self.store.table(sobject).find(key.name, value)
+
+    def _matches(self, sobject: SObject, key: Field, value: str) -> str | None:
+        try:
+            wanted = values.read(key, value)
+        except values.WrongToken:
+            raise answers.not_found() from None
+        found = self._found(sobject, key, wanted)
+        if len(found) > 1:
+            base = describing.urls(sobject.name, self.version)["sobject"]
+            raise answers.SeveralMatch(f"{base}/{each}" for each in found)
+        return found[0] if found else None
+
+    def _render(self, sobject: SObject, record: Record, names: Sequence[str] | None) -> dict[str, Any]:
+        fields: Iterable[Field] = sobject.fields.values()
+        if names is not None:
+            fields = []
+            for name in names:
+                known = sobject.field(name)
+                if known is None:
+                    raise answers.no_column(name, sobject.name)
+                fields.append(known)
+        return selecting.render(fields, sobject.name, record, self.version)
+
+    def _exported(self, sobject: SObject) -> dict[str, Any]:
+        return {**sobject.given, "fields": [dict(each.described) for each in sobject.fields.values()]}
+
+    def _record_type(self, record: Record) -> dict[str, Any]:
+        active = bool(record.get("IsActive"))
+        return {
+            "active": active,
+            "available": active,
+            "defaultRecordTypeMapping": False,
+            "developerName": record.get("DeveloperName"),
+            "master": False,
+            "name": record.get("Name"),
+            "recordTypeId": record["Id"],
+            "urls": {},
+        }
+
+
+__all__ = ["API_VERSION", "ApiError", "Body", "Malformed", "Org", "Rows", "User"]

@@ -1,0 +1,117 @@
+"""What an org's administrators set up: validation and assignment rules, automation that fails, locks, rights, storage.
+
+All of it is plain values, so that it can come from a file or a request and go back into one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from sfconnector.sandbox import soql
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRule:
+    """Refuses records for which `when` holds: a condition as in SOQL, or a function of the record; "" holds always.
+
+    With another `code` it is a trigger or a flow that fails. `more_than` makes it one that only large calls meet, as
+    those that use up a governor limit: it holds for calls with more records of the object than that.
+    """
+
+    object: str
+    message: str
+    when: str | Callable[[Mapping[str, Any]], bool] = ""
+    field: str | None = None
+    code: str = "FIELD_CUSTOM_VALIDATION_EXCEPTION"
+    more_than: int = 0
+    active: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.when, str) and self.when:
+            soql.parse_condition(self.when)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The first entry whose `when` holds gives the Case its owner: a user's or a queue's id."""
+
+    owner: str
+    when: str = ""
+
+    def __post_init__(self) -> None:
+        if self.when:
+            soql.parse_condition(self.when)
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRule:
+    """Sets the owner. The active one is used without a header; one that is named by its id is used, active or not."""
+
+    id: str
+    entries: tuple[Entry, ...]
+    active: bool = True
+    object: str = "Case"
+
+
+@dataclass(slots=True)
+class Rules:
+    validation: list[ValidationRule] = field(default_factory=list)
+    assignment: list[AssignmentRule] = field(default_factory=list)
+    #: By object, the fields in which a new record may not be like another one (unless the call allows it).
+    duplicates: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Records that somebody else holds a lock on: whatever refers to them fails.
+    locked: set[str] = field(default_factory=set)
+    #: Records that nobody has the right to refer to.
+    hidden: set[str] = field(default_factory=set)
+    #: Users who may write nothing.
+    read_only_users: set[str] = field(default_factory=set)
+    storage_full: bool = False
+    #: Whether an unknown field refuses the `request` or its `record` alone; no source says which it is in an org.
+    unknown_field_scope: str = "request"
+    #: Of records of one call that share a unique value, whether the `first` passes or they fail `both`; as above.
+    duplicates_in_call: str = "first"
+
+    def take(self, given: Mapping[str, Any]) -> None:
+        """Set what is given, as `told` returns it. Raise ValueError or ApiError for what cannot be set."""
+        known = {each.name for each in fields(self)}
+        if unknown := sorted(set(given) - known):
+            raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        read = {name: _READERS.get(name, lambda value: value)(value) for name, value in given.items()}
+        for name, value in read.items():
+            setattr(self, name, value)
+
+    def told(self) -> dict[str, Any]:
+        """Return everything as JSON can say it. Rules that are functions are left out."""
+        told = asdict(self)
+        told["validation"] = [each for each in told["validation"] if isinstance(each["when"], str)]
+        for name in ("locked", "hidden", "read_only_users"):
+            told[name] = sorted(told[name])
+        return told
+
+
+def _validation(given: Iterable[Any]) -> list[ValidationRule]:
+    return [each if isinstance(each, ValidationRule) else ValidationRule(**each) for each in given]
+
+
+def _assignment(given: Iterable[Any]) -> list[AssignmentRule]:
+    rules = []
+    for each in given:
+        if not isinstance(each, AssignmentRule):
+            entries = tuple(Entry(**entry) for entry in each["entries"])
+            each = AssignmentRule(**{**each, "entries": entries})
+        rules.append(each)
+    return rules
+
+
+def _duplicates(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(listed) for name, listed in given.items()}
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "validation": _validation,
+    "assignment": _assignment,
+    "duplicates": _duplicates,
+    "locked": set,
+    "hidden": set,
+    "read_only_users": set,
+}

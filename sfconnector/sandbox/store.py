@@ -1,0 +1,96 @@
+"""The org's records, their indexes, and a journal that takes a call back. No locks here: the org has one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sfconnector.sandbox import ids
+from sfconnector.sandbox.objects import SObject
+
+Record = dict[str, Any]
+
+
+class Table:
+    """All records of one object by id, without the fields that are null. A deleted one stays, with IsDeleted."""
+
+    def __init__(self, sobject: SObject) -> None:
+        self.sobject = sobject
+        self.records: dict[str, Record] = {}
+        self.number = 0
+        self._indexes: dict[str, dict[Any, list[str]]] = {}
+
+    def new_id(self) -> str:
+        self.number += 1
+        return ids.make(self.sobject.prefix, self.number)
+
+    def index(self) -> None:
+        """Make the indexes anew, because the object has other fields than before."""
+        self._indexes = {}
+        for record in self.records.values():
+            self._enter(record)
+
+    def live(self) -> Iterator[Record]:
+        return (record for record in self.records.values() if not record.get("IsDeleted"))
+
+    def find(self, name: str, value: Any) -> list[str]:
+        """Return the ids of the live records that have this value in an indexed field, oldest first."""
+        known = self.sobject.fields[name]
+        return list(self._indexes.get(name, {}).get(known.key(value), ())) if value is not None else []
+
+    def put(self, record_id: str, record: Record | None) -> Record | None:
+        """Set a record, or take it away; return what was there."""
+        before = self.records.get(record_id)
+        if before is not None:
+            self._leave(before)
+        if record is None:
+            self.records.pop(record_id, None)
+        else:
+            self.records[record_id] = record
+            self._enter(record)
+        return before
+
+    def _enter(self, record: Record) -> None:
+        if record.get("IsDeleted"):
+            return
+        for each in self.sobject.indexed:
+            if (value := record.get(each.name)) is not None:
+                self._indexes.setdefault(each.name, {}).setdefault(each.key(value), []).append(record["Id"])
+
+    def _leave(self, record: Record) -> None:
+        if record.get("IsDeleted"):
+            return
+        for each in self.sobject.indexed:
+            if (value := record.get(each.name)) is not None:
+                self._indexes[each.name][each.key(value)].remove(record["Id"])
+
+
+class Store:
+    def __init__(self) -> None:
+        self.tables: dict[str, Table] = {}
+        self.case_number = 1000
+        self._journal: list[tuple[Table, str, Record | None]] = []
+
+    def table(self, sobject: SObject) -> Table:
+        table = self.tables.get(sobject.name)
+        if table is None:
+            table = self.tables[sobject.name] = Table(sobject)
+        return table
+
+    def put(self, sobject: SObject, record: Record) -> None:
+        table = self.table(sobject)
+        self._journal.append((table, record["Id"], table.put(record["Id"], record)))
+
+    def get(self, sobject: SObject, record_id: str) -> Record | None:
+        return self.table(sobject).records.get(record_id)
+
+    def clear(self) -> None:
+        self.tables.clear()
+        self._journal.clear()
+
+    def begin(self) -> None:
+        self._journal.clear()
+
+    def roll_back(self) -> None:
+        """Take back what was put since `begin`. Numbers that were given out are not given out again."""
+        for table, record_id, before in reversed(self._journal):
+            table.put(record_id, before)
+        self._journal.clear()
