@@ -1,0 +1,122 @@
+"""From the values of expressions to what a Case field takes as JSON, exactly or not at all (ValueError). Pure."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC
+from decimal import Decimal
+from typing import Any
+
+from connectorlib.expressions import conversions, text_of
+from connectorlib.expressions.rendering import kind_of, quoted
+from sfconnector.fields import Field
+
+#: Characters of an external id, at most.
+MAX_KEY = 255
+
+_HARMFUL = re.compile("[\0\ud800-\udfff]")
+
+#: From a value of an expression to what the API takes as JSON, None for one that says nothing. Raises ValueError.
+Coerce = Callable[[Any], Any]
+
+
+def coercion(field: Field | None) -> Coerce:
+    """Return what makes a field take a value; for a field that nobody has described, what JSON can say."""
+    return any_value if field is None else _COERCIONS.get(field.type, to_text)
+
+
+def harmless(text: str) -> str:
+    """Return the text. Raise ValueError for what cannot be sent, or would be cut off silently on the way."""
+    if _HARMFUL.search(text):
+        raise ValueError("a NUL character or half a character (a lone surrogate) inside a text")
+    return text
+
+
+def to_text(value: Any) -> str:
+    if type(value) is str:
+        return harmless(value)
+    if isinstance(value, list | dict):
+        raise ValueError(f"{kind_of(value)} is not text; type json writes it as JSON")
+    return harmless(text_of(value))
+
+
+def to_word(value: Any) -> str:
+    """Text that is not free: blanks around an address, an id or a choice would make it another one."""
+    return to_text(value).strip()
+
+
+def to_choices(value: Any) -> str:
+    """A multi-select picklist takes its values with semicolons between them."""
+    if isinstance(value, list):
+        return ";".join(to_word(each) for each in value)
+    return to_word(value)
+
+
+def any_value(value: Any) -> Any:
+    if type(value) is bool or type(value) is int or isinstance(value, Decimal | float):
+        text_of(value)  # refuses what is no number
+        return value
+    return to_text(value)
+
+
+def to_date(value: Any) -> str:
+    return conversions.to_date(value).isoformat()
+
+
+def to_datetime(value: Any) -> str:
+    """In UTC, which is also what a time without an offset is taken for; `zone` of an expression says another."""
+    moment = conversions.to_timestamp(value)
+    if moment.tzinfo is not None:
+        try:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+        except OverflowError as error:
+            raise ValueError(f"{quoted(value)} is not in a known year") from error
+    return moment.isoformat(timespec="milliseconds") + "Z"
+
+
+def to_time(value: Any) -> str:
+    moment = conversions.to_time(value)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def unless_blank(convert: Coerce) -> Coerce:
+    """An empty text, as XML has for an empty element, is no number, time, address or choice; it says nothing."""
+    return lambda value: None if isinstance(value, str) and not value.strip() else convert(value)
+
+
+_WORDS = ("picklist", "email", "phone", "url", "reference", "id")
+_COERCIONS: dict[str, Coerce] = {
+    **{kind: unless_blank(to_word) for kind in _WORDS},
+    "multipicklist": unless_blank(to_choices),
+    "boolean": unless_blank(conversions.to_boolean),
+    "int": unless_blank(conversions.to_integer),
+    "long": unless_blank(conversions.to_integer),
+    "double": unless_blank(conversions.to_decimal),
+    "currency": unless_blank(conversions.to_decimal),
+    "percent": unless_blank(conversions.to_decimal),
+    "date": unless_blank(to_date),
+    "datetime": unless_blank(to_datetime),
+    "time": unless_blank(to_time),
+}
+
+
+def utf16_length(text: str) -> int:
+    """Return the length of a text as Salesforce counts it: characters beyond the first 65,536 are two."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def cut_text(text: str, length: int) -> str:
+    """Return the beginning of a text that is too long, with `…` at its end, `length` characters in all."""
+    short = text[: length - 1]
+    while utf16_length(short) > length - 1:
+        short = short[: len(short) - (utf16_length(short) - length + 2) // 2]
+    return short + "…"
+
+
+def key_text(value: Any, length: int = MAX_KEY) -> str:
+    """Given the value of an external id, return it as text, "" if there is none. Raise ValueError for a bad one."""
+    if isinstance(value, list | dict | bytes):
+        raise ValueError(f"a key is text or a number, not {kind_of(value)}")
+    text = harmless(text_of(value)).strip()  # as Salesforce does before it stores a text
+    if utf16_length(text) > length:
+        raise ValueError(f"the key has {utf16_length(text)} characters, and the field takes {length}")
+    return text

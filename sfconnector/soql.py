@@ -1,0 +1,106 @@
+"""SOQL as text: names that are names, literals that cannot end early, queries that fit into an address. Pure.
+
+SOQL has no parameters, so whatever a message says stands in the query's text; `literal` is the only way in.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from connectorlib.expressions import text_of
+
+#: Most rows that one query asks for: as many as Salesforce puts on one page.
+MAX_ROWS = 2000
+#: Salesforce takes 16,384 bytes of address and headers; the rest is room for the headers.
+MAX_ADDRESS = 12_000
+
+_SEGMENT = r"[A-Za-z]\w*"
+_NAME = re.compile(_SEGMENT, re.ASCII)
+_PATH = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*", re.ASCII)
+_ORDER = re.compile(rf"({_SEGMENT}(?:\.{_SEGMENT})*)(\s+(?:ASC|DESC))?(\s+NULLS\s+(?:FIRST|LAST))?", re.ASCII | re.I)
+_ESCAPES = {
+    "\\": "\\\\",
+    "'": "\\'",
+    '"': '\\"',
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\b": "\\b",
+    "\f": "\\f",
+}
+_ESCAPED = str.maketrans(_ESCAPES)
+#: What no text in Salesforce holds, and what cannot be written in UTF-8.
+_UNHELD = re.compile("[\0-\x07\x0b\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+def object_name(text: Any) -> str:
+    """Given the API name of an object, return it. Raise ValueError for what cannot be one."""
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not the API name of an object, such as Contact or Device__c")
+    return text
+
+
+def field_path(text: Any) -> str:
+    """Given the API name of a field, also of a related record, return it. Raise ValueError for what cannot be one."""
+    if not isinstance(text, str) or not _PATH.fullmatch(text):
+        raise ValueError(f"{text!r} is not the API name of a field, such as Email, Serial__c or Account.Name")
+    return text
+
+
+def order_by(text: Any) -> str:
+    """Given what follows ORDER BY, return it in one spelling. Raise ValueError for anything else."""
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not an order such as CreatedDate DESC")
+    terms = [_ORDER.fullmatch(term.strip()) for term in text.split(",")]
+    if None in terms:
+        raise ValueError(f"{text!r} is not an order such as CreatedDate DESC, LastName NULLS LAST")
+    return ", ".join(_spelled(term) for term in terms if term)
+
+
+def _spelled(term: re.Match[str]) -> str:
+    words = " ".join((term[2] or "").split() + (term[3] or "").split()).upper()
+    return f"{term[1]} {words}".rstrip()
+
+
+def can_be_held(text: str) -> bool:
+    """Return whether a field in Salesforce may hold this text, so that asking for it makes sense."""
+    return _UNHELD.search(text) is None
+
+
+def literal(value: Any) -> str:
+    """Given a value, return it as it stands in a query: text in quotes, numbers, booleans and times without."""
+    if isinstance(value, str):
+        return f"'{value.translate(_ESCAPED)}'"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Decimal):
+        return text_of(value)
+    if isinstance(value, datetime):
+        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    if isinstance(value, date):
+        return value.isoformat()
+    raise ValueError(f"a {type(value).__name__} cannot stand in a query")
+
+
+def select(
+    sobject: str, fields: Sequence[str], where: Mapping[str, Sequence[str]], order: str = "", limit: int = MAX_ROWS
+) -> str:
+    """Return a query for the records whose fields all have one of the literals given for them."""
+    conditions = " AND ".join(_condition(field, literals) for field, literals in where.items())
+    ordered = f" ORDER BY {order}" if order else ""
+    return f"SELECT {', '.join(fields)} FROM {sobject} WHERE {conditions}{ordered} LIMIT {limit}"
+
+
+def _condition(field: str, literals: Sequence[str]) -> str:
+    if len(literals) == 1:
+        return f"{field} = {literals[0]}"
+    return f"{field} IN ({', '.join(literals)})"
+
+
+def encoded_length(text: str) -> int:
+    """Return how many characters a text takes in an address, at most."""
+    return len(quote(text, safe=""))
