@@ -80,7 +80,9 @@ def _review_shared(found: Review, merged: Merged, names: Sequence[str]) -> None:
         others = listed(f'"{other}"' for other in names if other != name)
         if match is None:
             found.missing(
-                ("divisions", name), "match", f": {others} has the queue {queue} too; say which messages are whose"
+                ("divisions", name),
+                "match",
+                f": the queue {queue} is also that of {others}; say which messages are whose",
             )
         elif match == {} and at < len(names) - 1:
             behind = listed(f'"{other}"' for other in names[at + 1 :])
@@ -211,12 +213,16 @@ def _review_loop(found: Review, merged: Merged, place: Path, exchange: str, key:
     for name in merged.divisions:
         source = source_settings(merged.section(name, "source"), DEFAULT_BATCH)
         if not exchange and key == source.queue:
-            found.problem(place, f"this is the queue of {name}: replies would come back as messages")
+            found.problem(place, "this is a source queue here: replies would come back as messages")
         elif exchange and exchange == source.exchange:
             if key is None:
-                found.warn(place, f"replies go to the exchange that {name} takes its messages from")
+                found.warn(
+                    place, "replies go to an exchange that messages are taken from; see to it that none comes back"
+                )
             elif _reaches(source, key):
-                found.problem(place, f"replies would come back as messages of {name}")
+                found.problem(
+                    place, "replies would come back as messages: a source queue here takes them from this exchange"
+                )
 
 
 def _reaches(source: Source, key: str) -> bool:

@@ -2,22 +2,17 @@
 
 import copy
 import json
-from dataclasses import MISSING, fields
-from importlib import resources
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
-from referencing import Registry
 
 from connectorlib import settings as shared
-from connectorlib.config.schemas import expand, step
-from connectorlib.errors import ConfigurationError, Kind
+from connectorlib.errors import ConfigurationError
 from connectorlib.redaction import secrets
-from dbconnector import settings as own
-from dbconnector.config import load, schema, schema_text
+from dbconnector.config import load
+from tests.unit import configs
 
 GOOD: dict[str, Any] = {
     "database": {
@@ -68,24 +63,8 @@ def write(tmp_path):
     return write
 
 
-def changed(path, value):
-    """Return a good configuration with one value changed; a path that ends in None takes the key before it away."""
-    data = copy.deepcopy(GOOD)
-    node: Any = data
-    for key in path[:-1]:
-        node = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
-    if value is None:
-        del node[path[-1]]
-    else:
-        node[path[-1]] = value
-    return data
-
-
-def told(file):
-    with pytest.raises(ConfigurationError) as caught:
-        load(file)
-    assert caught.value.failure.kind is Kind.CONFIGURATION
-    return [f"{problem.path}: {problem.text}" if problem.path else problem.text for problem in caught.value.problems]
+changed = partial(configs.changed, GOOD)
+told = partial(configs.told, load)
 
 
 # -- a good file
@@ -509,145 +488,14 @@ def test_what_looks_wrong_is_a_warning(write, path, value, said):
     assert warning.startswith("line ")
 
 
-# -- the schema
-
-
-def test_the_printed_schema_stands_alone_and_is_valid():
-    printed = json.loads(schema_text())
-    Draft202012Validator.check_schema(printed)
-    assert "urn:amqp-connectors:common" not in schema_text()
-    Draft202012Validator(printed, registry=Registry()).validate({"database": {"connection": "DSN=x"}, "broker": {}})
-
-
-def test_the_shared_schema_is_valid():
-    text = resources.files("connectorlib").joinpath("schemas", "common.schema.json").read_text(encoding="utf-8")
-    Draft202012Validator.check_schema(json.loads(text))
-
-
-def properties(root, node):
-    """Every property of the schema that is written out, with the name it has."""
-    if isinstance(node, dict):
-        for name, member in node.get("properties", {}).items():
-            yield name, member, list(expand(root, member))
-        for each in node.values():
-            yield from properties(root, each)
-    elif isinstance(node, list):
-        for each in node:
-            yield from properties(root, each)
-
-
-def test_every_key_has_a_description_and_every_plain_one_an_example():
-    root = schema()
-    for name, member, facts in properties(root, root):
-        if "const" in member:
-            continue
-        assert any("description" in each for each in facts), name
-        container = any(each.get("type") == "object" or each.get("$ref") for each in facts) or name == "write"
-        assert container or any(each.get("examples") for each in facts), name
-
-
-def test_every_example_and_default_of_the_schema_is_valid():
-    root = schema()
-    for name, member, _ in properties(root, root):
-        examples = [*member.get("examples", []), *([member["default"]] if "default" in member else [])]
-        for example in examples:
-            # A reference stands for whatever the schema wants.
-            if "${" not in json.dumps(example):
-                part = {"$defs": root["$defs"], "allOf": [member]}
-                assert Draft202012Validator(part, registry=Registry()).is_valid(example), (name, example)
-
-
-SECTIONS = [
-    (("broker",), shared.BrokerSettings),
-    (("broker", "tls"), shared.Tls),
-    (("broker", "dead_letter"), shared.DeadLetterSettings),
-    (("broker", "source"), shared.Source),
-    (("broker", "destination"), shared.Destination),
-    (("limits",), shared.Limits),
-    (("retry",), shared.Retry),
-    (("batch",), shared.Batch),
-    (("logging",), shared.Logging),
-    (("monitoring",), shared.Monitoring),
-    (("database",), own.DatabaseSettings),
-    (("database", "select"), own.Select),
-    (("database", "write", 0), own.Write),
-    (("idempotency",), own.Idempotency),
-    ((), own.DbConfig),
-]
-#: Written in another shape in the file, or worked out from other keys; their defaults are tested above.
-DERIVED = {"hosts", "host", "port", "routing_keys", "prefetch", "tls", "dead_letter", "message_id", "key", "values"}
-
-
-@pytest.mark.parametrize(("path", "settings_class"), SECTIONS)
-def test_the_defaults_of_the_schema_are_those_of_the_settings(path, settings_class):
-    root = schema()
-    found = list(expand(root, root))
-    for key in path:
-        found = step(root, found, key)
-    members = {name: member for each in found for name, member in each.get("properties", {}).items()}
-    for field in fields(settings_class):
-        default = field.default_factory() if field.default_factory is not MISSING else field.default
-        if field.name not in members or field.name in DERIVED or default is MISSING:
-            continue
-        said = [each["default"] for each in expand(root, members[field.name]) if "default" in each]
-        if default is None or said == []:
-            assert said in ([], [None]), field.name
-            assert default in (None, (), {}) or settings_class is own.DbConfig, field.name
-        else:
-            assert (tuple(said[0]) if isinstance(default, tuple) else said[0]) == default, field.name
-
-
 # -- nothing breaks it
 
 
-def places(node, path=()):
-    yield path
-    members = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in members:
-        yield from places(value, (*path, key))
-
-
-JUNK = st.one_of(
-    st.sampled_from(
-        [
-            None,
-            True,
-            -1,
-            1.5,
-            "",
-            "${NOPE}",
-            "${",
-            "$${",
-            "{",
-            "}",
-            "a/b",
-            "\ud800",
-            [None],
-            [[]],
-            [{}],
-            {"type": "xml"},
-        ]
-    ),
-    st.text(max_size=5),
-    st.integers(),
-    st.recursive(st.none() | st.text(max_size=3), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
-)
-
-
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(nonsense=st.lists(st.tuples(st.sampled_from(list(places(GOOD))), JUNK), min_size=1, max_size=3))
-def test_any_nonsense_is_either_taken_or_told_and_shows_no_secret(write, nonsense):
-    data: Any = copy.deepcopy(GOOD)
-    for path, value in nonsense:
-        node = data
-        try:
-            for key in path[:-1]:
-                node = node[key]
-            node[path[-1]] = value
-        except (LookupError, TypeError):  # replaced already, or the whole document
-            continue
+@given(junk=configs.nonsense(GOOD))
+def test_any_nonsense_is_either_taken_or_told_and_shows_no_secret(write, junk):
     try:
-        load(write(data))
+        load(write(configs.spoilt(GOOD, junk)))
     except ConfigurationError as error:
         problems = str(error)
     else:
