@@ -99,6 +99,7 @@ class Collections:
         self, items: list[Item], call: Call, sizes: Counter[str], key: tuple[SObject, Field] | None, update: bool
     ) -> list[Result]:
         twice = self._twice(items, key[1] if key else None)
+        calls = {name: replace(call, size=size) for name, size in sizes.items()}
         results = []
         for place, item in enumerate(items):
             try:
@@ -107,7 +108,7 @@ class Collections:
                 if place in twice:
                     raise ApiError(twice[place])
                 sobject, body = item
-                own = replace(call, size=sizes[sobject.name])
+                own = calls[sobject.name]
                 if key is not None:
                     results.append(self._upsert(sobject, key[1], body, own))
                 elif update:

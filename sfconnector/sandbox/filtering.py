@@ -31,7 +31,6 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _DAYS = {"TODAY": (0, 1), "YESTERDAY": (-1, 0), "TOMORROW": (1, 2)}
-_LAST_DAYS = re.compile(r"(LAST|NEXT)_N_DAYS:(\d{1,5})")
 
 
 class Paths:
@@ -54,15 +53,17 @@ class Paths:
             if known is None:
                 raise soql.refusal(self.text, path.at, NO_RELATION.format(name), "INVALID_FIELD")
             steps.append(known)
-            at = self._parent(known, names[-1])
+            at = self._parent(known, names[-1], path)
         field = at.field(names[-1])
         if field is None:
             raise soql.refusal(self.text, path.at, NO_COLUMN.format(names[-1], at.name), "INVALID_FIELD")
         return steps, at, field
 
-    def _parent(self, known: Field, name: str) -> SObject:
+    def _parent(self, known: Field, name: str, path: soql.Path) -> SObject:
         """Of several kinds of parents, one that has the field."""
         parents = [parent for each in known.refers_to if (parent := self.catalog.find(each))]
+        if not parents:  # the schema names a kind of parent that it does not hold
+            raise soql.refusal(self.text, path.at, NO_RELATION.format(known.relationship), "INVALID_FIELD")
         return next((parent for parent in parents if parent.field(name)), parents[0])
 
     def parent_of(self, record: Record, step: Field) -> Record | None:
@@ -150,21 +151,24 @@ def _within(
 
 
 def _day(literal: soql.Literal, now: datetime) -> tuple[datetime, datetime] | None:
-    if literal.kind != "named":
+    if literal.kind != "days":
         return None
     today = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
-    if literal.value in _DAYS:
-        first, last = _DAYS[literal.value]
-    elif match := _LAST_DAYS.fullmatch(literal.value):
-        count = int(match[2])
-        first, last = (-count + 1, 1) if match[1] == "LAST" else (1, count + 1)
+    name, _, number = literal.value.partition(":")
+    if name in _DAYS:
+        first, last = _DAYS[name]
     else:
-        return None
+        count = int(number)
+        first, last = (-count, 1) if name.startswith("LAST") else (1, count + 1)
     return today + timedelta(days=first), today + timedelta(days=last)
 
 
 def _like(field: Field, read: Callable[[Record], Any], literal: soql.Literal) -> Test:
-    if literal.kind != "string" or field.type in NUMBERS or field.type in ("boolean", "date", "datetime", "id"):
+    if (
+        literal.kind != "string"
+        or field.type in NUMBERS
+        or field.type in ("boolean", "date", "datetime", "id", "reference")
+    ):
         text = f"invalid operator on {field.type} field" if literal.kind == "string" else _expected(field)
         raise ApiError(Problem("INVALID_QUERY_FILTER_OPERATOR", text, None))
     pattern = "".join(

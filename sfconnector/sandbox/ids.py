@@ -5,6 +5,7 @@ The 3 characters make an id safe where case is lost. The sandbox keeps and answe
 
 import re
 import string
+from functools import lru_cache
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SUFFIX = string.ascii_uppercase + "012345"
@@ -12,15 +13,17 @@ SUFFIX = string.ascii_uppercase + "012345"
 INSTANCE = "Sb0"
 NUMBER_LENGTH = 9
 
+_CAPITALS = frozenset(string.ascii_uppercase)
 _SYNTAX = re.compile(r"[0-9A-Za-z]{15}(?:[A-Z0-5]{3})?")
 
 
 def suffix(short: str) -> str:
     """Return the 3 characters for an id of 15: each says which of 5 characters are capitals."""
-    return "".join(
-        SUFFIX[sum(1 << place for place, character in enumerate(short[start : start + 5]) if "A" <= character <= "Z")]
-        for start in (0, 5, 10)
-    )
+    capitals = 0
+    for place, character in enumerate(short):
+        if character in _CAPITALS:
+            capitals |= 1 << place
+    return SUFFIX[capitals & 31] + SUFFIX[capitals >> 5 & 31] + SUFFIX[capitals >> 10]
 
 
 def make(prefix: str, number: int) -> str:
@@ -34,8 +37,13 @@ def make(prefix: str, number: int) -> str:
 
 
 def full(text: object) -> str | None:
-    """Return the id of 18 characters for one of 15 or 18; None if the text is no id."""
-    if not isinstance(text, str) or not _SYNTAX.fullmatch(text):
+    """Return the id of 18 characters for one of 15 or 18; None if it is no id."""
+    return _full(text) if isinstance(text, str) and len(text) in (15, 18) else None
+
+
+@lru_cache(4096)
+def _full(text: str) -> str | None:
+    if not _SYNTAX.fullmatch(text):
         return None
     if len(text) == 15:
         return text + suffix(text)

@@ -112,9 +112,13 @@ class Org:
             self._writer.forget_conditions()
 
     def configure(self, rules: Mapping[str, Any]) -> None:
-        """Set validation and assignment rules, locks and the like (rules.py). Raise ValueError, TypeError, ApiError."""
+        """Set validation and assignment rules, locks and the like (rules.py), and leave the rest as it is. Raise
+        ValueError."""
         with self.lock:
-            self.rules.take(rules)
+            try:
+                self.rules.take(rules, self._writer.check)
+            except ApiError as error:
+                raise ValueError(str(error)) from error
 
     # One record
 
@@ -181,7 +185,7 @@ class Org:
             if found is not None:
                 self._writer.update(known, found, body, call)
                 return found, False
-            if update_only:
+            if update_only or key.type == "id":
                 raise answers.not_found()
             body.values[key.name] = values.read(key, value)
             body.fields.append(key)
@@ -290,7 +294,7 @@ class Org:
                     table.put(record["Id"], dict(record))
                 table.number = state["numbers"][name]
             self.store.case_number = state["case_number"]
-            self.rules.take(state["rules"])
+            self.rules.take(state["rules"], self._writer.check)
             self._writer.forget_conditions()
 
     # Within

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from sfconnector.sandbox import soql
-
 
 @dataclass(frozen=True, slots=True)
 class ValidationRule:
@@ -26,10 +24,6 @@ class ValidationRule:
     more_than: int = 0
     active: bool = True
 
-    def __post_init__(self) -> None:
-        if isinstance(self.when, str) and self.when:
-            soql.parse_condition(self.when)
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -37,10 +31,6 @@ class Entry:
 
     owner: str
     when: str = ""
-
-    def __post_init__(self) -> None:
-        if self.when:
-            soql.parse_condition(self.when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +61,18 @@ class Rules:
     #: Of records of one call that share a unique value, whether the `first` passes or they fail `both`; as above.
     duplicates_in_call: str = "first"
 
-    def take(self, given: Mapping[str, Any]) -> None:
-        """Set what is given, as `told` returns it. Raise ValueError or ApiError for what cannot be set."""
+    def take(self, given: Mapping[str, Any], check: Callable[[str, str], object]) -> None:
+        """Set what is given, as `told` returns it. `check` gets each object with a condition and raises for those that
+        it does not know. Raise ValueError, and then nothing is set."""
         known = {each.name for each in fields(self)}
         if unknown := sorted(set(given) - known):
             raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
-        read = {name: _READERS.get(name, lambda value: value)(value) for name, value in given.items()}
+        try:
+            read = {name: _READERS[name](value) for name, value in given.items()}
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"a rule lacks a key or has one too many: {error}") from error
+        for sobject, condition in _conditions(read):
+            check(sobject, condition)
         for name, value in read.items():
             setattr(self, name, value)
 
@@ -107,6 +103,25 @@ def _duplicates(given: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(listed) for name, listed in given.items()}
 
 
+def _one_of(*choice: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if value not in choice:
+            raise ValueError(f"{value!r} is none of {', '.join(choice)}")
+        return str(value)
+
+    return read
+
+
+def _conditions(read: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for rule in read.get("validation", ()):
+        yield rule.object, rule.when if isinstance(rule.when, str) else ""
+    for rule in read.get("assignment", ()):
+        for entry in rule.entries:
+            yield rule.object, entry.when
+    for name in read.get("duplicates", ()):
+        yield name, ""
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "validation": _validation,
     "assignment": _assignment,
@@ -114,4 +129,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "locked": set,
     "hidden": set,
     "read_only_users": set,
+    "storage_full": bool,
+    "unknown_field_scope": _one_of("request", "record"),
+    "duplicates_in_call": _one_of("first", "both"),
 }

@@ -12,6 +12,7 @@ from sfconnector.sandbox.answers import ApiError, Problem
 
 MAX_LENGTH = 100_000  # characters of a statement
 MAX_DEPTH = 50  # of parentheses and NOTs, so that no statement uses up Python's stack
+MAX_DIGITS = 10  # of LIMIT and OFFSET
 _BEFORE, _AFTER = 45, 30  # characters of the excerpt around an error
 
 _TOKEN = re.compile(
@@ -31,6 +32,7 @@ _OPERATORS = {"=": "=", "!=": "!=", "<>": "!=", "<": "<", ">": ">", "<=": "<=", 
 _RESERVED = frozenset(
     {"and", "asc", "desc", "from", "in", "like", "limit", "not", "null", "nulls", "or", "select", "where"}
 )
+_DAYS = re.compile(r"TODAY|YESTERDAY|TOMORROW|(?:LAST|NEXT)_N_DAYS:\d{1,5}", re.IGNORECASE)
 _SCOPES = frozenset({"all", "standard", "custom"})
 
 
@@ -46,7 +48,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    kind: str  # string | number | boolean | null | date | datetime | named
+    kind: str  # string | number | boolean | null | date | datetime | days
     value: Any
     at: int
 
@@ -233,7 +235,7 @@ class _Parser:
 
     def count(self) -> int:
         token = self.next()
-        if token.kind != "number" or not token.text.isdigit():
+        if token.kind != "number" or not token.text.isdigit() or len(token.text) > MAX_DIGITS:
             raise self.unexpected(token)
         return int(token.text)
 
@@ -331,8 +333,8 @@ class _Parser:
                 return Literal("boolean", token.is_word("true"), token.at)
             case "name" if token.is_word("null"):
                 return Literal("null", None, token.at)
-            case "name" if "." not in token.text and not token.is_word(*_RESERVED):
-                return Literal("named", token.text.upper(), token.at)
+            case "name" if _DAYS.fullmatch(token.text):
+                return Literal("days", token.text.upper(), token.at)
         raise self.unexpected(token)
 
 

@@ -1,5 +1,6 @@
 """What a field takes: the kind of JSON it reads, and the checks of one value, in the words of Salesforce. Pure."""
 
+import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -70,11 +71,13 @@ def _read_number(kind: str, value: Any) -> Any:
         value = Decimal(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise WrongToken(kind, value)
-    if kind == "int":
-        if value != int(value):
-            raise WrongToken(kind, value)
-        return int(value)
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise WrongToken(kind, value) from None
+    if not math.isfinite(number) or (kind == "int" and not number.is_integer()):
+        raise WrongToken(kind, value)
+    return int(number) if kind == "int" else number
 
 
 def _read_date(kind: str, value: Any) -> Any:

@@ -5,7 +5,8 @@ Every refusal is an ApiError, and nothing has changed then. What was written is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
+from functools import cached_property
 from typing import Any
 
 from sfconnector.sandbox import answers, effects, filtering, ids, soql, values
@@ -18,7 +19,7 @@ from sfconnector.sandbox.selecting import attributes
 from sfconnector.sandbox.store import Record, Store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Call:
     """What concerns a whole call: its user, its headers, its size."""
 
@@ -30,7 +31,7 @@ class Call:
     allow_duplicates: bool = False
     size: int = 1  # records of the call
 
-    @property
+    @cached_property
     def author(self) -> Author:
         return Author(self.user_id, values.stamp(self.now))
 
@@ -41,11 +42,23 @@ class Writer:
         self.store = store
         self.rules = rules
         self.version = version
-        self._tests: dict[tuple[str, str], filtering.Test] = {}
+        self._tests: dict[tuple[str, str, date], filtering.Test] = {}
 
     def forget_conditions(self) -> None:
         """Read conditions anew, because the objects have other fields."""
         self._tests.clear()
+
+    def check(self, name: str, condition: str) -> None:
+        """Raise ValueError for an object that is not there, ApiError for a condition that it cannot have."""
+        sobject = self.catalog.objects.get(name)
+        if sobject is None:
+            raise ValueError(f"there is no object {name}")
+        if condition:
+            self._compile(sobject, condition, datetime.now(UTC))
+
+    def _compile(self, sobject: SObject, condition: str, now: datetime) -> filtering.Test:
+        paths = filtering.Paths(self.catalog, self.store, sobject, condition)
+        return filtering.compile_condition(soql.parse_condition(condition), paths, now)
 
     def create(self, sobject: SObject, body: Body, call: Call) -> str:
         """Return the new record's id. Raise ApiError."""
@@ -144,9 +157,10 @@ class Writer:
             wanted = ids.full(given) or given
             body.values[field.name] = wanted
             parent = self.catalog.by_prefix.get(wanted[:3])
-            if parent is None or (parent.name not in field.refers_to):
+            if parent is not None and parent.name in field.refers_to:
+                self._check_parent(sobject, field, wanted, self.store.get(parent, wanted))
+            elif parent is not None or any(name in self.catalog.objects for name in field.refers_to):
                 raise ApiError(values.wrong_id(field, given))
-            self._check_parent(sobject, field, wanted, self.store.get(parent, wanted))
 
     def _check_parent(self, sobject: SObject, field: Field, wanted: str, parent: Record | None) -> None:
         if field.name == "RecordTypeId":
@@ -197,11 +211,10 @@ class Writer:
             return bool(when(record))
         if not when:
             return True
-        test = self._tests.get((sobject.name, when))
+        key = (sobject.name, when, call.now.date())  # a condition may say TODAY
+        test = self._tests.get(key)
         if test is None:
-            paths = filtering.Paths(self.catalog, self.store, sobject, when)
-            test = filtering.compile_condition(soql.parse_condition(when), paths, call.now)
-            self._tests[sobject.name, when] = test
+            test = self._tests[key] = self._compile(sobject, when, call.now)
         return test(record)
 
     def _check_similar(self, sobject: SObject, record: Record, call: Call) -> None:
