@@ -14,6 +14,7 @@ from tests.services.database import Database
 from tests.services.mariadb import MariaDatabase, MariaDB
 from tests.services.postgresql import PostgresDatabase, PostgreSQL
 from tests.services.rabbitmq import RabbitMQ, Vhost
+from tests.services.salesforce import Org, Salesforce
 from tests.services.server import Run, Server
 from tests.services.sqlite import SqliteDatabase
 
@@ -60,6 +61,11 @@ def _mariadb(services: Run) -> Iterator[MariaDB]:
     yield from started(MariaDB(services))
 
 
+@pytest.fixture(scope="session")
+def _salesforce(services: Run) -> Iterator[Salesforce]:
+    yield from started(Salesforce(services))
+
+
 @pytest.fixture
 def rabbitmq(_rabbitmq: RabbitMQ) -> RabbitMQ:
     return fit(_rabbitmq)
@@ -79,6 +85,12 @@ def mariadb(_mariadb: MariaDB) -> MariaDB:
 def vhost(rabbitmq: RabbitMQ) -> Iterator[Vhost]:
     with rabbitmq.vhost() as vhost:
         yield vhost
+
+
+@pytest.fixture
+def salesforce(_salesforce: Salesforce) -> Org:
+    """A fresh org on the sandbox of this run."""
+    return Org(fit(_salesforce))
 
 
 @pytest.fixture

@@ -1,0 +1,151 @@
+"""One request, from its journal entry through latency and faults to its answer, or to the end of the connection."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from werkzeug.wrappers import Request, Response
+
+from sfconnector.sandbox import admin, faults, journal, page, services, wire
+from sfconnector.sandbox.answers import ApiError, Problem
+from sfconnector.sandbox.oauth import asked_by
+from sfconnector.sandbox.server import LINE, Line
+from sfconnector.sandbox.world import Sandbox, World
+
+logger = logging.getLogger(__name__)
+
+PIECE = 512  # bytes, of a body that comes slowly
+UNEXPECTED = (
+    "An unexpected error occurred. Please include this ErrorId if you contact support: 1933027655-144670 (-464075996)"
+)
+
+StartResponse = Callable[..., Any]
+
+
+class Application:
+    """What the HTTP server calls."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        http = Request(environ)
+        http.max_form_memory_size = None  # the server has a limit of its own
+        path = services.raw_path(http)
+        if path.startswith("/services"):
+            return self._service(http, path)(environ, start_response)
+        if path.startswith("/_sim/"):
+            response = admin.respond(self._sandbox, http, path)
+        else:
+            response = page.respond(self._sandbox.world, http, path)
+        return response(environ, start_response)
+
+    def _service(self, http: Request, path: str) -> Callable[..., Iterable[bytes]]:
+        world = self._sandbox.world
+        given = http.get_data(cache=True, parse_form_data=False)
+        entry, records = _entry(world, http, path, given)
+        try:
+            return self._answer(world, http, given, entry, records)
+        finally:
+            world.journal.end(entry)
+
+    def _answer(
+        self, world: World, http: Request, given: bytes, entry: journal.Entry, records: list[object]
+    ) -> Callable[..., Iterable[bytes]]:
+        line: Line = http.environ[LINE]
+        rule = world.faults.take(faults.Call(http.method, entry.path, entry.user, records))
+        action: Mapping[str, Any] = rule.action if rule else {}
+        entry.fault = rule.id if rule else 0
+        latency = world.switches.latency_ms + world.switches.latency_per_record_ms * len(records)
+        self._wait(latency + action.get("delay_ms", 0))
+        reset = bool(action.get("reset"))
+        if action.get("drop_before"):
+            raise line.cut(reset=reset)
+        told = _told(action)
+        if told is None or action.get("commit"):
+            done = _handled(world, http, given, rule)
+            self._sandbox.changed(http.method)
+            told = told or done
+        self._wait(action.get("delay_after_ms", 0))
+        if action.get("drop_after_commit"):
+            raise line.cut(reset=reset)
+        entry.status = told.status_code
+        if action.get("close"):
+            line.close_after_answer()
+        if "truncate" in action or "slow_body_ms" in action:
+            return self._broken(told, action, line)
+        return told
+
+    def _broken(self, told: Response, action: Mapping[str, Any], line: Line) -> Callable[..., Iterable[bytes]]:
+        """Return an answer whose body comes slowly, or ends before its length."""
+        body = told.get_data()
+        end = action.get("truncate")
+
+        def pieces() -> Iterator[bytes]:
+            for start in range(0, len(body[:end]), PIECE):
+                yield body[:end][start : start + PIECE]
+                self._wait(action.get("slow_body_ms", 0))
+            if end is not None:
+                raise line.cut(reset=bool(action.get("reset")))
+
+        def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+            start_response(told.status, list(told.headers))
+            return pieces()
+
+        return answer
+
+    def _wait(self, milliseconds: float) -> None:
+        if milliseconds > 0:
+            self._sandbox.stopping.wait(milliseconds / 1000)
+
+
+def _entry(world: World, http: Request, path: str, given: bytes) -> tuple[journal.Entry, list[object]]:
+    """Write the request down; return the entry and the records of its body."""
+    query = http.query_string.decode("latin-1")
+    if path.startswith("/services/oauth2/"):
+        form = services.login_form(http)
+        who = asked_by(form, services.basic(http))
+        return world.journal.begin(http.method, path, user=who, body=services.login_said(form)), []
+    session = world.accounts.session(services.token_of(http), use=False)
+    body = services.parsed(given)
+    records = services.records_of(path, body)
+    entry = world.journal.begin(
+        http.method,
+        path,
+        query=query,
+        user=session.user.username if session else "",
+        session=session.number if session else 0,
+        headers=journal.kept_headers(dict(http.headers)),
+        body=body,
+        records=len(records),
+    )
+    return entry, records
+
+
+def _handled(world: World, http: Request, given: bytes, rule: faults.Rule | None) -> Response:
+    try:
+        return services.respond(world, http, given, rule)
+    except Exception:  # any: a bug of the sandbox is answered as an org answers one of its own
+        logger.exception("bug", extra={"event": "bug"})
+        return wire.answer(ApiError(Problem("UNKNOWN_EXCEPTION", UNEXPECTED, None)).body(), 500)
+
+
+def _told(action: Mapping[str, Any]) -> Response | None:
+    """Return the answer that a fault rule gives, if it gives one."""
+    headers = action.get("headers")
+    if "html" in action:
+        response = wire.page(str(action["html"]), int(action.get("status", 503)))
+        response.headers.update(headers or {})
+        return response
+    if "body" in action:
+        return wire.answer(action["body"], int(action.get("status", 400)), headers)
+    if "errorCode" in action:
+        fields = tuple(action["fields"]) if "fields" in action else None
+        error = ApiError(
+            Problem(action["errorCode"], action.get("message", action["errorCode"]), fields),
+            status=action.get("status"),
+        )
+        return wire.answer(error.body(), error.status, headers)
+    if "status" in action:
+        return Response(status=int(action["status"]), headers=headers)
+    return None

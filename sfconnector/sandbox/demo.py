@@ -1,0 +1,61 @@
+"""What the sandbox holds when it starts without a state: two division users, an app, customers and their devices."""
+
+import json
+from typing import Any
+
+from sfconnector.sandbox.world import World
+
+CLIENT_ID, CLIENT_SECRET = "sandbox-app", "sandbox-secret"  # of a sandbox
+PASSWORD, SECURITY_TOKEN = "sandbox-password", "token"
+USERS = {"field-service": "field-service@example.com", "cold-chain": "cold-chain@example.com"}
+_NAMES = {"field-service": "Field Service", "cold-chain": "Cold Chain"}
+_CUSTOMERS = {
+    "Northwind Pumps": ("Ada", "Field", "ada.field@example.com", "PUMP-1001"),
+    "Blue Lake Water": ("Ben", "Rivers", "ben.rivers@example.com", "PUMP-1002"),
+    "Polar Foods": ("Cleo", "Frost", "cleo.frost@example.com", "FREEZER-2001"),
+}
+
+
+def fill(world: World) -> None:
+    """Put it into a fresh world."""
+    world.accounts.put_app({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "run_as": USERS["field-service"]})
+    for division, username in USERS.items():
+        world.accounts.put_user(
+            {
+                "username": username,
+                "name": _NAMES[division],
+                "password": PASSWORD,
+                "security_token": SECURITY_TOKEN,
+            }
+        )
+    for company, (first, last, email, serial) in _CUSTOMERS.items():
+        account = world.org.seed("Account", [{"Name": company}])[0]
+        person = {"AccountId": account, "FirstName": first, "LastName": last, "Email": email}
+        contact = world.org.seed("Contact", [person])[0]
+        device = {"Name": serial, "Serial_Number__c": serial, "AccountId": account, "ContactId": contact}
+        world.org.seed("Asset", [device])
+
+
+def configuration(url: str) -> str:
+    """Return a configuration of sfconnector that works with it, as JSON."""
+    tenant: dict[str, Any] = {
+        "salesforce": {"login_url": url, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET},
+        "amqp": {"host": "127.0.0.1", "username": "guest", "password": "guest"},
+    }
+    division: dict[str, Any] = {
+        "salesforce": {
+            "username": USERS["field-service"],
+            "password": PASSWORD,
+            "security_token": SECURITY_TOKEN,
+        },
+        "source": {"exchange": "devices", "exchange_type": "topic", "routing_keys": ["alarm.pump.#"]},
+        "case": {
+            "defaults": {"Origin": "Device", "Priority": "Medium"},
+            "mapping": {
+                "Subject": "Pump {device.id}: {alarm|no text}",
+                "ContactId": {"lookup": "Contact", "where": {"Email": "contact.email"}, "missing": "skip"},
+            },
+            "external_id": {"field": "Message_Id__c", "value": "$message_id"},
+        },
+    }
+    return json.dumps({"tenant": tenant, "divisions": {"field-service": division}}, indent=2)

@@ -1,0 +1,140 @@
+"""What goes wrong on purpose: rules that say which calls fail, how often and how. Decides only; serving does it.
+
+A rule: {"match": {...}, "times": 1, "skip": 0, "probability": 1, "action": {...}}. It fits when all of `match` fit:
+`method`, `path` (a pattern found in it), `user` (of a log-in: the name given), `record` ({field: pattern}, one record
+of the body has to fit). `times` null is for ever.
+
+What an action holds:
+    delay_ms, delay_after_ms    wait before, or after, the org has done its work
+    drop_before                 cut the connection instead of doing anything
+    drop_after_commit           cut the connection when the org has done its work: nobody is told
+    reset                       with either: RST instead of an orderly end
+    status, body | html | errorCode, message, fields, headers    the answer, instead of doing anything
+    commit                      with `status`: the org does its work all the same
+    record                      {statusCode, message, fields}: so fail the records that fit `match.record`, only they
+    truncate                    so many bytes of the answer's body, then the end of the connection
+    slow_body_ms                between the pieces of the answer's body
+    close                       an orderly `Connection: close`
+"""
+
+import random
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+RULE_KEYS = {"match", "times", "skip", "probability", "action"}
+MATCH_KEYS = {"method", "path", "user", "record"}
+ACTION_KEYS = {
+    "delay_ms", "delay_after_ms", "drop_before", "drop_after_commit", "reset", "status", "body", "html", "errorCode",
+    "message", "fields", "headers", "commit", "record", "truncate", "slow_body_ms", "close",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the rules look at."""
+
+    method: str
+    path: str
+    user: str
+    records: Sequence[Any] = ()
+
+
+@dataclass(slots=True)
+class Rule:
+    id: int
+    action: Mapping[str, Any]
+    methods: frozenset[str] = frozenset()
+    path: re.Pattern[str] | None = None
+    user: str | None = None
+    record: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    times: int | None = 1
+    skip: int = 0
+    probability: float = 1.0
+    taken: int = 0
+
+    def fits(self, call: Call) -> bool:
+        return (
+            (not self.methods or call.method in self.methods)
+            and (self.path is None or self.path.search(call.path) is not None)
+            and (self.user is None or self.user == call.user)
+            and (not self.record or any(self.fits_record(record) for record in call.records))
+        )
+
+    def fits_record(self, record: object) -> bool:
+        """Return whether a record has every field that `match.record` names, with a value that its pattern finds."""
+        if not isinstance(record, Mapping):
+            return False
+        return all(name in record and pattern.search(str(record[name])) for name, pattern in self.record.items())
+
+
+class Faults:
+    """The rules in force, in the order they came; the first that fits a call is taken."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._rules: list[Rule] = []
+        self._lock = threading.Lock()
+        self._random = random.Random(seed)  # noqa: S311  # chance, not secrecy
+        self._numbers = 0
+
+    def add(self, given: Mapping[str, Any]) -> int:
+        """Return the number of the new rule. Raise ValueError for a rule that says something unknown."""
+        with self._lock:
+            self._numbers += 1
+            self._rules.append(rule(self._numbers, given))
+            return self._numbers
+
+    def clear(self) -> None:
+        with self._lock:
+            self._rules.clear()
+
+    def take(self, call: Call) -> Rule | None:
+        """Return the rule for this call and count it, or None."""
+        with self._lock:
+            for each in self._rules:
+                if each.times is not None and each.taken >= each.times:
+                    continue
+                if not each.fits(call):
+                    continue
+                if each.skip:
+                    each.skip -= 1
+                    continue
+                if self._random.random() < each.probability:
+                    each.taken += 1
+                    return each
+        return None
+
+    def listed(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [{"id": each.id, "taken": each.taken, "times": each.times} for each in self._rules]
+
+
+def rule(number: int, given: Mapping[str, Any]) -> Rule:
+    """Return the rule that was given as JSON. Raise ValueError for what no rule can say."""
+    match, action = given.get("match", {}), given.get("action", {})
+    for what, keys, known in (
+        ("rule", given, RULE_KEYS),
+        ("match", match, MATCH_KEYS),
+        ("action", action, ACTION_KEYS),
+    ):
+        if not isinstance(keys, Mapping) or not keys.keys() <= known:
+            raise ValueError(f"{what}: expected an object with some of {', '.join(sorted(known))}")
+    if not action:
+        raise ValueError("action: expected what is to happen")
+    methods = match.get("method", ())
+    try:
+        return Rule(
+            number,
+            action,
+            methods=frozenset([methods] if isinstance(methods, str) else methods),
+            path=re.compile(match["path"]) if "path" in match else None,
+            user=match.get("user"),
+            record={name: re.compile(pattern) for name, pattern in match.get("record", {}).items()},
+            times=given.get("times", None if "probability" in given else 1),
+            skip=int(given.get("skip", 0)),
+            probability=float(given.get("probability", 1.0)),
+        )
+    except (re.error, TypeError) as error:
+        raise ValueError(f"match: {error}") from error

@@ -1,0 +1,97 @@
+"""What was asked of the sandbox: the latest requests one by one, and counts of all. Never a secret: see `entry`."""
+
+import itertools
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+KEPT = 5_000
+#: Headers that hold secrets, and those that say nothing.
+LEFT_OUT = {"Authorization", "Cookie", "Host", "Connection", "Accept", "Accept-Encoding", "User-Agent"}
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request. `body` is the JSON of a data call; of a log-in only who and how, never a secret."""
+
+    number: int
+    method: str
+    path: str
+    query: str = ""
+    user: str = ""
+    session: int = 0  # which of the sandbox's sessions, counted from 1; 0: none
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    records: int = 0
+    fault: int = 0  # the rule that was taken
+    status: int = 0  # 0: nobody was told
+    at: str = ""
+    ms: float = 0.0
+    started: float = 0.0
+
+
+class Journal:
+    """Thread-safe. Counts go on for ever, entries are the latest."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._numbers = itertools.count(1)
+        self._calls: Counter[str] = Counter()
+        self._logins: dict[str, Counter[str]] = {}
+        self._now: Counter[str] = Counter()
+        self._most: Counter[str] = Counter()
+
+    def begin(self, method: str, path: str, **more: Any) -> Entry:
+        with self._lock:
+            at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            entry = Entry(next(self._numbers), method, path, at=at, started=time.monotonic(), **more)
+            self._entries.append(entry)
+            self._now[entry.user] += 1
+            self._most[entry.user] = max(self._most[entry.user], self._now[entry.user])
+            return entry
+
+    def end(self, entry: Entry) -> None:
+        with self._lock:
+            entry.ms = round((time.monotonic() - entry.started) * 1000, 1)
+            self._now[entry.user] -= 1
+
+    def count_call(self, user: str) -> None:
+        """Count what Salesforce counts as an API call."""
+        with self._lock:
+            self._calls[user] += 1
+
+    def count_login(self, user: str, answer: str) -> None:
+        """Count a log-in: `granted`, or the OAuth error."""
+        with self._lock:
+            self._logins.setdefault(user, Counter())[answer] += 1
+
+    def entries(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return [asdict(entry) for entry in self._entries]
+
+    def counts(self) -> dict[str, Any]:
+        """Return the calls, the log-ins and the most requests at a time, by user."""
+        with self._lock:
+            return {
+                "calls": dict(self._calls),
+                "logins": {user: dict(answers) for user, answers in self._logins.items()},
+                "most_at_a_time": dict(self._most),
+            }
+
+    def clear(self) -> None:
+        """Forget all but what is under way."""
+        with self._lock:
+            self._entries.clear()
+            self._calls.clear()
+            self._logins.clear()
+            self._most.clear()
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers without those that hold a secret or say nothing."""
+    return {name: value for name, value in headers.items() if name.title() not in LEFT_OUT}

@@ -1,0 +1,233 @@
+"""The resources below /services/data/vXX.X: what each does with the org. services.py decides who may call."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from sfconnector.sandbox import answers, faults, wire
+from sfconnector.sandbox.accounts import User
+from sfconnector.sandbox.answers import ApiError, Problem
+from sfconnector.sandbox.world import World
+
+PAGE_SIZE = 2000
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+#: What a record whose fault does not say more fails with.
+FAULT: dict[str, Any] = {"statusCode": "UNKNOWN_EXCEPTION", "message": "An unexpected error occurred.", "fields": []}
+
+
+@dataclass(slots=True)
+class Ask:
+    """One call of a user who may make it."""
+
+    world: World
+    http: Request
+    user: User
+    version: str
+    given: bytes
+    fault: faults.Rule | None = None
+
+    @property
+    def base(self) -> str:
+        return f"/services/data/v{self.version}"
+
+    def body(self) -> Any:
+        """Raise ApiError if it is no JSON, or not said to be."""
+        kind = self.http.mimetype
+        if kind != "application/json":
+            text = f"Content-Type header specified in HTTP request is not supported: {kind}"
+            raise ApiError(Problem("UNSUPPORTED_MEDIA_TYPE", text, None), status=415)
+        return wire.read(self.given)
+
+    def options(self) -> dict[str, Any]:
+        """Return what the headers ask of an insert or an update."""
+        assign = self.http.headers.get("Sforce-Auto-Assign", "TRUE")
+        rule = _pairs(self.http.headers.get("Sforce-Duplicate-Rule-Header", ""), ";")
+        return {
+            "auto_assign": {"true": True, "false": False}.get(assign.lower(), assign),
+            "allow_duplicates": rule.get("allowsave", "").lower() == "true",
+        }
+
+
+Handler = Callable[..., Response]
+
+
+def respond(ask: Ask, path: str) -> Response:
+    """Answer a call of `path`, the undecoded part after the version. Raise ApiError."""
+    try:
+        handler, values = _ROUTES.bind("sandbox").match(path, method=ask.http.method)
+    except MethodNotAllowed as error:
+        allowed = ",".join(each for each in METHODS if each in (error.valid_methods or ()))
+        text = f"HTTP Method '{ask.http.method}' not allowed. Allowed are {allowed}"
+        raise ApiError(Problem("METHOD_NOT_ALLOWED", text, None), status=405) from error
+    except NotFound as error:
+        raise answers.not_found() from error
+    handle: Handler = handler
+    # Decoded after the match, and once: a value may hold a slash, or be a percent sign and digits.
+    return handle(ask, **{name: unquote(value) for name, value in values.items()})
+
+
+def resources(ask: Ask) -> Response:
+    names = ("sobjects", "query", "queryAll", "limits", "composite")
+    return wire.answer({name: f"{ask.base}/{name}" for name in names})
+
+
+def composite(ask: Ask) -> Response:
+    return wire.answer({"sobjects": f"{ask.base}/composite/sobjects"})
+
+
+def global_describe(ask: Ask) -> Response:
+    return wire.answer(ask.world.org.global_describe())
+
+
+def basics(ask: Ask, sobject: str) -> Response:
+    return wire.answer(ask.world.org.summary(sobject))
+
+
+def describe(ask: Ask, sobject: str) -> Response:
+    return wire.answer(ask.world.org.describe(sobject))
+
+
+def create(ask: Ask, sobject: str) -> Response:
+    fields = ask.body()
+    _fail_alone(ask, fields)
+    record_id = ask.world.org.create(sobject, fields, ask.user.id, **ask.options())
+    return _made(ask, sobject, record_id)
+
+
+def get(ask: Ask, sobject: str, record_id: str) -> Response:
+    return wire.answer(ask.world.org.get(sobject, record_id, _fields(ask)))
+
+
+def update(ask: Ask, sobject: str, record_id: str) -> Response:
+    fields = ask.body()
+    _fail_alone(ask, fields)
+    ask.world.org.update(sobject, record_id, fields, ask.user.id, **ask.options())
+    return Response(status=204)
+
+
+def delete(ask: Ask, sobject: str, record_id: str) -> Response:
+    ask.world.org.delete(sobject, record_id, ask.user.id)
+    return Response(status=204)
+
+
+def get_by_key(ask: Ask, sobject: str, field: str, value: str) -> Response:
+    return wire.answer(ask.world.org.get_by(sobject, field, value, _fields(ask)))
+
+
+def upsert(ask: Ask, sobject: str, field: str, value: str) -> Response:
+    fields = ask.body()
+    _fail_alone(ask, {field: value, **fields} if isinstance(fields, Mapping) else fields)
+    update_only = ask.http.args.get("updateOnly", "").lower() == "true"
+    record_id, created = ask.world.org.upsert(
+        sobject, field, value, fields, ask.user.id, update_only=update_only, **ask.options()
+    )
+    if created:
+        return _made(ask, sobject, record_id, created=True)
+    return wire.answer({"id": record_id, "success": True, "errors": [], "created": False})
+
+
+def create_many(ask: Ask) -> Response:
+    return _collection(ask)
+
+
+def update_many(ask: Ask) -> Response:
+    return _collection(ask, update=True)
+
+
+def upsert_many(ask: Ask, sobject: str, field: str) -> Response:
+    return _collection(ask, upsert_field=(sobject, field))
+
+
+def query(ask: Ask) -> Response:
+    soql = ask.http.args.get("q")
+    if soql is None:
+        raise ApiError(Problem("MALFORMED_QUERY", "SOQL statement is required: q", None))
+    wanted = _pairs(ask.http.headers.get("Sforce-Query-Options", ""), ",").get("batchsize", "")
+    size = min(max(int(wanted), 200), PAGE_SIZE) if wanted.isdigit() else PAGE_SIZE
+    found = ask.world.org.query(soql, ask.user.id, with_deleted="/queryAll" in ask.http.path)
+    return wire.answer(ask.world.cursors.first(found, size, ask.base))
+
+
+def query_more(ask: Ask, locator: str) -> Response:
+    return wire.answer(ask.world.cursors.next(locator, ask.base))
+
+
+def limits(ask: Ask) -> Response:
+    return wire.answer(ask.world.limit.answer())
+
+
+def _collection(ask: Ask, **how: Any) -> Response:
+    body = ask.body()
+    records = body.get("records") if isinstance(body, Mapping) else None
+    if not isinstance(records, list):
+        raise answers.unreadable("records: a list is required at [line:1, column:1]")
+    all_or_none = body.get("allOrNone") is True
+    told = _failing(ask, records)
+    passed = [record for number, record in enumerate(records) if number not in told]
+    if told and all_or_none:
+        rolled_back = ApiError(answers.ROLLED_BACK).in_collection()
+        results = [{"success": False, "errors": rolled_back}] * len(passed)
+    else:
+        results = ask.world.org.collection(passed, ask.user.id, all_or_none=all_or_none, **how, **ask.options())
+    rest = iter(results)
+    return wire.answer([told[number] if number in told else next(rest) for number in range(len(records))])
+
+
+def _failing(ask: Ask, records: list[Any]) -> dict[int, dict[str, Any]]:
+    """Return the answers of the records that a fault rule names."""
+    if ask.fault is None or "record" not in ask.fault.action:
+        return {}
+    answer = {"success": False, "errors": [FAULT | dict(ask.fault.action["record"])]}
+    return {number: answer for number, record in enumerate(records) if ask.fault.fits_record(record)}
+
+
+def _fail_alone(ask: Ask, fields: object) -> None:
+    if ask.fault is not None and "record" in ask.fault.action and ask.fault.fits_record(fields):
+        fault = FAULT | dict(ask.fault.action["record"])
+        raise ApiError(Problem(fault["statusCode"], fault["message"], tuple(fault["fields"])))
+
+
+def _made(ask: Ask, sobject: str, record_id: str, **more: bool) -> Response:
+    location = {"Location": f"{ask.base}/sobjects/{sobject}/{record_id}"}
+    return wire.answer({"id": record_id, "success": True, "errors": [], **more}, 201, location)
+
+
+def _fields(ask: Ask) -> list[str] | None:
+    given = ask.http.args.get("fields")
+    return [name.strip() for name in given.split(",")] if given else None
+
+
+def _pairs(header: str, separator: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in header.split(separator))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+_PATHS: dict[str, dict[str, Handler]] = {
+    "/": {"GET": resources},
+    "/sobjects": {"GET": global_describe},
+    "/sobjects/<sobject>": {"GET": basics, "POST": create},
+    "/sobjects/<sobject>/describe": {"GET": describe},
+    "/sobjects/<sobject>/<record_id>": {"GET": get, "PATCH": update, "DELETE": delete},
+    "/sobjects/<sobject>/<field>/<value>": {"GET": get_by_key, "PATCH": upsert},
+    "/composite": {"GET": composite},
+    "/composite/sobjects": {"POST": create_many, "PATCH": update_many},
+    "/composite/sobjects/<sobject>/<field>": {"PATCH": upsert_many},
+    "/query": {"GET": query},
+    "/query/<locator>": {"GET": query_more},
+    "/queryAll": {"GET": query},
+    "/limits": {"GET": limits},
+}
+_ROUTES = Map(
+    [
+        Rule(path, endpoint=handler, methods=[method])
+        for path, methods in _PATHS.items()
+        for method, handler in methods.items()
+    ],
+    strict_slashes=False,
+    merge_slashes=False,
+)

@@ -1,0 +1,159 @@
+"""What stands before the resources of /services: tokens, API versions, limits, maintenance."""
+
+import json
+import re
+from urllib.parse import unquote
+
+from werkzeug.datastructures import Authorization
+from werkzeug.wrappers import Request, Response
+
+from sfconnector.sandbox import answers, faults, oauth, rest, wire
+from sfconnector.sandbox.answers import ApiError, Problem
+from sfconnector.sandbox.limits import HEADER
+from sfconnector.sandbox.world import World
+
+OLDEST, NEWEST = 31, 68
+LONGEST_URI = 16_384
+SEASONS = ("Summer", "Winter", "Spring")
+_DATA = re.compile(r"/services/data(?:/v(?P<version>\d+\.\d)(?P<path>/.*)?)?/?")
+MAINTENANCE_PAGE = """<!DOCTYPE html>
+<html><head><title>Down for Maintenance</title></head>
+<body><h1>We are down for maintenance.</h1><p>Sorry for the inconvenience. We'll be back shortly.</p></body></html>
+"""
+
+
+def respond(world: World, http: Request, given: bytes, fault: faults.Rule | None) -> Response:
+    """Answer a request of /services; a refusal is an answer too."""
+    if world.switches.maintenance == "down":
+        return wire.page(MAINTENANCE_PAGE, 503)
+    path = raw_path(http)
+    if path.startswith("/services/oauth2/"):
+        return _oauth(world, http, path.removeprefix("/services/oauth2/"))
+    match = _DATA.fullmatch(path)
+    if match is None:
+        return wire.answer(answers.not_found().body(), 404)
+    if match["version"] is None:
+        return wire.answer(_versions())
+    counted: dict[str, str] = {}
+    try:
+        response = _data(world, http, given, fault, match["version"], match["path"] or "/")
+        counted = {HEADER: world.limit.header()}
+    except ApiError as error:
+        response = wire.answer(error.body(), error.status)
+        if error.status != 401:
+            counted = {HEADER: world.limit.header()}
+    response.headers.extend(counted)
+    return response
+
+
+def raw_path(http: Request) -> str:
+    """Return the path as it was sent, percent signs and all."""
+    uri: str = http.environ["REQUEST_URI"]
+    return uri.partition("?")[0]
+
+
+def token_of(http: Request) -> str:
+    return http.headers.get("Authorization", "").partition(" ")[2].strip()
+
+
+def login_form(http: Request) -> dict[str, str]:
+    """Only the body counts: a secret in the address would stand in logs."""
+    return http.form.to_dict()
+
+
+def basic(http: Request) -> tuple[str, str] | None:
+    """Return user and password of a Basic header."""
+    given: Authorization | None = http.authorization
+    if given is None or given.type != "basic":
+        return None
+    return unquote(given.username or ""), unquote(given.password or "")
+
+
+def _data(world: World, http: Request, given: bytes, fault: faults.Rule | None, version: str, path: str) -> Response:
+    number = float(version)
+    if number > NEWEST:
+        raise answers.not_found()
+    if number < OLDEST:
+        text = f"The requested API version is no longer supported: v{version}"
+        raise ApiError(Problem("UNSUPPORTED_API_VERSION", text, None), status=410)
+    user = world.accounts.authorise(http.headers.get("Authorization"))
+    if len(http.environ["REQUEST_URI"]) > LONGEST_URI:
+        raise ApiError(Problem("URI_TOO_LONG", "The URI length exceeds the limit of 16,384 bytes", None), status=414)
+    world.limit.count()
+    world.journal.count_call(user.username)
+    if world.switches.maintenance == "read-only" and http.method != "GET":
+        text = "Updates can't be made during maintenance. Try again when maintenance is complete."
+        raise ApiError(Problem("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", text, None))
+    return rest.respond(rest.Ask(world, http, user, version, given, fault), path)
+
+
+def _versions() -> list[dict[str, str]]:
+    told = []
+    for number in range(OLDEST, NEWEST + 1):
+        passed = number - OLDEST  # since Summer '14, three a year
+        year = 14 + (passed + 2) // 3
+        told.append(
+            {
+                "label": f"{SEASONS[passed % 3]} '{year}",
+                "url": f"/services/data/v{number}.0",
+                "version": f"{number}.0",
+            }
+        )
+    return told
+
+
+def _oauth(world: World, http: Request, what: str) -> Response:
+    no_store = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+    form, header = login_form(http), basic(http)
+    if http.method != "POST":
+        return wire.answer({"error": "invalid_request", "error_description": "must use HTTP POST"}, 400, no_store)
+    try:
+        if what == "token":
+            answer = _token(world, form, header, http.host_url.rstrip("/"))
+        elif what == "introspect":
+            answer = oauth.introspect(world.accounts, form, header)
+        elif what == "revoke":
+            oauth.revoke(world.accounts, form.get("token", ""))
+            return Response(status=200, headers=no_store)
+        else:
+            return wire.answer(answers.not_found().body(), 404)
+    except oauth.Refused as error:
+        return wire.answer(error.body(), 400, no_store)
+    return wire.answer(answer, 200, no_store)
+
+
+def _token(world: World, form: dict[str, str], header: tuple[str, str] | None, url: str) -> dict[str, str]:
+    asking = oauth.asked_by(form, header)
+    try:
+        answer = oauth.give_token(world.accounts, form, header, url)
+    except oauth.Refused as error:
+        world.journal.count_login(asking, error.error)
+        raise
+    world.journal.count_login(asking, "granted")
+    return answer
+
+
+def login_said(form: dict[str, str]) -> dict[str, str]:
+    """Return what a log may hold of a log-in."""
+    return {key: value for key, value in form.items() if key in ("grant_type", "client_id", "username")}
+
+
+def records_of(path: str, body: object) -> list[object]:
+    """Return the records that a data call's body holds, for the fault rules."""
+    if isinstance(body, dict):
+        listed = body.get("records")
+        if isinstance(listed, list):
+            return listed
+        parts = path.split("/")
+        if len(parts) == 8 and parts[4] == "sobjects":  # .../sobjects/Case/Message_Id__c/m-1
+            return [{unquote(parts[6]): unquote(parts[7]), **body}]
+        return [body]
+    return []
+
+
+def parsed(given: bytes) -> object:
+    """Return a body as JSON, None where it is none."""
+    try:
+        return json.loads(given) if given else None
+    except ValueError:
+        return None

@@ -1,0 +1,38 @@
+"""How the sandbox behaves as a whole: what an administrator of an org could switch, and the weather."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+MAINTENANCE = ("", "down", "read-only")
+
+
+@dataclass(slots=True)
+class Switches:
+    """Changed by PATCH /_sim/switches while it runs."""
+
+    latency_ms: float = 0.0  # for every call, beside each other
+    latency_per_record_ms: float = 0.0
+    maintenance: str = ""  # down: an HTML page with 503 for everything; read-only: no writing
+    api_enabled: bool = True
+    # Of log-ins.
+    password_flow: bool = True  # False: blocked, as in orgs made since Summer '23
+    ip_trusted: bool = False  # True: passwords need no security token
+    my_domain: bool = True  # False: this host stands for login.salesforce.com, which knows no client credentials
+    instance_url: str = ""  # told with every token; empty: the address that was asked
+    session_seconds: float = 7200.0  # without a call, after which a token is no good any more
+    lockout_after: int = 10  # bad passwords in a row
+
+    def change(self, given: Mapping[str, Any]) -> None:
+        """Raise ValueError for an unknown name or a value of another type."""
+        types = {each.name: type(getattr(self, each.name)) for each in fields(self)}
+        for name, value in given.items():
+            if name not in types:
+                raise ValueError(f"{name}: no such switch; here are {', '.join(types)}")
+            numbers = types[name] is float and isinstance(value, int) and not isinstance(value, bool)
+            if not numbers and type(value) is not types[name]:
+                raise ValueError(f"{name}: expected {types[name].__name__}")
+            if name == "maintenance" and value not in MAINTENANCE:
+                raise ValueError(f"{name}: expected one of {', '.join(map(repr, MAINTENANCE))}")
+        for name, value in given.items():
+            setattr(self, name, types[name](value))

@@ -1,0 +1,68 @@
+"""JSON as Salesforce writes it, and what it says of JSON that it cannot read (its parser is Jackson)."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from werkzeug.wrappers import Response
+
+from sfconnector.sandbox import answers
+
+JSON = "application/json;charset=UTF-8"
+#: Python's complaint: what Jackson says after the unexpected character.
+_EXPECTED = {
+    "Expecting ':' delimiter": "was expecting a colon to separate field name and value",
+    "Expecting ',' delimiter": "was expecting comma to separate OBJECT entries",
+    "Expecting property name enclosed in double quotes": "was expecting double-quote to start field name",
+    "Expecting value": "expected a valid value (number, String, array, object, 'true', 'false' or 'null')",
+    "Extra data": "expected end of input",
+}
+
+
+def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a value as an answer."""
+    return Response(_text(value), status, headers, content_type=JSON)
+
+
+def page(html: str, status: int) -> Response:
+    return Response(html, status, content_type="text/html;charset=UTF-8")
+
+
+def read(body: bytes) -> Any:
+    """Return what a body holds; fractions are Decimal. Raise ApiError (JSON_PARSER_ERROR)."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise answers.unreadable(f"Invalid UTF-8 start byte 0x{body[error.start]:x} at [line:1, column:1]") from error
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise answers.unreadable(_complaint(error)) from error
+    except (RecursionError, ValueError) as error:  # too deep; a number of too many digits; NaN
+        raise answers.unreadable(f"{error} at [line:1, column:1]") from error
+
+
+def _complaint(error: json.JSONDecodeError) -> str:
+    at = f"at [line:{error.lineno}, column:{error.colno + 1}]"
+    rest = error.doc[error.pos : error.pos + 1]
+    if not error.doc.strip():
+        return f"The HTTP entity body is required, but this request has no entity body. {at}"
+    if not rest:
+        return f"Unexpected end-of-input {at}"
+    expected = _EXPECTED.get(error.msg.partition(" (")[0], error.msg)
+    return f"Unexpected character ('{rest}' (code {ord(rest)})): {expected} {at}"
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"Non-standard token '{name}'")
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_number)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
