@@ -16,6 +16,8 @@ from sfconnector import soql
 
 #: Longest part of an address that holds the values; the rest of the query has the room that is left.
 _ROOM = soql.MAX_ADDRESS - 2000
+#: Texts up to this fit in any number that a lookup has, whatever characters they are made of.
+_SHORT = 100
 
 #: Fields that hold an id on every object that has them. Salesforce refuses a query with anything else for them.
 _ID_FIELDS = frozenset(
@@ -23,8 +25,8 @@ _ID_FIELDS = frozenset(
     for name in ("", "Account", "Asset", "Contact", "Owner", "Parent", "Profile", "RecordType", "UserRole", "Product2")
 )
 _ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?", re.ASCII)
-#: Kinds of refusal that one of the values may have caused.
-_BLAMED = frozenset({Kind.REJECT, Kind.UNKNOWN})
+#: Kinds of refusal that one of the values may have caused: even a malformed query, by a year that SOQL does not know.
+_BLAMED = frozenset({Kind.REJECT, Kind.UNKNOWN, Kind.CONFIGURATION})
 
 
 class Key(NamedTuple):
@@ -59,7 +61,8 @@ class Search:
             found.append(value)
             normal.append(_normal(field, value))
         key = Key(tuple(found), tuple(normal))
-        return key if sum(_lengths(key)) <= _ROOM else None
+        longest = max(len(value) if isinstance(value, str) else 0 for value in found)
+        return key if longest < _SHORT or sum(_lengths(key)) <= _ROOM else None
 
     def query(self, keys: Sequence[Key], fields: Iterable[str], limit: int = soql.MAX_ROWS) -> str:
         columns = zip(*(key.values for key in keys), strict=True)
@@ -140,14 +143,10 @@ class Question:
         try:
             rows = self._client.query(self._search.query(keys, self._fields))
         except Failed as failed:
-            if failed.failure.kind is Kind.CONFIGURATION:
-                raise self._configuration(failed.failure) from failed
             if failed.failure.kind not in _BLAMED:
                 raise
             self._prove(keys[0])
-            if len(keys) == 1:
-                return [(keys[0], replace(failed.failure, place=self._search.place))]
-            return self._halves(keys)
+            return self._halves(keys) if len(keys) > 1 else [(keys[0], self._fault(failed.failure))]
         if len(keys) == 1:
             return [(keys[0], rows)]
         if len(rows) >= soql.MAX_ROWS:  # there may be more, of some of them
@@ -157,6 +156,11 @@ class Question:
     def _halves(self, keys: Sequence[Key]) -> list[tuple[Key, Any]]:
         middle = len(keys) // 2
         return self.ask(keys[:middle]) + self.ask(keys[middle:])
+
+    def _fault(self, failure: Failure) -> Failure:
+        """Return what Salesforce says about a single value, when it takes the same query with another one."""
+        kind = Kind.REJECT if failure.kind is Kind.CONFIGURATION else failure.kind
+        return replace(failure, kind=kind, place=self._search.place)
 
     def _prove(self, key: Key) -> None:
         """Raise Failed (configuration) if the query is refused for a harmless value too: then no value is to blame."""
@@ -168,13 +172,11 @@ class Question:
         except Failed as failed:
             if failed.failure.kind not in _BLAMED:
                 raise
-            raise self._configuration(failed.failure) from failed
+            place = self._search.place
+            hint = 'Salesforce refuses it whatever the value is (numbers and times need a "type" in "where")'
+            failure = replace(failed.failure, kind=Kind.CONFIGURATION, place=place, detail=f"{place}: {hint}")
+            raise Failed(failure) from failed
         self._proven = True
-
-    def _configuration(self, failure: Failure) -> Failed:
-        place = self._search.place
-        hint = 'Salesforce refuses it whatever the value is (numbers and times need a "type" in "where")'
-        return Failed(replace(failure, kind=Kind.CONFIGURATION, place=place, detail=f"{place}: {hint}"))
 
 
 def _harmless(value: Any) -> Any:

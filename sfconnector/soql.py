@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote as percent_encode
 
 from connectorlib.expressions import text_of
 
@@ -70,13 +70,18 @@ def can_be_held(text: str) -> bool:
     return _UNHELD.search(text) is None
 
 
+def quote(text: str) -> str:
+    """Return a text as a literal, quotes and all."""
+    return f"'{text.translate(_ESCAPED)}'"
+
+
 def literal(value: Any) -> str:
     """Given a value, return it as it stands in a query: text in quotes, numbers, booleans and times without."""
     if isinstance(value, str):
-        return f"'{value.translate(_ESCAPED)}'"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float | Decimal):
+        return quote(value)
+    if isinstance(value, float):
+        value = Decimal(repr(value))  # has no exponent as text
+    if isinstance(value, bool | int | Decimal):
         return text_of(value)
     if isinstance(value, datetime):
         moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -103,4 +108,4 @@ def _condition(field: str, literals: Sequence[str]) -> str:
 
 def encoded_length(text: str) -> int:
     """Return how many characters a text takes in an address, at most."""
-    return len(quote(text, safe=""))
+    return len(percent_encode(text, safe=""))
