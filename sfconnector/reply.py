@@ -12,9 +12,9 @@ from connectorlib import logs
 from connectorlib.errors import Failed, Failure
 from connectorlib.expressions import MISSING, Scope, compile_template, json_text
 from connectorlib.messages import ALREADY, Dead, Delivery, Outgoing
+from sfconnector import soql
 from sfconnector.items import Unit
 from sfconnector.settings import Reply
-from sfconnector.soql import quote
 
 if TYPE_CHECKING:
     from connectorlib.broker import Publisher, Ticket
@@ -64,7 +64,7 @@ class Replies:
         if not ids:
             return {}
         try:
-            found = client.query(f"SELECT Id, CaseNumber FROM Case WHERE Id IN ({', '.join(map(quote, ids))})")
+            found = client.query(f"SELECT Id, CaseNumber FROM Case WHERE Id IN ({', '.join(map(soql.literal, ids))})")
         except Failed as failed:
             logs.event(logger, logging.WARNING, "replies without case numbers", code=failed.failure.code)
             return {}
@@ -95,5 +95,3 @@ class Replies:
         if failure is not None:
             fields = {"division": self._division, "code": failure.code, "text": failure.text}
             logs.event(logger, logging.WARNING, "reply not delivered", **fields)
-
-

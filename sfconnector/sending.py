@@ -12,7 +12,7 @@ from connectorlib import logs
 from connectorlib.errors import Failed, Kind, Stale
 from connectorlib.messages import Again, Dead
 from connectorlib.policy import PAUSING
-from sfconnector.codes import SfError, duplicate_of, failure, is_governor, is_stale_reference, kind_of
+from sfconnector.codes import SfError, duplicate_of, failure, gravest, is_governor, is_stale_reference
 from sfconnector.items import Item
 from sfconnector.settings import CaseSettings
 
@@ -196,11 +196,10 @@ class Sender:
                 if existing is not None:
                     item.done(existing, already=True)
                     return
-        found = _worst(errors, status, self._case.errors)
-        if found is None:
+        error, kind = gravest(errors, status, self._case.errors)
+        if kind is None:
             item.done(None, already=True)  # `errors` of the configuration says `done`
             return
-        error, kind = found
         told = failure(error, kind, self._place)
         if len(errors) > 1:
             told = replace(told, text="; ".join(f"{each.code} {each.text}" for each in errors)[:2000])
@@ -222,14 +221,6 @@ def _characters(item: Item) -> int:
     return sum(len(value) if isinstance(value, str) else 20 for value in fields.values())
 
 
-def _worst(
-    errors: Sequence[SfError], status: int, overrides: Mapping[str, str]
-) -> tuple[SfError, Kind] | None:
-    """Return the error that decides: one that no other try can mend, else the first; None if all count as done."""
-    kinds = [(error, kind) for error in errors if (kind := kind_of(error, status, overrides)) is not None]
-    return next((pair for pair in kinds if pair[1] is Kind.REJECT), kinds[0] if kinds else None)
-
-
 def _duplicate_header(rule: Mapping[str, bool]) -> dict[str, str]:
     """Return Sforce-Duplicate-Rule-Header, whose names are allowSave, includeRecordDetails, runAsCurrentUser."""
     if not rule:
@@ -241,5 +232,3 @@ def _duplicate_header(rule: Mapping[str, bool]) -> dict[str, str]:
 def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(word.title() for word in others)
-
-

@@ -16,7 +16,6 @@ from tests.services.database import Database
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
-COMMAND = Path(sys.executable).with_name("dbconnector")
 #: From here on its queue exists; that the connection is there is told before, with the same word in its name.
 CONSUMING = " consuming queue="
 
@@ -30,6 +29,11 @@ INSERT = {"statement": "INSERT INTO reading (id, device, value) VALUES (:id, :de
 def reading(id: int, device: str | None = "p-1", value: Any = 1.5, **more: Any) -> bytes:
     """Return the body of one message that INSERT can write into TABLE."""
     return json.dumps({"id": id, "device": device, "value": value, **more}).encode()
+
+
+def installed(command: str) -> Path:
+    """Return the path of one of the project's commands."""
+    return Path(sys.executable).with_name(command)
 
 
 class Running:
@@ -69,15 +73,63 @@ class Running:
         return self.process.wait(timeout)
 
 
-class Connector:
+class Command:
+    """One of the installed commands, run in a folder of its own."""
+
+    command = "dbconnector"
+
+    def __init__(self, folder: Path, vhost: Vhost) -> None:
+        self.folder = folder
+        self.vhost = vhost
+        self._logs = 0
+
+    def run(self, *arguments: str, timeout: float = 60.0, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        return subprocess.run(
+            [installed(self.command), *arguments],
+            cwd=self.folder,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    @contextlib.contextmanager
+    def running(self, *arguments: str, ready: str = CONSUMING, times: int = 1, **environment: str) -> Iterator[Running]:
+        """Run a command until the end of the block, where it is stopped and must exit with 0."""
+        self._logs += 1
+        log = self.folder / f"log-{self._logs}"
+        command, environment = [installed(self.command), *arguments], os.environ | environment
+        with (
+            log.open("wb") as stderr,
+            subprocess.Popen(command, cwd=self.folder, env=environment, stderr=stderr) as it,
+        ):
+            running = Running(it, log)
+            try:
+                if ready:
+                    running.wait_for(ready, times=times)
+                yield running
+                killed = it.poll() == -signal.SIGKILL
+                assert killed or running.stop() == running.code, running.log
+            finally:
+                if it.poll() is None:
+                    running.kill()
+                print(running.log)  # pytest shows it when the test fails
+
+    def dead(self, queue: str = "dead-letter") -> list[tuple[bytes, dict[str, Any]]]:
+        """Take what is in the dead-letter queue: bodies and headers."""
+        taken = self.vhost.get_all(queue)
+        return [(body, dict(properties.headers or {})) for _, properties, body in taken]
+
+
+class Connector(Command):
     """dbconnector between one vhost and one database."""
 
     def __init__(self, folder: Path, vhost: Vhost, database: Database) -> None:
-        self.folder = folder
-        self.vhost = vhost
+        super().__init__(folder, vhost)
         self.database = database
         self.file = folder / "db.config"
-        self._logs = 0
 
     def configure(
         self,
@@ -98,49 +150,11 @@ class Connector:
         self.file.write_text(json.dumps(config, indent=2))
         return self.file
 
-    def run(self, *arguments: str, timeout: float = 60.0, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
-        return subprocess.run(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            env=os.environ | environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-
-    @contextlib.contextmanager
-    def running(self, *arguments: str, ready: str = CONSUMING, **environment: str) -> Iterator[Running]:
-        """Run a command until the end of the block, where it is stopped and must exit with 0."""
-        self._logs += 1
-        log = self.folder / f"log-{self._logs}"
-        with (
-            log.open("wb") as stderr,
-            subprocess.Popen([COMMAND, *arguments], cwd=self.folder, env=os.environ | environment, stderr=stderr) as it,
-        ):
-            running = Running(it, log)
-            try:
-                if ready:
-                    running.wait_for(ready)
-                yield running
-                killed = it.poll() == -signal.SIGKILL
-                assert killed or running.stop() == running.code, running.log
-            finally:
-                if it.poll() is None:
-                    running.kill()
-                print(running.log)  # pytest shows it when the test fails
-
     def subscribed(self, ready: str = CONSUMING, **environment: str) -> contextlib.AbstractContextManager[Running]:
         return self.running("subscribe", "-c", str(self.file), ready=ready, **environment)
 
     def publish(self, *bodies: bytes, queue: str = "readings", **properties: Any) -> None:
         self.vhost.publish("", queue, list(bodies), **properties)
-
-    def dead(self, queue: str = "dead-letter") -> list[tuple[bytes, dict[str, Any]]]:
-        """Take what is in the dead-letter queue: bodies and headers."""
-        taken = self.vhost.get_all(queue)
-        return [(body, dict(properties.headers or {})) for _, properties, body in taken]
 
 
 @pytest.fixture

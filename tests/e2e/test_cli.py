@@ -17,7 +17,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from tests.e2e.conftest import COMMAND, Connector, reading
+from tests.e2e.conftest import Connector, installed, reading
 from tests.services.server import free_port
 from tests.services.waiting import eventually
 
@@ -32,7 +32,7 @@ SECRET = "s3cr;t}/w%rd=1"
 
 def run(*arguments: str, cwd: Path | None = None, **environment: str) -> Completed:
     return subprocess.run(
-        [COMMAND, *arguments],
+        [installed("dbconnector"), *arguments],
         cwd=cwd,
         env=os.environ | environment,
         capture_output=True,
@@ -92,7 +92,9 @@ def test_help_is_there_at_once() -> None:
         subprocess.run(command, check=True, capture_output=True)
         return time.monotonic() - started
 
-    alternating = [(seconds(COMMAND, "--help"), seconds(sys.executable, "-c", "import click")) for _ in range(5)]
+    alternating = [
+        (seconds(installed("dbconnector"), "--help"), seconds(sys.executable, "-c", "import click")) for _ in range(5)
+    ]
     help, click = (statistics.median(each) for each in zip(*alternating, strict=True))
     assert help < max(0.3, 3 * click)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import COMMAND, Connector
+from tests.e2e.conftest import Connector, installed
 from tests.services.waiting import eventually
 
 OUTBOX = (
@@ -214,7 +214,7 @@ def test_on_a_terminal_it_shows_how_many_rows_are_confirmed(on_one: Outbox) -> N
     on_one.configure()
     inside, outside = pty.openpty()
     process = subprocess.Popen(
-        [COMMAND, "select", "-c", str(on_one.connector.file)],
+        [installed("dbconnector"), "select", "-c", str(on_one.connector.file)],
         stderr=outside,
         stdout=outside,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
@@ -267,7 +267,7 @@ def test_a_large_table_is_read_in_less_than_120_megabytes(on: Callable[[str], Co
         broker={"destination": {"exchange": "rows", "routing_key": "row"}},
     )
     done = subprocess.run(
-        [sys.executable, "-ISc", MEASURE, COMMAND, "select", "-c", connector.file],
+        [sys.executable, "-ISc", MEASURE, installed("dbconnector"), "select", "-c", connector.file],
         capture_output=True,
         text=True,
         timeout=900,
