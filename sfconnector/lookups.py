@@ -29,7 +29,7 @@ from sfconnector.searches import Key, Queries, Question, Search, can_have, chunk
 #: That nothing was found is believed no longer than this: the record is often made a moment later.
 MISS_SECONDS = 60.0
 
-_KEYS = frozenset({"lookup", "where", "field", "order_by", "missing", "ambiguous", "cache_seconds"})
+_KEYS = frozenset({"where", "field", "order_by", "missing", "ambiguous", "cache_seconds"})
 #: With these types a value of `where` is a number, a boolean or a time in the query too, not text in quotes.
 _BARE_TYPES = frozenset({"integer", "decimal", "float", "boolean", "date", "timestamp", "epoch_s", "epoch_ms"})
 

@@ -126,6 +126,8 @@ class CaseMapper:
         constants: dict[str, Any] = {}
         for key, value in defaults.items():
             target = _Target(key, {"value": value}, self._described, truncate=False)
+            if value is None:
+                continue
             try:
                 target.put(constants, target.coerce(value))
             except ValueError as error:
