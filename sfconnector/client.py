@@ -22,7 +22,7 @@ from sfconnector.budget import Usage
 from sfconnector.codes import SfError
 from sfconnector.login import PLACE, Token, TokenProvider
 from sfconnector.settings import Salesforce
-from sfconnector.transport import Lost, NotSent, Session
+from sfconnector.transport import NOT_SENT, Lost, NotSent, Session, malformed
 
 __all__ = ["Client", "Rejected", "Result", "Unanswered", "Usage"]
 
@@ -37,8 +37,6 @@ IDLE = 30.0
 IDLE_UNREPEATABLE = 2.0
 #: Pages of one query, 2,000 records each: far more than a lookup has values for.
 MOST_PAGES = 100
-
-NOT_SENT = "not-sent"
 
 #: Salesforce says 401 with the code of an expired session for what another log-in does not mend, too.
 _PERMANENT = ("not valid for use with the REST API", "Connected app is not attached")
@@ -176,7 +174,7 @@ class Client:
             try:
                 told = answers.daily_of(self._send(_Request("GET", "limits")), time.monotonic())
             except Rejected as rejected:
-                if rejected.status not in (403, 404) or rejected.failure.kind in (Kind.UNAVAILABLE, Kind.REFUSED):
+                if rejected.failure.kind is not Kind.CONFIGURATION:  # as INSUFFICIENT_ACCESS and NOT_FOUND are
                     raise
             else:
                 if told is not None:
@@ -263,7 +261,7 @@ class Client:
                 method=request.method,
                 data=request.body,
                 headers=dict(request.headers or {}),
-                timeout=max(seconds, 1.0),
+                timeout=max(seconds, 0.1),
             )
         except (SalesforceError, ValueError, TypeError, RecursionError):
             pass  # the answer itself is at hand, and says more than what was made of it
@@ -271,7 +269,7 @@ class Client:
             self.calls += self._session.sent
         answer = self._session.answer
         if answer is None:
-            raise NotSent(NOT_SENT, "the request cannot be written: a header or an address is malformed")
+            raise malformed()
         limit = answers.usage_of(answer.headers.get("Sforce-Limit-Info"), time.monotonic())
         self.usage = limit or self.usage
         # restful turns an empty list into None.
@@ -335,7 +333,6 @@ def _unanswered(request: _Request, lost: Lost) -> Failed:
 
 
 def _not_sent(error: NotSent) -> Failed:
-    # What cannot be written comes from the configuration, such as the id of an assignment rule.
     kind = Kind.CONFIGURATION if error.code == NOT_SENT else Kind.UNAVAILABLE
     return Failed(Failure(kind, error.code, error.text, PLACE))
 

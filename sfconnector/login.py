@@ -4,6 +4,7 @@ One log-in at a time and only when it is needed; what Salesforce refused stands 
 requests are made here and not by simple_salesforce, which logs in again without end when every token is refused.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +19,9 @@ from connectorlib.redaction import secrets
 from sfconnector import refusals
 from sfconnector.answers import decode, without_answer
 from sfconnector.settings import Salesforce
-from sfconnector.transport import Lost, NotSent, Session, is_loopback
+from sfconnector.transport import NOT_SENT, Lost, NotSent, Session, is_loopback
+
+logger = logging.getLogger(__name__)
 
 PLACE = "salesforce"
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 - a path
@@ -56,6 +59,8 @@ class TokenProvider:
         self.refused: Failure | None = None
         #: Log-in requests made so far.
         self.logins = 0
+        for secret in (settings.password, settings.security_token, settings.client_secret):
+            secrets.add(secret or "")
 
     def __repr__(self) -> str:
         return f"<TokenProvider {self._division}>"
@@ -102,9 +107,11 @@ class TokenProvider:
             answer = self._session.request(
                 "POST", self._settings.login_url.rstrip("/") + TOKEN_PATH, data=form, timeout=TIME_LIMIT
             )
-        except (NotSent, Lost) as error:
-            code = error.code if isinstance(error, NotSent) else "no-answer"
-            raise self._unavailable(code, error.text) from None
+        except NotSent as error:
+            kind = Kind.CONFIGURATION if error.code == NOT_SENT else Kind.UNAVAILABLE
+            raise Failed(self._failure(kind, error.code, error.text)) from None
+        except Lost as error:
+            raise Failed(self._failure(Kind.UNAVAILABLE, "no-answer", error.text)) from None
         value = decode(answer.content)
         if answer.status_code == 200 and isinstance(value, Mapping) and (token := token_of(value)) is not None:
             secrets.add(token.access_token)
@@ -117,7 +124,7 @@ class TokenProvider:
     def _form(self) -> dict[str, str]:
         settings = self._settings
         if (grant := GRANTS.get(settings.auth)) is None:
-            raise Failed(Failure(Kind.CONFIGURATION, "auth", f"there is no auth {settings.auth!r}", PLACE))
+            raise Failed(self._failure(Kind.CONFIGURATION, "auth", f"there is no auth {settings.auth!r}"))
         if settings.auth == "jwt":
             return {"grant_type": grant, "assertion": self._assertion()}
         form = {"grant_type": grant, "client_id": settings.client_id, "client_secret": settings.client_secret or ""}
@@ -128,7 +135,6 @@ class TokenProvider:
 
     def _assertion(self) -> str:
         import jwt  # late: it brings cryptography, which two of three flows do without
-        from cryptography.exceptions import UnsupportedAlgorithm
 
         settings = self._settings
         claims = {
@@ -139,10 +145,11 @@ class TokenProvider:
         }
         try:
             return jwt.encode(claims, settings.private_key or "", algorithm="RS256")
-        except (jwt.PyJWTError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-            text = f"{self._who()}: private_key cannot be used to sign with RS256 ({_why_not(settings.private_key)})"
+        except Exception as error:  # any: every kind of wrong key makes these libraries raise something else
+            logger.debug("private_key: %s", type(error).__name__)
+            text = f"private_key cannot be used to sign with RS256: {_why_not(settings.private_key)}"
             # Not chained: what these libraries say may quote what they were given.
-            raise Failed(Failure(Kind.CONFIGURATION, "private-key", text, PLACE, type(error).__name__)) from None
+            raise Failed(self._failure(Kind.CONFIGURATION, "private-key", text)) from None
 
     # -- what came back
 
@@ -150,30 +157,29 @@ class TokenProvider:
         """The token goes to that address, so it must not travel in the clear."""
         if urlsplit(token.instance_url).scheme == "https" or is_loopback(token.instance_url):
             return
-        text = f"{self._who()}: the log-in named {shorten(token.instance_url)} for the API, which is not https"
-        raise Failed(Failure(Kind.CONFIGURATION, "instance-url", text, PLACE))
+        text = f"the log-in named {shorten(token.instance_url)} for the API, which is not https"
+        raise Failed(self._failure(Kind.CONFIGURATION, "instance-url", text))
 
     def _failure_of(self, status: int, body: bytes, value: Any, headers: Mapping[str, str]) -> Failure:
         location = headers.get("Location")
         if 300 <= status < 400:
             host = urlsplit(location or "").netloc or "nowhere"
             text = f"it answers with a redirect to {shorten(host)}: login_url must be the address of the log-in itself"
-            return self._unavailable("redirect", text).failure
+            return self._failure(Kind.UNAVAILABLE, "redirect", text)
         error = value.get("error") if isinstance(value, Mapping) else None
         if not isinstance(error, str) or not error:
-            return self._unavailable(f"http-{status}", without_answer(status, body)).failure
+            return self._failure(Kind.UNAVAILABLE, f"http-{status}", without_answer(status, body))
         said = value.get("error_description")
         description = secrets.redact(said) if isinstance(said, str) else ""
         kind = refusals.kind_of(error, description, status)
         if kind is Kind.UNAVAILABLE:
-            return self._unavailable(shorten(error), description).failure
+            return self._failure(kind, error, description or "no description")
         causes = refusals.causes(self._settings.auth, error, description, skew=_skew(headers))
-        text = f"{description or 'no description'} ({self._who()}); {causes}"
-        return Failure(kind, shorten(error), shorten(text, 1000), PLACE)
+        return self._failure(kind, error, description or "no description", causes)
 
-    def _unavailable(self, code: str, text: str) -> Failed:
-        told = shorten(f"{text} ({self._who()})", 1000)
-        return Failed(Failure(Kind.UNAVAILABLE, code, told, PLACE))
+    def _failure(self, kind: Kind, code: str, text: str, causes: str = "") -> Failure:
+        told = f"{text} ({self._who()})" + (f"; {causes}" if causes else "")
+        return Failure(kind, shorten(code), shorten(told, 1000), PLACE)
 
     def _who(self) -> str:
         host = urlsplit(self._settings.login_url).netloc.rpartition("@")[2]

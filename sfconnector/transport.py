@@ -42,8 +42,12 @@ _KEEPALIVE = [
 _NO_PROXY: dict[str, Any] = {"http": None, "https": None, "all": None}
 
 
+#: The request cannot be written: what it is made of comes from the configuration.
+NOT_SENT = "not-sent"
+
+
 class NotSent(Exception):
-    """No connection was made, so nothing was asked. `code` is `unreachable` or `tls`."""
+    """Nothing was asked: no connection was made (`code` is `unreachable` or `tls`), or `NOT_SENT`."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -106,6 +110,8 @@ def _start(connection: HTTPConnection) -> None:
     if connection.sock is None:
         connection.connect()
     if (exchange := _current.get()) is not None:
+        if exchange.timed_out:  # connecting may take longer than its limit: a host has several addresses
+            raise TimeoutError
         # Without this, sending a big body would have to be over within the time limit for connecting.
         connection.timeout = exchange.left()
         exchange.start(connection.sock)
@@ -204,14 +210,22 @@ def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
 # -- what went wrong, in words
 
 
+def malformed() -> NotSent:
+    return NotSent(NOT_SENT, "the request cannot be written: a header or an address is malformed")
+
+
 def _translated(error: BaseException, exchange: Exchange) -> NotSent | Lost:
     causes = list(_unfold(error))
     timeouts = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
-    timed_out = exchange.timed_out or any(isinstance(cause, timeouts) for cause in causes)
+    # A connection that is refused is a kind of timeout to urllib3.
+    told = [cause for cause in causes if not isinstance(cause, urllib3.exceptions.NewConnectionError)]
+    timed_out = exchange.timed_out or any(isinstance(cause, timeouts) for cause in told)
     if exchange.sent:
         if timed_out:
             return Lost(f"no whole answer within {exchange.seconds:g} s", timed_out=True)
         return Lost(f"the connection was lost before the whole answer came ({_words(causes)})", timed_out=False)
+    if isinstance(error, ValueError):  # so requests says that a header or an address cannot be
+        return malformed()
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NotSent("tls", f"certificate not accepted: {cause.verify_message}")

@@ -1,0 +1,151 @@
+"""Answers of Salesforce, and of what stands in front of it, as values."""
+
+import pytest
+
+from connectorlib.redaction import secrets
+from sfconnector import answers
+from sfconnector.answers import Result
+from sfconnector.budget import Usage
+from sfconnector.codes import SfError
+
+ERROR = {"message": "too large", "errorCode": "STRING_TOO_LONG", "fields": ["Subject"]}
+
+
+@pytest.mark.parametrize(
+    ("header", "usage"),
+    [
+        ("api-usage=18/5000", (18, 5000)),
+        ("api-usage=25/5000; per-app-api-usage=17/250(appName=sample-connected-app)", (25, 5000)),
+        ("per-app-api-usage=17/250(appName=x)", None),
+        ("garbage", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_limit_header_tells_the_calls_of_the_org(header, usage):
+    assert answers.usage_of(header, 1.0) == (Usage(usage[0], usage[1], 1.0) if usage else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ([ERROR], (SfError("STRING_TOO_LONG", "too large", ("Subject",)),)),
+        ([{"message": "x", "statusCode": "Y"}], (SfError("Y", "x"),)),
+        ([{"errorCode": "A"}, {"errorCode": "B", "message": None}], (SfError("A", ""), SfError("B", ""))),
+        (ERROR, (SfError("STRING_TOO_LONG", "too large", ("Subject",)),)),
+        ({"message": "INVALID_HEADER_TYPE"}, ()),
+        ({"error": "Bad Gateway"}, ()),
+        ([1, None, "x", [], {}], ()),
+        ([{"errorCode": 5}], ()),
+        ([], ()),
+        (None, ()),
+        ("text", ()),
+    ],
+)
+def test_errors_are_found_in_whatever_shape_they_come(value, found):
+    assert answers.errors_of(value) == found
+
+
+def test_an_error_is_bounded_and_without_secrets():
+    secrets.add("00D!a-secret-token")
+    try:
+        found = answers.errors_of([{"errorCode": "X", "message": "00D!a-secret-token " + "x" * 10_000}] * 1000)
+    finally:
+        secrets.clear()
+    assert len(found) <= answers.MAX_ERRORS
+    assert len(found[0].text) <= answers.MAX_MESSAGE
+    assert "secret" not in found[0].text.replace("[secret]", "")
+
+
+@pytest.mark.parametrize(
+    ("item", "result"),
+    [
+        ({"id": "500x", "success": True, "errors": []}, Result("500x", None)),
+        ({"id": "500x", "success": True, "errors": [], "created": False}, Result("500x", False)),
+        (
+            {"success": False, "errors": [{"statusCode": "X", "message": "y", "fields": []}]},
+            Result(None, None, (SfError("X", "y"),)),
+        ),
+        (
+            {"id": None, "success": False, "errors": [{"statusCode": "X", "message": "y"}], "created": True},
+            Result(None, True, (SfError("X", "y"),)),
+        ),
+    ],
+)
+def test_a_collection_has_one_result_for_each_record(item, result):
+    assert answers.results_of([item], 1) == [result]
+
+
+@pytest.mark.parametrize("errors", [[], None, "x", [{}]])
+def test_a_failure_without_a_reason_is_a_failure_all_the_same(errors):
+    results = answers.results_of([{"success": False, "errors": errors}], 1)
+    assert results is not None
+    assert [error.code for error in results[0].errors] == ["UNEXPLAINED"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        [{"id": "500x", "success": True}] * 2,
+        [{"id": "500x"}],
+        [{"id": "500x", "success": "yes"}],
+        [None],
+        {"success": True},
+        None,
+    ],
+)
+def test_an_answer_that_does_not_fit_the_records_says_nothing_about_any(value):
+    assert answers.results_of(value, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "page"),
+    [
+        ({"totalSize": 1, "done": True, "records": [{"Id": "1"}]}, ([{"Id": "1"}], "")),
+        ({"done": False, "nextRecordsUrl": "/services/data/v60.0/query/01g-2000", "records": []}, ([], "01g-2000")),
+        ({"done": False, "nextRecordsUrl": "https://elsewhere/query/01g-2000", "records": []}, ([], "01g-2000")),
+        ({"done": False, "records": []}, ([], "")),
+        ({"done": True}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_a_page_of_a_query_names_the_next(value, page):
+    assert answers.records_of(value) == page
+
+
+@pytest.mark.parametrize(
+    ("value", "usage"),
+    [
+        ({"DailyApiRequests": {"Max": 15000, "Remaining": 14998}}, Usage(2, 15000, 1.0)),
+        ({"DailyApiRequests": {}}, None),
+        ({"DailyApiRequests": None}, None),
+        ({}, None),
+        ([], None),
+    ],
+)
+def test_the_limits_tell_the_calls_of_the_org(value, usage):
+    assert answers.daily_of(value, 1.0) == usage
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html><head><title>Down for\n maintenance</title></head><body>x</body></html>", "Down for maintenance"),
+        (b"<html><script>var a = 1;</script><p>Too many &amp; too fast</p></html>", "Too many & too fast"),
+        (b"\xff\xfe plain", "\ufffd\ufffd plain"),
+        (b"", ""),
+    ],
+)
+def test_a_page_is_told_in_words(body, words):
+    assert answers.said(body) == words
+
+
+def test_what_a_page_says_is_bounded():
+    assert len(answers.said(b"x" * 1_000_000)) <= answers.MAX_SAID
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff\xff", b'{"a": '])
+def test_what_is_not_json_is_none(body):
+    assert answers.decode(body) is None
