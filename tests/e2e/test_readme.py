@@ -11,8 +11,7 @@ DBCONNECTOR = Path(sys.executable).with_name("dbconnector")
 
 
 def first_configuration():
-    (block,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    return json.loads(block)
+    return json.loads(re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0])
 
 
 def test_the_configuration_of_the_readme_writes_the_message_of_the_readme(vhost, sqlite_db, tmp_path):

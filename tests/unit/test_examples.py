@@ -6,28 +6,94 @@ from pathlib import Path
 
 import pytest
 
-from dbconnector import config
+from connectorlib.redaction import secrets
+from dbconnector import config as db
+from sfconnector import config as sf
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted(path.name for path in (ROOT / "config").glob("*.json"))
+CASES = "sfconnector.example.json"
+EXAMPLES = sorted(path.name for path in (ROOT / "config").glob("*.json") if path.name != CASES)
+
+
+@pytest.fixture(autouse=True)
+def _secrets():
+    yield
+    secrets.clear()
+
+
+def configurations(page):
+    """The whole configurations that a page shows, as text."""
+    found = re.findall(r"```json\n(\{.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return [block for block in found if re.search(r'^  "(database|tenant)": ', block, re.MULTILINE)]
+
+
+def set_references(monkeypatch, text):
+    for name in re.findall(r"\$\{(\w+)\}", text):
+        monkeypatch.setenv(name, "x")
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_a_valid_configuration(name, monkeypatch):
-    monkeypatch.setenv("DB_PASSWORD", "x")
-    monkeypatch.setenv("AMQP_PASSWORD", "x")
-    loaded = config.load(ROOT / "config" / name)
+    set_references(monkeypatch, (ROOT / "config" / name).read_text())
+    loaded = db.load(ROOT / "config" / name)
     assert loaded.database.select or loaded.database.write
 
 
-def test_the_configuration_of_the_readme_is_valid_and_ten_lines_long(tmp_path):
-    (block,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    path = tmp_path / "db.config"
-    path.write_text(block)
-    loaded = config.load(path)
-    assert loaded.source
-    assert loaded.source.queue == "readings"
-    assert len(block.splitlines()) == 10
+def test_the_example_for_cases_has_two_divisions_and_keeps_its_secrets_outside(monkeypatch):
+    text = (ROOT / "config" / CASES).read_text()
+    set_references(monkeypatch, text)
+    loaded = sf.load(ROOT / "config" / CASES)
+    assert [division.name for division in loaded.divisions] == ["field-service", "cold-chain"]
+    given = re.findall(r'"(?:client_secret|\w*password|\w*token)": "(.*?)"', text)
+    assert [value for value in given if not value.startswith("${") and value != "password"] == []
+
+
+def test_the_configurations_of_the_readme_are_valid_and_short(tmp_path, monkeypatch):
+    written, cases = configurations("README.md")
+    for name, block in {"db.config": written, "config.json": cases}.items():
+        (tmp_path / name).write_text(block)
+        set_references(monkeypatch, block)
+    source = db.load(tmp_path / "db.config").source
+    assert source
+    assert source.queue == "readings"
+    assert [division.source.queue for division in sf.load(tmp_path / "config.json").divisions] == ["sfconnector.pumps"]
+    assert (len(written.splitlines()), len(cases.splitlines())) <= (10, 20)
+
+
+def test_the_configurations_of_the_user_documentation_are_valid(tmp_path):
+    blocks = configurations("docs/sfconnector.md")
+    assert blocks
+    for block in blocks:
+        (tmp_path / "config.json").write_text(block)
+        sf.load(tmp_path / "config.json", resolve_secrets=False)
+
+
+SHOWN = re.findall(r'^("\w+"): +(\{.*\})$', (ROOT / "docs" / "sfconnector.md").read_text(), re.MULTILINE)
+EXPRESSIONS = re.findall(r"^\| (`.*`) \| ", (ROOT / "docs" / "sfconnector.md").read_text(), re.MULTILINE)
+
+
+def division_with(key, value):
+    """A division that says this in the section where it belongs."""
+    case = {"mapping": {"Subject": "alarm"}, "external_id": {"field": "Key__c", "value": "id"}}
+    division = {"salesforce": {"client_id": "a", "client_secret": "b", "username": "c", "password": "d"}, "case": case}
+    if key in ("match", "reply"):
+        division[key] = value
+    elif key == "external_id":
+        case[key] = value
+    else:
+        case["mapping"][key] = value
+    return {"tenant": {}, "divisions": {"pumps": division}}
+
+
+def test_every_line_that_the_user_documentation_shows_is_valid(tmp_path):
+    lines = [(json.loads(key), json.loads(value)) for key, value in SHOWN]
+    assert {key for key, _ in lines} >= {"match", "external_id", "reply", "ContactId", "OwnerId"}
+    written = [each.replace("\\|", "|") for cell in EXPRESSIONS for each in re.findall(r"`(.*?)`", cell)]
+    values = [json.loads(each) for each in written if each[0] in '"{' and "…" not in each]
+    assert len(values) > 10
+    for key, value in [*lines, *(("Subject", value) for value in values)]:
+        (tmp_path / "config.json").write_text(json.dumps(division_with(key, value)))
+        sf.load(tmp_path / "config.json")
 
 
 def test_every_file_that_the_readme_names_is_there():
