@@ -61,13 +61,12 @@ def read(catalog: Catalog, sobject: SObject, given: Any) -> Body:
 
 
 def _unreadable(error: values.WrongToken, given: Any, name: str | None = None) -> ApiError:
-    """The column is where the value ends in the record as json.dumps writes it."""
+    """The column is where the value begins in the record as json.dumps writes it."""
     column = 1
     if name is not None:
-        before = {key: value for key, value in given.items()}
-        names = list(before)
-        told = json.dumps({key: before[key] for key in names[: names.index(name) + 1]}, default=str)
-        column = len(told)
+        names = list(given)
+        before = {key: given[key] for key in names[: names.index(name)]}
+        column = len(json.dumps({**before, name: None}, default=str)) - len("null")
     return answers.unreadable(f"{error} or request may be missing a required field at [line:1, column:{column}]")
 
 

@@ -23,7 +23,7 @@ _TOKEN = re.compile(
       | (?P<number>[+-]?\d+(?:\.\d+)?(?![\w.]))
       | (?P<name>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*(?::\d+)?)
       | (?P<sign>!=|<>|<=|>=|=|<|>|\(|\)|,)""",
-    re.VERBOSE | re.DOTALL,
+    re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", '"': '"', "'": "'", "\\": "\\"}
 _ESCAPES |= {"N": "\n", "R": "\r", "T": "\t", "B": "\b", "F": "\f"}
