@@ -180,7 +180,7 @@ class Cases:
             todo = [item for item, first in later if not self._follows(item, first)]
 
     def _map(self, items: Sequence[Item]) -> None:
-        """Give items their drafts, after what they refer to was looked up; or the outcome that they cannot be mapped."""
+        """Give items their drafts, after what they refer to was looked up; or why they cannot be mapped."""
         mapper = self._mapper
         assert mapper is not None
         wanted = []

@@ -100,7 +100,7 @@ class Command:
         """Run a command until the end of the block, where it is stopped and must exit with 0."""
         self._logs += 1
         log = self.folder / f"log-{self._logs}"
-        command, environment = [installed(self.command), *arguments], os.environ | environment
+        command, environment = [str(installed(self.command)), *arguments], os.environ | environment
         with (
             log.open("wb") as stderr,
             subprocess.Popen(command, cwd=self.folder, env=environment, stderr=stderr) as it,
@@ -151,7 +151,7 @@ class Connector(Command):
         return self.file
 
     def subscribed(self, ready: str = CONSUMING, **environment: str) -> contextlib.AbstractContextManager[Running]:
-        return self.running("subscribe", "-c", str(self.file), ready=ready, **environment)
+        return self.running("subscribe", "-c", str(self.file), ready=ready, times=1, **environment)
 
     def publish(self, *bodies: bytes, queue: str = "readings", **properties: Any) -> None:
         self.vhost.publish("", queue, list(bodies), **properties)
