@@ -113,7 +113,7 @@ def test_a_describe_answer_of_a_real_org_is_a_schema(acme: Acme) -> None:
     answer = json.loads(json.dumps(answer))
     other = Acme(Org(schema=answer))
     assert other.org.describe("Case")["fields"][:-1] == answer["fields"][:-1]
-    assert other.read(other.case(BusinessHoursId="01m000000000001"))["BusinessHoursId"] == "01m000000000001EAA"
+    assert other.read(other.case(BusinessHoursId="01m000000000001"))["BusinessHoursId"] == "01m000000000001AAA"
     refusal(other.case, BusinessHours={"Name": "x"})
     refusal(other.org.query, "SELECT BusinessHours.Name FROM Case")
 

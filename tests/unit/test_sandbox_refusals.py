@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from sfconnector.sandbox.answers import SeveralMatch
-from sfconnector.sandbox.org import ApiError
 from tests.services.orgs import Acme, refusal
 
 LONG = "x" * 256
@@ -394,7 +393,20 @@ def test_rules_that_cannot_be_are_refused_and_nothing_is_set(acme: Acme, rules: 
     assert acme.case()
 
 
-def test_the_statuses_of_whole_answers(acme: Acme) -> None:
-    acme.org.configure({"validation": [{"object": "Case", "message": "x", "code": "UNKNOWN_EXCEPTION"}]})
-    assert refusal(acme.case).status == 500
-    assert isinstance(refusal(acme.case), ApiError)
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("FIELD_FILTER_VALIDATION_EXCEPTION", 400),
+        ("FIELD_INTEGRITY_EXCEPTION", 400),
+        ("CANNOT_EXECUTE_FLOW_TRIGGER", 400),
+        ("APEX_ERROR", 500),
+        ("UNKNOWN_EXCEPTION", 500),
+        ("LIMIT_EXCEEDED", 403),
+    ],
+)
+def test_automation_may_fail_with_any_code(acme: Acme, code: str, status: int) -> None:
+    acme.org.configure({"validation": [{"object": "Case", "message": "what it says", "code": code}]})
+    error = refusal(acme.case)
+    assert (error.status, error.body()) == (status, one(code, "what it says", []))
+    result = {"success": False, "errors": [{"statusCode": code, "message": "what it says", "fields": []}]}
+    assert acme.cases({}) == [result]
