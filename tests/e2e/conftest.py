@@ -8,13 +8,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.services.database import Database
 from tests.services.rabbitmq import Vhost
+from tests.services.salesforce import Org
 from tests.services.waiting import eventually
+
+if TYPE_CHECKING:
+    from tests.e2e.cases import Divisions
 
 #: From here on its queue exists; that the connection is there is told before, with the same word in its name.
 CONSUMING = " consuming queue="
@@ -187,3 +191,11 @@ def on(tmp_path: Path, vhost: Vhost, request: pytest.FixtureRequest) -> Callable
         return Connector(tmp_path, vhost, database)
 
     return make
+
+
+@pytest.fixture
+def divisions(tmp_path: Path, vhost: Vhost, salesforce: Org) -> "Divisions":
+    """sfconnector, without a division yet."""
+    from tests.e2e.cases import Divisions  # late: it imports this module
+
+    return Divisions(tmp_path, vhost, salesforce)

@@ -1,17 +1,6 @@
 """From messages to Cases, by the installed command."""
 
-from pathlib import Path
-
-import pytest
-
-from tests.e2e.cases import Divisions, alarm
-from tests.services.rabbitmq import Vhost
-from tests.services.salesforce import Org
-
-
-@pytest.fixture
-def divisions(tmp_path: Path, vhost: Vhost, salesforce: Org) -> Divisions:
-    return Divisions(tmp_path, vhost, salesforce)
+from tests.e2e.cases import alarm
 
 
 def test_a_message_becomes_a_case_of_the_divisions_user(divisions):
