@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,20 @@ DIVISION = "field-service"
 #: What makes a message that comes twice one Case; the sandbox's Case has this field.
 EXTERNAL_ID = {"field": "Message_Id__c", "value": "$message_id"}
 MAPPING = {"Subject": "Pump {device}: {alarm|no text}", "Description": "text", "SuppliedEmail": "email"}
+#: What a person called at night reads first.
+PAUSE = re.compile(
+    r" PAUSED division=(?P<division>\S+) since=\d\d:\d\d:\d\d cause=(?P<cause>\S+) \"(?P<text>.+)\" held=(?P<held>\d+) "
+    r"waiting=(?P<waiting>\S+) next_try=(?P<next_try>never|\d+s) do=\"(?P<do>.+)\"$",
+    re.MULTILINE,
+)
+
+
+def pause_of(running: Running, division: str = DIVISION, *, times: int = 1) -> re.Match[str]:
+    """Wait until a division's pause was told so many times; return the parts of the last line, which has them all."""
+    log = running.wait_for(f" PAUSED division={division} ", 30, times=times)
+    found = [match for match in PAUSE.finditer(log) if match["division"] == division]
+    assert len(found) == times, log
+    return found[-1]
 
 
 def alarm(number: int = 0, **more: Any) -> bytes:
@@ -75,6 +90,17 @@ class Divisions(Command):
         """Publish bodies with the message ids `m0`, `m1`, …"""
         messages = [(body, {"message_id": f"m{number}"}) for number, body in enumerate(bodies, start)]
         self.vhost.publish(exchange, queue, messages, **properties)
+
+    def letters(self, count: int, timeout: float = 30.0) -> dict[str, dict[str, Any]]:
+        """Wait for so many dead letters and take them; return the headers by message id."""
+        eventually(lambda: self.vhost.depth("dead-letter") >= count, timeout, what=f"{count} dead letters")
+        taken = self.vhost.get_all("dead-letter")
+        assert len(taken) == count, [(each.message_id, each.headers["dead-text"]) for _, each, _ in taken]
+        return {each.message_id: dict(each.headers) for _, each, _ in taken}
+
+    def creates(self, division: str = DIVISION) -> list[dict[str, Any]]:
+        """Return the calls that made Cases of a division, oldest first; `records` is how many were in each."""
+        return [each for each in self.org.requests("composite/sobjects") if each["user"] == f"{division}@example.com"]
 
     def cases(self, count: int, timeout: float = 30.0) -> list[dict[str, Any]]:
         """Wait until the org has so many Cases; return them."""

@@ -182,6 +182,14 @@ def on_sqlite(tmp_path: Path, vhost: Vhost, sqlite_db: Database) -> Connector:
 
 
 @pytest.fixture
+def divisions(tmp_path: Path, vhost: Vhost, salesforce: Org) -> "Divisions":
+    """sfconnector without a division yet."""
+    from tests.e2e.cases import Divisions  # late: it builds on this module
+
+    return Divisions(tmp_path, vhost, salesforce)
+
+
+@pytest.fixture
 def on(tmp_path: Path, vhost: Vhost, request: pytest.FixtureRequest) -> Callable[[str], Connector]:
     """Make one on the database of the fixture with that name, for tests that not every database can run."""
 
@@ -191,11 +199,3 @@ def on(tmp_path: Path, vhost: Vhost, request: pytest.FixtureRequest) -> Callable
         return Connector(tmp_path, vhost, database)
 
     return make
-
-
-@pytest.fixture
-def divisions(tmp_path: Path, vhost: Vhost, salesforce: Org) -> "Divisions":
-    """sfconnector, without a division yet."""
-    from tests.e2e.cases import Divisions  # late: it imports this module
-
-    return Divisions(tmp_path, vhost, salesforce)
