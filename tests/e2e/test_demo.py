@@ -9,12 +9,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_the_demo_moves_every_row_and_names_why_the_broken_message_died(tmp_path):
+def test_the_demo_moves_every_row_and_tells_what_became_of_every_alarm(tmp_path):
     done = subprocess.run([ROOT / "scripts" / "demo"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = [[cell.strip() for cell in line.split("│")[1:3]] for line in done.stdout.splitlines() if "│" in line]
-    told = {name: value for name, value in rows if name}
+    weather, _, cases = done.stdout.partition("sfconnector is running")
+    told = {row[0]: row[1] for row in rows(weather) if row[0]}
     assert told["rows in source"] == told["written"] == "1461"
     assert told["dead-lettered"] == "1"
-    assert "not-decodable" in done.stdout
+    assert "not-decodable" in weather
     assert told["source and target"].startswith("the same")
+    became = [(row[0], row[3]) for row in rows(cases) if row[0]]
+    assert [message for message, _ in became] == ["a-1", "a-2", "a-1", "a-3", "b-1", "b-2", "b-3", "b-4"]
+    words = ["Case", "Case", "already there", "reject:", "Case", "already there", "Case", "reject:"]
+    assert [end.startswith(word) for (_, end), word in zip(became, words, strict=True)] == [True] * 8
+    assert "STRING_TOO_LONG" in cases
+    assert "not-found" in cases
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the tables in a text."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
