@@ -219,7 +219,7 @@ class _Check:
         names = [each.name for each in other.fields if each.external_id]
         what = f'{sobject} has no field "{inner}"' if field is None else f"{field.name} is no external id of {sobject}"
         near = near_miss(inner, names) if field is None else ""
-        known = f"; did you mean {near}?" if near else f"; its external ids: {listed(names) or 'none'}"
+        known = f'; did you mean "{near}"?' if near else f"; its external ids: {listed(names) or 'none'}"
         self._found.append(f"{entry.path}: {what}{known}; any other field needs a lookup for {reference.name}")
         return None
 

@@ -1,0 +1,401 @@
+"""From a message to the fields of its Case."""
+
+import json
+import time
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pika import BasicProperties
+
+from connectorlib.errors import Failed, Kind
+from connectorlib.expressions import json_text
+from connectorlib.messages import Delivery
+from connectorlib.settings import Limits
+from sfconnector.lookups import Lookups
+from sfconnector.mapping import CaseMapper
+from sfconnector.sandbox.org import Org
+from sfconnector.settings import CaseSettings, ExternalId
+from tests.unit.orgs import OrgClient, described
+
+KEY = ExternalId("Message_Id__c", "$message_id")
+CONTACT = {"lookup": "Contact", "where": {"Email": "email"}}
+ORG = Org()
+CASE = described(ORG)
+(USER,) = ORG.seed("User", [{"Username": "fs@example.com", "LastName": "Service", "IsActive": True}])
+for kind in ("boolean", "int", "double", "currency", "percent", "date", "datetime", "url", "phone", "multipicklist"):
+    ORG.add_field("Case", {"name": f"{kind}__c", "type": kind, "length": 50})
+#: With a field of every type.
+WIDE = described(ORG)
+
+
+def delivery(body, *, message_id="m-1", headers=None):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    properties = BasicProperties(message_id=message_id, headers=headers)
+    return Delivery(1, 1, "cases", "devices", "alarm.pump.7", False, properties, data, 0.0)
+
+
+def mapper_of(mapping=None, *, about=CASE, format=None, **case):
+    return CaseMapper(CaseSettings(mapping=mapping or {}, **case), format or {"type": "json"}, Limits(), about)
+
+
+def drafts(mapper, message, client=None):
+    decoded = mapper.records(message)
+    lookups = Lookups()
+    if client is not None:
+        lookups.fetch(client, [wanted for each in decoded for wanted in mapper.wanted(each)])
+    return [mapper.case(each, lookups) for each in decoded]
+
+
+def draft(mapping, body, *, client=None, message_id="m-1", **settings):
+    (only,) = drafts(mapper_of(mapping, **settings), delivery(body, message_id=message_id), client)
+    return only
+
+
+def fields(mapping, body, **settings):
+    return draft(mapping, body, **settings).fields
+
+
+def refused(mapping, body, **settings):
+    with pytest.raises(Failed) as caught:
+        draft(mapping, body, **settings)
+    failure = caught.value.failure
+    assert (failure.kind, failure.place) == (Kind.REJECT, "case")
+    return failure
+
+
+# -- fields
+
+
+def test_a_message_becomes_the_fields_of_a_case():
+    mapping = {
+        "Subject": "Pump {device.id}: {alarm|no text}",
+        "Description": "description",
+        "Priority": {"path": "severity", "map": {"1": "Low", "3": "High"}, "default": "Medium"},
+        "IsEscalated": "urgent",
+    }
+    body = {"device": {"id": 7}, "description": "It's hot", "severity": 3, "urgent": "yes"}
+    assert fields(mapping, body, defaults={"Origin": "Web", "Priority": "Low"}) == {
+        "Origin": "Web",
+        "Priority": "High",
+        "Subject": "Pump 7: no text",
+        "Description": "It's hot",
+        "IsEscalated": True,
+    }
+
+
+def test_a_field_without_a_value_keeps_its_default_or_is_left_out():
+    mapping = {"Subject": "text", "Description": "more", "Priority": "severity", "Type": "kind"}
+    body = {"more": None, "severity": " ", "kind": ""}
+    assert fields(mapping, body, defaults={"Subject": "Alarm", "Priority": "High"}) == {
+        "Subject": "Alarm",
+        "Priority": "High",
+    }
+
+
+def test_names_are_sent_as_the_org_spells_them():
+    mapping = {"subject": "a", "asset.Serial_Number__c": "b"}
+    case = draft(
+        mapping, {"a": "x", "b": "y"}, defaults={"ORIGIN": "Web"}, external_id=replace(KEY, field="message_id__C")
+    )
+    assert case.fields == {
+        "Origin": "Web",
+        "Subject": "x",
+        "Asset": {"Serial_Number__c": "y"},
+        "Message_Id__c": "m-1",
+    }
+
+
+def test_numbers_keep_all_their_digits_on_their_way_to_salesforce():
+    org = Org()
+    org.add_field("Case", {"name": "Level__c", "type": "double"})
+    mapping = {"Level__c": "level", "Description": "level"}
+    case = draft(mapping, b'{"level": 0.10000000000000000001}', about=described(org))
+    assert json_text(case.fields) == '{"Level__c":0.10000000000000000001,"Description":"0.10000000000000000001"}'
+
+
+def test_each_record_of_a_list_is_a_case_of_its_own():
+    mapper = mapper_of({"Subject": "{$index}: {name}, {$.name}"})
+    assert [case.fields["Subject"] for case in drafts(mapper, delivery([{"name": "a"}, {"name": "b"}]))] == [
+        "0: a, a",
+        "1: b, b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("format", "body"),
+    [
+        ({"type": "xml", "record": "alarm"}, b"<alarm><text>hot</text><at/><n>5</n></alarm>"),
+        ({"type": "delimited", "delimiter": "|", "columns": ["text", "at", "n"]}, b"hot||5"),
+    ],
+)
+def test_formats_that_have_only_text_fill_fields_of_all_types(format, body):
+    org = Org()
+    org.add_field("Case", {"name": "Level__c", "type": "int"})
+    org.add_field("Case", {"name": "At__c", "type": "datetime"})
+    mapping = {"Subject": "text", "At__c": "at", "Level__c": "n"}
+    assert fields(mapping, body, format=format, about=described(org)) == {"Subject": "hot", "Level__c": 5}
+
+
+def test_without_a_description_values_keep_their_types():
+    body = {"a": "x", "b": 1, "c": True, "d": 0.5, "e": "s"}
+    mapping = {"Subject": "a", "N__c": "b", "IsEscalated": "c", "D__c": "d", "Asset.Serial__c": "e"}
+    assert fields(mapping, body, about=None) == {
+        "Subject": "x",
+        "N__c": 1,
+        "IsEscalated": True,
+        "D__c": Decimal("0.5"),
+        "Asset": {"Serial__c": "s"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("mapping", "body", "code", "detail"),
+    [
+        ({"Subject": "a.b"}, {"a": {"b": [1]}}, "bad-value", "mapping.Subject <- a.b: a list is not text; type json"),
+        ({"Subject": "a"}, {"a": {}}, "bad-value", "mapping.Subject <- a: an object is not text"),
+        ({"IsEscalated": "a"}, {"a": "perhaps"}, "bad-value", "mapping.IsEscalated <- a: 'perhaps' is neither"),
+        ({"Subject": {"path": "a", "map": {"1": "x"}}}, {"a": 2}, "not-in-map", "mapping.Subject <- a: 2 is not in"),
+        (
+            {"Subject": {"path": "a", "type": "integer"}},
+            {"a": "x"},
+            "bad-value",
+            "mapping.Subject <- a: type integer: ",
+        ),
+    ],
+)
+def test_a_bad_value_is_told_with_the_entry_that_it_was_for(mapping, body, code, detail):
+    failure = refused(mapping, body)
+    assert failure.code == code
+    assert failure.detail.startswith(detail)
+
+
+@pytest.mark.parametrize("name", ["text", "list", "deep"])
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+def test_a_header_that_cannot_be_sent_is_refused(name, value):
+    """Formats refuse these in bodies; headers come as they are."""
+    mapper = mapper_of({"Subject": "$headers.text", "Description": "$headers.list[0]", "Type": "$headers.deep.er"})
+    headers = {name: {"text": value, "list": [value], "deep": {"er": value}}[name]}
+    (decoded,) = mapper.records(delivery({}, headers=headers))
+    with pytest.raises(Failed) as caught:
+        mapper.case(decoded, Lookups())
+    assert (caught.value.failure.code, caught.value.failure.place) == ("bad-value", "case")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a": 1, "a": 2}', b'{"a": "\\ud800"}', b"nan"])
+def test_what_cannot_be_decoded_is_refused(body):
+    with pytest.raises(Failed) as caught:
+        mapper_of({"Subject": "a"}).records(delivery(body))
+    assert (caught.value.failure.kind, caught.value.failure.code) == (Kind.REJECT, "not-decodable")
+
+
+ODD = ["true", "5", "1e300", "2026-11-24", "0001-01-01", "9999-12-31T23:59:59-14:00", "a;b", "x@y.z", "x" * 300, "🔥"]
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.decimals(-1000, 1000, places=2)
+    | st.text(max_size=20)
+    | st.sampled_from(ODD),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    JSON,
+    st.sampled_from(["Subject", "Priority", "IsEscalated", "ContactId", "Asset.Serial_Number__c", "SuppliedEmail"]),
+)
+def test_any_value_is_sent_as_json_or_refused(value, name):
+    mapper = mapper_of({name: "value"}, truncate=True, external_id=KEY)
+    try:
+        (case,) = drafts(mapper, delivery(json_text({"value": value}).encode()))
+    except Failed as failed:
+        if failed.failure.kind is not Kind.REJECT:
+            raise
+        return
+    sent = json.loads(json_text(case.fields).encode("utf-8"))
+    assert set(sent) <= {"Message_Id__c", name.partition(".")[0]}
+
+
+@given(JSON, st.sampled_from(["value", "{value}", {"path": "value", "default": "x"}]))
+@settings(deadline=None)
+def test_no_value_spoils_the_call_for_the_cases_beside_it(value, spec):
+    """An org refuses a whole call for JSON of the wrong kind; a value of the right kind costs its own Case only."""
+    names = [each.name for each in WIDE.fields if each.createable]
+    for name in [*names, "Asset.Serial_Number__c"]:
+        mapper = mapper_of({name: spec}, about=WIDE, truncate=True)
+        try:
+            (case,) = drafts(mapper, delivery(json_text({"value": value}).encode()))
+        except Failed as failed:
+            if failed.failure.kind is not Kind.REJECT:
+                raise
+            continue
+        both = [{"attributes": {"type": "Case"}, **fields} for fields in (case.fields, {"Subject": "good"})]
+        results = ORG.collection(json.loads(json_text(both).encode("utf-8")), USER)
+        assert results[1]["success"], (name, value)
+
+
+# -- text that is too long
+
+
+def test_a_long_text_is_left_to_salesforce_unless_it_is_to_be_cut():
+    mapping, body = {"Subject": "a", "SuppliedEmail": "b"}, {"a": "x" * 10_000, "b": "y" * 100}
+    assert fields(mapping, body) == {"Subject": "x" * 10_000, "SuppliedEmail": "y" * 100}
+    case = draft(mapping, body, truncate=True)
+    assert case.fields == {"Subject": "x" * 254 + "…", "SuppliedEmail": "y" * 100}
+    assert case.truncated == ["Subject"]
+
+
+@pytest.mark.parametrize("text", ["x" * 255, "🔥" * 127, "é" * 255])
+def test_a_text_that_fits_is_not_cut(text):
+    assert draft({"Subject": "a"}, {"a": text}, truncate=True).truncated == []
+
+
+def test_the_key_is_never_cut():
+    failure = refused({"Subject": "a"}, {"a": "b"}, truncate=True, external_id=KEY, message_id="x" * 300)
+    assert failure.code == "bad-value"
+    assert failure.detail == "external_id.value <- $message_id: the key has 300 characters, and the field takes 255"
+
+
+# -- keys
+
+
+@pytest.mark.parametrize(
+    ("value", "body", "key"),
+    [
+        ("$message_id", {}, "m-1"),
+        ("{device}:{alarm}:{day}", {"device": 7, "alarm": "hot", "day": "2026-11-24"}, "7:hot:2026-11-24"),
+        ("id", {"id": 7}, "7"),
+        ("id", {"id": " x "}, "x"),
+        ({"first_of": ["id", "$message_id"]}, {}, "m-1"),
+    ],
+)
+def test_a_key_makes_a_message_the_same_one(value, body, key):
+    case = draft({}, body, external_id=replace(KEY, value=value))
+    assert (case.key, case.fields) == (key, {"Message_Id__c": key})
+
+
+def test_a_key_of_digits_becomes_a_number_where_the_field_is_one():
+    org = Org()
+    org.add_field("Case", {"name": "Nr__c", "type": "double", "externalId": True, "unique": True})
+    settings = {"about": described(org), "external_id": ExternalId("Nr__c", "nr")}
+    case = draft({}, {"nr": "0012"}, **settings)
+    assert (case.key, case.fields) == ("0012", {"Nr__c": 12})
+    assert refused({}, {"nr": "x"}, **settings).code == "bad-value"
+
+
+@pytest.mark.parametrize("body", [{}, {"id": None}, {"id": ""}, {"id": "  "}])
+def test_a_message_without_a_key_is_refused_or_accepted(body):
+    by_id = replace(KEY, value="id")
+    failure = refused({}, body, external_id=by_id)
+    assert failure.code == "no-key"
+    assert failure.detail.startswith("external_id.value <- id: ")
+    case = draft({"Subject": {"value": "x"}}, body, external_id=replace(by_id, missing="accept"))
+    assert (case.key, case.fields) == (None, {"Subject": "x"})
+
+
+@pytest.mark.parametrize("value", [[1], {}, {"a": 1}])
+def test_a_key_that_is_no_single_value_is_refused_even_if_none_would_be_accepted(value):
+    settings = replace(KEY, value="id", missing="accept")
+    assert refused({}, {"id": value}, external_id=settings).code == "bad-value"
+
+
+# -- required fields
+
+
+@pytest.mark.parametrize("value", [None, "", "  \n"])
+def test_a_required_field_without_a_value_is_refused(value):
+    failure = refused({"Subject": "text"}, {"text": value}, required=("subject",))
+    assert (failure.code, failure.text) == ("missing-field", "nothing fills subject, which is required")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "required", "detail"),
+    [
+        ({"Subject": "a.b"}, "Subject", "mapping.Subject <- a.b: no such field; a has c"),
+        ({"Asset.Serial_Number__c": "s"}, "AssetId", "mapping.Asset.Serial_Number__c <- s: no such field; here are a"),
+        ({"ContactId": CONTACT}, "ContactId", "mapping.ContactId <- email: no such field; here are a"),
+        ({}, "Type", "required <- Type: neither defaults nor mapping fill it"),
+    ],
+)
+def test_what_is_required_and_missing_is_told_with_what_is_there(mapping, required, detail):
+    assert refused(mapping, {"a": {"c": 1}}, required=(required,)).detail == detail
+
+
+@pytest.mark.parametrize("required", ["Subject", "AssetId", "Asset.Serial_Number__c", "IsEscalated", "Origin"])
+def test_a_required_field_that_is_filled_passes(required):
+    mapping = {"Subject": "a", "Asset.Serial_Number__c": "a", "IsEscalated": {"value": False}}
+    assert fields(mapping, {"a": "x"}, defaults={"Origin": "Web"}, required=(required,))
+
+
+# -- related records and owners
+
+
+def test_a_related_record_is_named_by_its_external_id():
+    mapping = {"Asset.Serial_Number__c": "serial", "Contact.Customer_Number__c": {"path": "nr", "type": "integer"}}
+    assert fields(mapping, {"serial": 7, "nr": "12"}) == {
+        "Asset": {"Serial_Number__c": "7"},
+        "Contact": {"Customer_Number__c": 12},
+    }
+    assert fields(mapping, {"serial": " "}) == {}
+
+
+def test_a_related_record_takes_the_place_of_a_default():
+    settings = {"defaults": {"AssetId": "02i000000000001AAA"}}
+    mapping = {"Asset.Serial_Number__c": "serial"}
+    assert fields(mapping, {"serial": "s"}, **settings) == {"Asset": {"Serial_Number__c": "s"}}
+    assert fields(mapping, {}, **settings) == {"AssetId": "02i000000000001AAA"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "given"), [({"OwnerId": "owner"}, True), ({"OwnerId": "none"}, False), ({"ownerid": "owner"}, True)]
+)
+def test_a_case_says_whether_its_owner_is_given(mapping, given):
+    assert draft(mapping, {"owner": "005000000000001AAA"}).owner_given is given
+
+
+# -- speed
+
+
+@pytest.mark.alone
+def test_mapping_costs_little_beside_decoding():
+    """A generous ratio: it shows a mapping that is compiled for each message."""
+    mapping = {
+        "Subject": "Pump {device.id}: {alarm|no text}",
+        "Description": "description",
+        "Priority": {"path": "severity", "map": {"1": "Low", "2": "Medium", "3": "High"}, "default": "Medium"},
+        "SuppliedName": "contact.name",
+        "SuppliedEmail": "contact.email",
+        "SuppliedPhone": "contact.phone",
+        "Asset.Serial_Number__c": "device.serial",
+        "ContactId": {"lookup": "Contact", "where": {"Email": "contact.email"}},
+    }
+    mapper = mapper_of(mapping, external_id=KEY, truncate=True)
+    contact = {"name": "Ann Gray", "email": "ann@example.com", "phone": "+43 1 234"}
+    body = {"device": {"id": 7, "serial": "s-7"}, "description": "d" * 200, "severity": 3, "contact": contact}
+    messages = [delivery(body) for _ in range(200)]
+    lookups, client = Lookups(), OrgClient(Org())
+
+    def decode():
+        return [record for message in messages for record in mapper.records(message)]
+
+    def cases(decoded):
+        wanted = [each for record in decoded for each in mapper.wanted(record)]
+        lookups.fetch(client, wanted)
+        return [mapper.case(record, lookups) for record in decoded]
+
+    decoded = decode()
+    cases(decoded)
+    assert _best(lambda: cases(decoded)) < 20 * _best(decode)
+
+
+def _best(work):
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
