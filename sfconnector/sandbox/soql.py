@@ -270,14 +270,12 @@ class _Parser:
         return Order(path, descending, nulls_first)
 
     def condition(self) -> Condition:
-        """AND and OR do not mix without parentheses: an org refuses the second kind of word."""
+        """AND and OR do not mix without parentheses: what is left over is refused."""
         first = self.term()
         word = "and" if self.peek().is_word("and") else "or"
         parts: list[Condition] = [first]
         while self.word(word):
             parts.append(self.term())
-        if self.peek().is_word("and", "or"):
-            raise self.unexpected(self.peek())
         if len(parts) == 1:
             return first
         return Every(tuple(parts)) if word == "and" else Some(tuple(parts))
