@@ -4,7 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sfconnector.sandbox import ids
@@ -69,13 +69,14 @@ class Accounts:
         self._lock = threading.RLock()
 
     def put_app(self, given: Mapping[str, Any]) -> App:
-        """Make an app, or change what is given of one. Raise TypeError for an unknown key."""
+        """Make an app, or change what is given of one. Raise TypeError for an unknown key, ValueError for a flow."""
         with self._lock:
-            known = self.apps.get(given.get("client_id", ""))
-            app = App(**(asdict(known) if known else {}) | dict(given))
-            if not set(app.flows) <= set(FLOWS):
+            if not set(given.get("flows", ())) <= set(FLOWS):
                 raise ValueError(f"flows: expected some of {', '.join(FLOWS)}")
-            self.apps[app.client_id] = app
+            client_id = given["client_id"]
+            app = self.apps.get(client_id) or App(client_id)
+            _set(app, given)
+            self.apps[client_id] = app
             return app
 
     def put_user(self, given: Mapping[str, Any]) -> User:
@@ -85,10 +86,7 @@ class Accounts:
         with self._lock:
             known = self.users.get(str(values.get("username", "")).lower())
             user = known or User(values["username"])
-            for key, value in values.items():
-                if key not in User.__slots__:
-                    raise TypeError(f"{key}: no such key of a user")
-                setattr(user, key, value)
+            _set(user, values)
             if not user.id:
                 user.id = self._make_user({"username": user.username, "name": full_name or user.username})
             self.users[user.username.lower()] = user
@@ -165,6 +163,13 @@ class Accounts:
         with self._lock:
             self.apps = {app["client_id"]: App(**app) for app in state["apps"]}
             self.users = {user["username"].lower(): User(**user) for user in state["users"]}
+
+
+def _set(it: App | User, values: Mapping[str, Any]) -> None:
+    if unknown := values.keys() - {each.name for each in fields(it)}:
+        raise TypeError(f"no such key: {', '.join(sorted(unknown))}")
+    for name, value in values.items():
+        setattr(it, name, value)
 
 
 def _no_session(text: str) -> ApiError:

@@ -42,7 +42,7 @@ class Application:
 
     def _service(self, http: Request, path: str) -> Callable[..., Iterable[bytes]]:
         world = self._sandbox.world
-        given = http.get_data(cache=True, parse_form_data=False)
+        given = wire.Body(http.get_data(cache=True, parse_form_data=False))
         entry, records = _entry(world, http, path, given)
         try:
             return self._answer(world, http, given, entry, records)
@@ -50,7 +50,7 @@ class Application:
             world.journal.end(entry)
 
     def _answer(
-        self, world: World, http: Request, given: bytes, entry: journal.Entry, records: list[object]
+        self, world: World, http: Request, given: wire.Body, entry: journal.Entry, records: list[object]
     ) -> Callable[..., Iterable[bytes]]:
         line: Line = http.environ[LINE]
         rule = world.faults.take(faults.Call(http.method, entry.path, entry.user, records))
@@ -99,7 +99,7 @@ class Application:
             self._sandbox.stopping.wait(milliseconds / 1000)
 
 
-def _entry(world: World, http: Request, path: str, given: bytes) -> tuple[journal.Entry, list[object]]:
+def _entry(world: World, http: Request, path: str, given: wire.Body) -> tuple[journal.Entry, list[object]]:
     """Write the request down; return the entry and the records of its body."""
     query = http.query_string.decode("latin-1")
     if path.startswith("/services/oauth2/"):
@@ -107,7 +107,7 @@ def _entry(world: World, http: Request, path: str, given: bytes) -> tuple[journa
         who = asked_by(form, services.basic(http))
         return world.journal.begin(http.method, path, user=who, body=services.login_said(form)), []
     session = world.accounts.session(services.token_of(http), use=False)
-    body = services.parsed(given)
+    body = given.peek()
     records = services.records_of(path, body)
     entry = world.journal.begin(
         http.method,
@@ -122,7 +122,7 @@ def _entry(world: World, http: Request, path: str, given: bytes) -> tuple[journa
     return entry, records
 
 
-def _handled(world: World, http: Request, given: bytes, rule: faults.Rule | None) -> Response:
+def _handled(world: World, http: Request, given: wire.Body, rule: faults.Rule | None) -> Response:
     try:
         return services.respond(world, http, given, rule)
     except Exception:  # any: a bug of the sandbox is answered as an org answers one of its own

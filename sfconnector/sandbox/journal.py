@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,9 @@ class Entry:
     at: str = ""
     ms: float = 0.0
     started: float = 0.0
+
+
+_TOLD = [each.name for each in fields(Entry) if each.name != "started"]
 
 
 class Journal:
@@ -72,7 +75,7 @@ class Journal:
 
     def entries(self) -> list[dict[str, Any]]:
         with self._lock:
-            return [asdict(entry) for entry in self._entries]
+            return [{name: getattr(entry, name) for name in _TOLD} for entry in self._entries]
 
     def counts(self) -> dict[str, Any]:
         """Return the calls, the log-ins and the most requests at a time, by user."""

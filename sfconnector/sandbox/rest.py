@@ -15,7 +15,7 @@ from sfconnector.sandbox.answers import ApiError, Problem
 from sfconnector.sandbox.world import World
 
 PAGE_SIZE = 2000
-METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+METHODS = ("HEAD", "GET", "POST", "PATCH", "DELETE")  # in the order that Salesforce names them
 #: What a record whose fault does not say more fails with.
 FAULT: dict[str, Any] = {"statusCode": "UNKNOWN_EXCEPTION", "message": "An unexpected error occurred.", "fields": []}
 
@@ -28,7 +28,7 @@ class Ask:
     http: Request
     user: User
     version: str
-    given: bytes
+    given: wire.Body
     fault: faults.Rule | None = None
 
     @property
@@ -41,7 +41,7 @@ class Ask:
         if kind != "application/json":
             text = f"Content-Type header specified in HTTP request is not supported: {kind}"
             raise ApiError(Problem("UNSUPPORTED_MEDIA_TYPE", text, None), status=415)
-        return wire.read(self.given)
+        return self.given.read()
 
     def options(self) -> dict[str, Any]:
         """Return what the headers ask of an insert or an update."""

@@ -1,6 +1,5 @@
 """What stands before the resources of /services: tokens, API versions, limits, maintenance."""
 
-import json
 import re
 from urllib.parse import unquote
 
@@ -13,7 +12,7 @@ from sfconnector.sandbox.limits import HEADER
 from sfconnector.sandbox.world import World
 
 OLDEST, NEWEST = 31, 68
-LONGEST_URI = 16_384
+LONGEST = 16_384  # bytes, of the URI and the headers together
 SEASONS = ("Summer", "Winter", "Spring")
 _DATA = re.compile(r"/services/data(?:/v(?P<version>\d+\.\d)(?P<path>/.*)?)?/?")
 MAINTENANCE_PAGE = """<!DOCTYPE html>
@@ -22,7 +21,7 @@ MAINTENANCE_PAGE = """<!DOCTYPE html>
 """
 
 
-def respond(world: World, http: Request, given: bytes, fault: faults.Rule | None) -> Response:
+def respond(world: World, http: Request, given: wire.Body, fault: faults.Rule | None) -> Response:
     """Answer a request of /services; a refusal is an answer too."""
     if world.switches.maintenance == "down":
         return wire.page(MAINTENANCE_PAGE, 503)
@@ -69,7 +68,9 @@ def basic(http: Request) -> tuple[str, str] | None:
     return unquote(given.username or ""), unquote(given.password or "")
 
 
-def _data(world: World, http: Request, given: bytes, fault: faults.Rule | None, version: str, path: str) -> Response:
+def _data(
+    world: World, http: Request, given: wire.Body, fault: faults.Rule | None, version: str, path: str
+) -> Response:
     number = float(version)
     if number > NEWEST:
         raise answers.not_found()
@@ -77,14 +78,24 @@ def _data(world: World, http: Request, given: bytes, fault: faults.Rule | None, 
         text = f"The requested API version is no longer supported: v{version}"
         raise ApiError(Problem("UNSUPPORTED_API_VERSION", text, None), status=410)
     user = world.accounts.authorise(http.headers.get("Authorization"))
-    if len(http.environ["REQUEST_URI"]) > LONGEST_URI:
-        raise ApiError(Problem("URI_TOO_LONG", "The URI length exceeds the limit of 16,384 bytes", None), status=414)
+    _check_length(http)
     world.limit.count()
     world.journal.count_call(user.username)
     if world.switches.maintenance == "read-only" and http.method != "GET":
         text = "Updates can't be made during maintenance. Try again when maintenance is complete."
         raise ApiError(Problem("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", text, None))
     return rest.respond(rest.Ask(world, http, user, version, given, fault), path)
+
+
+def _check_length(http: Request) -> None:
+    uri = len(http.environ["REQUEST_URI"])
+    if uri > LONGEST:
+        raise ApiError(
+            Problem("URI_TOO_LONG", "The length of the URI exceeds the 16,384 byte limit.", None), status=414
+        )
+    if uri + sum(len(name) + len(value) for name, value in http.headers) > LONGEST:
+        text = "The combined length of the URI and headers exceeds the 16,384 byte limit."
+        raise ApiError(Problem("REQUEST_HEADER_FIELDS_TOO_LARGE", text, None), status=431)
 
 
 def _versions() -> list[dict[str, str]]:
@@ -149,11 +160,3 @@ def records_of(path: str, body: object) -> list[object]:
             return [{unquote(parts[6]): unquote(parts[7]), **body}]
         return [body]
     return []
-
-
-def parsed(given: bytes) -> object:
-    """Return a body as JSON, None where it is none."""
-    try:
-        return json.loads(given) if given else None
-    except ValueError:
-        return None

@@ -8,6 +8,7 @@ from typing import Any
 from werkzeug.wrappers import Response
 
 from sfconnector.sandbox import answers
+from sfconnector.sandbox.answers import ApiError
 
 JSON = "application/json;charset=UTF-8"
 #: Python's complaint: what Jackson says after the unexpected character.
@@ -27,6 +28,33 @@ def answer(value: object, status: int = 200, headers: Mapping[str, str] | None =
 
 def page(html: str, status: int) -> Response:
     return Response(html, status, content_type="text/html;charset=UTF-8")
+
+
+class Body:
+    """The body of a request: its bytes, read as JSON at most once."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._read: list[Any] = []  # nothing yet, or the value
+        self._error: ApiError | None = None
+
+    def read(self) -> Any:
+        """Return what it holds. Raise ApiError (JSON_PARSER_ERROR)."""
+        if not self._read and self._error is None:
+            try:
+                self._read.append(read(self._raw))
+            except ApiError as error:
+                self._error = error
+        if self._error is not None:
+            raise self._error
+        return self._read[0]
+
+    def peek(self) -> Any:
+        """Return what it holds, None if it is no JSON."""
+        try:
+            return self.read() if self._raw else None
+        except ApiError:
+            return None
 
 
 def read(body: bytes) -> Any:

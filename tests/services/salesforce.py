@@ -1,5 +1,6 @@
 """The sandbox as a process of the run's own, with what a test does to an org: set it up, break it, look into it."""
 
+import functools
 import json
 import sys
 import urllib.error
@@ -90,7 +91,7 @@ class Org:
                 "security_token": SECURITY_TOKEN,
             }
         if auth == "jwt":
-            self.key = private_key()
+            self.key = _key()
             self.app(CLIENT_ID, CLIENT_SECRET, certificate=public_key(self.key))
             return section | {"username": username, "private_key": self.key}
         self.app(f"{division}-app", CLIENT_SECRET, run_as=username)
@@ -190,6 +191,7 @@ def private_key() -> str:
     return key.private_bytes(serialization.Encoding.PEM, form, kept).decode()
 
 
+@functools.cache  # reading a key checks it, which takes a while too
 def public_key(private: str) -> str:
     """Return what a connected app checks the JWTs of a private key with."""
     key = serialization.load_pem_private_key(private.encode(), None).public_key()
@@ -197,5 +199,6 @@ def public_key(private: str) -> str:
     return key.public_bytes(serialization.Encoding.PEM, form).decode()
 
 
+_key = functools.cache(private_key)  # making one takes a while
 #: Whatever proxy the environment names, the sandbox is on this machine.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
