@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sfconnector.sandbox import answers, bodies, describing, effects, ids, selecting, values
-from sfconnector.sandbox.answers import ApiError, Malformed, Problem
+from sfconnector.sandbox.answers import ApiError, Problem
 from sfconnector.sandbox.batches import Collections
-from sfconnector.sandbox.bodies import Body
 from sfconnector.sandbox.objects import Catalog, Field, SObject, read_field
 from sfconnector.sandbox.rules import Rules
 from sfconnector.sandbox.selecting import Rows
@@ -361,6 +360,3 @@ class Org:
             "recordTypeId": record["Id"],
             "urls": {},
         }
-
-
-__all__ = ["API_VERSION", "ApiError", "Body", "Malformed", "Org", "Rows", "User"]

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sfconnector.sandbox.org import ApiError, Org
+from sfconnector.sandbox.answers import ApiError
+from sfconnector.sandbox.org import Org
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123000, UTC)
 

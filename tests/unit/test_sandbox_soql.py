@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfconnector.sandbox import soql
-from sfconnector.sandbox.org import ApiError
+from sfconnector.sandbox.answers import ApiError
 from tests.services.orgs import Acme, refusal
 
 
