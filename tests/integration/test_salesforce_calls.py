@@ -481,23 +481,27 @@ def test_silence_ends_in_time_and_is_not_repeated(server, client_of):
 def test_an_answer_that_trickles_is_ended(server, client_of, fast):
     client = client_of(server, timeout=0.4)
     whole = as_json(201, WRITTEN)
-    server.api = [scripted.trickle(whole, fast=fast), whole]
+    slow = scripted.Trickle(whole, fast=fast)
+    server.api = [slow, whole]
     failed = failing(create, client)
     assert (failed.failure.code, isinstance(failed, Unanswered)) == ("timeout", True)
+    assert not slow.finished
     assert create(client)[0].id
 
 
 def test_an_answer_without_a_length_that_trickles_is_not_taken_for_whole(server, client_of):
     client = client_of(server, timeout=0.4)
     body = json.dumps(WRITTEN).encode()
-    server.api = [scripted.trickle(b"HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n" + body + b" " * 50, fast=110)]
+    slow = scripted.Trickle(b"HTTP/1.1 201 Created\r\nConnection: close\r\n\r\n" + body + b" " * 50, fast=110)
+    server.api = [slow]
     assert failing(create, client).failure.code == "timeout"
+    assert not slow.finished
 
 
 def test_a_log_in_in_the_middle_does_not_use_up_the_time_of_the_call(server, client_of):
     client = client_of(server, timeout=0.5)
-    slow = scripted.trickle(logged_in(server.url), fast=20, seconds=1.0)
-    server.api = [EXPIRED, as_json(201, WRITTEN)]
+    slow = scripted.Trickle(logged_in(server.url), fast=20, seconds=1.0)
+    server.api = [EXPIRED, scripted.Trickle(as_json(201, WRITTEN), fast=20, seconds=0.25)]
     client.log_in()
     server.logins = [slow]
     assert create(client)[0].id
@@ -522,6 +526,13 @@ def test_a_call_past_its_limit_is_stuck(server, client_of, monkeypatch):
     caller.join()
     assert "POST composite/sobjects" in text
     assert client.stuck() is None
+
+
+def test_a_body_that_takes_long_has_the_time_of_the_call(server, client, monkeypatch):
+    monkeypatch.setattr("sfconnector.transport.CONNECT_TIMEOUT", 0.2)
+    client.log_in()
+    server.hesitation = 0.6
+    assert client.create([{"Description": "x" * 20_000_000}], repeatable=False)[0].id
 
 
 def test_a_body_that_is_not_taken_is_ended_in_time(server, client_of):
@@ -581,10 +592,12 @@ def test_an_answer_that_trickles_is_ended_over_tls_too(client_of, certificate, m
     file, context = certificate
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", file)
     whole = as_json(201, WRITTEN)
-    with Scripted([scripted.trickle(whole, fast=fast), whole], tls=context) as server:
+    slow = scripted.Trickle(whole, fast=fast)
+    with Scripted([slow, whole], tls=context) as server:
         client = client_of(server, timeout=0.6)
         failed = failing(create, client)
         assert (failed.failure.code, isinstance(failed, Unanswered)) == ("timeout", True)
+        assert not slow.finished
         assert create(client)[0].id
 
 

@@ -17,6 +17,7 @@ from sfconnector.login import TokenProvider
 from sfconnector.settings import Salesforce
 from tests.services.scripted import (
     Scripted,
+    Trickle,
     answer,
     as_json,
     hang_up,
@@ -24,7 +25,6 @@ from tests.services.scripted import (
     page,
     reset,
     then_hang_up,
-    trickle,
 )
 from tests.services.waiting import eventually
 
@@ -292,9 +292,11 @@ def test_a_host_that_does_not_exist_is_an_outage():
 def test_a_log_in_that_trickles_is_ended(server, monkeypatch):
     monkeypatch.setattr("sfconnector.login.TIME_LIMIT", 0.4)
     whole = logged_in(server.url)
-    server.logins = [trickle(whole, fast=20), whole]
+    slow = Trickle(whole, fast=20)
+    server.logins = [slow, whole]
     tokens = provider(server)
     assert refusal(tokens).code == "no-answer"
+    assert not slow.finished
     assert tokens.get().instance_url == server.url
 
 

@@ -56,6 +56,8 @@ class Scripted:
         self.api = list(api)
         self.logins = list(logins)
         self.requests: list[Request] = []
+        #: Seconds after which it begins to read the body of a request.
+        self.hesitation = 0.0
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -90,7 +92,7 @@ class Scripted:
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         with contextlib.suppress(OSError), self._secured(connection) as connection, connection.makefile("rb") as reader:
-            while (request := _read(reader, number)) is not None:
+            while (request := self._read(reader, number)) is not None:
                 answer = self._next(request)
                 if isinstance(answer, bytes):
                     connection.sendall(answer)
@@ -100,6 +102,18 @@ class Scripted:
     def _secured(self, connection: socket.socket) -> socket.socket:
         return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
 
+    def _read(self, reader: Any, number: int) -> Request | None:
+        line = reader.readline().decode("latin-1").split()
+        if len(line) < 3:
+            return None
+        headers = {}
+        while text := reader.readline().decode("latin-1").strip():
+            name, _, value = text.partition(":")
+            headers[name.lower()] = value.strip()
+        time.sleep(self.hesitation)
+        body = reader.read(int(headers.get("content-length", 0)))
+        return Request(line[0], line[1], headers, body, number)
+
     def _next(self, request: Request) -> Answer:
         with self._lock:
             self.requests.append(request)
@@ -108,18 +122,6 @@ class Scripted:
             if self.logins:
                 return self.logins.pop(0) if len(self.logins) > 1 else self.logins[0]
             return logged_in(self.url, f"00D!token-{len(self.log_ins)}")
-
-
-def _read(reader: Any, number: int) -> Request | None:
-    line = reader.readline().decode("latin-1").split()
-    if len(line) < 3:
-        return None
-    headers = {}
-    while text := reader.readline().decode("latin-1").strip():
-        name, _, value = text.partition(":")
-        headers[name.lower()] = value.strip()
-    body = reader.read(int(headers.get("content-length", 0)))
-    return Request(line[0], line[1], headers, body, number)
 
 
 # -- answers
@@ -176,16 +178,22 @@ def then_hang_up(first: bytes) -> Callable[[socket.socket], None]:
     return both
 
 
-def trickle(whole: bytes, *, fast: int, seconds: float = 20.0) -> Callable[[socket.socket], None]:
-    """Send the first bytes at once and the others one by one, so that all are there only after so many seconds."""
+class Trickle:
+    """Sends the first bytes at once and the others one by one, so that all are there only after so many seconds."""
 
-    def slowly(connection: socket.socket) -> None:
-        connection.sendall(whole[:fast])
-        for byte in whole[fast:]:
-            time.sleep(seconds / len(whole[fast:]))
+    def __init__(self, whole: bytes, *, fast: int, seconds: float = 20.0) -> None:
+        self._whole = whole
+        self._fast = fast
+        self._pause = seconds / len(whole[fast:])
+        #: Whether anybody waited for the last byte.
+        self.finished = False
+
+    def __call__(self, connection: socket.socket) -> None:
+        connection.sendall(self._whole[: self._fast])
+        for byte in self._whole[self._fast :]:
+            time.sleep(self._pause)
             connection.sendall(bytes([byte]))
-
-    return slowly
+        self.finished = True
 
 
 def say_nothing(connection: socket.socket) -> None:
