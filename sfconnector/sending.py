@@ -4,6 +4,7 @@ A call that is refused as a whole is halved until the bad record stands alone, s
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ MOST_CHARACTERS = 4_000_000
 CALM_CALLS = 10
 #: A whole call that is refused with one of these may owe it to one record.
 RECORD_STATUSES = frozenset({400})
+
+_ID = re.compile("[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
 
 Valid = Callable[[], bool]
 
@@ -178,10 +181,8 @@ class Sender:
             else:
                 self._decide(item, result.errors)
         self._learn(len(items), bool(crowded))
-        if len(crowded) > 1:
-            self._halve(crowded, way, valid, outdated)
-        elif crowded:
-            self._call(crowded, way, valid, outdated)
+        for portion in self._portions(crowded):
+            self._call(portion, way, valid, outdated)
 
     def _is_outdated(self, item: Item, errors: Sequence[SfError]) -> bool:
         """Whether what was looked up for it may have been deleted or merged meanwhile."""
@@ -200,7 +201,7 @@ class Sender:
         if kind is None:
             item.done(None, already=True)  # `errors` of the configuration says `done`
             return
-        told = failure(error, kind, self._place)
+        told = replace(failure(error, kind, "case", _suspicious(item, error)), place=self._place)
         if len(errors) > 1:
             told = replace(told, text="; ".join(f"{each.code} {each.text}" for each in errors)[:2000])
         item.outcome = Dead(told) if kind is Kind.REJECT else Again(told)
@@ -214,6 +215,19 @@ class Sender:
             self._calm += 1
             if self._calm >= CALM_CALLS:
                 self._most, self._calm = min(MOST_RECORDS, self._most * 2), 0
+
+
+def _suspicious(item: Item, error: SfError) -> str:
+    """Salesforce does not say which reference of a record leads nowhere: return those that it has."""
+    if error.fields or not is_stale_reference(error) or item.draft is None:
+        return ""
+    references = [f"case.{name} = {value}" for name, value in item.draft.fields.items() if _is_id(name, value)]
+    return ", ".join(references)
+
+
+def _is_id(name: str, value: object) -> bool:
+    named = name.endswith(("Id", "__c"))
+    return named and isinstance(value, str) and _ID.fullmatch(value) is not None
 
 
 def _characters(item: Item) -> int:
