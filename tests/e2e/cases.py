@@ -91,6 +91,12 @@ class Divisions(Command):
         messages = [(body, {"message_id": f"m{number}"}) for number, body in enumerate(bodies, start)]
         self.vhost.publish(exchange, queue, messages, **properties)
 
+    def load(self, queue: str, bodies: Sequence[bytes], *, start: int = 0) -> None:
+        """Make a queue as the daemon would, and put messages into it before that runs."""
+        limits = {"x-dead-letter-exchange": "dead-letter", "x-delivery-limit": 100}
+        self.vhost.declare_queue(queue, arguments=limits)
+        self.publish(queue, bodies, start=start)
+
     def letters(self, count: int, timeout: float = 30.0) -> dict[str, dict[str, Any]]:
         """Wait for so many dead letters and take them; return the headers by message id."""
         eventually(lambda: self.vhost.depth("dead-letter") >= count, timeout, what=f"{count} dead letters")
