@@ -111,6 +111,11 @@ class Pausing:
         """Enter the pause, or go on with it, without waiting; return when to try next (monotonic seconds)."""
         return self._schedule(self._enter(failure))
 
+    def tell_again(self) -> None:
+        """Somebody wants it tried now, and wants to know how that went: if it fails the pause is told once more."""
+        if self.pause is not None:
+            self.pause.told = None
+
     def overdue(self, delivery: Delivery) -> bool:
         """Return whether a delivery has been held as long as any may be."""
         return time.monotonic() - delivery.received > self._hold_seconds
@@ -220,6 +225,7 @@ class Pausing:
         while (now := time.monotonic()) < deadline and not self.stop.wait(min(STEP_S, deadline - now)):
             if self._nudge.is_set():
                 self._nudge.clear()
+                self.tell_again()
                 return
             if oldest is not None and self._consumer.active and now - oldest > self._hold_seconds:
                 # RabbitMQ closes a consumer that holds a delivery for 30 minutes (consumer_timeout).

@@ -92,6 +92,7 @@ class Shared:
         """Try the paused divisions now. Any thread may ask."""
         for member in self._members:
             member.cases.nudge()
+            member.pausing.tell_again()
             member.next_try = 0.0
 
     def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
