@@ -18,6 +18,7 @@ from connectorlib.messages import ALREADY, Again, Dead, Delivery, Done, Outcome
 from connectorlib.policy import ALL
 from connectorlib.reuse import warn_of_reuse
 from sfconnector.budget import Budgets, Rate
+from sfconnector.codes import MISMATCH
 from sfconnector.described import Described, check
 from sfconnector.items import Item, Unit, by_first
 from sfconnector.lookups import Lookups
@@ -106,7 +107,7 @@ class Cases:
             for problem in problems:
                 logs.event(logger, logging.ERROR, "mapping", division=self.division.name, problem=problem)
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise Failed(Failure(Kind.CONFIGURATION, "mapping", problems[0] + more, self.place))
+            raise Failed(Failure(Kind.CONFIGURATION, MISMATCH, problems[0] + more, self.place))
         self._mapper = CaseMapper(self.division.case, self.division.format, self.division.limits, described)
         for lookup in self._mapper.lookups:
             self._passed.setdefault(lookup.place, 0)

@@ -14,6 +14,8 @@ from connectorlib.expressions import shorten
 
 #: In `errors` of the configuration: the error counts as success.
 DONE = "done"
+#: Our own code, for a mapping that does not fit the org.
+MISMATCH = "mapping"
 MAX_TEXT = 1000  # characters of a failure's text
 
 _KINDS: Mapping[str, Kind] = {

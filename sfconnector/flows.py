@@ -16,6 +16,7 @@ from sfconnector.budget import PLACE as API_CALLS
 from sfconnector.budget import Budgets
 from sfconnector.cases import Cases
 from sfconnector.client import Client
+from sfconnector.codes import MISMATCH
 from sfconnector.reply import Replies
 from sfconnector.settings import Division, SfConfig
 from sfconnector.sharing import Member, Shared
@@ -117,9 +118,9 @@ def _hint(failure: Failure) -> str:
     if is_of_broker(failure):
         return hint(failure)
     if failure.kind is Kind.REFUSED:
-        return "put user, password or security token right, then restart sfconnector (SIGUSR1 logs in once more)"
+        return "put it right in the org and send SIGUSR1 (one more log-in), or in the configuration and restart"
     if failure.place == API_CALLS or failure.code == "REQUEST_LIMIT_EXCEEDED":
         return "find what else uses up the org's API calls, or raise its limit; this goes on by itself"
-    if failure.code == "mapping":
+    if failure.code == MISMATCH:
         return "put the mapping, or the user's access to the fields, right; this goes on by itself"
     return hint(failure, far_side="org")

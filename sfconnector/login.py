@@ -91,9 +91,8 @@ class TokenProvider:
             self._token, self.refused = None, failure
 
     def forgive(self) -> None:
-        """Let the next `get` log in again."""
-        with self._lock:
-            self.refused = None
+        """Let the next `get` log in again. Waits for no log-in that is under way: a signal may ask."""
+        self.refused = None
 
     def close(self) -> None:
         """Close the connections. The token stays valid: other processes of the same user may share its session."""

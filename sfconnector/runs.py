@@ -16,6 +16,7 @@ from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, no
 from connectorlib.running import loaded, reported, running_broker, ticking
 from sfconnector import config as configuration
 from sfconnector.budget import Budgets
+from sfconnector.codes import MISMATCH
 from sfconnector.settings import Division, SfConfig
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def _ended(flows: "Sequence[Flow]", roll: "Roll") -> ExitCode:
     if not roll.all_are_out:
         return ExitCode.DONE
     for name, failure in roll.out.items():
-        logger.error("division %s: %s", name, failure, extra={"event": "failed"})
+        told = failure.text if failure.code == MISMATCH else failure  # which says already where it is
+        logger.error("division %s: %s", name, told, extra={"event": "failed"})
     logger.error("no division is left: ending", extra={"event": "failed"})
     refused = next((f for f in roll.out.values() if f.kind is Kind.REFUSED), None)
     return exit_code(refused or next(iter(roll.out.values())))
@@ -123,21 +125,24 @@ class Roll:
 
     def __init__(self, names: Iterator[str]) -> None:
         self._lock = threading.Lock()
-        self._waited_for = set(names)
-        self._count = len(self._waited_for)
-        #: Divisions that a person has to put right, with the reason.
-        self.out: dict[str, Failure] = {}
+        self._names = list(names)
+        self._reasons: dict[str, Failure] = {}
         self.when_all_are_out: Callable[[], object] = lambda: None
 
     @property
     def all_are_out(self) -> bool:
-        return len(self.out) == self._count
+        return len(self._reasons) == len(self._names)
+
+    @property
+    def out(self) -> dict[str, Failure]:
+        """The divisions that a person has to put right, with the reason, in the order of the file."""
+        return {name: self._reasons[name] for name in self._names if name in self._reasons}
 
     def tell(self, name: str, failure: Failure | None) -> None:
         """Take note of a first log-in; an outage is no reason to stay out."""
+        if failure is None or failure.kind not in (Kind.REFUSED, Kind.CONFIGURATION):
+            return
         with self._lock:
-            self._waited_for.discard(name)
-            if failure is not None and failure.kind in (Kind.REFUSED, Kind.CONFIGURATION):
-                self.out[name] = failure
+            self._reasons[name] = failure
         if self.all_are_out:
             self.when_all_are_out()
