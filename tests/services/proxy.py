@@ -13,6 +13,8 @@ class Proxy:
         self.host, self.port = self._listener.getsockname()
         self._muted = threading.Event()
         self._open: list[socket.socket] = []
+        #: How many connections were made through it so far.
+        self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     def mute(self) -> None:
@@ -31,6 +33,7 @@ class Proxy:
             while True:
                 client = self._listener.accept()[0]
                 server = socket.create_connection(self._server)
+                self.connections += 1
                 self._open += [client, server]
                 threading.Thread(target=self._copy, args=(client, server, self._muted), daemon=True).start()
                 threading.Thread(target=self._copy, args=(server, client, threading.Event()), daemon=True).start()
