@@ -80,7 +80,8 @@ class Accounts:
             return app
 
     def put_user(self, given: Mapping[str, Any]) -> User:
-        """Make a user, or change what is given of one; `name` is the full name. Raise TypeError for an unknown key."""
+        """Make a user, or change what is given of one; `name` is the full name of a new one. Raise TypeError for an
+        unknown key."""
         values = dict(given)
         full_name = str(values.pop("name", ""))
         with self._lock:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 KEPT = 5_000
+BODIES = 300  # of the latest entries; each may hold 200 records
 #: Headers that hold secrets, and those that say nothing.
 LEFT_OUT = {"Authorization", "Cookie", "Host", "Connection", "Accept", "Accept-Encoding", "User-Agent"}
 
@@ -54,6 +55,8 @@ class Journal:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
             entry = Entry(next(self._numbers), method, path, at=at, started=time.monotonic(), **more)
             self._entries.append(entry)
+            if len(self._entries) > BODIES:
+                self._entries[-BODIES - 1].body = None
             self._now[entry.user] += 1
             self._most[entry.user] = max(self._most[entry.user], self._now[entry.user])
             return entry

@@ -27,7 +27,7 @@ HEADERS = {
 NAMED = ("User", "Group", "Contact", "Account", "Asset")
 #: Fields that have a column, and those that a person does not need.
 COLUMNS = ("CaseNumber", "CreatedDate", "CreatedById", "Subject", "Priority", "Status")
-LEFT_OUT = {"Id", "IsDeleted", "IsClosed", "IsEscalated", "SystemModstamp", "LastModifiedDate", "LastModifiedById"}
+LEFT_OUT = {"Id", "IsDeleted", "IsClosed", "SystemModstamp", "LastModifiedDate", "LastModifiedById", "ContactEmail"}
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #777; --new: #2e9e5b33; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 1.5rem; }
@@ -37,17 +37,20 @@ header span, footer, .quiet { color: var(--quiet); }
 header b { color: CanvasText; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; width: 100%; }
 th { text-align: left; font-weight: 600; color: var(--quiet); border-bottom: 2px solid var(--line); }
-th, td { padding: .5rem .7rem .5rem 0; vertical-align: top; }
+th, td { padding: .5rem .7rem; vertical-align: top; }
 td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 td.number, td.time { white-space: nowrap; font-variant-numeric: tabular-nums; }
-td.subject { min-width: 14rem; }
+td.subject { min-width: 12rem; }
+td.user { min-width: 11rem; }
 tr.new td { background: var(--new); }
 .fields { font-size: .82rem; color: var(--quiet); margin-top: .15rem; }
-.fields span { margin-right: .9rem; }
+.fields span { display: inline-block; max-width: 100%; margin-right: .9rem; }
+.fields i { font-style: normal; opacity: .85; }
 .priority { border-radius: .7rem; padding: .05rem .6rem; background: #8882; white-space: nowrap; }
 .priority.High { background: #d3392f; color: #fff; }
 .empty { padding: 4rem 0; text-align: center; color: var(--quiet); }
 footer { margin-top: 1.5rem; font-size: .82rem; }
+@media (max-width: 50rem) { body { padding: .7rem; } .time, .status { display: none; } td.user { min-width: 7rem; } }
 """
 
 
@@ -104,23 +107,37 @@ def _latest(org: Org) -> tuple[int, list[dict[str, Any]]]:
 
 
 def _heads() -> str:
-    return "".join(f"<th>{name}</th>" for name in ("Case", "Created", "Division user", "Subject", "Priority", "Status"))
+    heads = {
+        "Case": "number",
+        "Created": "time",
+        "Division user": "user",
+        "Subject": "",
+        "Priority": "",
+        "Status": "status",
+    }
+    return "".join(f'<th class="{style}">{name}</th>' for name, style in heads.items())
 
 
 def _row(case: Mapping[str, Any], names: Mapping[str, Mapping[str, Any]]) -> str:
     created = moment(case["CreatedDate"])
     age = (datetime.now(UTC) - created).total_seconds()
     priority = _text(case.get("Priority"))
+    subject = _text(case.get("Subject")) or '<span class="quiet">(no subject)</span>'
     classes = "priority High" if priority == "High" else "priority"
     return (
         f'<tr class="{"new" if age < NEW_SECONDS else "old"}">'
         f'<td class="number">{_text(case["CaseNumber"])}</td>'
         f'<td class="time">{created:%H:%M:%S}<div class="fields">{created:%Y-%m-%d}</div></td>'
-        f"<td>{_named(case['CreatedById'], names)}</td>"
-        f'<td class="subject">{_text(case.get("Subject"))}<div class="fields">{_fields(case, names)}</div></td>'
+        f'<td class="user">{_person(case["CreatedById"], names)}</td>'
+        f'<td class="subject">{subject}<div class="fields">{_fields(case, names)}</div></td>'
         f'<td><span class="{classes}">{priority}</span></td>'
-        f"<td>{_text(case.get('Status'))}</td></tr>"
+        f'<td class="status">{_text(case.get("Status"))}</td></tr>'
     )
+
+
+def _person(user_id: str, names: Mapping[str, Mapping[str, Any]]) -> str:
+    user = names.get(user_id, {})
+    return f'{_text(user.get("Name") or user_id)}<div class="fields">{_text(user.get("Username"))}</div>'
 
 
 def _fields(case: Mapping[str, Any], names: Mapping[str, Mapping[str, Any]]) -> str:
@@ -128,10 +145,10 @@ def _fields(case: Mapping[str, Any], names: Mapping[str, Mapping[str, Any]]) -> 
     told: Iterable[tuple[str, Any]] = (
         (name, value)
         for name, value in case.items()
-        if value is not None and name not in LEFT_OUT and name not in COLUMNS and name != "attributes"
+        if value not in (None, False) and name not in LEFT_OUT and name not in COLUMNS and name != "attributes"
     )
     return " ".join(
-        f"<span>{escape(name)}: {_named(value, names)}</span>"
+        f"<span><i>{escape(name)}</i> {_named(value, names)}</span>"
         for name, value in told
         if not (name == "OwnerId" and value == case["CreatedById"])
     )

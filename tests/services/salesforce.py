@@ -17,6 +17,7 @@ from tests.services.server import Server, answers
 
 CLIENT_ID, CLIENT_SECRET = "test-app", "test-app/secret;1"
 PASSWORD, SECURITY_TOKEN = "pass/word;1", "TOKEN1"
+COMMAND = Path(sys.executable).with_name("sfconnector")
 JSON = {"Content-Type": "application/json"}
 
 
@@ -30,8 +31,7 @@ class Salesforce(Server):
         self.url = f"http://{self.host}:{self.port}"
 
     def commands(self) -> Sequence[Sequence[str]]:
-        command = Path(sys.executable).with_name("sfconnector")
-        return [[str(command), "sandbox", "--empty", "--port", str(self.port), *self.options()]]
+        return [[str(COMMAND), "sandbox", "--empty", "--port", str(self.port), *self.options()]]
 
     def options(self) -> Sequence[str]:
         return ()
