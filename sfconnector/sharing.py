@@ -18,6 +18,7 @@ from connectorlib.policy import PAUSING
 from connectorlib.pump import handled
 from sfconnector.cases import Cases
 from sfconnector.reply import Replies
+from sfconnector.settings import Division
 
 PLACE = "match"
 #: How long a message of a paused division is held before it is looked at again: a nudge is heard in that time.
@@ -60,7 +61,7 @@ class Shared:
     def __init__(self, members: Sequence[Member]) -> None:
         self._members = members
         self._matches = [compile_patterns(member.cases.division.match or {}) for member in members]
-        self._formats = [compile_format(m.cases.division.format, m.cases.division.limits) for m in members]
+        self._formats = _formats([member.cases.division for member in members])
         self._greeted = False
 
     @property
@@ -137,18 +138,33 @@ class Shared:
     def _member_of(self, delivery: Delivery) -> int:
         """Return which member takes the message. Raise Failed (reject) if none does."""
         decoded: dict[int, Any] = {}
-        undecoded: Failed | None = None
+        undecoded: list[Failed] = []
         for position, matches in enumerate(self._matches):
             division_format = self._formats[position]
             try:
                 record = _first_record(decoded, division_format, delivery)
             except Failed as failed:  # patterns over what travels beside the body fit all the same
-                undecoded, record = failed, {}
+                undecoded.append(failed)
+                record = {}
             if matches(record, Scope(delivery, encoding=division_format.encoding)):
                 return position
-        if undecoded is not None:
-            raise undecoded
+        if len(undecoded) == len(self._members):
+            raise undecoded[0]
         raise reject("no-division", "no division's match fits the message", place=PLACE)
+
+
+def _formats(divisions: Sequence[Division]) -> list[Format]:
+    """Return the format of each division: one object for those that say the same, which decodes for all of them."""
+    made: list[Format] = []
+    for position, division in enumerate(divisions):
+        same = (at for at, other in enumerate(divisions[:position]) if _decodes_alike(division, other))
+        at = next(same, None)
+        made.append(compile_format(division.format, division.limits) if at is None else made[at])
+    return made
+
+
+def _decodes_alike(one: Division, other: Division) -> bool:
+    return (one.format, one.limits) == (other.format, other.limits)
 
 
 def _first_record(decoded: dict[int, Any], division_format: Format, delivery: Delivery) -> Any:
