@@ -123,4 +123,6 @@ def _hint(failure: Failure) -> str:
         return "find what else uses up the org's API calls, or raise its limit; this goes on by itself"
     if failure.code == MISMATCH:
         return "put the mapping, or the user's access to the fields, right; this goes on by itself"
+    if failure.kind is Kind.UNAVAILABLE:
+        return "see status.salesforce.com, or mend the way there; this goes on by itself (SIGUSR1 tries at once)"
     return hint(failure, far_side="org")
