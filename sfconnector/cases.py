@@ -10,16 +10,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind, reject
+from connectorlib.expressions import compile_expression
 from connectorlib.messages import ALREADY, Again, Dead, Delivery, Done, Outcome
 from connectorlib.policy import ALL
 from connectorlib.reuse import warn_of_reuse
 from sfconnector.budget import Budgets, Rate
 from sfconnector.codes import MISMATCH
-from sfconnector.described import Described, check
+from sfconnector.described import Described, check, warnings
 from sfconnector.items import Item, Unit, by_first
 from sfconnector.lookups import Lookups
 from sfconnector.mapping import CaseMapper
@@ -59,6 +61,8 @@ class Cases:
         self._replies = replies
         self._on_first: Callable[[Failure | None], None] | None = on_first
         self._sender = Sender(division.case, client, self.place, division.retry.breaker)
+        external_id = division.case.external_id
+        self._key_of_message = external_id is not None and _says_nothing_of_records(external_id.value)
         self._rate = Rate(division.case.rate, time.monotonic()) if division.case.rate else None
         self._lookups = Lookups()
         self._mapper: CaseMapper | None = None
@@ -108,6 +112,9 @@ class Cases:
                 logs.event(logger, logging.ERROR, "mapping", division=self.division.name, problem=problem)
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise Failed(Failure(Kind.CONFIGURATION, MISMATCH, problems[0] + more, self.place))
+        if self._mapper is None:
+            for text in warnings(self.division.case, described):
+                logs.event(logger, logging.WARNING, "odd mapping", division=self.division.name, text=text)
         self._mapper = CaseMapper(self.division.case, self.division.format, self.division.limits, described)
         for lookup in self._mapper.lookups:
             self._passed.setdefault(lookup.place, 0)
@@ -196,15 +203,15 @@ class Cases:
                     item.draft = mapper.case(item.decoded, self._lookups)
 
     def _refuse_shared_keys(self, items: Iterable[Item]) -> None:
-        """Two records of one message with one key would become one Case, and the second be lost unseen."""
-        seen: dict[tuple[int, int, str], Item] = {}
-        for item in items:
-            if item.key is None or item.outcome is not None:
-                continue
-            first = seen.setdefault((*_identity(item.delivery), item.key), item)
-            if first is not item:
-                text = "two records of the message have the same external id; make it differ, for example by {$index}"
-                item.outcome = Dead(reject("bad-value", text, place=self.place, detail="external_id").failure)
+        """Several records of one message whose key says nothing about them would become one Case, the others be lost
+        unseen. A key of what the records hold may be the same: then they mean the same Case."""
+        if not self._key_of_message:
+            return
+        for _, its in groupby(items, key=lambda item: item.delivery):
+            keyed = [item for item in its if item.key is not None and item.outcome is None]
+            for item in keyed if len(keyed) > 1 else ():
+                text = "all records of the message have the same external id; make it differ, for example by {$index}"
+                item.outcome = Dead(reject("bad-value", text, place=self.place, detail="external_id.value").failure)
 
     def _send(self, items: Sequence[Item], valid: Valid) -> None:
         self._wait_for_turn(len(items))
@@ -293,6 +300,12 @@ class Cases:
 
 def _identity(delivery: Delivery) -> tuple[int, int]:
     return delivery.generation, delivery.tag
+
+
+def _says_nothing_of_records(spec: Any) -> bool:
+    """Return whether a value expression gives the same for all records of a message."""
+    parts = compile_expression(spec).parts
+    return bool(parts) and all(part.source not in (None, "", "index") for part in parts)
 
 
 def _leave(unit: Unit, outcome: Outcome) -> None:

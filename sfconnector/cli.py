@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Exit codes:
    0  done                     75  stuck, restart me
-   1  failed                   77  Salesforce refused the log-in of every division
+   1  failed                   77  the log-in of every division was refused
    2  wrong usage              78  bad configuration
 """
 #: They come with the extra `sandbox`.
@@ -27,8 +27,8 @@ def main(ctx: click.Context, file: str | None) -> None:
     """Turn messages from RabbitMQ into Salesforce Cases, division by division, until SIGTERM.
 
     \b
-    sfconnector -i config.json             make Cases, for ever
-    sfconnector sandbox                    a Salesforce on this machine to try it with
+    sfconnector -i config.json    make Cases, for ever
+    sfconnector sandbox           a Salesforce on this machine to try it with
 
     An outage pauses the divisions that it hits; they go on by themselves. SIGUSR1 makes paused ones try at once,
     a refused log-in too.

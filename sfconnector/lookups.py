@@ -115,6 +115,8 @@ class Lookup:
             value = expression.evaluate(record, scope)
             if value is MISSING or value is None:
                 return f"{field} <- {describe_missing(expression, record, scope)}"
+            if isinstance(value, str) and not value.strip():
+                return f"{field} <- {expression.text}: empty"
             if isinstance(value, str) and not can_have(field, value.strip()):
                 return f"{field} <- no record can have {quoted(value)}"
         return "the values are too long to ask for"

@@ -29,7 +29,7 @@ MOST_CHARACTERS = 4_000_000
 #: Calls without a governor limit after which their size may double again.
 CALM_CALLS = 10
 #: A whole call that is refused with one of these may owe it to one record.
-RECORD_STATUSES = frozenset({400})
+RECORD_STATUSES = frozenset({400, 413})
 
 _ID = re.compile("[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
 

@@ -172,8 +172,8 @@ def _like(field: Field, read: Callable[[Record], Any], literal: soql.Literal) ->
         text = f"invalid operator on {field.type} field" if literal.kind == "string" else _expected(field)
         raise ApiError(Problem("INVALID_QUERY_FILTER_OPERATOR", text, None))
     pattern = "".join(
-        ".*" if part == "%" else "." if part == "_" else re.escape(part.removeprefix("\\"))
-        for part in re.findall(r"\\[%_]|.", literal.value, re.DOTALL)
+        ".*" if part == "%" else "." if part == "_" else re.escape(part[-1])
+        for part in re.findall(r"\\[%_\\]|.", literal.value, re.DOTALL)
     )
     matches = re.compile(pattern, re.DOTALL | re.IGNORECASE).fullmatch
     return lambda record: (value := read(record)) is not None and matches(value) is not None
@@ -224,7 +224,7 @@ def _moment(literal: soql.Literal) -> datetime:
 
 
 def _text(field: Field, literal: soql.Literal) -> Any:
-    text = literal.value.replace("\\%", "%").replace("\\_", "_")
+    text = literal.value
     if field.type not in ("id", "reference"):
         return text.lower()
     if text == "":

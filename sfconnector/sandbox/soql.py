@@ -303,7 +303,7 @@ class _Parser:
         if token.kind == "sign" and token.text in _OPERATORS:
             return Compare(path, _OPERATORS[token.text], (self.literal(),))
         if token.is_word("like"):
-            return Compare(path, "like", (self.literal(),))
+            return Compare(path, "like", (self.literal(pattern=True),))
         if token.is_word("in"):
             return Compare(path, "in", self.literals())
         if token.is_word("not") and self.word("in"):
@@ -318,11 +318,11 @@ class _Parser:
         self.expect(self.sign(")"))
         return tuple(found)
 
-    def literal(self) -> Literal:
+    def literal(self, *, pattern: bool = False) -> Literal:
         token = self.next()
         match token.kind:
             case "string":
-                return Literal("string", unquote(token.text), token.at)
+                return Literal("string", unquote(token.text, pattern=pattern), token.at)
             case "number":
                 return Literal("number", Decimal(token.text), token.at)
             case "date" | "datetime":
@@ -336,12 +336,17 @@ class _Parser:
         raise self.unexpected(token)
 
 
-def unquote(text: str) -> str:
-    """Return what a string literal stands for; `\\%` and `\\_` stay, for LIKE. Raise ApiError for other escapes."""
+def unquote(text: str, *, pattern: bool = False) -> str:
+    """Return what a string literal stands for. Raise ApiError for an unknown escape.
+
+    In a `pattern`, of LIKE, what is escaped from it keeps its backslash: `\\%`, `\\_` and the backslash itself.
+    """
 
     def replace(match: re.Match[str]) -> str:
         escape = match[1]
         if escape in ("%", "_"):
+            return match[0] if pattern else escape
+        if escape == "\\" and pattern:
             return match[0]
         if len(escape) == 5:
             return chr(int(escape[1:], 16))
