@@ -60,7 +60,7 @@ class Budgets:
 
 def shortage(usage: Usage, priority: str, reserve_percent: float) -> Failure | None:
     """Return why a division of this priority has to wait at this usage: at zero all do, `low` below the reserve."""
-    count = f"{usage.used} of {usage.maximum} API calls of the last 24 hours are used"
+    count = f"{usage.used} of {usage.maximum} in the last 24 hours are used"
     if usage.left_percent <= 0:
         return Failure(Kind.UNAVAILABLE, "api-limit", count, PLACE)
     if priority == "low" and usage.left_percent < reserve_percent:

@@ -48,7 +48,7 @@ def make_flow(
     consumer = broker.consumer(first.source.queue, first.source.prefetch)
     nudged = threading.Event()
     pausing_of = partial(_pausing, config, divisions, broker, consumer, stop, nudged)
-    own_queues = frozenset(division.source.queue for division in config.divisions)
+    own_queues = frozenset(division.source.queue for division in config.divisions) | {config.broker.dead_letter.queue}
     members = []
     for division in divisions:
         reply = division.reply
@@ -120,7 +120,7 @@ def _hint(failure: Failure) -> str:
     if failure.kind is Kind.REFUSED:
         return "put it right in the org and send SIGUSR1 (one more log-in), or in the configuration and restart"
     if failure.place == API_CALLS or failure.code == "REQUEST_LIMIT_EXCEEDED":
-        return "find what else uses up the org's API calls, or raise its limit; this goes on by itself"
+        return "find what else uses up the org's API calls, or raise its limit; asked again in 5 minutes (SIGUSR1: now)"
     if failure.code == MISMATCH:
         return "put the mapping, or the user's access to the fields, right; this goes on by itself"
     if failure.kind is Kind.UNAVAILABLE:

@@ -27,7 +27,8 @@ CONFIRM_S = 5.0
 
 
 class Replies:
-    """Replies of one division. `own_queues` are never answered to: the answer would come back as a message."""
+    """Replies of one division. `own_queues` are never answered to: the answer would come back as a message,
+    or lie among the dead letters."""
 
     def __init__(self, settings: Reply, publisher: "Publisher", division: str, own_queues: frozenset[str]) -> None:
         self._exchange = settings.exchange

@@ -222,7 +222,7 @@ def _translated(error: BaseException, exchange: Exchange) -> NotSent | Lost:
     timed_out = exchange.timed_out or any(isinstance(cause, timeouts) for cause in told)
     if exchange.sent:
         if timed_out:
-            return Lost(f"no whole answer within {exchange.seconds:g} s", timed_out=True)
+            return Lost(f"no whole answer within {exchange.seconds:.3g} s", timed_out=True)
         return Lost(f"the connection was lost before the whole answer came ({_words(causes)})", timed_out=False)
     if isinstance(error, ValueError):  # so requests says that a header or an address cannot be
         return malformed()
@@ -234,7 +234,7 @@ def _translated(error: BaseException, exchange: Exchange) -> NotSent | Lost:
         if isinstance(cause, socket.gaierror):
             return NotSent("unreachable", f"host name unknown ({cause.strerror})")
     if timed_out:
-        return NotSent("unreachable", f"no connection within {min(CONNECT_TIMEOUT, exchange.seconds):g} s")
+        return NotSent("unreachable", f"no connection within {min(CONNECT_TIMEOUT, exchange.seconds):.3g} s")
     return NotSent("unreachable", _words(causes))
 
 
