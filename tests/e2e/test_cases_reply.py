@@ -1,0 +1,62 @@
+"""Result messages: what became of a message, for whoever sent it.
+
+By the installed command, between a real broker and the sandbox.
+"""
+
+import json
+from typing import Any
+
+from tests.e2e.cases import Divisions, alarm
+from tests.services.waiting import eventually
+
+
+def taken(divisions: Divisions, queue: str, count: int) -> list[tuple[str, str, dict[str, Any]]]:
+    """Wait for replies and take them: routing key, correlation id and body of each, by the message they are about."""
+    eventually(lambda: divisions.vhost.depth(queue) >= count, what=f"{count} replies in {queue}")
+    replies = [
+        (method.routing_key, str(properties.correlation_id), json.loads(body))
+        for method, properties, body in divisions.vhost.get_all(queue)
+    ]
+    assert len(replies) == count
+    return sorted(replies, key=lambda reply: (reply[2]["message_id"], reply[2]["status"]))
+
+
+def test_a_reply_tells_created_already_there_or_dead_with_the_correlation_id(divisions):
+    vhost = divisions.vhost
+    vhost.declare_queue("results", "case-results", "result.#")
+    vhost.declare_queue("answers")
+    to_exchange = {"exchange": "case-results", "routing_key": "result.{$headers.site|unknown}"}
+    pumps = divisions.division("pumps", reply=to_exchange | {"from_message": True})
+    lifts = divisions.division("lifts", reply=to_exchange)
+    with divisions.started(times=2) as running:
+        to_answers = {"reply_to": "answers"}
+        divisions.publish(pumps, [alarm()], correlation_id="c-1", headers={"site": "a"}, **to_answers)
+        (case,) = divisions.cases(1)
+        divisions.publish(pumps, [alarm()], **to_answers)
+        divisions.publish(pumps, [alarm(alarm="x" * 300)], start=1, **to_answers)
+        divisions.publish(pumps, [b"{"], start=2)
+        # Where from_message is not set, nobody but the configuration says where replies go.
+        divisions.publish(lifts, [alarm()], start=3, **to_answers)
+        results, answers = taken(divisions, "results", 5), taken(divisions, "answers", 3)
+        # A reply to one of our own queues would come back as a message; one to nowhere costs no Case.
+        for number, queue in enumerate((pumps, lifts, "dead-letter", "nowhere"), 4):
+            divisions.publish(pumps, [alarm()], start=number, reply_to=queue)
+        running.wait_for("reply not delivered")
+        divisions.cases(6)
+        assert [reply[2]["status"] for reply in taken(divisions, "results", 4)] == ["created"] * 4
+    assert [(key, correlation_id, body["status"]) for key, correlation_id, body in results] == [
+        ("result.unknown", "m0", "already-there"),
+        ("result.a", "c-1", "created"),
+        ("result.unknown", "m1", "dead-lettered"),
+        ("result.unknown", "m2", "dead-lettered"),
+        ("result.unknown", "m3", "created"),
+    ]
+    already, created, refused, broken, other = (body for _, _, body in results)
+    assert created["cases"] == already["cases"] == [{"id": case["Id"], "number": case["CaseNumber"]}]
+    assert (created["division"], other["division"]) == ("pumps", "lifts")
+    assert (refused["reason"], refused["code"]) == ("reject", "STRING_TOO_LONG")
+    assert "Subject" in refused["detail"]
+    assert (broken["reason"], broken["code"]) == ("reject", "not-decodable")
+    assert [body for _, _, body in answers] == [already, created, refused]
+    assert {headers["dead-code"] for _, headers in divisions.dead()} == {"STRING_TOO_LONG", "not-decodable"}
+    assert running.log.count("reply not delivered") == 1
