@@ -61,14 +61,16 @@ def schema() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sandbox(arguments: tuple[str, ...]) -> None:
     """Run a Salesforce on this machine, to try a configuration with."""
+    from sfconnector.sandbox.command import command  # late, see the module
+
     try:
-        from sfconnector.sandbox.command import command  # late: it has libraries of its own, in an extra
+        command.main(list(arguments), prog_name="sfconnector sandbox")
     except ModuleNotFoundError as error:
-        if error.name not in SANDBOX_LIBRARIES:
+        library = str(error.name).partition(".")[0]
+        if library not in SANDBOX_LIBRARIES:
             raise
-        text = f"the sandbox needs {error.name}: pip install 'amqp-connectors[sandbox]'"
+        text = f"the sandbox needs {library}: pip install 'amqp-connectors[sandbox]'"
         raise click.ClickException(text) from error
-    command.main(list(arguments), prog_name="sfconnector sandbox")
 
 
 def _load(file: str) -> "SfConfig":

@@ -1,20 +1,20 @@
-"""`sfconnector sandbox`: options, the state file, and the life of the server."""
+"""`sfconnector sandbox`: options, the state file, and the life of the server. Only click and the standard library are
+imported before it runs."""
 
 import json
 import logging
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from connectorlib.commandline import HELP_OPTIONS, Duration, running
 from connectorlib.process import ExitCode, Life
-from sfconnector.sandbox import demo
-from sfconnector.sandbox.application import Application
-from sfconnector.sandbox.server import Server
-from sfconnector.sandbox.world import Sandbox
+
+if TYPE_CHECKING:
+    from sfconnector.sandbox.world import Sandbox
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,8 @@ def command(
     It has the parts of the REST API that sfconnector uses, with their refusals, and forgets all at its end unless
     --state is given. Open its address in a browser to see the Cases arrive.
     """
+    from sfconnector.sandbox.world import Sandbox  # late, see the module
+
     with running("sfconnector sandbox") as life:
         try:
             sandbox = Sandbox(_read(schema) if schema else None)
@@ -64,17 +66,22 @@ def _read(file: Path) -> Any:
         raise ValueError(f"{file}: {error}") from error
 
 
-def _fill(sandbox: Sandbox, state: Path | None, *, empty: bool) -> bool:
+def _fill(sandbox: "Sandbox", state: Path | None, *, empty: bool) -> bool:
     """Put in what was kept, else the demo; return whether it was the demo."""
     if state is not None and state.exists():
         sandbox.world.restore(_read(state))
         return False
     if not empty:
+        from sfconnector.sandbox import demo  # late, see the module
+
         demo.fill(sandbox.world)
     return not empty
 
 
-def _serve(sandbox: Sandbox, life: Life, host: str, port: int, state: Path | None, told: bool) -> ExitCode:
+def _serve(sandbox: "Sandbox", life: Life, host: str, port: int, state: Path | None, told: bool) -> ExitCode:
+    from sfconnector.sandbox.application import Application  # late, see the module
+    from sfconnector.sandbox.server import Server
+
     server = Server(Application(sandbox), host, port)
     try:
         bound = server.bind()
@@ -98,14 +105,16 @@ def _serve(sandbox: Sandbox, life: Life, host: str, port: int, state: Path | Non
     return ExitCode.DONE
 
 
-def _greet(sandbox: Sandbox, url: str, told: bool) -> None:
+def _greet(sandbox: "Sandbox", url: str, told: bool) -> None:
     click.echo(f"A local Salesforce is at {url} (Cases: open it in a browser)")
     if told:
+        from sfconnector.sandbox import demo  # late, see the module
+
         click.echo(f"Users: {', '.join(demo.USERS.values())}, password {demo.PASSWORD}, token {demo.SECURITY_TOKEN}")
         click.echo(f"A configuration of sfconnector for it:\n{demo.configuration(url)}")
 
 
-def _save(sandbox: Sandbox, file: Path) -> None:
+def _save(sandbox: "Sandbox", file: Path) -> None:
     """Write the state after changes, and at the end, each time as a whole."""
     while True:
         sandbox.dirty.wait()

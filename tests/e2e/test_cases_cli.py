@@ -1,0 +1,118 @@
+"""The command line of sfconnector as a stranger meets it: help, usage, configuration errors, the sandbox's extra."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry
+
+from connectorlib.process import ExitCode
+from tests.e2e.conftest import installed
+
+SECRETS = {"SF_SECRET": "s3cr;t}/w%rd=1", "SF_PASSWORD": "pa ss\"word'2", "SF_TOKEN": "t0ken+3&"}
+EXAMPLE = Path(__file__).resolve().parents[2] / "config" / "sfconnector.example.json"
+
+
+def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [installed("sfconnector"), *arguments]
+    environment = os.environ | SECRETS
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("command", ["", "schema", "sandbox"])
+def test_help_tells_the_options(command: str) -> None:
+    done = run(*command.split(), "-h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: sfconnector {command}".rstrip())
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "-h, --help" in done.stdout
+
+
+def test_the_help_lists_the_commands_and_exit_codes_that_there_are() -> None:
+    text = run("--help").stdout
+    assert "-c, -i, --config" in text
+    assert re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE)[:2] == ["schema", "sandbox"]
+    assert {int(code) for code in re.findall(r"\b(\d+)  [a-z]", text)} == {0, 1, 2, 75, 77, 78} <= {*ExitCode}
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert run("--version").stdout.strip() == f"sfconnector, version {version('amqp-connectors')}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("", "Missing option '-c' / '-i' / '--config'"),
+        ("shema", "Did you mean 'schema'?"),
+        ("-i x --nonsense", "No such option"),
+        ("-i .", "is a directory"),
+        ("-i x schema", "-i belongs to the daemon"),
+        ("sandbox --port 99999", "99999 is not in the range"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: str, said: str, tmp_path: Path) -> None:
+    done = run(*arguments.split(), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-i", "-c", "--config"])
+def test_five_mistakes_in_the_configuration_are_five_lines_and_exit_78(option: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(
+        """{
+  "tenant": {
+    "salesforce": {"client_id": "app", "client_secret": "${NOT_SET}"},
+    "amqp": {"port": "5672"}
+  },
+  "divisions": {
+    "pumps": {
+      "salesforce": {"username": "${SF_TOKEN}"},
+      "case": {
+        "mapping": {"Subject": "{alarm"},
+        "trunkate": true
+      }
+    }
+  }
+}
+"""
+    )
+    done = run(option, file)
+    assert (done.returncode, done.stdout) == (78, "")
+    lines = done.stderr.splitlines()
+    assert [re.findall(r"line (\d+): (\S+):", line) for line in lines] == [
+        [("3", "tenant.salesforce.client_secret")],
+        [("4", "tenant.amqp.port")],
+        [("8", "divisions.pumps.salesforce")],
+        [("10", "divisions.pumps.case.mapping.Subject")],
+        [("11", "divisions.pumps.case.trunkate")],
+    ]
+    assert not [secret for secret in SECRETS.values() if secret in done.stderr]
+
+
+def test_a_file_that_is_not_there_exits_with_78(tmp_path: Path) -> None:
+    done = run("-i", "none.json", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "none.json: cannot be read: No such file or directory" in done.stderr
+
+
+def test_the_schema_stands_alone_and_takes_the_example() -> None:
+    schema = json.loads(run("schema").stdout)
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema, registry=Registry())  # knows no other document
+    validator.validate(json.loads(EXAMPLE.read_text()))
+    assert list(validator.iter_errors({"tenant": {}, "divisions": {}})) != []
+
+
+def test_without_its_extra_the_sandbox_says_how_to_get_it() -> None:
+    code = "import sys; sys.modules['werkzeug'] = None; from sfconnector.cli import main; main(['sandbox'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "pip install 'amqp-connectors[sandbox]'" in done.stderr
+    assert "Traceback" not in done.stderr
