@@ -3,13 +3,13 @@ a command runs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from connectorlib.config.durations import parse_duration
-from connectorlib.process import Life
-from connectorlib.settings import Logging
+if TYPE_CHECKING:
+    from connectorlib.process import Life
+    from connectorlib.settings import Logging
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -18,7 +18,7 @@ class Logged(Protocol):
     """A loaded configuration that says how to log."""
 
     @property
-    def logging(self) -> Logging:
+    def logging(self) -> "Logging":
         """How, and how much."""
 
 
@@ -45,6 +45,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from connectorlib.config.durations import parse_duration  # late, see the module
+
         if isinstance(value, float):
             return value
         try:
@@ -61,9 +63,11 @@ class Commands(click.Group):
 
 
 @contextmanager
-def running(program: str) -> Iterator[Life]:
+def running(program: str) -> "Iterator[Life]":
     """Log to stderr and listen to signals while a command runs."""
     from connectorlib import logs  # late, see the module
+    from connectorlib.process import Life
+    from connectorlib.settings import Logging
 
     logs.configure(Logging(), program)  # until the configuration has said how
     with Life() as life:

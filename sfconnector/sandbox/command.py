@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connectorlib.commandline import HELP_OPTIONS, Duration, running
-from connectorlib.process import ExitCode, Life
 
 if TYPE_CHECKING:
+    from connectorlib.process import ExitCode, Life
     from sfconnector.sandbox.world import Sandbox
 
 logger = logging.getLogger(__name__)
@@ -78,8 +78,9 @@ def _fill(sandbox: "Sandbox", state: Path | None, *, empty: bool) -> bool:
     return not empty
 
 
-def _serve(sandbox: "Sandbox", life: Life, host: str, port: int, state: Path | None, told: bool) -> ExitCode:
-    from sfconnector.sandbox.application import Application  # late, see the module
+def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path | None, told: bool) -> "ExitCode":
+    from connectorlib.process import ExitCode  # late, see the module
+    from sfconnector.sandbox.application import Application
     from sfconnector.sandbox.server import Server
 
     server = Server(Application(sandbox), host, port)
