@@ -25,6 +25,30 @@ PLACE = "match"
 LOOK_AGAIN_S = 1.0
 
 
+class Routes:
+    """Which of several divisions a message is for: the first whose `match` fits. Pure."""
+
+    def __init__(self, divisions: Sequence[Division]) -> None:
+        self._matches = [compile_patterns(division.match or {}) for division in divisions]
+        self._formats = _formats(divisions)
+
+    def of(self, delivery: Delivery) -> int:
+        """Return the position of the division. Raise Failed (reject) if there is none."""
+        decoded: dict[int, Any] = {}
+        undecoded: list[Failed] = []
+        for position, (matches, its_format) in enumerate(zip(self._matches, self._formats, strict=True)):
+            try:
+                record = _first_record(decoded, its_format, delivery)
+            except Failed as failed:  # patterns over what travels beside the body fit all the same
+                undecoded.append(failed)
+                record = {}
+            if matches(record, Scope(delivery, encoding=its_format.encoding)):
+                return position
+        if len(undecoded) == len(self._formats):
+            raise undecoded[0]
+        raise reject("no-division", "no division's match fits the message", place=PLACE)
+
+
 @dataclass(slots=True, eq=False)
 class Member:
     """One division of the queue. `pausing` tells of its own pauses."""
@@ -60,8 +84,7 @@ class Shared:
 
     def __init__(self, members: Sequence[Member]) -> None:
         self._members = members
-        self._matches = [compile_patterns(member.cases.division.match or {}) for member in members]
-        self._formats = _formats([member.cases.division for member in members])
+        self._routes = Routes([member.cases.division for member in members])
         self._greeted = False
 
     @property
@@ -102,7 +125,7 @@ class Shared:
         shares: list[list[int]] = [[] for _ in self._members]
         for position, delivery in enumerate(deliveries):
             try:
-                shares[self._member_of(delivery)].append(position)
+                shares[self._routes.of(delivery)].append(position)
             except Failed as failed:
                 outcomes[position] = Dead(failed.failure)
         for member, share in zip(self._members, shares, strict=True):
@@ -129,28 +152,11 @@ class Shared:
     def dead(self, delivery: Delivery, verdict: Dead) -> None:
         """Let the division that the message was for tell that it died."""
         try:
-            replies = self._members[self._member_of(delivery)].replies
+            replies = self._members[self._routes.of(delivery)].replies
         except Failed:
             return
         if replies is not None:
             replies.dead(delivery, verdict)
-
-    def _member_of(self, delivery: Delivery) -> int:
-        """Return which member takes the message. Raise Failed (reject) if none does."""
-        decoded: dict[int, Any] = {}
-        undecoded: list[Failed] = []
-        for position, matches in enumerate(self._matches):
-            division_format = self._formats[position]
-            try:
-                record = _first_record(decoded, division_format, delivery)
-            except Failed as failed:  # patterns over what travels beside the body fit all the same
-                undecoded.append(failed)
-                record = {}
-            if matches(record, Scope(delivery, encoding=division_format.encoding)):
-                return position
-        if len(undecoded) == len(self._members):
-            raise undecoded[0]
-        raise reject("no-division", "no division's match fits the message", place=PLACE)
 
 
 def _formats(divisions: Sequence[Division]) -> list[Format]:
