@@ -4,8 +4,9 @@ from connectorlib.broker import fields
 from connectorlib.broker.broker import Broker
 from connectorlib.broker.channel import SyncChannel
 from connectorlib.broker.consumer import Consumer
+from connectorlib.broker.holder import Holder
 from connectorlib.broker.publisher import Publisher, Ticket
 
 fields.install()
 
-__all__ = ["Broker", "Consumer", "Publisher", "SyncChannel", "Ticket"]
+__all__ = ["Broker", "Consumer", "Holder", "Publisher", "SyncChannel", "Ticket"]

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from connectorlib.broker.channel import SyncChannel
 from connectorlib.broker.consumer import Consumer
+from connectorlib.broker.holder import Holder
 from connectorlib.broker.iothread import IOThread
 from connectorlib.broker.link import Link
 from connectorlib.broker.parameters import tls_context
@@ -136,6 +137,13 @@ class Broker:
         return any(link.blocked for link in self._links)
 
     @property
+    def server_version(self) -> tuple[int, ...]:
+        """RabbitMQ's version, such as (3, 10, 8); () while there is no connection, or when it does not say."""
+        connection = self._links[0].connection
+        said = (connection.server_properties or {}).get("version", "") if connection is not None else ""
+        return tuple(int(part) for part in str(said).split(".") if part.isdigit())
+
+    @property
     def ticked(self) -> float:
         """time.monotonic() of the I/O thread's last sign of life; one comes every second."""
         return self._io.ticked
@@ -153,6 +161,12 @@ class Broker:
         consumer = Consumer(self._io, self._consuming, queue, prefetch)
         self._consumers.append(consumer)
         return consumer
+
+    def holder(self, queue: str) -> Holder:
+        """Return what takes messages of a queue, holds them all and gives them back in order."""
+        if self._consuming is None:
+            raise RuntimeError("this broker was opened without consuming")
+        return Holder(self._io, self._consuming, queue)
 
     def channel(self, timeout: float = 30.0) -> SyncChannel:
         """Return a channel to be used in a `with`; on the consuming connection, which a broker alarm does not stop."""

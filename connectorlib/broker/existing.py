@@ -89,7 +89,7 @@ def source_remarks(queue: str, found: Arguments, *, asked: Arguments, exchange: 
         remarks.append(
             f"queue {queue!r} has no dead-letter exchange: a message that came back more often than its delivery "
             "limit (20 times from RabbitMQ 4.0 on) is deleted. Give it one: "
-            f"{_set_policy(queue, {'dead-letter-exchange': exchange}, virtual_host)}. {_POLICIES}"
+            f"{set_policy(queue, {'dead-letter-exchange': exchange}, virtual_host)}. {_POLICIES}"
         )
     return remarks
 
@@ -105,7 +105,7 @@ def dead_letter_remarks(queue: str, found: Arguments, *, limit: int, virtual_hos
         loss = f"its delivery limit is {own}, with which RabbitMQ before 4.0 deletes a dead letter at the first look"
     else:
         loss = f"a dead letter that was looked at {own} times is deleted"
-    policy = _set_policy(queue, {"delivery-limit": limit}, virtual_host)
+    policy = set_policy(queue, {"delivery-limit": limit}, virtual_host)
     how = f"Raise its limit: {policy}. {_POLICIES}" if own is None else "Delete it when it is empty: it is made anew"
     return [f"dead-letter queue {queue!r}: {loss}. {how}"]
 
@@ -132,7 +132,8 @@ def _unlike(name: str, found: Arguments, value: Any) -> str:
     return f"{has}, {value!r} was asked for"
 
 
-def _set_policy(queue: str, definition: Arguments, virtual_host: str) -> str:
+def set_policy(queue: str, definition: Arguments, virtual_host: str) -> str:
+    """Return the command that sets a policy for this one queue."""
     name = f"{queue}-{next(iter(definition))}"
     pattern = "^" + re.sub(r"[^\w-]", r"\\\g<0>", queue) + "$"
     parts = ["rabbitmqctl", "set_policy", "-p", virtual_host, "--apply-to", "queues", name, pattern]

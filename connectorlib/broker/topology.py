@@ -197,6 +197,12 @@ def _remarks(broker: Broker, part: Exchange | Queue, settings: BrokerSettings) -
     return existing.source_remarks(part.name, found, asked=part.asked, exchange=exchange, virtual_host=host)
 
 
+def arguments_of(broker: Broker, queue: str) -> Mapping[str, Any] | None:
+    """Return the arguments of an existing queue, or None if the broker does not let us know."""
+    guess = {"x-queue-type": "quorum", "x-delivery-limit": DEAD_LETTER_DELIVERY_LIMIT}
+    return existing.learn(lambda it: _declare(broker, Queue(queue, it), passive=False), guess)
+
+
 def _declare(broker: Broker, part: Exchange | Queue, *, passive: bool) -> Failure | None:
     """Declare on a channel of its own, since a failure closes it."""
     try:

@@ -1,0 +1,165 @@
+"""Walks through a dead-letter queue without changing it: everything is held, looked at, and given back in order.
+
+Rule: looking is a delivery too, and a quorum queue deletes a message that came back more often than its delivery
+limit. So the walk stops long before that, and what would not survive its return is copied to the end of the queue.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from connectorlib.broker import Broker, Holder
+from connectorlib.deadletters.guarding import Guard
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Delivery
+
+logger = logging.getLogger(__name__)
+
+#: Messages of a window: the first is small, since nothing is known of their size yet.
+FIRST, FEWEST, MOST = 100, 16, 4_000
+#: In a walk that also removes, a window is held here as a whole.
+MOST_REMOVING = 1_000
+#: What a window may weigh, if its messages are like those of the one before.
+WINDOW_BYTES = 8 * 1024 * 1024
+#: What a message weighs here besides its body.
+OVERHEAD_BYTES = 2_048
+#: Seconds without a message after which the queue is asked whether there is one, and after which somebody has it.
+IDLE_S, STUCK_S = 0.5, 20.0
+
+
+class Looker:
+    """`with Looker(broker, "dead-letter") as looker: for delivery in looker: …`
+
+    Whatever ends the block gives everything back, in order, that was not removed by `ack`. Raise Failed when the
+    connection is lost (then the broker has everything back), when the delivery limit is near, or when the queue is not
+    there; KeyboardInterrupt when `stop` is set.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        queue: str,
+        *,
+        limit: int | None = None,
+        removing: bool = False,
+        guard: Guard | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """`limit` is how many messages to walk at most; `removing` allows `ack`."""
+        self._broker = broker
+        self._removing = removing
+        self._limit = limit
+        self._guard = guard or Guard(broker, queue)
+        self._stop = stop or threading.Event()
+        self._holder: Holder | None = None
+        #: How many messages of the window have not come yet.
+        self._left = 0
+        #: The largest body of the window.
+        self._largest = 0
+        self.queue = queue
+        #: How many messages the walk has passed, and how many it is to pass, as of its beginning.
+        self.looked = 0
+        self.total = 0
+
+    def __enter__(self) -> Self:
+        ready = self._ready()
+        self.total = ready if self._limit is None else min(ready, self._limit)
+        if self.total:
+            self._guard.begin()
+            self._holder = self._broker.holder(self.queue)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        holder = self._holder
+        if holder is None:
+            return
+        try:
+            self._see_the_rest(holder)
+            self._guard.rescue(holder)
+        except Failed as failed:
+            logger.warning("looking at %s ends early: %s", self.queue, failed)
+        finally:
+            holder.give_back()
+
+    def __iter__(self) -> Iterator[Delivery]:
+        while self.looked < self.total and self._holder is not None:
+            size = min(self._size(), self.total - self.looked)
+            self._open(self._holder, size)
+            yield from self._window(self._holder)
+            if self._left:
+                return  # somebody else has taken what was missing
+
+    def ack(self, *deliveries: Delivery) -> None:
+        """Remove messages from the queue; on its way to the broker when this returns. Raise Failed when the connection
+        was lost: they are in the queue then."""
+        if not self._removing:
+            raise RuntimeError("this walk only looks")
+        if self._holder is not None:
+            self._holder.ack(deliveries)
+            self._guard.acked(deliveries)
+
+    def _open(self, holder: Holder, size: int) -> None:
+        holder.open(size)
+        self._left = size
+        self._largest = 0
+
+    def _window(self, holder: Holder) -> Iterator[Delivery]:
+        if self._removing:
+            # Complete before the first ack, which else would make room for one more message.
+            complete = [delivery for batch in self._batches(holder) for delivery in batch]
+            holder.seal()
+            batches = iter([complete])
+        else:
+            batches = self._batches(holder)
+        for batch in batches:
+            waiting = deque(batch)
+            batch.clear()
+            while waiting:
+                if self._stop.is_set():
+                    raise KeyboardInterrupt
+                delivery = waiting.popleft()  # a body is kept no longer than it is looked at
+                self.looked += 1
+                self._largest = max(self._largest, len(delivery.body))
+                if not self._removing:
+                    self._guard.look(delivery)
+                yield delivery
+
+    def _batches(self, holder: Holder) -> Iterator[list[Delivery]]:
+        """Return what comes of the window, until it is full or the queue is empty."""
+        patience = time.monotonic() + STUCK_S
+        while self._left > 0:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            if batch := holder.take(IDLE_S):
+                self._left -= len(batch)
+                self._guard.note(batch)
+                patience = time.monotonic() + STUCK_S
+                yield batch
+            elif self._ready() == 0:
+                return
+            elif time.monotonic() > patience:
+                text = f"queue {self.queue!r} hands out no messages: does somebody else consume it alone?"
+                raise Failed(Failure(Kind.UNAVAILABLE, "stuck", text))
+
+    def _see_the_rest(self, holder: Holder) -> None:
+        """What has been delivered goes back too, and where that could cost a message, each is seen before."""
+        while self._left > 0 and self._guard.wary and (batch := holder.take(IDLE_S)):
+            self._left -= len(batch)
+            self._guard.note(batch)
+
+    def _size(self) -> int:
+        if not self.looked:
+            return 1 if self._guard.wary else FIRST
+        most = MOST_REMOVING if self._removing else MOST
+        return min(max(WINDOW_BYTES // (self._largest + OVERHEAD_BYTES), FEWEST), most)
+
+    def _ready(self) -> int:
+        """Return how many messages of the queue nobody holds. Raise Failed when there is no such queue."""
+        with self._broker.channel() as channel:
+            return channel.queue_declare(self.queue, passive=True)[0]

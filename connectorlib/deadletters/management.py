@@ -1,0 +1,83 @@
+"""RabbitMQ's management API, for the two things that AMQP cannot do: to see what policies say, and to set one."""
+
+import base64
+import json
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from connectorlib.errors import Failed, Failure, Kind
+
+TIMEOUT_S = 5.0
+PLACE = "management API"
+
+
+class Management:
+    """Speaks with one node. Every method raises Failed: refused, missing, not reachable."""
+
+    def __init__(self, url: str, username: str, password: str, context: ssl.SSLContext | None = None) -> None:
+        """`url` is the address of the API without `/api`, such as http://rabbit1:15672."""
+        self.url = url.rstrip("/")
+        self._log_in = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+        # A redirect could take the password elsewhere.
+        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
+
+    def queue(self, virtual_host: str, name: str) -> dict[str, Any]:
+        """Return what the API says of a queue: `type`, `arguments`, `policy`, `effective_policy_definition`, …"""
+        answer = self._call("GET", "queues", virtual_host, name)
+        return answer if isinstance(answer, dict) else {}
+
+    def policies(self, virtual_host: str) -> list[dict[str, Any]]:
+        """Return the policies of a virtual host."""
+        answer = self._call("GET", "policies", virtual_host)
+        return answer if isinstance(answer, list) else []
+
+    def set_policy(self, virtual_host: str, name: str, policy: Mapping[str, Any]) -> None:
+        """Make a policy, or replace the one with this name."""
+        self._call("PUT", "policies", virtual_host, name, body=policy)
+
+    def _call(self, method: str, *path: str, body: object = None) -> Any:
+        address = "/".join([self.url, "api", *(urllib.parse.quote(part, safe="") for part in path)])
+        try:
+            request = urllib.request.Request(  # noqa: S310  # http and https only, see below
+                address,
+                method=method,
+                data=None if body is None else json.dumps(body).encode(),
+                headers={"Authorization": self._log_in, "Content-Type": "application/json"},
+            )
+            if request.type not in ("http", "https"):
+                raise ValueError("expected an address that begins with http:// or https://")
+            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
+                content = answer.read()
+            return json.loads(content) if content else None
+        except urllib.error.HTTPError as error:
+            with error:
+                raise Failed(_failure(error, address)) from error
+        except ValueError as error:  # no address, or an answer that is no JSON
+            text = f"{self.url}: no management API there ({error})"
+            raise Failed(Failure(Kind.CONFIGURATION, "management", text, PLACE)) from error
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            text = f"{self.url} cannot be reached: {reason}"
+            raise Failed(Failure(Kind.UNAVAILABLE, "unreachable", text, PLACE)) from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _failure(error: urllib.error.HTTPError, address: str) -> Failure:
+    kinds = {401: Kind.REFUSED, 403: Kind.REFUSED, 404: Kind.CONFIGURATION}
+    try:
+        said = json.loads(error.read(4096)).get("reason", "")
+    except (ValueError, AttributeError, OSError):
+        said = ""
+    text = f"{address}: {error.code} {said or error.reason}"
+    if error.code in (401, 403):
+        text += " (the management API takes users with the tag management, monitoring, policymaker or administrator)"
+    kind = kinds.get(error.code, Kind.UNAVAILABLE if error.code >= 500 else Kind.CONFIGURATION)
+    return Failure(kind, str(error.code), text, PLACE)
