@@ -151,6 +151,9 @@ class Cases:
 
     def handle(self, deliveries: Sequence[Delivery], valid: Valid) -> list[Outcome]:
         """Return one outcome per delivery. Raise Stale if `valid` says before a call that they are not ours."""
+        lost, self._sender.unanswered = self._sender.unanswered, None
+        if lost is not None:  # pause first, or an outage would empty the queue into the dead letters
+            return [Again(lost)] * len(deliveries)
         units = [Unit(delivery) for delivery in deliveries]
         self._forget_older(deliveries[0].generation)
         try:

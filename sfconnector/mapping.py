@@ -251,7 +251,8 @@ class _ExternalId:
             return text
         if self._accepts_none:
             return None
-        why = describe_missing(self._expression, record, scope)
+        blank = isinstance(value, str)
+        why = f"{self._expression.text}: empty" if blank else describe_missing(self._expression, record, scope)
         detail = f"external_id.value <- {why}"
         raise reject("no-key", "the message has no external id", place=PLACE, detail=detail)
 

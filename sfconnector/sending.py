@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from connectorlib import logs
-from connectorlib.errors import Failed, Kind, Stale
+from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import Again, Dead
 from connectorlib.policy import PAUSING
 from sfconnector.codes import SfError, duplicate_of, failure, gravest, is_governor, is_stale_reference
@@ -64,6 +64,8 @@ class Sender:
         self._lone = 0
         #: Deliveries that were sent without an answer: that their Case is there already says nothing about their key.
         self.doubted: set[tuple[int, int]] = set()
+        #: Why messages were dead-lettered for want of an answer; whoever looks at it takes it away.
+        self.unanswered: Failure | None = None
 
     def send(self, items: Sequence[Item], valid: Valid) -> list[Item]:
         """Give every item its outcome, but for those returned: what they refer to has to be looked up again.
@@ -142,6 +144,7 @@ class Sender:
         for item in items:
             if item.key is None:
                 item.outcome = Dead(replace(failed.failure, kind=Kind.UNKNOWN, text=text), "unknown")
+                self.unanswered = failed.failure
 
     def _doubt(self, items: Sequence[Item]) -> None:
         self.doubted.update((item.delivery.generation, item.delivery.tag) for item in items)
