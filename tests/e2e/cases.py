@@ -110,7 +110,8 @@ class Divisions(Command):
 
     def cases(self, count: int, timeout: float = 30.0) -> list[dict[str, Any]]:
         """Wait until the org has so many Cases; return them."""
-        eventually(lambda: len(self.org.cases()) >= count, timeout, what=f"{count} Cases")
+        every = 0.02 + count / 5000  # all of them are listed each time
+        eventually(lambda: len(self.org.cases()) >= count, timeout, every, what=f"{count} Cases")
         found = self.org.cases()
         assert len(found) == count
         return found
