@@ -3,13 +3,12 @@
 Statements and expressions are compiled here only to find their mistakes; the writer compiles its own.
 """
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import Review, bundle, open_document, parse_duration, read_schema, with_comments
+from connectorlib.config import bundle, parse_duration, printed, read_schema, reviewed
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
@@ -35,7 +34,7 @@ def schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """Return the schema as `dbconnector schema` prints it."""
-    return json.dumps(with_comments(schema()), indent=2, ensure_ascii=False)
+    return printed(schema())
 
 
 def load(path: str | FilePath, *, resolve_secrets: bool = True) -> DbConfig:
@@ -43,11 +42,8 @@ def load(path: str | FilePath, *, resolve_secrets: bool = True) -> DbConfig:
 
     With `resolve_secrets=False` references stay as they are written, for commands that work offline.
     """
-    document = open_document(path, schema(), resolve_secrets=resolve_secrets)
-    found = Review(document)
-    review(found)
-    found.finish()
-    return _settings(str(path), document.data, document.folder, tuple(found.warnings))
+    document, warnings = reviewed(path, schema(), review, resolve_secrets=resolve_secrets)
+    return _settings(str(path), document.data, document.folder, warnings)
 
 
 def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tuple[str, ...]) -> DbConfig:

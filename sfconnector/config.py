@@ -3,13 +3,12 @@
 Expressions are compiled here only to find their mistakes; a division compiles its own.
 """
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from connectorlib.config import Review, bundle, open_document, read_schema, with_comments
+from connectorlib.config import bundle, printed, read_schema, reviewed
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
@@ -42,7 +41,7 @@ def schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """Return the schema as `sfconnector schema` prints it."""
-    return json.dumps(with_comments(schema()), indent=2, ensure_ascii=False)
+    return printed(schema())
 
 
 def load(path: str | Path, *, resolve_secrets: bool = True) -> SfConfig:
@@ -50,11 +49,8 @@ def load(path: str | Path, *, resolve_secrets: bool = True) -> SfConfig:
 
     With `resolve_secrets=False` references stay as they are written, for commands that work offline.
     """
-    document = open_document(path, schema(), resolve_secrets=resolve_secrets)
-    found = Review(document)
-    review(found)
-    found.finish()
-    return _settings(str(path), document.data, document.folder, tuple(dict.fromkeys(found.warnings)))
+    document, warnings = reviewed(path, schema(), review, resolve_secrets=resolve_secrets)
+    return _settings(str(path), document.data, document.folder, warnings)
 
 
 def _settings(file: str, data: Mapping[str, Any], folder: Path, warnings: tuple[str, ...]) -> SfConfig:

@@ -6,18 +6,18 @@
 cannot say, `sections` turns what both connectors share into connectorlib.settings.
 """
 
-from connectorlib.config.document import Document, load, open_document
+from connectorlib.config.document import Document, load
 from connectorlib.config.durations import parse_duration
-from connectorlib.config.review import Review
-from connectorlib.config.schemas import bundle, read_schema, with_comments
+from connectorlib.config.review import Review, reviewed
+from connectorlib.config.schemas import bundle, printed, read_schema
 
 __all__ = [
     "Document",
     "Review",
     "bundle",
     "load",
-    "open_document",
     "parse_duration",
+    "printed",
     "read_schema",
-    "with_comments",
+    "reviewed",
 ]

@@ -5,11 +5,13 @@ file are told at once and none twice.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from connectorlib.config.document import Document
+from connectorlib.config.document import Document, open_document
 from connectorlib.config.hosts import parse_host
 from connectorlib.config.reading import Path
+from connectorlib.config.schemas import Schema
 from connectorlib.config.sections import (
     BUILT_IN_EXCHANGES,
     DEFAULT_ROUTING_KEYS,
@@ -77,6 +79,21 @@ class Review:
     def finish(self) -> None:
         """Raise ConfigurationError when something is wrong."""
         self.document.fail(self.document.problem(path, text) for path, text in self._found)
+
+
+def reviewed(
+    path: str | FilePath, schema: Schema, review: Callable[[Review], None], *, resolve_secrets: bool = True
+) -> tuple[Document, tuple[str, ...]]:
+    """Given a file, its bundled schema and what to check beyond it, return the document and the warnings. Raise
+    ConfigurationError with everything that is wrong.
+
+    With `resolve_secrets=False` references stay as they are written, for commands that work offline.
+    """
+    document = open_document(path, schema, resolve_secrets=resolve_secrets)
+    found = Review(document)
+    review(found)
+    found.finish()
+    return document, tuple(dict.fromkeys(found.warnings))
 
 
 # -- the broker

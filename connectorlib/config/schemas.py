@@ -37,6 +37,11 @@ def bundle(schema: Schema) -> dict[str, Any]:
     return {**result, "$defs": dict(sorted(definitions.items()))}
 
 
+def printed(schema: Schema) -> str:
+    """Return a bundled schema as the commands print it for editors."""
+    return json.dumps(with_comments(schema), indent=2, ensure_ascii=False)
+
+
 def with_comments(node: Any) -> Any:
     """Return the schema for editors, which see the keys that begin with `//`; the connectors take them out first."""
     if isinstance(node, list):

@@ -1,6 +1,7 @@
 """What the tests of both configurations share: how a good file is spoilt, and how it is told."""
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,16 @@ from hypothesis import strategies as st
 from connectorlib.errors import ConfigurationError, Kind
 
 Step = str | int
+
+
+def writer(file: Path) -> Callable[[Any], Path]:
+    """Return what writes a configuration, data or text, to this file."""
+
+    def write(data: Any) -> Path:
+        file.write_text(data if isinstance(data, str) else json.dumps(data, indent=1))
+        return file
+
+    return write
 
 
 def changed(good: Any, path: Sequence[Step], value: Any) -> Any:
@@ -53,15 +64,12 @@ JUNK = st.one_of(
 
 def nonsense(good: Any) -> st.SearchStrategy[list[tuple[tuple[Step, ...], Any]]]:
     """Return a strategy for what to put where in a good configuration."""
-    return st.lists(st.tuples(st.sampled_from(list(places(good))), JUNK), min_size=1, max_size=3)
+    return st.lists(st.tuples(st.sampled_from([path for path in places(good) if path]), JUNK), min_size=1, max_size=3)
 
 
 def spoilt(good: Any, junk: Sequence[tuple[tuple[Step, ...], Any]]) -> Any:
     data: Any = copy.deepcopy(good)
     for path, value in junk:
-        if not path:
-            data = value
-            continue
         node = data
         try:
             for key in path[:-1]:

@@ -55,12 +55,7 @@ def _secrets(monkeypatch):
 
 @pytest.fixture
 def write(tmp_path):
-    def write(data):
-        file = tmp_path / "db.config"
-        file.write_text(data if isinstance(data, str) else json.dumps(data, indent=1))
-        return file
-
-    return write
+    return configs.writer(tmp_path / "db.config")
 
 
 changed = partial(configs.changed, GOOD)

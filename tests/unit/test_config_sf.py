@@ -1,7 +1,6 @@
 """config.json as a whole: what a good one becomes, and what a bad one is told, all at once."""
 
 import copy
-import json
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -75,12 +74,7 @@ def _secrets(monkeypatch):
 
 @pytest.fixture
 def write(tmp_path):
-    def write(data):
-        file = tmp_path / "config.json"
-        file.write_text(data if isinstance(data, str) else json.dumps(data, indent=1))
-        return file
-
-    return write
+    return configs.writer(tmp_path / "config.json")
 
 
 def division(**parts: Any) -> dict[str, Any]:

@@ -111,7 +111,8 @@ def test_the_readme_lists_the_exit_codes_that_the_commands_use():
 
 
 def test_the_demo_uses_the_examples():
-    demo = (ROOT / "scripts" / "demo.py").read_text()
+    demo = "".join(each.read_text() for each in sorted((ROOT / "scripts").glob("demo*.py")))
     used = re.findall(r'"(weather\.\w+\.json)"', demo)
     assert sorted(used) == [name for name in EXAMPLES if name.startswith("weather.")]
     assert all(json.loads((ROOT / "config" / name).read_text())["database"]["connection"] for name in used)
+    assert CASES in demo
