@@ -184,6 +184,12 @@ def test_constants_keep_their_types(write):
     assert defaults == {"Weight__c": Decimal("1.1"), "IsEscalated": True, "Count__c": 3}
 
 
+def test_the_external_id_may_be_among_the_required_fields(write):
+    required = ["subject", "Message_Id__c", "Asset.Serial_Number__c"]
+    config = load(write(changed(["divisions", "field-service", "case", "required"], required)))
+    assert config.divisions[0].case.required == tuple(required)
+
+
 def test_a_login_url_loses_its_slash(write):
     data = changed(["tenant", "salesforce", "login_url"], "https://acme.my.salesforce.com/")
     assert load(write(data)).divisions[0].salesforce.login_url == "https://acme.my.salesforce.com"
