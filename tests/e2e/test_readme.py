@@ -6,17 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.services.waiting import eventually
+
+QUEUE = "sfconnector.pumps"
 ROOT = Path(__file__).resolve().parents[2]
 DBCONNECTOR = Path(sys.executable).with_name("dbconnector")
 
 
-def first_configuration():
-    return json.loads(re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0])
+def configurations():
+    written, cases = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return json.loads(written), json.loads(cases)
 
 
 def test_the_configuration_of_the_readme_writes_the_message_of_the_readme(vhost, sqlite_db, tmp_path):
     (message,) = re.findall(r'`(\{"device".*?\})`', (ROOT / "README.md").read_text())
-    configuration = first_configuration()
+    configuration, _ = configurations()
     configuration["broker"].update(vhost.config())
     configuration["database"]["connection"] = sqlite_db.connection
     (tmp_path / "db.config").write_text(json.dumps(configuration))
@@ -31,3 +35,23 @@ def test_the_configuration_of_the_readme_writes_the_message_of_the_readme(vhost,
     assert done.returncode == 0, done.stderr
     assert sqlite_db.rows("SELECT device, at, value FROM reading") == [tuple(json.loads(message).values())]
     assert vhost.depth("readings") == 0
+
+
+def test_the_configuration_for_cases_of_the_readme_makes_one_case_of_a_message_that_comes_twice(divisions):
+    _, configuration = configurations()
+    divisions.org.reset(demo=True)
+    configuration["tenant"]["amqp"] = divisions.vhost.config()
+    configuration["tenant"]["salesforce"]["login_url"] = divisions.org.url
+    divisions.file.write_text(json.dumps(configuration))
+
+    body = json.dumps({"device": {"id": 7}, "alarm": "overheated", "contact": {"email": "ada.field@example.com"}})
+    with divisions.started():
+        divisions.publish("alarm.pump.7", [body.encode()] * 2, exchange="devices")
+        divisions.publish("alarm.pump.7", [body.encode()], exchange="devices")
+        eventually(lambda: divisions.vhost.depth(QUEUE) == 0, 30, what="an empty queue")
+    assert divisions.vhost.depth(QUEUE) == 0  # nothing was given back at the end
+    found = divisions.cases(2)
+    assert {(case["Subject"], case["Message_Id__c"]) for case in found} == {
+        ("Pump 7: overheated", "m0"),
+        ("Pump 7: overheated", "m1"),
+    }
