@@ -20,9 +20,9 @@ EXAMPLE = "sfconnector.example.json"
 SECRETS = {
     "SF_CLIENT_SECRET": "sandbox-secret",
     "FIELD_SERVICE_PASSWORD": "sandbox-password",
-    "FIELD_SERVICE_TOKEN": "token",
+    "FIELD_SERVICE_TOKEN": "sandbox-token",
     "COLD_CHAIN_PASSWORD": "sandbox-password",
-    "COLD_CHAIN_TOKEN": "token",
+    "COLD_CHAIN_TOKEN": "sandbox-token",
 }
 CASE, ALREADY, DEAD = "Case", "already there", "dead-lettered"
 

@@ -6,7 +6,7 @@ from typing import Any
 from sfconnector.sandbox.world import World
 
 CLIENT_ID, CLIENT_SECRET = "sandbox-app", "sandbox-secret"  # of a sandbox
-PASSWORD, SECURITY_TOKEN = "sandbox-password", "token"
+PASSWORD, SECURITY_TOKEN = "sandbox-password", "sandbox-token"
 USERS = {"field-service": "field-service@example.com", "cold-chain": "cold-chain@example.com"}
 _NAMES = {"field-service": "Field Service", "cold-chain": "Cold Chain"}
 _CUSTOMERS = {
