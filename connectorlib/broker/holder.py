@@ -20,6 +20,7 @@ from connectorlib.broker import errors
 from connectorlib.broker.channel import SyncChannel
 from connectorlib.broker.iothread import IOThread, fail, succeed
 from connectorlib.broker.link import Link
+from connectorlib.broker.mover import Mover
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 
@@ -98,6 +99,11 @@ class Holder:
         """Remove these from the queue; on its way to the broker when this returns. Raise Failed when they are gone
         back to the queue. Only after `seal`."""
         self._io.ask(partial(self._ack, [(each.generation, each.tag) for each in deliveries]), timeout, what="ack")
+
+    def mover(self, window: int = 1) -> Mover:
+        """Return what publishes messages that are held here and acks each once it is confirmed, with at most `window`
+        of them between the two."""
+        return Mover(self._io, self._open_one, self._ack_one, window)
 
     @property
     def held(self) -> int:
@@ -211,6 +217,16 @@ class Holder:
             channels[number].channel.basic_ack(tag)
             channels[number].acked += 1
         succeed(future)
+
+    def _open_one(self, number: int) -> Any:
+        self._current()
+        return next(each.channel for each in self._channels if each.number == number)
+
+    def _ack_one(self, delivery: Delivery) -> None:
+        self._current()
+        held = next(each for each in self._channels if each.number == delivery.generation)
+        held.channel.basic_ack(delivery.tag)
+        held.acked += 1
 
     def _current(self) -> _Channel:
         if self.failure is not None:
