@@ -69,6 +69,15 @@ def read_difference(failure: Failure, asked: Arguments) -> tuple[str, Any] | Non
     return None if value is None else (said["name"], value)
 
 
+def other_difference(failure: Failure) -> tuple[str, str] | None:
+    """Return the name and the current value, as text, of what was refused though it is no argument: `durable`, or the
+    `type` of an exchange. None if the failure is about something else."""
+    said = _DIFFERENCE.search(failure.text)
+    if failure.code != "406" or said is None:
+        return None
+    return said["name"], said["same"] or said["value"] or "none"
+
+
 def _value(text: str, kind: str) -> Any:
     if kind in _INTEGERS:
         return int(text)

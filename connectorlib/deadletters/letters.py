@@ -67,6 +67,12 @@ class Letter:
     def message_id(self) -> str:
         return self.delivery.properties.message_id or ""
 
+    def told(self) -> dict[str, Any]:
+        """Return what there is to say of it, without body and headers, as JSON values."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
+        values["time"] = self.time.isoformat(timespec="milliseconds") if self.time else None
+        return {**values, "message_id": self.message_id, "bytes": len(self.delivery.body)}
+
 
 def letter(delivery: Delivery) -> Letter:
     """Given a message of a dead-letter queue, return what it says of itself; never fails."""

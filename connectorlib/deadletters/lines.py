@@ -77,10 +77,10 @@ def _read(value: Any) -> Any:
     if isinstance(value, list):
         return [_read(each) for each in value]
     if not isinstance(value, Mapping):
-        return value
+        return str(value) if isinstance(value, float) else value  # pika cannot send fractions
     if len(value) == 1 and (kind := next(iter(value))) in _TYPED and isinstance(value[kind], str):
         text = value[kind]
         if kind == "$bytes":
             return base64.b64decode(text, validate=True)
-        return datetime.fromisoformat(text) if kind == "$time" else text  # pika cannot send fractions
+        return datetime.fromisoformat(text) if kind == "$time" else text
     return {name: _read(each) for name, each in value.items()}

@@ -61,13 +61,14 @@ class Looker:
         #: The largest body of the window.
         self._largest = 0
         self.queue = queue
-        #: How many messages the walk has passed, and how many it is to pass, as of its beginning.
-        self.looked = 0
+        #: How many messages were there at the beginning, how many of them the walk is to pass, and has passed.
+        self.ready = 0
         self.total = 0
+        self.looked = 0
 
     def __enter__(self) -> Self:
-        ready = self._ready()
-        self.total = ready if self._limit is None else min(ready, self._limit)
+        self.ready = self._ready()
+        self.total = self.ready if self._limit is None else min(self.ready, self._limit)
         if self.total:
             self._guard.begin()
             self._holder = self._broker.holder(self.queue)
@@ -103,6 +104,11 @@ class Looker:
         if self._holder is not None:
             self._holder.ack(deliveries)
             self._guard.acked(deliveries)
+
+    def count(self) -> int:
+        """Return how many messages a walk would pass now, without one. Raise Failed when the queue is not there."""
+        ready = self._ready()
+        return ready if self._limit is None else min(ready, self._limit)
 
     def _open(self, holder: Holder, size: int) -> None:
         holder.open(size)
@@ -161,5 +167,11 @@ class Looker:
 
     def _ready(self) -> int:
         """Return how many messages of the queue nobody holds. Raise Failed when there is no such queue."""
-        with self._broker.channel() as channel:
-            return channel.queue_declare(self.queue, passive=True)[0]
+        try:
+            with self._broker.channel() as channel:
+                return channel.queue_declare(self.queue, passive=True)[0]
+        except Failed as error:
+            if error.failure.code != "404":
+                raise
+            text = f"there is no queue {self.queue!r} in this virtual host; `deadletter-queue --vhost …` makes one"
+            raise Failed(Failure(Kind.CONFIGURATION, "404", text)) from error

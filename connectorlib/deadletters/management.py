@@ -30,6 +30,11 @@ class Management:
         answer = self._call("GET", "queues", virtual_host, name)
         return answer if isinstance(answer, dict) else {}
 
+    def bindings(self, virtual_host: str, exchange: str, queue: str) -> list[dict[str, Any]]:
+        """Return the bindings between an exchange and a queue."""
+        answer = self._call("GET", "bindings", virtual_host, "e", exchange, "q", queue)
+        return answer if isinstance(answer, list) else []
+
     def policies(self, virtual_host: str) -> list[dict[str, Any]]:
         """Return the policies of a virtual host."""
         answer = self._call("GET", "policies", virtual_host)

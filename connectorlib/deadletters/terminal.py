@@ -46,7 +46,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Seque
         found.add_column(name, justify="right" if name in right else "left", no_wrap=not last, overflow="ellipsis")
     for row in rows:
         found.add_row(*(Text(printable(cell)) for cell in row))
-    _console().print(found)
+    if sys.stdout.isatty():
+        _console(None).print(found)
+        return
+    with _console(PIPE_WIDTH) as console, console.capture() as capture:
+        console.print(found)
+    print("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
 
 
 def pairs(values: Mapping[str, str]) -> None:
@@ -105,7 +110,7 @@ def progress(what: str) -> Iterator[Progress]:
         yield show
 
 
-def _console() -> Any:
+def _console(width: int | None) -> Any:
     from rich.console import Console  # late, as above
 
-    return Console(highlight=False, emoji=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return Console(highlight=False, emoji=False, markup=False, width=width)

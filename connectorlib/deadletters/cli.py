@@ -1,0 +1,161 @@
+"""The command line of deadletter-queue. Only click and the standard library are imported before a command runs."""
+
+from typing import Any
+
+import click
+
+from connectorlib.commandline import Commands, Duration
+from connectorlib.deadletters.options import Connection, Filters, connection_options, filter_options, json_option
+
+EPILOG = """\b
+Exit codes:
+   0  done                      3  nothing there
+   1  failed, or stopped       69  broker cannot be reached
+   2  wrong usage              77  a log-in or a permission was refused
+                               78  bad configuration, or made with other arguments
+"""
+HELP_OPTIONS = {"help_option_names": ["-h", "-?", "--help"]}
+
+
+@click.group(
+    cls=Commands, invoke_without_command=True, no_args_is_help=True, epilog=EPILOG, context_settings=HELP_OPTIONS
+)
+@click.version_option(package_name="amqp-connectors", prog_name="deadletter-queue")
+@click.option("--exchange", help="Dead-letter exchange to make.  [dead-letter]")
+@click.option("--queue", help="Dead-letter queue to make.  [dead-letter]")
+@click.option("--type", "kind", type=click.Choice(["quorum", "classic"]), default="quorum", show_default=True)
+@click.option(
+    "--max-length", type=click.IntRange(min=1), metavar="N", help="Refuse more than so many: the connectors pause then."
+)
+@click.option("--ttl", type=Duration(), help="Delete dead letters that are older, e.g. 30d. They are gone for good.")
+@click.option("--policy", is_flag=True, help="Print the policy that gives existing queues this exchange.")
+@click.option("--apply-policy", is_flag=True, help="Set that policy, through the management API.")
+@click.option(
+    "--policy-pattern",
+    metavar="REGEX",
+    help="The queues that the policy is for.  [all but the dead-letter queue and the broker's own]",
+)
+@json_option
+@connection_options
+@click.pass_context
+def main(ctx: click.Context, /, connection: Connection, **given: Any) -> None:
+    """Make the dead-letter queue of a virtual host; look into it, put right what is there, send it back.
+
+    \b
+    deadletter-queue --vhost plant                     make exchange, queue and binding
+    deadletter-queue group --vhost plant               what is in it: a line for each cause
+    deadletter-queue list --vhost plant --since 2h     one line for each dead letter
+    deadletter-queue show 1 --vhost plant              all there is to know of the first
+
+    What exists is left as it is. Looking changes nothing: the order stays, nothing is lost.
+    """
+    if ctx.invoked_subcommand is not None:
+        for name, value in given.items():
+            if value and ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+                option = (
+                    "--type" if name == "kind" else "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
+                )
+                raise click.UsageError(f"{option} belongs behind {ctx.invoked_subcommand}, or to the making of a queue")
+        ctx.obj = connection
+        return
+    from connectorlib.deadletters.making import run_set_up  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    ctx.exit(reported(lambda: run_set_up(connection, **given)))
+
+
+@main.command("list", short_help="A line for each dead letter, in the order of the queue.")
+@filter_options
+@json_option
+@connection_options
+@click.pass_context
+def list_(ctx: click.Context, connection: Connection, filters: Filters, as_json: bool) -> None:
+    """List dead letters, the oldest first; 100 of them unless --limit or --json says otherwise.
+
+    \b
+    deadletter-queue list --where code=22001 --since 2h
+    deadletter-queue list --match 'device.id=p-7' --json
+    """
+    from connectorlib.deadletters.telling import run_list  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    ctx.exit(reported(lambda: run_list(connection, filters, as_json=as_json)))
+
+
+@main.command(short_help="All there is to know of a few, body and headers included.")
+@click.argument("position", type=click.IntRange(min=1), required=False)
+@filter_options
+@json_option
+@connection_options
+@click.pass_context
+def show(ctx: click.Context, connection: Connection, filters: Filters, position: int | None, as_json: bool) -> None:
+    """Show dead letters with body, headers and properties: the one at POSITION of `list`, or those that are chosen."""
+    from connectorlib.deadletters.telling import run_show  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    ctx.exit(reported(lambda: run_show(connection, filters, position, as_json=as_json)))
+
+
+@main.command(short_help="A line for each cause: how many, since when, an example.")
+@filter_options
+@json_option
+@connection_options
+@click.pass_context
+def group(ctx: click.Context, connection: Connection, filters: Filters, as_json: bool) -> None:
+    """Group dead letters by cause: reason, code, and the field or statement; the most frequent first.
+
+    `--where fingerprint=…` chooses those of one line for every other command.
+    """
+    from connectorlib.deadletters.telling import run_group  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    ctx.exit(reported(lambda: run_group(connection, filters, as_json=as_json)))
+
+
+@main.command(short_help="Write dead letters into a file; they stay in the queue.")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default="-")
+@filter_options
+@click.option("--overwrite", is_flag=True, help="Replace FILE when it exists.")
+@connection_options
+@click.pass_context
+def export(ctx: click.Context, connection: Connection, filters: Filters, file: str, overwrite: bool) -> None:
+    """Write dead letters, complete, into FILE as JSON Lines (- is standard output). The queue stays as it is."""
+    from connectorlib.deadletters.moving import run_export  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    ctx.exit(reported(lambda: run_export(connection, filters, file, overwrite=overwrite)))
+
+
+@main.command("import", short_help="Put what was exported back into the queue.")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@filter_options
+@connection_options
+@click.pass_context
+def import_(ctx: click.Context, connection: Connection, filters: Filters, file: str) -> None:
+    """Put the messages of FILE, as `export` writes it, at the end of the dead-letter queue.
+
+    Each is confirmed by the broker. Nothing is sent unless every line is right.
+    """
+    from connectorlib.deadletters.moving import run_import  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    ctx.exit(reported(lambda: run_import(connection, filters, file)))
+
+
+@main.command(short_help="Remove dead letters for good.")
+@filter_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connection_options
+@click.pass_context
+def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: bool) -> None:
+    """Remove dead letters for good. `export` first keeps a copy.
+
+    Only what was there when you were asked is removed; the rest stays in order.
+    """
+    from connectorlib.deadletters.moving import run_purge  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    def ask(question: str) -> bool:
+        return yes or click.confirm(question, err=True)
+
+    ctx.exit(reported(lambda: run_purge(connection, filters, ask)))
