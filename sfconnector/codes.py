@@ -112,6 +112,8 @@ _STALE = frozenset(
         "INVALID_CROSS_REFERENCE_KEY",
     }
 )
+#: A text that is too long is quoted whole; it is the message's own, and long.
+_LONG_VALUE = re.compile(r"(data value too large): .*( \(max length=\d+\))", re.DOTALL)
 _FOREIGN_KEY = re.compile(r"foreign key external id", re.IGNORECASE)
 _INSIDE_REQUEST = re.compile(r"duplicate external id specified", re.IGNORECASE)
 #: The text decides where one code stands for several causes.
@@ -208,4 +210,5 @@ def duplicate_of(error: SfError, key_field: str) -> str | None:
 def failure(error: SfError, kind: Kind, place: str, detail: str = "") -> Failure:
     """Return the error as a failure; unless `detail` says more, its detail names the fields: `case.Subject`."""
     fields = ", ".join(f"{place}.{name}" for name in error.fields)
-    return Failure(kind, error.code, shorten(error.text, MAX_TEXT), place, detail or shorten(fields))
+    text = _LONG_VALUE.sub(r"\1: …\2", error.text)
+    return Failure(kind, error.code, shorten(text, MAX_TEXT), place, detail or shorten(fields))

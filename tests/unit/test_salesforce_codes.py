@@ -214,6 +214,13 @@ def test_a_failure_names_code_text_and_fields():
     assert (told.kind, told.place) == (Kind.REJECT, "case")
 
 
+def test_a_text_that_is_too_long_is_not_repeated():
+    told = failure(
+        SfError("STRING_TOO_LONG", "Subject: data value too large: secret (a) (max length=255)"), Kind.REJECT, ""
+    )
+    assert told.text == "Subject: data value too large: … (max length=255)"
+
+
 def test_a_failure_has_one_bounded_line_of_text():
     told = failure(SfError("APEX_ERROR", "line one\nline two" * 1000), Kind.RETRY, "case")
     assert len(told.text) <= 1000
