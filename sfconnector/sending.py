@@ -30,6 +30,8 @@ MOST_CHARACTERS = 4_000_000
 CALM_CALLS = 10
 #: A whole call that is refused with one of these may owe it to one record.
 RECORD_STATUSES = frozenset({400, 413})
+#: A whole call that fails with one of these may have done its work all the same.
+UNKNOWN_STATUSES = frozenset({500, 502, 504})
 
 _ID = re.compile("[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
 
@@ -116,6 +118,8 @@ class Sender:
             self._unanswered(items, failed)
             raise
         except Rejected as rejected:
+            if rejected.status in UNKNOWN_STATUSES:
+                self._unanswered(items, rejected)
             if rejected.status not in RECORD_STATUSES or rejected.failure.kind in (*PAUSING, Kind.RETRY):
                 raise
             self._refused(items, way, rejected, valid, outdated)
@@ -144,7 +148,7 @@ class Sender:
         for item in items:
             if item.key is None:
                 item.outcome = Dead(replace(failed.failure, kind=Kind.UNKNOWN, text=text), "unknown")
-                self.unanswered = failed.failure
+                self.unanswered = replace(failed.failure, kind=Kind.UNAVAILABLE)
 
     def _doubt(self, items: Sequence[Item]) -> None:
         self.doubted.update((item.delivery.generation, item.delivery.tag) for item in items)
