@@ -63,8 +63,9 @@ def _error_of(item: Any) -> SfError | None:
         return None
     text = text if isinstance(text, str) else ""
     fields = item.get("fields")
-    named = tuple(str(name) for name in fields[:MAX_ERRORS]) if isinstance(fields, list) else ()
-    return SfError(code[:MAX_SAID], secrets.redact(text[:MAX_MESSAGE]), named)
+    names = fields[:MAX_ERRORS] if isinstance(fields, list) else ()
+    named = tuple(secrets.redact(str(name)[:MAX_SAID]) for name in names)
+    return SfError(secrets.redact(code[:MAX_SAID]), secrets.redact(text[:MAX_MESSAGE]), named)
 
 
 def results_of(value: Any, count: int) -> list[Result] | None:

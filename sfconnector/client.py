@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from simple_salesforce.api import Salesforce as Api
 from simple_salesforce.exceptions import SalesforceError
@@ -22,7 +22,7 @@ from sfconnector.budget import Usage
 from sfconnector.codes import SfError
 from sfconnector.login import PLACE, Token, TokenProvider
 from sfconnector.settings import Salesforce
-from sfconnector.transport import NOT_SENT, Lost, NotSent, Session, malformed
+from sfconnector.transport import NOT_SENT, Lost, NotSent, Session, host_of, malformed
 
 __all__ = ["Client", "Rejected", "Result", "Unanswered", "Usage"]
 
@@ -299,8 +299,7 @@ class Client:
         assert answer is not None
         if 300 <= status < 400:
             self._stale = self.token  # the org may have moved; the next log-in says where to
-            host = urlsplit(answer.headers.get("Location") or "").netloc or "nowhere"
-            text = f"HTTP {status}, a redirect to {shorten(host)}"
+            text = f"HTTP {status}, a redirect to {shorten(host_of(answer.headers.get('Location')))}"
             raise Failed(Failure(Kind.UNAVAILABLE, "redirect", text, PLACE))
         if errors := answers.errors_of(value):
             self._rejected(request, errors, status)

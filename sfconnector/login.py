@@ -19,7 +19,7 @@ from connectorlib.redaction import secrets
 from sfconnector import refusals
 from sfconnector.answers import decode, without_answer
 from sfconnector.settings import Salesforce
-from sfconnector.transport import NOT_SENT, Lost, NotSent, Session, is_loopback
+from sfconnector.transport import NOT_SENT, Lost, NotSent, Session, host_of, is_loopback
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,8 @@ class TokenProvider:
         self.refused: Failure | None = None
         #: Log-in requests made so far.
         self.logins = 0
-        for secret in (settings.password, settings.security_token, settings.client_secret):
+        both = f"{settings.password}{settings.security_token}" if settings.password else ""  # as they are sent
+        for secret in (settings.password, settings.security_token, both, settings.client_secret, settings.private_key):
             secrets.add(secret or "")
 
     def __repr__(self) -> str:
@@ -160,9 +161,8 @@ class TokenProvider:
         raise Failed(self._failure(Kind.CONFIGURATION, "instance-url", text))
 
     def _failure_of(self, status: int, body: bytes, value: Any, headers: Mapping[str, str]) -> Failure:
-        location = headers.get("Location")
         if 300 <= status < 400:
-            host = urlsplit(location or "").netloc or "nowhere"
+            host = host_of(headers.get("Location"))
             text = f"it answers with a redirect to {shorten(host)}: login_url must be the address of the log-in itself"
             return self._failure(Kind.UNAVAILABLE, "redirect", text)
         error = value.get("error") if isinstance(value, Mapping) else None

@@ -203,6 +203,14 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def host_of(address: str | None) -> str:
+    """Return the host of an address that somebody else gave, for a message; never the user or password in it."""
+    try:
+        return urlsplit(address or "").netloc.rpartition("@")[2] or "nowhere"
+    except ValueError:
+        return "nowhere"
+
+
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
