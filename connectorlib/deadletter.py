@@ -47,14 +47,20 @@ def dead_letter(
     delivery: Delivery, dead: Dead, *, settings: DeadLetterSettings, connector: str, now: datetime
 ) -> Outgoing:
     """Return the dead letter of a delivery, ready to publish; its routing key is the queue the message died in."""
+    properties = kept_properties(delivery)
+    reasons = _reasons(delivery, dead, connector, now)
+    properties["headers"] = _fit(reasons, travelling(delivery.headers))
+    return Outgoing(settings.exchange, delivery.queue, delivery.body, properties)
+
+
+def kept_properties(delivery: Delivery) -> dict[str, Any]:
+    """Return the AMQP properties that travel, without the headers."""
     properties = {
         name: _short(value) for name in PROPERTIES if (value := getattr(delivery.properties, name)) is not None
     }
     if str(properties.get("reply_to", "")).startswith("amq.rabbitmq.reply-to"):
         del properties["reply_to"]
-    reasons = _reasons(delivery, dead, connector, now)
-    properties["headers"] = _fit(reasons, _travelling(delivery.headers))
-    return Outgoing(settings.exchange, delivery.queue, delivery.body, properties)
+    return properties
 
 
 def _short(value: Any) -> Any:
@@ -113,7 +119,8 @@ def bared(delivery: Delivery) -> Delivery:
     return bare
 
 
-def _travelling(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def travelling(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Return the message's own headers, as pika can send them."""
     for raw, value in headers.items():
         name = _text(raw)
         if name in DROPPED or name.startswith(DROPPED_PREFIXES) or name.startswith("dead-"):

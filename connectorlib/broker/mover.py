@@ -27,18 +27,18 @@ _NACKED = Failure(
 
 
 class Moved(NamedTuple):
-    """What became of one message: None, it is elsewhere and gone here; else why it is still held."""
+    """What became of one message: with no failure it is elsewhere and gone here, else it is still held."""
 
     delivery: Delivery
+    #: What the sender gave with it.
+    mark: Any
     failure: Failure | None
 
 
-class _Move:
-    __slots__ = ("delivery", "message")
-
-    def __init__(self, delivery: Delivery, message: Outgoing) -> None:
-        self.delivery = delivery
-        self.message = message
+class _Move(NamedTuple):
+    delivery: Delivery
+    message: Outgoing
+    mark: Any
 
 
 class Mover:
@@ -60,11 +60,10 @@ class Mover:
         self._changed = threading.Condition()
         self._generation = 0
         self._flight: Flight[_Move] = Flight()
-        self._sent = 0
+        #: Sent, and neither confirmed nor refused.
+        self._open: dict[tuple[int, int], Delivery] = {}
         self._settled: list[Moved] = []
         self._failure: Failure | None = None
-        #: What was published and neither confirmed nor refused when the channel was lost: it may lie in both places.
-        self.in_doubt: list[Delivery] = []
 
     # For the worker
 
@@ -77,21 +76,34 @@ class Mover:
         """Wait until everything is settled and return it, as `room`."""
         return self._wait(0, timeout)
 
-    def send(self, delivery: Delivery, message: Outgoing, timeout: float = 30.0) -> None:
+    def send(self, delivery: Delivery, message: Outgoing, mark: Any = None, timeout: float = 30.0) -> None:
         """Publish the message, and remove the delivery once it is confirmed. Only after `room`, and after the holder
         has sealed its window."""
         if delivery.generation != self._generation:
-            with self._changed:  # the acks of the channel before are on their way before anything of this one
-                self._changed.wait_for(lambda: not self._sent or self._failure is not None, timeout)
+            with self._changed:  # the acks of the channel before go ahead of anything on this one
+                self._changed.wait_for(lambda: not self._open or self._failure is not None, timeout)
             self._io.ask(partial(self._prepare, delivery.generation), timeout, what="confirm mode")
             self._generation = delivery.generation
         with self._changed:
-            self._sent += 1
-        self._io.post(partial(self._publish, _Move(delivery, message)))
+            self._open[_key(delivery)] = delivery
+        self._io.post(partial(self._publish, _Move(delivery, message, mark)))
 
-    def _wait(self, unsettled: int, timeout: float) -> list[Moved] | None:
+    @property
+    def unsettled(self) -> int:
+        """How many have been sent that `room` and `finish` have said nothing of."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._sent <= unsettled or self._failure is not None, timeout):
+            return len(self._open) + len(self._settled)
+
+    @property
+    def in_doubt(self) -> list[Delivery]:
+        """What has been sent and neither confirmed nor refused. Once the channel is gone, each of them is back in the
+        queue and may lie elsewhere too."""
+        with self._changed:
+            return list(self._open.values())
+
+    def _wait(self, most: int, timeout: float) -> list[Moved] | None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._open) <= most or self._failure is not None, timeout):
                 return None
             settled, self._settled = self._settled, []
             if self._failure is not None and not settled:
@@ -111,13 +123,16 @@ class Mover:
         message = move.message
         try:
             channel = self._channel_of(move.delivery.generation)
+        except Failed as error:  # not sent: the channel was lost before
+            with self._changed:
+                self._open.pop(_key(move.delivery))
+            self._lose(error.failure)
+            return
+        try:
             properties = encode_properties(message)
             channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
-        except Failed as error:
-            self._settle(Moved(move.delivery, error.failure))
         except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
-            failure = Failure(Kind.REJECT, "bad-property", errors.describe(error), "publish")
-            self._settle(Moved(move.delivery, failure))
+            self._settle(move, Failure(Kind.REJECT, "bad-property", errors.describe(error), "publish"))
         else:
             self._flight.add(move)
 
@@ -130,9 +145,9 @@ class Mover:
                 if failure is None:
                     self._ack(move.delivery)
             except Failed as error:  # all that was held is back in the queue, this one too
-                self._lose([move], error.failure)
+                self._lose(error.failure)
             else:
-                self._settle(Moved(move.delivery, failure))
+                self._settle(move, failure)
 
     def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
         text = f"{method.reply_code} {method.reply_text}"
@@ -140,19 +155,21 @@ class Mover:
         self._flight.mark_returned(Identity(properties.message_id, method.exchange, method.routing_key), failure)
 
     def _closed(self, _channel: Any, reason: Exception) -> None:
-        """By the broker, with the connection, or by the holder when it gives back; the last finds nothing in flight."""
-        unconfirmed = self._flight.entries()
+        """By the broker, with the connection, or by the holder that gives back what is left."""
         self._flight = Flight()
-        self._lose(unconfirmed, errors.from_error(reason, place="publish"))
+        self._lose(errors.from_error(reason, place="publish"))
 
-    def _lose(self, doubtful: list[_Move], failure: Failure) -> None:
+    def _lose(self, failure: Failure) -> None:
         with self._changed:
-            self.in_doubt += [move.delivery for move in doubtful]
             self._failure = self._failure or failure
             self._changed.notify_all()
 
-    def _settle(self, moved: Moved) -> None:
+    def _settle(self, move: _Move, failure: Failure | None) -> None:
         with self._changed:
-            self._sent -= 1
-            self._settled.append(moved)
+            self._open.pop(_key(move.delivery))
+            self._settled.append(Moved(move.delivery, move.mark, failure))
             self._changed.notify_all()
+
+
+def _key(delivery: Delivery) -> tuple[int, int]:
+    return delivery.generation, delivery.tag

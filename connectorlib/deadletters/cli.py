@@ -6,6 +6,7 @@ import click
 
 from connectorlib.commandline import Commands, Duration
 from connectorlib.deadletters.options import Connection, Filters, connection_options, filter_options, json_option
+from connectorlib.deadletters.sending_options import Sending, sending_options
 
 EPILOG = """\b
 Exit codes:
@@ -110,6 +111,40 @@ def group(ctx: click.Context, connection: Connection, filters: Filters, as_json:
     from connectorlib.deadletters.workbench import reported
 
     ctx.exit(reported(lambda: run_group(connection, filters, as_json=as_json)))
+
+
+@main.command(short_help="Send them back to the queue they died in.")
+@filter_options
+@sending_options
+@click.option(
+    "--max-replays",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Leave what was sent back so often already: it only goes round in circles.",
+)
+@json_option
+@connection_options
+@click.pass_context
+def replay(
+    ctx: click.Context, connection: Connection, filters: Filters, sending: Sending, max_replays: int, as_json: bool
+) -> None:
+    """Send dead letters back, each to the queue it died in, whoever dead-lettered it. The rest stays in order.
+
+    \b
+    deadletter-queue replay --where code=22001 --dry-run      what would go where
+    deadletter-queue replay --where code=22001 --rate 50/s
+    deadletter-queue replay --queue readings --to-queue readings.retry
+
+    A message leaves the dead-letter queue when the broker has confirmed it where it goes: killed at any instant, none
+    is lost and at most one doubled, which an idempotent connector takes for what it is. Only what was there at the
+    beginning is sent, so one that dies again is not sent twice.
+    """
+    from connectorlib.deadletters.sending_back import run_replay  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    ctx.exit(reported(lambda: run_replay(connection, filters, sending, max_replays, as_json=as_json)))
 
 
 @main.command(short_help="Write dead letters into a file; they stay in the queue.")

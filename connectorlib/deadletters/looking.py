@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from connectorlib.broker import Broker, Holder
+from connectorlib.broker import Broker, Holder, Mover
 from connectorlib.deadletters.guarding import Guard
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
@@ -109,6 +109,17 @@ class Looker:
         """Return how many messages a walk would pass now, without one. Raise Failed when the queue is not there."""
         ready = self._ready()
         return ready if self._limit is None else min(ready, self._limit)
+
+    def mover(self, window: int = 1) -> Mover:
+        """Return what moves messages of this walk elsewhere, with at most `window` of them in doubt; `moved` has to be
+        told. Only where there is something to walk through."""
+        if not self._removing or self._holder is None:
+            raise RuntimeError("this walk only looks, or has nothing to look at")
+        return self._holder.mover(window)
+
+    def moved(self, delivery: Delivery) -> None:
+        """This one has left the queue."""
+        self._guard.acked([delivery])
 
     def _open(self, holder: Holder, size: int) -> None:
         holder.open(size)

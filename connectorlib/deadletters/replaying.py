@@ -27,8 +27,6 @@ HOLD_S = 300.0
 CONFIRM_S = 60.0
 #: How often a wait for a confirm looks around.
 LOOK_S = 0.5
-#: Messages in doubt that are named.
-NAMED = 10
 
 Show = Callable[[int, int], None]
 #: Given a letter that is about to be sent, returns it as it is to be sent; or leaves it.
@@ -97,6 +95,7 @@ class Replay:
         self._change = change
         self._save = save
         self._show = show
+        self._looker: Looker | None = None
         self._total: int | None = None
         #: Targets that take no more, and why.
         self._closed: dict[Target, str | None] = {}
@@ -121,6 +120,7 @@ class Replay:
         report.others = 0
         left = None if self._total is None else self._total - before
         with self._bench.looker(limit=left, removing=not self._options.dry_run) as looker:
+            self._looker = looker
             if self._total is None:
                 self._total = looker.total
             if not looker.total:
@@ -128,7 +128,8 @@ class Replay:
             mover = None if self._options.dry_run else looker.mover(self._options.in_flight)
             try:
                 done = self._walk(looker, mover, before)
-                self._await(mover and mover.finish)
+                if mover is not None:
+                    self._await(mover.finish)
             except BaseException:
                 self._settle(mover)
                 raise
@@ -218,23 +219,22 @@ class Replay:
             raise KeyboardInterrupt
         self._due = max(self._due, now) + 1.0 / rate
 
-    def _await(self, settled: Callable[[float], list[Moved] | None] | None) -> None:
+    def _await(self, settled: Callable[[float], list[Moved] | None]) -> None:
         """Wait for confirms and note what they say. Raise Failed when none comes."""
         deadline = time.monotonic() + CONFIRM_S
-        while settled is not None:
-            found = settled(LOOK_S)
-            if found is not None:
-                self._note(found)
-                return
+        while (found := settled(LOOK_S)) is None:
             if time.monotonic() > deadline:
                 alarm = "; it is short of memory or disk space" if self._bench.broker.blocked else ""
                 text = f"the broker has confirmed nothing for {CONFIRM_S:g} s{alarm}"
                 raise Failed(Failure(Kind.UNAVAILABLE, "unconfirmed", text, "replay"))
+        self._note(found)
 
     def _note(self, settled: list[Moved]) -> None:
         for delivery, target, failure in settled:
             if failure is None:
                 self.report.sent[target] += 1
+                if self._looker is not None:
+                    self._looker.moved(delivery)
                 continue
             reason = f"{target}: {failure.text}"
             self.report.left[reason] += 1
@@ -246,6 +246,5 @@ class Replay:
         if mover is None:
             return
         with suppress(Failed):
-            while (found := mover.finish(CONFIRM_S / 4)) is not None and found:
-                self._note(found)
+            self._note(mover.finish(CONFIRM_S / 4) or [])
         self.report.in_doubt = mover.in_doubt
