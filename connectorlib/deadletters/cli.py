@@ -148,25 +148,25 @@ def replay(
 
 
 @main.command(short_help="Write dead letters into a file; they stay in the queue.")
-@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True), default="-")
+@click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @filter_options
 @click.option("--overwrite", is_flag=True, help="Replace FILE when it exists.")
 @connection_options
 @click.pass_context
-def export(ctx: click.Context, connection: Connection, filters: Filters, file: str, overwrite: bool) -> None:
+def export(ctx: click.Context, connection: Connection, filters: Filters, target: str, overwrite: bool) -> None:
     """Write dead letters, complete, into FILE as JSON Lines (- is standard output). The queue stays as it is."""
     from connectorlib.deadletters.moving import run_export  # late, see the module
     from connectorlib.deadletters.workbench import reported
 
-    ctx.exit(reported(lambda: run_export(connection, filters, file, overwrite=overwrite)))
+    ctx.exit(reported(lambda: run_export(connection, filters, target, overwrite=overwrite)))
 
 
 @main.command("import", short_help="Put what was exported back into the queue.")
-@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.argument("origin", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
 @filter_options
 @connection_options
 @click.pass_context
-def import_(ctx: click.Context, connection: Connection, filters: Filters, file: str) -> None:
+def import_(ctx: click.Context, connection: Connection, filters: Filters, origin: str) -> None:
     """Put the messages of FILE, as `export` writes it, at the end of the dead-letter queue.
 
     Each is confirmed by the broker. Nothing is sent unless every line is right.
@@ -174,7 +174,7 @@ def import_(ctx: click.Context, connection: Connection, filters: Filters, file: 
     from connectorlib.deadletters.moving import run_import  # late, see the module
     from connectorlib.deadletters.workbench import reported
 
-    ctx.exit(reported(lambda: run_import(connection, filters, file)))
+    ctx.exit(reported(lambda: run_import(connection, filters, origin)))
 
 
 @main.command(short_help="Remove dead letters for good.")

@@ -57,6 +57,10 @@ class Guard:
         self._limit: float | None = None
         self._own: int | None = None
         self._asked = False
+        #: Whether it has stopped the walk.
+        self.stopped = False
+        #: Whether the queue puts what comes back where it was, as a classic one does.
+        self.in_place = False
         self._doomed: dict[tuple[int, int], Delivery] = {}
 
     @property
@@ -72,6 +76,7 @@ class Guard:
             self._own = own if isinstance(own, int) else None
             if found.get("x-queue-type") != "quorum":
                 self._limit = inf
+                self.in_place = True
             elif self._own is not None:
                 self._limit = delivery_limit("quorum", self._own, None, self._broker.server_version)
         if self._stop_at < 1:
@@ -92,6 +97,7 @@ class Guard:
         if count >= self._stop_at:
             self._ask()
         if count >= self._stop_at:
+            self.stopped = True
             raise Failed(self._failure(count))
 
     def acked(self, deliveries: Iterable[Delivery]) -> None:

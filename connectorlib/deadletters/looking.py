@@ -60,6 +60,8 @@ class Looker:
         self._left = 0
         #: The largest body of the window.
         self._largest = 0
+        #: Whether the last message that came had never been delivered before.
+        self._fresh = True
         self.queue = queue
         #: How many messages were there at the beginning, how many of them the walk is to pass, and has passed.
         self.ready = 0
@@ -81,7 +83,7 @@ class Looker:
         if holder is None:
             return
         try:
-            self._see_the_rest(holder)
+            self._hold_the_rest(holder)
             self._guard.rescue(holder)
         except Failed as failed:
             logger.warning("looking at %s ends early: %s", self.queue, failed)
@@ -154,8 +156,7 @@ class Looker:
             if self._stop.is_set():
                 raise KeyboardInterrupt
             if batch := holder.take(IDLE_S):
-                self._left -= len(batch)
-                self._guard.note(batch)
+                self._arrived(batch)
                 patience = time.monotonic() + STUCK_S
                 yield batch
             elif self._ready() == 0:
@@ -164,11 +165,36 @@ class Looker:
                 text = f"queue {self.queue!r} hands out no messages: does somebody else consume it alone?"
                 raise Failed(Failure(Kind.UNAVAILABLE, "stuck", text))
 
-    def _see_the_rest(self, holder: Holder) -> None:
-        """What has been delivered goes back too, and where that could cost a message, each is seen before."""
-        while self._left > 0 and self._guard.wary and (batch := holder.take(IDLE_S)):
-            self._left -= len(batch)
-            self._guard.note(batch)
+    def _hold_the_rest(self, holder: Holder) -> None:
+        """Take, without a look, what has to be held before anything is given back.
+
+        A quorum queue keeps what came back in a line of its own, ahead of what was never delivered, and adds to the end
+        of it. So everything that is in that line has to be held at once, or the order turns. And where giving back
+        could cost a message, each that was delivered has to be seen before.
+        """
+        if self._guard.stopped and self.looked <= 1:
+            return  # one message goes to the end of that line, instead of every message coming nearer to its limit
+        self._take_rest(holder)
+        while not (self._fresh or self._guard.in_place) and (ready := self._ready()):
+            self._open(holder, min(ready, self._size()))
+            self._take_rest(holder)
+            if self._left:
+                return  # somebody else has taken what was missing
+
+    def _take_rest(self, holder: Holder) -> None:
+        patience = time.monotonic() + STUCK_S
+        while self._left > 0 and (self._guard.wary or not self._fresh):
+            if batch := holder.take(IDLE_S):
+                self._arrived(batch)
+                self._largest = max(self._largest, *(len(each.body) for each in batch))
+                patience = time.monotonic() + STUCK_S
+            elif self._ready() == 0 or time.monotonic() > patience:
+                return
+
+    def _arrived(self, batch: list[Delivery]) -> None:
+        self._left -= len(batch)
+        self._fresh = not batch[-1].redelivered
+        self._guard.note(batch)
 
     def _size(self) -> int:
         if not self.looked:
