@@ -48,10 +48,14 @@ def _table(encoded: bytes, offset: int, depth: int) -> dict[str, Any]:
     if depth > MAX_DEPTH:
         return {UNREADABLE: f"nested deeper than {MAX_DEPTH} levels"}
     offset, end = _span(encoded, offset)
-    table = {}
+    table: dict[str, Any] = {}
     while offset < end:
         name, offset = decode_short_string(encoded, offset)
-        table[name], offset = _value(encoded, offset, depth)
+        if encoded[offset] == _TEXT:  # nearly all are texts, and a dead letter has a dozen of them
+            begin, offset = _span(encoded, offset + 1)
+            table[name] = _decoded(encoded[begin:offset])
+        else:
+            table[name], offset = _value(encoded, offset, depth)
     return table
 
 
@@ -94,7 +98,10 @@ def _bytes(encoded: bytes, offset: int, depth: int) -> bytes:
 
 
 def _text(encoded: bytes, offset: int, depth: int) -> str | bytes:
-    value = _bytes(encoded, offset, depth)
+    return _decoded(_bytes(encoded, offset, depth))
+
+
+def _decoded(value: bytes) -> str | bytes:
     try:
         return value.decode()
     except UnicodeDecodeError:  # RabbitMQ's management writes binary headers so
@@ -116,6 +123,7 @@ def _same(value: int) -> int:
     return value
 
 
+_TEXT = ord("S")
 _SIZE = Struct(">I")
 _FIXED: dict[bytes, tuple[Struct, Callable[..., Any]]] = {
     b"t": (Struct(">?"), bool),

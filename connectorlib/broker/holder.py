@@ -30,6 +30,8 @@ MAX_CONSUMERS = 31
 #: Bodies that wait here for the worker. Beyond it the I/O thread reads on slowly: it must not stop, for the heartbeats.
 BACKLOG_BYTES = 16 * 1024 * 1024
 SLOW_S = 0.05
+#: How long a batch is gathered.
+MOMENT_S = 0.1
 #: How long the queue may take to have back what a channel held; longer, and somebody else is taking it.
 RETURN_S = 10.0
 #: Apart from the generations of consumers and of single channels.
@@ -62,6 +64,8 @@ class Holder:
         self._changed = threading.Condition()
         self._handed: deque[Delivery] = deque()
         self._bytes = 0
+        #: The I/O thread wakes the worker for so many: waking it for each takes longer than all the rest.
+        self._enough = 1
         self._unwanted = False
         self._channels: list[_Channel] = []
         self.queue = queue
@@ -83,10 +87,14 @@ class Holder:
         if self._channels and self._channels[-1].tags:
             self._io.ask(self._cancel, timeout, what=f"cancelling the consumer of {self.queue!r}")
 
-    def take(self, wait_s: float) -> list[Delivery]:
-        """Return what has come; [] when nothing came in time. Raise Failed when what was held is gone."""
+    def take(self, wait_s: float, enough: int = 1) -> list[Delivery]:
+        """Return what has come: `enough`, or what there is after a moment; [] when nothing came in `wait_s`. Raise
+        Failed when what was held is gone."""
         with self._changed:
-            self._changed.wait_for(lambda: self._handed or self.failure is not None, wait_s)
+            self._enough = enough
+            if not self._changed.wait_for(self._has_enough, min(wait_s, MOMENT_S)) and not self._handed:
+                self._enough = 1
+                self._changed.wait_for(self._has_enough, wait_s)
             if self.failure is not None:
                 raise Failed(self.failure)
             batch = list(self._handed)
@@ -94,6 +102,9 @@ class Holder:
             self._bytes = 0
             self._changed.notify_all()
         return batch
+
+    def _has_enough(self) -> bool:
+        return len(self._handed) >= self._enough or self._bytes > BACKLOG_BYTES or self.failure is not None
 
     def ack(self, deliveries: Sequence[Delivery], timeout: float = 30.0) -> None:
         """Remove these from the queue; on its way to the broker when this returns. Raise Failed when they are gone
@@ -196,7 +207,8 @@ class Holder:
                     return
                 handed.append(delivery)
                 self._bytes += len(body)
-                changed.notify()
+                if len(handed) >= self._enough or self._bytes > BACKLOG_BYTES:
+                    changed.notify()
                 if self._bytes > BACKLOG_BYTES:
                     changed.wait_for(lambda: self._bytes <= BACKLOG_BYTES, SLOW_S)
 

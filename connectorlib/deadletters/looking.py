@@ -27,6 +27,8 @@ MOST_REMOVING = 1_000
 WINDOW_BYTES = 8 * 1024 * 1024
 #: What a message weighs here besides its body.
 OVERHEAD_BYTES = 2_048
+#: Messages that are handed over at once.
+BATCH = 250
 #: Seconds without a message after which the queue is asked whether there is one, and after which somebody has it.
 IDLE_S, STUCK_S = 0.5, 20.0
 
@@ -56,7 +58,8 @@ class Looker:
         self._guard = guard or Guard(broker, queue)
         self._stop = stop or threading.Event()
         self._holder: Holder | None = None
-        #: How many messages of the window have not come yet.
+        #: How many messages were asked for, and how many of the window have not come yet.
+        self._asked = 0
         self._left = 0
         #: The largest body of the window.
         self._largest = 0
@@ -91,10 +94,11 @@ class Looker:
             holder.give_back()
 
     def __iter__(self) -> Iterator[Delivery]:
-        while self.looked < self.total and self._holder is not None:
-            size = min(self._size(), self.total - self.looked)
-            self._open(self._holder, size)
-            yield from self._window(self._holder)
+        holder = self._holder
+        while holder is not None and self._asked < self.total:
+            self._open_next(holder)
+            for batch in self._complete(holder) if self._removing else self._batches(holder):
+                yield from self._passed(batch)
             if self._left:
                 return  # somebody else has taken what was missing
 
@@ -123,40 +127,43 @@ class Looker:
         """This one has left the queue."""
         self._guard.acked([delivery])
 
+    def _open_next(self, holder: Holder) -> None:
+        self._open(holder, min(self._size(), self.total - self._asked))
+
     def _open(self, holder: Holder, size: int) -> None:
         holder.open(size)
+        self._asked += size
         self._left = size
         self._largest = 0
 
-    def _window(self, holder: Holder) -> Iterator[Delivery]:
-        if self._removing:
-            # Complete before the first ack, which else would make room for one more message.
-            complete = [delivery for batch in self._batches(holder) for delivery in batch]
-            holder.seal()
-            batches = iter([complete])
-        else:
-            batches = self._batches(holder)
-        for batch in batches:
-            waiting = deque(batch)
-            batch.clear()
-            while waiting:
-                if self._stop.is_set():
-                    raise KeyboardInterrupt
-                delivery = waiting.popleft()  # a body is kept no longer than it is looked at
-                self.looked += 1
-                self._largest = max(self._largest, len(delivery.body))
-                if not self._removing:
-                    self._guard.look(delivery)
-                yield delivery
+    def _passed(self, batch: list[Delivery]) -> Iterator[Delivery]:
+        waiting = deque(batch)
+        batch.clear()
+        while waiting:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            delivery = waiting.popleft()  # a body is kept no longer than it is looked at
+            self.looked += 1
+            if not self._removing:
+                self._guard.look(delivery)
+            yield delivery
+
+    def _complete(self, holder: Holder) -> Iterator[list[Delivery]]:
+        """Return one window as a whole: an ack before it is complete would make room for one more message."""
+        complete = [delivery for batch in self._batches(holder) for delivery in batch]
+        holder.seal()
+        yield complete
 
     def _batches(self, holder: Holder) -> Iterator[list[Delivery]]:
-        """Return what comes of the window, until it is full or the queue is empty."""
+        """Return what comes, until the window is full or the queue is empty."""
         patience = time.monotonic() + STUCK_S
         while self._left > 0:
             if self._stop.is_set():
                 raise KeyboardInterrupt
-            if batch := holder.take(IDLE_S):
+            if batch := holder.take(IDLE_S, min(self._left, BATCH)):
                 self._arrived(batch)
+                if not (self._left or self._removing or self._guard.wary) and self._asked < self.total:
+                    self._open_next(holder)  # the broker need not wait until these are looked at
                 patience = time.monotonic() + STUCK_S
                 yield batch
             elif self._ready() == 0:
@@ -184,20 +191,20 @@ class Looker:
     def _take_rest(self, holder: Holder) -> None:
         patience = time.monotonic() + STUCK_S
         while self._left > 0 and (self._guard.wary or not self._fresh):
-            if batch := holder.take(IDLE_S):
+            if batch := holder.take(IDLE_S, min(self._left, BATCH)):
                 self._arrived(batch)
-                self._largest = max(self._largest, *(len(each.body) for each in batch))
                 patience = time.monotonic() + STUCK_S
             elif self._ready() == 0 or time.monotonic() > patience:
                 return
 
     def _arrived(self, batch: list[Delivery]) -> None:
         self._left -= len(batch)
+        self._largest = max(self._largest, *(len(each.body) for each in batch))
         self._fresh = not batch[-1].redelivered
         self._guard.note(batch)
 
     def _size(self) -> int:
-        if not self.looked:
+        if not self._asked:
             return 1 if self._guard.wary else FIRST
         most = MOST_REMOVING if self._removing else MOST
         return min(max(WINDOW_BYTES // (self._largest + OVERHEAD_BYTES), FEWEST), most)
