@@ -80,7 +80,8 @@ def _refuse(document: Document, path: tuple[str, ...]) -> None:
     try:
         review.finish()
     except ConfigurationError as error:
-        mine = [each for each in error.problems if not each.path or each.path.startswith(".".join(path))]
+        name = ".".join(path)
+        mine = [each for each in error.problems if each.path in ("", name) or each.path.startswith(f"{name}.")]
         if mine:
             raise ConfigurationError(error.file, mine) from error
 
