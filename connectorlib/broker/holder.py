@@ -117,6 +117,11 @@ class Holder:
         return Mover(self._io, self._open_one, self._ack_one, window)
 
     @property
+    def backlog(self) -> int:
+        """Bytes of the bodies that wait to be taken."""
+        return self._bytes
+
+    @property
     def held(self) -> int:
         """How many messages are held."""
         return sum(each.held for each in self._channels)

@@ -116,6 +116,16 @@ class Looker:
         ready = self._ready()
         return ready if self._limit is None else min(ready, self._limit)
 
+    @property
+    def failure(self) -> Failure | None:
+        """Why nothing is held any more, which the walk raises at its next step."""
+        return self._holder.failure if self._holder is not None else None
+
+    @property
+    def backlog(self) -> int:
+        """Bytes of the bodies that have come and are not looked at yet."""
+        return self._holder.backlog if self._holder is not None else 0
+
     def mover(self, window: int = 1) -> Mover:
         """Return what moves messages of this walk elsewhere, with at most `window` of them in doubt; `moved` has to be
         told. Only where there is something to walk through."""
