@@ -2,13 +2,14 @@
 
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 from connectorlib.deadletters.options import Connection
 from connectorlib.deadletters.policies import Policy, apply, dead_letter_policy
-from connectorlib.deadletters.setting_up import DIFFERENT, Part, Wanted, refused, set_up
+from connectorlib.deadletters.setting_up import DIFFERENT, Part, Wanted, set_up
 from connectorlib.deadletters.terminal import printable, table
-from connectorlib.deadletters.workbench import Workbench, workbench
+from connectorlib.deadletters.workbench import Workbench, allowing, workbench
 from connectorlib.errors import Failed
 from connectorlib.process import ExitCode
 
@@ -60,9 +61,10 @@ def _set_up(bench: Workbench, wanted: Wanted) -> list[Part]:
     try:
         return set_up(bench.broker, wanted, bound)
     except Failed as failed:
-        settings = bench.settings
-        failure = refused(failed.failure, virtual_host=settings.virtual_host, username=settings.username)
-        raise Failed(failure) from failed
+        if failed.failure.code != "403":
+            raise
+        text = f"{failed.failure.text}. Allow it: {allowing(bench.settings)}"
+        raise Failed(replace(failed.failure, text=text)) from failed
 
 
 def _tell(parts: list[Part], virtual_host: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from connectorlib.broker import Broker, SyncChannel, existing
 from connectorlib.broker.topology import DEAD_LETTER_DELIVERY_LIMIT
-from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.errors import Failed, Failure
 
 MADE, UNCHANGED, DIFFERENT = "made", "unchanged", "different"
 #: Types of an exchange with which the binding `#` takes every message.
@@ -134,11 +134,3 @@ def _attempt(broker: Broker, action: Callable[[SyncChannel], object]) -> Failure
     except Failed as error:
         return error.failure
     return None
-
-
-def refused(failure: Failure, *, virtual_host: str, username: str) -> Failure:
-    """Return a refusal with what allows it."""
-    if failure.code != "403":
-        return failure
-    command = f"rabbitmqctl set_permissions -p {virtual_host} {username} '.*' '.*' '.*'"
-    return Failure(Kind.REFUSED, "403", f"{failure.text}. Allow it: {command}", failure.place, failure.detail)

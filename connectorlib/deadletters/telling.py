@@ -8,6 +8,7 @@ from typing import Any
 
 from connectorlib.deadletter import bounded
 from connectorlib.deadletters.bodies import readable
+from connectorlib.deadletters.filters import Chosen
 from connectorlib.deadletters.letters import Letter
 from connectorlib.deadletters.lines import line_of
 from connectorlib.deadletters.looking import Looker
@@ -26,6 +27,7 @@ GROUP_COLUMNS = ("count", "reason", "code", "in queue", "first", "last", "finger
 
 def run_list(connection: Connection, filters: Filters, *, as_json: bool) -> ExitCode:
     """Tell the letters in the order of the queue, a line each."""
+    meant = filters.chooser()
     limit = filters.limit or (None if as_json else LISTED)
     walk = _walk(filters, limit)
     with (
@@ -33,7 +35,7 @@ def run_list(connection: Connection, filters: Filters, *, as_json: bool) -> Exit
         bench.looker(limit=walk) as looker,
         progress("looking") as show,
     ):
-        found = islice(_chosen(looker, filters, show), limit)
+        found = islice(_chosen(looker, meant, show), limit)
         if as_json:
             count = _print_json({"position": at, **letter.told()} for at, letter in found)
             return ExitCode.DONE if count else ExitCode.NOTHING
@@ -48,6 +50,7 @@ def run_list(connection: Connection, filters: Filters, *, as_json: bool) -> Exit
 
 def run_show(connection: Connection, filters: Filters, position: int | None, *, as_json: bool) -> ExitCode:
     """Tell all there is to know of a few letters, body and headers included."""
+    meant = filters.chooser()
     limit = 1 if position else filters.limit or (None if as_json else SHOWN)
     walk = position or _walk(filters, limit)
     with (
@@ -55,7 +58,7 @@ def run_show(connection: Connection, filters: Filters, position: int | None, *, 
         bench.looker(limit=walk) as looker,
         progress("looking") as show,
     ):
-        found = ((at, letter) for at, letter in _chosen(looker, filters, show) if at == (position or at))
+        found = ((at, letter) for at, letter in _chosen(looker, meant, show) if at == (position or at))
         if as_json:
             whole = (_whole(at, letter) for at, letter in islice(found, limit))
             return ExitCode.DONE if _print_json(whole) else ExitCode.NOTHING
@@ -137,13 +140,14 @@ def grouped(found: Iterator[tuple[int, Letter]]) -> list[Group]:
 
 def run_group(connection: Connection, filters: Filters, *, as_json: bool) -> ExitCode:
     """Tell how many there are of each cause."""
+    meant = filters.chooser()
     walk = _walk(filters, filters.limit)
     with (
         workbench(connection, filters.source) as bench,
         bench.looker(limit=walk) as looker,
         progress("looking") as show,
     ):
-        groups = grouped(islice(_chosen(looker, filters, show), filters.limit))
+        groups = grouped(islice(_chosen(looker, meant, show), filters.limit))
     if as_json:
         _print_json(group.told() for group in groups)
         return ExitCode.DONE if groups else ExitCode.NOTHING
@@ -160,9 +164,8 @@ def _walk(filters: Filters, limit: int | None) -> int | None:
     return None if filters.given else limit
 
 
-def _chosen(looker: Looker, filters: Filters, show: Progress) -> Iterator[tuple[int, Letter]]:
+def _chosen(looker: Looker, meant: Chosen, show: Progress) -> Iterator[tuple[int, Letter]]:
     """Return the letters that are meant, with their places in the queue, from 1 on."""
-    meant = filters.chooser()
     for at, letter in enumerate(letters(looker), 1):
         show(at, looker.total)
         if meant(letter):

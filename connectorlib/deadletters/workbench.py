@@ -1,11 +1,15 @@
 """What every command of the workbench works with: the broker, the queue, and words for what can go wrong."""
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from shlex import quote
+
+import click
 
 from connectorlib import logs
 from connectorlib.broker import Broker
@@ -21,8 +25,10 @@ from connectorlib.process import ExitCode, Life, exit_code
 from connectorlib.running import running_broker
 from connectorlib.settings import BrokerSettings, Logging
 
+logger = logging.getLogger(__name__)
+
 PROGRAM = "deadletter-queue"
-CONNECT_S = 15.0
+CONNECT_S = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +62,45 @@ def workbench(connection: Connection, queue: str | None = None) -> Iterator[Work
     settings = broker_settings(connection)
     with Life() as life, running_broker(settings, PROGRAM) as broker:
         try:
-            connected = broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True)
+            _connect(broker, settings, life.stop)
         except Failed as failed:
             raise Failed(explained(failed.failure, settings)) from failed
-        if not connected:
-            raise KeyboardInterrupt
         api = management(connection, settings)
         yield Workbench(broker, settings, api, queue or settings.dead_letter.queue, life.stop)
+
+
+def _connect(broker: Broker, settings: BrokerSettings, stop: threading.Event) -> None:
+    """Wait for the connection: longer where nobody answers than where all hosts refused. Raise Failed."""
+    for second in range(CONNECT_S):
+        try:
+            connected = broker.wait_connected(1.0, stop, give_up_on_refused=True)
+        except Failed:
+            refused = broker.failure is not None and second >= len(settings.hosts) - 1
+            if refused or second == CONNECT_S - 1:
+                raise
+        else:
+            if not connected:
+                raise KeyboardInterrupt
+            return
 
 
 def explained(failure: Failure, settings: BrokerSettings) -> Failure:
     """Return why there is no connection, with what to do about it."""
     host, user = settings.virtual_host, settings.username
     if failure.code == "530" and "not found" in failure.text:
-        text = f"virtual host {host!r} does not exist on this broker. Make it: rabbitmqctl add_vhost {host}"
+        text = f"virtual host {host!r} does not exist on this broker. Make it: rabbitmqctl add_vhost {quote(host)}"
     elif failure.code == "530" and "refused for user" in failure.text:
-        text = (
-            f"user {user!r} may not use virtual host {host!r}. Allow it: "
-            f"rabbitmqctl set_permissions -p {host} {user} '.*' '.*' '.*'"
-        )
+        text = f"user {user!r} may not use virtual host {host!r}. Allow it: {allowing(settings)}"
     elif failure.code == "403":
         text = f"{failure.text} (user {user!r}; guest may log in from the broker's own machine only)"
     else:
         return failure
     return replace(failure, text=text, place="", detail="")
+
+
+def allowing(settings: BrokerSettings) -> str:
+    """Return the command that allows a user everything in a virtual host."""
+    return f"rabbitmqctl set_permissions -p {quote(settings.virtual_host)} {quote(settings.username)} '.*' '.*' '.*'"
 
 
 def reported(run: Callable[[], ExitCode]) -> ExitCode:
@@ -93,6 +114,11 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
         return exit_code(failed.failure)
     except KeyboardInterrupt:
         print("stopped; what was not done is in the queue as before", file=sys.stderr)
+        return ExitCode.FAILED
+    except (click.ClickException, click.Abort, BrokenPipeError):  # click has its words for them
+        raise
+    except Exception:  # a bug of ours: its traceback may hold a secret, which only the log hides
+        logger.exception("bug", extra={"event": "bug"})
         return ExitCode.FAILED
 
 

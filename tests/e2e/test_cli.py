@@ -86,7 +86,7 @@ def test_version_is_that_of_the_package() -> None:
     assert run("--version").stdout.strip() == f"dbconnector, version {version('amqp-connectors')}"
 
 
-@pytest.mark.parametrize("command", ["dbconnector", "sfconnector", "sfconnector sandbox"])
+@pytest.mark.parametrize("command", ["dbconnector", "sfconnector", "sfconnector sandbox", "deadletter-queue"])
 def test_help_is_there_at_once(command: str) -> None:
     def seconds(*command: str | Path) -> float:
         started = time.monotonic()
@@ -100,7 +100,7 @@ def test_help_is_there_at_once(command: str) -> None:
     assert help < max(0.3, 3 * click)
 
 
-@pytest.mark.parametrize("package", ["dbconnector", "sfconnector"])
+@pytest.mark.parametrize("package", ["dbconnector", "sfconnector", "connectorlib.deadletters"])
 def test_help_loads_nothing_that_is_slow_to_load(package: str) -> None:
     question = f"import sys, {package}.cli, {package}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True).stdout
