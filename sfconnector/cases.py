@@ -160,13 +160,14 @@ class Cases:
             self._heed_budget()
             self._make_cases(self._decoded(units), valid)
         except Failed as failed:
-            failure = failed.failure
-            self._doubtful = self._doubtful or failure.kind is Kind.CONFIGURATION
             for unit in units:
-                _leave(unit, Again(failure))
+                _leave(unit, Again(failed.failure))
         finally:
             self._note_usage()
-        return self._settled(units)
+        outcomes = self._settled(units)
+        mapped_wrong = any(isinstance(o, Again) and o.failure.kind is Kind.CONFIGURATION for o in outcomes)
+        self._doubtful = self._doubtful or mapped_wrong
+        return outcomes
 
     def _decoded(self, units: Sequence[Unit]) -> list[Item]:
         assert self._mapper is not None, "nothing is handled before the first probe has passed"
@@ -239,7 +240,7 @@ class Cases:
         delay = self._rate.delay(count, time.monotonic())
         if delay > 0:
             logs.event(logger, logging.INFO, "held by rate", division=self.division.name, seconds=round(delay, 1))
-        if self._stop.wait(delay):
+        if delay > 0 and self._stop.wait(delay):
             raise Failed(Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped", self.place))
         self._rate.take(count, time.monotonic())
 

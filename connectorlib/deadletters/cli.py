@@ -13,7 +13,7 @@ Exit codes:
    0  done                      3  nothing there
    1  failed, or stopped       69  broker cannot be reached
    2  wrong usage              77  a log-in or a permission was refused
-                               78  bad configuration, or made with other arguments
+                               78  bad configuration, or made otherwise
 """
 HELP_OPTIONS = {"help_option_names": ["-h", "-?", "--help"]}
 
@@ -43,10 +43,10 @@ def main(ctx: click.Context, /, connection: Connection, **given: Any) -> None:
     """Make the dead-letter queue of a virtual host; look into it, put right what is there, send it back.
 
     \b
-    deadletter-queue --vhost plant                     make exchange, queue and binding
-    deadletter-queue group --vhost plant               what is in it: a line for each cause
-    deadletter-queue list --vhost plant --since 2h     one line for each dead letter
-    deadletter-queue show 1 --vhost plant              all there is to know of the first
+    deadletter-queue --vhost plant           make exchange, queue and binding
+    deadletter-queue group --vhost plant     a line for each cause
+    deadletter-queue list --vhost plant      a line for each dead letter
+    deadletter-queue show 1 --vhost plant    all there is to know of the first
 
     What exists is left as it is. Looking changes nothing: the order stays, nothing is lost.
     """

@@ -1,0 +1,176 @@
+"""What a division makes of a batch of messages, by several handings over where it needs them. On the sandbox's org."""
+
+import json
+import threading
+
+import pytest
+from pika import BasicProperties
+
+from connectorlib.errors import Failed, Kind
+from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
+from connectorlib.settings import Source
+from sfconnector.budget import Budgets
+from sfconnector.cases import Cases
+from sfconnector.sandbox.rules import ValidationRule
+from sfconnector.settings import CaseSettings, Division, ExternalId, Salesforce
+from tests.unit.calls import CaseClient, lost, raising, rejected
+
+BY_EMAIL = {"lookup": "Contact", "where": {"Email": "email"}, "missing": "reject"}
+MAPPING = {"Subject": "subject", "ContactId": BY_EMAIL}
+LOCKED = ValidationRule("Case", "locked", "Subject = 'locked'", code="UNABLE_TO_LOCK_ROW")
+
+
+@pytest.fixture
+def client():
+    return CaseClient()
+
+
+def cases_of(client, mapping=MAPPING, external_id="$message_id", **case):
+    key = None if external_id is None else ExternalId("Message_Id__c", external_id, case.pop("mode", "create_once"))
+    settings = CaseSettings(mapping=mapping, external_id=key, **case)
+    division = Division("hvac", Salesforce(), Source("q", None, prefetch=400), settings)
+    cases = Cases(division, client, Budgets(10), stop=threading.Event())
+    cases.probe()
+    return cases
+
+
+def message(tag, body, message_id=None, generation=1):
+    properties = BasicProperties(message_id=message_id or f"m{tag}")
+    return Delivery(tag, generation, "q", "", "q", False, properties, json.dumps(body).encode(), 0.0)
+
+
+def handle(cases, *messages, valid=lambda: True):
+    return cases.handle(messages, valid)
+
+
+def contact(client, email="a@example.com"):
+    (found,) = client.org.seed("Contact", [{"LastName": "A", "Email": email}])
+    return found
+
+
+def test_each_message_has_an_outcome_of_its_own(client):
+    contact(client)
+    cases = cases_of(client)
+    bodies = [{"email": "a@example.com"}, {"email": "b@example.com"}, "no object", {"email": "A@example.com"}]
+    outcomes = handle(cases, *[message(tag, body) for tag, body in enumerate(bodies)])
+    assert [type(outcome) for outcome in outcomes] == [type(DONE), Dead, Dead, type(DONE)]
+    assert len(client.asked) == 1
+    assert client.sizes == [2]
+    assert cases.passed[""] == cases.passed["case of hvac"] == 2
+    assert cases.passed["lookup Contact where Email"] == 2
+
+
+def test_a_contact_that_was_deleted_is_looked_up_once_more(client):
+    old = contact(client)
+    cases = cases_of(client)
+    assert handle(cases, message(1, {"email": "a@example.com"})) == [DONE]
+    client.org.delete("Contact", old, client.user)
+    new = contact(client)
+    assert handle(cases, message(2, {"email": "a@example.com"})) == [DONE]
+    assert [case["ContactId"] for case in client.org.records("Case")][1:] == [new]
+    client.org.delete("Contact", new, client.user)
+    (outcome,) = handle(cases, message(3, {"email": "a@example.com"}))
+    assert outcome.failure.code == "not-found"
+    assert client.sizes == [1, 1, 1, 1]
+
+
+def test_of_a_message_with_several_records_only_those_that_failed_are_sent_again(client):
+    client.org.configure({"validation": [LOCKED]})
+    cases = cases_of(client, {"Subject": "subject"}, None)
+    several = message(1, [{"subject": "a"}, {"subject": "locked"}, {"subject": "b"}])
+    (outcome,) = handle(cases, several)
+    assert outcome.failure.code == "UNABLE_TO_LOCK_ROW"
+    client.org.configure({"validation": []})
+    assert handle(cases, several) == [DONE]
+    assert [case["Subject"] for case in client.org.records("Case")] == ["a", "b", "locked"]
+    assert client.sizes == [3, 1]
+
+
+def test_what_was_made_of_a_message_of_another_channel_says_nothing_about_this_one(client):
+    client.org.configure({"validation": [LOCKED]})
+    cases = cases_of(client, {"Subject": "subject"}, None)
+    handle(cases, message(1, [{"subject": "a"}, {"subject": "locked"}]))
+    assert handle(cases, message(1, [{"subject": "c"}, {"subject": "d"}], generation=2)) == [DONE]
+    assert client.sizes == [2, 2]
+
+
+@pytest.mark.parametrize("mode", ["create_once", "upsert"])
+def test_messages_with_one_key_never_share_a_call(client, mode):
+    cases = cases_of(client, {"Subject": "subject"}, mode=mode)
+    outcomes = handle(cases, *[message(tag, {"subject": str(tag)}, "same") for tag in range(3)])
+    assert outcomes == [DONE, ALREADY, ALREADY]
+    (case,) = client.org.records("Case")
+    assert case["Subject"] == ("0" if mode == "create_once" else "2")
+    assert client.sizes == ([1] if mode == "create_once" else [1, 1, 1])
+
+
+def test_a_message_whose_key_another_one_had_is_sent_when_that_one_died_and_waits_when_it_waits(client):
+    cases = cases_of(client, {"Subject": "subject"})
+    client.org.configure({"validation": [LOCKED]})
+    first, second = message(1, {"subject": "x" * 256}, "same"), message(2, {"subject": "fits"}, "same")
+    dead, done = handle(cases, first, second)
+    assert (dead.failure.code, done) == ("STRING_TOO_LONG", DONE)
+    again, too = handle(cases, message(3, {"subject": "locked"}, "s"), message(4, {"subject": "fits"}, "s"))
+    assert again == too
+    assert again.failure.kind is Kind.RETRY
+
+
+def test_records_of_one_message_need_keys_that_differ_if_the_key_says_nothing_of_them(client):
+    cases = cases_of(client, {"Subject": "subject"})
+    dead, done = handle(cases, message(1, [{"subject": "a"}, {"subject": "b"}]), message(2, [{"subject": "c"}]))
+    assert (dead.failure.code, done) == ("bad-value", DONE)
+    assert "{$index}" in dead.failure.text
+
+
+def test_a_lost_answer_with_a_key_is_found_out_at_the_next_handing_over_without_a_warning(client, caplog):
+    cases = cases_of(client, {"Subject": "subject"})
+    client.after = [lost()]
+    batch = [message(tag, {}) for tag in range(3)]
+    assert {outcome.failure.kind for outcome in handle(cases, *batch)} == {Kind.UNAVAILABLE}
+    assert handle(cases, *batch) == [ALREADY] * 3
+    assert "first delivery" not in caplog.text
+    assert handle(cases, message(9, {}, "m1")) == [ALREADY]
+    assert "already there on a first delivery" in caplog.text
+
+
+def test_after_messages_died_for_want_of_an_answer_the_next_ones_wait_for_a_sign_of_life(client):
+    cases = cases_of(client, {"Subject": "subject"}, None, on_unknown="dead-letter")
+    client.after = [lost()]
+    assert [type(outcome) for outcome in handle(cases, message(1, {}), message(2, {}))] == [Dead, Dead]
+    later = message(3, {})
+    (outcome,) = handle(cases, later)
+    assert isinstance(outcome, Again)
+    assert outcome.failure.kind is Kind.UNAVAILABLE
+    assert handle(cases, later) == [DONE]
+    assert client.sizes == [2, 1]
+
+
+def test_a_field_that_is_gone_has_the_mapping_compared_again(client):
+    cases = cases_of(client, {"Subject": "subject"})
+    client.before = [raising(rejected("INVALID_FIELD", "No such column 'Subject' on sobject of type Case"))]
+    (outcome,) = handle(cases, message(1, {}))
+    assert outcome.failure.kind is Kind.CONFIGURATION
+    client.org.add_field("Case", {"name": "Subject", "type": "string", "length": 255, "createable": False})
+    with pytest.raises(Failed) as caught:
+        cases.probe()
+    assert caught.value.failure.kind is Kind.CONFIGURATION
+    assert "mapping.Subject: Subject cannot be filled" in caught.value.failure.text
+
+
+def test_a_stop_while_the_rate_holds_a_batch_sends_nothing(client):
+    cases = cases_of(client, {"Subject": "subject"}, rate=2)
+    assert handle(cases, message(1, {}), message(2, {})) == [DONE, DONE]
+    cases._stop.set()
+    (outcome,) = handle(cases, message(3, {}))
+    assert outcome.failure.code == "stopping"
+    assert client.sizes == [2]
+
+
+def test_only_new_cases_count_for_the_rate(client):
+    cases = cases_of(client, {"Subject": "subject"}, rate=2)
+    cases._stop.set()  # so that a wait would be seen
+    for tag in range(5):
+        outcomes = handle(cases, message(tag, {}, "same"))
+    assert outcomes == [ALREADY]
+    assert handle(cases, message(7, {})) == [DONE]
+    assert isinstance(handle(cases, message(8, {}))[0], Again)

@@ -1,0 +1,298 @@
+"""How items go out: what is in a call, what a refused, lost or crowded call comes to. On the sandbox's org."""
+
+import pytest
+
+from connectorlib.errors import Failed, Kind, Stale
+from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
+from sfconnector.items import Item
+from sfconnector.mapping import Draft
+from sfconnector.sandbox.rules import ValidationRule
+from sfconnector.sending import MOST_CHARACTERS, Sender
+from sfconnector.settings import CaseSettings, ExternalId
+from tests.unit.calls import CaseClient, lost, nothing, raising, rejected
+
+PLACE = "case of hvac"
+BREAKER = 5
+TRIGGER = "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY"
+KEYED = {"external_id": ExternalId("Message_Id__c", "$message_id")}
+UPSERT = {"external_id": ExternalId("Message_Id__c", "$message_id", "upsert")}
+
+
+@pytest.fixture
+def client():
+    return CaseClient()
+
+
+def sender(client, **case):
+    return Sender(CaseSettings(**case), client, PLACE, BREAKER)
+
+
+def item(number=0, key=None, owner=False, looked_up=(), **fields):
+    delivery = Delivery(number, 1, "q", "", "q", False, None, b"", 0.0)  # type: ignore[arg-type]
+    fields = {"Subject": f"case {number}", **fields, **({"Message_Id__c": key} if key else {})}
+    return Item(delivery, None, Draft(fields, key, owner, looked_up))  # type: ignore[arg-type]
+
+
+def items(count, **more):
+    return [item(number, **more) for number in range(count)]
+
+
+def send(sender, items, valid=lambda: True):
+    return sender.send(items, valid)
+
+
+def outcomes(items):
+    return [item.outcome for item in items]
+
+
+# -- what is in a call
+
+
+def test_a_call_has_at_most_200_records(client):
+    batch = items(450)
+    assert send(sender(client), batch) == []
+    assert client.sizes == [200, 200, 50]
+    assert outcomes(batch) == [DONE] * 450
+    assert [each.case_id for each in batch] == [case["Id"] for case in client.org.records("Case")]
+
+
+def test_a_call_has_no_more_characters_than_one_request_should_have(client):
+    batch = items(200, Description="x" * (MOST_CHARACTERS // 160))
+    send(sender(client), batch)
+    assert len(client.sizes) == 2
+    assert sum(client.sizes) == 200
+    assert outcomes(batch) == [DONE] * 200
+
+
+@pytest.mark.parametrize(
+    ("auto_assign", "plain", "owned"),
+    [(True, "TRUE", "FALSE"), (False, "FALSE", "FALSE"), ("01Q000000000001EAA", "01Q000000000001EAA", "FALSE")],
+)
+def test_records_with_an_owner_go_in_a_call_of_their_own_without_the_assignment_rule(client, auto_assign, plain, owned):
+    sends = sender(client, auto_assign=auto_assign)
+    for batch in ([item()], [item(owner=True)]):
+        send(sends, batch)
+    assert [headers["Sforce-Auto-Assign"] for headers in client.headers] == [plain, owned]
+
+
+def test_records_of_two_ways_are_two_calls(client):
+    batch = [item(0), item(1, owner=True), item(2), item(3, owner=True)]
+    send(sender(client), batch)
+    assert [[record["Subject"] for record in call] for call in client.calls] == [
+        ["case 0", "case 2"],
+        ["case 1", "case 3"],
+    ]
+
+
+def test_an_upsert_of_records_without_a_key_is_a_creation(client):
+    send(sender(client, **UPSERT), [item(0, "a"), item(1)])
+    assert client.sizes == [1, 1]
+    assert len(client.repeatable) == 1
+
+
+def test_the_duplicate_rule_is_a_header(client):
+    send(sender(client, duplicate_rule={"allow_save": True, "run_as_current_user": False}), [item()])
+    assert client.headers[0]["Sforce-Duplicate-Rule-Header"] == "allowSave=true; runAsCurrentUser=false"
+
+
+def test_nothing_is_sent_for_deliveries_that_are_not_ours_any_more(client):
+    answers = iter([True, False])
+    batch = items(300)
+    with pytest.raises(Stale):
+        send(sender(client), batch, lambda: next(answers))
+    assert client.sizes == [200]
+    assert outcomes(batch) == [DONE] * 200 + [None] * 100
+
+
+# -- what each record came to
+
+
+def test_a_key_that_is_there_is_success_where_it_is_created_once(client):
+    (there,) = client.org.seed("Case", [{"Message_Id__c": "a"}])
+    batch = [item(0, "a"), item(1, "b")]
+    send(sender(client, **KEYED), batch)
+    assert outcomes(batch) == [ALREADY, DONE]
+    assert batch[0].case_id == there
+
+
+def test_another_unique_field_is_no_key(client):
+    client.org.add_field("Case", {"name": "Serial__c", "type": "string", "length": 20, "unique": True})
+    client.org.seed("Case", [{"Serial__c": "1"}])
+    batch = [item(0, "a", Serial__c="1")]
+    send(sender(client, **KEYED), batch)
+    assert batch[0].outcome.failure.code == "DUPLICATE_VALUE"
+
+
+def test_an_upsert_that_changed_a_case_was_there_already(client):
+    client.org.seed("Case", [{"Message_Id__c": "a"}])
+    batch = [item(0, "a"), item(1, "b")]
+    send(sender(client, **UPSERT), batch)
+    assert outcomes(batch) == [ALREADY, DONE]
+
+
+def test_several_errors_of_one_record_are_told_together_and_the_gravest_decides(client):
+    codes = ("UNABLE_TO_LOCK_ROW", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
+    rules = [ValidationRule("Case", f"about {code}", code=code) for code in codes]
+    client.org.configure({"validation": rules})
+    batch = [item()]
+    send(sender(client), batch)
+    assert isinstance(batch[0].outcome, Dead)
+    failure = batch[0].outcome.failure
+    assert failure.code == "FIELD_CUSTOM_VALIDATION_EXCEPTION"
+    assert failure.text == "; ".join(f"{code} about {code}" for code in codes)
+
+
+@pytest.mark.parametrize(("word", "outcome"), [("done", ALREADY), ("retry", Again), ("reject", Dead)])
+def test_errors_of_the_configuration_decide_first(client, word, outcome):
+    rule = ValidationRule("Case", "no", code="FIELD_CUSTOM_VALIDATION_EXCEPTION")
+    client.org.configure({"validation": [rule]})
+    batch = [item()]
+    send(sender(client, errors={"FIELD_CUSTOM_VALIDATION_EXCEPTION": word}), batch)
+    assert batch[0].outcome == outcome or isinstance(batch[0].outcome, outcome)
+
+
+def test_what_a_looked_up_id_no_longer_leads_to_is_looked_up_once_more(client):
+    gone = "003000000000001AAA"
+    stale, given, known = item(0, looked_up=("a lookup",), ContactId=gone), item(1, ContactId=gone), item(2)
+    sends = sender(client)
+    assert send(sends, [stale, given, known]) == [stale]
+    assert known.outcome is DONE
+    assert isinstance(given.outcome, Dead)
+    assert given.outcome.failure.detail == f"case.ContactId = {gone}"
+    stale.looked_up_anew = True
+    assert send(sends, [stale]) == []
+    assert isinstance(stale.outcome, Dead)
+
+
+# -- a call that is refused as a whole
+
+
+@pytest.mark.parametrize("bad", [0, 77, 199])
+@pytest.mark.parametrize("code", ["JSON_PARSER_ERROR", "SOMETHING_NEW"])
+def test_a_refused_call_is_halved_until_the_bad_record_stands_alone(client, bad, code):
+    batch = items(200)
+    client.before = [lambda: _refuse(client, f"case {bad}", code)] * 40
+    sends = sender(client)
+    send(sends, batch)
+    assert [each for each, outcome in enumerate(outcomes(batch)) if outcome is not DONE] == [bad]
+    assert isinstance(batch[bad].outcome, Dead if code == "JSON_PARSER_ERROR" else Again)
+    assert len(client.sizes) <= 1 + 2 * 8
+
+
+def _refuse(client, subject, code):
+    if any(record["Subject"] == subject for record in client.calls[-1]):
+        raise rejected(code, "no")
+
+
+def test_a_call_that_is_too_large_is_halved(client):
+    batch = items(8)
+    client.before = [raising(rejected("http-413", "HTTP 413", 413))] * 3
+    send(sender(client), batch)
+    assert outcomes(batch) == [DONE] * 8
+    assert client.sizes[:3] == [8, 4, 2]
+
+
+def test_a_call_that_is_refused_whatever_is_in_it_ends_at_the_breaker(client):
+    batch = items(200)
+    client.before = [raising(rejected("INVALID_FIELD", "No such column 'Site__c' on sobject of type Case"))] * 1000
+    with pytest.raises(Failed) as caught:
+        send(sender(client), batch)
+    assert caught.value.failure.kind is Kind.CONFIGURATION
+    assert len(client.calls) < 40
+    assert outcomes(batch).count(None) == 200 - BREAKER
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "status"),
+    [
+        ("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", 403),
+        ("INVALID_SESSION_ID", "Session expired or invalid", 401),
+        ("SERVER_UNAVAILABLE", "", 503),
+        ("NOT_FOUND", "The requested resource does not exist", 404),
+        ("UNKNOWN_EXCEPTION", "", 500),
+        ("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded", 400),
+    ],
+)
+def test_a_call_that_fails_for_another_reason_than_its_records_is_not_halved(client, code, text, status):
+    batch = items(10)
+    client.before = [raising(rejected(code, text, status))]
+    with pytest.raises(Failed):
+        send(sender(client), batch)
+    assert client.sizes == [10]
+    assert outcomes(batch) == [None] * 10
+
+
+# -- an answer that does not come
+
+
+def test_what_has_a_key_is_tried_again_and_found(client):
+    batch = items(3)
+    for number, each in enumerate(batch):
+        each.draft = item(number, key=f"k{number}").draft
+    client.after = [lost()]
+    sends = sender(client, **KEYED, on_unknown="dead-letter")
+    with pytest.raises(Failed):
+        send(sends, batch)
+    assert outcomes(batch) == [None] * 3
+    assert sends.unanswered is None
+    send(sends, batch)
+    assert outcomes(batch) == [ALREADY] * 3
+    assert sends.doubted == {(1, 0), (1, 1), (1, 2)}
+
+
+@pytest.mark.parametrize("error", [lost(), raising(rejected("UNKNOWN_EXCEPTION", "", 500))])
+def test_what_has_no_key_is_dead_lettered_if_the_configuration_says_so(client, error):
+    batch = [item(0), item(1, key="k")]
+    client.after = [error]
+    sends = sender(client, **KEYED, on_unknown="dead-letter")
+    with pytest.raises(Failed):
+        send(sends, batch)
+    assert batch[0].outcome.reason == "unknown"
+    assert batch[1].outcome is None
+    assert sends.unanswered.kind is Kind.UNAVAILABLE
+    assert client.repeatable == [False]
+
+
+def test_a_call_may_be_repeated_by_the_client_where_that_does_no_harm(client):
+    send(sender(client, **KEYED, on_unknown="dead-letter"), [item(0, "a")])
+    send(sender(client), [item(1)])
+    assert client.repeatable == [True, True]
+
+
+def test_after_a_repeated_call_a_key_that_is_there_is_no_surprise(client):
+    def repeat():
+        client.repeats += 1
+
+    client.before = [nothing, repeat]
+    sends = sender(client, **KEYED)
+    send(sends, [item(0, "a")])
+    send(sends, [item(1, "b")])
+    assert sends.doubted == {(1, 1)}
+
+
+# -- limits of the org's own automation
+
+
+def test_records_a_call_get_fewer_while_a_governor_limit_is_hit_and_slowly_more_again(client):
+    limit = ValidationRule("Case", "T: Too many SOQL queries: 101", code=TRIGGER, more_than=60)
+    client.org.configure({"validation": [limit]})
+    sends = sender(client)
+    batch = items(300)
+    send(sends, batch)
+    assert outcomes(batch) == [DONE] * 300
+    assert client.sizes == [200, 100, 50, 50, 50, 50, 50, 50]
+    client.org.configure({"validation": []})
+    send(sends, items(400))
+    assert client.sizes[8:] == [50] * 4 + [100] * 2
+    send(sends, items(1500))
+    assert client.sizes[14:] == [100] * 8 + [200] * 3 + [100]
+
+
+def test_a_record_that_hits_a_governor_limit_alone_is_tried_again_later(client):
+    limit = ValidationRule("Case", "T: Apex CPU time limit exceeded", "Subject = 'case 3'", code=TRIGGER)
+    client.org.configure({"validation": [limit]})
+    batch = items(8)
+    send(sender(client), batch)
+    assert client.sizes == [8, 1]
+    assert [each for each, outcome in enumerate(outcomes(batch)) if outcome is not DONE] == [3]
+    assert batch[3].outcome.failure.kind is Kind.RETRY
