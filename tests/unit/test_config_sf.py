@@ -463,7 +463,8 @@ def test_a_mistake_of_the_tenant_is_told_once_not_for_each_division(write):
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "127.9.9.9", "[::1]:8080"])
 def test_on_this_machine_http_is_enough(write, host):
-    load(write(changed(["tenant", "salesforce", "login_url"], f"http://{host}")))
+    config = load(write(changed(["tenant", "salesforce", "login_url"], f"http://{host}")))
+    assert {division.salesforce.login_url for division in config.divisions} == {f"http://{host}"}
 
 
 # -- logging in
