@@ -13,7 +13,7 @@ from connectorlib.deadletters.letters import Letter
 from connectorlib.deadletters.lines import line_of
 from connectorlib.deadletters.looking import Looker
 from connectorlib.deadletters.options import Connection, Filters
-from connectorlib.deadletters.terminal import JsonList, Progress, json_text, local, pairs, progress, table
+from connectorlib.deadletters.terminal import JsonList, Progress, json_text, local, pairs, progress, span, table
 from connectorlib.deadletters.workbench import letters, workbench
 from connectorlib.process import ExitCode
 
@@ -22,7 +22,7 @@ LISTED, SHOWN = 100, 10
 MAX_TEXT = 300  # of a cell, characters
 
 LIST_COLUMNS = ("#", "died", "reason", "code", "in queue", "replays", "message id", "what")
-GROUP_COLUMNS = ("count", "reason", "code", "in queue", "first", "last", "fingerprint", "example")
+GROUP_COLUMNS = ("count", "reason", "code", "in queue", "fingerprint", "died", "example")
 
 
 def run_list(connection: Connection, filters: Filters, *, as_json: bool) -> ExitCode:
@@ -42,7 +42,7 @@ def run_list(connection: Connection, filters: Filters, *, as_json: bool) -> Exit
         rows = [_row(at, letter) for at, letter in found]
     if not rows:
         return _nothing(looker)
-    table(LIST_COLUMNS, rows, right=("#", "replays"))
+    table(LIST_COLUMNS, rows, right=("#", "replays"), below=("what",), spare=("message id", "replays"))
     more = looker.looked < looker.ready and len(rows) == limit
     print(f"{len(rows):,} of {looker.ready:,} in {looker.queue}" + ("; --limit N shows more" if more else ""))
     return ExitCode.DONE
@@ -153,7 +153,7 @@ def run_group(connection: Connection, filters: Filters, *, as_json: bool) -> Exi
         return ExitCode.DONE if groups else ExitCode.NOTHING
     if not groups:
         return _nothing(looker)
-    table(GROUP_COLUMNS, [_group_row(group) for group in groups], right=("count",))
+    table(GROUP_COLUMNS, [_group_row(group) for group in groups], right=("count",), below=("died", "example"))
     total = sum(group.count for group in groups)
     print(f"{total:,} of {looker.ready:,} in {looker.queue}; list --where fingerprint=… shows those of one line")
     return ExitCode.DONE
@@ -208,9 +208,8 @@ def _group_row(group: Group) -> tuple[str, ...]:
         group.reason,
         group.code,
         group.queue,
-        local(group.first),
-        local(group.last),
         group.fingerprint,
+        span(group.first, group.last),
         group.example,
     )
 

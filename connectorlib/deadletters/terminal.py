@@ -3,13 +3,15 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
-#: A pipe has no width of its own; lines are not wrapped there.
-PIPE_WIDTH = 240
+#: Between two columns.
+GAP = "  "
+#: What the last column needs, unless all its texts are shorter.
+ROOM = 40
 #: Control characters, and marks that turn the direction of the text around them.
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -29,29 +31,85 @@ def _escaped(char: str) -> str:
     return json.dumps(char)[1:-1] if char > "\x7f" or char in "\n\r\t\b\f" else f"\\x{ord(char):02x}"
 
 
+def span(first: datetime | None, last: datetime | None) -> str:
+    """Return from when to when, the day only once where it is the same."""
+    if first is None or last is None or local(first) == local(last):
+        return local(first or last)
+    end = local(last)
+    return f"{local(first)} – {end[11:] if end[:10] == local(first)[:10] else end}"
+
+
 def local(time: datetime | None) -> str:
     """Return an instant as the clock on the wall shows it; empty for none."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time is not None else ""
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print rows under their columns; the last column takes what room is left."""
-    from rich import box  # late: not needed for JSON
-    from rich.table import Table
-    from rich.text import Text
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    below: Sequence[str] = (),
+    spare: Sequence[str] = (),
+) -> None:
+    """Print rows under their columns, as wide as the terminal is; see `laid_out`."""
+    from rich.text import Text  # late: not needed for JSON
 
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        last = name == columns[-1]
-        found.add_column(name, justify="right" if name in right else "left", no_wrap=not last, overflow="ellipsis")
-    for row in rows:
-        found.add_row(*(Text(printable(cell)) for cell in row))
-    if sys.stdout.isatty():
-        _console(None).print(found)
+    terminal = sys.stdout.isatty()
+    console = _console()
+    width = console.width if terminal else None
+    lines = laid_out(columns, rows, width, right=right, below=below, spare=spare)
+    if not terminal:
+        print("\n".join(lines))
         return
-    with _console(PIPE_WIDTH) as console, console.capture() as capture:
-        console.print(found)
-    print("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
+    console.print(Text(lines[0], style="bold"), soft_wrap=True)
+    console.print(Text("\n".join(lines[1:])), soft_wrap=True)
+
+
+def laid_out(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int | None,
+    *,
+    right: Sequence[str] = (),
+    below: Sequence[str] = (),
+    spare: Sequence[str] = (),
+) -> list[str]:
+    """Return the lines of a table, the names of the columns first. Columns without any text are left out.
+
+    Where there is room the last column is cut to what is left of it. In a narrow terminal the columns `below` go to
+    lines of their own, and the `spare` ones are left out. With no width, as for a pipe, nothing is cut.
+    """
+    from rich.cells import cell_len
+
+    cells = [[printable(cell) for cell in row] for row in rows]
+    used = [at for at, name in enumerate(columns) if not cells or any(row[at] for row in cells)]
+    widths = {at: max(cell_len(text) for text in (columns[at], *(row[at] for row in cells))) for at in used}
+    fixed = sum(widths[at] + len(GAP) for at in used[:-1])
+    if width is None or fixed + min(widths[used[-1]], ROOM) <= width:
+        beside, under = used, []
+    else:
+        beside = [at for at in used if columns[at] not in (*below, *spare)]
+        under = [at for at in used if columns[at] in below]
+
+    def line(row: Sequence[str]) -> str:
+        padded = []
+        for at in beside:
+            blanks = " " * (widths[at] - cell_len(row[at]))
+            padded.append(blanks + row[at] if columns[at] in right else row[at] + blanks)
+        return _cut(GAP.join(padded).rstrip(), width)
+
+    found = [line(columns)]
+    for row in cells:
+        found.append(line(row))
+        found += [_cut(f"    {row[at]}", width) for at in under if row[at]]
+    return found
+
+
+def _cut(line: str, width: int | None) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    return line if width is None or cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
 
 
 def pairs(values: Mapping[str, str]) -> None:
@@ -110,7 +168,7 @@ def progress(what: str) -> Iterator[Progress]:
         yield show
 
 
-def _console(width: int | None) -> Any:
+def _console() -> Any:
     from rich.console import Console  # late, as above
 
-    return Console(highlight=False, emoji=False, markup=False, width=width)
+    return Console(highlight=False, emoji=False, markup=False)

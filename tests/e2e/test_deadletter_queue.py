@@ -274,6 +274,7 @@ def test_group_counts_what_died_of_one_cause(workbench: Workbench) -> None:
     assert len(workbench.ids("--where", f"fingerprint={one['fingerprint']}")) == 250
 
 
+@pytest.mark.slow
 def test_list_25_times_changes_nothing(workbench: Workbench) -> None:
     workbench()
     workbench.vhost.publish("", "dead-letter", of_four_causes(100))
@@ -286,6 +287,7 @@ def test_list_25_times_changes_nothing(workbench: Workbench) -> None:
     assert ids(workbench.vhost.get_all("dead-letter")) == all_of_them
 
 
+@pytest.mark.slow
 def test_list_25_times_on_a_queue_with_a_low_limit_stops_in_time(workbench: Workbench) -> None:
     workbench.vhost.declare_queue("foreign", arguments={"x-delivery-limit": 20})
     workbench.vhost.publish("", "foreign", of_four_causes(30))
@@ -296,6 +298,7 @@ def test_list_25_times_on_a_queue_with_a_low_limit_stops_in_time(workbench: Work
     assert sorted(ids(workbench.vhost.get_all("foreign"))) == sorted(f"m-{number}" for number in range(30))
 
 
+@pytest.mark.slow
 def test_a_policy_makes_a_queue_without_a_limit_good_to_look_at_again(workbench: Workbench) -> None:
     workbench.vhost.declare_queue("foreign")
     policy = {"pattern": "^foreign$", "definition": {"delivery-limit": 20}, "apply-to": "queues"}
