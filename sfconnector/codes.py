@@ -35,7 +35,6 @@ _KINDS: Mapping[str, Kind] = {
             "INVALID_CROSS_REFERENCE_TYPE_FOR_FIELD",
             "INVALID_EMAIL_ADDRESS",
             "INVALID_FIELD",  # a value that refers to nothing; for a field that is not there see _TEXTS
-            "INVALID_FIELD_FOR_INSERT_UPDATE",
             "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
             "INVALID_QUERY_FILTER_OPERATOR",  # of a lookup: a value that its field cannot be compared with
             "INVALID_TYPE_ON_FIELD_IN_RECORD",
@@ -87,6 +86,7 @@ _KINDS: Mapping[str, Kind] = {
             "INSUFFICIENT_ACCESS",
             "INSUFFICIENT_ACCESS_OR_READONLY",
             "INVALID_ASSIGNMENT_RULE",
+            "INVALID_FIELD_FOR_INSERT_UPDATE",  # which fields are sent is the mapping's doing, never a message's
             "INVALID_TYPE",
             "MALFORMED_QUERY",
             "NOT_FOUND",

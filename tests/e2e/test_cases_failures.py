@@ -161,7 +161,7 @@ def live_through(day: str, divisions: Divisions, running: Running) -> None:
 # -- secrets
 
 #: What Salesforce's access tokens look like; the sandbox's do as well.
-TOKENS = re.compile(r"00D[0-9A-Za-z]{12,15}![0-9A-Za-z._]+")
+TOKENS = re.compile(r"00D[0-9A-Za-z]{12,15}![0-9A-Za-z._-]+")
 
 
 def test_no_token_password_or_secret_gets_into_logs_and_dead_letters(divisions: Divisions) -> None:

@@ -5,7 +5,6 @@ import signal
 from typing import Any
 
 from tests.e2e.cases import Divisions
-from tests.services.waiting import eventually
 
 TOGETHER = {"size": 200, "wait_ms": 500}
 QUEUE = {"lookup": "Group", "where": {"DeveloperName": {"value": "Pumps"}, "Type": {"value": "Queue"}}}
@@ -261,12 +260,22 @@ def test_a_field_that_goes_while_messages_come_pauses_and_goes_on_by_itself(divi
     queue = divisions.division(retry={"attempts": 1, "first_ms": 10, "breaker": 3})
     message = "No such column 'SuppliedEmail' on sobject of type Case"
     divisions.org.fault(match={"path": "composite"}, times=None, errorCode="INVALID_FIELD", message=message)
+    bodies = [json.dumps({"device": n, "email": f"{n}@example.com"}).encode() for n in range(20)]
     with divisions.started() as running:
-        divisions.publish(queue, [json.dumps({"device": n}).encode() for n in range(20)])
+        divisions.publish(queue, bodies)
         log = running.wait_for("PAUSED division=field-service")
         assert f'cause=INVALID_FIELD "case of field-service: {message}"' in log
         divisions.org.no_faults()
         running.signal(signal.SIGUSR1)
         divisions.cases(20)
-        assert eventually(lambda: "RESUMED" in running.log)
+        running.wait_for("RESUMED")
+
+        email = {"type": "email", "length": 80}
+        divisions.org.add_field("Case", "SuppliedEmail", **email, createable=False)
+        divisions.publish(queue, bodies, start=20)
+        told = "SuppliedEmail cannot be filled; it is read-only, at least for this user"
+        running.wait_for(f'cause=mapping "case of field-service: mapping.SuppliedEmail: {told}"')
+        divisions.org.add_field("Case", "SuppliedEmail", **email)
+        running.signal(signal.SIGUSR1)
+        divisions.cases(40)
         assert divisions.dead() == []

@@ -32,7 +32,7 @@ ROWS = [
         f"The {KEY} field should not be specified in the sobject data.",
         Kind.CONFIGURATION,
     ),
-    ("INVALID_FIELD_FOR_INSERT_UPDATE", 400, "Unable to create/update fields: IsClosed. Please …", Kind.REJECT),
+    ("INVALID_FIELD_FOR_INSERT_UPDATE", 400, "Unable to create/update fields: IsClosed. Please …", Kind.CONFIGURATION),
     ("STRING_TOO_LONG", 400, "Subject: data value too large: xxx (max length=255)", Kind.REJECT),
     ("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", 400, "bad value for restricted picklist field: Foo", Kind.REJECT),
     ("FIELD_CUSTOM_VALIDATION_EXCEPTION", 400, "A pump needs a serial number", Kind.REJECT),
