@@ -68,8 +68,14 @@ class DeadLetterSender:
         now = datetime.now(UTC)
         for delivery, verdict in dead:
             self._log(delivery, verdict)
-            self.on_dead(delivery, verdict)
+            self._tell(delivery, verdict)
         self._submit([(delivery, self._letter(delivery, verdict, now)) for delivery, verdict in dead], buried)
+
+    def _tell(self, delivery: Delivery, verdict: Dead) -> None:
+        try:
+            self.on_dead(delivery, verdict)
+        except Exception:  # somebody else's code: it must neither end the worker nor keep the message from its grave
+            logger.exception("bug: nobody was told of a dead letter", extra={"event": "bug"})
 
     def _letter(self, delivery: Delivery, verdict: Dead, now: datetime) -> Outgoing:
         try:

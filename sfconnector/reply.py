@@ -1,11 +1,12 @@
 """Result messages: the Case's id and number, or why there is none, with the correlation id of the message.
 
-They are an extra: a reply that cannot be sent is told in the log and costs no Case.
+They are an extra: a reply that cannot be written or sent is told in the log and costs no Case. Nothing is raised here.
 """
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from connectorlib import logs
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: How long a batch waits for its replies to be confirmed, so that a crash does not lose what the ack makes final.
 CONFIRM_S = 5.0
+#: Ids in one query for numbers, so that it fits into an address.
+MOST_IDS = 200
 
 
 class Replies:
@@ -40,36 +43,39 @@ class Replies:
 
     def done(self, units: Sequence[Unit], client: "Client") -> None:
         """Tell of messages that are Cases now, before they are acknowledged."""
-        numbers = self._numbers(units, client)
-        messages = []
-        for unit in units:
-            cases = [{"id": item.case_id, "number": numbers.get(item.case_id)} for item in unit.items]
-            status = "already-there" if unit.verdict() is ALREADY else "created"
-            messages += self._messages(unit.delivery, {"status": status, "cases": cases})
-        if messages:
-            ticket = self._publisher.submit(messages, self._told)
-            if not ticket.wait(CONFIRM_S):
-                ticket.abandon()  # a broker that takes nothing now must not collect what nobody waits for
+        with self._costing_nothing():
+            numbers = self._numbers(units, client)
+            messages = []
+            for unit in units:
+                cases = [{"id": item.case_id, "number": numbers.get(item.case_id)} for item in unit.items]
+                status = "already-there" if unit.verdict() is ALREADY else "created"
+                messages += self._messages(unit.delivery, {"status": status, "cases": cases})
+            if messages:
+                ticket = self._publisher.submit(messages, self._told)
+                if not ticket.wait(CONFIRM_S):
+                    ticket.abandon()  # a broker that takes nothing now must not collect what nobody waits for
 
     def dead(self, delivery: Delivery, verdict: Dead) -> None:
         """Tell why a message became no Case."""
         failure = verdict.failure
         body = {"status": "dead-lettered", "reason": verdict.reason, "code": failure.code, "text": failure.text}
-        messages = self._messages(delivery, body | ({"detail": failure.detail} if failure.detail else {}))
-        if messages:
-            self._publisher.submit(messages, self._told)
+        with self._costing_nothing():
+            messages = self._messages(delivery, body | ({"detail": failure.detail} if failure.detail else {}))
+            if messages:
+                self._publisher.submit(messages, self._told)
 
     def _numbers(self, units: Sequence[Unit], client: "Client") -> Mapping[str, str]:
         """Return the CaseNumber by id: creating answers with the id alone."""
         ids = [item.case_id for unit in units for item in unit.items if item.case_id]
-        if not ids:
-            return {}
+        numbers: dict[str, str] = {}
         try:
-            found = client.query(f"SELECT Id, CaseNumber FROM Case WHERE Id IN ({', '.join(map(soql.literal, ids))})")
+            for start in range(0, len(ids), MOST_IDS):
+                some = ", ".join(map(soql.literal, ids[start : start + MOST_IDS]))
+                found = client.query(f"SELECT Id, CaseNumber FROM Case WHERE Id IN ({some})")
+                numbers |= {record["Id"]: record["CaseNumber"] for record in found}
         except Failed as failed:
             logs.event(logger, logging.WARNING, "replies without case numbers", code=failed.failure.code)
-            return {}
-        return {record["Id"]: record["CaseNumber"] for record in found}
+        return numbers
 
     def _messages(self, delivery: Delivery, body: Mapping[str, Any]) -> list[Outgoing]:
         properties = delivery.properties
@@ -77,8 +83,11 @@ class Replies:
         correlation_id = properties.correlation_id or properties.message_id
         if correlation_id:
             told["correlation_id"] = correlation_id
-        text = json_text({"division": self._division, "message_id": properties.message_id} | dict(body)).encode()
-        return [Outgoing(exchange, key, text, told) for exchange, key in self._addresses(delivery)]
+        messages: list[Outgoing] = []
+        with self._costing_nothing():
+            text = json_text({"division": self._division, "message_id": properties.message_id} | dict(body)).encode()
+            messages += [Outgoing(exchange, key, text, told) for exchange, key in self._addresses(delivery)]
+        return messages
 
     def _addresses(self, delivery: Delivery) -> list[tuple[str, str]]:
         addresses = []
@@ -94,5 +103,18 @@ class Replies:
         """Runs in the I/O thread."""
         failure: Failure | None = next((each for each in ticket.results if each is not None), None)
         if failure is not None:
-            fields = {"division": self._division, "code": failure.code, "text": failure.text}
-            logs.event(logger, logging.WARNING, "reply not delivered", **fields)
+            self._not_delivered(failure)
+
+    def _not_delivered(self, failure: Failure) -> None:
+        fields = {"division": self._division, "code": failure.code, "text": failure.text}
+        logs.event(logger, logging.WARNING, "reply not delivered", **fields)
+
+    @contextmanager
+    def _costing_nothing(self) -> Iterator[None]:
+        """Whatever goes wrong with a reply, and be it a bug of ours: the Case is there, and must not be made again."""
+        try:
+            yield
+        except Failed as failed:
+            self._not_delivered(failed.failure)
+        except Exception:
+            logger.exception("bug: a reply is not sent", extra={"event": "bug"})

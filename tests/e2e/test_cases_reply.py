@@ -60,3 +60,38 @@ def test_a_reply_tells_created_already_there_or_dead_with_the_correlation_id(div
     assert [body for _, _, body in answers] == [already, created, refused]
     assert {headers["dead-code"] for _, headers in divisions.dead()} == {"STRING_TOO_LONG", "not-decodable"}
     assert running.log.count("reply not delivered") == 1
+
+
+def test_a_reply_that_cannot_be_written_costs_neither_the_case_nor_the_dead_letter_nor_the_process(divisions):
+    vhost = divisions.vhost
+    vhost.declare_queue("results", "case-results", "#")
+    reply = {"exchange": "case-results", "routing_key": "{$headers.site|none}.{$timestamp|never}"}
+    queue = divisions.division(external_id=None, reply=reply)
+    in_no_known_year, too_long = {"timestamp": 2**60}, {"headers": {"site": "x" * 300}}
+    with divisions.started() as running:
+        for body in (alarm(), b"{"):
+            messages = [(body, {"message_id": "odd"} | odd) for odd in (in_no_known_year, too_long, {})]
+            vhost.publish("", queue, messages)
+        divisions.cases(3)
+        eventually(lambda: vhost.depth("dead-letter") == 3)
+        replies = taken(divisions, "results", 2)
+        assert running.stop() == 0
+        assert "consumed=6 done=3 already=0 dead=3\n" in running.log
+        assert "not in a known year" in running.log
+    assert [(key, body["status"]) for key, _, body in replies] == [
+        ("none.never", "created"),
+        ("none.never", "dead-lettered"),
+    ]
+    assert {headers["dead-code"] for _, headers in divisions.dead()} == {"not-decodable"}
+
+
+def test_a_reply_about_many_cases_has_the_number_of_each(divisions):
+    divisions.vhost.declare_queue("results", "case-results", "#")
+    key = {"field": "Message_Id__c", "value": "{$message_id}:{$index}"}
+    queue = divisions.division(external_id=key, reply={"exchange": "case-results", "routing_key": "many"})
+    divisions.load(queue, [json.dumps([{"device": f"p-{n}"} for n in range(700)]).encode()])
+    with divisions.started():
+        ((_, _, body),) = taken(divisions, "results", 1)
+    numbers = {case["Id"]: case["CaseNumber"] for case in divisions.org.cases()}
+    assert {case["id"]: case["number"] for case in body["cases"]} == numbers
+    assert len(numbers) == 700

@@ -37,6 +37,20 @@ def test_a_reject_is_dead_lettered_alone_and_acknowledged_after_its_confirm(queu
     assert (body, headers["dead-reason"], headers["dead-code"]) == (b"7", "reject", "22001")
 
 
+def test_who_is_told_of_the_dead_and_fails_keeps_no_message_from_its_grave(
+    queue: Vhost, caplog: pytest.LogCaptureFixture
+) -> None:
+    no = reject("22001", "too long", place="write[0]").failure
+    far_side = FarSide(lambda body: no if body == b"7" else None)
+    with pumping(queue, far_side) as pump:
+        pump._dead_letters.on_dead = lambda delivery, verdict: 1 / 0
+        queue.publish("", "q", bodies(100))
+        assert eventually(lambda: queue.depth("dead-letter") == 1)
+        assert eventually(lambda: len(far_side.written) == 99)
+    assert queue.depth("q") == 0
+    assert "nobody was told" in caplog.text
+
+
 def test_an_outage_dead_letters_nothing_and_ends_by_itself(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
     queue.publish("", "q", bodies(300))
     far_side = FarSide()
