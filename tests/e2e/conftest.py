@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 #: From here on its queue exists; that the connection is there is told before, with the same word in its name.
 CONSUMING = " consuming queue="
+
+#: Runs a command and prints the most memory (KiB) that it had. Asked of a small process in between: the figure of a
+#: child begins with the memory of the process that started it, and a test run is a large one.
+MEASURE = (
+    "import resource, subprocess, sys\n"
+    "code = subprocess.call(sys.argv[1:])\n"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    "sys.exit(code)"
+)
 
 TABLE = (
     "CREATE TABLE reading (id integer NOT NULL PRIMARY KEY, device varchar(20) NOT NULL, "
@@ -89,8 +98,22 @@ class Command:
 
     def run(self, *arguments: str, timeout: float = 60.0, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
+        return self._run([installed(self.command), *arguments], timeout, environment)
+
+    def measured(
+        self, *arguments: str, timeout: float = 60.0, **environment: str
+    ) -> "tuple[subprocess.CompletedProcess[str], float]":
+        """Run a command to its end; return it, and the most memory that it had, in MB of 1,048,576 bytes."""
+        done = self._run([sys.executable, "-ISc", MEASURE, installed(self.command), *arguments], timeout, environment)
+        *lines, peak = done.stdout.splitlines(keepends=True)
+        done.stdout = "".join(lines)
+        return done, int(peak) / 1024
+
+    def _run(
+        self, command: Sequence[str | Path], timeout: float, environment: Mapping[str, str]
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [installed(self.command), *arguments],
+            command,
             cwd=self.folder,
             env=os.environ | environment,
             capture_output=True,

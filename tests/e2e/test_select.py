@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,15 +20,6 @@ OUTBOX = (
 QUERY = "SELECT id, device, value FROM outbox WHERE sent_at IS NULL ORDER BY id"
 MARK = "UPDATE outbox SET sent_at = CURRENT_TIMESTAMP WHERE id = :id"
 FAIL = "UPDATE outbox SET sent_at = CURRENT_TIMESTAMP, reason = :error WHERE id = :id"
-
-#: Runs a command and prints the most memory (KiB) that it had. Asked of a small process in between: the figure of a
-#: child begins with the memory of the process that started it, and a test run is a large one.
-MEASURE = (
-    "import resource, subprocess, sys\n"
-    "code = subprocess.call(sys.argv[1:])\n"
-    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
-    "sys.exit(code)"
-)
 
 
 class Outbox:
@@ -266,16 +256,9 @@ def test_a_large_table_is_read_in_less_than_120_megabytes(on: Callable[[str], Co
         database={"select": {"query": "SELECT id, device, value, note FROM many", "key": ["id"]}},
         broker={"destination": {"exchange": "rows", "routing_key": "row"}},
     )
-    done = subprocess.run(
-        [sys.executable, "-ISc", MEASURE, installed("dbconnector"), "select", "-c", connector.file],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    done, megabytes = connector.measured("select", "-c", str(connector.file), timeout=900)
     assert done.returncode == 0, done.stderr
     assert f"sent rows={ROWS} failed=0" in done.stderr
     assert json.loads(connector.vhost.get_all("rows")[-1][2])["id"] == ROWS
-    megabytes = int(done.stdout) / 1024
     print(f"{connector.database.variant}: {ROWS:,} rows of {WIDTH}, peak {megabytes:.0f} MB")
     assert megabytes < 120
