@@ -65,6 +65,11 @@ class Delivery:
         self.received = received
 
     @property
+    def identity(self) -> tuple[int, int]:
+        """What no other delivery of the process has; a message that is delivered again has another one."""
+        return self.generation, self.tag
+
+    @property
     def headers(self) -> Mapping[str, Any]:
         return self.properties.headers or {}
 

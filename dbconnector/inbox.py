@@ -8,7 +8,7 @@ from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression
-from dbconnector.binding import Key, Unit
+from dbconnector.binding import Key
 from dbconnector.database import Database
 from dbconnector.drivers import Driver
 from dbconnector.ladder import LARGEST, portions
@@ -90,17 +90,3 @@ def _new(driver: Driver, keys: int, count: int) -> int:
         text = "the driver does not say how many rows were inserted, so nobody knows which messages are new"
         raise Failed(Failure(Kind.CONFIGURATION, "no-count", text, PLACE))
     return count
-
-
-def by_first(units: Sequence[Unit]) -> tuple[list[Unit], list[tuple[Unit, Unit]]]:
-    """Split a batch into the first message of every key, and (later, first) pairs of those that share one."""
-    first: dict[str, Unit] = {}
-    firsts: list[Unit] = []
-    later: list[tuple[Unit, Unit]] = []
-    for unit in units:
-        before = first.setdefault(unit.key.digest, unit) if unit.key is not None else unit
-        if before is unit:
-            firsts.append(unit)
-        else:
-            later.append((unit, before))
-    return firsts, later

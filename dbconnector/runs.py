@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -180,10 +180,8 @@ def _select_once(select: "Callable[[], SelectResult]", repeated: bool, stopped: 
     return ExitCode.DONE if result.sent or result.failed else ExitCode.NOTHING
 
 
-@contextmanager
-def _broker(config: DbConfig, *, consuming: bool = True) -> Iterator["Broker"]:
-    with running_broker(config.broker, f"dbconnector {config.name}", consuming=consuming) as broker:
-        yield broker
+def _broker(config: DbConfig, *, consuming: bool = True) -> AbstractContextManager["Broker"]:
+    return running_broker(config.broker, f"dbconnector {config.name}", consuming=consuming)
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from connectorlib.errors import Failed, Failure, Kind, Stale, reject
 from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
 from connectorlib.policy import ALL
-from connectorlib.reuse import warn_of_reuse
+from connectorlib.reuse import by_first, warn_of_reuse
 from dbconnector.binding import BoundWrite, Plan, Row, Unit
 from dbconnector.database import AlreadyThere, Database
 from dbconnector.inbox import PLACE as INBOX
-from dbconnector.inbox import Inbox, by_first
+from dbconnector.inbox import Inbox
 from dbconnector.ladder import LARGEST, pieces, portions
 from dbconnector.settings import DbConfig
 
@@ -61,7 +61,7 @@ class Writer:
         self._connect()
         outcomes: dict[int, Outcome] = {}
         units = list(self._units(deliveries, outcomes))
-        firsts, later = by_first(units) if self._inbox else (units, [])
+        firsts, later = by_first(units, _digest) if self._inbox else (units, [])
         batch = _Batch(self, outcomes, valid)
         batch.write(firsts)
         for unit, first in later:
@@ -273,6 +273,10 @@ class _Batch:
 
     def _again(self, units: Sequence[Unit], failed: Failed) -> None:
         self._settle(units, Again(failed.failure))
+
+
+def _digest(unit: Unit) -> str | None:
+    return unit.key.digest if unit.key is not None else None
 
 
 def _repeats_a_key(units: Sequence[Unit], failed: Failed, rows_at_once: int) -> bool:

@@ -18,11 +18,11 @@ from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import compile_expression
 from connectorlib.messages import ALREADY, Again, Dead, Delivery, Done, Outcome
 from connectorlib.policy import ALL
-from connectorlib.reuse import warn_of_reuse
+from connectorlib.reuse import by_first, warn_of_reuse
 from sfconnector.budget import Budgets, Rate
 from sfconnector.codes import MISMATCH
 from sfconnector.described import Described, check, warnings
-from sfconnector.items import Item, Unit, by_first
+from sfconnector.items import Item, Unit
 from sfconnector.lookups import Lookups
 from sfconnector.mapping import CaseMapper
 from sfconnector.sending import Sender, Valid
@@ -178,7 +178,7 @@ class Cases:
                 unit.outcome = _outcome(failed)
                 continue
             unit.items = [Item(unit.delivery, record) for record in decoded]
-            for position, case_id in self._partly.get(_identity(unit.delivery), {}).items():
+            for position, case_id in self._partly.get(unit.delivery.identity, {}).items():
                 unit.items[position].done(case_id, already=False)
         return [item for unit in units for item in unit.items if item.outcome is None]
 
@@ -187,7 +187,8 @@ class Cases:
         self._refuse_shared_keys(items)
         todo = [item for item in items if item.outcome is None]
         while todo:
-            firsts, later = by_first(todo)
+            # Salesforce refuses every record of a call that shares its key with another of it.
+            firsts, later = by_first(todo, lambda item: item.key)
             self._send(firsts, valid)
             todo = [item for item, first in later if not self._follows(item, first)]
 
@@ -240,8 +241,8 @@ class Cases:
         delay = self._rate.delay(count, time.monotonic())
         if delay > 0:
             logs.event(logger, logging.INFO, "held by rate", division=self.division.name, seconds=round(delay, 1))
-        if delay > 0 and self._stop.wait(delay):
-            raise Failed(Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped", self.place))
+            if self._stop.wait(delay):
+                raise Failed(Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped", self.place))
         self._rate.take(count, time.monotonic())
 
     def _follows(self, item: Item, first: Item) -> bool:
@@ -261,7 +262,7 @@ class Cases:
         outcomes = [unit.verdict() for unit in units]
         done = [unit for unit, outcome in zip(units, outcomes, strict=True) if isinstance(outcome, Done)]
         self._count(done)
-        self._warn_of_reuse([unit for unit in done if unit.verdict() is ALREADY])
+        self._warn_of_reuse([unit for unit, outcome in zip(units, outcomes, strict=True) if outcome is ALREADY])
         for unit, outcome in zip(units, outcomes, strict=True):
             self._remember(unit, outcome)
         if self._replies is not None and done:
@@ -281,12 +282,12 @@ class Cases:
         if external_id is None or external_id.mode != "create_once":
             return
         key = external_id.value if isinstance(external_id.value, str) else "external_id"
-        sure = [unit for unit in already if _identity(unit.delivery) not in self._sender.doubted]
+        sure = [unit for unit in already if unit.delivery.identity not in self._sender.doubted]
         warn_of_reuse([(u.delivery, i.draft.key or "") for u in sure for i in u.items[:1] if i.draft], key)
 
     def _remember(self, unit: Unit, outcome: Outcome) -> None:
         """Keep which records of a message are Cases while the rest has to be tried again."""
-        identity = _identity(unit.delivery)
+        identity = unit.delivery.identity
         self._partly.pop(identity, None)
         if not isinstance(outcome, Again):
             self._sender.doubted.discard(identity)
@@ -300,10 +301,6 @@ class Cases:
         if self._partly or self._sender.doubted:
             self._partly = {key: made for key, made in self._partly.items() if key[0] >= generation}
             self._sender.doubted = {key for key in self._sender.doubted if key[0] >= generation}
-
-
-def _identity(delivery: Delivery) -> tuple[int, int]:
-    return delivery.generation, delivery.tag
 
 
 def _says_nothing_of_records(spec: Any) -> bool:

@@ -1,6 +1,5 @@
 """One record of a message on its way to become a Case, and what a whole message's outcome is. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -65,19 +64,3 @@ class Unit:
         cases = sum(1 for item in self.items if isinstance(item.outcome, Done))
         where = f"record {position} (from 0) of {len(self.items)}, {cases} of which are Cases"
         return replace(failure, detail=f"{where}: {failure.detail}" if failure.detail else where)
-
-
-def by_first(items: Sequence[Item]) -> tuple[list[Item], list[tuple[Item, Item]]]:
-    """Split items into the first of every key, and (later, first) pairs: Salesforce refuses every record of a call
-    that shares its key with another of it."""
-    first: dict[str, Item] = {}
-    firsts: list[Item] = []
-    later: list[tuple[Item, Item]] = []
-    for item in items:
-        key = item.key
-        before = item if key is None else first.setdefault(key, item)
-        if before is item:
-            firsts.append(item)
-        else:
-            later.append((item, before))
-    return firsts, later

@@ -116,5 +116,5 @@ class Replies:
             yield
         except Failed as failed:
             self._not_delivered(failed.failure)
-        except Exception:
+        except Exception:  # see above
             logger.exception("bug: a reply is not sent", extra={"event": "bug"})

@@ -151,7 +151,7 @@ class Sender:
                 self.unanswered = replace(failed.failure, kind=Kind.UNAVAILABLE)
 
     def _doubt(self, items: Sequence[Item]) -> None:
-        self.doubted.update((item.delivery.generation, item.delivery.tag) for item in items)
+        self.doubted.update(item.delivery.identity for item in items)
 
     def _refused(
         self, items: Sequence[Item], way: Way, rejected: "Rejected", valid: Valid, outdated: list[Item]

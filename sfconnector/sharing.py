@@ -66,10 +66,10 @@ class Member:
 
     def looks_again(self, now: float) -> bool:
         """Return whether it works; a paused one is probed when it is time."""
-        if self.failure is None:
-            return True
-        if self.next_try > now:
-            return False
+        return self.failure is None or (self.next_try <= now and self.probe())
+
+    def probe(self) -> bool:
+        """Ask for a sign of life; return whether there was one. Without one it waits."""
         try:
             self.cases.probe()
         except Failed as failed:
@@ -99,14 +99,8 @@ class Shared:
     def probe(self) -> None:
         """At the start one division that works is enough; afterwards all that were paused have to answer."""
         for member in self._members:
-            if self._greeted and member.failure is None:
-                continue
-            try:
-                member.cases.probe()
-            except Failed as failed:
-                member.wait(failed.failure)
-            else:
-                member.failure = None
+            if not self._greeted or member.failure is not None:
+                member.probe()
         paused = [member.failure for member in self._members if member.failure is not None]
         if paused and (self._greeted or len(paused) == len(self._members)):
             raise Failed(paused[0])

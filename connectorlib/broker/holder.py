@@ -156,7 +156,7 @@ class Holder:
             if time.monotonic() > deadline:
                 logger.debug("not all of %s is back yet, or somebody else takes it", self.queue)
                 return
-            time.sleep(0.01)
+            time.sleep(0.01)  # not to be cut short by a stop: what is given back next would come ahead of this
 
     # In the I/O thread
 

@@ -130,7 +130,7 @@ class Replay:
                 done = self._walk(looker, mover, before)
                 if mover is not None:
                     self._await(mover.finish)
-            except BaseException:
+            except BaseException:  # whatever ended it: what is under way has to be counted
                 self._settle(mover)
                 raise
         if not done and report.sent.total() == before:

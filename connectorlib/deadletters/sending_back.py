@@ -22,7 +22,7 @@ def run_replay(
             replay = Replay(bench, meant, options, show=show)
             try:
                 replay.run()
-            except BaseException:
+            except BaseException:  # whatever ended it: what was sent is told
                 tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
                 raise
         return tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)

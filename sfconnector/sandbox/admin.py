@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
 from sfconnector.sandbox import demo, wire
@@ -146,10 +146,4 @@ _PATHS: dict[str, dict[str, Handler]] = {
     "/_sim/fields/<sobject>": {"POST": add_field},
     "/_sim/org": {"PATCH": configure},
 }
-_ROUTES = Map(
-    [
-        Rule(path, endpoint=handler, methods=[method])
-        for path, methods in _PATHS.items()
-        for method, handler in methods.items()
-    ]
-)
+_ROUTES = Map(wire.rules(_PATHS))

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
 from sfconnector.sandbox import answers, faults, wire
@@ -222,12 +222,4 @@ _PATHS: dict[str, dict[str, Handler]] = {
     "/queryAll": {"GET": query},
     "/limits": {"GET": limits},
 }
-_ROUTES = Map(
-    [
-        Rule(path, endpoint=handler, methods=[method])
-        for path, methods in _PATHS.items()
-        for method, handler in methods.items()
-    ],
-    strict_slashes=False,
-    merge_slashes=False,
-)
+_ROUTES = Map(wire.rules(_PATHS), strict_slashes=False, merge_slashes=False)

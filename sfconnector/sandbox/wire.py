@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from werkzeug.routing import Rule
 from werkzeug.wrappers import Response
 
 from sfconnector.sandbox import answers
@@ -24,6 +25,15 @@ _EXPECTED = {
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a value as an answer."""
     return Response(_text(value), status, headers, content_type=JSON)
+
+
+def rules(paths: Mapping[str, Mapping[str, Any]]) -> list[Rule]:
+    """Return the rules of a map that finds the handler of a path and a method."""
+    return [
+        Rule(path, endpoint=handler, methods=[method])
+        for path, methods in paths.items()
+        for method, handler in methods.items()
+    ]
 
 
 def page(html: str, status: int) -> Response:

@@ -4,7 +4,8 @@ import pytest
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
-from sfconnector.items import Item, Unit, by_first
+from connectorlib.reuse import by_first
+from sfconnector.items import Item, Unit
 from sfconnector.mapping import Draft
 
 LOCKED = Failure(Kind.RETRY, "UNABLE_TO_LOCK_ROW", "locked", "case")
@@ -61,6 +62,6 @@ def test_a_record_without_an_outcome_is_a_bug():
 
 def test_of_every_key_only_the_first_goes_into_a_call():
     a, b, again, shouted, keyless, other = (item(key=key) for key in ("a", "b", "a", "A", None, None))
-    firsts, later = by_first([a, b, again, shouted, keyless, other])
+    firsts, later = by_first([a, b, again, shouted, keyless, other], lambda each: each.key)
     assert firsts == [a, b, keyless, other]
     assert later == [(again, a), (shouted, a)]
