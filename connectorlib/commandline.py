@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from connectorlib.settings import Logging
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+#: They come with the extras `web` and `sandbox`.
+WEB_LIBRARIES = ("cheroot", "markupsafe", "werkzeug")
 
 
 class Logged(Protocol):
@@ -60,6 +62,18 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+@contextmanager
+def needing(extra: str, what: str) -> Iterator[None]:
+    """Tell how to install the libraries of an extra of ours when one of them is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = str(error.name).partition(".")[0]
+        if library not in WEB_LIBRARIES:
+            raise
+        raise click.ClickException(f"{what} needs {library}: pip install 'amqp-connectors[{extra}]'") from error
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connectorlib.commandline import HELP_OPTIONS, Commands, config_option, logging_as_told, running
+from connectorlib.commandline import HELP_OPTIONS, Commands, config_option, logging_as_told, needing, running
 
 if TYPE_CHECKING:
     from sfconnector.settings import SfConfig
@@ -15,8 +15,6 @@ Exit codes:
    1  failed                   77  the log-in of every division was refused
    2  wrong usage              78  bad configuration
 """
-#: They come with the extra `sandbox`.
-SANDBOX_LIBRARIES = ("cheroot", "werkzeug")
 
 
 @click.group(cls=Commands, invoke_without_command=True, epilog=EPILOG, context_settings=HELP_OPTIONS)
@@ -63,14 +61,8 @@ def sandbox(arguments: tuple[str, ...]) -> None:
     """Run a Salesforce on this machine, to try a configuration with."""
     from sfconnector.sandbox.command import command  # late, see the module
 
-    try:
+    with needing("sandbox", "the sandbox"):
         command.main(list(arguments), prog_name="sfconnector sandbox")
-    except ModuleNotFoundError as error:
-        library = str(error.name).partition(".")[0]
-        if library not in SANDBOX_LIBRARIES:
-            raise
-        text = f"the sandbox needs {library}: pip install 'amqp-connectors[sandbox]'"
-        raise click.ClickException(text) from error
 
 
 def _load(file: str) -> "SfConfig":

@@ -128,6 +128,9 @@ class Holder:
 
     def give_back(self, timeout: float = 60.0) -> bool:
         """Return everything that is not acked to the queue, in order; return whether the broker said so in time."""
+        if self._link.blocked:  # the broker hears nothing now; the end of the connection does the same later
+            self._io.post(self._abandon)
+            return False
         deadline = time.monotonic() + timeout
         with self._changed:
             self._unwanted = True

@@ -7,6 +7,7 @@ full or missing queue is lost: the acks hold all the same (seen with RabbitMQ 3.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -39,6 +40,8 @@ class _Move(NamedTuple):
     delivery: Delivery
     message: Outgoing
     mark: Any
+    #: How many acks had gone before it: its confirm tells that they have arrived.
+    acks: int
 
 
 class Mover:
@@ -62,6 +65,9 @@ class Mover:
         self._flight: Flight[_Move] = Flight()
         #: Sent, and neither confirmed nor refused.
         self._open: dict[tuple[int, int], Delivery] = {}
+        #: Acked, by number, and not known to be gone from the queue.
+        self._acked: deque[tuple[int, Delivery]] = deque()
+        self._acks = 0
         self._settled: list[Moved] = []
         self._failure: Failure | None = None
 
@@ -86,7 +92,7 @@ class Mover:
             self._generation = delivery.generation
         with self._changed:
             self._open[_key(delivery)] = delivery
-        self._io.post(partial(self._publish, _Move(delivery, message, mark)))
+        self._io.post(partial(self._publish, delivery, message, mark))
 
     @property
     def unsettled(self) -> int:
@@ -96,10 +102,11 @@ class Mover:
 
     @property
     def in_doubt(self) -> list[Delivery]:
-        """What has been sent and neither confirmed nor refused. Once the channel is gone, each of them is back in the
-        queue and may lie elsewhere too."""
+        """What has been sent and neither confirmed nor refused. Once the channel is lost, also those whose ack may not
+        have arrived: no more than `window` of them all are back in the queue and lie elsewhere too."""
         with self._changed:
-            return list(self._open.values())
+            doubtful = list(self._open.values())
+            return [delivery for _, delivery in self._acked] + doubtful if self._failure is not None else doubtful
 
     def _wait(self, most: int, timeout: float) -> list[Moved] | None:
         with self._changed:
@@ -119,13 +126,13 @@ class Mover:
         channel.add_on_close_callback(self._closed)
         channel.confirm_delivery(self._confirmed, callback=lambda _frame: succeed(future))
 
-    def _publish(self, move: _Move) -> None:
-        message = move.message
+    def _publish(self, delivery: Delivery, message: Outgoing, mark: Any) -> None:
+        move = _Move(delivery, message, mark, self._acks)
         try:
-            channel = self._channel_of(move.delivery.generation)
+            channel = self._channel_of(delivery.generation)
         except Failed as error:  # not sent: the channel was lost before
             with self._changed:
-                self._open.pop(_key(move.delivery))
+                self._open.pop(_key(delivery))
             self._lose(error.failure)
             return
         try:
@@ -147,7 +154,16 @@ class Mover:
             except Failed as error:  # all that was held is back in the queue, this one too
                 self._lose(error.failure)
             else:
+                self._note_acks(move, acked=failure is None)
                 self._settle(move, failure)
+
+    def _note_acks(self, move: _Move, *, acked: bool) -> None:
+        with self._changed:
+            while self._acked and self._acked[0][0] <= move.acks:
+                self._acked.popleft()
+            if acked:
+                self._acks += 1
+                self._acked.append((self._acks, move.delivery))
 
     def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
         text = f"{method.reply_code} {method.reply_text}"

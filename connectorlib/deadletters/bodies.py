@@ -13,15 +13,16 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _OPENING, _CLOSING = "{[", "}]"
 
 
-def readable(body: bytes) -> str:
-    """Return a body for a person: indented where it is JSON or XML, the beginning of it where it is long."""
+def readable(body: bytes, *, most: int = MAX_BODY, whole: str = "--json shows all") -> str:
+    """Return a body for a person: indented where it is JSON or XML, the beginning of it where it is long. `most` is
+    in characters, `whole` says where all of it is."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
-        shown = body[: MAX_BODY // 4]
+        shown = body[: most // 4]
         return f"(not UTF-8) {shown!r}" + ("…" if len(body) > len(shown) else "")
-    if len(text) > MAX_BODY:
-        return printable(text[:MAX_BODY], lines=True) + f"… ({len(text):,} characters; --json shows all)"
+    if len(text) > most:
+        return printable(text[:most], lines=True) + f"… ({len(text):,} characters; {whole})"
     return printable(indented(text), lines=True)
 
 

@@ -1,11 +1,19 @@
 """The command line of deadletter-queue. Only click and the standard library are imported before a command runs."""
 
+import sys
 from typing import Any
 
 import click
 
-from connectorlib.commandline import Commands, Duration
-from connectorlib.deadletters.options import Connection, Filters, connection_options, filter_options, json_option
+from connectorlib.commandline import Commands, Duration, needing
+from connectorlib.deadletters.options import (
+    Connection,
+    Filters,
+    connection_options,
+    connection_options_but_port,
+    filter_options,
+    json_option,
+)
 from connectorlib.deadletters.sending_options import Sending, sending_options
 
 EPILOG = """\b
@@ -147,6 +155,55 @@ def replay(
     ctx.exit(reported(lambda: run_replay(connection, filters, sending, max_replays, as_json=as_json)))
 
 
+@main.command(short_help="Change them and send them back: in your editor, by --set, or by a JSON Patch.")
+@click.argument("position", type=click.IntRange(min=1), required=False)
+@filter_options
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="device.id=p-7 in JSON or XML, '$headers.NAME=…', '$message_id=…'; repeatable.",
+)
+@click.option("--patch", type=click.Path(dir_okay=False), help="A file with a JSON Patch (RFC 6902) for each body.")
+@click.option(
+    "--originals", type=click.Path(dir_okay=False), help="Add what was to this file.  [originals-TIME.jsonl, here]"
+)
+@sending_options
+@json_option
+@connection_options
+@click.pass_context
+def edit(
+    ctx: click.Context,
+    /,
+    connection: Connection,
+    filters: Filters,
+    sending: Sending,
+    position: int | None,
+    as_json: bool,
+    **changes: Any,
+) -> None:
+    """Change dead letters and send them back: the one at POSITION of `list`, or those that are chosen.
+
+    \b
+    deadletter-queue edit 3                                            in $EDITOR, headers and all
+    deadletter-queue edit --where code=22001 --set device.id=p-7 --dry-run
+    deadletter-queue edit --where code=22001 --patch mend.json -c db.config
+
+    Given a connector's configuration with -c, a changed message is decoded and mapped as the connector would, without
+    its database or Salesforce, before it is sent; else JSON and XML have to be readable. What would die again stays as
+    it is. Originals leave the queue when the new message is confirmed, and are kept in a file that `import` reads.
+    """
+    from connectorlib.deadletters.mending import Changes, run_edit  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    def ask(question: str) -> bool:
+        return sys.stdin.isatty() and click.confirm(question, default=True, err=True)
+
+    given = Changes(**changes)
+    ctx.exit(reported(lambda: run_edit(connection, filters, sending, given, position, ask=ask, as_json=as_json)))
+
+
 @main.command(short_help="Write dead letters into a file; they stay in the queue.")
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @filter_options
@@ -194,3 +251,42 @@ def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: boo
         return yes or click.confirm(question, err=True)
 
     ctx.exit(reported(lambda: run_purge(connection, filters, ask)))
+
+
+@main.command(short_help="The workbench as a page in a browser.")
+@click.option(
+    "--port", "web_port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="Of the page; 0: any."
+)
+@click.option(
+    "--listen", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Beyond loopback a token is asked for."
+)
+@click.option(
+    "--token-file", type=click.Path(dir_okay=False), help="File with the access token; asked for on loopback too then."
+)
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which the page is reached; repeatable.")
+@click.option("--from", "source", metavar="QUEUE", help="The dead-letter queue.  [as for list]")
+@connection_options_but_port
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    connection: Connection,
+    web_port: int,
+    listen: str,
+    token_file: str | None,
+    allow_host: tuple[str, ...],
+    source: str | None,
+) -> None:
+    """Serve the workbench as a page: causes, messages, sending back, editing, purging. Until SIGTERM or Ctrl-C.
+
+    \b
+    deadletter-queue serve --vhost plant --port 8090
+    deadletter-queue serve --host broker:5673 --vhost plant
+
+    --port is the page's here; the broker's is part of --host. Only this machine reaches the page, unless --listen says
+    more. All its users then do: --token-file keeps others out.
+    """
+    with needing("web", "the page"):
+        from connectorlib.deadletters.web.serving import run_serve  # late, see the module
+    from connectorlib.deadletters.workbench import reported
+
+    ctx.exit(reported(lambda: run_serve(connection, source, listen, web_port, token_file, allow_host)))

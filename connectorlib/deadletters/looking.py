@@ -86,8 +86,9 @@ class Looker:
         if holder is None:
             return
         try:
-            self._hold_the_rest(holder)
-            self._guard.rescue(holder)
+            if not self._broker.blocked:
+                self._hold_the_rest(holder)
+                self._guard.rescue(holder)
         except Failed as failed:
             logger.warning("looking at %s ends early: %s", self.queue, failed)
         finally:

@@ -17,7 +17,7 @@ from connectorlib.deadletters.filters import Chosen
 from connectorlib.deadletters.letters import Letter, letter
 from connectorlib.deadletters.lines import line_of, outgoing_of
 from connectorlib.deadletters.options import Connection, Filters
-from connectorlib.deadletters.terminal import json_text, progress
+from connectorlib.deadletters.terminal import Progress, json_text, progress
 from connectorlib.deadletters.workbench import Workbench, letters, workbench
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery, Outgoing
@@ -103,20 +103,25 @@ def _count(bench: Workbench, filters: Filters, meant: Chosen) -> int:
 
 
 def _purge(bench: Workbench, filters: Filters, meant: Chosen, count: int) -> int:
-    purged = 0
+    with progress("purging") as show:
+        return purged(bench, meant, count, walk=None if filters.given else count, show=show)
+
+
+def purged(bench: Workbench, meant: Chosen, count: int, *, walk: int | None, show: Progress) -> int:
+    """Remove the first `count` letters that are meant, looking at no more than `walk`; return how many they were."""
+    done = 0
     waiting: list[Delivery] = []
-    limit = None if filters.given else count
-    with bench.looker(limit=limit, removing=True) as looker, progress("purging") as show:
+    with bench.looker(limit=walk, removing=True) as looker:
         for each in islice(filter(meant, letters(looker)), count):
             waiting.append(each.delivery)
             if len(waiting) == ACK_CHUNK:
                 looker.ack(*waiting)
-                purged += len(waiting)
+                done += len(waiting)
                 waiting.clear()
-            show(purged, count)
+            show(done, count)
         looker.ack(*waiting)
-        purged += len(waiting)
-    return purged
+        done += len(waiting)
+    return done
 
 
 # -- files

@@ -1,6 +1,6 @@
 """Options that the commands of `deadletter-queue` share. Imports only click and the standard library."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import wraps
@@ -44,13 +44,14 @@ class Connection:
         return replace(self, **missing)
 
 
+_PORT = click.option("--port", type=click.IntRange(1, 65535), help="Port.  [5672, with TLS 5671]")
 _CONNECTION = (
     config_option(required=False),
     click.option(
         "--url", metavar="URL", envvar="AMQP_URL", help="amqp://user@host:port/vhost, or amqps://… (AMQP_URL)."
     ),
     click.option("--host", multiple=True, help="Host, or host:port; several are tried in turn.  [127.0.0.1]"),
-    click.option("--port", type=click.IntRange(1, 65535), help="Port.  [5672, with TLS 5671]"),
+    _PORT,
     click.option("--vhost", help="Virtual host.  [/]"),
     click.option("--username", help="User.  [guest]"),
     click.option(
@@ -77,15 +78,24 @@ _CONNECTION = (
 def connection_options(function: Function) -> Function:
     """Give a command the options that say how to reach the broker, as `connection`. They may stand before the name of
     the command too."""
+    return _with_connection(function, _CONNECTION)
 
+
+def connection_options_but_port(function: Function) -> Function:
+    """The same for a command that has a `--port` of its own."""
+    return _with_connection(function, [option for option in _CONNECTION if option is not _PORT])
+
+
+def _with_connection(function: Function, options: Sequence[Function]) -> Function:
     @wraps(function)
     def wrapped(**values: Any) -> Any:
         ctx = click.get_current_context()
-        own = Connection(**{each.name: values.pop(each.name) for each in fields(Connection)})
+        names = [each.name for each in fields(Connection) if each.name != "port" or _PORT in options]
+        own = Connection(**{name: values.pop(name) for name in names})
         outer = ctx.find_object(Connection)
         return function(connection=own.over(outer) if outer else own, **values)
 
-    for option in reversed(_CONNECTION):
+    for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped
 

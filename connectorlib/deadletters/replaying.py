@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectorlib.broker import Moved, Mover
+from connectorlib.broker import Broker, Moved, Mover
 from connectorlib.deadletters.filters import Chosen
 from connectorlib.deadletters.letters import Letter
 from connectorlib.deadletters.looking import Looker
@@ -43,6 +43,7 @@ class Options:
     #: How many letters that are meant are dealt with at most.
     limit: int | None = None
     dry_run: bool = False
+    hold_s: float = HOLD_S
 
 
 @dataclass(slots=True)
@@ -73,6 +74,27 @@ class Report:
             "in_doubt": [each.properties.message_id or "" for each in self.in_doubt],
             "stopped": self.stopped,
         }
+
+
+def missing(broker: Broker, target: Target) -> str | None:
+    """Return what keeps everything from getting there; None if nothing does, as far as can be seen. Raise Failed when
+    the broker cannot be asked."""
+    try:
+        with broker.channel() as channel:
+            if target.exchange:
+                channel.exchange_declare(target.exchange, passive=True)
+            else:
+                channel.queue_declare(target.routing_key, passive=True)
+    except Failed as error:
+        if error.failure.code == "403":  # may not look, but may be allowed to publish
+            return None
+        if error.failure.code == "404":
+            what = f"exchange {target.exchange!r}" if target.exchange else str(target)
+            return f"{what} does not exist"
+        if error.failure.code in ("405", "bad-property"):
+            return error.failure.text
+        raise
+    return None
 
 
 class Replay:
@@ -134,12 +156,12 @@ class Replay:
                 self._settle(mover)
                 raise
         if not done and report.sent.total() == before:
-            text = f"nothing could be sent within {HOLD_S:g} s, for which messages may be held"
+            text = f"nothing could be sent within {self._options.hold_s:g} s, for which messages may be held"
             raise Failed(Failure(Kind.UNAVAILABLE, "too-slow", text, "replay"))
         return done
 
     def _walk(self, looker: Looker, mover: Mover | None, before: int) -> bool:
-        until = time.monotonic() + HOLD_S
+        until = time.monotonic() + self._options.hold_s
         for letter in letters(looker):
             self._show(before + looker.looked, self._total or 0)
             if not self._meant(letter):
@@ -166,28 +188,9 @@ class Replay:
         if isinstance(target, Leave):
             return target
         if target not in self._closed:
-            self._closed[target] = self._missing(target)
+            self._closed[target] = missing(self._bench.broker, target)
         reason = self._closed[target]
         return target if reason is None else Leave(reason)
-
-    def _missing(self, target: Target) -> str | None:
-        """Return what keeps everything from getting there; None if nothing does, as far as can be seen."""
-        try:
-            with self._bench.broker.channel() as channel:
-                if target.exchange:
-                    channel.exchange_declare(target.exchange, passive=True)
-                else:
-                    channel.queue_declare(target.routing_key, passive=True)
-        except Failed as error:
-            if error.failure.code == "403":  # may not look, but may be allowed to publish
-                return None
-            if error.failure.code == "404":
-                what = f"exchange {target.exchange!r}" if target.exchange else str(target)
-                return f"{what} does not exist"
-            if error.failure.code in ("405", "bad-property"):
-                return error.failure.text
-            raise
-        return None
 
     def _rehearse(self, letter: Letter, target: Target) -> None:
         changed = self._change(letter)

@@ -10,6 +10,9 @@ from connectorlib.deadletters.terminal import json_text, printable, progress, ta
 from connectorlib.deadletters.workbench import workbench
 from connectorlib.process import ExitCode
 
+#: Reasons that are told; a change can fail for each letter in its own words.
+MOST_REASONS = 20
+
 
 def run_replay(
     connection: Connection, filters: Filters, sending: Sending, max_replays: int, *, as_json: bool
@@ -51,7 +54,9 @@ def tell(report: Report, queue: str, *, dry_run: bool, as_json: bool) -> ExitCod
 
 def _tell(report: Report, queue: str, sent: str) -> None:
     rows = [(f"{count:,}", f"{sent} to {target}") for target, count in report.sent.most_common()]
-    rows += [(f"{count:,}", f"left: {reason}") for reason, count in report.left.most_common()]
+    rows += [(f"{count:,}", f"left: {reason}") for reason, count in report.left.most_common(MOST_REASONS)]
+    if len(report.left) > MOST_REASONS:
+        rows.append(("", f"left for {len(report.left) - MOST_REASONS:,} further reasons; --json tells them all"))
     if rows:
         table(("count", "what"), rows, right=("count",))
     others = f"{report.others:,} others as before" if report.others else "no others"

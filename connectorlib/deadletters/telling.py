@@ -131,7 +131,7 @@ def grouped(found: Iterator[tuple[int, Letter]]) -> list[Group]:
                 count=0,
                 first=None,
                 last=None,
-                example=bounded(_what(letter), MAX_TEXT),
+                example=bounded(what(letter), MAX_TEXT),
                 position=at,
             )
         group.add(letter)
@@ -198,7 +198,7 @@ def _row(at: int, letter: Letter) -> tuple[str, ...]:
         letter.queue,
         str(letter.replays or ""),
         letter.message_id[:40],
-        _what(letter)[:MAX_TEXT],
+        what(letter)[:MAX_TEXT],
     )
 
 
@@ -214,35 +214,38 @@ def _group_row(group: Group) -> tuple[str, ...]:
     )
 
 
-def _what(letter: Letter) -> str:
+def what(letter: Letter) -> str:
     """Return detail and text, without saying twice what both say."""
     if not letter.text or letter.text in letter.detail:
         return letter.detail
     return f"{letter.detail}: {letter.text}" if letter.detail else letter.text
 
 
-def _show(at: int, letter: Letter) -> None:
+def facts(letter: Letter) -> dict[str, str]:
+    """Return all there is to know of a letter but its body, by name; empty where nothing says more."""
     line = line_of(letter.delivery)
     own = {name: value for name, value in line["headers"].items() if not name.startswith("dead-")}
+    return {
+        "died": f"{local(letter.time)} ({letter.time.isoformat(timespec='milliseconds')})" if letter.time else "",
+        "in queue": letter.queue,
+        "reason": letter.reason + (" (by the broker)" if letter.by_broker else ""),
+        "code": letter.code,
+        "detail": letter.detail,
+        "text": letter.text,
+        "published to": _origin(letter),
+        "connector": letter.connector,
+        "attempts": str(letter.attempts or ""),
+        "replays": str(letter.replays or ""),
+        "fingerprint": letter.fingerprint,
+        **{f"property {name}": str(value) for name, value in line["properties"].items()},
+        **{f"header {name}": json_text(value) for name, value in own.items()},
+        "body": f"{len(letter.delivery.body):,} bytes",
+    }
+
+
+def _show(at: int, letter: Letter) -> None:
     print(f"── {at} " + "─" * 60)
-    pairs(
-        {
-            "died": f"{local(letter.time)} ({letter.time.isoformat(timespec='milliseconds')})" if letter.time else "",
-            "in queue": letter.queue,
-            "reason": letter.reason + (" (by the broker)" if letter.by_broker else ""),
-            "code": letter.code,
-            "detail": letter.detail,
-            "text": letter.text,
-            "published to": _origin(letter),
-            "connector": letter.connector,
-            "attempts": str(letter.attempts or ""),
-            "replays": str(letter.replays or ""),
-            "fingerprint": letter.fingerprint,
-            **{f"property {name}": str(value) for name, value in line["properties"].items()},
-            **{f"header {name}": json_text(value) for name, value in own.items()},
-            "body": f"{len(letter.delivery.body):,} bytes",
-        }
-    )
+    pairs(facts(letter))
     print(readable(letter.delivery.body))
     print()
 

@@ -109,7 +109,7 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
     try:
         return run()
     except Failed as failed:
-        for line in _told(failed).splitlines():
+        for line in told(failed).splitlines():
             print(printable(logs.secrets.redact(line)), file=sys.stderr)
         return exit_code(failed.failure)
     except KeyboardInterrupt:
@@ -122,7 +122,8 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
         return ExitCode.FAILED
 
 
-def _told(failed: Failed) -> str:
+def told(failed: Failed) -> str:
+    """Return why it failed, for a person."""
     if isinstance(failed, ConfigurationError) or failed.failure.code in ("configuration", "delivery-limit"):
         text = failed.failure.text
         return f"{failed.failure.place}: {text}" if failed.failure.place else text

@@ -80,26 +80,24 @@ def _fill(sandbox: "Sandbox", state: Path | None, *, empty: bool) -> bool:
 
 def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path | None, told: bool) -> "ExitCode":
     from connectorlib.process import ExitCode  # late, see the module
+    from connectorlib.web import Server
     from sfconnector.sandbox.application import Application
-    from sfconnector.sandbox.server import Server
+    from sfconnector.sandbox.server import LARGEST_BODY, THREADS, Gateway
 
-    server = Server(Application(sandbox), host, port)
+    application = Application(sandbox)
+    server = Server(application, host, port, threads=THREADS, largest_body=LARGEST_BODY, gateway=Gateway)
     try:
-        bound = server.bind()
+        url = server.bind()
     except OSError as error:
         click.echo(f"cannot listen on {host}:{port}: {error}", err=True)
         return ExitCode.FAILED
-    url = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     _greet(sandbox, url, told)
     saver = threading.Thread(target=_save, args=(sandbox, state), name="state") if state is not None else None
-    serving = threading.Thread(target=server.serve, name="serving")
-    for thread in (serving, saver):
-        if thread is not None:
-            thread.start()
-    life.stop.wait()
-    sandbox.stopping.set()
-    server.stop()
-    serving.join()
+    if saver is not None:
+        saver.start()
+    with server.serving():
+        life.stop.wait()
+        sandbox.stopping.set()
     if saver is not None:
         sandbox.dirty.set()
         saver.join()

@@ -8,6 +8,7 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
+from connectorlib import web
 from sfconnector.sandbox import wire
 from sfconnector.sandbox.org import Org
 from sfconnector.sandbox.values import moment
@@ -17,13 +18,7 @@ SHOWN = 100
 REFRESH_SECONDS = 2
 NEW_SECONDS = 6.0
 LONGEST = 300  # characters of one value
-HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+HEADERS = web.HEADERS | {"Content-Security-Policy": web.security_policy(forms=False)}
 NAMED = ("User", "Group", "Contact", "Account", "Asset")
 #: Fields that have a column, and those that a person does not need.
 COLUMNS = ("CaseNumber", "CreatedDate", "CreatedById", "Subject", "Priority", "Status")

@@ -1,21 +1,13 @@
-"""HTTP/1.1 with keep-alive on cheroot, where an answer may also be the end of the connection.
-
-The only module that knows cheroot.
-"""
+"""A server whose answer may also be the end of the connection, as that of a far side on a bad day."""
 
 import contextlib
-import logging
 import socket
 import struct
-from collections.abc import Callable
 from typing import Any
 
-from cheroot import wsgi
-
-logger = logging.getLogger(__name__)
+from connectorlib import web
 
 THREADS = 48  # calls at a time; most of them wait for their latency
-IDLE_SECONDS = 120.0
 LARGEST_BODY = 50 * 1024 * 1024
 #: Where a WSGI environment holds the connection's `Line`.
 LINE = "sandbox.line"
@@ -47,7 +39,9 @@ class Line:
         return Cut()
 
 
-class _Gateway(wsgi.Gateway_10):
+class Gateway(web.Gateway):
+    """Gives the application the connection's `Line`."""
+
     # cheroot's types say that this returns None
     def get_environ(self) -> dict[str, Any]:  # type: ignore[override]
         environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
@@ -58,41 +52,4 @@ class _Gateway(wsgi.Gateway_10):
         try:
             super().respond()
         except Cut:
-            pass
-        except (BrokenPipeError, ConnectionError):
-            logger.debug("the client went away")
-        else:
-            return
-        self.req.sent_headers = True  # or cheroot would send them now
-        self.req.chunked_write = False
-        self.req.close_connection = True
-
-
-class _HTTPServer(wsgi.Server):
-    keep_alive_conn_limit = None  # type: ignore[assignment]  # cheroot's 10 would end keep-alive under load
-    max_request_body_size = LARGEST_BODY
-
-    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        logger.log(level, "%s", msg, exc_info=traceback)
-
-
-class Server:
-    """Serves a WSGI application in threads, from `start` to `stop`."""
-
-    def __init__(self, application: Callable[..., Any], host: str, port: int) -> None:
-        self._server = _HTTPServer((host, port), application, numthreads=THREADS, request_queue_size=128)
-        self._server.gateway = _Gateway  # __init__ has set cheroot's
-        self._server.timeout = IDLE_SECONDS
-        self._server.shutdown_timeout = 2
-
-    def bind(self) -> int:
-        """Listen; return the port. Raise OSError if it is taken."""
-        self._server.prepare()
-        return int(self._server.bind_addr[1])
-
-    def serve(self) -> None:
-        """Return when `stop` was called, from another thread."""
-        self._server.serve()
-
-    def stop(self) -> None:
-        self._server.stop()
+            self.end()

@@ -1,13 +1,16 @@
 """`deadletter-queue replay`: just the chosen ones go back to where they died, and none is lost on the way."""
 
+import json
 import random
+import signal
 from collections import Counter
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_deadletter_queue import Workbench
+from tests.e2e.conftest import Connector
+from tests.e2e.workbench import Workbench
 from tests.services.deadletters import QUEUE, bury, headers, ids, of_four_causes
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
@@ -19,40 +22,129 @@ def bench(tmp_path: Path, vhost: Vhost) -> Workbench:
     return Workbench(tmp_path, vhost)
 
 
-def test_only_the_chosen_ones_come_back_to_the_queue_they_died_in_and_the_rest_stays_in_order(bench):
-    vhost = bench.vhost
-    bury(vhost, of_four_causes(400))
-    bench("replay", "--where", "code=22001", "--dry-run")
-    assert (vhost.depth(QUEUE), vhost.depth("readings")) == (400, 0)
-    bench("replay", "--where", "code=22001")
-    back = vhost.get_all("readings")
-    assert ids(back) == [f"m-{number}" for number in range(0, 400, 4)]
-    assert {headers(taken).get("dead-replays") for taken in back} == {1}
-    assert {headers(taken).get("dead-routing-key") for taken in back} == {"reading.p-1"}
-    assert ids(vhost.get_all(QUEUE)) == [f"m-{number}" for number in range(400) if number % 4]
+def numbers(vhost: Vhost, queue: str) -> list[int]:
+    """Take what is in a queue: the numbers in the message ids, in order."""
+    return [int(each.removeprefix("m-")) for each in ids(vhost.get_all(queue))]
 
 
-def test_what_was_sent_back_too_often_stays(bench):
+def test_of_a_thousand_only_the_chosen_ones_come_back_and_are_processed(on_sqlite: Connector) -> None:
+    vhost = on_sqlite.vhost
+    bench = Workbench(on_sqlite.folder, vhost)
+    on_sqlite.configure()
+    bury(vhost, of_four_causes(1000))
+    with on_sqlite.subscribed():
+        assert [group["count"] for group in bench.json("group")] == [250] * 4
+        rehearsed = bench.json("replay", "--where", "code=22001", "--dry-run")
+        assert (vhost.depth(QUEUE), on_sqlite.database.count("reading")) == (1000, 0)
+        real = bench.json("replay", "--where", "code=22001")
+        assert rehearsed == {**real, "dry_run": True}
+        assert (real["sent"], real["left"], real["others"]) == (250, [], 750)
+        assert real["to"] == [{"exchange": "", "routing_key": "readings", "count": 250}]
+        eventually(lambda: on_sqlite.database.count("reading") == 250, 30)
+    processed = [int(id) for (id,) in on_sqlite.database.rows("SELECT id FROM reading ORDER BY id")]
+    assert processed == [*range(0, 1000, 4)]
+    assert numbers(vhost, QUEUE) == [number for number in range(1000) if number % 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+def test_killed_at_ten_random_instants_it_loses_nothing_and_doubles_at_most_ten(
+    on_sqlite: Connector, kind: str
+) -> None:
+    vhost, database = on_sqlite.vhost, on_sqlite.database
+    bench, count, kills = Workbench(on_sqlite.folder, vhost), 2000, 10
+    database.script("DROP TABLE reading", "CREATE TABLE reading (id integer, device text, value numeric)")
+    on_sqlite.configure()
+    vhost.declare_queue(QUEUE, type=kind)
+    vhost.declare_exchange(QUEUE)
+    vhost.publish("", QUEUE, of_four_causes(count))
+    instants = random.Random(4)
+    with on_sqlite.subscribed():
+        for kill in range(kills):
+            moved = kill * count // (kills + 1) + instants.randrange(1, count // (kills + 1))
+            with bench.started("replay") as process:
+                eventually(partial(lambda least: database.count("reading") >= least, moved), 60)
+                assert process.poll() is None  # it is killed in the middle of its work
+                process.kill()
+                process.communicate()
+    places = [numbers(vhost, QUEUE), numbers(vhost, "readings")]
+    places.append([int(id) for (id,) in database.rows("SELECT id FROM reading")])
+    copies = Counter(number for place in places for number in place)
+    assert sorted(copies) == [*range(count)]  # nothing is lost
+    assert places[0]  # the last kill came before the end
+    assert sum(copies.values()) - count <= kills
+    assert max(copies.values()) <= 2
+
+
+def test_a_connector_sees_a_replayed_message_as_in_its_first_life(on_sqlite: Connector) -> None:
+    vhost, database = on_sqlite.vhost, on_sqlite.database
+    database.script("DROP TABLE reading", "CREATE TABLE reading (id integer, device text, value text)")
+    insert = {
+        "statement": "INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)",
+        "values": {"device": "$exchange", "value": "$routing_key[1]"},
+    }
+    on_sqlite.configure(write=[insert])
+    with on_sqlite.subscribed():
+        vhost.publish("devices", "reading.p-7", [b"no json"])
+        eventually(lambda: vhost.depth(QUEUE) == 1, 15)
+        Workbench(on_sqlite.folder, vhost)("replay")
+        eventually(lambda: vhost.depth(QUEUE) == 1, 15)  # it died once more
+        (letter,) = vhost.get_all(QUEUE)
+        assert (headers(letter)["dead-exchange"], headers(letter)["dead-replays"]) == ("devices", 1)
+        bury(vhost, of_four_causes(1))
+        Workbench(on_sqlite.folder, vhost)("replay")
+        eventually(lambda: database.count("reading") == 1, 15)
+    assert database.rows("SELECT device, value FROM reading") == [("devices", "p-1")]
+
+
+def test_what_was_sent_back_too_often_stays(bench: Workbench) -> None:
     vhost = bench.vhost
     bury(vhost, of_four_causes(4, headers={"dead-replays": 3}))
-    assert not bench.answers("replay", "--where", "code=22001")
+    said = bench("replay", "--where", "code=22001", code=1)
+    assert "sent back 3 times already" in said
     assert (vhost.depth(QUEUE), vhost.depth("readings")) == (4, 0)
     bench("replay", "--where", "code=22001", "--max-replays", "4")
     assert (vhost.depth(QUEUE), vhost.depth("readings")) == (3, 1)
 
 
-@pytest.mark.slow
-def test_killed_at_any_instant_it_loses_nothing_and_doubles_at_most_one_each_time(bench):
-    vhost, kills = bench.vhost, 4
-    bury(vhost, of_four_causes(2000))
-    instants = random.Random(4)
-    for kill in range(kills):
-        moved = kill * 400 + instants.randrange(1, 400)
-        with bench.started("replay") as process:
-            eventually(partial(lambda at_least: vhost.depth("readings") >= at_least, moved), 30)
-            assert process.poll() is None  # it is killed in the middle of its work
-            process.kill()
-            process.communicate()
-    found = Counter(ids(vhost.get_all(QUEUE)) + ids(vhost.get_all("readings")))
-    assert set(found) == {f"m-{number}" for number in range(2000)}
-    assert sum(found.values()) - 2000 <= kills
+def test_it_says_in_words_what_went_where_and_what_stayed(bench: Workbench) -> None:
+    bury(bench.vhost, [*of_four_causes(8), *of_four_causes(1, queue="gone")])
+    said = bench("replay", "--where", "code=22001", code=1)
+    assert "sent to queue 'readings'" in said
+    assert "left: queue 'gone' does not exist" in said
+    assert "2 sent back, 1 left, 6 others as before in dead-letter" in said
+
+
+def test_with_nothing_to_send_back_it_says_so(bench: Workbench) -> None:
+    bury(bench.vhost, of_four_causes(3))
+    assert bench.json("replay", "--where", "code=99999", code=3)["others"] == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_in_between_it_leaves_the_rest_as_it_was(bench: Workbench, number: signal.Signals) -> None:
+    vhost = bench.vhost
+    bury(vhost, of_four_causes(300))
+    with bench.started("replay", "--rate", "50/s", "--json") as process:
+        eventually(lambda: vhost.depth("readings") >= 5, 20)
+        process.send_signal(number)
+        printed, _ = process.communicate(timeout=30)
+    report = json.loads(printed)
+    assert (process.returncode, report["stopped"], report["in_doubt"]) == (1, True, [])
+    arrived = numbers(vhost, "readings")
+    assert arrived == [*range(report["sent"])]
+    assert numbers(vhost, QUEUE) == [*range(len(arrived), 300)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--to-queue", "a", "--to-exchange", "b"], "exclude each other"),
+        (["--rate", "fast"], "expected messages a second"),
+        (["--rate", "1/h"], "the slowest is"),
+        (["--where", "nonsense"], "FIELD=PATTERN"),
+        (["--in-flight", "0"], "in-flight"),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_is_done(bench: Workbench, arguments: list[str], why: str) -> None:
+    bench("replay", *arguments, code=2)
+    assert why in bench.said

@@ -1,0 +1,92 @@
+"""Who may see the page and do something on it. Pure, but for the clock and the random numbers.
+
+- The `Host` has to be an address or a name that is known: with a name of its own that it lets point to us (DNS
+  rebinding), another site would be of our origin.
+- A form has to come from our own origin, and to hold a token that only a page of this session has.
+- With an access token there is no session without it.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+#: How long nobody has to give the access token again.
+SESSION_S = 12 * 3600
+#: An access token that is shorter could be guessed.
+SHORTEST_TOKEN = 16
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class Access:
+    """Sessions and form tokens are signed, not stored; they end with the process."""
+
+    def __init__(self, token: str | None, names: Iterable[str] = (), *, clock: Callable[[], float] = time.time) -> None:
+        """`names` are those by which the page is reached, besides addresses and localhost."""
+        self._token = token
+        self._names = {"localhost", *(name.lower() for name in names)}
+        self._clock = clock
+        self._key = secrets.token_bytes(32)
+
+    @property
+    def needs_token(self) -> bool:
+        return self._token is not None
+
+    def strange_host(self, host: str | None) -> bool:
+        """Whether the request was meant for a name that is not ours."""
+        name = urlsplit(f"//{host or ''}").hostname if _is_host(host) else None
+        return name is None or (name not in self._names and not _is_address(name))
+
+    def foreign(self, host: str | None, origin: str | None, site: str | None) -> bool:
+        """Whether a form was sent by a page of somebody else: given the headers Host, Origin and Sec-Fetch-Site."""
+        if site not in (None, "same-origin", "none"):
+            return True
+        # What is no browser, and what is an old one, sends none; then the token in the form decides.
+        return origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower()
+
+    def admits(self, token: str) -> bool:
+        return self._token is None or hmac.compare_digest(token.encode(), self._token.encode())
+
+    def new_session(self) -> str:
+        session = f"{int(self._clock())}.{secrets.token_urlsafe(16)}"
+        return f"{session}.{self._sign('session', session)}"
+
+    def is_session(self, cookie: str | None) -> bool:
+        session, _, signature = (cookie or "").rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign("session", session).encode()):
+            return False
+        return self._token is None or self._clock() - int(session.partition(".")[0]) < SESSION_S
+
+    def form_token(self, session: str) -> str:
+        return self._sign("form", session)
+
+    def is_form_token(self, session: str, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self.form_token(session).encode())
+
+    def _sign(self, what: str, text: str) -> str:
+        return hmac.new(self._key, f"{what} {text}".encode(), hashlib.sha256).hexdigest()
+
+
+def _is_host(host: str | None) -> bool:
+    try:
+        return bool(host) and urlsplit(f"//{host}").netloc == host and "@" not in str(host)
+    except ValueError:
+        return False
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

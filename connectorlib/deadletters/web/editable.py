@@ -1,0 +1,26 @@
+"""Bodies through the text field of a browser, and back, without a change that nobody made. Pure."""
+
+#: Larger than this, and a browser is no place for it.
+MOST = 1024 * 1024
+
+
+def hindrance(body: bytes) -> str:
+    """Return why a body cannot be changed in a text field; "" if it can."""
+    if len(body) > MOST:
+        return f"it has {len(body):,} bytes"
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return "it is not UTF-8"
+    if "\0" in text:
+        return "it holds a null character"
+    # A text field knows one kind of line end.
+    if text.replace("\r\n", "").count("\r") or ("\r\n" in text and "\n" in text.replace("\r\n", "")):
+        return "its line ends are of several kinds"
+    return ""
+
+
+def given_back(sent: str, original: bytes) -> str:
+    """Return what a person wrote: browsers send all line ends as CRLF."""
+    text = sent.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\n", "\r\n") if b"\r\n" in original else text

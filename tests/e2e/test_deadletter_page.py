@@ -1,0 +1,315 @@
+"""`deadletter-queue serve` in a real browser, and what it refuses to one that is none."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+import requests
+
+from tests.e2e.workbench import Workbench
+from tests.services.browser import NARROW, WIDE, Browser, browser
+from tests.services.deadletters import QUEUE, bury, dead, ids, of_four_causes
+
+HOSTILE = "<script>document.title = 'taken'</script>"
+TOKEN = "a-token-that-nobody-guesses"
+
+
+class Served:
+    """A page that is served, and somebody without a browser who asks for it."""
+
+    def __init__(self, url: str, said: str) -> None:
+        self.url = url
+        self.said = said
+        self.session = requests.Session()
+
+    def get(self, path: str = "/", **headers: str) -> requests.Response:
+        return self.session.get(self.url + path, headers=headers, timeout=30, allow_redirects=False)
+
+    def post(self, path: str, fields: dict[str, str] | None = None, **headers: str) -> requests.Response:
+        return self.session.post(self.url + path, data=fields or {}, headers=headers, timeout=30, allow_redirects=False)
+
+    def form_token(self) -> str:
+        found = re.search(r'name="form_token" value="([0-9a-f]+)"', self.get().text)
+        assert found
+        return found[1]
+
+
+@pytest.fixture
+def bench(tmp_path, vhost):
+    return Workbench(tmp_path, vhost)
+
+
+@contextmanager
+def served(bench: Workbench, *options: str) -> Iterator[Served]:
+    command = bench.whole("serve", "--port", "0", *options)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=bench.environment, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            said = process.stdout.readline()
+            url = re.search(r"http://\S+", said)
+            assert url, said + process.stderr.read()
+            if "--listen" in options:
+                said += process.stdout.readline()
+            with (page := Served(url[0].replace("0.0.0.0", "127.0.0.1"), said)).session:  # noqa: S104
+                yield page
+        finally:
+            process.terminate()
+            process.wait(20)
+    assert process.returncode == 0
+
+
+@contextmanager
+def opened(bench: Workbench, *, scripts: bool = True) -> Iterator[Browser]:
+    """Serve the page and have a browser look into the queue."""
+    with served(bench) as page, browser(bench.folder / "profile", scripts=scripts) as person:
+        person.size(WIDE)
+        person.go(page.url)
+        person.read("Nothing is changed")
+        person.press("Look into the queue")
+        person.read("cause")
+        yield person
+        assert person.errors() == []  # such as a breach of the Content-Security-Policy
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
+def test_from_a_cause_to_a_message_and_back_into_its_queue(bench, vhost, scripts):
+    vhost.declare_queue("readings")
+    bury(vhost, of_four_causes(40))
+    with opened(bench, scripts=scripts) as person:
+        assert "40 dead letters, 4 causes" in person.text
+        assert len(person.all(".causes svg.timeline rect")) == 4
+        person.picture("causes")
+        person.press("22001")
+        person.read("10 of 40 dead letters")
+        person.picture("letters")
+        person.press("m-8")
+        assert '"device": "p-1"' in person.read("Body")
+        person.picture("letter")
+        person.press("Send back")
+        assert "to queue 'readings'" in person.read("Send 1 dead letter back?")
+        person.press("Send 1 back")
+        person.read("1 of 1 sent back")
+        person.press("All causes")
+        person.read("39 dead letters, 4 causes")
+    assert ids(vhost.get_all("readings")) == ["m-8"]
+    assert ids(vhost.get_all(QUEUE)) == [f"m-{number}" for number in range(40) if number != 8]
+
+
+def test_what_a_message_holds_is_shown_as_text(bench, vhost):
+    bury(
+        vhost,
+        [
+            dead(
+                json.dumps({"note": HOSTILE}).encode(),
+                code="<b>code</b>",
+                text=HOSTILE,
+                detail=HOSTILE,
+                queue=HOSTILE,
+                message_id="<img src=x onerror=\"document.title='taken'\">",
+                content_type="application/json",
+                headers={"<i>": f"</pre>{HOSTILE}"},
+            )
+        ],
+    )
+    with opened(bench) as person:
+        assert HOSTILE in person.text
+        person.press("<b>code</b>")
+        person.read("1 dead letter")
+        person.press("<img")
+        assert f'"note": "{HOSTILE}"' in person.read("Body")
+        person.picture("hostile")
+        person.press("Edit")
+        assert HOSTILE in (person.one("textarea").get_attribute("value") or "")
+        for css in ("script", "img", "main i", "main b b"):
+            assert person.all(css) == []
+        assert "taken" not in person.driver.title.split()[0]
+
+
+def test_all_of_a_cause_go_back_and_the_others_stay_in_order(bench, vhost):
+    vhost.declare_queue("readings")
+    bury(vhost, of_four_causes(200))
+    with opened(bench) as person:
+        person.press("23503")
+        person.read("50 of 200")
+        person.press("Send all 50 back")
+        person.read("Send 50 dead letters back?")
+        person.picture("question")
+        person.press("Send 50 back")
+        person.read("50 of 50 sent back")
+        person.press("All causes")
+        person.read("150 dead letters, 3 causes")
+    assert ids(vhost.get_all("readings")) == [f"m-{number}" for number in range(1, 200, 4)]
+    assert ids(vhost.get_all(QUEUE)) == [f"m-{number}" for number in range(200) if number % 4 != 1]
+
+
+def test_a_message_is_put_right_in_the_page(bench, vhost):
+    vhost.declare_queue("readings")
+    body = '{"id": 1,\n "device": "a name that is far too long"}'
+    bury(vhost, [dead(body.encode(), message_id="m-1", content_type="application/json")])
+    with opened(bench) as person:
+        person.press("22001")
+        person.read("m-1")
+        person.press("m-1")
+        person.read("Body")
+        person.press("Edit")
+        person.read("Edit the body")
+        person.one("textarea").send_keys("}")
+        person.press("Check the change")
+        person.read("It would die again")
+        field = person.one("textarea")
+        field.clear()
+        field.send_keys('{"id": 1,\n "device": "p-1"}')
+        person.press("Check the change")
+        said = person.read("What changes")
+        assert '-  "device": "a name that is far too long"' in said
+        assert '+  "device": "p-1"' in said
+        person.picture("change")
+        person.press("Send it back so")
+        person.read("1 of 1 sent back")
+        person.press("All causes")
+        person.read("The queue is empty")
+    ((_, properties, mended),) = vhost.get_all("readings")
+    assert mended == b'{"id": 1,\n "device": "p-1"}'
+    assert (properties.message_id, properties.headers["dead-replays"]) == ("m-1", 1)
+
+
+def test_only_the_ticked_ones_are_purged_and_only_when_asked_twice(bench, vhost):
+    bury(vhost, of_four_causes(12))
+    with opened(bench) as person:
+        person.press("22001")
+        person.read("3 of 12")
+        for box in person.all("input[type=checkbox]")[1:]:
+            box.click()
+        person.one("table ~ .actions .danger").click()
+        said = person.read("Remove 2 dead letters for good?")
+        assert "m-4" in said
+        assert "m-8" in said
+        assert vhost.depth(QUEUE) == 12
+        person.press("Remove 2 for good")
+        person.read("2 of 2 purged")
+    assert ids(vhost.get_all(QUEUE)) == [f"m-{number}" for number in range(12) if number not in (4, 8)]
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_nothing_lies_beyond_the_edge(bench, vhost, size):
+    bury(vhost, [dead(b"x" * 5000, message_id="m" * 200, text="y" * 300, time=datetime.now(UTC))])
+    with opened(bench) as person:
+        person.size(size)
+        assert person.fits()
+        person.press("22001")
+        person.read("1 dead letter")
+        assert person.fits()
+        person.press("m" * 100)
+        person.read("Body")
+        assert person.fits()
+        person.press("Purge")
+        person.read("for good?")
+        assert person.fits()
+        person.picture(f"question-{size[0]}")
+
+
+def test_looking_and_opening_change_nothing(bench, vhost):
+    bury(vhost, of_four_causes(300))
+    with served(bench) as page:
+        token = page.form_token()
+        for _ in range(3):
+            assert page.post("/look", {"form_token": token}).status_code == 303
+        link = re.findall(r"/letter/[0-9a-f]{32}", page.get("/letters?page=3").text)[-1]
+        assert "m-149" in page.get(link).text
+        assert json.loads(page.get(f"{link}/body").content)["id"] == 149
+        assert vhost.depth(QUEUE) == 300
+    assert ids(vhost.get_all(QUEUE)) == [f"m-{number}" for number in range(300)]
+
+
+def test_a_form_of_somebody_else_does_nothing(bench, vhost):
+    bury(vhost, of_four_causes(4))
+    with served(bench) as page:
+        own = {"form_token": page.form_token()}
+        assert page.post("/look", own, Origin="http://evil.example").status_code == 403
+        assert page.post("/look", own, Origin="null").status_code == 403
+        assert page.post("/look", own, **{"Sec-Fetch-Site": "cross-site"}).status_code == 403
+        assert page.post("/look").status_code == 403
+        assert page.post("/look", {"form_token": "0" * 64}).status_code == 403
+        stranger = Served(page.url, "")
+        with stranger.session:
+            assert stranger.post("/look", own).status_code == 403  # another session's token
+            assert stranger.get("/letter/" + "0" * 32).headers["Location"] == "/"  # nothing is fetched for a mere link
+        assert "Look into the queue" in page.get().text
+        assert page.post("/look", own, Origin=page.url).status_code == 303
+
+
+def test_a_name_that_is_not_ours_is_refused(bench, vhost):
+    vhost.declare_queue(QUEUE)
+    with served(bench, "--allow-host", "plant.example") as page:
+        assert page.get(Host="rebound.example").status_code == 421
+        assert page.get(Host="plant.example:8090").status_code == 200
+        assert page.get(Host="localhost").status_code == 200
+
+
+def test_what_is_done_is_what_was_seen(bench, vhost):
+    vhost.declare_queue("readings")
+    bury(vhost, of_four_causes(8))
+    with served(bench) as page:
+        own = {"form_token": page.form_token()}
+        page.post("/look", own)
+        group = re.search(r"/letters\?group=([0-9a-f]+)", page.get().text)
+        assert group
+        fields = own | {"group": group[1], "seen": "2.0000000000000000", "confirmed": "yes"}
+        assert "The queue has changed" in page.post("/purge", fields).text
+        assert "The queue has changed" in page.post("/replay", fields).text
+    assert vhost.depth(QUEUE) == 8
+
+
+def test_every_answer_keeps_scripts_and_frames_out(bench, vhost):
+    vhost.declare_queue(QUEUE)
+    with served(bench) as page:
+        for path in ("/", "/style.css", "/nothing", "/job/9"):
+            headers = page.get(path).headers
+            assert "default-src 'none'" in headers["Content-Security-Policy"]
+            assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+            assert headers["X-Content-Type-Options"] == "nosniff"
+        with requests.get(page.url, timeout=30) as first:
+            cookie = first.headers["Set-Cookie"]
+            assert "HttpOnly" in cookie
+            assert "SameSite=Strict" in cookie
+
+
+def test_beyond_loopback_nobody_gets_in_without_a_token(bench, vhost):
+    bury(vhost, of_four_causes(4))
+    with served(bench, "--listen", "0.0.0.0") as page:  # noqa: S104
+        assert page.get().headers["Location"] == "/login"
+        assert "dead-letter" not in page.get("/login").text
+        assert page.post("/look").status_code == 303
+        assert page.post("/login", {"token": "no such token at all"}).status_code == 403
+        assert page.get().headers["Location"] == "/login"
+        token = page.said.split()[-1]
+        assert page.post("/login", {"token": token}).status_code == 303
+        assert "Look into the queue" in page.get().text
+        page.post("/logout", {"form_token": page.form_token()})
+        assert page.get().headers["Location"] == "/login"
+
+
+def test_a_token_of_ones_own_holds_on_loopback_too_and_is_never_printed(bench, vhost, tmp_path):
+    vhost.declare_queue(QUEUE)
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    with served(bench, "--token-file", str(file)) as page:
+        assert TOKEN not in page.said
+        assert page.get().headers["Location"] == "/login"
+        assert page.post("/login", {"token": TOKEN}).status_code == 303
+        assert page.get().status_code == 200
+    file.write_text("short")
+    bench("serve", "--port", "0", "--token-file", str(file), code=78)
+    assert "can be guessed" in bench.said
+
+
+def test_a_queue_that_is_not_there_is_told_on_the_page(bench, vhost):
+    with served(bench) as page:
+        page.post("/look", {"form_token": page.form_token()})
+        assert "there is no queue" in page.get("/job/1").text

@@ -1,0 +1,212 @@
+"""The parts of the page that need neither browser nor broker."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from markupsafe import Markup
+
+from connectorlib.deadletters.returning import ORIGIN, Route, Target
+from connectorlib.deadletters.web.access import SESSION_S, Access, is_loopback
+from connectorlib.deadletters.web.editable import given_back, hindrance
+from connectorlib.deadletters.web.html import html
+from connectorlib.deadletters.web.jobs import Busy, Job, Jobs
+from connectorlib.deadletters.web.outcomes import Outcome
+from connectorlib.deadletters.web.questions import route_of, targets
+from connectorlib.deadletters.web.snapshot import Row, Snapshot, View, groups, identity, seen
+from connectorlib.deadletters.web.timeline import counted
+from tests.services.deadletters import DIED, QUEUE, dead, letter_of
+
+
+def rows(*messages):
+    letters = [letter_of(message) for message in messages]
+    return [Row(at, identity(each), 0, each) for at, each in enumerate(letters, 1)]
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("<script>", "&lt;script&gt;"),
+        ("\" onload='x", "&#34; onload=&#39;x"),
+        ("{0.__class__} & co", "{0.__class__} &amp; co"),
+        ("\u202eevil\x1b[2J", "\\u202eevil\\u001b[2J"),
+        ("two\nlines", "two\nlines"),
+        (Markup("<b>ours</b>"), "<b>ours</b>"),
+        (None, ""),
+    ],
+)
+def test_what_a_template_is_given_becomes_text(value, shown):
+    assert html('<p title="{value}">', value=value).replace("\\x1b", "\\u001b") == f'<p title="{shown}">'
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "LOCALHOST", "[::1]:8090", "plant.example"])
+def test_addresses_and_known_names_are_ours(host):
+    assert not Access(None, ["Plant.Example"]).strange_host(host)
+
+
+@pytest.mark.parametrize(
+    "host", [None, "", "evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "localhost/x", "[::1"]
+)
+def test_other_names_are_not(host):
+    assert Access(None).strange_host(host)
+
+
+@pytest.mark.parametrize(
+    ("origin", "site", "foreign"),
+    [
+        ("http://127.0.0.1:8090", "same-origin", False),
+        ("https://127.0.0.1:8090", None, False),  # behind a proxy with TLS
+        (None, None, False),
+        ("http://127.0.0.1:8091", "same-site", True),
+        ("http://127.0.0.1:8091", None, True),
+        ("null", None, True),
+        (None, "cross-site", True),
+        (None, "same-site", True),
+    ],
+)
+def test_a_form_comes_from_our_own_page(origin, site, foreign):
+    assert Access(None).foreign("127.0.0.1:8090", origin, site) is foreign
+
+
+def test_a_session_is_of_this_process_and_ends_where_a_token_is_needed():
+    clock = Clock()
+    open_to_all, guarded, other = (
+        Access(None, clock=clock),
+        Access("a" * 20, clock=clock),
+        Access("a" * 20, clock=clock),
+    )
+    sessions = open_to_all.new_session(), guarded.new_session()
+    assert open_to_all.is_session(sessions[0])
+    assert guarded.is_session(sessions[1])
+    assert not other.is_session(sessions[1])
+    assert not guarded.is_session(sessions[1] + "0")
+    assert not any(guarded.is_session(cookie) for cookie in (None, "", ".", "x.y.z"))
+    clock.now += SESSION_S + 1
+    assert not guarded.is_session(sessions[1])
+    assert open_to_all.is_session(sessions[0])
+
+
+def test_a_form_token_is_of_one_session():
+    access = Access(None)
+    one, two = access.new_session(), access.new_session()
+    assert access.is_form_token(one, access.form_token(one))
+    assert not access.is_form_token(two, access.form_token(one))
+    assert not access.is_form_token(one, "")
+    assert not access.is_form_token(one, "ü")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("10.0.0.7", False), ("::", False)]
+)
+def test_loopback_is_what_only_this_machine_reaches(host, expected):
+    assert is_loopback(host) is expected
+
+
+def test_a_view_means_a_cause_words_and_a_time():
+    snapshot = Snapshot(
+        rows(
+            dead(message_id="m-1"),
+            dead(message_id="m-2", queue="alarms"),
+            dead(message_id="m-3", code="23503", detail="x"),
+            dead(message_id="m-4", time=DIED - timedelta(days=2)),
+        ),
+        4,
+        at=DIED,
+    )
+
+    def ids(view: View) -> list[str]:
+        return [row.letter.message_id for row in view.rows(snapshot)]
+
+    cause = snapshot.rows[0].letter.fingerprint
+    assert ids(View()) == ["m-1", "m-2", "m-3", "m-4"]
+    assert ids(View(group=cause)) == ["m-1", "m-2", "m-4"]
+    assert ids(View(group=cause, find="ALARMS 22001")) == ["m-2"]
+    assert ids(View(since="24h")) == ["m-1", "m-2", "m-3"]
+    assert ids(View(since="no such time")) == ["m-1", "m-2", "m-3", "m-4"]
+    assert ids(View(letters=(snapshot.rows[3].identity, "unknown"))) == ["m-4"]
+    assert [group.count for group in groups(snapshot.rows)] == [3, 1]
+
+
+def test_what_was_seen_is_not_what_is_there_with_the_same_number():
+    one, two, three = rows(dead(message_id="m-1"), dead(message_id="m-2"), dead(message_id="m-3"))
+    assert seen([one, two]) == seen([one, two])
+    assert seen([one, two]) != seen([one, three])
+
+
+def test_bars_cover_all_the_time_between():
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    times = [first, first + timedelta(hours=1), first + timedelta(hours=4)]
+    assert counted(times, times[0], times[-1], bars=4) == [1, 1, 0, 1]
+    assert counted([first, first], first, first, bars=4) == [2, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"{}\n", ""),
+        (b"a\r\nb\r\n", ""),
+        (b"a\r\nb\n", "line ends"),
+        (b"a\rb", "line ends"),
+        (b"\xff", "UTF-8"),
+        (b"a\0b", "null"),
+        (b" " * 2_000_000, "2,000,000 bytes"),
+    ],
+)
+def test_what_a_text_field_would_damage_cannot_be_changed_in_one(body, why):
+    assert why in hindrance(body)
+    assert bool(why) == bool(hindrance(body))
+
+
+@pytest.mark.parametrize("body", [b"a\nb\n", b"a\r\nb", b"\n\na", b""])
+def test_a_body_that_nobody_changed_comes_back_the_same(body):
+    as_browsers_send_it = body.decode().replace("\r\n", "\n").replace("\n", "\r\n")
+    assert given_back(as_browsers_send_it, body).encode() == body
+
+
+def test_where_letters_go_is_said_before_they_go():
+    often = dead(message_id="m-2", headers={"dead-replays": 3})
+    found = rows(dead(message_id="m-1"), often, dead(message_id="m-3", queue=QUEUE))
+    going, staying = targets(found, route_of("", "", often=False), QUEUE)
+    assert going == {Target("", "readings"): 1}
+    assert staying.total() == 2
+    going, staying = targets(found, route_of("origin", "", often=True), QUEUE)
+    assert going == {Target("devices", "reading.p-1"): 3}
+    assert route_of("queue", " other ", often=True) == Route(to_queue="other", max_replays=None)
+    assert route_of("origin", "other", often=False) == Route(to_exchange=ORIGIN)
+
+
+def test_one_works_on_the_queue_at_a_time_and_is_stopped_at_the_end():
+    jobs = Jobs()
+
+    def until_stopped(job):
+        job.stop.wait(30)
+        raise KeyboardInterrupt
+
+    first = jobs.start("Looking", until_stopped)
+    with pytest.raises(Busy) as busy:
+        jobs.start("Purging", lambda job: Outcome("never"))
+    assert busy.value.job is first
+    jobs.close()
+    assert first.ended
+    assert first.outcome is not None
+    assert "stopped" in first.outcome.title
+
+
+def test_a_bug_is_told_without_what_the_log_must_hide(caplog):
+    jobs = Jobs()
+
+    def broken(job: Job) -> Outcome:
+        return Outcome(str(1 / 0))
+
+    job = jobs.start("Looking", broken)
+    assert job.wait(10)
+    assert job.outcome is not None
+    assert "division" not in job.outcome.failure
+    assert "ZeroDivisionError" in caplog.text
+    jobs.close()
