@@ -211,32 +211,19 @@ class Consumer:
         # Current before the first message can come.
         self._cancelled = False
         self._current = generation
-        generation.consumer_tag = generation.channel.basic_consume(
-            self.queue,
-            self._receiver(generation),
-            callback=lambda _frame: succeed(future),
-        )
+        channel = generation.channel
+        receive = self._receiver(generation)
+        from_pika = channel.connection.deliveries.listen(channel.channel_number, self.queue, generation.number, receive)
+        generation.consumer_tag = channel.basic_consume(self.queue, from_pika, callback=lambda _frame: succeed(future))
 
-    def _receiver(self, generation: Generation) -> Callable[[Any, Any, Any, bytes], None]:
-        """The hot path: some 20,000 calls a second."""
-        queue, number, handed = self.queue, generation.number, generation.handed
-        append, clock = handed.append, time.monotonic
+    def _receiver(self, generation: Generation) -> Callable[[Delivery], None]:
+        """The hot path: some 30,000 calls a second."""
+        handed = generation.handed
+        append = handed.append
 
-        def receive(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            tag = generation.delivered = method.delivery_tag
-            append(
-                Delivery(
-                    tag,
-                    number,
-                    queue,
-                    method.exchange,
-                    method.routing_key,
-                    method.redelivered,
-                    properties,
-                    body,
-                    clock(),
-                )
-            )
+        def receive(delivery: Delivery) -> None:
+            generation.delivered = delivery.tag
+            append(delivery)
             if len(handed) >= self._wanted:
                 self._wanted = _NEVER
                 self._ready.set()
@@ -280,6 +267,7 @@ class Consumer:
         self._end(generation, None)
 
     def _closed(self, generation: Generation, opening: "Future[None]", _channel: Any, reason: Exception) -> None:
+        generation.channel.connection.deliveries.forget(generation.channel.channel_number)
         succeed(generation.closed)
         failure = errors.from_error(reason, place=f"queue {self.queue!r}")
         fail(opening, Failed(failure))

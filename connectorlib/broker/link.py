@@ -11,9 +11,8 @@ from functools import partial
 from random import SystemRandom
 from typing import Any, Protocol
 
-from pika.adapters.select_connection import SelectConnection
-
 from connectorlib.broker import errors
+from connectorlib.broker.fastpath import Connection
 from connectorlib.broker.iothread import IOThread
 from connectorlib.broker.parameters import connection_parameters
 from connectorlib.broker.reconnect import Schedule
@@ -93,7 +92,7 @@ class Link:
         self._address = self._schedule.next_host()
         self._timer = self._io.call_later(ATTEMPT_SECONDS, partial(self._out_of_time, attempt))
         try:
-            self._connection = SelectConnection(
+            self._connection = Connection(
                 connection_parameters(
                     self._settings,
                     self._address,

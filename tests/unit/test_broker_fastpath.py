@@ -1,0 +1,148 @@
+"""What the fast path reads of a connection's bytes is what pika reads of them, however they are cut."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pika import BasicProperties, frame, spec
+
+from connectorlib.broker.fastpath import Reader, decode_properties
+from connectorlib.messages import Delivery
+
+HEARD, OTHER = 3, 4
+#: Small, so that bodies of a few bytes take several frames.
+FRAME_MAX = 16
+
+
+def deliver(
+    tag: int, body: bytes, properties: BasicProperties, channel: int = HEARD, key: str = "a.b", again: bool = False
+) -> list[bytes]:
+    """Return the frames of one message."""
+    method = spec.Basic.Deliver("consumer", tag, again, "devices", key)
+    pieces = [body[at : at + FRAME_MAX] for at in range(0, len(body), FRAME_MAX)]
+    frames = [frame.Method(channel, method), frame.Header(channel, len(body), properties)]
+    return [each.marshal() for each in (*frames, *(frame.Body(channel, piece) for piece in pieces))]
+
+
+class Heard:
+    """A reader of one channel, and what came of the bytes: messages in order, the rest as frames for pika."""
+
+    def __init__(self, *, forget_after: type | None = None) -> None:
+        self.all: list[Delivery | Any] = []
+        self._forget_after = forget_after
+        self.reader = Reader(self._for_pika)
+        self.reader.listen(HEARD, "readings", 7, self.all.append)
+
+    def _for_pika(self, data: bytes) -> None:
+        while data:
+            used, found = frame.decode_frame(data)
+            assert used, "pika gets whole frames only"
+            self.all.append(found)
+            if self._forget_after and isinstance(getattr(found, "method", None), self._forget_after):
+                self.reader.forget(HEARD)
+            data = data[used:]
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        return [each for each in self.all if isinstance(each, Delivery)]
+
+    @property
+    def frames(self) -> list[Any]:
+        return [each for each in self.all if not isinstance(each, Delivery)]
+
+
+def cut(data: bytes, places: list[int]) -> Iterator[bytes]:
+    edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
+    return (data[start:end] for start, end in pairwise(edges))
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+bags = st.builds(
+    BasicProperties,
+    content_type=st.none() | texts,
+    message_id=st.none() | texts,
+    headers=st.none() | st.dictionaries(texts, st.integers(-(2**31), 2**31 - 1) | texts, max_size=3),
+    delivery_mode=st.none() | st.integers(1, 2),
+    timestamp=st.none() | st.integers(0, 2**63),
+)
+messages = st.tuples(st.binary(max_size=3 * FRAME_MAX), bags, texts, st.booleans())
+
+
+@given(st.lists(messages | st.none(), max_size=8), st.lists(st.integers(0, 10**6), max_size=12))
+def test_messages_are_what_was_sent_however_the_bytes_are_cut(sent: list[Any], places: list[int]) -> None:
+    """None stands for a heartbeat and a message of another channel in between."""
+    data, expected = b"", []
+    for tag, message in enumerate(sent, 1):
+        if message is None:
+            data += frame.Heartbeat().marshal() + b"".join(deliver(tag, b"not ours", BasicProperties(), OTHER))
+            continue
+        body, properties, key, again = message
+        data += b"".join(deliver(tag, body, properties, key=key, again=again))
+        expected.append((tag, body, key, again, properties.headers or {}, properties.message_id, properties.timestamp))
+    heard = Heard()
+    for piece in cut(data, places):
+        heard.reader.feed(piece)
+    assert [
+        (d.tag, d.body, d.routing_key, d.redelivered, d.headers, d.properties.message_id, d.properties.timestamp)
+        for d in heard.deliveries
+    ] == expected
+    assert all((d.queue, d.generation, d.exchange) == ("readings", 7, "devices") for d in heard.deliveries)
+    assert len(heard.frames) == 4 * sent.count(None)
+
+
+def test_order_with_other_frames_is_kept() -> None:
+    heard = Heard()
+    beat = frame.Heartbeat().marshal()
+    first, second = (b"".join(deliver(tag, b"x", BasicProperties())) for tag in (1, 2))
+    heard.reader.feed(first + beat + second + beat)
+    assert [isinstance(each, Delivery) for each in heard.all] == [True, False, True, False]
+
+
+def test_a_message_with_frames_of_other_channels_between_its_own_is_left_to_pika() -> None:
+    """AMQP 0-9-1, section 4.2.6: frames of different channels may be interleaved."""
+    method, header, *bodies = deliver(1, b"y" * 20, BasicProperties())
+    beat = frame.Heartbeat().marshal()
+    for frames in ([method, beat, header, *bodies], [method, header, bodies[0], beat, bodies[1]]):
+        heard = Heard()
+        heard.reader.feed(b"".join(frames) + b"".join(deliver(2, b"z", BasicProperties())))
+        assert [type(each) for each in heard.frames].count(frame.Body) == 2
+        assert [delivery.tag for delivery in heard.deliveries] == [2]
+
+
+def test_a_closed_channel_is_not_listened_to_any_more() -> None:
+    heard = Heard(forget_after=spec.Channel.CloseOk)
+    close = frame.Method(HEARD, spec.Channel.CloseOk()).marshal()
+    heard.reader.feed(close + b"".join(deliver(1, b"the next's", BasicProperties())))
+    assert heard.deliveries == []
+    assert len(heard.frames) == 4
+
+
+def test_a_routing_key_that_is_no_utf_8_is_left_to_pika() -> None:
+    heard = Heard()
+    heard.reader.feed(b"".join(deliver(1, b"x", BasicProperties(), key="abc")).replace(b"abc", b"a\xffc"))
+    assert heard.deliveries == []
+    assert len(heard.frames) == 3
+
+
+def test_what_is_no_amqp_goes_to_pika_at_once() -> None:
+    given_to_pika: list[bytes] = []
+    reader = Reader(given_to_pika.append)
+    reader.feed(b"AMQP\x00\x00\x09\x01")
+    assert given_to_pika == [b"AMQP\x00\x00\x09\x01"]
+
+
+def test_a_wrong_frame_end_goes_to_pika_which_closes_the_connection() -> None:
+    for at in range(3):
+        frames = deliver(1, b"x", BasicProperties())
+        frames[at] = frames[at][:-1] + b"\x00"
+        given_to_pika: list[bytes] = []
+        reader = Reader(given_to_pika.append)
+        reader.listen(HEARD, "readings", 7, lambda delivery: None)
+        reader.feed(b"".join(frames))
+        assert b"".join(given_to_pika) == b"".join(frames)
+
+
+def test_properties_that_are_no_amqp_are_left_out() -> None:
+    assert decode_properties(b"\xff\xfe\xff").message_id is None
