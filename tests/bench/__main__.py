@@ -1,0 +1,52 @@
+"""`python -m tests.bench`: the connectors beside their limits and naive twins, in one run on services of its own."""
+
+import re
+from pathlib import Path
+
+import click
+
+from tests.bench import running, table
+from tests.bench.cases import CASES
+
+#: Of the queue in most cases; larger rows and slower calls have fewer.
+MESSAGES, QUICK_MESSAGES = 60_000, 15_000
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Only the cases with a ratio to hold, with fewer messages.")
+@click.option("--only", metavar="PATTERN", help="Only cases whose name has this (a regular expression).")
+@click.option("--list", "listing", is_flag=True, help="Show the names and stop.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="The median of so many is shown.")
+@click.option(
+    "--messages", type=click.IntRange(100), help=f"In the queue. [default: {MESSAGES}, quick {QUICK_MESSAGES}]"
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures of all runs there.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the table there, as Markdown.")
+def main(
+    *,
+    quick: bool,
+    only: str | None,
+    listing: bool,
+    rounds: int,
+    messages: int | None,
+    json_file: Path | None,
+    markdown: Path | None,
+) -> None:
+    """Measure each case beside its limit and its naive twin, in turns."""
+    cases = [case for case in CASES if case.quick or not quick]
+    cases = [case for case in cases if re.search(only or "", case.name, re.IGNORECASE)]
+    if listing:
+        click.echo("\n".join(case.name for case in cases))
+        return
+    if not cases:
+        raise click.ClickException("no such case; --list shows them")
+    report = running.run(cases, messages or (QUICK_MESSAGES if quick else MESSAGES), rounds, table.say)
+    table.show(report)
+    if json_file:
+        json_file.write_text(table.as_json(report))
+    if markdown:
+        markdown.write_text(table.as_markdown(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The private services of one run of the benchmark, each started when the first contender needs it."""
+
+import contextlib
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dbconnector import drivers, keywords
+from tests.services.database import Database
+from tests.services.mariadb import MariaDB
+from tests.services.postgresql import PostgreSQL
+from tests.services.rabbitmq import RabbitMQ, Vhost
+from tests.services.salesforce import Org, Salesforce
+from tests.services.server import Run
+from tests.services.sqlite import SqliteDatabase
+
+
+class Services:
+    """A context manager; at its end all servers are gone."""
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+        self._run = self._open.enter_context(Run())
+        self._databases: dict[str, Database] = {}
+
+    def __enter__(self) -> "Services":
+        return self
+
+    def __exit__(self, *error: "type[BaseException] | BaseException | TracebackType | None") -> None:
+        self._open.close()
+
+    @property
+    def folder(self) -> Path:
+        return self._run.folder
+
+    @cached_property
+    def vhost(self) -> Vhost:
+        node = RabbitMQ(self._run)
+        node.start()
+        self._open.callback(node.discard)
+        return self._open.enter_context(node.vhost())
+
+    @cached_property
+    def org(self) -> Org:
+        server = Salesforce(self._run)
+        server.start()
+        self._open.callback(server.discard)
+        return Org(server)
+
+    def database(self, kind: str) -> Database:
+        """Return the database of this run on `postgresql`, `mariadb` or `sqlite`."""
+        if kind not in self._databases:
+            self._databases[kind] = self._made(kind)
+        return self._databases[kind]
+
+    def _made(self, kind: str) -> Database:
+        if kind == "sqlite":
+            file = SqliteDatabase(self.folder / "bench.sqlite")
+            file.execute("PRAGMA journal_mode = WAL")  # whoever looks how far it is would else keep the writer waiting
+            self._open.callback(file.close)
+            return file
+        server: PostgreSQL | MariaDB = PostgreSQL(self._run) if kind == "postgresql" else MariaDB(self._run)
+        server.start()
+        self._open.callback(server.discard)
+        return self._open.enter_context(server.database())
+
+
+def odbc(database: Database) -> str:
+    """Return the connection string with which the connector itself reaches a database."""
+    own: dict[str, Any] = database.connection
+    return keywords.join_connection(keywords.merge_defaults(drivers.find_driver(own["Driver"]), own))
