@@ -1,0 +1,123 @@
+"""A connector in a process of its own that dies, or is hurried, at an exact instant: a test's way to start one.
+
+    python -m tests.faults.child before-commit=3 -- dbconnector subscribe -c db.config
+
+Each hook wraps one public method before the command runs; the product knows nothing of it. The death is SIGKILL.
+"""
+
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from connectorlib.deadletter_sender import DeadLetterSender
+from connectorlib.messages import Dead, Delivery
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before_commit(number: str) -> None:
+    """Die when the commit of that number is about to be asked for."""
+    from dbconnector.database import Database
+
+    def wrap(commit: Callable[..., None], calls: "itertools.count[int]") -> Callable[..., None]:
+        def wrapped(self: Any) -> None:
+            if next(calls) == int(number):
+                die()
+            commit(self)
+
+        return wrapped
+
+    _replace(Database, "commit", wrap)
+
+
+def after_commit(number: str) -> None:
+    """Die when the commit of that number has been answered; nothing of it is acknowledged yet."""
+    from dbconnector.database import Database
+
+    def wrap(commit: Callable[..., None], calls: "itertools.count[int]") -> Callable[..., None]:
+        def wrapped(self: Any) -> None:
+            commit(self)
+            if next(calls) == int(number):
+                die()
+
+        return wrapped
+
+    _replace(Database, "commit", wrap)
+
+
+def after_dead_letter(number: str) -> None:
+    """Die when the broker has confirmed dead letters for that time; their originals are not acknowledged yet."""
+    Buried = Callable[[Sequence[Delivery]], None]
+
+    def wrap(send: Callable[..., None], calls: "itertools.count[int]") -> Callable[..., None]:
+        def wrapped(self: Any, dead: Sequence[tuple[Delivery, Dead]], buried: Buried) -> None:
+            def confirmed(deliveries: Sequence[Delivery]) -> None:
+                if deliveries and next(calls) == int(number):
+                    die()
+                buried(deliveries)
+
+            send(self, dead, confirmed)
+
+        return wrapped
+
+    _replace(DeadLetterSender, "send", wrap)
+
+
+def crash_on(text: str) -> None:
+    """Die over every message that holds this text, as a driver does that crashes."""
+    from dbconnector.writer import Writer
+
+    def wrap(handle: Callable[..., Any], _calls: object) -> Callable[..., Any]:
+        def wrapped(self: Any, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> Any:
+            if any(text.encode() in delivery.body for delivery in deliveries):
+                die()
+            return handle(self, deliveries, valid)
+
+        return wrapped
+
+    _replace(Writer, "handle", wrap)
+
+
+def limits(text: str) -> None:
+    """Shorten the time limits of the database calls: `login,lock,statement,socket,grace` in seconds."""
+    from dbconnector import database
+    from dbconnector.keywords import TimeLimits
+
+    *given, grace = (int(part) for part in text.split(","))
+    TimeLimits.__init__.__defaults__ = tuple(given)
+    database.GRACE = float(grace)
+
+
+def _replace(owner: type, name: str, wrap: Callable[[Any, "itertools.count[int]"], Any]) -> None:
+    setattr(owner, name, wrap(getattr(owner, name), itertools.count(1)))
+
+
+HOOKS: dict[str, Callable[[str], None]] = {
+    "before-commit": before_commit,
+    "after-commit": after_commit,
+    "after-dead-letter": after_dead_letter,
+    "crash-on": crash_on,
+    "limits": limits,
+}
+
+
+def main() -> None:
+    split = sys.argv.index("--")
+    hooks, (command, *arguments) = sys.argv[1:split], sys.argv[split + 1 :]
+    for hook in hooks:
+        name, _, value = hook.partition("=")
+        HOOKS[name](value)
+    if command == "sfconnector":
+        from sfconnector.cli import main as run
+    else:
+        from dbconnector.cli import main as run
+    run(arguments, prog_name=command)
+
+
+if __name__ == "__main__":
+    main()

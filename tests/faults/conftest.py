@@ -1,0 +1,25 @@
+"""A world for each test of faults: real services, spoiled links, connectors as processes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.world import World
+from tests.services.rabbitmq import Vhost
+
+Make = Callable[..., World]
+
+
+@pytest.fixture
+def world_on(tmp_path: Path, vhost: Vhost, request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Make a world on the database of the fixture with that name."""
+    with ExitStack() as worlds:
+
+        def make(name: str, *, seed: int, **more: Any) -> World:
+            database = request.getfixturevalue(name)
+            return worlds.enter_context(World(tmp_path, vhost, database, seed=seed, **more))
+
+        yield make

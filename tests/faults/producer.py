@@ -1,0 +1,161 @@
+"""Publishes messages with unique ids and keeps the books: what was attempted, and what the broker has confirmed."""
+
+import contextlib
+import json
+import random
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pika
+import pika.exceptions
+
+from tests.faults.checker import Sent
+from tests.services.rabbitmq import Vhost
+
+#: So many go in one transaction: all of them are confirmed, or of none is it known.
+CHUNK = 50
+WORDS = (
+    "pump",
+    "Ventil",
+    "größer",
+    "ηλεκτρικό",
+    "насос",
+    "温度",
+    "🔥",
+    "a'b",
+    '"q"',
+    "c\\d",
+    "tab\there",
+    "-- x",
+    "?",
+    ":n",
+)
+#: Ways in which a message cannot be written.
+BAD = ("cut off", "no text", "too long", "null part", "text for a number")
+
+
+def message(id: int, chance: random.Random, bad: float = 0.0) -> tuple[bytes, Sent]:
+    """Return the body of a message and what must become of it; `bad` is how likely it cannot be written."""
+    text = " ".join(chance.choices(WORDS, k=chance.randint(1, 12)))
+    parts: list[dict[str, Any]] = [{"n": n} for n in range(chance.randint(0, 3))]
+    body: dict[str, Any] = {"id": id, "device": f"d{id % 7}", "text": text, "parts": parts}
+    kind = chance.choice(BAD) if chance.random() < bad else ""
+    if kind == "no text":
+        del body["text"]
+    elif kind == "too long":
+        body["device"] = "d" * 50
+    elif kind == "null part":
+        parts.append({"n": None})
+    elif kind == "text for a number":
+        parts.append({"n": "many"})
+    whole = json.dumps(body, ensure_ascii=False).encode()
+    if kind == "cut off":
+        whole = whole[:-5]
+    return whole, Sent(text, len(parts), bad=bool(kind), key=body["device"])
+
+
+class Producer:
+    """Goes straight to the broker, past the links that are spoiled."""
+
+    def __init__(
+        self, vhost: Vhost, queue: str, chance: random.Random, *, bad: float = 0.0, exchange: str = ""
+    ) -> None:
+        self.attempted: dict[int, Sent] = {}
+        self.confirmed: set[int] = set()
+        self.bad = bad
+        self._vhost = vhost
+        self._exchange = exchange
+        self._queue = queue
+        self._chance = chance
+        self._connection: Any = None
+        self._channel: Any = None
+        self._returned: list[int] = []
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def send(self, count: int, **properties: Any) -> list[int]:
+        """Attempt that many more, a transaction for each chunk; return the ids that are confirmed."""
+        confirmed: list[int] = []
+        first = len(self.attempted) + 1
+        for start in range(first, first + count, CHUNK):
+            ids = range(start, min(start + CHUNK, first + count))
+            confirmed += self._send([(id, *message(id, self._chance, self.bad)) for id in ids], properties)
+        return confirmed
+
+    def send_one(self, body: bytes, sent: Sent, **properties: Any) -> int:
+        """Attempt one message of a given content; `{id}` in the body becomes its id. Return that."""
+        id = len(self.attempted) + 1
+        self._send([(id, body.replace(b"{id}", str(id).encode()), sent)], properties)
+        return id
+
+    def start(self, rate: float) -> None:
+        """Send that many a second until `stop`, whatever becomes of the broker."""
+        self._over.clear()
+        size = max(1, int(rate / 10))
+
+        def run() -> None:
+            while not self._over.wait(size / rate):
+                self.send(size)
+
+        self._thread = threading.Thread(target=run, name="producer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(60)
+            self._thread = None
+
+    def close(self) -> None:
+        self.stop()
+        self._disconnect()
+
+    def _send(self, messages: Sequence[tuple[int, bytes, Sent]], properties: dict[str, Any]) -> list[int]:
+        self.attempted.update((id, sent) for id, _, sent in messages)
+        self._returned.clear()
+        try:
+            channel = self._open()
+            for id, body, _ in messages:
+                whole = pika.BasicProperties(message_id=f"m-{id}", delivery_mode=2, **properties)
+                channel.basic_publish(self._exchange, self._queue, body, whole, mandatory=True)
+            channel.tx_commit()  # answered when every queue has them
+            self._connection.process_data_events(0)
+        except (pika.exceptions.AMQPError, OSError):
+            self._disconnect()
+            return []
+        ids = [id for id, _, _ in messages if id not in self._returned]
+        self.confirmed.update(ids)
+        return ids
+
+    def _open(self) -> Any:
+        if self._channel is not None and self._channel.is_open:
+            return self._channel
+        self._disconnect()
+        vhost = self._vhost
+        credentials = pika.PlainCredentials(vhost.username, vhost.password)
+        parameters = pika.ConnectionParameters(
+            vhost.host,
+            vhost.port,
+            vhost.name,
+            credentials,
+            heartbeat=0,
+            blocked_connection_timeout=10,
+            socket_timeout=5,
+            stack_timeout=10,
+            client_properties={"connection_name": "the test itself"},
+        )
+        self._connection = pika.BlockingConnection(parameters)
+        self._channel = self._connection.channel()
+        self._channel.add_on_return_callback(lambda _c, _m, properties, _b: self._note_return(properties))
+        self._channel.tx_select()
+        return self._channel
+
+    def _note_return(self, properties: Any) -> None:
+        self._returned.append(int(properties.message_id.partition("-")[2]))
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None and connection.is_open:
+            with contextlib.suppress(pika.exceptions.AMQPError, OSError):
+                connection.close()
