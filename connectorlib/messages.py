@@ -117,6 +117,12 @@ class Wait:
     until: float
 
 
-Outcome = Done | Dead | Again | Wait
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Not tried: its batch was too much at once. Hand it over again when the rest of the batch is done."""
+
+
+Outcome = Done | Dead | Again | Wait | Later
 DONE = Done()
 ALREADY = Done(already=True)
+LATER = Later()

@@ -8,16 +8,18 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from itertools import compress
+from typing import TYPE_CHECKING
 
 from connectorlib import logs, policy
 from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Outcome, Wait
+from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Later, Outcome, Wait
 from connectorlib.pausing import Pausing
 from connectorlib.settings import Batch, Retry
+from connectorlib.sides import Handler, Part, Side
 
 if TYPE_CHECKING:
     from connectorlib.broker import Consumer
@@ -37,21 +39,6 @@ CALM = 10
 STOP_DEADLINE_S = 10.0
 
 
-class Handler(Protocol):
-    """What a connector does with a batch. It never sees a channel, and `tag` means nothing to it."""
-
-    @property
-    def passed(self) -> Mapping[str, int]:
-        """How many messages have passed each place (`Failure.place`) so far, zeros included; under `policy.ALL` how
-        many there were in all."""
-
-    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
-        """Return one outcome per delivery. Ask `valid()` once more before a commit; if not, roll back, raise Stale."""
-
-    def probe(self) -> None:
-        """Ask the far side for a sign of life on a fresh connection. Raise Failed if there is none."""
-
-
 @dataclass(frozen=True, slots=True)
 class Flow:
     """The settings of one flow: from one queue through one handler."""
@@ -65,8 +52,16 @@ class Pump:
     """Runs one flow until told to stop."""
 
     def __init__(
-        self, flow: Flow, consumer: "Consumer", handler: Handler, dead_letters: DeadLetterSender, pausing: Pausing
+        self,
+        flow: Flow,
+        consumer: "Consumer",
+        handler: Handler,
+        dead_letters: DeadLetterSender,
+        pausing: Pausing,
+        *,
+        part_of: Callable[[Delivery], Part] | None = None,
     ) -> None:
+        """`part_of` says which far side a message is for, where the handler has several: then each is paused alone."""
         self.flow = flow
         self.counts: Counter[str] = Counter()
         self._consumer = consumer
@@ -74,11 +69,17 @@ class Pump:
         self._dead_letters = dead_letters
         self._pausing = pausing
         self._stop = pausing.stop
-        self._line = policy.Line(flow.retry)
+        self._part_of = part_of
+        #: The suspects of each far side.
+        self._lines: dict[Side, policy.Line] = {}
         #: In hand and not done yet, in their order.
         self._waiting: deque[Delivery] = deque()
+        #: Put off by the handler until the rest of their batch is done.
+        self._later: list[Delivery] = []
         #: Held for a part of the far side that is paused, in their order.
-        self._held: deque[tuple[Delivery, Wait]] = deque()
+        self._held: list[tuple[Delivery, Wait]] = []
+        #: Whether somebody wants what is held to be tried now.
+        self._nudged = False
         #: How often what waits was tried together; and whether it is now tried one by one.
         self._attempts = 0
         self._alone = False
@@ -120,48 +121,78 @@ class Pump:
         """Let a waiting pump look around at once; for the stop."""
         self._consumer.wake()
 
+    def nudge(self) -> None:
+        """Try what is held for paused parts now. Any thread may ask."""
+        self._nudged = True
+        self._consumer.wake()
+
     def _turn(self) -> None:
         self._mend_dead_letters()
         self._unhold()
-        due = self._line.due(time.monotonic(), self._handler.passed)
-        self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
-        batch = None if self._waiting else self._take()
+        now = time.monotonic()
+        for side, line in self._lines.items():
+            due = line.due(now, side.passed)
+            self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
+        batch = self._next()
         self._waiting.extend(batch or ())
         self._work()
-        self._blame(self._line.guilty())
-        overdue = any(self._pausing.overdue(suspect.delivery) for suspect in self._line.suspects)
-        nothing_else = batch == [] and self._line.exhausted(self._handler.passed)
-        if self._is_ours() and (self._tripped() or overdue or nothing_else):
-            self._judge()
+        for side, line in self._lines.items():
+            self._blame(line.guilty())
+            if self._is_ours() and self._is_to_judge(side, line, nothing_else=batch == []):
+                self._judge(side, line)
+
+    def _next(self) -> list[Delivery] | None:
+        """Return what comes after what waits: nothing yet (None), what was put off, or a new batch."""
+        if self._waiting:
+            return None
+        if self._later:
+            later, self._later = self._later, []
+            return later
+        return self._take()
+
+    def _is_to_judge(self, side: Side, line: policy.Line, *, nothing_else: bool) -> bool:
+        if not line.suspects:
+            return False
+        overdue = any(self._pausing.overdue(suspect.delivery) for suspect in line.suspects)
+        return overdue or line.tripped(side.passed) or (nothing_else and line.exhausted(side.passed))
 
     def _unhold(self) -> None:
         """Take up again what was held, once its time has come; if too much or for too long, pause for all of it."""
+        nudged, self._nudged = self._nudged, False
         if not self._held:
             return
         much = len(self._held) > self._consumer.prefetch // 2
         if much or any(self._pausing.overdue(delivery) for delivery, _ in self._held):
             failure = self._held[0][1].failure
-            self._waiting.extendleft(reversed(self._release_held()))
+            self._release_held(lambda wait: True)
             self._pause(failure)
-        elif self._held[0][1].until <= time.monotonic():
-            self._waiting.extendleft(reversed(self._release_held()))
+        else:
+            self._release_held(lambda wait: nudged or wait.until <= time.monotonic())
 
-    def _release_held(self) -> list[Delivery]:
-        held = [delivery for delivery, _ in self._held]
-        self._held.clear()
-        return held
+    def _release_held(self, is_due: Callable[[Wait], bool]) -> None:
+        due = [is_due(wait) for _, wait in self._held]
+        self._waiting.extendleft(reversed([delivery for delivery, _ in compress(self._held, due)]))
+        self._held = [held for held, is_over in zip(self._held, due, strict=True) if not is_over]
+
+    def _line_of(self, delivery: Delivery) -> tuple[Side, policy.Line]:
+        """Return whose message it is, and its suspects."""
+        side: Side = self._handler if self._part_of is None else self._part_of(delivery)
+        return side, self._lines.setdefault(side, policy.Line(self.flow.retry))
+
+    def _suspects(self) -> list[policy.Suspect]:
+        return [suspect for line in self._lines.values() for suspect in line.suspects]
 
     def _tripped(self) -> bool:
-        return bool(self._line.suspects) and self._line.tripped(self._handler.passed)
+        return any(line.suspects and line.tripped(side.passed) for side, line in self._lines.items())
 
     def _take(self) -> list[Delivery] | None:
         """Take a batch, empty if none came; or give back and take nothing, to go on with another prefetch."""
-        if self._narrow and self._calm >= CALM and not (self._careful or self._line.suspects):
+        if self._narrow and self._calm >= CALM and not (self._careful or self._suspects()):
             self._narrow = 0
             self._reopen()
             return None
         size = 1 if self._careful else self.flow.batch.size
-        idle_s = SHORT_IDLE_S if self._line.suspects else IDLE_S
+        idle_s = SHORT_IDLE_S if self._suspects() else IDLE_S
         batch = self._consumer.take(size, self.flow.batch.wait_ms / 1000, idle_s)
         suspicious = any(handed_out(delivery) >= SUSPICIOUS_DELIVERIES for delivery in batch if delivery.redelivered)
         if suspicious and self._consumer.prefetch > 1:
@@ -175,9 +206,10 @@ class Pump:
     def _open(self) -> bool:
         """Consume; few messages at a time after trouble: all that a consumer holds shares the blame when it dies, and
         a quorum queue counts what comes back against its delivery limit. Return False when stopped meanwhile."""
-        self._line.release()  # whatever was in hand belonged to the old channel and comes again
-        self._waiting.clear()
-        self._held.clear()
+        for line in self._lines.values():  # whatever was in hand belonged to the old channel and comes again
+            line.release()
+        for in_hand in (self._waiting, self._later, self._held):
+            in_hand.clear()
         self._alone, self._attempts, self._calm = False, 0, 0
         self._consumer.prefetch = min(self._narrow or self._prefetch, self._prefetch)
         return self._pausing.open_consumer()
@@ -205,7 +237,8 @@ class Pump:
                 self._attempts = 0
         if not self._waiting:
             self._alone, self._attempts = False, 0
-            self._line.retried.clear()
+            for line in self._lines.values():
+                line.retried.clear()
 
     def _failed(self, chunk: Sequence[Delivery], failed: Sequence[tuple[Delivery, Failure]]) -> None:
         """Decide what becomes of those that are neither done nor dead."""
@@ -224,7 +257,8 @@ class Pump:
 
     def _suspect(self, delivery: Delivery, failure: Failure) -> None:
         jitter = random.random()  # noqa: S311 - no secret
-        self._line.suspect(delivery, failure, self._handler.passed, time.monotonic(), jitter)
+        side, line = self._line_of(delivery)
+        line.suspect(delivery, failure, side.passed, time.monotonic(), jitter)
         fields = {"code": failure.code, "place": failure.place, "text": failure.text}
         logs.event(logger, logging.WARNING, "failed alone", **fields, message_id=delivery.properties.message_id)
 
@@ -239,38 +273,45 @@ class Pump:
         # and what is dead only once its dead letter is confirmed.
         if outcomes.count(DONE) == len(outcomes):  # nearly always
             self._consumer.settle(generation, [delivery.tag for delivery in chunk])
-            self._succeeded(len(chunk), 0)
+            self._succeeded(chunk, 0)
             return []
-        done = [d.tag for d, outcome in zip(chunk, outcomes, strict=True) if isinstance(outcome, Done)]
+        done = [d for d, outcome in zip(chunk, outcomes, strict=True) if isinstance(outcome, Done)]
         if done:
-            self._consumer.settle(generation, done)
+            self._consumer.settle(generation, [delivery.tag for delivery in done])
             already = sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)
-            self._succeeded(len(done) - already, already)
+            self._succeeded(done, already)
         dead = [(d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Dead)]
         if dead:
             self._bury(dead)
         self._held.extend((d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Wait))
+        self._later.extend(d for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Later))
         return [(d, o.failure) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Again)]
 
-    def _succeeded(self, done: int, already: int) -> None:
-        self.counts["done"] += done
+    def _succeeded(self, done: Sequence[Delivery], already: int) -> None:
+        self.counts["done"] += len(done) - already
         self.counts["already"] += already
-        self._line.success()
+        if any(line.blamed for line in self._lines.values()):
+            for delivery in done:
+                self._line_of(delivery)[1].success()
         self._careful = False
         self._trips = 0
         self._pausing.over()
 
-    def _judge(self) -> None:
+    def _judge(self, side: Side, line: policy.Line) -> None:
         """Only suspects are left, or too many: blame those that may be blamed, or pause and try all of them again."""
         try:
-            self._handler.probe()
-            self._blame(self._line.lone(self._handler.passed))
-            failure = self._line.suspects[0].failure if self._line.suspects else None
+            side.probe()
+            self._blame(line.lone(side.passed))
+            failure = line.suspects[0].failure if line.suspects else None
         except Failed as failed:
             failure = failed.failure
         if failure is None:
             return
-        released = [suspect.delivery for suspect in self._line.release()]
+        if self._part_of is not None:  # the other parts go on
+            wait = self._part_of(line.suspects[0].delivery).hold(failure)
+            self._held.extend((suspect.delivery, wait) for suspect in line.release())
+            return
+        released = [suspect.delivery for suspect in line.release()]
         untried = self._untried() if self._trips else []
         self._waiting.extendleft(reversed([*untried, *released]))
         self._trips += 1
@@ -278,13 +319,16 @@ class Pump:
 
     def _untried(self) -> list[Delivery]:
         """Return a message that has not been tried yet: so many bad ones in front must not hide that others pass."""
-        return [self._waiting.popleft()] if self._waiting else self._consumer.take(1, 0.0, 0.0)
+        if self._waiting:
+            return [self._waiting.popleft()]
+        return [self._later.pop(0)] if self._later else self._consumer.take(1, 0.0, 0.0)
 
     def _pause(self, failure: Failure) -> None:
         """Pause for what waits; afterwards go on with care."""
         self._careful = True
         self._narrow = self._narrow or self.flow.retry.breaker + 1
-        oldest = min(delivery.received for delivery in self._waiting)
+        suspected = (suspect.delivery for suspect in self._suspects())
+        oldest = min(delivery.received for delivery in (*self._waiting, *self._later, *suspected))
         self._pausing.wait(failure, self._handler.probe, oldest)
 
     def _blame(self, guilty: Sequence[policy.Suspect]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.messages import Dead, Done
+from connectorlib.messages import Dead, Done, Later
 from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
 from connectorlib.running import loaded, reported, running_broker, ticking
 from dbconnector import config as configuration
@@ -134,6 +134,7 @@ def _receive(config: DbConfig, life: Life, wait_s: float, stopped: ExitCode) -> 
         return ExitCode.DONE
     if isinstance(outcome, Dead):
         return ExitCode.FAILED
+    assert not isinstance(outcome, Later), "there is nothing to put it off for"
     logger.error("given back: %s", outcome.failure, extra={"event": "given-back"})
     return exit_code(outcome.failure)
 

@@ -65,13 +65,16 @@ def make_flow(
     handler = members[0].cases if len(members) == 1 else Shared(members)
     sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, name)
     _tell_of_dead(sender, handler, members)
+    part_of = handler.part_of if isinstance(handler, Shared) else None
+    settings = FlowSettings(name, first.batch, first.retry)
+    pump = Pump(settings, consumer, handler, sender, pausing_of(name), part_of=part_of)
 
     def nudge() -> None:
         handler.nudge()
+        pump.nudge()
         nudged.set()
 
-    settings = FlowSettings(name, first.batch, first.retry)
-    return Flow(name, Pump(settings, consumer, handler, sender, pausing_of(name)), nudge)
+    return Flow(name, pump, nudge)
 
 
 def _tell_of_dead(sender: DeadLetterSender, handler: Cases | Shared, members: Sequence[Member]) -> None:

@@ -1,18 +1,19 @@
 """A queue that several divisions share: each message goes to the first division whose `match` fits it.
 
-It is one flow. While one division is paused its messages are held and the others go on, up to half the prefetch or
-`hold_seconds`; then the whole queue pauses. Isolation needs a queue for each division.
+It is one flow. While one division is paused, for whatever reason, its messages are held and the others go on, up to
+half the prefetch or `hold_seconds`; then the whole queue pauses. Isolation needs a queue for each division.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from connectorlib.errors import Failed, Failure, reject
+from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import Scope, compile_patterns
 from connectorlib.formats import Format, compile_format
-from connectorlib.messages import Again, Dead, Delivery, Outcome, Wait
+from connectorlib.messages import LATER, Again, Dead, Delivery, Done, Later, Outcome, Wait
 from connectorlib.pausing import Pausing
 from connectorlib.policy import PAUSING
 from connectorlib.pump import handled
@@ -20,9 +21,11 @@ from sfconnector.cases import Cases
 from sfconnector.reply import Replies
 from sfconnector.settings import Division
 
+logger = logging.getLogger(__name__)
+
 PLACE = "match"
-#: How long a message of a paused division is held before it is looked at again: a nudge is heard in that time.
-LOOK_AGAIN_S = 1.0
+#: What pauses a division at once while it is on trial.
+ON_TRIAL = PAUSING | {Kind.CONFIGURATION}
 
 
 class Routes:
@@ -60,23 +63,43 @@ class Member:
     failure: Failure | None = None
     next_try: float = 0.0
 
-    def wait(self, failure: Failure) -> None:
+    #: How often it was tried by one message after a pause; another one each time, in case it is the message.
+    trials: int = 0
+
+    @property
+    def passed(self) -> Mapping[str, int]:
+        return self.cases.passed
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether nothing has become a Case since it was paused: one message shows whether it is over."""
+        return self.pausing.pause is not None
+
+    def probe(self) -> None:
+        """Ask for a sign of life. Raise Failed without one."""
+        self.cases.probe()
+        self.failure = None
+
+    def answers(self) -> bool:
+        """Return whether there is a sign of life. Without one it waits."""
+        try:
+            self.probe()
+        except Failed as failed:
+            self.hold(failed.failure)
+            return False
+        return True
+
+    def hold(self, failure: Failure) -> Wait:
+        """Pause it; return how its messages wait until it is tried again."""
         self.failure = failure
         self.next_try = self.pausing.note(failure)
+        return Wait(failure, self.next_try)
 
-    def looks_again(self, now: float) -> bool:
-        """Return whether it works; a paused one is probed when it is time."""
-        return self.failure is None or (self.next_try <= now and self.probe())
-
-    def probe(self) -> bool:
-        """Ask for a sign of life; return whether there was one. Without one it waits."""
-        try:
-            self.cases.probe()
-        except Failed as failed:
-            self.wait(failed.failure)
-            return False
-        self.failure = None
-        return True
+    def paused(self, now: float) -> Wait | None:
+        """Return how its messages wait, None if it works; when it is time it is probed."""
+        if self.failure is not None and (self.next_try > now or not self.answers()):
+            return Wait(self.failure, self.next_try)
+        return None
 
 
 class Shared:
@@ -100,11 +123,19 @@ class Shared:
         """At the start one division that works is enough; afterwards all that were paused have to answer."""
         for member in self._members:
             if not self._greeted or member.failure is not None:
-                member.probe()
+                member.answers()
         paused = [member.failure for member in self._members if member.failure is not None]
         if paused and (self._greeted or len(paused) == len(self._members)):
             raise Failed(paused[0])
         self._greeted = True
+
+    def part_of(self, delivery: Delivery) -> Member:
+        """Return whose message it is; the first's, if that is what fails."""
+        try:
+            return self._members[self._routes.of(delivery)]
+        except Exception:  # it has been told already, as the failure of the message
+            logger.debug("nobody's message", exc_info=True)
+            return self._members[0]
 
     def nudge(self) -> None:
         """Try the paused divisions now. Any thread may ask."""
@@ -129,19 +160,16 @@ class Shared:
         return [outcomes[position] for position in range(len(deliveries))]
 
     def _handle(self, member: Member, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
-        if not member.looks_again(time.monotonic()):
-            return [self._held(member)] * len(deliveries)
-        outcomes = handled(member.cases, deliveries, valid)
-        paused = next((o.failure for o in outcomes if isinstance(o, Again) and o.failure.kind in PAUSING), None)
-        if paused is None:
-            member.pausing.over()
-            return outcomes
-        member.wait(paused)
-        return [self._held(member) if isinstance(outcome, Again) else outcome for outcome in outcomes]
-
-    def _held(self, member: Member) -> Wait:
-        assert member.failure is not None
-        return Wait(member.failure, min(member.next_try, time.monotonic() + LOOK_AGAIN_S))
+        paused = member.paused(time.monotonic())
+        if paused is not None:
+            return [paused] * len(deliveries)
+        if not member.on_trial:
+            return _held_alone(member, handled(member.cases, deliveries, valid), PAUSING)
+        outcomes: list[Outcome] = [LATER] * len(deliveries)
+        chosen = member.trials % len(deliveries)
+        member.trials += 1
+        outcomes[chosen : chosen + 1] = handled(member.cases, [deliveries[chosen]], valid)
+        return _held_alone(member, outcomes, ON_TRIAL)
 
     def dead(self, delivery: Delivery, verdict: Dead) -> None:
         """Let the division that the message was for tell that it died."""
@@ -151,6 +179,18 @@ class Shared:
             return
         if replies is not None:
             replies.dead(delivery, verdict)
+
+
+def _held_alone(member: Member, outcomes: list[Outcome], pausing: frozenset[Kind]) -> list[Outcome]:
+    """Hold what a pause of the member stands in the way of; without one, a Case ends the pause that there was."""
+    failures = (outcome.failure for outcome in outcomes if isinstance(outcome, Again))
+    failure = next((each for each in failures if each.kind in pausing), None)
+    if failure is not None:
+        wait = member.hold(failure)
+        return [wait if isinstance(outcome, Again | Later) else outcome for outcome in outcomes]
+    if any(isinstance(outcome, Done) for outcome in outcomes):
+        member.pausing.over()
+    return outcomes
 
 
 def _formats(divisions: Sequence[Division]) -> list[Format]:

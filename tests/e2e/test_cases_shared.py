@@ -94,3 +94,35 @@ def test_a_paused_divisions_messages_are_held_while_others_go_on_until_the_whole
     assert int(pause["held"]) > 10
     assert org.logins(user("refused")) == 2
     assert divisions.dead() == []
+
+
+def test_a_refused_division_and_one_whose_every_case_is_refused_cost_the_third_no_case(divisions):
+    org = divisions.org
+    divisions.division("refused", source=SOURCE, match={"$routing_key": "refused"})
+    divisions.division("broken", source=SAME, match={"$routing_key": "broken"})
+    divisions.division("fine", source=SAME, match={})
+    org.user(user("refused"), "another one")
+    no_rule = {"status": 400, "errorCode": "INVALID_ASSIGNMENT_RULE", "message": "no such rule"}
+    org.fault(match={"user": user("broken"), "path": "composite"}, times=None, **no_rule)
+    with divisions.started() as running:
+        for start in range(0, 40, 10):
+            for key, ids in (("refused", 0), ("broken", 100), ("fine", 200)):
+                divisions.publish(key, [alarm(n) for n in range(10)], exchange="devices", start=ids + start)
+        divisions.cases(40)
+        assert pause_of(running, "broken")["cause"] == "INVALID_ASSIGNMENT_RULE"
+        calls = len(divisions.creates("broken"))
+        running.wait_for("PAUSED division=refused")
+        running.signal(signal.SIGUSR1)
+        eventually(lambda: len(divisions.creates("broken")) > calls)
+        divisions.publish("fine", [alarm(n) for n in range(10)], exchange="devices", start=240)
+        divisions.cases(50)
+        org.no_faults()
+        running.signal(signal.SIGUSR1)
+        divisions.cases(90)
+        assert len(divisions.creates("broken")) < calls + 15, "after a pause one message shows whether it is over"
+        assert "PAUSED division=refused+broken+fine" not in running.log
+        running.wait_for("RESUMED division=broken")
+    assert {name: len(ids) for name, ids in made_by(divisions).items()} == {"refused": 0, "broken": 40, "fine": 50}
+    eventually(lambda: divisions.vhost.depth(QUEUE) == 40)
+    assert org.logins(user("refused")) == 3
+    assert divisions.dead() == []

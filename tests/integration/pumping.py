@@ -14,6 +14,7 @@ from connectorlib.pausing import Pausing
 from connectorlib.policy import ALL
 from connectorlib.pump import Flow, Pump
 from connectorlib.settings import Batch, Retry, Source
+from connectorlib.sides import Part
 from tests.services.rabbitmq import Vhost
 
 DOWN = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "write[0]")
@@ -59,7 +60,13 @@ class FarSide:
 
 @contextmanager
 def pumping(
-    vhost: Vhost, far_side: FarSide, *, hold_seconds: float = 300, breaker: int = 10, retry_refused: bool = True
+    vhost: Vhost,
+    far_side: FarSide,
+    *,
+    hold_seconds: float = 300,
+    breaker: int = 10,
+    retry_refused: bool = True,
+    part_of: Callable[[Delivery], Part] | None = None,
 ) -> Iterator[Pump]:
     settings = vhost.broker_settings()
     source = Source("q", None, prefetch=200)
@@ -79,7 +86,7 @@ def pumping(
         )
         flow = Flow("test", Batch(size=100, wait_ms=20), Retry(attempts=2, first_ms=1, breaker=breaker))
         dead_letters = DeadLetterSender(broker.publisher, settings.dead_letter, "test")
-        pump = Pump(flow, consumer, far_side, dead_letters, pausing)
+        pump = Pump(flow, consumer, far_side, dead_letters, pausing, part_of=part_of)
         thread = threading.Thread(target=pump.run)
         thread.start()
         try:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.messages import Delivery, Outcome, Wait
-from tests.integration.pumping import DOWN, FarSide, bodies, pumping
+from connectorlib.messages import LATER, Delivery, Outcome, Wait
+from tests.integration.pumping import DOWN, LOCKED, NO_TABLE, STRANGE, FarSide, Verdict, bodies, pumping
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
@@ -63,6 +63,103 @@ def test_what_waits_too_long_for_a_paused_part_is_given_back(queue: Vhost, caplo
         assert eventually(lambda: queue.depth("q") == 1)
         far_side.other_paused = False
         assert eventually(lambda: far_side.written == [b"1", b"a"], timeout=30)
+
+
+class Part(FarSide):
+    """One of several far sides. Bodies of an unheld one are tried again a moment later."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict)
+        self.pauses: list[Failure] = []
+
+    def hold(self, failure: Failure) -> Wait:
+        self.pauses.append(failure)
+        return Wait(failure, time.monotonic() + 0.3)
+
+
+class TwoParts(FarSide):
+    """A part for bodies that are numbers, which is well, and one for the rest."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__()
+        self.well, self.other = Part(lambda body: None), Part(verdict)
+
+    def part_of(self, delivery: Delivery) -> Part:
+        return self.well if delivery.body.isdigit() else self.other
+
+    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        found: dict[int, Outcome] = {}
+        for part in (self.well, self.other):
+            its = [at for at, delivery in enumerate(deliveries) if self.part_of(delivery) is part]
+            outcomes = part.handle([deliveries[at] for at in its], valid) if its else []
+            found.update(zip(its, outcomes, strict=True))
+        return [found[at] for at in range(len(deliveries))]
+
+    def probe(self) -> None:
+        raise Failed(DOWN)  # whoever asks all of them hears of a third, which is down
+
+
+@pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
+def test_what_fails_for_every_message_of_one_part_pauses_that_part_only(
+    queue: Vhost, failure: Failure, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = True
+    far_side = TwoParts(lambda body: failure if broken else None)
+    far_side.probe = lambda: None  # type: ignore[method-assign]
+    with pumping(queue, far_side, part_of=far_side.part_of):
+        queue.publish("", "q", [b"a%d" % n for n in range(20)])
+        assert eventually(lambda: far_side.other.pauses)
+        del far_side.probe
+        queue.publish("", "q", bodies(300))
+        assert eventually(lambda: far_side.well.written == bodies(300))
+        broken = False
+        assert eventually(lambda: len(far_side.other.written) == 20)
+    assert "PAUSED" not in caplog.text
+    assert queue.depth("q") == queue.depth("dead-letter") == 0
+
+
+def test_a_part_that_does_not_answer_is_paused_for_that_and_no_message_is_blamed(queue: Vhost) -> None:
+    far_side = TwoParts(lambda body: STRANGE)
+    far_side.probe = lambda: None  # type: ignore[method-assign]
+    far_side.other.up = True
+    with pumping(queue, far_side, part_of=far_side.part_of):
+        far_side.other.probe = TwoParts.probe.__get__(far_side)  # type: ignore[method-assign]
+        queue.publish("", "q", [b"a", b"1"])
+        assert eventually(lambda: len(far_side.other.pauses) > 1)
+        assert set(far_side.other.pauses) == {DOWN}
+        assert far_side.well.written == [b"1"]
+    assert queue.depth("dead-letter") == 0
+
+
+def test_what_passes_in_one_part_proves_nothing_against_messages_of_another(queue: Vhost) -> None:
+    """The places have the same names; only the other message of the part is the proof."""
+    far_side = TwoParts(lambda body: LOCKED if body == b"a" else None)
+    far_side.probe = lambda: None  # type: ignore[method-assign]
+    with pumping(queue, far_side, part_of=far_side.part_of):
+        queue.publish("", "q", [b"a", *bodies(50)])
+        assert eventually(lambda: len(far_side.other.pauses) > 1)
+        queue.publish("", "q", bodies(50, 50))
+        assert eventually(lambda: len(far_side.well.written) == 100)
+        assert queue.depth("dead-letter") == 0
+        # Proof is what passes while it is a suspect, not while it is held.
+        assert eventually(lambda: queue.publish("", "q", b"b") and queue.depth("dead-letter") == 1, every=0.1)
+    assert set(far_side.other.written) == {b"b"}
+
+
+def test_what_is_put_off_comes_again_in_its_order_before_anything_new(queue: Vhost) -> None:
+    class Small(FarSide):
+        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+            now, later = deliveries[:7], deliveries[7:]
+            return [*super().handle(now, valid), *[LATER] * len(later)]
+
+    far_side = Small(lambda body: LOCKED if body == b"3" and far_side.calls < 4 else None)
+    queue.publish("", "q", bodies(250))
+    with pumping(queue, far_side) as pump:
+        assert eventually(lambda: len(far_side.written) == 250)
+        assert pump.counts["consumed"] == pump.counts["done"] == 250
+    assert far_side.written == bodies(250)
+    assert far_side.batches.count(1) < 10, "those put off are not tried one by one for the sake of those before them"
+    assert queue.depth("q") == queue.depth("dead-letter") == 0
 
 
 def test_while_the_far_side_does_not_answer_at_the_start_messages_have_a_queue_to_wait_in(vhost: Vhost) -> None:
