@@ -4,7 +4,8 @@ Everything that can be compiled is compiled once, at the start; per message only
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from connectorlib.errors import Failed, reject
@@ -49,7 +50,7 @@ class BoundWrite:
         self.uses_results = frozenset[str]().union(*(expression.uses_results for expression in used))
         #: One row for each record, always.
         self.single = self.each is None and self.when is None
-        self._evaluate = [expression.evaluate for _, expression in self.expressions]
+        self._values = _values_of([expression for _, expression in self.expressions])
         self._bind: Binder = tuple
 
     @property
@@ -80,9 +81,9 @@ class BoundWrite:
         return (record,) if self.each is None else self._items(self.each, record, scope)
 
     def row(self, record: Any, scope: Scope) -> Row:
-        values: list[Any] = []
+        values: Sequence[Any] = ()
         try:
-            values = [evaluate(record, scope) for evaluate in self._evaluate]
+            values = self._values(record, scope)
             return self._bind(values)  # refuses MISSING, as it does every type that it does not know
         except Failed as failed:
             if any(value is MISSING for value in values):
@@ -129,6 +130,28 @@ class BoundWrite:
         return True
 
 
+def _values_of(expressions: Sequence[Expression]) -> Callable[[Any, Scope], Sequence[Any]]:
+    """Return what evaluates all of them: in one go, if each is just a field of the record and none is missing."""
+    evaluates = [expression.evaluate for expression in expressions]
+
+    def one_by_one(record: Any, scope: Scope) -> Sequence[Any]:
+        return [evaluate(record, scope) for evaluate in evaluates]
+
+    fields = [expression.field for expression in expressions]
+    if len(fields) < 2 or None in fields:
+        return one_by_one
+    take = itemgetter(*fields)
+
+    def at_once(record: Any, scope: Scope) -> Sequence[Any]:
+        try:
+            values: Sequence[Any] = take(record)
+        except (LookupError, TypeError):
+            return one_by_one(record, scope)
+        return values
+
+    return at_once
+
+
 #: What named statements of the record have returned so far; the writer fills it in.
 Results = dict[str, Mapping[str, Any] | None]
 Step = tuple[BoundWrite, Row, Results]
@@ -151,9 +174,9 @@ class Unit:
     #: None: no inbox, or a message accepted without a key.
     key: Key | None
     #: Per statement its rows (in bulk), or nothing and `steps` instead.
-    rows: list[list[Row]] = field(default_factory=list)
+    rows: list[list[Row]]
     #: (statement, parameters) in order, where statements run message by message; lazy where `$result` is used.
-    steps: Callable[[], Iterator[Step]] | None = None
+    steps: Callable[[], Iterator[Step]] | None
 
 
 class Plan:
@@ -172,18 +195,15 @@ class Plan:
     def unit(self, position: int, delivery: Delivery, key_of: Callable[[Any, Scope], Key | None] | None) -> Unit:
         """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
         records = self._format.decode(delivery.body)
-        scope = Scope(delivery, encoding=self._format.encoding)
         root = records[0] if len(records) == 1 else records
-        scope.root = root
-        unit = Unit(position, delivery, key_of(root, scope) if key_of else None)
+        scope = Scope(delivery, root, encoding=self._format.encoding)
+        key = key_of(root, scope) if key_of else None
         if self.in_bulk:
-            unit.rows = self._bulk(records, scope)
-        elif self.results:
-            unit.steps = lambda: self._steps(records, delivery)
-        else:
-            steps = list(self._steps(records, delivery))  # bound before anything is written
-            unit.steps = lambda: iter(steps)
-        return unit
+            return Unit(position, delivery, key, self._bulk(records, scope), None)
+        if self.results:
+            return Unit(position, delivery, key, [], lambda: self._steps(records, delivery))
+        steps = list(self._steps(records, delivery))  # bound before anything is written
+        return Unit(position, delivery, key, [], lambda: iter(steps))
 
     def _bulk(self, records: Sequence[Any], scope: Scope) -> list[list[Row]]:
         if len(records) == 1:

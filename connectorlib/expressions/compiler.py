@@ -27,6 +27,8 @@ class Expression:
     text: str
     #: Every path that may be asked.
     parts: tuple[Path, ...] = ()
+    #: The field of the record that it is, if it is that and nothing more.
+    field: str | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -69,7 +71,8 @@ def _compile_path(text: Any) -> Expression:
     if not isinstance(text, str):
         raise ValueError(f"a path is text, not {kind_of(text)}")
     path = parse_path(text)
-    return Expression(_evaluator(path), text, (path,))
+    names = only_names(path.steps) if path.source is None else None
+    return Expression(_evaluator(path), text, (path,), names[0] if names and len(names) == 1 else None)
 
 
 def _evaluator(path: Path) -> Evaluate:
