@@ -1,15 +1,49 @@
-"""Properties that AMQP cannot carry are found before they reach the wire, where they would cost the connection."""
+"""From a message to its frames. What AMQP cannot carry is found before it reaches the wire, where it would cost the
+connection."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from struct import Struct
 from typing import Any
 
 import pika
-from pika import data
+from pika import data, frame, spec
 
 from connectorlib.messages import Outgoing
 
 #: A header frame must fit the frame size (131,072 with RabbitMQ); one that does not ends the connection with 501.
 HEADER_BYTES = 64 * 1024
+
+
+_FRAME = Struct(">BHL")
+#: A content header frame up to the properties: frame header, then class, weight and body size.
+_CONTENT = Struct(">BHLHHQ")
+_CLASS = 60
+_END = b"\xce"
+#: Octets of a frame beside its payload.
+_AROUND = 8
+
+
+def encode_message(channel: int, message: Outgoing, frame_max: int) -> bytes:
+    """Return the frames that publish a message, persistent and mandatory. Raise, as pika does, for what cannot be.
+
+    pika writes each frame by itself, which costs a message 40 µs; a batch of these is one write.
+    """
+    properties = b"".join(encode_properties(message).encode())
+    body = message.body
+    start = _CONTENT.pack(spec.FRAME_HEADER, channel, 12 + len(properties), _CLASS, 0, len(body))
+    pieces = [_method(channel, message.exchange, message.routing_key), start, properties, _END]
+    longest = frame_max - _AROUND
+    for at in range(0, len(body), longest):
+        piece = body if len(body) <= longest else body[at : at + longest]
+        pieces += [_FRAME.pack(spec.FRAME_BODY, channel, len(piece)), piece, _END]
+    return b"".join(pieces)
+
+
+@lru_cache(4096)
+def _method(channel: int, exchange: str, routing_key: str) -> bytes:
+    marshalled: bytes = frame.Method(channel, spec.Basic.Publish(0, exchange, routing_key, mandatory=True)).marshal()
+    return marshalled
 
 
 def encode_properties(message: Outgoing) -> pika.BasicProperties:

@@ -15,7 +15,7 @@ from typing import Any
 from pika import exceptions, spec
 
 from connectorlib.broker import errors
-from connectorlib.broker.encoding import encode_properties
+from connectorlib.broker.encoding import encode_message
 from connectorlib.broker.flight import Flight, Identity, judge
 from connectorlib.broker.iothread import STOPPED, IOThread
 from connectorlib.broker.link import Link
@@ -29,6 +29,8 @@ WINDOW = 4000
 WINDOW_BYTES = 32 * 1024 * 1024
 #: How many to publish before the loop gets a turn to send them and to read confirms.
 SLICE = 200
+#: And how many bytes to write at once.
+WRITE_BYTES = 1024 * 1024
 REOPEN_SECONDS = 1.0
 #: Closes of the whole connection that one malformed message brings about.
 _POISON = {"501", "502", "503", "505", "506"}
@@ -188,17 +190,29 @@ class Publisher:
         channel = self._channel
         if channel is None or not channel.is_open:
             return
-        flight = self._flight
+        frames, more = self._slice(channel)
+        if frames:
+            channel.connection.write(frames)
+        if more and not self._feeding and self._room() > 0:
+            self._feeding = True
+            self._io.post(self._feed_on)
+
+    def _slice(self, channel: Any) -> tuple[bytes, bool]:
+        """Put the next few messages under way; return their frames, and whether there may be more."""
+        frames: list[bytes] = []
+        size = 0
         for _ in range(self._room()):
             publish = self._next()
             if publish is None:
-                return
-            self._publish(channel, publish)
-            if flight.bytes >= WINDOW_BYTES:
-                return
-        if not self._feeding and self._room() > 0:
-            self._feeding = True
-            self._io.post(self._feed_on)
+                return b"".join(frames), False
+            encoded = self._encoded(channel, publish)
+            if encoded is not None:
+                self._flight.add(publish)
+                frames.append(encoded)
+                size += len(encoded)
+            if size >= WRITE_BYTES or self._flight.bytes >= WINDOW_BYTES:
+                break
+        return b"".join(frames), True
 
     def _feed_on(self) -> None:
         self._feeding = False
@@ -225,15 +239,12 @@ class Publisher:
             self._tickets.popleft()
         return None
 
-    def _publish(self, channel: Any, publish: Publish) -> None:
-        message = publish.message
+    def _encoded(self, channel: Any, publish: Publish) -> bytes | None:
         try:
-            properties = encode_properties(message)
-            channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
+            return encode_message(channel.channel_number, publish.message, channel.connection.params.frame_max)
         except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
             publish.settle(Failure(Kind.REJECT, "bad-property", errors.describe(error), "publish"))
-        else:
-            self._flight.add(publish)
+            return None
 
     def _confirmed(self, frame: Any) -> None:
         method = frame.method

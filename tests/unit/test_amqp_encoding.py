@@ -1,6 +1,7 @@
 import pytest
+from pika import BasicProperties, exceptions, frame, spec
 
-from connectorlib.broker.encoding import HEADER_BYTES, encode_properties
+from connectorlib.broker.encoding import HEADER_BYTES, encode_message, encode_properties
 from connectorlib.messages import Outgoing
 
 
@@ -34,3 +35,28 @@ def test_headers_that_would_cost_the_connection_are_refused(headers):
 )
 def test_other_headers_pass(headers):
     assert properties(headers=headers).headers == headers
+
+
+FRAME_MAX = 4096
+
+
+def written_by_pika(message: Outgoing, properties: BasicProperties) -> bytes:
+    longest, body = FRAME_MAX - 8, message.body
+    method = spec.Basic.Publish(0, message.exchange, message.routing_key, mandatory=True)
+    frames = [frame.Method(5, method), frame.Header(5, len(body), properties)]
+    frames += [frame.Body(5, body[at : at + longest]) for at in range(0, len(body), longest)]
+    return b"".join(each.marshal() for each in frames)
+
+
+@pytest.mark.parametrize("size", [0, 1, FRAME_MAX - 8, FRAME_MAX - 7, 3 * FRAME_MAX])
+@pytest.mark.parametrize("own", [{}, {"message_id": "m-1", "headers": {"a": 1, "b": {"c": "d"}}, "priority": 3}])
+def test_the_frames_of_a_message_are_those_that_pika_writes(size, own):
+    message = Outgoing("devices", "reading.p-7", b"x" * size, own)
+    assert encode_message(5, message, FRAME_MAX) == written_by_pika(message, BasicProperties(**own, delivery_mode=2))
+
+
+def test_what_amqp_cannot_carry_is_refused():
+    with pytest.raises(exceptions.ShortStringTooLong):
+        encode_message(1, Outgoing("x", "k" * 256, b"", {}), FRAME_MAX)
+    with pytest.raises(exceptions.ShortStringTooLong):
+        encode_message(1, Outgoing("x", "k", b"", {"message_id": "m" * 256}), FRAME_MAX)
