@@ -185,7 +185,7 @@ class Pausing:
         next_try = pause.schedule(now, random.random())  # noqa: S311 - jitter
         if self._never(pause):  # only to tell it again
             next_try = pause.next_try = now + REPEAT_PAUSE_LINE_S
-        if pause.tell(now):
+        if not self.stop.is_set() and pause.tell(now):
             fields: dict[str, object] = {self._label: self.name} | self.describe(pause)
             logs.paused(logger, fields, do=self._hints(pause.failure))
         return next_try

@@ -12,6 +12,7 @@ from connectorlib.errors import Failure, Kind
 STALE_S = 300.0
 
 PLACE = "API calls"
+RATE_PLACE = "rate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class Rate:
         self._per_minute = per_minute
         self._left = float(per_minute)
         self._at = now
+
+    def lack(self, count: int, now: float) -> Failure:
+        """Return why so many have to wait longer than a message is held."""
+        text = f"at {self._per_minute} Cases a minute the next may be made in {self.delay(count, now):.0f} s"
+        return Failure(Kind.UNAVAILABLE, "rate", f"{text}, for so many were made at once", RATE_PLACE)
 
     def delay(self, count: int, now: float) -> float:
         """Return seconds until so many may go; more than a minute's worth go when the minute is full."""

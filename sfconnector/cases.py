@@ -10,13 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import compile_expression
-from connectorlib.messages import ALREADY, Again, Dead, Delivery, Done, Outcome
+from connectorlib.messages import ALREADY, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.policy import ALL
 from connectorlib.reuse import by_first, warn_of_reuse
 from sfconnector.budget import Budgets, Rate
@@ -25,7 +26,7 @@ from sfconnector.described import Described, check, warnings
 from sfconnector.items import Item, Unit
 from sfconnector.lookups import Lookups
 from sfconnector.mapping import CaseMapper
-from sfconnector.sending import Sender, Valid
+from sfconnector.sending import STOPPING, Sender, Valid
 from sfconnector.settings import Division
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SOBJECT = "Case"
+#: Records that are worked on together; a message more may go beyond it. They take memory, and a batch may hold many.
+MOST_RECORDS = 2000
 
 
 class Cases:
@@ -60,10 +63,12 @@ class Cases:
         self._stop = stop
         self._replies = replies
         self._on_first: Callable[[Failure | None], None] | None = on_first
-        self._sender = Sender(division.case, client, self.place, division.retry.breaker)
+        self._sender = Sender(division.case, client, self.place, division.retry.breaker, stop)
         external_id = division.case.external_id
         self._key_of_message = external_id is not None and _says_nothing_of_records(external_id.value)
         self._rate = Rate(division.case.rate, time.monotonic()) if division.case.rate else None
+        #: Whether so many Cases were made at once that the next would have to wait longer than a message is held.
+        self._in_debt = False
         self._lookups = Lookups()
         self._mapper: CaseMapper | None = None
         #: Whether Salesforce has said of a mapping that was right before that it is not.
@@ -97,6 +102,7 @@ class Cases:
             self._client.limits()
         self._note_usage()
         self._heed_budget()
+        self._heed_debt()
 
     def _tell_first(self, failure: Failure | None) -> None:
         if self._on_first is not None:
@@ -132,6 +138,12 @@ class Cases:
         lack = self._budgets.lack(self._org, self.division.priority, time.monotonic())
         if lack is not None:
             raise Failed(lack)
+
+    def _heed_debt(self) -> None:
+        now = time.monotonic()
+        if self._rate is not None and self._in_debt and self._rate.delay(1, now) > 0:
+            raise Failed(self._rate.lack(1, now))
+        self._in_debt = False
 
     def _note_usage(self) -> None:
         self._budgets.tell(self._org, self._client.usage)
@@ -171,12 +183,17 @@ class Cases:
 
     def _decoded(self, units: Sequence[Unit]) -> list[Item]:
         assert self._mapper is not None, "nothing is handled before the first probe has passed"
+        count = 0
         for unit in units:
+            if count >= MOST_RECORDS:
+                unit.outcome = LATER
+                continue
             try:
                 decoded = self._mapper.records(unit.delivery)
             except Failed as failed:
                 unit.outcome = _outcome(failed)
                 continue
+            count += len(decoded)
             unit.items = [Item(unit.delivery, record) for record in decoded]
             for position, case_id in self._partly.get(unit.delivery.identity, {}).items():
                 unit.items[position].done(case_id, already=False)
@@ -219,7 +236,7 @@ class Cases:
                 item.outcome = Dead(reject("bad-value", text, place=self.place, detail="external_id.value").failure)
 
     def _send(self, items: Sequence[Item], valid: Valid) -> None:
-        self._wait_for_turn(len(items))
+        self._wait_for_turn(items)
         try:
             outdated = self._sender.send(items, valid)
             if outdated:
@@ -234,16 +251,22 @@ class Cases:
                 made = sum(1 for item in items if isinstance(item.outcome, Done) and not item.outcome.already)
                 self._rate.take(made - len(items), time.monotonic())
 
-    def _wait_for_turn(self, count: int) -> None:
-        """Hold the batch until the division's rate lets it go. Raise Failed when stopped meanwhile."""
+    def _wait_for_turn(self, items: Sequence[Item]) -> None:
+        """Hold the batch until the division's rate lets it go. Raise Failed when stopped meanwhile, or if that would be
+        longer than a message may be held."""
         if self._rate is None:
             return
-        delay = self._rate.delay(count, time.monotonic())
+        now = time.monotonic()
+        delay = self._rate.delay(len(items), now)
         if delay > 0:
+            oldest = min(item.delivery.received for item in items)
+            if now + delay - oldest > self.division.hold_seconds:
+                self._in_debt = True
+                raise Failed(self._rate.lack(len(items), now))
             logs.event(logger, logging.INFO, "held by rate", division=self.division.name, seconds=round(delay, 1))
             if self._stop.wait(delay):
-                raise Failed(Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped", self.place))
-        self._rate.take(count, time.monotonic())
+                raise Failed(replace(STOPPING, place=self.place))
+        self._rate.take(len(items), time.monotonic())
 
     def _follows(self, item: Item, first: Item) -> bool:
         """Decide about an item whose key another one had; return False if it has to be sent after all."""
@@ -287,6 +310,8 @@ class Cases:
 
     def _remember(self, unit: Unit, outcome: Outcome) -> None:
         """Keep which records of a message are Cases while the rest has to be tried again."""
+        if isinstance(outcome, Later):
+            return
         identity = unit.delivery.identity
         self._partly.pop(identity, None)
         if not isinstance(outcome, Again):

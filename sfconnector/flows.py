@@ -13,7 +13,7 @@ from connectorlib.pump import Flow as FlowSettings
 from connectorlib.pump import Pump
 from connectorlib.settings import Destination
 from sfconnector.budget import PLACE as API_CALLS
-from sfconnector.budget import Budgets
+from sfconnector.budget import RATE_PLACE, Budgets
 from sfconnector.cases import Cases
 from sfconnector.client import Client
 from sfconnector.codes import MISMATCH
@@ -124,6 +124,8 @@ def _hint(failure: Failure) -> str:
         return "put it right in the org and send SIGUSR1 (one more log-in), or in the configuration and restart"
     if failure.place == API_CALLS or failure.code == "REQUEST_LIMIT_EXCEEDED":
         return "find what else uses up the org's API calls, or raise its limit; asked again in 5 minutes (SIGUSR1: now)"
+    if failure.place == RATE_PLACE:
+        return "nothing, or raise case.rate; this goes on by itself"
     if failure.code == MISMATCH:
         return "put the mapping, or the user's access to the fields, right; this goes on by itself"
     if failure.kind is Kind.UNAVAILABLE:

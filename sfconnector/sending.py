@@ -5,6 +5,7 @@ A call that is refused as a whole is halved until the bad record stands alone, s
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ RECORD_STATUSES = frozenset({400, 413})
 #: A whole call that fails with one of these may have done its work all the same.
 UNKNOWN_STATUSES = frozenset({500, 502, 504})
 
+STOPPING = Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped")
+
 _ID = re.compile("[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
 
 Valid = Callable[[], bool]
@@ -49,9 +52,12 @@ class Way:
 
 
 class Sender:
-    """Sends items of one division, one call at a time."""
+    """Sends items of one division, one call at a time; none any more once `stop` is set."""
 
-    def __init__(self, case: CaseSettings, client: "Client", place: str, breaker: int) -> None:
+    def __init__(
+        self, case: CaseSettings, client: "Client", place: str, breaker: int, stop: threading.Event | None = None
+    ) -> None:
+        self._stop = stop or threading.Event()
         self._case = case
         self._client = client
         self._place = place
@@ -64,6 +70,8 @@ class Sender:
         self._calm = 0
         #: Records refused alone without one success between, for other reasons than their own content.
         self._lone = 0
+        #: Deliveries of which some records were sent, and can be told from no others.
+        self._begun: set[tuple[int, int]] = set()
         #: Deliveries that were sent without an answer: that their Case is there already says nothing about their key.
         self.doubted: set[tuple[int, int]] = set()
         #: Why messages were dead-lettered for want of an answer; whoever looks at it takes it away.
@@ -76,6 +84,7 @@ class Sender:
         deliveries are not ours any more.
         """
         self._lone = 0
+        self._begun.clear()
         outdated: list[Item] = []
         ways: dict[Way, list[Item]] = {}
         for item in items:
@@ -111,6 +120,11 @@ class Sender:
 
         if not valid():
             raise Stale
+        if self._stop.is_set() and (going := self._to_complete(items)) != items:
+            if going:
+                self._call(going, way, valid, outdated)
+            raise Failed(replace(STOPPING, place=self._place))
+        self._begun.update(item.delivery.identity for item in items if item.key is None)
         repeats = self._client.repeats
         try:
             results = self._request(items, way)
@@ -127,6 +141,11 @@ class Sender:
         if self._client.repeats != repeats:
             self._doubt(items)
         self._judge(items, results, way, valid, outdated)
+
+    def _to_complete(self, items: Sequence[Item]) -> list[Item]:
+        """Return those that are sent though the connector is being stopped: without them the records of their message
+        that are Cases already would be made once more."""
+        return [item for item in items if item.key is None and item.delivery.identity in self._begun]
 
     def _request(self, items: Sequence[Item], way: Way) -> "list[Result]":
         records = [item.draft.fields for item in items if item.draft]

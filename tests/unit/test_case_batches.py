@@ -2,12 +2,13 @@
 
 import json
 import threading
+import time
 
 import pytest
 from pika import BasicProperties
 
 from connectorlib.errors import Failed, Kind
-from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
+from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
 from connectorlib.settings import Source
 from sfconnector.budget import Budgets
 from sfconnector.cases import Cases
@@ -25,10 +26,11 @@ def client():
     return CaseClient()
 
 
-def cases_of(client, mapping=MAPPING, external_id="$message_id", **case):
+def cases_of(client, mapping=MAPPING, external_id="$message_id", hold_seconds=300.0, **case):
     key = None if external_id is None else ExternalId("Message_Id__c", external_id, case.pop("mode", "create_once"))
     settings = CaseSettings(mapping=mapping, external_id=key, **case)
-    division = Division("hvac", Salesforce(), Source("q", None, prefetch=400), settings)
+    source = Source("q", None, prefetch=400)
+    division = Division("hvac", Salesforce(), source, settings, hold_seconds=hold_seconds)
     cases = Cases(division, client, Budgets(10), stop=threading.Event())
     cases.probe()
     return cases
@@ -36,7 +38,7 @@ def cases_of(client, mapping=MAPPING, external_id="$message_id", **case):
 
 def message(tag, body, message_id=None, generation=1):
     properties = BasicProperties(message_id=message_id or f"m{tag}")
-    return Delivery(tag, generation, "q", "", "q", False, properties, json.dumps(body).encode(), 0.0)
+    return Delivery(tag, generation, "q", "", "q", False, properties, json.dumps(body).encode(), time.monotonic())
 
 
 def handle(cases, *messages, valid=lambda: True):
@@ -167,10 +169,43 @@ def test_a_stop_while_the_rate_holds_a_batch_sends_nothing(client):
 
 
 def test_only_new_cases_count_for_the_rate(client):
-    cases = cases_of(client, {"Subject": "subject"}, rate=2)
-    cases._stop.set()  # so that a wait would be seen
+    cases = cases_of(client, {"Subject": "subject"}, rate=2, hold_seconds=0)  # so that a wait would be seen
     for tag in range(5):
         outcomes = handle(cases, message(tag, {}, "same"))
     assert outcomes == [ALREADY]
     assert handle(cases, message(7, {})) == [DONE]
-    assert isinstance(handle(cases, message(8, {}))[0], Again)
+    assert handle(cases, message(8, {}))[0].failure.code == "rate"
+
+
+def test_a_batch_of_more_records_than_are_worked_on_together_is_put_off_from_there(client):
+    cases = cases_of(client, {"Subject": "subject"}, None)
+    batch = [message(tag, [{"subject": f"{tag}"}] * 1500) for tag in range(4)]
+    assert handle(cases, *batch) == [DONE, DONE, LATER, LATER]
+    assert handle(cases, *batch[2:]) == [DONE, DONE]
+    assert len(client.org.records("Case")) == 6000
+
+
+def test_what_was_made_of_a_message_is_remembered_while_it_is_put_off(client):
+    client.org.configure({"validation": [LOCKED]})
+    cases = cases_of(client, {"Subject": "subject"}, None)
+    several = message(1, [{"subject": "a"}, {"subject": "locked"}])
+    assert isinstance(handle(cases, several)[0], Again)
+    many = message(2, [{"subject": "x"}] * 2000)
+    assert handle(cases, many, several) == [DONE, LATER]
+    client.org.configure({"validation": []})
+    assert handle(cases, several) == [DONE]
+    assert len(client.org.records("Case")) == 2 + 2000
+
+
+def test_after_more_cases_at_once_than_the_rate_allows_messages_wait_in_the_queue_not_in_hand(client):
+    cases = cases_of(client, {"Subject": "subject"}, None, rate=60)
+    assert handle(cases, message(1, [{}] * 600)) == [DONE]
+    (outcome,) = handle(cases, message(2, {}))
+    assert (outcome.failure.code, outcome.failure.kind) == ("rate", Kind.UNAVAILABLE)
+    assert "in 541 s" in outcome.failure.text
+    with pytest.raises(Failed) as caught:
+        cases.probe()
+    assert caught.value.failure.code == "rate"
+    cases._rate.take(-600, time.monotonic())
+    cases.probe()
+    assert handle(cases, message(2, {})) == [DONE]

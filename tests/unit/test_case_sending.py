@@ -1,5 +1,7 @@
 """How items go out: what is in a call, what a refused, lost or crowded call comes to. On the sandbox's org."""
 
+import threading
+
 import pytest
 
 from connectorlib.errors import Failed, Kind, Stale
@@ -102,6 +104,22 @@ def test_nothing_is_sent_for_deliveries_that_are_not_ours_any_more(client):
         send(sender(client), batch, lambda: next(answers))
     assert client.sizes == [200]
     assert outcomes(batch) == [DONE] * 200 + [None] * 100
+
+
+@pytest.mark.parametrize(("keyed", "sizes"), [(True, [200]), (False, [200, 200, 50])])
+def test_after_a_stop_nothing_is_sent_but_what_completes_a_message_that_would_be_made_twice(client, keyed, sizes):
+    """Here all are records of one message, and then there is another."""
+    stop = threading.Event()
+    client.before = [stop.set]
+    case = CaseSettings(external_id=KEYED["external_id"])
+    sends = Sender(case, client, PLACE, BREAKER, stop)
+    batch = [item(1, f"k{at}" if keyed else None) for at in range(450)]
+    batch += [item(2, "other" if keyed else None)]
+    with pytest.raises(Failed) as caught:
+        send(sends, batch)
+    assert caught.value.failure.code == "stopping"
+    assert client.sizes == sizes
+    assert outcomes(batch) == [DONE] * sum(sizes) + [None] * (451 - sum(sizes))
 
 
 # -- what each record came to
