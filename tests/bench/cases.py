@@ -1,14 +1,17 @@
-"""What is measured: each case is the connector on some work, its limit, its naive twin, and the ratio it should have.
+"""What is measured: each case is the connector at some work, its limit, its naive twin, and what it should reach.
 
 Cases with the same limit share its runs, and stand together so that they alternate with it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
+from tests.bench import load
+from tests.bench.calling import Calling
 from tests.bench.contenders import Contender, Selecting, Subscribing
 from tests.bench.load import Bad
+from tests.bench.starting import Ending, First, Receiving
 
-DATABASES = ("postgresql", "mariadb", "sqlite")
 TITLES = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
 
@@ -17,59 +20,95 @@ class Case:
     name: str
     connector: Contender
     limit: Contender
-    naive: Contender
-    #: The least ratio to the limit; None where none was set.
+    #: The naive twin; None where there is none.
+    other: Contender | None
+    #: The least ratio to the limit, and over the other one; None where none was set.
     target: float | None = None
+    gain: float | None = None
     quick: bool = False
+    #: What `other` is.
+    beside: str = "naive"
+    unit: str = "messages/s"
 
 
-def subscribing() -> list[Case]:
-    made = []
-    for database in DATABASES:
-        hand, naive = Subscribing("limit", database), Subscribing("naive", database)
-        title = TITLES[database]
-        name = f"subscribe, JSON → {title}"
-        made.append(
-            Case(name, Subscribing("connector", database), hand, naive, 0.85 if database == "postgresql" else 0.8, True)
-        )
+def inserting() -> Iterator[Case]:
+    for database, title in TITLES.items():
+        own = 0.85 if database == "postgresql" else 0.8
+        yield subscribing(f"JSON → {title}", Subscribing("connector", database), own, quick=True)
         if database == "postgresql":
-            made += [
-                Case(
-                    f"{name}, {text}",
-                    Subscribing("connector", database, **options),
-                    hand,
-                    naive,
-                    target,
-                    target is not None,
-                )
-                for text, options, target in (
-                    ("inbox", {"inbox": True}, 0.6),
-                    ("1 % refused", {"bad": Bad("refused", 100)}, 0.35),
-                    ("10 % refused", {"bad": Bad("refused", 10)}, None),
-                    ("1 % undecodable", {"bad": Bad("undecodable", 100)}, 0.75),
-                    ("10 % undecodable", {"bad": Bad("undecodable", 10)}, None),
-                )
-            ]
-    return made
+            yield from spoiled()
+        for format, name in (("xml", "XML"), ("delimited", "delimited")):
+            work = Subscribing("connector", database, format=format)
+            yield subscribing(f"{name} → {title}", work, 0.6, quick=database == "postgresql")
 
 
-def selecting() -> list[Case]:
-    made = []
-    for database in DATABASES:
-        name, limit = f"select, {TITLES[database]} → JSON", Selecting("limit", "postgresql")
+def spoiled() -> Iterator[Case]:
+    """The limit is the loop without an inbox over as many good messages."""
+    plain = Subscribing("connector")
+    yield subscribing("JSON → PostgreSQL, inbox", replace(plain, inbox=True), 0.6, quick=True)
+    for every, share in ((100, "1 %"), (10, "10 %")):
+        for what, target in (("refused", 0.35), ("undecodable", 0.75)):
+            work = replace(plain, bad=Bad(what, every))
+            wanted = target if every == 100 else None
+            yield subscribing(f"JSON → PostgreSQL, {share} {what}", work, wanted, quick=every == 100)
+
+
+def shapes() -> Iterator[Case]:
+    for database, title in TITLES.items():
+        for name, each in (("ten rows a message", load.TEN), ("two statements", load.TWO)):
+            yield subscribing(f"JSON → {title}, {name}", Subscribing("connector", database, each))
+    for name, each in (("UPDATE", load.UPDATE), ("30 columns", load.WIDE), ("2 kB of text", load.TEXT)):
+        yield subscribing(f"JSON → PostgreSQL, {name}", Subscribing("connector", load=each))
+
+
+def subscribing(name: str, work: Subscribing, target: float | None = None, quick: bool = False) -> Case:
+    plain = replace(work, bad=None, inbox=False)
+    limit, naive = replace(plain, how="limit"), replace(plain, how="naive")
+    return Case(f"subscribe, {name}", work, limit, naive, target, quick=quick)
+
+
+def twofold() -> Iterator[Case]:
+    """Two processes on one queue, against one of them."""
+    one = Subscribing("connector")
+    slow = replace(one, batch=50, commit_s=0.02)
+    for name, each, gain in (("JSON → PostgreSQL", one, 1.35), ("20 ms a commit, 50 a batch", slow, 1.8)):
+        work = replace(each, processes=2)
+        limit = replace(work, how="limit")
+        yield Case(f"two processes, {name}", work, limit, each, gain=gain, beside="one process")
+
+
+def selecting() -> Iterator[Case]:
+    for database, title in TITLES.items():
         for text, on_sent, target in (("", False, 0.7), (", on_sent", True, 0.35)):
+            work, naive = Selecting("connector", database, on_sent), Selecting("naive", database, on_sent)
             quick = database == "postgresql"
-            made.append(
-                Case(
-                    name + text,
-                    Selecting("connector", database, on_sent),
-                    limit,
-                    Selecting("naive", database, on_sent),
-                    target,
-                    quick,
-                )
-            )
-    return made
+            yield Case(f"select, {title} → JSON{text}", work, Selecting("limit"), naive, target, quick=quick)
 
 
-CASES: list[Case] = [*subscribing(), *selecting()]
+def calling() -> Iterator[Case]:
+    for latency in (150, 50, 0):
+        naive = Calling("naive", latency, 1)
+        for batch in (200, 20, 1):
+            work = Calling("connector", latency, batch)
+            main = (latency, batch) == (150, 200)
+            target = 0.9 if main else None
+            name = f"cases, {latency} ms a call, {batch} a call"
+            yield Case(name, work, replace(work, how="limit"), naive, target, quick=main)
+    work = Calling("connector", 150, lookups=True)
+    naive = Calling("naive", 150, 1)
+    yield Case("cases, 150 ms a call, 200 a call, lookups", work, replace(work, how="limit"), naive, 0.9)
+    both = Calling("connector", 150, divisions=2)
+    one = Calling("connector", 150)
+    limit = replace(both, how="limit")
+    yield Case("cases, two divisions at 150 ms, 200 a call", both, limit, one, 0.9, beside="one division")
+
+
+def starting() -> Iterator[Case]:
+    click = Ending(("-c", "import click"))
+    for command in ("dbconnector", "sfconnector"):
+        yield Case(f"{command} --help", Ending((command, "--help")), click, None, 0.33, unit="ms")
+    yield Case("subscribe, start to first row", First("connector"), First("limit"), None, unit="ms")
+    yield Case("receive, one message a process", Receiving("connector"), Receiving("limit"), None, unit="ms")
+
+
+CASES: list[Case] = [*inserting(), *shapes(), *twofold(), *selecting(), *calling(), *starting()]

@@ -16,6 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+#: Between two looks, which cost the broker or the database something too.
+LOOK_S = 0.005
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,11 @@ def median(runs: Iterable[Measured]) -> Measured:
 class Processes:
     """One process under test or several of the same kind, each given its job as JSON on standard input."""
 
-    def __init__(self, commands: Sequence[Sequence[str]], log: Path, job: Any = None) -> None:
+    def __init__(self, commands: Sequence[Sequence[str]], log: Path, *jobs: Any) -> None:
         self._log = log
         self._file = log.open("wb")
-        self._all = [_started(command, self._file, job) for command in commands]
+        jobs = jobs or (None,) * len(commands)
+        self._all = [_started(command, self._file, job) for command, job in zip(commands, jobs, strict=True)]
         self._cpu_s: dict[int, float] = {}
         self._rss_mb: dict[int, float] = {}
 
@@ -61,7 +64,7 @@ class Processes:
             process.wait()
         self._file.close()
 
-    def wait_until(self, condition: Callable[[], bool], every: float, timeout: float = 300.0) -> float:
+    def wait_until(self, condition: Callable[[], bool], every: float = LOOK_S, timeout: float = 300.0) -> float:
         """Wait for it and return when it was; raise RuntimeError with the log if a process failed before that."""
         deadline = time.perf_counter() + timeout
         while not condition():
@@ -72,6 +75,19 @@ class Processes:
                 raise RuntimeError(f"{'exit codes ' + str(failed) if failed else 'took too long'}:\n{tail}")
             time.sleep(every)
         return time.perf_counter()
+
+    def wait(self) -> float:
+        """Wait for the end of all and return when it was."""
+        return self.wait_until(lambda: all(process.poll() is not None for process in self._all), every=0.001)
+
+    def timed(
+        self, first: Callable[[], bool], last: Callable[[], bool], messages: Callable[[], int], every: float = LOOK_S
+    ) -> Measured:
+        """Measure from the first condition to the last; `messages`, asked at the first, is how many there are to go."""
+        started = self.wait_until(first, every)
+        cpu_s, count = self.cpu_s, messages()
+        ended = self.wait_until(last, every)
+        return Measured(count / (ended - started), (self.cpu_s - cpu_s) / count * 1e6, self.rss_mb)
 
     def look(self) -> None:
         """Note what they have used so far; one that is over keeps what was seen last."""
@@ -84,10 +100,6 @@ class Processes:
                 if peak:  # one that is over has no memory any more
                     self._cpu_s[process.pid] = (int(fields[11]) + int(fields[12])) * TICK_S
                     self._rss_mb[process.pid] = int(peak[1]) / 1024
-
-    @property
-    def over(self) -> bool:
-        return all(process.poll() is not None for process in self._all)
 
     @property
     def cpu_s(self) -> float:

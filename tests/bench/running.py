@@ -1,5 +1,6 @@
 """Runs the cases: all contenders in turn, round after round, so that a slow minute of the machine meets all of them."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,7 +21,7 @@ class Outcome:
     case: Case
     connector: Sequence[Measured]
     limit: Sequence[Measured]
-    naive: Sequence[Measured]
+    other: Sequence[Measured]
 
     @property
     def ratio(self) -> float:
@@ -28,9 +29,15 @@ class Outcome:
         return median(self.connector).rate / median(self.limit).rate
 
     @property
-    def gain(self) -> float:
-        """Return how many times as fast as the naive twin the connector is."""
-        return median(self.connector).rate / median(self.naive).rate
+    def gain(self) -> float | None:
+        """Return how many times as fast as the naive twin the connector is; None if there is none."""
+        return median(self.connector).rate / median(self.other).rate if self.other else None
+
+    @property
+    def holds(self) -> bool:
+        """Return whether it is as fast as it should be."""
+        case = self.case
+        return self.ratio >= (case.target or 0) and (self.gain or 0) >= (case.gain or 0)
 
 
 @dataclass(frozen=True)
@@ -44,19 +51,23 @@ class Report:
 def run(cases: Sequence[Case], messages: int, rounds: int, say: Say) -> Report:
     """Measure the cases on services that are gone afterwards."""
     outcomes = []
+    started = time.monotonic()
     with Services() as services:
         for _, group in groupby(cases, key=lambda case: case.limit):
             together = list(group)
             runs = _measured(services, together, messages, rounds, say)
-            outcomes += [Outcome(case, runs[case.connector], runs[case.limit], runs[case.naive]) for case in together]
-    return Report(messages, rounds, 0.0, outcomes)
+            outcomes += [
+                Outcome(case, runs[case.connector], runs[case.limit], runs[case.other] if case.other else [])
+                for case in together
+            ]
+    return Report(messages, rounds, time.monotonic() - started, outcomes)
 
 
 def _measured(services: Services, cases: Sequence[Case], messages: int, rounds: int, say: Say) -> Runs:
-    order = _unique(it for case in cases for it in (case.limit, case.connector, case.naive))
+    order = _unique(it for case in cases for it in (case.limit, case.connector, case.other) if it)
     runs: Runs = {contender: [] for contender in order}
     for number in range(1, rounds + 1):
-        say(f"{cases[0].name}{f' and {len(cases) - 1} more' if len(cases) > 1 else ''}: round {number} of {rounds}")
+        say(f"round {number} of {rounds}: {'; '.join(case.name for case in cases)}")
         for contender in order:
             runs[contender].append(contender.run(services, messages))
     return runs

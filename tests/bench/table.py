@@ -10,7 +10,7 @@ from rich.table import Table
 from tests.bench.measuring import median
 from tests.bench.running import Outcome, Report
 
-HEADINGS = ("case", "messages/s", "limit", "of limit", "wanted", "over naive", "µs CPU", "of limit's", "peak MB")
+HEADINGS = ("case", "connector", "limit", "unit", "of limit", "over naive", "wanted", "CPU µs", "of limit's", "peak MB")
 
 
 def say(text: str) -> None:
@@ -19,23 +19,39 @@ def say(text: str) -> None:
 
 def cells(outcome: Outcome) -> list[str]:
     """Return one row, as texts."""
-    connector, limit = median(outcome.connector), median(outcome.limit)
-    target = outcome.case.target
+    case, connector, limit = outcome.case, median(outcome.connector), median(outcome.limit)
     return [
-        outcome.case.name,
-        _number(connector.rate),
-        _number(limit.rate),
+        case.name,
+        figure(connector.rate, case.unit),
+        figure(limit.rate, case.unit),
+        case.unit,
         f"{outcome.ratio:.2f}",
-        "" if target is None else f"{target:.2f}{'' if outcome.ratio >= target else ' ✗'}",
-        f"{outcome.gain:.1f} ×",
-        f"{connector.cpu_us:.0f}",
+        _gain(outcome),
+        _wanted(outcome),
+        f"{connector.cpu_us:,.0f}",
         f"{connector.cpu_us / limit.cpu_us:.1f} ×" if limit.cpu_us else "",
         f"{connector.rss_mb:.0f}",
     ]
 
 
-def _number(value: float) -> str:
+def figure(rate: float, unit: str) -> str:
+    """Return a speed as text; as a time, where the unit is one."""
+    value = 1000 / rate if unit == "ms" else rate
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _gain(outcome: Outcome) -> str:
+    if outcome.gain is None:
+        return ""
+    beside = outcome.case.beside
+    return f"{outcome.gain:.1f} ×" if beside == "naive" else f"{outcome.gain:.2f} × {beside}"
+
+
+def _wanted(outcome: Outcome) -> str:
+    case = outcome.case
+    wanted = [f"{case.target:.2f}"] if case.target else []
+    wanted += [f"{case.gain:.2f} ×"] if case.gain else []
+    return " ".join([*wanted, *([] if outcome.holds else ["✗"])])
 
 
 def show(report: Report) -> None:
@@ -44,7 +60,7 @@ def show(report: Report) -> None:
         column.justify = "right"
     for outcome in report.outcomes:
         table.add_row(*cells(outcome))
-    Console(width=140).print(table)
+    Console(width=150).print(table)
 
 
 def as_json(report: Report) -> str:
@@ -56,16 +72,17 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
     middle = median(outcome.connector)
     return {
         "name": outcome.case.name,
-        "messages_per_s": middle.rate,
+        "per_s": middle.rate,
         "ratio_to_limit": outcome.ratio,
-        "target": outcome.case.target,
-        "ratio_over_naive": outcome.gain,
+        "wanted_ratio": outcome.case.target,
+        f"ratio_over_{outcome.case.beside.replace(' ', '_')}": outcome.gain,
+        "wanted_gain": outcome.case.gain,
         "cpu_us_per_message": middle.cpu_us,
         "peak_rss_mb": middle.rss_mb,
         "runs": {
             "connector": [asdict(each) for each in outcome.connector],
             "limit": [asdict(each) for each in outcome.limit],
-            "naive": [asdict(each) for each in outcome.naive],
+            outcome.case.beside: [asdict(each) for each in outcome.other],
         },
     }
 
