@@ -1,10 +1,12 @@
 """`on_sent` and `on_failed`: a statement that is run for a row of the query, its parameters taken from the columns."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.database import Database
+from dbconnector.ladder import LARGEST, portions
 from dbconnector.statements import compile_statement
 
 #: What `:error` of on_failed stands for; it hides a column of that name.
@@ -29,10 +31,18 @@ class Mark:
     def parameters(self, row: Row, error: str = "") -> Sequence[Any]:
         return self._binder([error if at is None else row[at] for at in self._places])
 
-    def run(self, database: Database, rows: Iterable[Sequence[Any]]) -> int:
-        """Run the statement for the parameters of each row, in the transaction; return how many rows changed."""
-        execute, sql, place = database.execute, self.statement.sql, self.place
-        return sum(max(execute(sql, parameters, place=place), 0) for parameters in rows)
+    def run(self, database: Database, rows: Sequence[Sequence[Any]]) -> int:
+        """Run the statement for the parameters of each row, in the transaction, for as many rows at once as it allows;
+        return how many rows changed."""
+        any_of, driver, changed = self.statement.any_of, database.driver, 0
+        if any_of is None:
+            portions_of_rows: Iterable[Sequence[Sequence[Any]]] = ([row] for row in rows)
+        else:
+            portions_of_rows = portions(rows, min(LARGEST, driver.max_rows, driver.max_parameters // any_of.width))
+        for portion in portions_of_rows:
+            sql = any_of.sql(len(portion)) if any_of and len(portion) > 1 else self.statement.sql
+            changed += max(database.execute(sql, list(chain.from_iterable(portion)), place=self.place), 0)
+        return changed
 
     def _place_of(self, name: str, columns: Sequence[str]) -> int | None:
         """Return the position of the column, the name as it is before the name in another case; None: the error."""

@@ -7,9 +7,19 @@ from dataclasses import dataclass
 
 from dbconnector.statements.lexer import T, sent, tokenize
 from dbconnector.statements.paging import Paging, limit_rows, only_reads, page_by_key
-from dbconnector.statements.shapes import MultiRow, Target, multi_row, targets
+from dbconnector.statements.shapes import AnyOf, MultiRow, Target, any_of, multi_row, targets
 
-__all__ = ["MultiRow", "Paging", "Statement", "Target", "compile_statement", "limit_rows", "only_reads", "page_by_key"]
+__all__ = [
+    "AnyOf",
+    "MultiRow",
+    "Paging",
+    "Statement",
+    "Target",
+    "compile_statement",
+    "limit_rows",
+    "only_reads",
+    "page_by_key",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,8 @@ class Statement:
     names: tuple[str, ...]
     #: How to write many rows at once; None where that could change what is written.
     multi_row: MultiRow | None
+    #: How to run it for many keys at once; None where that could change what it does.
+    any_of: AnyOf | None
     #: Where the value of each `?` is stored or what it is compared with, when the text says so.
     targets: tuple[Target | None, ...]
 
@@ -45,5 +57,6 @@ def compile_statement(text: str) -> Statement:
         sql=sent(tokens),
         names=tuple(token.text[1:] for token in tokens if token.type is T.PARAMETER),
         multi_row=multi_row(tokens),
+        any_of=any_of(tokens),
         targets=targets(tokens),
     )

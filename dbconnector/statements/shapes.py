@@ -48,6 +48,25 @@ class MultiRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyOf:
+    """An UPDATE or DELETE of the row with one key, cut where more keys can be put in. `width`: columns of the key."""
+
+    head: str
+    columns: tuple[str, ...]
+    tail: str
+
+    @property
+    def width(self) -> int:
+        return len(self.columns)
+
+    def sql(self, keys: int) -> str:
+        if self.width == 1:
+            return f"{self.head}{self.columns[0]} IN ({','.join('?' * keys)}){self.tail}"
+        key = " AND ".join(f"{column} = ?" for column in self.columns)
+        return f"{self.head}({' OR '.join([f'({key})'] * keys)}){self.tail}"
+
+
+@dataclass(frozen=True, slots=True)
 class _Insert:
     """The parts of `INSERT INTO table (columns) VALUES (items) tail`, as positions in the list of tokens."""
 
@@ -73,6 +92,35 @@ def multi_row(tokens: Sequence[Token]) -> MultiRow | None:
     if not width or any(token.type is T.PARAMETER for token in (*head, *tail)) or not _is_harmless(_solid(tail)):
         return None
     return MultiRow(sent(head), sent(row), sent(tail), width)
+
+
+def any_of(tokens: Sequence[Token]) -> AnyOf | None:
+    """Given a statement's tokens, return how to run it for many keys at once.
+
+    None unless it is an UPDATE or DELETE that ends with `WHERE … AND column = :name AND …`, has no other parameters,
+    and computes nothing that another of the rows could change.
+    """
+    places = [at for at, token in enumerate(tokens) if _is_solid(token) and token.text != ";"]
+    words = [tokens[at].upper for at in places]
+    parameters = sum(token.type is T.PARAMETER for token in tokens)
+    if words[:1] not in (["UPDATE"], ["DELETE"]) or words.count("WHERE") != 1 or not parameters:
+        return None
+    start = len(words)
+    columns: list[str] = []
+    while start > 3 and len(columns) < parameters:
+        if tokens[places[start - 1]].type is not T.PARAMETER or words[start - 2] != "=":
+            return None
+        column = _column_ending_at(tokens, places, words, start - 2)
+        start -= 3
+        if not column or words[start - 1] not in ("AND", "WHERE"):
+            return None
+        columns.insert(0, column)
+        start -= len(columns) < parameters  # the AND before it
+    head, tail = tokens[: places[start]], tokens[places[-1] + 1 :]
+    before = words[words.index("WHERE") + 1 : start]
+    if {"OR", "BETWEEN", "CASE", "(", "XOR"} & set(before) or not _computes_nothing(_solid(head)):
+        return None
+    return AnyOf(sent(head), tuple(columns), sent(tail))
 
 
 def targets(tokens: Sequence[Token]) -> tuple[Target | None, ...]:
@@ -217,10 +265,16 @@ def _is_harmless(tail: Sequence[Token]) -> bool:
     words = [token.upper for token in tail if token.text != ";"]
     if words and words[0] not in ("ON", "AS"):
         return False
-    if _NEVER_IN_TAIL & set(words) or any(word in ("@", ":=") for word in words):
+    return _computes_nothing(tail)
+
+
+def _computes_nothing(tokens: Sequence[Token]) -> bool:
+    """Whether these depend on nothing but the row, its parameters and the clock, and give nothing back."""
+    words = {token.upper for token in tokens}
+    if (_NEVER_IN_TAIL | {"@", ":="}) & words:
         return False
     calls = {
-        token.upper for token, following in pairwise(tail) if following.text == "(" and token.type in (T.WORD, T.NAME)
+        token.upper for token, following in pairwise(tokens) if following.text == "(" and token.type in (T.WORD, T.NAME)
     }
     return calls <= _PLAIN_FUNCTIONS | _NOT_CALLS | _CLOCKS
 
