@@ -130,6 +130,7 @@ class Publisher:
         self._again: deque[Publish] = deque()
         self._suspects: deque[Publish] = deque()
         self._feeding = False
+        self._refused = False
         self._stopped = False
         link.on_unblocked.append(self._feed)
         io.post(partial(link.listen, self))
@@ -173,7 +174,18 @@ class Publisher:
             ticket.fail_rest(STOPPED)
         else:
             self._tickets.append(ticket)
+            if self._refused and len(self._flight) == 0:
+                self._renew()
             self._feed()
+
+    def _renew(self) -> None:
+        """A quorum queue tells each channel when it is full and when no longer; but not the latter if its limit was
+        lifted, so that this channel would go on refusing for it for ever (seen with 3.10)."""
+        self._refused = False
+        if self._channel is not None and self._channel.is_open:
+            channel, self._channel, self._newest = self._channel, None, None
+            channel.close()
+            self._reopen()
 
     def _opened(self, channel: Any) -> None:
         channel.add_on_return_callback(self._returned)
@@ -249,6 +261,7 @@ class Publisher:
     def _confirmed(self, frame: Any) -> None:
         method = frame.method
         nacked = None if isinstance(method, spec.Basic.Ack) else _NACKED
+        self._refused = self._refused or nacked is not None
         for publish, returned in self._flight.confirm(method.delivery_tag, method.multiple):
             publish.settle(returned or nacked)
         if not self._feeding:

@@ -164,6 +164,14 @@ def test_a_full_queue_is_no_fault_of_the_message(vhost, broker):
     assert refused.results[0].kind is Kind.UNAVAILABLE
 
 
+def test_a_queue_whose_limit_is_lifted_takes_messages_again(vhost, broker, queue):
+    policy, limit = "/api/policies/{vhost}/full", {"max-length": 1, "overflow": "reject-publish"}
+    vhost.api("PUT", policy, {"pattern": "^q$", "definition": limit, "apply-to": "queues"})
+    eventually(lambda: "nacked" in codes(publish(broker, [message(1)])), 10)
+    vhost.api("DELETE", policy)
+    eventually(lambda: codes(publish(broker, [message(2)])) == [None], 10)
+
+
 @pytest.fixture
 def alarm(vhost):
     """A memory alarm: the broker stops reading from who publishes."""
