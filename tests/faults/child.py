@@ -93,6 +93,14 @@ def limits(text: str) -> None:
     database.GRACE = float(grace)
 
 
+def clock(seconds: str) -> None:
+    """Let the time of day jump, as far as that, forth and back with every look at it; the other clocks go on."""
+    import time
+
+    now, jumps = time.time, itertools.cycle([float(seconds), 0.0, -float(seconds)])
+    time.time = lambda: now() + next(jumps)
+
+
 def _replace(owner: type, name: str, wrap: Callable[[Any, "itertools.count[int]"], Any]) -> None:
     setattr(owner, name, wrap(getattr(owner, name), itertools.count(1)))
 
@@ -103,6 +111,7 @@ HOOKS: dict[str, Callable[[str], None]] = {
     "after-dead-letter": after_dead_letter,
     "crash-on": crash_on,
     "limits": limits,
+    "clock": clock,
 }
 
 

@@ -23,3 +23,5 @@ def world_on(tmp_path: Path, vhost: Vhost, request: pytest.FixtureRequest) -> It
             return worlds.enter_context(World(tmp_path, vhost, database, seed=seed, **more))
 
         yield make
+    for log in sorted(tmp_path.glob("*.log")):
+        print(f"--- {log.name}\n{log.read_text(errors='replace')}")  # pytest shows it when the test fails

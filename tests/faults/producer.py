@@ -71,23 +71,27 @@ class Producer:
         self._connection: Any = None
         self._channel: Any = None
         self._returned: list[int] = []
+        self._latest: list[tuple[int, bytes, Sent]] = []
+        self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def send(self, count: int, **properties: Any) -> list[int]:
+    def send(self, count: int, bad: float | None = None) -> list[int]:
         """Attempt that many more, a transaction for each chunk; return the ids that are confirmed."""
         confirmed: list[int] = []
-        first = len(self.attempted) + 1
-        for start in range(first, first + count, CHUNK):
-            ids = range(start, min(start + CHUNK, first + count))
-            confirmed += self._send([(id, *message(id, self._chance, self.bad)) for id in ids], properties)
+        for start in range(0, count, CHUNK):
+            with self._lock:
+                first = len(self.attempted) + 1
+                ids = range(first, first + min(CHUNK, count - start))
+                share = self.bad if bad is None else bad
+                confirmed += self._send([(id, *message(id, self._chance, share)) for id in ids])
         return confirmed
 
-    def send_one(self, body: bytes, sent: Sent, **properties: Any) -> int:
-        """Attempt one message of a given content; `{id}` in the body becomes its id. Return that."""
-        id = len(self.attempted) + 1
-        self._send([(id, body.replace(b"{id}", str(id).encode()), sent)], properties)
-        return id
+    def repeat(self, count: int) -> None:
+        """Send again up to that many of the latest good ones, under their old ids."""
+        with self._lock:
+            chosen = [each for each in self._latest if not each[2].bad][-count:]
+            self._send(chosen)
 
     def start(self, rate: float) -> None:
         """Send that many a second until `stop`, whatever becomes of the broker."""
@@ -111,13 +115,14 @@ class Producer:
         self.stop()
         self._disconnect()
 
-    def _send(self, messages: Sequence[tuple[int, bytes, Sent]], properties: dict[str, Any]) -> list[int]:
+    def _send(self, messages: Sequence[tuple[int, bytes, Sent]]) -> list[int]:
         self.attempted.update((id, sent) for id, _, sent in messages)
+        self._latest = [*self._latest, *messages][-200:]
         self._returned.clear()
         try:
             channel = self._open()
             for id, body, _ in messages:
-                whole = pika.BasicProperties(message_id=f"m-{id}", delivery_mode=2, **properties)
+                whole = pika.BasicProperties(message_id=f"m-{id}", delivery_mode=2)
                 channel.basic_publish(self._exchange, self._queue, body, whole, mandatory=True)
             channel.tx_commit()  # answered when every queue has them
             self._connection.process_data_events(0)

@@ -92,13 +92,16 @@ class Worker:
             os.kill(self.pid, number)
 
     def stop(self, timeout: float = 60.0) -> int:
-        """Ask it to stop, and return its exit code; 0 when it does not run."""
+        """Ask it to stop, and return its exit code; 0 when it does not run. Kill it when it does not end in time."""
         if self._process is None:
             return 0
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(timeout)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        self._process.kill()
+        code = self._process.wait(30)
         self._process = None
         return code
 

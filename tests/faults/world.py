@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tests.faults import checker
+from tests.faults import checker, sickness
 from tests.faults.checker import History, Letter, Row
 from tests.faults.producer import Producer
 from tests.faults.worker import CONSUMING, STUCK, Worker
@@ -47,6 +47,7 @@ class World:
     def __init__(
         self, folder: Path, vhost: Vhost, database: Database, *, seed: int, once: bool = True, bad: float = 0.0
     ) -> None:
+        self.seed = seed
         print(f"seed {seed}")  # pytest shows it when the test fails
         self.folder = folder
         self.vhost = vhost
@@ -57,12 +58,19 @@ class World:
         self.database_link = Proxy(database.server.host, database.server.port)
         self.producer = Producer(vhost, QUEUE, random.Random(seed), bad=bad)
         self.workers: list[Worker] = []
+        self._retired: list[Worker] = []
         #: What went wrong on the way, beside what the history shows.
         self.problems: list[str] = []
         self.file = folder / "db.config"
 
     def __enter__(self) -> Self:
-        self.database.script(*TABLES[self.database.kind], INBOX_TABLE)
+        kind = self.database.kind
+        self.database.script(*TABLES[kind], INBOX_TABLE, *sickness.TRIGGERS[kind])
+        self.user = sickness.make_user(self.database)
+        self.broker_user = f"c-{self.vhost.name}"
+        self.set_broker_password(sickness.PASSWORD)
+        rights = {"configure": ".*", "write": ".*", "read": ".*"}
+        self.vhost.node.api("PUT", f"/api/permissions/{self.vhost.quoted}/{self.broker_user}", rights)
         arguments = {"x-dead-letter-exchange": DEAD, "x-delivery-limit": 100}
         self.vhost.declare_queue(QUEUE, "devices", "reading.#", arguments=arguments)
         self.vhost.declare_queue(DEAD, DEAD, "#", arguments={"x-delivery-limit": 1_000_000})
@@ -70,9 +78,8 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self.workers:
+        for worker in (*self.workers, *self._retired):
             worker.kill()
-            print(f"--- {worker.log_file.name}\n{worker.log}")
         self.producer.close()
         self.broker_link.close()
         self.database_link.close()
@@ -82,10 +89,12 @@ class World:
     ) -> None:
         """Write db.config; both ways lead through the links."""
         link = {"Server": self.database_link.host, "Port": str(self.database_link.port)}
+        link |= {"Uid": self.user, "Pwd": sickness.PASSWORD}
+        way = {"port": self.broker_link.port, "username": self.broker_user, "password": sickness.PASSWORD}
         source = {"queue": QUEUE, "exchange": "devices", "routing_keys": ["reading.#"]}
         config: dict[str, Any] = {
             "database": {"connection": self.database.connection | link, "write": WRITE} | dict(database or {}),
-            "broker": self.vhost.config(port=self.broker_link.port, heartbeat=5, source=source) | dict(broker or {}),
+            "broker": self.vhost.config(**way, heartbeat=5, source=source) | dict(broker or {}),
             "format": {"type": "json"},
             "batch": {"size": BATCH, "wait_ms": 5},
             "retry": {"attempts": 3, "first_ms": 20, "max_s": 1},
@@ -94,13 +103,26 @@ class World:
             config["idempotency"] = INBOX
         self.file.write_text(json.dumps(config | sections, indent=2))
 
+    def set_broker_password(self, password: str) -> None:
+        """Of the connectors' own user."""
+        self.vhost.node.api("PUT", f"/api/users/{self.broker_user}", {"password": password, "tags": ""})
+
     def worker(self, *hooks: str, wait: bool = True) -> Worker:
         """Start one more connector."""
-        name = f"connector-{len(self.workers) + 1}"
+        name = f"connector-{len(self.workers) + len(self._retired) + 1}"
         worker = Worker(self.folder, name, "dbconnector", "subscribe", "-c", str(self.file))
         self.workers.append(worker)
         worker.start(*hooks, wait=wait)
         return worker
+
+    def retire(self, worker: Worker) -> None:
+        """It has ended, and is not started again."""
+        self.workers.remove(worker)
+        self._retired.append(worker)
+
+    def send_bad(self, count: int) -> None:
+        """Send messages that cannot be written."""
+        self.producer.send(count, bad=1.0)
 
     # How it goes
 
@@ -112,6 +134,16 @@ class World:
 
     def wait_for_rows(self, least: int, timeout: float = 60.0) -> None:
         eventually(lambda: self.written() >= least, timeout, what=f"{least} rows")
+
+    def expect_progress(self, timeout: float = 90.0) -> None:
+        """A fault is over: more has to be written (or died) soon, unless all there was has been settled."""
+        before = self.written() + self.dead()
+        try:
+            eventually(
+                lambda: self._minded_and_settled() or self.written() + self.dead() > before, timeout, 0.1, "progress"
+            )
+        except AssertionError as error:
+            self.problems.append(f"stuck: {error}")
 
     def settled(self) -> bool:
         """Return whether all that is confirmed has come somewhere, as far as numbers say, and the queue is empty."""
@@ -158,7 +190,7 @@ class World:
     def _dead_twice(self) -> int:
         """Return how many dead letters may be doubled: a lost connection or process takes acknowledgements along, and
         each time the messages of a whole prefetch may come again."""
-        began = sum(worker.log.count(CONSUMING) for worker in self.workers)
+        began = sum(worker.log.count(CONSUMING) for worker in (*self.workers, *self._retired))
         return max(0, began - 1) * 2 * BATCH
 
     def check(self, *, ordered: bool = False) -> tuple[History, list[str]]:
@@ -166,11 +198,11 @@ class World:
         self.drain()
         history = self.history()
         problems = self.problems + checker.violations(history, ordered=ordered)
-        for worker in self.workers:
+        for worker in (*self.workers, *self._retired):
             # Killed by us or by a hook, or ended by its own watchdog: all else is no end by design.
             problems += [f"it exited with {code}" for code in worker.ends if code not in (-9, STUCK)]
             problems += checker.growing(worker.usages)
-            problems += checker.told(worker.log, [self.vhost.password, self.database.connection["Pwd"]])
+            problems += checker.told(worker.log, [sickness.PASSWORD])
         return history, problems
 
     def expect_all_is_well(self, *, ordered: bool = False) -> History:
