@@ -208,22 +208,26 @@ def edit(
 @click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @filter_options
 @click.option("--overwrite", is_flag=True, help="Replace FILE when it exists.")
+@json_option
 @connection_options
 @click.pass_context
-def export(ctx: click.Context, connection: Connection, filters: Filters, target: str, overwrite: bool) -> None:
+def export(
+    ctx: click.Context, connection: Connection, filters: Filters, target: str, overwrite: bool, as_json: bool
+) -> None:
     """Write dead letters, complete, into FILE as JSON Lines (- is standard output). The queue stays as it is."""
     from connectorlib.deadletters.moving import run_export  # late, see the module
     from connectorlib.deadletters.workbench import reported
 
-    ctx.exit(reported(lambda: run_export(connection, filters, target, overwrite=overwrite)))
+    ctx.exit(reported(lambda: run_export(connection, filters, target, overwrite=overwrite, as_json=as_json)))
 
 
 @main.command("import", short_help="Put what was exported back into the queue.")
 @click.argument("origin", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
 @filter_options
+@json_option
 @connection_options
 @click.pass_context
-def import_(ctx: click.Context, connection: Connection, filters: Filters, origin: str) -> None:
+def import_(ctx: click.Context, connection: Connection, filters: Filters, origin: str, as_json: bool) -> None:
     """Put the messages of FILE, as `export` writes it, at the end of the dead-letter queue.
 
     Each is confirmed by the broker. Nothing is sent unless every line is right.
@@ -231,15 +235,16 @@ def import_(ctx: click.Context, connection: Connection, filters: Filters, origin
     from connectorlib.deadletters.moving import run_import  # late, see the module
     from connectorlib.deadletters.workbench import reported
 
-    ctx.exit(reported(lambda: run_import(connection, filters, origin)))
+    ctx.exit(reported(lambda: run_import(connection, filters, origin, as_json=as_json)))
 
 
 @main.command(short_help="Remove dead letters for good.")
 @filter_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
 @connection_options
 @click.pass_context
-def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: bool) -> None:
+def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: bool, as_json: bool) -> None:
     """Remove dead letters for good. `export` first keeps a copy.
 
     Only what was there when you were asked is removed; the rest stays in order.
@@ -250,7 +255,7 @@ def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: boo
     def ask(question: str) -> bool:
         return yes or click.confirm(question, err=True)
 
-    ctx.exit(reported(lambda: run_purge(connection, filters, ask)))
+    ctx.exit(reported(lambda: run_purge(connection, filters, ask, as_json=as_json)))
 
 
 @main.command(short_help="The workbench as a page in a browser.")

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from connectorlib.deadletters.options import Connection
@@ -33,7 +34,8 @@ def run_set_up(
         ttl_ms = round(ttl * 1000) if ttl is not None else None
         wanted = Wanted(exchange or names.exchange, queue or names.queue, kind, max_length, ttl_ms)
         if ttl is not None:
-            _warn(f"dead letters older than {ttl:g} s will be deleted by the broker, for good and without a word")
+            age = timedelta(seconds=ttl)
+            _warn(f"dead letters older than {age} will be deleted by the broker, for good and without a word")
         parts = _set_up(bench, wanted)
         for_others = dead_letter_policy(bench.settings.virtual_host, wanted.exchange, wanted.queue, policy_pattern)
         different = [part for part in parts if part.status == DIFFERENT]

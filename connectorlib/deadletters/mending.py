@@ -48,6 +48,8 @@ from connectorlib.process import ExitCode
 MOST_BY_HAND = 20
 #: Letters whose change a dry run shows.
 SHOWN = 3
+#: Characters of one line of it.
+MAX_LINE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,9 @@ def _edited(letter: Letter, check: Check | None, write: Write, ask: Ask) -> Lett
 
 def in_editor(text: str) -> str:
     """Have a person write in $VISUAL or $EDITOR; return what is in the file then. Raise Failed if it does not start."""
+    if not (sys.stdin.isatty() or os.environ.get("VISUAL") or os.environ.get("EDITOR")):
+        text = "there is no terminal to edit at: give --set or --patch, or set EDITOR to a program that needs none"
+        raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
     descriptor, name = tempfile.mkstemp(prefix="deadletter-", suffix=".txt")  # for its owner only
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -278,7 +283,7 @@ class _Showing:
             self._left -= 1
             before, after = (_lines(each) for each in (letter, new))
             for line in difflib.unified_diff(before, after, "as it is", "as it would be sent", lineterm=""):
-                print(printable(line))
+                print(printable(line) if len(line) <= MAX_LINE else printable(line[:MAX_LINE]) + "…")
         return new
 
 

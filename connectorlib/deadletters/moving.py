@@ -35,7 +35,9 @@ ACK_CHUNK = 100
 Ask = Callable[[str], bool]
 
 
-def run_export(connection: Connection, filters: Filters, file: str, *, overwrite: bool) -> ExitCode:
+def run_export(
+    connection: Connection, filters: Filters, file: str, *, overwrite: bool, as_json: bool = False
+) -> ExitCode:
     """Write letters into a file (`-`: standard output), a line each; the queue stays as it is."""
     meant = filters.chooser()
     count = 0
@@ -50,11 +52,13 @@ def run_export(connection: Connection, filters: Filters, file: str, *, overwrite
             out.write(json_text(line_of(letter.delivery)) + "\n")
             count += 1
             show(looker.looked, looker.total)
-    print(f"{count:,} of {looker.ready:,} in {looker.queue} exported", file=sys.stderr)
+    text = f"{count:,} of {looker.ready:,} in {looker.queue} exported"
+    # The lines themselves may be on standard output.
+    _tell(text, {"queue": looker.queue, "exported": count}, as_json=as_json, file=sys.stderr if file == "-" else None)
     return ExitCode.DONE if count else ExitCode.NOTHING
 
 
-def run_import(connection: Connection, filters: Filters, file: str) -> ExitCode:
+def run_import(connection: Connection, filters: Filters, file: str, *, as_json: bool = False) -> ExitCode:
     """Put the messages of a file at the end of the dead-letter queue. Nothing is sent unless every line is right."""
     meant = filters.chooser()
     with _readable(file) as lines, workbench(connection, filters.source) as bench:
@@ -68,23 +72,28 @@ def run_import(connection: Connection, filters: Filters, file: str) -> ExitCode:
                     raise _stopped(count, total)
                 count += _publish(bench.broker.publisher, chunk, count, total)
                 show(count, total)
-    print(f"{count:,} imported into {bench.queue}", file=sys.stderr)
+    _tell(f"{count:,} imported into {bench.queue}", {"queue": bench.queue, "imported": count}, as_json=as_json)
     return ExitCode.DONE if count else ExitCode.NOTHING
 
 
-def run_purge(connection: Connection, filters: Filters, ask: Ask) -> ExitCode:
+def run_purge(connection: Connection, filters: Filters, ask: Ask, *, as_json: bool = False) -> ExitCode:
     """Remove letters for good. They are counted first; what comes meanwhile is not touched."""
     meant = filters.chooser()
     with workbench(connection, filters.source) as bench:
         count = _count(bench, filters, meant)
         if not count:
-            print(f"nothing to purge in {bench.queue}", file=sys.stderr)
+            _tell(f"nothing to purge in {bench.queue}", {"queue": bench.queue, "purged": 0}, as_json=as_json)
             return ExitCode.NOTHING
         if not ask(f"Remove {count:,} dead letters from {bench.queue} for good?"):
             return ExitCode.FAILED
         purged = _purge(bench, filters, meant, count)
-    print(f"{purged:,} purged from {bench.queue}", file=sys.stderr)
+    _tell(f"{purged:,} purged from {bench.queue}", {"queue": bench.queue, "purged": purged}, as_json=as_json)
     return ExitCode.DONE
+
+
+def _tell(text: str, values: dict[str, Any], *, as_json: bool, file: IO[str] | None = None) -> None:
+    """Say what was done: in words on standard error, as JSON on standard output unless `file` says otherwise."""
+    print(json_text(values) if as_json else text, file=(file or sys.stdout) if as_json else sys.stderr)
 
 
 def _count(bench: Workbench, filters: Filters, meant: Chosen) -> int:

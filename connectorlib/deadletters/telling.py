@@ -64,7 +64,7 @@ def run_show(connection: Connection, filters: Filters, position: int | None, *, 
             return ExitCode.DONE if _print_json(whole) else ExitCode.NOTHING
         kept = list(islice(found, limit))
     if not kept:
-        return _nothing(looker)
+        return _nothing(looker, position)
     for at, letter in kept:
         _show(at, letter)
     if not position and looker.looked < looker.ready and len(kept) == limit:
@@ -181,8 +181,10 @@ def _print_json(values: Iterator[dict[str, Any]]) -> int:
     return count
 
 
-def _nothing(looker: Looker) -> ExitCode:
-    if looker.ready:
+def _nothing(looker: Looker, position: int | None = None) -> ExitCode:
+    if position is not None and 0 < looker.ready < position:
+        print(f"there is no number {position:,}: {looker.ready:,} in {looker.queue}")
+    elif looker.ready:
         print(f"none of the {looker.ready:,} in {looker.queue} is meant")
     else:
         print(f"{looker.queue} is empty")

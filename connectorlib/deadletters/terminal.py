@@ -3,7 +3,7 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,6 +12,11 @@ from typing import Any, Protocol
 GAP = "  "
 #: What the last column needs, unless all its texts are shorter.
 ROOM = 40
+#: The widest cell that is no sentence, on a wide terminal and on a narrow one. One message with a reason of a thousand
+#: letters may not push the columns of all others out of sight.
+CELL, NARROW_CELL = 48, 22
+#: The longest name that others are set in line with.
+NAME = 40
 #: Control characters, and marks that turn the direction of the text around them.
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -83,14 +88,19 @@ def laid_out(
     from rich.cells import cell_len
 
     cells = [[printable(cell) for cell in row] for row in rows]
+    sentences = {*below, columns[-1]}
+    if width is not None:
+        cells = _narrowed(cells, columns, sentences, CELL)
     used = [at for at, name in enumerate(columns) if not cells or any(row[at] for row in cells)]
-    widths = {at: max(cell_len(text) for text in (columns[at], *(row[at] for row in cells))) for at in used}
+    widths = _widths(cells, columns)
     fixed = sum(widths[at] + len(GAP) for at in used[:-1])
     if width is None or fixed + min(widths[used[-1]], ROOM) <= width:
         beside, under = used, []
     else:
         beside = [at for at in used if columns[at] not in (*below, *spare)]
         under = [at for at in used if columns[at] in below]
+        cells = _narrowed(cells, columns, sentences, max(width // 4, NARROW_CELL))
+        widths = _widths(cells, columns)
 
     def line(row: Sequence[str]) -> str:
         padded = []
@@ -106,6 +116,22 @@ def laid_out(
     return found
 
 
+def _widths(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> list[int]:
+    from rich.cells import cell_len
+
+    return [max(cell_len(text) for text in (name, *(row[at] for row in cells))) for at, name in enumerate(columns)]
+
+
+def _narrowed(
+    cells: Sequence[Sequence[str]], columns: Sequence[str], sentences: Collection[str], most: int
+) -> list[list[str]]:
+    """Return the cells, none wider than `most` but those of `sentences`."""
+    return [
+        [cell if name in sentences else _cut(cell, most) for name, cell in zip(columns, row, strict=True)]
+        for row in cells
+    ]
+
+
 def _cut(line: str, width: int | None) -> str:
     from rich.cells import cell_len, set_cell_size
 
@@ -114,10 +140,10 @@ def _cut(line: str, width: int | None) -> str:
 
 def pairs(values: Mapping[str, str]) -> None:
     """Print names and their values, one a line; empty ones are left out."""
-    width = max((len(name) for name, value in values.items() if value), default=0)
-    for name, value in values.items():
-        if value:
-            print(f"{name:<{width}}  {printable(value)}")
+    told = [(printable(name), printable(value)) for name, value in values.items() if value]
+    width = max((len(name) for name, _ in told if len(name) <= NAME), default=0)
+    for name, value in told:
+        print(f"{name:<{width}}  {value}")
 
 
 class JsonList:

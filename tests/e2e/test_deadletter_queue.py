@@ -59,7 +59,7 @@ def test_a_full_queue_refuses_instead_of_dropping(workbench: Workbench) -> None:
         "x-overflow": "reject-publish",
         "x-message-ttl": 30 * 86_400_000,
     }
-    assert "will be deleted by the broker" in workbench.said
+    assert "older than 30 days, 0:00:00 will be deleted by the broker" in workbench.said
 
 
 def test_what_is_made_differently_is_left_and_both_are_shown(workbench: Workbench) -> None:
@@ -285,7 +285,7 @@ def test_show_tells_all_there_is_to_know_and_lets_nothing_through_to_the_termina
     assert told["headers"]["tenant"] == "t\x07"
     assert (told["position"], told["exchange"], told["queue"]) == (3, "devices", "readings")
     assert "22001" in workbench("show", "--where", "code=22001")
-    assert workbench("show", "9", code=3) == "none of the 3 in dead-letter is meant\n"
+    assert workbench("show", "9", code=3) == "there is no number 9: 3 in dead-letter\n"
 
 
 def test_a_stop_signal_gives_everything_back(workbench: Workbench) -> None:
@@ -379,6 +379,16 @@ def test_a_file_is_not_replaced_unless_told(workbench: Workbench) -> None:
     workbench("export", "dead.jsonl", "--overwrite")
     assert len(file.read_text().splitlines()) == 2
     assert list(workbench.folder.glob(".*")) == []
+
+
+def test_export_purge_and_import_tell_as_json_what_they_did(workbench: Workbench) -> None:
+    bury(workbench.vhost, of_four_causes(8))
+    assert workbench.json("export", "dead.jsonl", "--where", "code=22001") == {"queue": "dead-letter", "exported": 2}
+    assert workbench.json("purge", "--yes") == {"queue": "dead-letter", "purged": 8}
+    assert workbench.json("purge", "--yes", code=3) == {"queue": "dead-letter", "purged": 0}
+    assert workbench.json("import", "dead.jsonl") == {"queue": "dead-letter", "imported": 2}
+    assert [json.loads(line)["properties"]["message_id"] for line in workbench("export", "--json").splitlines()]
+    assert json.loads(workbench.said) == {"queue": "dead-letter", "exported": 2}
 
 
 def test_a_file_with_one_bad_line_imports_nothing(workbench: Workbench) -> None:

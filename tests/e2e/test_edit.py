@@ -171,6 +171,15 @@ def test_wrong_usage_is_told_before_anything_is_done(bench: Workbench, arguments
     bench("edit", *arguments, code=2)
 
 
+def test_without_a_terminal_no_editor_is_started_that_needs_one(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDITOR", raising=False)
+    bury(bench.vhost, of_four_causes(1))
+    done = bench.told("", "edit", "1")
+    assert (done.returncode, "give --set or --patch" in done.stderr) == (78, True)
+
+
 def test_originals_that_cannot_be_written_keep_everything_where_it_is(bench: Workbench) -> None:
     bury(bench.vhost, of_four_causes(3))
     bench("edit", "--set", "device=p-77", "--originals", "/no/such/folder/file", code=78)

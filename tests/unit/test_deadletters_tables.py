@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from connectorlib.deadletters.terminal import laid_out, span
+from connectorlib.deadletters.terminal import laid_out, pairs, span
 
 COLUMNS = ("#", "code", "message id", "replays", "what")
 ROWS = [("1", "22001", "m-1", "", "value too long for type character varying(10)"), ("10", "no-row", "m-2", "", "")]
@@ -40,6 +40,21 @@ def test_wide_characters_take_two_places() -> None:
 
 def test_what_a_message_says_stays_on_its_line() -> None:
     assert laid_out(("a",), [("one\ntwo\x1b[2J",)], None) == ["a", "one\\ntwo\\x1b[2J"]
+
+
+@pytest.mark.parametrize("width", [66, 120])
+def test_one_endless_code_leaves_room_for_the_others(width: int) -> None:
+    endless = ("2", "Z" * 1000, "m-3", "", "d" * 1000)
+    lines = laid_out(COLUMNS, [*ROWS, endless], width, **HOW)
+    assert all(len(line) <= width for line in lines)
+    assert any("value too long" in line for line in lines)
+    assert sum("d" * 20 in line for line in lines) == 1
+
+
+def test_the_name_of_a_header_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs({"header a\x1b]0;t\x07\r\n": "v\x9b31m", "body": "1", "none": ""})
+    name = "header a\\x1b]0;t\\x07\\r\\n"
+    assert capsys.readouterr().out.splitlines() == [f"{name}  v\\u009b31m", f"{'body':<{len(name)}}  1"]
 
 
 FIRST = datetime(2026, 11, 24, 3, 2, 11).astimezone()
