@@ -282,13 +282,16 @@ class Client:
         code = errors[0].code if errors else f"http-{status}"
         if any(words in text for words in _PERMANENT):
             text += "; give the app the scope api, and the user the right to use the API and this app"
-            refused = Failure(Kind.REFUSED, code, shorten(text, codes.MAX_TEXT), PLACE)
-            self.tokens.refuse(refused)
-            raise Failed(refused)
+            self._refuse(code, text)
         self._stale = self.token
         if renewed:
             text += "; a token is refused right after its log-in: has the user's password expired, is its API closed?"
-            raise Failed(Failure(Kind.REFUSED, code, shorten(text, codes.MAX_TEXT), PLACE))
+            self._refuse(code, text)
+
+    def _refuse(self, code: str, text: str) -> NoReturn:
+        refused = Failure(Kind.REFUSED, code, shorten(text, codes.MAX_TEXT), PLACE)
+        self.tokens.refuse(refused)
+        raise Failed(refused)
 
     # -- what an answer means
 

@@ -253,12 +253,15 @@ def test_a_token_that_is_refused_whatever_its_age_is_replaced_once(server, clien
     failed = failing(create, client)
     assert failed.failure.kind is Kind.REFUSED
     assert (len(server.calls), len(server.log_ins)) == (2, 2)
-    assert client.tokens.refused is None
+    assert client.tokens.refused == failed.failure
 
 
-def test_after_a_second_refusal_the_next_call_begins_with_a_log_in(server, client):
+def test_after_a_second_refusal_nobody_logs_in_before_somebody_says_so(server, client):
     server.api = [EXPIRED, EXPIRED, as_json(201, WRITTEN)]
-    failing(create, client)
+    failed = failing(create, client)
+    assert failing(client.limits).failure == failing(create, client).failure == failed.failure
+    assert (len(server.calls), len(server.log_ins)) == (2, 2)
+    client.tokens.forgive()
     create(client)
     assert [call.headers["authorization"][-1] for call in server.calls] == ["1", "2", "3"]
 
