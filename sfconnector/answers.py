@@ -16,6 +16,8 @@ MAX_MESSAGE = 4000  # characters of one error's text; a trigger's stack trace ma
 MAX_ERRORS = 20  # of one record or one call
 MAX_SAID = 200  # characters of an answer that is not Salesforce's
 
+#: At the end of a text that repeats a value: the one thing in it that nobody knows yet.
+_MAXIMUM = re.compile(r" \(max length=\d+\)\Z")
 _USAGE = re.compile(r"(?<!-)\bapi-usage=(\d+)/(\d+)")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _UNSEEN = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -65,7 +67,14 @@ def _error_of(item: Any) -> SfError | None:
     fields = item.get("fields")
     names = fields[:MAX_ERRORS] if isinstance(fields, list) else ()
     named = tuple(secrets.redact(str(name)[:MAX_SAID]) for name in names)
-    return SfError(secrets.redact(code[:MAX_SAID]), secrets.redact(text[:MAX_MESSAGE]), named)
+    return SfError(secrets.redact(code[:MAX_SAID]), secrets.redact(_bounded(text)), named)
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= MAX_MESSAGE:
+        return text
+    maximum = _MAXIMUM.search(text, len(text) - 40)
+    return text[:MAX_MESSAGE] + (maximum[0] if maximum else "")
 
 
 def results_of(value: Any, count: int) -> list[Result] | None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from connectorlib.errors import Kind
 from connectorlib.redaction import secrets
-from sfconnector import answers
+from sfconnector import answers, codes
 from sfconnector.answers import Result
 from sfconnector.budget import Usage
 from sfconnector.codes import SfError
@@ -44,6 +45,14 @@ def test_the_limit_header_tells_the_calls_of_the_org(header, usage):
 )
 def test_errors_are_found_in_whatever_shape_they_come(value, found):
     assert answers.errors_of(value) == found
+
+
+def test_a_text_that_repeats_a_long_value_keeps_what_follows_it():
+    text = f"Description: data value too large: {'x' * 50_000} (max length=32000)"
+    (found,) = answers.errors_of([ERROR | {"message": text}])
+    assert len(found.text) < answers.MAX_MESSAGE + 50
+    told = codes.failure(found, Kind.REJECT, "case")
+    assert told.text == "Description: data value too large: … (max length=32000)"
 
 
 def test_an_error_is_bounded_and_without_secrets():
