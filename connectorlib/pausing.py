@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,8 @@ def is_of_broker(failure: Failure) -> bool:
 class Pausing:
     """The waiting of one flow. `ensure` makes the topology of its source; both it and `ensure_dead_letters` raise
     Failed when they cannot. Without `retry_refused` a log-in that the far side refused is not tried again before a
-    nudge: the probe has to answer without one."""
+    nudge: the probe has to answer without one. `longest` is how many seconds lie between two probes at last, where a
+    kind of failure has another limit than usual."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Pausing:
         nudge: threading.Event,
         label: str = "flow",
         retry_refused: bool = True,
+        longest: Mapping[Kind, float] | None = None,
         hints: Callable[[Failure], str] = hint,
     ) -> None:
         self.name = name
@@ -79,6 +81,7 @@ class Pausing:
         self.pause: Pause | None = None
         self._label = label
         self._retry_refused = retry_refused
+        self._longest = longest or {}
         self._broker = broker
         self._consumer = consumer
         self._ensure = ensure
@@ -182,7 +185,8 @@ class Pausing:
     def _schedule(self, pause: Pause) -> float:
         """Set the time of the next try and return it; tell of the pause when that is due."""
         now = time.monotonic()
-        next_try = pause.schedule(now, random.random())  # noqa: S311 - jitter
+        longest = self._longest.get(pause.failure.kind)
+        next_try = pause.schedule(now, random.random(), longest)  # noqa: S311 - jitter
         if self._never(pause):  # only to tell it again
             next_try = pause.next_try = now + REPEAT_PAUSE_LINE_S
         if not self.stop.is_set() and pause.tell(now):
@@ -198,7 +202,7 @@ class Pausing:
             "text": f"{pause.failure.place}: {pause.failure.text}" if pause.failure.place else pause.failure.text,
             "held": self._consumer.held,
             "waiting": self._waiting(),
-            "next_try": "never" if self._never(pause) else f"{self._next_try(pause) - time.monotonic():.0f}s",
+            "next_try": "never" if self._never(pause) else f"{max(0.0, self._next_try(pause) - time.monotonic()):.0f}s",
         }
 
     def _never(self, pause: Pause) -> bool:

@@ -36,11 +36,13 @@ def retry_delay(attempt: int, retry: Retry, random: float) -> float:
     return ceiling * (0.5 + random / 2)
 
 
-def probe_delay(attempt: int, kind: Kind, random: float) -> float:
-    """Return seconds to the next probe of a paused flow: 1 s doubling to 60 s; a refused log-in: 5 s to 5 minutes."""
-    first, longest = PROBE_FIRST_S, PROBE_MAX_S
+def probe_delay(attempt: int, kind: Kind, random: float, longest: float | None = None) -> float:
+    """Return seconds to the next probe of a paused flow: 1 s doubling to 60 s, or to `longest`; a refused log-in: 5 s
+    to 5 minutes."""
+    first, usual = PROBE_FIRST_S, PROBE_MAX_S
     if kind is Kind.REFUSED:
-        first, longest = REFUSED_FIRST_S, REFUSED_MAX_S
+        first, usual = REFUSED_FIRST_S, REFUSED_MAX_S
+    longest = usual if longest is None else longest
     return min(longest, first * 2.0 ** min(attempt, 16)) * (0.75 + random / 4)
 
 
@@ -169,9 +171,9 @@ class Pause:
     #: Whether the broker itself is what is waited for: then a reconnect ends the pause, else only a success.
     of_broker: bool = False
 
-    def schedule(self, now: float, random: float) -> float:
+    def schedule(self, now: float, random: float, longest: float | None = None) -> float:
         """Set and return the time of the next probe."""
-        self.next_try = now + probe_delay(self.attempt, self.failure.kind, random)
+        self.next_try = now + probe_delay(self.attempt, self.failure.kind, random, longest)
         self.attempt += 1
         return self.next_try
 

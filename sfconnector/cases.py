@@ -120,7 +120,7 @@ class Cases:
             raise Failed(Failure(Kind.CONFIGURATION, MISMATCH, problems[0] + more, self.place))
         if self._mapper is None:
             for text in warnings(self.division.case, described):
-                logs.event(logger, logging.WARNING, "odd mapping", division=self.division.name, text=text)
+                logs.event(logger, logging.WARNING, "odd mapping", division=self.division.name, problem=text)
         self._mapper = CaseMapper(self.division.case, self.division.format, self.division.limits, described)
         for lookup in self._mapper.lookups:
             self._passed.setdefault(lookup.place, 0)
@@ -270,6 +270,8 @@ class Cases:
 
     def _follows(self, item: Item, first: Item) -> bool:
         """Decide about an item whose key another one had; return False if it has to be sent after all."""
+        if item.exact_key != first.exact_key:
+            return False  # whether they are the same, the field in Salesforce knows
         if isinstance(first.outcome, Again):
             item.outcome = first.outcome
             return True
@@ -278,6 +280,13 @@ class Cases:
             item.done(first.case_id, already=True)
             return True
         return False  # an upsert changes the Case once more; after a dead one this may do better
+
+    def dead(self, delivery: Delivery, verdict: Dead) -> None:
+        """Let go of a message that died, and tell whoever asked for a reply."""
+        self._partly.pop(delivery.identity, None)
+        self._sender.doubted.discard(delivery.identity)
+        if self._replies is not None:
+            self._replies.dead(delivery, verdict)
 
     # -- the outcomes
 

@@ -207,6 +207,12 @@ def duplicate_of(error: SfError, key_field: str) -> str | None:
     return ids[-1] if ids else ""
 
 
+def is_about_owner(error: SfError) -> bool:
+    """Return whether the owner of a record cannot own it: a user who is inactive, or nobody."""
+    named = "ownerid" in {name.lower() for name in error.fields}
+    return error.code == "INACTIVE_OWNER_OR_USER" or (named and is_stale_reference(error))
+
+
 def failure(error: SfError, kind: Kind, place: str, detail: str = "") -> Failure:
     """Return the error as a failure; unless `detail` says more, its detail names the fields: `case.Subject`."""
     fields = ", ".join(f"{place}.{name}" for name in error.fields)

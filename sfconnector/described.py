@@ -16,7 +16,7 @@ from sfconnector.coercion import coercion, utf16_length
 from sfconnector.fields import PICKLISTS, REFERENCES, Described, Field
 from sfconnector.settings import CaseSettings
 
-__all__ = ["Described", "Field", "check", "warnings"]
+__all__ = ["Described", "Field", "check", "constants", "warnings"]
 
 Related = Callable[[str], Described]
 
@@ -47,6 +47,13 @@ def warnings(case: CaseSettings, described: Described) -> list[str]:
                     hint = did_you_mean(word, field.values)
                     found.append(f'{constant.path}: "{bounded(word)}" is not among the values of {field.name}{hint}')
     return found
+
+
+def constants(case: CaseSettings, name: str) -> frozenset[str]:
+    """Return the texts that a field may get by the configuration alone, whatever a message says."""
+    entries = (entry for entry in _entries(case) if entry.key.lower() == name.lower())
+    found = (constant for entry in entries for constant in _constants(entry))
+    return frozenset(each.value for each in found if each.whole and isinstance(each.value, str))
 
 
 # -- entries and the constants in them

@@ -21,6 +21,9 @@ from sfconnector.reply import Replies
 from sfconnector.settings import Division, SfConfig
 from sfconnector.sharing import Member, Shared
 
+#: Comparing the mapping with the org costs a call, or more.
+CONFIGURATION_MAX_S = 300.0
+
 OnFirst = Callable[[str, Failure | None], None]
 
 
@@ -61,10 +64,10 @@ def make_flow(
             replies=replies,
             on_first=partial(on_first, division.name),
         )
-        members.append(Member(cases, pausing_of(division.name), replies))
+        members.append(Member(cases, pausing_of(division.name)))
     handler = members[0].cases if len(members) == 1 else Shared(members)
     sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, name)
-    _tell_of_dead(sender, handler, members)
+    sender.on_dead = handler.dead
     part_of = handler.part_of if isinstance(handler, Shared) else None
     settings = FlowSettings(name, first.batch, first.retry)
     pump = Pump(settings, consumer, handler, sender, pausing_of(name), part_of=part_of)
@@ -75,13 +78,6 @@ def make_flow(
         nudged.set()
 
     return Flow(name, pump, nudge)
-
-
-def _tell_of_dead(sender: DeadLetterSender, handler: Cases | Shared, members: Sequence[Member]) -> None:
-    if isinstance(handler, Shared):
-        sender.on_dead = handler.dead
-    elif members[0].replies is not None:
-        sender.on_dead = members[0].replies.dead
 
 
 def _pausing(
@@ -112,6 +108,7 @@ def _pausing(
         nudge=nudged,
         label="division",
         retry_refused=False,
+        longest={Kind.CONFIGURATION: CONFIGURATION_MAX_S},
         hints=_hint,
     )
 

@@ -24,10 +24,14 @@ class Item:
     looked_up_anew: bool = False
 
     @property
+    def exact_key(self) -> str | None:
+        """Its external id, as it is sent."""
+        return self.draft.key if self.draft else None
+
+    @property
     def key(self) -> str | None:
         """Its external id as Salesforce compares it: without case (a field can be made to, and mostly is not)."""
-        key = self.draft.key if self.draft else None
-        return None if key is None else key.casefold()
+        return None if self.exact_key is None else self.exact_key.casefold()
 
     def done(self, case_id: str | None, *, already: bool) -> None:
         self.case_id = case_id or ""

@@ -14,7 +14,8 @@ from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import Again, Dead
 from connectorlib.policy import PAUSING
-from sfconnector.codes import SfError, duplicate_of, failure, gravest, is_governor, is_stale_reference
+from sfconnector.codes import SfError, duplicate_of, failure, gravest, is_about_owner, is_governor, is_stale_reference
+from sfconnector.described import constants
 from sfconnector.items import Item
 from sfconnector.settings import CaseSettings
 
@@ -34,6 +35,7 @@ RECORD_STATUSES = frozenset({400, 413})
 #: A whole call that fails with one of these may have done its work all the same.
 UNKNOWN_STATUSES = frozenset({500, 502, 504})
 
+OWNER = "OwnerId"
 STOPPING = Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped")
 
 _ID = re.compile("[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
@@ -65,6 +67,7 @@ class Sender:
         self._key_field = case.external_id.field if case.external_id else ""
         self._upsert = case.external_id is not None and case.external_id.mode == "upsert"
         self._duplicates = _duplicate_header(case.duplicate_rule)
+        self._owners = constants(case, OWNER)
         #: Records in a call: fewer while the org's own automation cannot cope with more.
         self._most = MOST_RECORDS
         self._calm = 0
@@ -227,10 +230,19 @@ class Sender:
         if kind is None:
             item.done(None, already=True)  # `errors` of the configuration says `done`
             return
+        if kind is Kind.REJECT and self._is_of_configuration(item, error):
+            kind = Kind.CONFIGURATION
         told = replace(failure(error, kind, "case", _suspicious(item, error)), place=self._place)
         if len(errors) > 1:
-            told = replace(told, text="; ".join(f"{each.code} {each.text}" for each in errors)[:2000])
+            texts = (f"{each.code} {failure(each, kind, 'case').text}" for each in errors)
+            told = replace(told, text="; ".join(texts)[:2000])
         item.outcome = Dead(told) if kind is Kind.REJECT else Again(told)
+
+    def _is_of_configuration(self, item: Item, error: SfError) -> bool:
+        """Whether it would be the same for every message: an owner whom the configuration names, and who has left."""
+        if error.code in self._case.errors or not is_about_owner(error) or item.draft is None:
+            return False
+        return item.draft.fields.get(OWNER) in self._owners
 
     def _learn(self, size: int, crowded: bool) -> None:
         """Fewer records a call while the org's triggers run into a governor limit, slowly more again afterwards."""

@@ -18,7 +18,6 @@ from connectorlib.pausing import Pausing
 from connectorlib.policy import PAUSING
 from connectorlib.pump import handled
 from sfconnector.cases import Cases
-from sfconnector.reply import Replies
 from sfconnector.settings import Division
 
 logger = logging.getLogger(__name__)
@@ -58,7 +57,6 @@ class Member:
 
     cases: Cases
     pausing: Pausing
-    replies: Replies | None = None
     #: What it waits for, and until when; None: it works.
     failure: Failure | None = None
     next_try: float = 0.0
@@ -172,13 +170,12 @@ class Shared:
         return _held_alone(member, outcomes, ON_TRIAL)
 
     def dead(self, delivery: Delivery, verdict: Dead) -> None:
-        """Let the division that the message was for tell that it died."""
+        """Let the division that the message was for know that it died."""
         try:
-            replies = self._members[self._routes.of(delivery)].replies
+            member = self._members[self._routes.of(delivery)]
         except Failed:
             return
-        if replies is not None:
-            replies.dead(delivery, verdict)
+        member.cases.dead(delivery, verdict)
 
 
 def _held_alone(member: Member, outcomes: list[Outcome], pausing: frozenset[Kind]) -> list[Outcome]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -116,6 +117,26 @@ def test_what_fails_for_every_message_of_one_part_pauses_that_part_only(
         assert eventually(lambda: len(far_side.other.written) == 20)
     assert "PAUSED" not in caplog.text
     assert queue.depth("q") == queue.depth("dead-letter") == 0
+
+
+def test_what_is_held_comes_again_when_it_is_due_or_somebody_wants_it_tried(queue: Vhost) -> None:
+    class Patient(TwoSides):
+        asked = 0
+
+        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+            self.asked += sum(not delivery.body.isdigit() for delivery in deliveries)
+            outcomes = super().handle(deliveries, valid)
+            return [Wait(DOWN, time.monotonic() + 1000) if isinstance(o, Wait) else o for o in outcomes]
+
+    far_side = Patient()
+    with pumping(queue, far_side) as pump:
+        for n in range(5):
+            queue.publish("", "q", [b"a", *bodies(1, n)])
+            assert eventually(partial(lambda count: len(far_side.written) == count, n + 1))
+        assert far_side.asked == 5
+        far_side.other_paused = False
+        pump.nudge()
+        assert eventually(lambda: far_side.written[5:] == [b"a"] * 5)
 
 
 def test_a_part_that_does_not_answer_is_paused_for_that_and_no_message_is_blamed(queue: Vhost) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 from connectorlib.errors import Failure, Kind
 from sfconnector import answers, codes
 from sfconnector.client import Rejected, Unanswered
-from sfconnector.login import Token
+from sfconnector.login import Token, TokenProvider
 from sfconnector.sandbox.answers import ApiError
 from sfconnector.sandbox.org import Org
+from sfconnector.settings import Salesforce
 from tests.unit.orgs import OrgClient
 
 LOST = Failure(Kind.UNAVAILABLE, "no-answer", "the connection was lost", "salesforce")
@@ -31,6 +32,7 @@ class CaseClient(OrgClient):
         self.repeats = 0
         self.usage = None
         self.token = Token("token", "https://acme.example", "", "")
+        self.tokens = TokenProvider(Salesforce(), "hvac")  # nobody logs in
 
     @property
     def sizes(self) -> list[int]:

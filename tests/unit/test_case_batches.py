@@ -1,12 +1,15 @@
 """What a division makes of a batch of messages, by several handings over where it needs them. On the sandbox's org."""
 
+import io
 import json
+import logging
 import threading
 import time
 
 import pytest
 from pika import BasicProperties
 
+from connectorlib import logs
 from connectorlib.errors import Failed, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
 from connectorlib.settings import Source
@@ -209,3 +212,42 @@ def test_after_more_cases_at_once_than_the_rate_allows_messages_wait_in_the_queu
     cases._rate.take(-600, time.monotonic())
     cases.probe()
     assert handle(cases, message(2, {})) == [DONE]
+
+
+@pytest.mark.parametrize(("exact", "second"), [(False, ALREADY), (True, DONE)])
+def test_keys_that_differ_in_case_only_share_no_call_and_the_field_decides_whether_they_are_one(client, exact, second):
+    field = {"name": "Message_Id__c", "type": "string", "length": 255, "externalId": True, "unique": True}
+    client.org.add_field("Case", {**field, "caseSensitive": exact})
+    cases = cases_of(client, {"Subject": "subject"})
+    outcomes = handle(cases, *[message(tag, {"subject": key}, key) for tag, key in enumerate("aAa")])
+    assert outcomes == [DONE, second, ALREADY]
+    assert client.sizes == [1, 1]
+
+
+def test_what_is_known_of_a_message_is_let_go_when_it_is_blamed(client):
+    client.org.configure({"validation": [LOCKED]})
+    cases = cases_of(client, {"Subject": "subject"}, "{$message_id}-{$index}")
+    several = message(1, [{"subject": "a"}, {"subject": "locked"}])
+    client.after = [lost()]
+    handle(cases, several)
+    (outcome,) = handle(cases, several)
+    assert (list(cases._partly), cases._sender.doubted) == ([(1, 1)], {(1, 1)})
+    cases.dead(several, Dead(outcome.failure))
+    assert not cases._partly
+    assert not cases._sender.doubted
+
+
+def test_each_oddity_of_a_mapping_is_told_though_they_come_together(client):
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logs.TextFormatter())
+    output, logger = logs.Output([handler]), logging.getLogger("sfconnector.cases")
+    logger.addHandler(output)
+    try:
+        cases_of(client, {"Priority": {"value": "Hihg"}, "Status": {"value": "Nwe"}})
+    finally:
+        logger.removeHandler(output)
+    odd = [line for line in stream.getvalue().splitlines() if "odd mapping" in line]
+    output.close()
+    assert ["Hihg" in line for line in odd] == [True, False]
+    assert "Nwe" in odd[1]

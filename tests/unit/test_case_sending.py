@@ -1,5 +1,6 @@
 """How items go out: what is in a call, what a refused, lost or crowded call comes to. On the sandbox's org."""
 
+import json
 import threading
 
 import pytest
@@ -125,6 +126,26 @@ def test_after_a_stop_nothing_is_sent_but_what_completes_a_message_that_would_be
 # -- what each record came to
 
 
+@pytest.mark.parametrize(
+    ("owner", "more", "kind"),
+    [
+        ({"defaults": {"OwnerId": "$"}}, {}, Kind.CONFIGURATION),
+        ({"mapping": {"ownerid": {"value": "$"}}}, {}, Kind.CONFIGURATION),
+        ({"mapping": {"OwnerId": {"path": "owner", "default": "$"}}}, {}, Kind.CONFIGURATION),
+        ({"mapping": {"OwnerId": "owner"}, "defaults": {"OwnerId": "005000000000001AAA"}}, {}, Kind.REJECT),
+        ({"mapping": {"OwnerId": {"value": "$"}}}, {"errors": {"INACTIVE_OWNER_OR_USER": "reject"}}, Kind.REJECT),
+    ],
+)
+def test_an_owner_who_has_left_is_a_matter_of_configuration_if_that_names_him(client, owner, more, kind):
+    (left,) = client.org.seed("User", [{"Username": "left@example.com", "LastName": "L", "IsActive": False}])
+    named = json.loads(json.dumps(owner).replace("$", left))
+    batch = [item(0, owner=True, OwnerId=left), item(1)]
+    send(sender(client, **named, **more), batch)
+    assert batch[0].outcome.failure.kind is kind
+    assert batch[0].outcome.failure.code == "INACTIVE_OWNER_OR_USER"
+    assert batch[1].outcome is DONE
+
+
 def test_a_key_that_is_there_is_success_where_it_is_created_once(client):
     (there,) = client.org.seed("Case", [{"Message_Id__c": "a"}])
     batch = [item(0, "a"), item(1, "b")]
@@ -158,6 +179,17 @@ def test_several_errors_of_one_record_are_told_together_and_the_gravest_decides(
     failure = batch[0].outcome.failure
     assert failure.code == "FIELD_CUSTOM_VALIDATION_EXCEPTION"
     assert failure.text == "; ".join(f"{code} about {code}" for code in codes)
+
+
+def test_a_value_that_is_too_long_is_not_repeated_beside_another_error(client):
+    too_long = {"code": "STRING_TOO_LONG", "message": "Subject: data value too large: private (max length=255)"}
+    rules = [ValidationRule("Case", "no", code="FIELD_CUSTOM_VALIDATION_EXCEPTION")]
+    client.org.configure({"validation": [*rules, ValidationRule("Case", too_long["message"], code=too_long["code"])]})
+    batch = [item()]
+    send(sender(client), batch)
+    text = batch[0].outcome.failure.text
+    assert "private" not in text
+    assert "max length=255" in text
 
 
 @pytest.mark.parametrize(("word", "outcome"), [("done", ALREADY), ("retry", Again), ("reject", Dead)])

@@ -1,13 +1,22 @@
-"""Which division of a shared queue gets a message."""
+"""Which division of a shared queue gets a message, and how the messages of a paused one wait. On the sandbox's org."""
+
+import threading
+import time
+from dataclasses import replace
 
 import pytest
 from pika import BasicProperties
 
-from connectorlib.errors import Failed
-from connectorlib.messages import Delivery
-from connectorlib.settings import Limits, Source
-from sfconnector.settings import CaseSettings, Division, Salesforce
-from sfconnector.sharing import Routes
+from connectorlib.broker import Broker
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import DONE, LATER, Delivery, Wait
+from connectorlib.settings import BrokerSettings, Limits, Source
+from sfconnector.budget import Budgets
+from sfconnector.flows import make_flow
+from sfconnector.sandbox.rules import ValidationRule
+from sfconnector.settings import CaseSettings, Division, Salesforce, SfConfig
+from sfconnector.sharing import Routes, Shared
+from tests.unit.calls import CaseClient, raising, rejected
 
 JSON, XML = {"type": "json"}, {"type": "xml", "record": "m"}
 
@@ -64,3 +73,93 @@ def test_each_division_reads_the_body_by_its_own_format_and_limits():
     routes = Routes([strict, division({"site": "a"}, XML), division({"site": "a"})])
     assert routes.of(delivery(b"<m><site>a</site></m>")) == 1
     assert routes.of(delivery(b'{"site": "a"}')) == 2
+
+
+# -- a paused division
+
+
+NOBODY = (("127.0.0.1", 1),)  # nothing is taken from a broker here
+
+
+@pytest.fixture
+def clients():
+    return {"pumps": CaseClient(), "rest": CaseClient()}
+
+
+@pytest.fixture
+def shared(clients):
+    """The handler of two divisions that have been greeted."""
+    case = CaseSettings(mapping={"Subject": "text"})
+    pumps = replace(division({"$routing_key": "pump"}), name="pumps", case=case)
+    rest = replace(division({}), name="rest", case=case)
+    config = SfConfig("config.json", BrokerSettings(hosts=NOBODY), (pumps, rest))
+    stop = threading.Event()
+    with Broker(config.broker, name="test") as broker:
+        flow = make_flow(
+            config, (pumps, rest), broker, clients, Budgets(10), stop=stop, on_first=lambda name, failure: None
+        )
+        handler = flow.pump._handler
+        assert isinstance(handler, Shared)
+        handler.probe()
+        yield handler
+
+
+def pump(text="x"):
+    return delivery(b'{"text": "%s"}' % text.encode(), "pump")
+
+
+def handled(shared, *deliveries):
+    return shared.handle(deliveries, lambda: True)
+
+
+DOWN = raising(Failed(Failure(Kind.UNAVAILABLE, "http-503", "maintenance", "salesforce")))
+
+
+def test_messages_of_a_paused_division_wait_until_it_is_tried_and_not_a_moment_less(shared, clients):
+    clients["pumps"].before = [DOWN]
+    rest = delivery(b"{}", "rest")
+    first, done = handled(shared, pump(), rest)
+    assert isinstance(first, Wait)
+    assert done is DONE
+    member = shared.part_of(pump())
+    assert first.until == member.next_try > time.monotonic()
+    assert handled(shared, pump(), rest) == [first, DONE]
+    assert clients["pumps"].sizes == [1]
+
+
+def test_after_a_pause_one_message_of_the_division_is_tried_before_the_others_another_one_each_time(shared, clients):
+    clients["pumps"].before = [DOWN]
+    batch = [pump(str(number)) for number in range(3)]
+    handled(shared, *batch)
+    broken = raising(rejected("INVALID_ASSIGNMENT_RULE", "no such rule"))
+    for _ in range(2):
+        shared.nudge()
+        clients["pumps"].before = [broken]
+        assert {type(outcome) for outcome in handled(shared, *batch)} == {Wait}
+    assert [case["Subject"] for call in clients["pumps"].calls[1:] for case in call] == ["0", "1"]
+    shared.nudge()
+    assert handled(shared, *batch, delivery(b"{}", "rest")) == [LATER, LATER, DONE, DONE]
+    assert handled(shared, *batch[:2]) == [DONE, DONE]
+    assert shared.part_of(pump()).pausing.pause is None
+
+
+def test_one_bad_message_pauses_nothing(shared, clients):
+    rule = ValidationRule("Case", "no", "Subject = 'bad'", code="INVALID_ASSIGNMENT_RULE")
+    clients["pumps"].org.configure({"validation": [rule]})
+    bad, good = handled(shared, pump("bad"), pump("good"))
+    assert bad.failure.kind is Kind.CONFIGURATION
+    assert good is DONE
+    assert shared.part_of(pump()).failure is None
+
+
+def test_a_wrong_configuration_is_tried_every_five_minutes_at_last(shared):
+    member = shared.part_of(pump())
+    kinds = {Kind.CONFIGURATION: 300, Kind.UNAVAILABLE: 60}
+    for kind, longest in kinds.items():
+        for _ in range(20):
+            wait = member.hold(Failure(kind, "x", "y"))
+        assert 0.7 * longest < wait.until - time.monotonic() <= longest
+
+
+def test_a_message_that_cannot_be_matched_is_somebodys(shared):
+    assert shared.part_of(delivery(object())).cases.division.name == "pumps"

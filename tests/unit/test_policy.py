@@ -135,6 +135,8 @@ def test_probes_slow_down_to_a_minute_and_refused_log_ins_to_five() -> None:
     assert policy.probe_delay(50, Kind.UNAVAILABLE, 1.0) == pytest.approx(60.0)
     assert policy.probe_delay(0, Kind.REFUSED, 1.0) == pytest.approx(5.0)
     assert policy.probe_delay(50, Kind.REFUSED, 1.0) == pytest.approx(300.0)
+    assert policy.probe_delay(50, Kind.CONFIGURATION, 1.0) == pytest.approx(60.0)
+    assert policy.probe_delay(50, Kind.CONFIGURATION, 1.0, longest=300.0) == pytest.approx(300.0)
 
 
 def test_a_pause_is_told_at_the_change_and_every_15_minutes() -> None:
