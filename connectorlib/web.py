@@ -5,15 +5,20 @@ The only module that imports cheroot. It comes with the extras `web` and `sandbo
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 from cheroot import wsgi
+from cheroot.server import HTTPConnection
 
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 120.0
+#: How long a request may take to come, from its first byte to the last of its body.
+REQUEST_SECONDS = 30.0
 #: What every page gets, besides its Content-Security-Policy.
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -48,8 +53,53 @@ class Gateway(wsgi.Gateway_10):
         self.req.close_connection = True
 
 
+class _Limited:
+    """A socket that reads no longer than until its deadline: one byte now and then would hold a thread for ever."""
+
+    def __init__(self, connection: Any) -> None:
+        self._socket = connection
+        self.deadline = inf
+
+    def recv_into(self, buffer: Any) -> int:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(min(left, IDLE_SECONDS))
+        try:
+            return int(self._socket.recv_into(buffer))
+        finally:
+            self._socket.settimeout(IDLE_SECONDS)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+
+class _Connection(HTTPConnection):
+    def __init__(self, server: Any, connection: Any, makefile: Any) -> None:
+        super().__init__(server, connection, makefile)
+        self.fresh = True
+        self._limited = _Limited(connection)
+        self.rfile = makefile(self._limited, "rb", self.rbufsize)
+
+    def communicate(self) -> Any:
+        self._limited.deadline = time.monotonic() + self.server.request_seconds
+        parent: Any = super()  # cheroot has types for some of it
+        return parent.communicate()
+
+
 class _HTTPServer(wsgi.Server):
+    ConnectionClass = _Connection
+    _connections: Any
+    request_seconds = REQUEST_SECONDS
     keep_alive_conn_limit = None  # type: ignore[assignment]  # cheroot's 10 would end keep-alive under load
+
+    def process_conn(self, conn: Any) -> None:
+        """Give a connection to a thread; not one that has said nothing yet, such as browsers open on suspicion."""
+        if conn.fresh:
+            conn.fresh = False
+            self._connections.put(conn)  # as one that is kept alive
+        else:
+            super().process_conn(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         logger.log(level, "%s", msg, exc_info=traceback)
@@ -67,11 +117,14 @@ class Server:
         threads: int,
         largest_body: int,
         gateway: type[Gateway] = Gateway,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
-        """`threads` is how many requests are answered at a time, `largest_body` in bytes."""
+        """`threads` is how many requests are answered at a time, `largest_body` in bytes; a request may take
+        `request_seconds` to come."""
         self._host = host
         self._server = _HTTPServer((host, port), application, numthreads=threads, request_queue_size=128)
         self._server.gateway = gateway  # __init__ has set cheroot's
+        self._server.request_seconds = request_seconds
         self._server.max_request_body_size = largest_body
         self._server.timeout = IDLE_SECONDS
         self._server.shutdown_timeout = 2

@@ -19,7 +19,7 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.process import ExitCode
 from connectorlib.web import Server
 
-THREADS = 8
+THREADS = 16
 
 
 def run_serve(
