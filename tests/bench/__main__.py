@@ -21,7 +21,7 @@ MESSAGES, QUICK_MESSAGES = 60_000, 15_000
     "--messages", type=click.IntRange(100), help=f"In the queue. [default: {MESSAGES}, quick {QUICK_MESSAGES}]"
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures of all runs there.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Write the table there, as Markdown.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the table there, between its marks.")
 def main(
     *,
     quick: bool,
@@ -45,7 +45,8 @@ def main(
     if json_file:
         json_file.write_text(table.as_json(report))
     if markdown:
-        markdown.write_text(table.as_markdown(report))
+        old = markdown.read_text() if markdown.exists() else ""
+        markdown.write_text(table.put_into(old, table.as_markdown(report)))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from tests.bench import load
 from tests.bench.calling import Calling
 from tests.bench.contenders import Contender, Selecting, Subscribing
 from tests.bench.load import Bad
+from tests.bench.services import TITLES
 from tests.bench.starting import Ending, First, Receiving
-
-TITLES = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Case:
     #: What `other` is.
     beside: str = "naive"
     unit: str = "messages/s"
+    #: Messages a second that the calls' own latency allows.
+    bound: float | None = None
 
 
 def inserting() -> Iterator[Case]:
@@ -93,14 +94,16 @@ def calling() -> Iterator[Case]:
             main = (latency, batch) == (150, 200)
             target = 0.9 if main else None
             name = f"cases, {latency} ms a call, {batch} a call"
-            yield Case(name, work, replace(work, how="limit"), naive, target, quick=main)
+            yield Case(name, work, replace(work, how="limit"), naive, target, quick=main, bound=work.bound)
     work = Calling("connector", 150, lookups=True)
     naive = Calling("naive", 150, 1)
-    yield Case("cases, 150 ms a call, 200 a call, lookups", work, replace(work, how="limit"), naive, 0.9)
+    limit = replace(work, how="limit")
+    yield Case("cases, 150 ms a call, 200 a call, lookups", work, limit, naive, bound=work.bound)
     both = Calling("connector", 150, divisions=2)
     one = Calling("connector", 150)
     limit = replace(both, how="limit")
-    yield Case("cases, two divisions at 150 ms, 200 a call", both, limit, one, 0.9, beside="one division")
+    name = "cases, two divisions at 150 ms, 200 a call"
+    yield Case(name, both, limit, one, beside="one division", bound=both.bound)
 
 
 def starting() -> Iterator[Case]:

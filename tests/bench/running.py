@@ -1,12 +1,13 @@
 """Runs the cases: all contenders in turn, round after round, so that a slow minute of the machine meets all of them."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from tests.bench.cases import Case
 from tests.bench.contenders import Contender
+from tests.bench.machine import describe, is_busy
 from tests.bench.measuring import Measured, median
 from tests.bench.services import Services
 
@@ -45,11 +46,14 @@ class Report:
     messages: int
     rounds: int
     seconds: float
+    machine: Mapping[str, str]
     outcomes: Sequence[Outcome]
 
 
 def run(cases: Sequence[Case], messages: int, rounds: int, say: Say) -> Report:
     """Measure the cases on services that are gone afterwards."""
+    if is_busy():
+        say("other work is going on on this machine: the ratios suffer, the figures even more")
     outcomes = []
     started = time.monotonic()
     with Services() as services:
@@ -60,14 +64,16 @@ def run(cases: Sequence[Case], messages: int, rounds: int, say: Say) -> Report:
                 Outcome(case, runs[case.connector], runs[case.limit], runs[case.other] if case.other else [])
                 for case in together
             ]
-    return Report(messages, rounds, time.monotonic() - started, outcomes)
+        machine = describe(services)
+    return Report(messages, rounds, time.monotonic() - started, machine, outcomes)
 
 
 def _measured(services: Services, cases: Sequence[Case], messages: int, rounds: int, say: Say) -> Runs:
     order = _unique(it for case in cases for it in (case.limit, case.connector, case.other) if it)
     runs: Runs = {contender: [] for contender in order}
     for number in range(1, rounds + 1):
-        say(f"round {number} of {rounds}: {'; '.join(case.name for case in cases)}")
+        others = f" and {len(cases) - 1} more beside the same limit" if len(cases) > 1 else ""
+        say(f"round {number} of {rounds}: {cases[0].name}{others}")
         for contender in order:
             runs[contender].append(contender.run(services, messages))
     return runs

@@ -15,6 +15,8 @@ from tests.services.salesforce import Org, Salesforce
 from tests.services.server import Run
 from tests.services.sqlite import SqliteDatabase
 
+TITLES = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
+
 
 class Services:
     """A context manager; at its end all servers are gone."""
@@ -53,6 +55,16 @@ class Services:
         if kind not in self._databases:
             self._databases[kind] = self._made(kind)
         return self._databases[kind]
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of those that were started."""
+        found = {}
+        if "vhost" in self.__dict__:
+            found["RabbitMQ"] = str(self.vhost.node.api("GET", "/api/overview")["rabbitmq_version"])
+        for kind, database in self._databases.items():
+            query = "SELECT sqlite_version()" if kind == "sqlite" else "SELECT version()"
+            found[TITLES[kind]] = str(database.value(query)).removeprefix("PostgreSQL ").split(" ")[0]
+        return found
 
     def _made(self, kind: str) -> Database:
         if kind == "sqlite":

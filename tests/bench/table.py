@@ -12,6 +12,9 @@ from tests.bench.running import Outcome, Report
 
 HEADINGS = ("case", "connector", "limit", "unit", "of limit", "over naive", "wanted", "CPU µs", "of limit's", "peak MB")
 
+#: Between these the results stand in docs/benchmarks.md.
+BEGIN, END = "<!-- results of python -m tests.bench -->", "<!-- end of results -->"
+
 
 def say(text: str) -> None:
     Console(stderr=True).print(text, style="dim", highlight=False)
@@ -23,7 +26,7 @@ def cells(outcome: Outcome) -> list[str]:
     return [
         case.name,
         figure(connector.rate, case.unit),
-        figure(limit.rate, case.unit),
+        figure(limit.rate, case.unit) + (f" ({case.bound:,.0f})" if case.bound else ""),
         case.unit,
         f"{outcome.ratio:.2f}",
         _gain(outcome),
@@ -64,7 +67,12 @@ def show(report: Report) -> None:
 
 
 def as_json(report: Report) -> str:
-    found: dict[str, Any] = {"messages": report.messages, "rounds": report.rounds, "seconds": round(report.seconds)}
+    found: dict[str, Any] = {
+        "machine": dict(report.machine),
+        "messages": report.messages,
+        "rounds": report.rounds,
+        "seconds": round(report.seconds),
+    }
     return json.dumps(found | {"cases": [_entry(outcome) for outcome in report.outcomes]}, indent=2) + "\n"
 
 
@@ -74,6 +82,7 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
         "name": outcome.case.name,
         "per_s": middle.rate,
         "ratio_to_limit": outcome.ratio,
+        "latency_allows": outcome.case.bound,
         "wanted_ratio": outcome.case.target,
         f"ratio_over_{outcome.case.beside.replace(' ', '_')}": outcome.gain,
         "wanted_gain": outcome.case.gain,
@@ -88,5 +97,15 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
 
 
 def as_markdown(report: Report) -> str:
+    """Return the machine and the table."""
+    on = ", ".join(f"{name} {value}" for name, value in report.machine.items())
+    how = f"{report.messages:,} messages, median of {report.rounds} rounds, {report.seconds / 60:.0f} minutes in all."
     rows = [HEADINGS, ["---", *["---:"] * (len(HEADINGS) - 1)], *map(cells, report.outcomes)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"{how} On: {on}.\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def put_into(text: str, results: str) -> str:
+    """Return a Markdown text with the results between its two marks; without marks, the results alone."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n{results}{end}{after}" if end else results
