@@ -2,6 +2,7 @@
 it writes nothing. Without it delivery is at least once."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from dbconnector.ladder import LARGEST, portions
 from dbconnector.settings import Idempotency
 
 PLACE = "inbox"
+_PLAIN = re.compile(r"[A-Za-z0-9 ._-]+")
 
 
 def ddl(table: str) -> str:
@@ -37,6 +39,8 @@ class Inbox:
         self.consumer = consumer
         self._missing = settings.missing
         self._key = compile_expression(settings.key)
+        #: The consumer as SQL, where it needs no escaping: half of the parameters are that much less work.
+        self._literal = f"'{consumer}'" if _PLAIN.fullmatch(consumer) else ""
         #: Where keys come from, for a person.
         self.source = settings.key if isinstance(settings.key, str) else PLACE
 
@@ -59,7 +63,7 @@ class Inbox:
         """Insert the keys, sorted so that two consumers never deadlock over them; return how many are new."""
         driver, new = database.driver, 0
         for portion in portions(sorted(key.digest for key in keys), min(driver.max_rows, LARGEST)):
-            rows = [value for digest in portion for value in (self.consumer, digest)]
+            rows = portion if self._literal else [value for digest in portion for value in (self.consumer, digest)]
             count = database.execute(self._sql(driver, len(portion)), rows, place=PLACE)
             new += _new(driver, len(portion), count)
         return new
@@ -67,7 +71,7 @@ class Inbox:
     def _sql(self, driver: Driver, rows: int) -> str:
         """Return the insert of that many keys; where the driver knows no way to skip duplicates, one is an error."""
         style = driver.insert_or_ignore
-        values = ", ".join(["(?, ?)"] * rows)
+        values = ", ".join([f"({self._literal or '?'}, ?)"] * rows)
         verb, suffix = style.get("verb", "INSERT"), style.get("suffix", "")
         return f"{verb} INTO {self.table} (consumer, message_key) VALUES {values} {suffix}".rstrip()
 

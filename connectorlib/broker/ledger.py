@@ -6,14 +6,6 @@ below which nothing is unsettled.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
-
-
-class Acks(NamedTuple):
-    """One multiple ack up to `up_to` (0: none), then one ack for each of `singles`."""
-
-    up_to: int
-    singles: list[int]
 
 
 class Ledger:
@@ -26,21 +18,35 @@ class Ledger:
     def __init__(self) -> None:
         self._known = 0
         self._unsettled: set[int] = set()
+        #: Settled, but not acked: something below them is not settled.
+        self._later: set[int] = set()
         self.settled = 0
 
-    def settle(self, tags: Iterable[int]) -> Acks:
-        """Given tags that are done with, return how to ack them. Tags that were settled before are left out."""
+    @property
+    def waits(self) -> bool:
+        """Whether something settled waits for what is below it: until that is settled too, or until `singles`."""
+        return bool(self._later)
+
+    def settle(self, tags: Iterable[int]) -> int:
+        """Given tags that are done with, return up to which one to ack all; 0: none yet. Tags that were settled before
+        are left out."""
         wanted = set(tags)
         if not wanted:
-            return Acks(0, [])
+            return 0
         self._extend(max(wanted))
         new = wanted & self._unsettled
         self._unsettled -= new
         self.settled += len(new)
-        if not self._unsettled:
-            return Acks(max(new, default=0), [])
-        lowest = min(self._unsettled)
-        return Acks(max((tag for tag in new if tag < lowest), default=0), sorted(tag for tag in new if tag > lowest))
+        self._later |= new
+        lowest = min(self._unsettled, default=self._known + 1)
+        below = {tag for tag in self._later if tag < lowest}
+        self._later -= below
+        return max(below, default=0)
+
+    def singles(self) -> list[int]:
+        """Return what waits, to be acked one by one now."""
+        found, self._later = sorted(self._later), set()
+        return found
 
     def _extend(self, highest: int) -> None:
         if highest > self._known:

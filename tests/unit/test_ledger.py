@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectorlib.broker.ledger import Acks, Ledger
+from connectorlib.broker.ledger import Ledger
 
 
 class UnackedSet:
@@ -17,40 +17,53 @@ class UnackedSet:
     def deliver(self, tag):
         self.tags.add(tag)
 
-    def apply(self, acks: Acks):
-        if acks.up_to:
-            assert acks.up_to in self.tags, "406: a multiple ack names a tag that is not outstanding"
-            settled = {tag for tag in self.tags if tag <= acks.up_to}
-            assert settled <= self.allowed, "a multiple ack went past an unsettled tag"
-            self.tags -= settled
-        for tag in acks.singles:
-            assert tag in self.tags, "406: an ack names a tag that is not outstanding"
-            self.tags.remove(tag)
+    def ack_up_to(self, tag):
+        assert tag in self.tags, "406: a multiple ack names a tag that is not outstanding"
+        settled = {each for each in self.tags if each <= tag}
+        assert settled <= self.allowed, "a multiple ack went past an unsettled tag"
+        self.tags -= settled
+
+    def ack(self, tag):
+        assert tag in self.tags, "406: an ack names a tag that is not outstanding"
+        assert tag in self.allowed
+        self.tags.remove(tag)
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"),
+    ("steps", "up_to", "singles"),
     [
-        pytest.param([[1, 2, 3]], [(3, [])], id="a whole batch is one multiple ack"),
-        pytest.param([[1, 3]], [(1, [3])], id="past a hole each is acked alone"),
-        pytest.param([[2, 3]], [(0, [2, 3])], id="nothing below an unsettled first is acked together"),
-        pytest.param([[2, 3], [1]], [(0, [2, 3]), (1, [])], id="the hole alone, for 2 and 3 are acked already"),
-        pytest.param([[2, 3], [1, 4]], [(0, [2, 3]), (4, [])], id="over what was acked alone to one that was not"),
-        pytest.param([[1, 3], [2, 5]], [(1, [3]), (2, [5])], id="up to the highest unacked below the next hole"),
-        pytest.param([[1, 2], [1, 2]], [(2, []), (0, [])], id="settled twice is acked once"),
-        pytest.param([[3, 1, 2, 2]], [(3, [])], id="order and repetition do not matter"),
-        pytest.param([[]], [(0, [])], id="nothing is nothing"),
+        pytest.param([[1, 2, 3]], [3], [], id="a whole batch is one multiple ack"),
+        pytest.param([[1, 3]], [1], [3], id="what is past a hole waits"),
+        pytest.param([[2, 3]], [0], [2, 3], id="nothing below an unsettled first is acked together"),
+        pytest.param([[2, 3], [1]], [0, 3], [], id="with the hole goes what waited for it"),
+        pytest.param([[2, 3], [1, 4]], [0, 4], [], id="and what came with it"),
+        pytest.param([[1, 3], [2, 5]], [1, 3], [5], id="up to the next hole"),
+        pytest.param([[1, 2], [1, 2]], [2, 0], [], id="settled twice is acked once"),
+        pytest.param([[3, 1, 2, 2]], [3], [], id="order and repetition do not matter"),
+        pytest.param([[]], [0], [], id="nothing is nothing"),
     ],
 )
-def test_acks_are_few_and_never_wrong(steps, expected):
+def test_acks_are_few_and_never_wrong(steps, up_to, singles):
     ledger = Ledger()
-    assert [ledger.settle(tags) for tags in steps] == [Acks(*each) for each in expected]
+    assert [ledger.settle(tags) for tags in steps] == up_to
+    assert ledger.waits == bool(singles)
+    assert ledger.singles() == singles
+    assert not ledger.waits
+
+
+def test_what_was_acked_alone_is_not_acked_again():
+    ledger = Ledger()
+    ledger.settle([2, 3])
+    assert ledger.singles() == [2, 3]
+    assert ledger.settle([1]) == 1
+    assert ledger.settle([4]) == 4
 
 
 def test_one_held_message_does_not_make_the_ledger_grow():
     ledger = Ledger()
     for tag in range(2, 20_000):
         ledger.settle([tag])
+        ledger.singles()
     assert len(ledger._unsettled) == 1
 
 
@@ -67,7 +80,11 @@ def test_whatever_is_settled_in_whatever_order_the_broker_agrees(data):
             broker.deliver(delivered)
         broker.allowed |= set(batch)
         repeated = data.draw(st.lists(st.sampled_from(sorted(broker.allowed)), max_size=3))
-        broker.apply(ledger.settle([*batch, *repeated]))
-        assert broker.tags == set(range(1, delivered + 1)) - broker.allowed
+        if up_to := ledger.settle([*batch, *repeated]):
+            broker.ack_up_to(up_to)
+        if data.draw(st.booleans()):
+            for tag in ledger.singles():
+                broker.ack(tag)
+            assert broker.tags == set(range(1, delivered + 1)) - broker.allowed
     assert broker.tags == set()
     assert ledger.settled == count
