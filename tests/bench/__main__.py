@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import running, table
+from tests.bench import running, soaking, table
 from tests.bench.cases import CASES
 
 #: Of the queue in most cases; larger rows and slower calls have fewer.
@@ -20,6 +20,7 @@ MESSAGES, QUICK_MESSAGES = 60_000, 15_000
 @click.option(
     "--messages", type=click.IntRange(100), help=f"In the queue. [default: {MESSAGES}, quick {QUICK_MESSAGES}]"
 )
+@click.option("--soak", type=click.IntRange(2), metavar="SECONDS", help="Instead: is its memory flat so long?")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures of all runs there.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the table there, between its marks.")
 def main(
@@ -29,12 +30,16 @@ def main(
     listing: bool,
     rounds: int,
     messages: int | None,
+    soak: int | None,
     json_file: Path | None,
     markdown: Path | None,
 ) -> None:
     """Measure each case beside its limit and its naive twin, in turns."""
     cases = [case for case in CASES if case.quick or not quick]
     cases = [case for case in cases if re.search(only or "", case.name, re.IGNORECASE)]
+    if soak:
+        click.echo(soaking.run(soak, table.say))
+        return
     if listing:
         click.echo("\n".join(case.name for case in cases))
         return

@@ -4,7 +4,8 @@ Otherwise most of a run's time would go into filling queues. Only pika's classes
 """
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pika import BasicProperties, frame, spec
@@ -28,17 +29,24 @@ def fill(vhost: Vhost, queue: str, ready: bytes, count: int) -> None:
     with vhost.channel() as channel:
         channel.queue_delete(queue)
         channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
-        with socket.create_connection((vhost.host, vhost.port), 30) as link:
-            link.sendall(b"AMQP\x00\x00\x09\x01")
-            for method in _opening(vhost):
-                _expect(link)
-                link.sendall(method)
-            _expect(link)
+        with opened(vhost) as link:
             link.sendall(ready)
             # Not closed before they are there: what the queue has not taken yet would be lost with the channel.
             eventually(lambda: channel.queue_declare(queue, passive=True).method.message_count == count, 120, 0.01)
-            link.sendall(frame.Method(0, spec.Connection.Close(200, "", 0, 0)).marshal())
+
+
+@contextmanager
+def opened(vhost: Vhost) -> Iterator[socket.socket]:
+    """Open a connection with a channel; what is sent has to be frames for that."""
+    with socket.create_connection((vhost.host, vhost.port), 30) as link:
+        link.sendall(b"AMQP\x00\x00\x09\x01")
+        for method in _opening(vhost):
             _expect(link)
+            link.sendall(method)
+        _expect(link)
+        yield link
+        link.sendall(frame.Method(0, spec.Connection.Close(200, "", 0, 0)).marshal())
+        _expect(link)
 
 
 def _opening(vhost: Vhost) -> list[bytes]:

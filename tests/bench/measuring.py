@@ -86,6 +86,8 @@ class Processes:
         """Measure from the first condition to the last; `messages`, asked at the first, is how many there are to go."""
         started = self.wait_until(first, every)
         cpu_s, count = self.cpu_s, messages()
+        if count < 1:
+            raise RuntimeError("it was over before it was seen to begin: this needs more --messages")
         ended = self.wait_until(last, every)
         return Measured(count / (ended - started), (self.cpu_s - cpu_s) / count * 1e6, self.rss_mb)
 
