@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from connectorlib import logs
-from connectorlib.errors import Failed, Failure
+from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import MISSING, Scope, compile_template, json_text
 from connectorlib.messages import ALREADY, Dead, Delivery, Outgoing
 from sfconnector import soql
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 #: How long a batch waits for its replies to be confirmed, so that a crash does not lose what the ack makes final.
 CONFIRM_S = 5.0
+GIVEN_UP = Failure(Kind.UNAVAILABLE, "unconfirmed", f"not confirmed within {CONFIRM_S:g} s; it may still arrive")
 #: Ids in one query for numbers, so that it fits into an address.
 MOST_IDS = 200
 
@@ -54,6 +55,7 @@ class Replies:
                 ticket = self._publisher.submit(messages, self._told)
                 if not ticket.wait(CONFIRM_S):
                     ticket.abandon()  # a broker that takes nothing now must not collect what nobody waits for
+                    self._not_delivered(GIVEN_UP)
 
     def dead(self, delivery: Delivery, verdict: Dead) -> None:
         """Tell why a message became no Case."""

@@ -161,3 +161,21 @@ def test_lost_answers_and_a_kill_in_the_middle_of_1000_messages_make_exactly_100
     divisions.cases(1000)
     assert len(set(keys(divisions))) == 1000
     assert divisions.dead() == []
+
+
+def test_two_processes_on_one_queue_make_one_case_for_each_key_though_one_is_killed(divisions: Divisions) -> None:
+    """Each key comes twice, so both have it in hand; answers are lost, and what the dead one held comes again."""
+    queue = divisions.division(source={"queue": "cases", "prefetch": 40}, batch={"size": 20, "wait_ms": 20})
+    twice = [alarm(n // 2) for n in range(800)]
+    divisions.vhost.declare_queue(queue, arguments={"x-dead-letter-exchange": "dead-letter", "x-delivery-limit": 100})
+    divisions.vhost.publish("", queue, [(body, {"message_id": f"m{n // 2}"}) for n, body in enumerate(twice)])
+    divisions.org.fault(match=CREATES, times=None, probability=0.05, drop_after_commit=True)
+    divisions.org.latency(20)
+    with divisions.started() as killed, divisions.started():
+        eventually(lambda: len(divisions.org.cases()) > 150, 20, every=0.1)
+        killed.kill()
+        divisions.cases(400, 60)
+        eventually(lambda: divisions.vhost.depth(queue) == 0)
+    eventually(lambda: divisions.vhost.depth(queue) == 0)
+    assert keys(divisions) == sorted(f"m{n}" for n in range(400))
+    assert divisions.dead() == []

@@ -6,7 +6,10 @@ By the installed command, between a real broker and the sandbox.
 import json
 from typing import Any
 
+import pytest
+
 from tests.e2e.cases import Divisions, alarm
+from tests.services.rabbitmq import Taken
 from tests.services.waiting import eventually
 
 
@@ -19,6 +22,10 @@ def taken(divisions: Divisions, queue: str, count: int) -> list[tuple[str, str, 
     ]
     assert len(replies) == count
     return sorted(replies, key=lambda reply: (reply[2]["message_id"], reply[2]["status"]))
+
+
+def message_ids(replies: list[Taken]) -> list[str]:
+    return [json.loads(body)["message_id"] for _, _, body in replies]
 
 
 def test_a_reply_tells_created_already_there_or_dead_with_the_correlation_id(divisions):
@@ -95,3 +102,32 @@ def test_a_reply_about_many_cases_has_the_number_of_each(divisions):
     numbers = {case["Id"]: case["CaseNumber"] for case in divisions.org.cases()}
     assert {case["id"]: case["number"] for case in body["cases"]} == numbers
     assert len(numbers) == 700
+
+
+@pytest.mark.slow
+def test_in_a_memory_alarm_of_the_broker_cases_are_made_and_messages_settled_without_their_replies(divisions):
+    """The broker reads nothing from a connection that publishes: replies wait a while, then are given up."""
+    vhost, org = divisions.vhost, divisions.org
+    control, alarm_name = vhost.node.control, "{resource_limit, memory, node()}"
+    vhost.declare_queue("results", "case-results", "#")
+    queue = divisions.division(reply={"exchange": "case-results", "routing_key": "result"})
+    try:
+        with divisions.started() as running:
+            org.maintenance()
+            divisions.publish(queue, [alarm(n) for n in range(10)])
+            running.wait_for("PAUSED")
+            control("eval", f"rabbit_alarm:set_alarm({{{alarm_name}, []}}).")
+            org.maintenance("")
+            divisions.cases(10)
+            assert running.stop() == 0
+            assert "done=10 already=0\n" in running.log
+            assert "reply not delivered division=field-service code=unconfirmed" in running.log
+    finally:
+        control("eval", f"rabbit_alarm:clear_alarm({alarm_name}).")
+    eventually(lambda: vhost.depth(queue) == 0)
+    with divisions.started():
+        divisions.publish(queue, [alarm()], start=100)
+        divisions.cases(11)
+        # Some of those given up may arrive too.
+        eventually(lambda: "m100" in message_ids(vhost.get_all("results")))
+    assert divisions.dead() == []
