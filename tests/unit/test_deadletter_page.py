@@ -92,6 +92,18 @@ def test_a_session_is_of_this_process_and_ends_where_a_token_is_needed():
     assert open_to_all.is_session(sessions[0])
 
 
+def test_a_session_that_was_ended_is_over_and_no_other():
+    clock = Clock()
+    access = Access("a token of some length", clock=clock)
+    mine, yours = access.new_session(), access.new_session()
+    access.end(mine)
+    assert not access.is_session(mine)
+    assert access.is_session(yours)
+    clock.now += SESSION_S + 1
+    access.end(yours)
+    assert not access.is_session(mine)
+
+
 def test_a_form_token_is_of_one_session():
     access = Access(None)
     one, two = access.new_session(), access.new_session()

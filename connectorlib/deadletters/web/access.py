@@ -29,7 +29,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Access:
-    """Sessions and form tokens are signed, not stored; they end with the process."""
+    """Sessions and form tokens are signed, not stored, but for sessions that were ended; all end with the process."""
 
     def __init__(self, token: str | None, names: Iterable[str] = (), *, clock: Callable[[], float] = time.time) -> None:
         """`names` are those by which the page is reached, besides addresses and localhost."""
@@ -37,6 +37,8 @@ class Access:
         self._names = {"localhost", *(name.lower() for name in names)}
         self._clock = clock
         self._key = secrets.token_bytes(32)
+        #: Sessions that somebody has ended, until they would end by themselves.
+        self._ended: dict[str, float] = {}
 
     @property
     def needs_token(self) -> bool:
@@ -65,7 +67,15 @@ class Access:
         session, _, signature = (cookie or "").rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", session).encode()):
             return False
+        if session in self._ended:
+            return False
         return self._token is None or self._clock() - int(session.partition(".")[0]) < SESSION_S
+
+    def end(self, cookie: str) -> None:
+        """From now on this is no session any more: a copy of the cookie is worth nothing."""
+        now = self._clock()
+        known = {session: at for session, at in self._ended.items() if now - at < SESSION_S}
+        self._ended = known | {cookie.rpartition(".")[0]: now}
 
     def form_token(self, session: str) -> str:
         return self._sign("form", session)

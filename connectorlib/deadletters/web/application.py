@@ -99,6 +99,7 @@ class Application:
         if fresh:
             self._give(response, session, request)
         if request.path == "/logout":
+            self._access.end(session)
             response.delete_cookie(self._cookie)
         return response
 

@@ -42,6 +42,8 @@ def run_serve(
         except OSError as error:
             raise _wrong(f"cannot listen on {host}:{port}: {error}") from error
         with server.serving():
+            for anywhere in ("//0.0.0.0:", "//[::]:"):  # no address for a browser
+                url = url.replace(anywhere, f"//{socket.gethostname()}:")
             click.echo(f"The dead letters of {bench.queue} are at {url} (open it in a browser)")
             if made:
                 click.echo(f"Access token, until the end of this process: {token}")
