@@ -28,7 +28,9 @@ Loaded = TypeVar("Loaded", bound=Logged)
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def config_option(*, required: bool = True) -> Callable[[Decorated], Decorated]:
+def config_option(
+    *, required: bool = True, about: str = "The configuration file (JSON)."
+) -> Callable[[Decorated], Decorated]:
     """Return the decorator for `file`: -c, -i and --config are one option in every command of both connectors."""
     return click.option(
         "-c",
@@ -37,7 +39,7 @@ def config_option(*, required: bool = True) -> Callable[[Decorated], Decorated]:
         "file",
         required=required,
         type=click.Path(dir_okay=False),
-        help="The configuration file (JSON).",
+        help=about,
     )
 
 

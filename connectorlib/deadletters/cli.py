@@ -205,7 +205,7 @@ def edit(
 
 
 @main.command(short_help="Write dead letters into a file; they stay in the queue.")
-@click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True), default="-")
+@click.argument("target", metavar="[FILE]", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @filter_options
 @click.option("--overwrite", is_flag=True, help="Replace FILE when it exists.")
 @json_option

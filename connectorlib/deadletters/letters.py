@@ -78,9 +78,21 @@ def letter(delivery: Delivery) -> Letter:
     """Given a message of a dead-letter queue, return what it says of itself; never fails."""
     headers = delivery.headers
     deaths = _deaths(headers)
-    if isinstance(headers.get("dead-reason"), str):
+    if isinstance(headers.get("dead-reason"), str) and not _died_since(headers, deaths):
         return _by_connector(delivery, headers)
     return _by_broker(delivery, headers, deaths) if deaths else _unsaid(delivery, headers)
+
+
+def _died_since(headers: Mapping[str, Any], deaths: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the broker dead-lettered it after a connector had, which takes `x-death` away: what the connector said is
+    of an earlier life then, and came back with a message that a shovel moved. No death is the passage from one
+    dead-letter queue to the next; what came to the first by a connector had the queue it died in as its routing key."""
+    if not deaths:
+        return False
+    queue, since = headers.get("dead-queue"), _first(headers, deaths)
+    keys = since.get("routing-keys")
+    passed_on = isinstance(keys, list) and queue in keys and since.get("queue") != queue
+    return not passed_on
 
 
 def _by_connector(delivery: Delivery, headers: Mapping[str, Any]) -> Letter:

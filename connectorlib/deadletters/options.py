@@ -46,7 +46,7 @@ class Connection:
 
 _PORT = click.option("--port", type=click.IntRange(1, 65535), help="Port.  [5672, with TLS 5671]")
 _CONNECTION = (
-    config_option(required=False),
+    config_option(required=False, about="A connector's configuration file: what it says of the broker holds here."),
     click.option(
         "--url", metavar="URL", envvar="AMQP_URL", help="amqp://user@host:port/vhost, or amqps://… (AMQP_URL)."
     ),

@@ -114,8 +114,19 @@ def test_a_replayed_message_that_died_at_the_broker_keeps_its_first_origin_and_i
 
 
 def test_a_letter_of_a_connector_that_expired_once_more_is_still_its() -> None:
-    found = lying({"dead-reason": "reject", "dead-queue": "readings", "x-death": [died("expired", "dead-letter")]})
+    passed_on = died("expired", "dead-letter", exchange="dead-letter", routing_keys=["readings"])
+    found = lying({"dead-reason": "reject", "dead-queue": "readings", "x-death": [passed_on]})
     assert (found.by_broker, found.reason, found.queue) == (False, "reject", "readings")
+
+
+@pytest.mark.parametrize(("said", "keys"), [("readings", ["readings"]), ("payments", ["reading.p-1"])])
+def test_what_was_said_of_an_earlier_life_does_not_count_when_it_died_at_the_broker_since(
+    said: str, keys: list[str]
+) -> None:
+    """A shovel moves a dead letter back as it is, and a publisher can write what it likes."""
+    death = died("delivery_limit", exchange="", routing_keys=keys)
+    found = lying({"dead-reason": "reject", "dead-code": "22001", "dead-queue": said, "x-death": [death]})
+    assert (found.by_broker, found.reason, found.code, found.queue) == (True, "delivery_limit", "", "readings")
 
 
 def test_a_message_that_says_nothing_is_a_letter_all_the_same() -> None:
