@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,10 @@ def fault(number: str, text: str, *, heavy: bool = False) -> Callable[[Run], Run
     return register
 
 
-def last(seconds: float) -> None:
-    """Let a fault last."""
-    threading.Event().wait(seconds)
+def last(world: World, least: float, most: float, *, whole: bool = False) -> None:
+    """Let a fault last so many seconds; in a world in haste only a part of them, unless it takes the whole time."""
+    seconds = world.chance.uniform(least, most)
+    threading.Event().wait(seconds if whole else seconds * world.pace)
 
 
 # F1 to F3: the process
@@ -55,7 +57,7 @@ def last(seconds: float) -> None:
 
 @fault("F1", "killed at any instant")
 def kill_any_time(world: World) -> None:
-    last(world.chance.uniform(0, 1))
+    last(world, 0, 1)
     worker = world.chance.choice(world.workers)
     worker.kill()
     worker.start()
@@ -110,7 +112,7 @@ def terminate_twice(world: World) -> None:
 def freeze(world: World) -> None:
     worker = world.chance.choice(world.workers)
     worker.signal(signal.SIGSTOP)
-    last(PAST_HEARTBEAT)
+    last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     worker.signal(signal.SIGCONT)
 
 
@@ -143,49 +145,49 @@ def reset_broker(world: World) -> None:
 @fault("F5", "broker unreachable for a while")
 def refuse_broker(world: World) -> None:
     world.broker_link.refuse()
-    last(world.chance.uniform(1, 6))
+    last(world, 1, 6)
     world.broker_link.heal()
 
 
 @fault("F5", "broker black-holed both ways past the heartbeat", heavy=True)
 def black_hole_broker(world: World) -> None:
     world.broker_link.black_hole()
-    last(PAST_HEARTBEAT)
+    last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     world.broker_link.heal()
 
 
 @fault("F5", "nothing reaches the broker, past the heartbeat", heavy=True)
 def mute_to_broker(world: World) -> None:
     world.broker_link.to_server.block()
-    last(PAST_HEARTBEAT)
+    last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     world.broker_link.heal()
 
 
 @fault("F5", "nothing comes from the broker, past the heartbeat", heavy=True)
 def mute_from_broker(world: World) -> None:
     world.broker_link.to_client.block()
-    last(PAST_HEARTBEAT)
+    last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     world.broker_link.heal()
 
 
 @fault("F5", "a short black hole on the way to the broker")
 def hiccup_broker(world: World) -> None:
     world.broker_link.black_hole()
-    last(world.chance.uniform(0.2, 3))
+    last(world, 0.2, 3)
     world.broker_link.heal()
 
 
 @fault("F5", "a slow link to the broker")
 def slow_broker(world: World) -> None:
     world.broker_link.to_server.delay = world.broker_link.to_client.delay = world.chance.uniform(0.01, 0.2)
-    last(world.chance.uniform(1, 5))
+    last(world, 1, 5)
     world.broker_link.heal()
 
 
 @fault("F5", "broker's answers cut off in the middle")
 def truncate_broker(world: World) -> None:
     world.broker_link.to_client.left = world.chance.randint(1, 20_000)
-    last(2)
+    last(world, 2, 2)
     world.broker_link.heal()
 
 
@@ -208,12 +210,16 @@ def drop_confirm(world: World) -> None:
 def kill_sessions(world: World) -> None:
     for _ in range(world.chance.randint(1, 4)):
         sickness.kill_sessions(world.database, world.user)
-        last(world.chance.uniform(0, 0.5))
+        last(world, 0, 0.5)
+
+
+def kill_sessions_now(world: World) -> None:
+    sickness.kill_sessions(world.database, world.user)
 
 
 @fault("F6", "database session killed between the statement and the commit")
 def kill_in_commit(world: World) -> None:
-    called = world.database_link.before(b"COMMIT", lambda: sickness.kill_sessions(world.database, world.user))
+    called = world.database_link.before(b"COMMIT", lambda: kill_sessions_now(world))
     called.wait(20)
     world.database_link.forget()
 
@@ -222,7 +228,7 @@ def kill_in_commit(world: World) -> None:
 def kill_database(world: World) -> None:
     world.database.close()
     world.database.server.kill()
-    last(world.chance.uniform(0, 3))
+    last(world, 0, 3)
     world.database.server.start()
 
 
@@ -237,7 +243,7 @@ def drop_commit_reply(world: World) -> None:
 @fault("F7", "database's answers cut off in the middle")
 def truncate_database(world: World) -> None:
     world.database_link.to_client.left = world.chance.randint(1, 3_000)
-    last(2)
+    last(world, 2, 2)
     world.database_link.heal()
 
 
@@ -260,7 +266,7 @@ def black_hole_database(world: World) -> None:
         worker.stop()
         worker.start(LIMITS)
     world.database_link.black_hole()
-    last(world.chance.uniform(1, 15))
+    last(world, 1, 15)
     world.mind()
     world.database_link.heal()
 
@@ -268,7 +274,7 @@ def black_hole_database(world: World) -> None:
 @fault("F9", "database unreachable for a while")
 def refuse_database(world: World) -> None:
     world.database_link.refuse()
-    last(world.chance.uniform(1, 6))
+    last(world, 1, 6)
     world.database_link.heal()
 
 
@@ -276,7 +282,7 @@ def refuse_database(world: World) -> None:
 def stop_database(world: World) -> None:
     world.database.close()
     world.database.server.stop()
-    last(world.chance.uniform(0, 10))
+    last(world, 0, 10)
     world.database.server.start()
 
 
@@ -285,7 +291,7 @@ def stop_database(world: World) -> None:
 
 def _ill(world: World, disease: str, seconds: float) -> None:
     sickness.fall_ill(world.database, disease)
-    last(seconds)
+    last(world, seconds, seconds)
     sickness.get_well(world.database)
 
 
@@ -297,13 +303,13 @@ def deadlocks(world: World) -> None:
 @fault("F10", "table locked by somebody else")
 def lock_table(world: World) -> None:
     with sickness.locked(world.database):
-        last(world.chance.uniform(1, 5))
+        last(world, 1, 5)
 
 
 @fault("F11", "a slow database")
 def slow_database(world: World) -> None:
     world.database_link.to_server.delay = world.chance.uniform(0.01, 0.2)
-    last(world.chance.uniform(1, 6))
+    last(world, 1, 6)
     world.database_link.heal()
 
 
@@ -315,7 +321,7 @@ def full_disk(world: World) -> None:
 @fault("F12", "database read-only after a fail-over")
 def read_only(world: World) -> None:
     with sickness.read_only(world.database, world.user):
-        last(world.chance.uniform(1, 4))
+        last(world, 1, 4)
 
 
 @fault("F12", "a driver that says the same to everything")
@@ -330,7 +336,7 @@ def no_files(world: World) -> None:
     before = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (used, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     world.database_link.cut()
     world.broker_link.cut()
-    last(world.chance.uniform(1, 4))
+    last(world, 1, 4)
     if worker.alive:
         resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, before)
 
@@ -341,7 +347,7 @@ def no_files(world: World) -> None:
 @fault("F13", "broker short of memory", heavy=True)
 def alarm(world: World) -> None:
     world.vhost.node.control("set_vm_memory_high_watermark", "0.00001")
-    last(world.chance.uniform(1, 5))
+    last(world, 1, 5)
     world.vhost.node.control("set_vm_memory_high_watermark", "0.4")
 
 
@@ -349,7 +355,7 @@ def alarm(world: World) -> None:
 def revoke_database(world: World) -> None:
     sickness.change_password(world.database, world.user, "another")
     sickness.kill_sessions(world.database, world.user)
-    last(world.chance.uniform(1, 4))
+    last(world, 1, 4)
     sickness.change_password(world.database, world.user, sickness.PASSWORD)
 
 
@@ -357,7 +363,7 @@ def revoke_database(world: World) -> None:
 def revoke_broker(world: World) -> None:
     world.set_broker_password("another")
     world.broker_link.cut()
-    last(world.chance.uniform(1, 4))
+    last(world, 1, 4)
     world.set_broker_password(sickness.PASSWORD)
     for worker in world.workers:
         worker.signal(signal.SIGUSR1)
@@ -372,7 +378,7 @@ def poison(world: World) -> None:
 def delete_dead_letter_exchange(world: World) -> None:
     world.vhost.api("DELETE", f"/api/exchanges/{{vhost}}/{DEAD}")
     world.send_bad(3)
-    last(1)
+    last(world, 1, 1)
 
 
 @fault("F18", "dead-letter queue full")
@@ -380,7 +386,7 @@ def fill_dead_letters(world: World) -> None:
     policy = {"pattern": f"^{DEAD}$", "definition": {"max-length": 1, "overflow": "reject-publish"}}
     world.vhost.api("PUT", "/api/policies/{vhost}/full", policy | {"apply-to": "queues"})
     world.send_bad(5)
-    last(world.chance.uniform(1, 4))
+    last(world, 1, 4)
     world.vhost.api("DELETE", "/api/policies/{vhost}/full")
 
 
@@ -393,7 +399,7 @@ def repeat(world: World) -> None:
 @fault("F20", "a second connector comes and goes")
 def second_connector(world: World) -> None:
     worker = world.worker()
-    last(world.chance.uniform(0.5, 3))
+    last(world, 0.5, 3)
     if world.chance.random() < 0.5:
         worker.kill()
     elif (code := worker.stop()) != 0:
@@ -406,16 +412,19 @@ def clock_jumps(world: World) -> None:
     worker = world.chance.choice(world.workers)
     worker.stop()
     worker.start(f"clock={world.chance.randint(60, 100_000)}")
-    last(world.chance.uniform(1, 4))
+    last(world, 1, 4)
     world.expect_progress()
     worker.stop()
     worker.start()
 
 
-def run(world: World, each: Fault) -> None:
+def happen(world: World, run: Run) -> None:
     """Let one fault happen, and see to it that the connectors go on afterwards."""
-    each.run(world)
+    began = time.monotonic()
+    run(world)
+    lasted = time.monotonic()
     world.mind()
     world.expect_progress()
+    print(f"{run.__name__}: {lasted - began:.1f} s, and {time.monotonic() - lasted:.1f} s until more was written")
     for worker in world.workers:
         worker.measure()

@@ -63,7 +63,7 @@ def _round(world: World, faults: Sequence[Fault], ends: float, rate: float) -> t
         for each in order:
             print(f"{time.strftime('%H:%M:%S')} {each.number} {each.text}", flush=True)
             try:
-                nemesis.run(world, each)
+                nemesis.happen(world, each.run)
             except Exception:  # whatever it is: what it leaves behind is looked at all the same
                 world.problems.append(f"{each.number} {each.text}: {traceback.format_exc()}")
                 break
