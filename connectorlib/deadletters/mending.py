@@ -4,7 +4,6 @@ confirmed, and is written to a file before that.
 While a person writes, nothing is held: the letters are looked up again by what they are when they are sent.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import IO
 import click
 
 from connectorlib.deadletters.bodies import indented
+from connectorlib.deadletters.differences import differences
 from connectorlib.deadletters.editing import (
     Edit,
     chained,
@@ -282,7 +282,7 @@ class _Showing:
         if not isinstance(new, Leave) and self._left:
             self._left -= 1
             before, after = (_lines(each) for each in (letter, new))
-            for line in difflib.unified_diff(before, after, "as it is", "as it would be sent", lineterm=""):
+            for line in differences(before, after, ("as it is", "as it would be sent")):
                 print(printable(line) if len(line) <= MAX_LINE else printable(line[:MAX_LINE]) + "…")
         return new
 

@@ -1,10 +1,9 @@
 """The pages about one letter: all there is to know of it, and its body to be changed."""
 
-from difflib import unified_diff
-
 from markupsafe import Markup
 
 from connectorlib.deadletters.bodies import indented, readable
+from connectorlib.deadletters.differences import differences
 from connectorlib.deadletters.letters import Letter
 from connectorlib.deadletters.telling import facts
 from connectorlib.deadletters.web.frame import Visit, cause, name_of, note, page, post
@@ -99,7 +98,7 @@ def _difference(old: str, new: str) -> Markup:
     if old == new:
         return note("Nothing: it goes back as it is.")
     before, after = indented(old).splitlines(), indented(new).splitlines()
-    lines = list(unified_diff(before, after, "in the queue", "changed", lineterm=""))[2:]
+    lines = list(differences(before, after, ("in the queue", "changed")))[2:]
     if not lines:
         return note("Only white space, or its order.")
     cut = note(f"… and {len(lines) - MAX_DIFF:,} more lines") if len(lines) > MAX_DIFF else EMPTY
