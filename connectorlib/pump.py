@@ -134,6 +134,9 @@ class Pump:
             due = line.due(now, side.passed)
             self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
         batch = self._next()
+        if batch and self._pausing.overdue(batch[0]):
+            self._slow()
+            return
         self._waiting.extend(batch or ())
         self._work()
         for side, line in self._lines.items():
@@ -210,7 +213,7 @@ class Pump:
             line.release()
         for in_hand in (self._waiting, self._later, self._held):
             in_hand.clear()
-        self._alone, self._attempts, self._calm = False, 0, 0
+        self._alone, self._attempts, self._calm = False, 0, min(self._calm, 0)
         self._consumer.prefetch = min(self._narrow or self._prefetch, self._prefetch)
         return self._pausing.open_consumer()
 
@@ -221,13 +224,20 @@ class Pump:
         # A quorum queue has them back a moment later; a consumer that is there at once would get newer ones first.
         self._stop.wait(GIVEN_BACK_S)
 
+    def _slow(self) -> None:
+        """The work takes so long that messages wait behind it for longer than they may be held: take fewer."""
+        self._narrow, self._calm = max(1, self._consumer.prefetch // 2), -CALM * self._prefetch
+        logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
+        self._reopen()
+
     def _is_ours(self) -> bool:
         return self._consumer.active and not self._stop.is_set()
 
     def _work(self) -> None:
         """Bring what waits to its outcome, or among the suspects. Ends early when it is no longer ours."""
         while self._waiting and not self._tripped() and self._is_ours():
-            chunk = [self._waiting.popleft()] if self._alone or self._careful else _take_all(self._waiting)
+            size = 1 if self._alone or self._careful else len(self._waiting)
+            chunk = [self._waiting.popleft() for _ in range(size)]
             failed = self._attempt(chunk)
             if failed is None:
                 return
@@ -360,7 +370,7 @@ class Pump:
                     self._pausing.over()
                     return
                 failure = self._dead_letters.failure or failure
-            self._pausing.wait(failure, _nothing_to_probe, self._dead_letters.oldest)
+            self._pausing.wait(failure, lambda: None, self._dead_letters.oldest)  # it is tried by sending
 
     def _back_off(self, failure: Failure, count: int) -> None:
         self.counts["retries"] += count
@@ -384,17 +394,7 @@ def handled(handler: Handler, deliveries: Sequence[Delivery], valid: Callable[[]
         return [Again(failure)] * len(deliveries)
 
 
-def _take_all(waiting: deque[Delivery]) -> list[Delivery]:
-    chunk = list(waiting)
-    waiting.clear()
-    return chunk
-
-
 def handed_out(delivery: Delivery) -> int:
     """Return how often the message came back before (quorum queues count; a classic queue only says that it did)."""
     count = delivery.headers.get("x-delivery-count", int(delivery.redelivered))
     return count if isinstance(count, int) else 0
-
-
-def _nothing_to_probe() -> None:
-    """The dead-letter path is tried by sending."""

@@ -66,6 +66,28 @@ def test_what_waits_too_long_for_a_paused_part_is_given_back(queue: Vhost, caplo
         assert eventually(lambda: far_side.written == [b"1", b"a"], timeout=30)
 
 
+def test_what_waits_too_long_behind_slow_work_is_given_back_and_fewer_are_taken(
+    queue: Vhost, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(FarSide):
+        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+            taken.append((deliveries[0].redelivered, pump._consumer.prefetch))
+            if not self.calls:
+                eventually(lambda: time.monotonic() > deliveries[-1].received + 1.6)
+            return super().handle(deliveries, valid)
+
+    far_side = Slow()
+    taken: list[tuple[bool, int]] = []
+    with pumping(queue, far_side, hold_seconds=1.5) as pump:
+        queue.publish("", "q", bodies(600))  # the prefetch is 200, a batch 100
+        assert eventually(lambda: len(far_side.written) == 600)
+    assert sorted(far_side.written) == sorted(bodies(600))
+    assert taken[:2] == [(False, 200), (True, 100)]
+    assert [prefetch for _, prefetch in taken[2:4]] == [100, 100]
+    assert caplog.text.count("given back") == 1
+    assert queue.depth("q") == queue.depth("dead-letter") == 0
+
+
 class Part(FarSide):
     """One of several far sides. Bodies of an unheld one are tried again a moment later."""
 
