@@ -112,7 +112,7 @@ class XmlFormat:
 
 
 def _read(element: etree._Element, depth: int, limits: Limits) -> Any:
-    if not len(element) and not element.attrib:
+    if not len(element) and not element.keys():
         return element.text or ""
     if depth <= 1 and len(element):
         raise too_deep(limits)
@@ -121,9 +121,13 @@ def _read(element: etree._Element, depth: int, limits: Limits) -> Any:
             raise not_decodable(f"<{_local(str(element.tag))}> is xsi:nil and has content")
         return None
     fields = _read_attributes(element)
+    texts = [element.text or ""]
     for child in element:
-        _add(fields, _local(str(child.tag)), _read(child, depth - 1, limits))
-    text = (element.text or "") + "".join(child.tail or "" for child in element)
+        leaf = not len(child) and not child.keys()
+        _add(fields, _local(str(child.tag)), (child.text or "") if leaf else _read(child, depth - 1, limits))
+        if tail := child.tail:
+            texts.append(tail)
+    text = "".join(texts)
     if not fields:
         return text  # xsi:nil="false" was all it had
     if text.strip() or (text and not len(element)):
@@ -133,6 +137,8 @@ def _read(element: etree._Element, depth: int, limits: Limits) -> Any:
 
 def _read_attributes(element: etree._Element) -> dict[str, Any]:
     fields: dict[str, Any] = {}
+    if not element.keys():
+        return fields
     if len(element.attrib) > _MOST_ATTRIBUTES:
         raise too_large(f"<{shorten(_local(str(element.tag)), 60)}> has {len(element.attrib)} attributes")
     for full_name, value in element.attrib.items():
