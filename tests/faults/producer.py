@@ -87,6 +87,14 @@ class Producer:
                 confirmed += self._send([(id, *message(id, self._chance, share)) for id in ids])
         return confirmed
 
+    def send_one(self, text: str) -> int:
+        """Attempt a message with this text that cannot be written; return its id."""
+        with self._lock:
+            id = len(self.attempted) + 1
+            body = json.dumps({"id": id, "device": "d0", "text": text, "parts": []}).encode()
+            self._send([(id, body, Sent(text, bad=True, key="d0"))])
+        return id
+
     def repeat(self, count: int) -> None:
         """Send again up to that many of the latest good ones, under their old ids."""
         with self._lock:

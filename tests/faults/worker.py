@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.faults.checker import Usage
@@ -13,6 +12,8 @@ from tests.services.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSUMING = " consuming queue="
+#: From here on it minds signals.
+STARTED = " INFO started "
 #: An exit by which a supervisor knows that it shall start it again: stuck past its own deadline.
 STUCK = 75
 
@@ -28,7 +29,7 @@ class Worker:
         self._folder = folder
         self._command = command
         self._ready = ready
-        self._hooks: Sequence[str] = ()
+        self._started = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,8 +47,7 @@ class Worker:
 
     def start(self, *hooks: str, wait: bool = True) -> None:
         """Start it, with hooks of tests.faults.child that hold for this life; wait until it consumes."""
-        self._hooks = hooks
-        told = self.log.count(self._ready)
+        told, self._started = self.log.count(self._ready), self.log.count(STARTED)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.child", *hooks, "--", *self._command],
@@ -96,6 +96,7 @@ class Worker:
         if self._process is None:
             return 0
         if self._process.poll() is None:
+            eventually(lambda: not self.alive or self.log.count(STARTED) > self._started, 30, what="started")
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

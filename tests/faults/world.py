@@ -54,7 +54,9 @@ class World:
         once: bool = True,
         bad: float = 0.0,
         pace: float = 1.0,
+        queue: Mapping[str, Any] | None = None,
     ) -> None:
+        """`queue` has more arguments for the source queue."""
         self.seed = seed
         print(f"seed {seed}")  # pytest shows it when the test fails
         self.folder = folder
@@ -62,6 +64,7 @@ class World:
         self.database = database
         self.chance = random.Random(seed)
         self.once = once
+        self._arguments = {"x-dead-letter-exchange": DEAD, "x-delivery-limit": 100} | dict(queue or {})
         #: What part of their time faults last.
         self.pace = pace
         self.broker_link = Proxy(vhost.host, vhost.port)
@@ -82,8 +85,7 @@ class World:
         self.set_broker_password(sickness.PASSWORD)
         rights = {"configure": ".*", "write": ".*", "read": ".*"}
         self.vhost.node.api("PUT", f"/api/permissions/{self.vhost.quoted}/{self.broker_user}", rights)
-        arguments = {"x-dead-letter-exchange": DEAD, "x-delivery-limit": 100}
-        self.vhost.declare_queue(QUEUE, "devices", "reading.#", arguments=arguments)
+        self.vhost.declare_queue(QUEUE, "devices", "reading.#", arguments=self._arguments)
         self.vhost.declare_queue(DEAD, DEAD, "#", arguments={"x-delivery-limit": 1_000_000})
         self.configure()
         return self
