@@ -90,8 +90,9 @@ def _with_url(settings: BrokerSettings, url: str) -> BrokerSettings:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise _wrong(f"--url: {error}") from error
+    except ValueError as error:  # its text may hold a part of the password
+        text = "--url: no address; in a password / @ : [ have to be written as %2F %40 %3A %5B"
+        raise _wrong(text) from error
     if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
         raise _wrong("--url has to look like amqp://user@host:5672/vhost, or amqps://…")
     tls = (settings.tls or Tls()) if parts.scheme == "amqps" else None

@@ -110,7 +110,8 @@ def test_what_is_wrong_with_the_broker_in_a_file_is_told(tmp_path: Path, config:
     ("given", "problem"),
     [
         ({"url": "http://h"}, "--url has to look like amqp://"),
-        ({"url": "amqp://h:port"}, "--url"),
+        ({"url": "amqp://h:port"}, "--url: no address"),
+        ({"url": "amqp://bob:se/cret@h"}, "--url: no address; in a password / @"),
         ({"url": "amqp://"}, "--url has to look like"),
         ({"host": ("amqp://h",)}, "--host: expected only the host"),
         ({"tls": False, "server_name": "x"}, "--no-tls leaves no use for --server-name"),
