@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 MARK = "[secret]"
 
 #: RabbitMQ's default user and password; hiding the word would hide the user name as well.
-_NO_SECRETS = {"guest", ""}
+NO_SECRETS = frozenset({"guest", ""})
 #: Shorter ones are hidden only where they stand as a word, or "ab" would be cut out of half the texts.
 _WORD_LENGTH = 8
 _LINE_LENGTH = 16  # of a line that is hidden on its own, when the secret is a PEM block
@@ -43,7 +43,7 @@ class Secrets:
 
     def add(self, value: str) -> None:
         """Hide this value from now on, wherever it turns up."""
-        if value in _NO_SECRETS:
+        if value in NO_SECRETS:
             return
         with self._lock:
             self._forms.update(_forms(value))

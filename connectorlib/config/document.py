@@ -25,6 +25,8 @@ class Document:
     #: The references that values came from, by path; values at these paths must not be shown.
     sources: Mapping[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    #: Where a secret stands in the file itself.
+    literals: list[Path] = field(default_factory=list)
     #: Paths of values that were wrong and have been taken out of `data`.
     refused: set[Path] = field(default_factory=set)
     #: Paths of values that hold a reference and were not resolved: nobody knows yet what they will be.
@@ -83,7 +85,7 @@ def open_document(path: str | FilePath, schema: Schema, *, resolve_secrets: bool
 def _resolve(document: Document, schema: Schema) -> None:
     lookup = references.References(folder=document.folder)
     resolved = references.resolve(document.data, schema, lookup, secrets)
-    document.data, document.sources = resolved.data, resolved.sources
+    document.data, document.sources, document.literals = resolved.data, resolved.sources, resolved.literals
     for path, text in resolved.problems:
         document.problems.append(document.problem(path, text))
         document.refused.add(path)

@@ -12,9 +12,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path as FilePath
 from typing import Any
 
+from connectorlib.config import privacy
 from connectorlib.config.reading import Path
 from connectorlib.config.schemas import Schema, expand, step, types
-from connectorlib.redaction import Secrets
+from connectorlib.redaction import NO_SECRETS, Secrets
 
 MAX_FILE_BYTES = 1_048_576
 
@@ -47,6 +48,8 @@ class Resolved:
     data: Any
     sources: dict[Path, str] = field(default_factory=dict)
     problems: list[tuple[Path, str]] = field(default_factory=list)
+    #: Where a secret stands in the file itself.
+    literals: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ def _read_secret(file: FilePath) -> str:
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise Unresolved(f"the secret file {file} cannot be read: {error.strerror}") from error
+    if privacy.is_open(file):
+        raise Unresolved(f"the secret file {file} is open: {privacy.advice(file)}")
     if len(content) > MAX_FILE_BYTES:
         raise Unresolved(f"the secret file {file} is larger than {MAX_FILE_BYTES} bytes")
     try:
@@ -165,7 +170,8 @@ class _Walk:
 
     def text(self, text: str, path: Path, wanted: set[str]) -> Any:
         if "${" not in text:
-            self.hide(text, path)
+            if self.hide(text, path):
+                self.result.literals.append(path)
             return text
         found: list[str] = []
         try:
@@ -195,11 +201,13 @@ class _Walk:
         found.append(value if secret else "")
         return value
 
-    def hide(self, value: str, path: Path) -> None:
-        if is_secret((last_name(path),)):
-            self.secrets.add(value)
-        for match in _PASSWORD_IN_TEXT.finditer(value):
-            self.secrets.add(match[1].strip("{}"))
+    def hide(self, value: str, path: Path) -> bool:
+        """Return whether there is a secret in the value."""
+        found = [value] if is_secret((last_name(path),)) else []
+        found += [match[1].strip("{}") for match in _PASSWORD_IN_TEXT.finditer(value)]
+        for each in found:
+            self.secrets.add(each)
+        return any(each not in NO_SECRETS for each in found)
 
 
 def typed(text: str, wanted: set[str]) -> Any:

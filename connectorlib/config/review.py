@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
+from connectorlib.config import privacy
 from connectorlib.config.document import Document, open_document
 from connectorlib.config.hosts import parse_host
 from connectorlib.config.reading import Path
@@ -91,9 +92,18 @@ def reviewed(
     """
     document = open_document(path, schema, resolve_secrets=resolve_secrets)
     found = Review(document)
+    _review_secrets(found)
     review(found)
     found.finish()
     return document, tuple(dict.fromkeys(found.warnings))
+
+
+def _review_secrets(review: Review) -> None:
+    """A password in the configuration is how one begins, so it is told; what is only there to hold one is refused."""
+    file = review.document.file
+    for path in review.document.literals if privacy.is_open(file) else ():
+        keep = "or write ${file:/path}, ${credential:name} or ${NAME} instead"
+        review.warn(path, f"a secret in a file that is open: {privacy.advice(file)}, {keep}")
 
 
 # -- the broker
@@ -138,6 +148,11 @@ def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> Non
     for key in ("ca", "cert", "key"):
         if key in tls:
             review_file(review, (*path, key), tls[key])
+    private = "key" if "key" in tls else "cert"  # a certificate's file may hold its key too
+    if private in tls:
+        file = in_folder(tls[private], review.document.folder)
+        if privacy.holds_key(file) and privacy.is_open(file):
+            review.problem((*path, private), f"a private key in a file that is open: {privacy.advice(file)}")
 
 
 def review_file(review: Review, path: Path, file: str) -> None:

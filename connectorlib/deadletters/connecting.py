@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from connectorlib.config import Review, bundle
+from connectorlib.config import Review, bundle, privacy
 from connectorlib.config.document import Document, open_document
 from connectorlib.config.hosts import parse_host
 from connectorlib.config.review import review_broker
@@ -157,6 +157,8 @@ def _password(given: Connection, settings: BrokerSettings) -> str:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise _wrong(f"--password-file {given.password_file} cannot be read: {reason}") from error
+        if privacy.is_open(given.password_file):
+            raise _wrong(f"--password-file {given.password_file} is open: {privacy.advice(given.password_file)}")
         return text.removesuffix("\n").removesuffix("\r")
     if (found := os.environ.get(PASSWORD_VARIABLE)) is not None:
         return found
