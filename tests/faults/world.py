@@ -85,8 +85,7 @@ class World:
         self.set_broker_password(sickness.PASSWORD)
         rights = {"configure": ".*", "write": ".*", "read": ".*"}
         self.vhost.node.api("PUT", f"/api/permissions/{self.vhost.quoted}/{self.broker_user}", rights)
-        self.vhost.declare_queue(QUEUE, "devices", "reading.#", arguments=self._arguments)
-        self.vhost.declare_queue(DEAD, DEAD, "#", arguments={"x-delivery-limit": 1_000_000})
+        self.declare(self.vhost)
         self.configure()
         return self
 
@@ -96,6 +95,11 @@ class World:
         self.producer.close()
         self.broker_link.close()
         self.database_link.close()
+
+    def declare(self, vhost: Vhost) -> None:
+        """Make the queues."""
+        vhost.declare_queue(QUEUE, "devices", "reading.#", arguments=self._arguments)
+        vhost.declare_queue(DEAD, DEAD, "#", arguments={"x-delivery-limit": 1_000_000})
 
     def configure(
         self, *, database: Mapping[str, Any] | None = None, broker: Mapping[str, Any] | None = None, **sections: Any
