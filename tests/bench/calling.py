@@ -90,7 +90,7 @@ class Calling:
         """Return how many for each division: whole batches, of a few seconds."""
         batches = {0: 50, 50: 40, 150: 16}[self.latency_ms]
         if self.how == "naive":
-            return max(10, min(messages // 20, batches))
+            return max(5, min(messages // self.batch, batches) // 3)
         return self.batch * max(2, min(messages // self.batch, batches))
 
     def _commands(

@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 #: Between two looks, which cost the broker or the database something too.
-LOOK_S = 0.005
+LOOK_S = 0.01
 
 
 @dataclass(frozen=True)
