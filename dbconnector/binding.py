@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from connectorlib.effort import Effort
 from connectorlib.errors import Failed, reject
 from connectorlib.expressions import (
     MISSING,
@@ -20,8 +21,12 @@ from connectorlib.expressions import (
 )
 from connectorlib.formats import Format
 from connectorlib.messages import Delivery
+from connectorlib.settings import Limits
 from dbconnector.settings import Write
 from dbconnector.statements import Statement, compile_statement
+
+#: Bytes of a body that is decoded before anybody could look at a clock.
+SMALL = 65_536
 
 Row = tuple[Any, ...]
 Binder = Callable[[Sequence[Any]], Row]
@@ -50,6 +55,8 @@ class BoundWrite:
         self.uses_results = frozenset[str]().union(*(expression.uses_results for expression in used))
         #: One row for each record, always.
         self.single = self.each is None and self.when is None
+        #: It makes one row of fields of the record, for which the size of a body is limit enough.
+        self.plain = self.single and all(expression.field for _, expression in self.expressions)
         self._values = _values_of([expression for _, expression in self.expressions])
         self._bind: Binder = tuple
 
@@ -64,15 +71,30 @@ class BoundWrite:
 
     def rows(self, record: Any, scope: Scope) -> Iterator[Row]:
         """Yield the parameters of every execution that this record asks for. Raise Failed (reject) for bad ones."""
+        effort = scope.effort
         try:
             items = self._wanted(record, scope)
+            if effort is not None:
+                effort.count(self.index, len(items))
         except Failed as failed:
-            failure = failed.failure
-            raise Failed(replace(failure, place=self.place, detail=failure.detail or self.place)) from None
+            raise self._here(failed) from None
         for index, item in enumerate(items):
             if self.each is not None:
                 scope.index = index
-            yield self.row(item, scope)
+            row = self.row(item, scope)
+            if effort is not None:
+                self._add(row, effort)
+            yield row
+
+    def _add(self, row: Row, effort: Effort) -> None:
+        try:
+            effort.grow(row)
+        except Failed as failed:
+            raise self._here(failed) from None
+
+    def _here(self, failed: Failed) -> Failed:
+        failure = failed.failure
+        return Failed(replace(failure, place=self.place, detail=failure.detail or self.place))
 
     def _wanted(self, record: Any, scope: Scope) -> Sequence[Any]:
         """Return the items to run the statement for: none where `when` does not hold."""
@@ -182,11 +204,13 @@ class Unit:
 class Plan:
     """All statements of a configuration, and how messages become units of them."""
 
-    def __init__(self, writes: Sequence[Write], fmt: Format) -> None:
+    def __init__(self, writes: Sequence[Write], fmt: Format, limits: Limits) -> None:
         self.writes = [BoundWrite(write, index) for index, write in enumerate(writes)]
         self.in_bulk = all(write.in_bulk for write in self.writes)
         self.results = frozenset[str]().union(*(write.uses_results for write in self.writes))
+        self._plain = all(write.plain for write in self.writes)
         self._format = fmt
+        self._limits = limits
 
     def bind_with(self, binder_of: BinderOf) -> None:
         for write in self.writes:
@@ -194,15 +218,18 @@ class Plan:
 
     def unit(self, position: int, delivery: Delivery, key_of: Callable[[Any, Scope], Key | None] | None) -> Unit:
         """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
+        effort = None if self._plain and len(delivery.body) < SMALL else Effort(self._limits)
         records = self._format.decode(delivery.body)
+        if effort is not None:
+            effort.check()
         root = records[0] if len(records) == 1 else records
-        scope = Scope(delivery, root, encoding=self._format.encoding)
+        scope = Scope(delivery, root, encoding=self._format.encoding, effort=effort)
         key = key_of(root, scope) if key_of else None
         if self.in_bulk:
             return Unit(position, delivery, key, self._bulk(records, scope), None)
         if self.results:
-            return Unit(position, delivery, key, [], lambda: self._steps(records, delivery))
-        steps = list(self._steps(records, delivery))  # bound before anything is written
+            return Unit(position, delivery, key, [], lambda: self._steps(records, delivery, Effort(self._limits)))
+        steps = list(self._steps(records, delivery, effort))  # bound before anything is written
         return Unit(position, delivery, key, [], lambda: iter(steps))
 
     def _bulk(self, records: Sequence[Any], scope: Scope) -> list[list[Row]]:
@@ -219,12 +246,16 @@ class Plan:
                 scope.index = index
         return rows
 
-    def _steps(self, records: Sequence[Any], delivery: Delivery) -> Iterator[Step]:
+    def _steps(self, records: Sequence[Any], delivery: Delivery, effort: Effort | None) -> Iterator[Step]:
         for index, record in enumerate(records):
-            scope = Scope(delivery, encoding=self._format.encoding)
+            scope = Scope(delivery, encoding=self._format.encoding, effort=effort)
             results: Results = {}
             scope.root, scope.results = record, results
             for write in self.writes:
                 scope.index = index
                 for row in write.rows(record, scope):
+                    if effort is not None:
+                        effort.rest()  # while it is written
                     yield write, row, results
+                    if effort is not None:
+                        effort.resume()

@@ -6,6 +6,7 @@ What only the database knows (types of columns, constraints, results of earlier 
 from collections.abc import Callable
 
 from connectorlib.config.document import open_document
+from connectorlib.effort import Effort
 from connectorlib.errors import Failed
 from connectorlib.expressions import Scope
 from connectorlib.formats import compile_format
@@ -31,7 +32,8 @@ def checker(file: str) -> Callable[[Delivery], list[str]] | None:
 class _Checker:
     def __init__(self, settings: DbConfig) -> None:
         self._format = compile_format(settings.format, settings.limits)
-        self._plan = Plan(settings.database.write, self._format)
+        self._plan = Plan(settings.database.write, self._format, settings.limits)
+        self._limits = settings.limits
         self._plan.bind_with(_binder)
         self._inbox = Inbox(settings.idempotency, settings.name) if settings.idempotency else None
 
@@ -44,13 +46,14 @@ class _Checker:
         return []
 
     def _try(self, delivery: Delivery) -> None:
+        effort = Effort(self._limits)
         records = self._format.decode(delivery.body)
         whole = Scope(delivery, encoding=self._format.encoding)
         whole.root = records[0] if len(records) == 1 else records
         if self._inbox is not None:
             self._inbox.key(whole.root, whole)
         for index, record in enumerate(records):
-            scope = Scope(delivery, encoding=self._format.encoding)
+            scope = Scope(delivery, encoding=self._format.encoding, effort=effort)
             scope.root = record
             for write in self._plan.writes:
                 scope.index = index

@@ -36,7 +36,7 @@ class Writer:
         self._passing: Counter[str] = Counter()
         self.database = database
         self._versions = ""
-        self._plan = Plan(config.database.write, compile_format(config.format, config.limits))
+        self._plan = Plan(config.database.write, compile_format(config.format, config.limits), config.limits)
         # With its zero, so that a statement that none has passed yet is told from a place that none can pass.
         self._passed.update(dict.fromkeys([*(write.place for write in self._plan.writes), "commit", ALL], 0))
         self._inbox = Inbox(config.idempotency, config.name) if config.idempotency else None

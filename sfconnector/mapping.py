@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
 
+from connectorlib.effort import Effort
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression, describe_missing, shorten
 from connectorlib.formats import compile_format
@@ -43,11 +44,13 @@ class Answers(Protocol):
 class Decoded:
     """One record of a message, with what travels beside it."""
 
-    __slots__ = ("record", "scope")
+    __slots__ = ("effort", "record", "scope")
 
-    def __init__(self, record: Any, scope: LookupScope) -> None:
+    def __init__(self, record: Any, scope: LookupScope, effort: Effort) -> None:
         self.record = record
         self.scope = scope
+        #: The whole message's; it rests but while one of its records is worked on.
+        self.effort = effort
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ class CaseMapper:
         described: Described | None = None,
     ) -> None:
         self._format = compile_format(format, limits)
+        self._limits = limits
         self._described = described
         self._targets = [_Target(key, spec, described, case.truncate) for key, spec in case.mapping.items()]
         self._looking = [target for target in self._targets if target.lookups]
@@ -138,9 +142,13 @@ class CaseMapper:
     def records(self, delivery: Delivery) -> list[Decoded]:
         """Return the records of a message. Raise Failed (reject) if it cannot be decoded."""
         decoded: list[Decoded] = []
-        for index, record in enumerate(self._format.decode(delivery.body)):
-            scope = LookupScope(delivery, record, index, encoding=self._format.encoding)
-            decoded.append(Decoded(record, scope))
+        effort = Effort(self._limits)
+        records = self._format.decode(delivery.body)
+        effort.check()
+        effort.rest()
+        for index, record in enumerate(records):
+            scope = LookupScope(delivery, record, index, encoding=self._format.encoding, effort=effort)
+            decoded.append(Decoded(record, scope, effort))
         return decoded
 
     def wanted(self, decoded: Decoded) -> list[Used]:
@@ -153,15 +161,25 @@ class CaseMapper:
             return NOT_FOUND
 
         decoded.scope.ask = note
-        for target in self._looking:
-            try:
-                target.evaluate(decoded.record, decoded.scope)
-            except Failed:
-                continue  # an answer may make it pass; else `case` fails in the same way, and says where
+        with decoded.effort:
+            for target in self._looking:
+                try:
+                    target.evaluate(decoded.record, decoded.scope)
+                except Failed:
+                    continue  # an answer may make it pass; else `case` fails in the same way, and says where
         return wanted
 
     def case(self, decoded: Decoded, answers: Answers) -> Draft:
         """Return the Case for a record. Raise Failed (reject), or what Salesforce answered to one of its lookups."""
+        with decoded.effort as effort:
+            draft = self._draft(decoded, answers)
+            try:
+                effort.grow(draft.fields.values())
+            except Failed as failed:
+                raise Failed(replace(failed.failure, place=PLACE, detail="mapping")) from None
+        return draft
+
+    def _draft(self, decoded: Decoded, answers: Answers) -> Draft:
         record, scope = decoded.record, decoded.scope
         used: list[Used] = []
 

@@ -8,9 +8,9 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from connectorlib.errors import reject
+from connectorlib.errors import Failed, reject
 from connectorlib.expressions.conversions import compile_conversion
-from connectorlib.expressions.floats import with_floats
+from connectorlib.expressions.interpreter import Interpreter, with_floats
 from connectorlib.expressions.paths import MISSING, Path, only_names, parse_path, walk
 from connectorlib.expressions.rendering import kind_of, quoted, shorten, text_of
 from connectorlib.expressions.scope import Evaluate, Scope, compile_source
@@ -276,13 +276,15 @@ def _compile_jmespath(text: Any, extra: Extras) -> Expression:
     if not isinstance(text, str):
         raise ValueError(f"jmespath is text, not {kind_of(text)}")
     try:
-        search = jmespath.compile(text).search
+        parsed = jmespath.compile(text).parsed
     except JMESPathError as error:
         raise ValueError(f"jmespath: {' '.join(str(error).split())}") from error
 
     def evaluate(record: Any, scope: Scope) -> Any:
         try:
-            value = search(with_floats(record))
+            value = Interpreter(scope.effort).visit(parsed, with_floats(record))
+        except Failed:
+            raise
         except Exception as error:  # the library lets Python's own errors out of sorts and comparisons too
             raise reject("bad-value", f"jmespath: {shorten(' '.join(str(error).split()))}") from error
         return MISSING if value is None else value

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from connectorlib.effort import Effort
 from connectorlib.errors import reject
 from connectorlib.expressions.paths import MISSING, Path, only_names, walk
 from connectorlib.messages import Delivery
@@ -16,7 +17,7 @@ class Scope:
     """One per message. The caller sets `root` and `index` as it goes through records and elements,
     and fills `results`; `$now` is the same for the whole message."""
 
-    __slots__ = ("delivery", "encoding", "index", "now", "results", "root")
+    __slots__ = ("body", "delivery", "effort", "encoding", "index", "now", "results", "root")
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class Scope:
         now: datetime | None = None,
         *,
         encoding: str = "utf-8",
+        effort: Effort | None = None,
     ) -> None:
         self.delivery = delivery
         #: The whole record, `$`. None: the record that is evaluated is the whole one.
@@ -38,6 +40,10 @@ class Scope:
         self.now = now
         #: Of the body, for `$body`.
         self.encoding = encoding
+        #: `$body`, once somebody asked: thousands of rows may share the one text.
+        self.body: str | None = None
+        #: What the message has taken so far; None where nobody counts.
+        self.effort = effort
 
 
 def compile_source(path: Path) -> Evaluate:
@@ -166,10 +172,12 @@ def _compile_body(path: Path) -> Evaluate:
     def evaluate(record: Any, scope: Scope) -> Any:
         if scope.delivery is None:
             return MISSING
-        try:
-            return scope.delivery.body.decode(scope.encoding)
-        except UnicodeError as error:
-            raise reject("bad-value", f"the body is not {scope.encoding} text") from error
+        if scope.body is None:
+            try:
+                scope.body = scope.delivery.body.decode(scope.encoding)
+            except UnicodeError as error:
+                raise reject("bad-value", f"the body is not {scope.encoding} text") from error
+        return scope.body
 
     return evaluate
 

@@ -57,7 +57,8 @@ _TYPES: dict[str, tuple[Callable[[Mapping[str, Any], Limits], Format], tuple[str
 def compile_format(settings: Mapping[str, Any], limits: Limits) -> Format:
     """Given the `format` section, return the format. Raise ValueError that says what is wrong.
 
-    `limits.seconds` needs no clock here: nothing takes longer than linear time, so the size bounds the time.
+    `limits.seconds` needs no clock here: nothing takes longer than linear time, so the size bounds the time. What is
+    made of the records is timed (connectorlib.effort).
     """
     kind = settings.get("type", "json")
     if kind not in _TYPES:
