@@ -68,6 +68,22 @@ def after_dead_letter(number: str) -> None:
     _replace(DeadLetterSender, "send", wrap)
 
 
+def after_cases(number: str) -> None:
+    """Die when the call of that number that makes Cases has been answered; nothing is acknowledged yet."""
+    from sfconnector.client import Client
+
+    def wrap(create: Callable[..., Any], calls: "itertools.count[int]") -> Callable[..., Any]:
+        def wrapped(self: Any, *arguments: Any, **more: Any) -> Any:
+            answer = create(self, *arguments, **more)
+            if next(calls) == int(number):
+                die()
+            return answer
+
+        return wrapped
+
+    _replace(Client, "create", wrap)
+
+
 def crash_on(text: str) -> None:
     """Die over every message that holds this text, as a driver does that crashes."""
     from dbconnector.writer import Writer
@@ -109,6 +125,7 @@ HOOKS: dict[str, Callable[[str], None]] = {
     "before-commit": before_commit,
     "after-commit": after_commit,
     "after-dead-letter": after_dead_letter,
+    "after-cases": after_cases,
     "crash-on": crash_on,
     "limits": limits,
     "clock": clock,

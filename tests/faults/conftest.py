@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.faults.cases import CaseArena
 from tests.faults.world import World
 from tests.services.rabbitmq import Vhost
+from tests.services.salesforce import Org
 
 Make = Callable[..., World]
+MakeCases = Callable[..., CaseArena]
 
 
 @pytest.fixture
@@ -23,5 +26,21 @@ def world_on(tmp_path: Path, vhost: Vhost, request: pytest.FixtureRequest) -> It
             return worlds.enter_context(World(tmp_path, vhost, database, seed=seed, **more))
 
         yield make
-    for log in sorted(tmp_path.glob("*.log")):
+    show(tmp_path)
+
+
+@pytest.fixture
+def cases_in(tmp_path: Path, vhost: Vhost, salesforce: Org) -> Iterator[MakeCases]:
+    """Make an arena with an org of the sandbox."""
+    with ExitStack() as arenas:
+
+        def make(*, seed: int, **more: Any) -> CaseArena:
+            return arenas.enter_context(CaseArena(tmp_path, vhost, salesforce, seed=seed, **more))
+
+        yield make
+    show(tmp_path)
+
+
+def show(folder: Path) -> None:
+    for log in sorted(folder.glob("*.log")):
         print(f"--- {log.name}\n{log.read_text(errors='replace')}")  # pytest shows it when the test fails

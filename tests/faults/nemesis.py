@@ -1,7 +1,9 @@
-"""The faults, by their numbers in the fault matrix. Each begins, lasts, and is over when its function returns.
+"""Faults of the process, of the broker and of what else is shared, by their numbers in the fault matrix.
 
-A fault takes a world in which a connector works on a load. It may kill connectors; `World.mind` starts them again.
-What is random in it comes from the world's seed.
+Each begins, lasts, and is over when its function returns.
+
+It takes an arena in which a connector works on a load. It may kill connectors; `Arena.mind` starts them again.
+What is random in it comes from the arena's seed.
 """
 
 import resource
@@ -11,42 +13,43 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from tests.faults import sickness
-from tests.faults.world import DEAD, World
+from tests.faults.arena import DEAD, PASSWORD, Arena
 from tests.services.proxy import End
 
 #: A heartbeat of 5 s is missed when nothing has come for twice as long.
 PAST_HEARTBEAT = 13.0
-#: Short limits of the database calls (see child.limits): a dead link is noticed after 6 s.
-LIMITS = "limits=3,1,3,4,2"
 
 
 @dataclass(frozen=True)
 class Fault:
     number: str
     text: str
-    run: Callable[[World], None]
-    #: It takes the whole server down, or takes long: one of these for many others.
-    heavy: bool = False
+    run: Callable[[Any], None]
 
 
-FAULTS: list[Fault] = []
+#: Those of this module.
+COMMON: list[Fault] = []
 
 
-Run = Callable[[World], None]
+Run = Callable[[Any], None]
 
 
-def fault(number: str, text: str, *, heavy: bool = False) -> Callable[[Run], Run]:
+def collect(into: list[Fault], number: str, text: str) -> Callable[[Run], Run]:
     def register(run: Run) -> Run:
-        FAULTS.append(Fault(number, text, run, heavy))
+        into.append(Fault(number, text, run))
         return run
 
     return register
 
 
-def last(world: World, least: float, most: float, *, whole: bool = False) -> None:
+fault = partial(collect, COMMON)
+
+
+def last(world: Arena, least: float, most: float, *, whole: bool = False) -> None:
     """Let a fault last so many seconds; in a world in haste only a part of them, unless it takes the whole time."""
     seconds = world.chance.uniform(least, most)
     threading.Event().wait(seconds if whole else seconds * world.pace)
@@ -56,14 +59,14 @@ def last(world: World, least: float, most: float, *, whole: bool = False) -> Non
 
 
 @fault("F1", "killed at any instant")
-def kill_any_time(world: World) -> None:
+def kill_any_time(world: Arena) -> None:
     last(world, 0, 1)
     worker = world.chance.choice(world.workers)
     worker.kill()
     worker.start()
 
 
-def _at_hook(world: World, hook: str) -> None:
+def at_hook(world: Arena, hook: str) -> None:
     worker = world.chance.choice(world.workers)
     worker.stop()
     worker.start(f"{hook}={world.chance.randint(1, 5)}", wait=False)
@@ -76,23 +79,13 @@ def _at_hook(world: World, hook: str) -> None:
     worker.start()
 
 
-@fault("F1", "killed before a commit")
-def kill_before_commit(world: World) -> None:
-    _at_hook(world, "before-commit")
-
-
-@fault("F1", "killed after a commit, before the acknowledgement")
-def kill_after_commit(world: World) -> None:
-    _at_hook(world, "after-commit")
-
-
 @fault("F1", "killed after the confirm of a dead letter, before the acknowledgement")
-def kill_after_dead_letter(world: World) -> None:
-    _at_hook(world, "after-dead-letter")
+def kill_after_dead_letter(world: Arena) -> None:
+    at_hook(world, "after-dead-letter")
 
 
 @fault("F2", "asked to stop under load")
-def terminate(world: World) -> None:
+def terminate(world: Arena) -> None:
     worker = world.chance.choice(world.workers)
     if code := worker.stop():
         world.problems.append(f"it ended with {code} when asked to stop")
@@ -100,7 +93,7 @@ def terminate(world: World) -> None:
 
 
 @fault("F2", "asked to stop twice")
-def terminate_twice(world: World) -> None:
+def terminate_twice(world: Arena) -> None:
     worker = world.chance.choice(world.workers)
     worker.signal(signal.SIGTERM)
     if (code := worker.stop()) not in (0, 128 + signal.SIGTERM):
@@ -108,8 +101,8 @@ def terminate_twice(world: World) -> None:
     worker.start()
 
 
-@fault("F3", "frozen past the heartbeat", heavy=True)
-def freeze(world: World) -> None:
+@fault("F3", "frozen past the heartbeat")
+def freeze(world: Arena) -> None:
     worker = world.chance.choice(world.workers)
     worker.signal(signal.SIGSTOP)
     last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
@@ -119,73 +112,73 @@ def freeze(world: World) -> None:
 # F4 and F5: the broker and the link to it
 
 
-@fault("F4", "broker restarted", heavy=True)
-def restart_broker(world: World) -> None:
+@fault("F4", "broker restarted")
+def restart_broker(world: Arena) -> None:
     world.vhost.close()
     world.vhost.node.restart()
 
 
-@fault("F4", "broker killed", heavy=True)
-def kill_broker(world: World) -> None:
+@fault("F4", "broker killed")
+def kill_broker(world: Arena) -> None:
     world.vhost.close()
     world.vhost.node.kill()
     world.vhost.node.start()
 
 
 @fault("F5", "broker's connections ended in an orderly way")
-def cut_broker(world: World) -> None:
+def cut_broker(world: Arena) -> None:
     world.broker_link.cut(End.FIN)
 
 
 @fault("F5", "broker's connections reset")
-def reset_broker(world: World) -> None:
+def reset_broker(world: Arena) -> None:
     world.broker_link.cut(End.RST)
 
 
 @fault("F5", "broker unreachable for a while")
-def refuse_broker(world: World) -> None:
+def refuse_broker(world: Arena) -> None:
     world.broker_link.refuse()
     last(world, 1, 6)
     world.broker_link.heal()
 
 
-@fault("F5", "broker black-holed both ways past the heartbeat", heavy=True)
-def black_hole_broker(world: World) -> None:
+@fault("F5", "broker black-holed both ways past the heartbeat")
+def black_hole_broker(world: Arena) -> None:
     world.broker_link.black_hole()
     last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     world.broker_link.heal()
 
 
-@fault("F5", "nothing reaches the broker, past the heartbeat", heavy=True)
-def mute_to_broker(world: World) -> None:
+@fault("F5", "nothing reaches the broker, past the heartbeat")
+def mute_to_broker(world: Arena) -> None:
     world.broker_link.to_server.block()
     last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     world.broker_link.heal()
 
 
-@fault("F5", "nothing comes from the broker, past the heartbeat", heavy=True)
-def mute_from_broker(world: World) -> None:
+@fault("F5", "nothing comes from the broker, past the heartbeat")
+def mute_from_broker(world: Arena) -> None:
     world.broker_link.to_client.block()
     last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     world.broker_link.heal()
 
 
 @fault("F5", "a short black hole on the way to the broker")
-def hiccup_broker(world: World) -> None:
+def hiccup_broker(world: Arena) -> None:
     world.broker_link.black_hole()
     last(world, 0.2, 3)
     world.broker_link.heal()
 
 
 @fault("F5", "a slow link to the broker")
-def slow_broker(world: World) -> None:
+def slow_broker(world: Arena) -> None:
     world.broker_link.to_server.delay = world.broker_link.to_client.delay = world.chance.uniform(0.01, 0.2)
     last(world, 1, 5)
     world.broker_link.heal()
 
 
 @fault("F5", "broker's answers cut off in the middle")
-def truncate_broker(world: World) -> None:
+def truncate_broker(world: Arena) -> None:
     world.broker_link.to_client.left = world.chance.randint(1, 20_000)
     last(world, 2, 2)
     world.broker_link.heal()
@@ -196,145 +189,19 @@ PUBLISH, CONFIRM = b"\x00\x3c\x00\x28", b"\x00\x3c\x00\x50"
 
 
 @fault("F5", "confirm of a dead letter dropped")
-def drop_confirm(world: World) -> None:
+def drop_confirm(world: Arena) -> None:
     dropped = world.broker_link.drop_reply(PUBLISH, CONFIRM)
     world.send_bad(1)
     dropped.wait(20)
     world.broker_link.forget()
 
 
-# F6 to F9: the database and the link to it
-
-
-@fault("F6", "database sessions killed at any instant")
-def kill_sessions(world: World) -> None:
-    for _ in range(world.chance.randint(1, 4)):
-        sickness.kill_sessions(world.database, world.user)
-        last(world, 0, 0.5)
-
-
-def kill_sessions_now(world: World) -> None:
-    sickness.kill_sessions(world.database, world.user)
-
-
-@fault("F6", "database session killed between the statement and the commit")
-def kill_in_commit(world: World) -> None:
-    called = world.database_link.before(b"COMMIT", lambda: kill_sessions_now(world))
-    called.wait(20)
-    world.database_link.forget()
-
-
-@fault("F6", "database killed", heavy=True)
-def kill_database(world: World) -> None:
-    world.database.close()
-    world.database.server.kill()
-    last(world, 0, 3)
-    world.database.server.start()
-
-
-@fault("F7", "reply to a commit dropped")
-def drop_commit_reply(world: World) -> None:
-    how = world.chance.choice([End.FIN, End.RST])
-    answered = world.database_link.drop_reply(b"COMMIT", how=how)
-    answered.wait(20)
-    world.database_link.forget()
-
-
-@fault("F7", "database's answers cut off in the middle")
-def truncate_database(world: World) -> None:
-    world.database_link.to_client.left = world.chance.randint(1, 3_000)
-    last(world, 2, 2)
-    world.database_link.heal()
-
-
-@fault("F8", "database black-holed in a commit", heavy=True)
-def black_hole_in_commit(world: World) -> None:
-    for worker in world.workers:
-        worker.stop()
-        worker.start(LIMITS)
-    answered = world.database_link.drop_reply(b"COMMIT", how=None)
-    answered.wait(20)
-    # It is given up by the driver (MariaDB), or the process ends itself and is started again.
-    world.expect_progress()
-    world.database_link.forget()
-    world.database_link.cut()
-
-
-@fault("F8", "database black-holed, also when the connection is closed", heavy=True)
-def black_hole_database(world: World) -> None:
-    for worker in world.workers:
-        worker.stop()
-        worker.start(LIMITS)
-    world.database_link.black_hole()
-    last(world, 1, 15)
-    world.mind()
-    world.database_link.heal()
-
-
-@fault("F9", "database unreachable for a while")
-def refuse_database(world: World) -> None:
-    world.database_link.refuse()
-    last(world, 1, 6)
-    world.database_link.heal()
-
-
-@fault("F9", "database stopped", heavy=True)
-def stop_database(world: World) -> None:
-    world.database.close()
-    world.database.server.stop()
-    last(world, 0, 10)
-    world.database.server.start()
-
-
-# F10 to F12: a database that answers, and does not do it
-
-
-def _ill(world: World, disease: str, seconds: float) -> None:
-    sickness.fall_ill(world.database, disease)
-    last(world, seconds, seconds)
-    sickness.get_well(world.database)
-
-
-@fault("F10", "deadlocks")
-def deadlocks(world: World) -> None:
-    _ill(world, world.chance.choice(["deadlock", "serialization", "lock"]), world.chance.uniform(0.02, 3))
-
-
-@fault("F10", "table locked by somebody else")
-def lock_table(world: World) -> None:
-    with sickness.locked(world.database):
-        last(world, 1, 5)
-
-
-@fault("F11", "a slow database")
-def slow_database(world: World) -> None:
-    world.database_link.to_server.delay = world.chance.uniform(0.01, 0.2)
-    last(world, 1, 6)
-    world.database_link.heal()
-
-
-@fault("F12", "disk full, or no connection to be had")
-def full_disk(world: World) -> None:
-    _ill(world, world.chance.choice(["full disk", "too many connections"]), world.chance.uniform(1, 4))
-
-
-@fault("F12", "database read-only after a fail-over")
-def read_only(world: World) -> None:
-    with sickness.read_only(world.database, world.user):
-        last(world, 1, 4)
-
-
-@fault("F12", "a driver that says the same to everything")
-def unknown_errors(world: World) -> None:
-    _ill(world, "unknown", world.chance.uniform(1, 4))
-
-
 @fault("F12", "file descriptors used up")
-def no_files(world: World) -> None:
+def no_files(world: Arena) -> None:
     worker = world.chance.choice(world.workers)
     used = len(list(Path(f"/proc/{worker.pid}/fd").iterdir()))
     before = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (used, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-    world.database_link.cut()
+    world.far_link.cut()
     world.broker_link.cut()
     last(world, 1, 4)
     if worker.alive:
@@ -344,45 +211,37 @@ def no_files(world: World) -> None:
 # F13 to F21: the rest of the world
 
 
-@fault("F13", "broker short of memory", heavy=True)
-def alarm(world: World) -> None:
+@fault("F13", "broker short of memory")
+def alarm(world: Arena) -> None:
     world.vhost.node.control("set_vm_memory_high_watermark", "0.00001")
     last(world, 1, 5)
     world.vhost.node.control("set_vm_memory_high_watermark", "0.4")
 
 
-@fault("F15", "database log-in revoked")
-def revoke_database(world: World) -> None:
-    sickness.change_password(world.database, world.user, "another")
-    sickness.kill_sessions(world.database, world.user)
-    last(world, 1, 4)
-    sickness.change_password(world.database, world.user, sickness.PASSWORD)
-
-
 @fault("F15", "broker log-in revoked")
-def revoke_broker(world: World) -> None:
+def revoke_broker(world: Arena) -> None:
     world.set_broker_password("another")
     world.broker_link.cut()
     last(world, 1, 4)
-    world.set_broker_password(sickness.PASSWORD)
+    world.set_broker_password(PASSWORD)
     for worker in world.workers:
         worker.signal(signal.SIGUSR1)
 
 
 @fault("F16", "a flood of bad messages")
-def poison(world: World) -> None:
+def poison(world: Arena) -> None:
     world.send_bad(world.chance.randint(50, 300))
 
 
 @fault("F18", "dead-letter exchange deleted")
-def delete_dead_letter_exchange(world: World) -> None:
+def delete_dead_letter_exchange(world: Arena) -> None:
     world.vhost.api("DELETE", f"/api/exchanges/{{vhost}}/{DEAD}")
     world.send_bad(3)
     last(world, 1, 1)
 
 
 @fault("F18", "dead-letter queue full")
-def fill_dead_letters(world: World) -> None:
+def fill_dead_letters(world: Arena) -> None:
     policy = {"pattern": f"^{DEAD}$", "definition": {"max-length": 1, "overflow": "reject-publish"}}
     world.vhost.api("PUT", "/api/policies/{vhost}/full", policy | {"apply-to": "queues"})
     world.send_bad(5)
@@ -391,13 +250,13 @@ def fill_dead_letters(world: World) -> None:
 
 
 @fault("F19", "the same messages once more")
-def repeat(world: World) -> None:
+def repeat(world: Arena) -> None:
     if world.once:
         world.producer.repeat(100)
 
 
 @fault("F20", "a second connector comes and goes")
-def second_connector(world: World) -> None:
+def second_connector(world: Arena) -> None:
     worker = world.worker()
     last(world, 0.5, 3)
     if world.chance.random() < 0.5:
@@ -408,7 +267,7 @@ def second_connector(world: World) -> None:
 
 
 @fault("F21", "a clock that jumps")
-def clock_jumps(world: World) -> None:
+def clock_jumps(world: Arena) -> None:
     worker = world.chance.choice(world.workers)
     worker.stop()
     worker.start(f"clock={world.chance.randint(60, 100_000)}")
@@ -418,7 +277,7 @@ def clock_jumps(world: World) -> None:
     worker.start()
 
 
-def happen(world: World, run: Run) -> None:
+def happen(world: Arena, run: Run) -> None:
     """Let one fault happen, and see to it that the connectors go on afterwards."""
     began = time.monotonic()
     run(world)

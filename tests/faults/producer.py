@@ -4,7 +4,7 @@ import contextlib
 import json
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pika
@@ -55,17 +55,21 @@ def message(id: int, chance: random.Random, bad: float = 0.0) -> tuple[bytes, Se
     return whole, Sent(text, len(parts), bad=bool(kind), key=body["device"])
 
 
+#: Makes the body of a message and says what must become of it; given its id and how likely it is to be bad.
+Make = Callable[[int, random.Random, float], tuple[bytes, Sent]]
+
+
 class Producer:
     """Goes straight to the broker, past the links that are spoiled."""
 
     def __init__(
-        self, vhost: Vhost, queue: str, chance: random.Random, *, bad: float = 0.0, exchange: str = ""
+        self, vhost: Vhost, queue: str, chance: random.Random, *, bad: float = 0.0, make: Make = message
     ) -> None:
         self.attempted: dict[int, Sent] = {}
         self.confirmed: set[int] = set()
         self.bad = bad
         self._vhost = vhost
-        self._exchange = exchange
+        self._make = make
         self._queue = queue
         self._chance = chance
         self._connection: Any = None
@@ -84,7 +88,7 @@ class Producer:
                 first = len(self.attempted) + 1
                 ids = range(first, first + min(CHUNK, count - start))
                 share = self.bad if bad is None else bad
-                confirmed += self._send([(id, *message(id, self._chance, share)) for id in ids])
+                confirmed += self._send([(id, *self._make(id, self._chance, share)) for id in ids])
         return confirmed
 
     def send_one(self, text: str) -> int:
@@ -131,7 +135,7 @@ class Producer:
             channel = self._open()
             for id, body, _ in messages:
                 whole = pika.BasicProperties(message_id=f"m-{id}", delivery_mode=2)
-                channel.basic_publish(self._exchange, self._queue, body, whole, mandatory=True)
+                channel.basic_publish("", self._queue, body, whole, mandatory=True)
             channel.tx_commit()  # answered when every queue has them
             self._connection.process_data_events(0)
         except (pika.exceptions.AMQPError, OSError):

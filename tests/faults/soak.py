@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.faults import checker, nemesis
 from tests.faults.checker import Counts
-from tests.faults.nemesis import FAULTS, Fault
+from tests.faults.database_faults import FAULTS
+from tests.faults.nemesis import Fault
 from tests.faults.world import World
 from tests.services.mariadb import MariaDB
 from tests.services.postgresql import PostgreSQL

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from tests.faults import nemesis
+from tests.faults import database_faults, nemesis
+from tests.faults.arena import QUEUE
 from tests.faults.conftest import Make
-from tests.faults.world import QUEUE
 from tests.services.waiting import eventually
 
 
@@ -17,7 +17,7 @@ def test_two_connectors_on_one_queue_double_nothing(world_on: Make) -> None:
     for _ in range(2):
         world.worker()
     world.producer.start(200)
-    for fault in (nemesis.kill_after_commit, nemesis.drop_commit_reply, nemesis.kill_any_time):
+    for fault in (database_faults.kill_after_commit, database_faults.drop_commit_reply, nemesis.kill_any_time):
         nemesis.happen(world, fault)
     world.producer.stop()
     world.expect_all_is_well()
@@ -78,10 +78,10 @@ def test_an_outage_longer_than_the_consumer_timeout_dead_letters_nothing(world_o
         worker = world.worker()
         world.producer.send(500)
         world.wait_for_rows(1)
-        world.database_link.refuse()
+        world.far_link.refuse()
         world.producer.send(100)
         worker.wait_for("stopped consuming", 60, times=3)
-        world.database_link.heal()
+        world.far_link.heal()
         history = world.expect_all_is_well()
     finally:
         set_timeouts(node, consumer=1_800_000, look=60_000)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.world import DEAD, QUEUE, World
+from tests.faults.arena import DEAD, QUEUE
+from tests.faults.world import World
 from tests.services.cluster import Cluster, Node
 from tests.services.database import Database
 from tests.services.rabbitmq import Vhost

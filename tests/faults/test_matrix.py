@@ -4,7 +4,8 @@ import pytest
 
 from tests.faults import nemesis
 from tests.faults.conftest import Make
-from tests.faults.nemesis import FAULTS, Fault
+from tests.faults.database_faults import FAULTS
+from tests.faults.nemesis import Fault
 
 
 @pytest.mark.soak

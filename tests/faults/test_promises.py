@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.faults import database_faults as database
 from tests.faults import nemesis
 from tests.faults.conftest import Make
 from tests.services.proxy import End
@@ -15,7 +16,12 @@ def test_nothing_confirmed_is_lost(world_on: Make, name: str, once: bool) -> Non
     world = world_on(name, seed=11, pace=0.3, bad=0.02, once=once)
     world.worker()
     world.producer.start(150)
-    for fault in (nemesis.kill_any_time, nemesis.reset_broker, nemesis.kill_sessions, nemesis.kill_after_dead_letter):
+    for fault in (
+        nemesis.kill_any_time,
+        nemesis.reset_broker,
+        database.kill_sessions,
+        nemesis.kill_after_dead_letter,
+    ):
         nemesis.happen(world, fault)
     world.producer.stop()
     history = world.expect_all_is_well()
@@ -29,7 +35,7 @@ def test_with_the_inbox_nothing_is_doubled(world_on: Make, name: str, hook: str)
     world.producer.send(400)
     worker = world.worker(f"{hook}=3", wait=False)
     assert worker.wait_for_the_end() == -9
-    answered = world.database_link.drop_reply(b"COMMIT")
+    answered = world.far_link.drop_reply(b"COMMIT")
     worker.start()
     assert answered.wait(20)
     world.producer.repeat(100)
@@ -44,13 +50,13 @@ def test_an_outage_dead_letters_nothing(world_on: Make, name: str) -> None:
     worker = world.worker()
     world.producer.send(100)
     world.wait_for_rows(1)
-    world.database_link.refuse()
+    world.far_link.refuse()
     world.producer.send(200)
     worker.wait_for(" PAUSED ")
     # Also when the broker goes meanwhile, and comes back before the database does.
     world.broker_link.cut(End.RST)
     eventually(lambda: worker.log.count(" as dbconnector readings consuming") >= 2)
-    world.database_link.heal()
+    world.far_link.heal()
     history = world.expect_all_is_well()
     assert len(history.rows) == 300
     assert history.dead == []
@@ -73,7 +79,7 @@ def test_a_message_with_several_statements_is_all_or_nothing(world_on: Make, nam
     world = world_on(name, seed=15, pace=0.3)
     world.worker()
     for moment in (b"INSERT INTO part", b"COMMIT"):
-        called = world.database_link.before(moment, lambda: nemesis.kill_sessions_now(world))
+        called = world.far_link.before(moment, lambda: database.kill_sessions_now(world))
         world.producer.send(150)
         assert called.wait(20)
     history = world.expect_all_is_well()
@@ -84,7 +90,12 @@ def test_order_is_kept_with_one_consumer(world_on: Make) -> None:
     world = world_on("postgres_db", seed=16, pace=0.3)
     world.worker()
     world.producer.start(300)
-    for fault in (nemesis.cut_broker, nemesis.kill_after_commit, nemesis.truncate_broker, nemesis.refuse_database):
+    for fault in (
+        nemesis.cut_broker,
+        database.kill_after_commit,
+        nemesis.truncate_broker,
+        database.refuse_database,
+    ):
         nemesis.happen(world, fault)
     world.producer.stop()
     world.expect_all_is_well(ordered=True)
@@ -92,8 +103,8 @@ def test_order_is_kept_with_one_consumer(world_on: Make) -> None:
 
 RECOVERED = (
     nemesis.refuse_broker,
-    nemesis.kill_in_commit,
-    nemesis.read_only,
+    database.kill_in_commit,
+    database.read_only,
     nemesis.no_files,
     nemesis.delete_dead_letter_exchange,
     nemesis.fill_dead_letters,
