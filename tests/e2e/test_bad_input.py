@@ -7,6 +7,10 @@ from typing import Any
 import pika
 import pytest
 
+from connectorlib.errors import Failed
+from connectorlib.formats import compile_format
+from connectorlib.settings import Limits
+from tests.corpus import attacks, vectors
 from tests.e2e.conftest import Connector, reading
 from tests.services.waiting import eventually
 
@@ -112,6 +116,32 @@ def test_hostile_delimited(on: Any) -> None:
     connector = on("sqlite_db")
     connector.configure(format={"type": "delimited", "delimiter": "|", "columns": ["id", "device", "value"]})
     expect_dead(connector, DELIMITED, [f"{n}|p-1|1.5\n".encode() for n in range(1, 100)])
+
+
+@pytest.mark.parametrize("name", vectors.FORMATS)
+def test_every_body_of_the_corpus_is_written_or_ends_with_its_reason(on_sqlite: Connector, name: str) -> None:
+    connector = on_sqlite
+    bodies = [vector.body for vector in vectors.read(name)]
+    bodies += [make(100_000) for make in attacks.ATTACKS[name].values()]
+    write = {"statement": "INSERT OR IGNORE INTO reading (id, device) VALUES (:id, 'p')"}
+    number = {"path": "$headers.number", "type": "integer"}
+    connector.configure(write=[write | {"values": {"id": number}}], format=vectors.FORMATS[name])
+    connector.vhost.declare_queue("readings")
+    connector.vhost.publish("", "readings", [(body, {"headers": {"number": at}}) for at, body in enumerate(bodies)])
+    form, dead, rows = compile_format(vectors.FORMATS[name], Limits()), set(), set()
+    for at, body in enumerate(bodies):
+        try:
+            rows |= {at} if form.decode(body) else set()  # an empty list makes no row
+        except Failed:
+            dead.add(at)
+    with connector.subscribed() as running:
+        eventually(lambda: connector.vhost.depth("dead-letter") == len(dead), 60)
+        eventually(lambda: connector.database.count("reading") == len(rows), 20)
+        assert "PAUSED" not in running.log
+    assert connector.vhost.depth("readings") == 0
+    letters = [headers for _, headers in connector.dead()]
+    assert {headers["number"] for headers in letters} == dead
+    assert all(headers["dead-code"] in (NO, LARGE) and headers["dead-text"] for headers in letters)
 
 
 # -- properties
