@@ -22,6 +22,9 @@ BATCH = 40
 class Arena:
     """Between the fault and the check: `with World(…) as world`, and at the end `world.expect_all_is_well()`."""
 
+    #: What the connector says when it has begun.
+    ready = CONSUMING
+
     def __init__(
         self,
         folder: Path,
@@ -113,7 +116,7 @@ class Arena:
     def worker(self, *hooks: str, wait: bool = True) -> Worker:
         """Start one more connector."""
         name = f"connector-{len(self.workers) + len(self._retired) + 1}"
-        worker = Worker(self.folder, name, *self.command())
+        worker = Worker(self.folder, name, *self.command(), ready=self.ready)
         self.workers.append(worker)
         worker.start(*hooks, wait=wait)
         return worker
@@ -167,7 +170,7 @@ class Arena:
                 if code != 0:
                     self.problems.append(f"{worker.log_file.name} ended with {code} at the end")
             # What was in hand just then, such as repeated messages, has been given back.
-            if self.vhost.depth(QUEUE) == 0:
+            if self.settled():
                 return
             for worker in self.workers:
                 worker.start()
@@ -215,12 +218,18 @@ class Arena:
         self.drain()
         history = self.history()
         problems = self.problems + checker.violations(history, ordered=ordered)
+        problems += self.wrong_with_workers()
+        return history, problems
+
+    def wrong_with_workers(self) -> list[str]:
+        """Return what is wrong with the ends of the connectors, with what they used and with what they told."""
+        problems: list[str] = []
         for worker in (*self.workers, *self._retired):
             # Killed by us or by a hook, or ended by its own watchdog: all else is no end by design.
             problems += [f"it exited with {code}" for code in worker.ends if code not in (-9, STUCK)]
             problems += checker.growing(worker.usages)
             problems += checker.told(worker.log, self.secrets())
-        return history, problems
+        return problems
 
     def expect_all_is_well(self, *, ordered: bool = False) -> History:
         """Drain and check; nothing may be left in the queue."""

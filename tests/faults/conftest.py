@@ -21,9 +21,9 @@ def world_on(tmp_path: Path, vhost: Vhost, request: pytest.FixtureRequest) -> It
     """Make a world on the database of the fixture with that name."""
     with ExitStack() as worlds:
 
-        def make(name: str, *, seed: int, **more: Any) -> World:
+        def make(name: str, *, seed: int, kind: type[World] = World, **more: Any) -> World:
             database = request.getfixturevalue(name)
-            return worlds.enter_context(World(tmp_path, vhost, database, seed=seed, **more))
+            return worlds.enter_context(kind(tmp_path, vhost, database, seed=seed, **more))
 
         yield make
     show(tmp_path)

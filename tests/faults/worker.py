@@ -12,8 +12,6 @@ from tests.services.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSUMING = " consuming queue="
-#: From here on it minds signals.
-STARTED = " INFO started "
 #: An exit by which a supervisor knows that it shall start it again: stuck past its own deadline.
 STUCK = 75
 
@@ -29,7 +27,7 @@ class Worker:
         self._folder = folder
         self._command = command
         self._ready = ready
-        self._started = 0
+        self._told = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,7 +45,7 @@ class Worker:
 
     def start(self, *hooks: str, wait: bool = True) -> None:
         """Start it, with hooks of tests.faults.child that hold for this life; wait until it consumes."""
-        told, self._started = self.log.count(self._ready), self.log.count(STARTED)
+        told, self._told = self.log.count(self._ready), self.log_file.stat().st_size
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.child", *hooks, "--", *self._command],
@@ -96,7 +94,8 @@ class Worker:
         if self._process is None:
             return 0
         if self._process.poll() is None:
-            eventually(lambda: not self.alive or self.log.count(STARTED) > self._started, 30, what="started")
+            # Before its first line it does not mind signals yet.
+            eventually(lambda: not self.alive or self.log_file.stat().st_size > self._told, 30, what="started")
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

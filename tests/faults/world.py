@@ -61,13 +61,13 @@ class World(Arena):
         link |= {"Uid": self.user, "Pwd": sickness.PASSWORD}
         source = {"queue": QUEUE, "exchange": "devices", "routing_keys": ["reading.#"]}
         config: dict[str, Any] = {
-            "database": {"connection": self.database.connection | link, "write": WRITE} | dict(database or {}),
+            "database": {"connection": self.database.connection | link} | dict(database or {"write": WRITE}),
             "broker": self.broker_config(source=source) | dict(broker or {}),
             "format": {"type": "json"},
             "batch": {"size": BATCH, "wait_ms": 5},
             "retry": {"attempts": 3, "first_ms": 20, "max_s": 1},
         }
-        if self.once:
+        if self.once and "write" in config["database"]:
             config["idempotency"] = INBOX
         self.file.write_text(json.dumps(config | sections, indent=2))
 
