@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from connectorlib.commandline import HELP_OPTIONS, Commands, Duration, config_option, logging_as_told, running
+from connectorlib.proving import add_proofs
+from dbconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
     from dbconnector.settings import DbConfig
@@ -30,6 +32,8 @@ def main() -> None:
     dbconnector select    -c db.config    one message per row of a query
     dbconnector receive   -c db.config    one message into the database
     dbconnector subscribe -c db.config    every message into it, for ever
+    dbconnector explain   -c db.config message.json
+                                          what one message would become
     """
 
 
@@ -91,6 +95,9 @@ def inbox(ctx: click.Context, file: str, create: bool, purge: bool, older: float
 
     with running("dbconnector"):
         ctx.exit(runs.run_inbox(file, create=create, purge_older=older if purge else None, load=_load))
+
+
+add_proofs(main, PROOFS)
 
 
 @main.command(short_help="Print the JSON Schema of the configuration.")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from connectorlib.commandline import HELP_OPTIONS, Commands, config_option, logging_as_told, needing, running
+from connectorlib.proving import add_proofs
+from sfconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
     from sfconnector.settings import SfConfig
@@ -26,6 +28,8 @@ def main(ctx: click.Context, file: str | None) -> None:
 
     \b
     sfconnector -i config.json    make Cases, for ever
+    sfconnector explain -i config.json message.json
+                                  what one message would become
     sfconnector sandbox           a Salesforce on this machine to try it with
 
     An outage pauses the divisions that it hits; they go on by themselves. SIGUSR1 makes paused ones try at once,
@@ -41,6 +45,9 @@ def main(ctx: click.Context, file: str | None) -> None:
 
     with running("sfconnector") as life:
         ctx.exit(runs.run(file, life, load=_load))
+
+
+add_proofs(main, PROOFS)
 
 
 @main.command(short_help="Print the JSON Schema of the configuration.")

@@ -1,0 +1,203 @@
+"""What one message would become, and where in its body stands what it is rejected for."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectorlib.errors import Failure, Kind
+from connectorlib.explaining.explanation import NOTHING_GIVEN, Explanation, Given, Rejection, Spot
+from connectorlib.explaining.message import made_up
+from connectorlib.explaining.places import place_of
+from connectorlib.explaining.routing import takes
+from connectorlib.explaining.telling import as_json, indented_json
+from connectorlib.settings import Source
+from dbconnector import offline as db
+from dbconnector.literals import literal
+from sfconnector import offline as sf
+from tests.unit.test_offline import DB, GOOD, SF
+
+ORDER = b'{\n  "id": 1,\n  "lines": [\n    {"sku": "a"},\n    {"sku": null}\n  ]\n}\n'
+ORDERS = b'[\n  {"id": 1},\n  {"id": 2,\n   "lines": []}\n]'
+XML = b"<orders>\n  <order><id>1</id></order>\n  <order>\n    <id>2</id>\n    <line/><line>\n</line></order>\n</orders>"
+RECORDS = {"type": "xml", "record": "order"}
+
+
+@pytest.mark.parametrize(
+    ("body", "format", "spot", "detail", "line"),
+    [
+        (ORDER, {}, Spot(0, ("lines", 1)), "w.values.sku <- sku: is null", 5),
+        (ORDER, {}, Spot(0, ("lines", 1)), "w.values.id <- $.id: is null", 2),
+        (ORDER, {}, Spot(0, ("lines", 1)), 'w.values.x <- "other name": no such field', 5),
+        (ORDER, {}, Spot(0), "w.for_each <- rows: no such field; here are id, lines", 1),
+        (ORDER, {}, Spot(0), "lookup Contact where Email: Email <- lines[0].sku: empty", 4),
+        (ORDERS, {}, Spot(1), "mapping.Subject <- lines[3].sku: lines has 0 elements", 4),
+        (XML, RECORDS, Spot(0), "w.values.id <- id: no", 2),
+        (XML, RECORDS, Spot(1), "w.values.id <- id: no", 4),
+        (XML, RECORDS, Spot(1, ("line", 1)), "w.values.id <- x: no", 5),
+        (b"a|b\n1|2\n3|4\n", {"type": "delimited", "header": True}, Spot(1), "w.values.b <- b: no", 3),
+    ],
+)
+def test_a_rejection_is_found_in_the_body(
+    body: bytes, format: dict[str, Any], spot: Spot, detail: str, line: int
+) -> None:
+    place = place_of(body, format, Rejection(Failure(Kind.REJECT, "bad-value", "", detail=detail), spot))
+    assert place is not None
+    assert place.line == line
+    assert place.text == body.decode().split("\n")[line - 1][:100]
+
+
+@pytest.mark.parametrize(
+    ("body", "detail", "spot"),
+    [
+        (ORDER, "key <- $message_id: the message has none", Spot(0)),
+        (ORDER, "", None),
+        (b"\xff\xfe", "w <- id: no", Spot(0)),
+        (b'{"id": ', "w <- id: no", Spot(0)),
+    ],
+)
+def test_what_is_not_about_the_body_has_no_place_in_it(body: bytes, detail: str, spot: Spot | None) -> None:
+    assert place_of(body, {}, Rejection(Failure(Kind.REJECT, "no-key", "", detail=detail), spot)) is None
+
+
+def explained(
+    folder: Path, config: Any, body: Any, given: Given = NOTHING_GIVEN, **beside: Any
+) -> tuple[Explanation, Any]:
+    file = folder / "config.json"
+    file.write_text(json.dumps(config))
+    raw = body if isinstance(body, bytes) else json.dumps(body, indent=1).encode()
+    queue = beside.pop("queue", "readings")
+    message = made_up(raw, queue=queue, routing_key=beside.pop("routing_key", ""), properties=beside)
+    opened: Any = db.opened(str(file)) if "database" in config else sf.opened(str(file))
+    explanation = opened.explain(message, given)
+    rejection = explanation.rejection
+    return explanation, rejection and place_of(raw, opened.format_of(message), rejection)
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "column"),
+    [(b'\n\n{"id": 1,\n "device" 2}', 4, 11), (b'{"id": 1', 1, 9), (b'{"id": NaN}', 0, 0)],
+)
+def test_where_the_parser_gave_up_is_shown(tmp_path: Path, body: bytes, line: int, column: int) -> None:
+    explanation, place = explained(tmp_path, DB, body, message_id="m-1")
+    assert explanation.rejection is not None
+    assert explanation.rejection.failure.code == "not-decodable"
+    assert (place.line, place.column) == (line, column) if line else place is None
+
+
+def test_the_parser_of_xml_says_where_it_gave_up_too(tmp_path: Path) -> None:
+    config = {**DB, "format": {"type": "xml"}}
+    _, place = explained(tmp_path, config, b"<a>\n  <b></c>\n</a>", message_id="m-1")
+    assert place.line == 2
+
+
+def test_the_rows_have_the_values_of_the_mapping_and_the_names_of_results(tmp_path: Path) -> None:
+    body = {**GOOD, "values": [{"v": "1.50"}, {"v": 2}]}
+    explanation, _ = explained(tmp_path, DB, body, message_id="m-1")
+    assert explanation.rejection is None
+    assert explanation.data == {
+        "rows": {
+            "alarm": [{"id": 1, "device": "p-1"}],
+            "write[1]": [
+                {"alarm": "$result.alarm.id", "value": Decimal("1.50")},
+                {"alarm": "$result.alarm.id", "value": 2},
+            ],
+            "write[2]": [{"id": 1, "amount": Decimal("2.50")}],
+        },
+        "key": "m-1",
+    }
+    assert "    :id = 1, :device = 'p-1'" in explanation.lines
+    assert "    row 0: :alarm = $result.alarm.id, :value = 1.50" in explanation.lines
+
+
+def test_the_element_that_is_to_blame_is_found(tmp_path: Path) -> None:
+    body = {**GOOD, "values": [{"v": "1.50"}, {"v": "much"}]}
+    explanation, place = explained(tmp_path, DB, body, message_id="m-1")
+    assert explanation.rejection is not None
+    assert "write[1].values.value <- v" in explanation.rejection.failure.detail
+    assert place.text.strip() == '"v": "much"'
+
+
+def test_a_statement_that_hangs_on_a_result_as_a_whole_is_named_as_such(tmp_path: Path) -> None:
+    config = json.loads(json.dumps(DB))
+    config["database"]["write"][2]["when"] = {"$result.alarm.id": "7*"}
+    explanation, _ = explained(tmp_path, config, GOOD, message_id="m-1")
+    assert "write[2] (if what the database returns is so)" in explanation.lines
+
+
+def test_a_case_has_its_division_and_the_external_id(tmp_path: Path) -> None:
+    config = json.loads(json.dumps(SF))
+    config["divisions"]["alone"]["case"]["external_id"] = {"field": "Message_Id__c", "value": "$message_id"}
+    explanation, _ = explained(tmp_path, config, {"device": {"id": 7}}, queue="own", message_id="m-1")
+    case = {"Subject": "Pump 7", "Message_Id__c": "m-1"}
+    assert explanation.data == {"division": "alone", "cases": [case]}
+    assert '  Message_Id__c  "m-1"  (the external id)' in explanation.lines
+
+
+@pytest.mark.parametrize(
+    ("given", "contact"),
+    [
+        ({}, '<Id of the Contact where Email = "a@b.c">'),
+        ({"contact": "003000000000001AAA"}, "003000000000001AAA"),
+        ({"Contact": None}, None),
+        ({"Contact": "ambiguous"}, None),
+    ],
+)
+def test_a_lookup_finds_what_is_given(tmp_path: Path, given: dict[str, Any], contact: str | None) -> None:
+    config = json.loads(json.dumps(SF))
+    lookup = {"lookup": "Contact", "where": {"Email": "mail"}}
+    config["divisions"]["alone"]["case"]["mapping"]["ContactId"] = lookup
+    body = {"device": {"id": 7}, "mail": "a@b.c"}
+    explanation, _ = explained(tmp_path, config, body, Given(lookups=given), queue="own")
+    assert explanation.data["cases"][0].get("ContactId") == contact
+
+
+SOURCE = Source("cases", "devices", "topic", ("alarm.#", "*.pump"))
+
+
+@pytest.mark.parametrize(
+    ("source", "exchange", "key", "taken"),
+    [
+        (SOURCE, "devices", "alarm", True),
+        (SOURCE, "devices", "status.pump", True),
+        (SOURCE, "devices", "status.door", False),
+        (SOURCE, "others", "alarm", False),
+        (SOURCE, "", "cases", True),
+        (SOURCE, "", "alarm", False),
+        (Source("q", "e", "direct", ("a",)), "e", "a", True),
+        (Source("q", "e", "direct", ("a",)), "e", "b", False),
+        (Source("q", "e", "fanout", ("",)), "e", "b", True),
+    ],
+)
+def test_the_bindings_say_which_queue_takes_a_message(source: Source, exchange: str, key: str, taken: bool) -> None:
+    assert takes(source, exchange, key) is taken
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "NULL"),
+        (True, "TRUE"),
+        (Decimal("1.50"), "1.50"),
+        ("it's", "'it''s'"),
+        (b"\x00\xff", "X'00ff'"),
+        (["a", 1], "'[\"a\",1]'"),
+    ],
+)
+def test_values_are_shown_as_in_sql(value: Any, text: str) -> None:
+    assert literal(value) == text
+
+
+def test_json_for_a_person_keeps_every_digit() -> None:
+    value = {"a": [Decimal("1.500"), {}, []], "b": {"ü": "x\ny"}}
+    assert json.loads(indented_json(value)) == {"a": [1.5, {}, []], "b": {"ü": "x\ny"}}
+    assert "1.500" in indented_json(value)
+
+
+def test_as_json_a_rejection_has_its_line(tmp_path: Path) -> None:
+    explanation, place = explained(tmp_path, DB, {"id": 1}, message_id="m-1")
+    found = as_json(explanation, place, "readings")
+    assert found["queue"] == "readings"
+    assert (found["rejected"]["code"], found["rejected"]["line"]) == ("missing-field", 1)
