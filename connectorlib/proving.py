@@ -37,7 +37,7 @@ def _explain(proofs: Proofs) -> click.Command:
     @beside_options
     @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
     @click.pass_context
-    def explain(ctx: click.Context, file: str, message: str, as_json: bool, **given: Any) -> None:
+    def explain(ctx: click.Context, /, file: str, message: str, as_json: bool, **given: Any) -> None:
         """Print what the message in the file MESSAGE (- is standard input) would become, or why it would be rejected,
         and where in its body that stands.
 
