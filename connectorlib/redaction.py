@@ -20,15 +20,16 @@ NO_SECRETS = frozenset({"guest", ""})
 _WORD_LENGTH = 8
 _LINE_LENGTH = 16  # of a line that is hidden on its own, when the secret is a PEM block
 
+#: What they look for is bounded everywhere, for a text of a database or a message may be long and made to be slow.
 _SHAPES = (
     (
         re.compile(
             r"(?i)\b(pwd|passwd|password|passphrase|client_secret|access_token|security_token)(\s*=\s*|[\"']\s*:\s*)"
-            r"(\{(?:[^}]|\}\})*\}|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.|'')*'|[^;\s,&\"'()]+)"
+            r"(\{(?:[^}]|\}\}){0,999}\}|\"(?:[^\"\\]|\\.){0,999}\"|'(?:[^'\\]|\\.|''){0,999}'|[^;\s,&\"'()]+)"
         ),
         rf"\1\2{MARK}",
     ),
-    (re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*://[^\s:/@]*:)\S+@"), rf"\1{MARK}@"),
+    (re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{0,31}://[^\s:/@]{0,255}:)\S{1,999}@"), rf"\1{MARK}@"),
     (re.compile(r"(?i)\b(bearer\s+)[a-z0-9._~+/=!-]{8,}"), rf"\1{MARK}"),
 )
 

@@ -277,6 +277,8 @@ def _compile_jmespath(text: Any, extra: Extras) -> Expression:
         raise ValueError(f"jmespath is text, not {kind_of(text)}")
     try:
         parsed = jmespath.compile(text).parsed
+    except RecursionError as error:
+        raise ValueError("jmespath: nested too deep") from error
     except JMESPathError as error:
         raise ValueError(f"jmespath: {' '.join(str(error).split())}") from error
 

@@ -11,6 +11,7 @@ import pytest
 
 from connectorlib.errors import Failed, Kind
 from connectorlib.formats import compile_format
+from connectorlib.redaction import Secrets
 from connectorlib.settings import Limits
 from tests.corpus import vectors
 from tests.corpus.attacks import ATTACKS, PLAIN
@@ -112,6 +113,7 @@ MEASURE = """
 from resource import RUSAGE_SELF, getrusage
 from connectorlib.errors import Failed
 from connectorlib.formats import compile_format
+from connectorlib.redaction import Secrets
 from connectorlib.settings import Limits
 from tests.corpus import attacks, vectors
 
@@ -138,3 +140,30 @@ def test_no_attack_takes_many_times_its_size_in_memory():
     grown = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
     assert len(grown) == sum(map(len, ATTACKS.values()))
     assert {attack: times for attack, times in grown.items() if int(times) > MOST_MEMORY} == {}
+
+
+SECRET_SHAPES = [
+    "pwd=",
+    "pwd={",
+    'pwd="\\',
+    "pwd='\\",
+    "a://",
+    "a://b:",
+    "a://b:c@",
+    "a.b-c+",
+    "bearer ",
+    "a:",
+    "password ",
+]
+
+
+@pytest.mark.parametrize("part", SECRET_SHAPES)
+def test_a_text_is_searched_for_secrets_in_time_proportional_to_its_length(part):
+    def time_for(length):
+        text = part * (length // len(part))
+        begin = thread_time()
+        Secrets().redact(text)
+        return thread_time() - begin
+
+    usual = max(time_for(20_000) for _ in range(3))
+    assert min(time_for(160_000) for _ in range(2)) < 24 * usual  # 8 times as long; what is quadratic takes 64 times
