@@ -79,6 +79,8 @@ class Pausing:
         self.name = name
         self.stop = stop
         self.pause: Pause | None = None
+        #: Told of each pause, and of each change of its cause.
+        self.on_pause: Callable[[Pause], object] = lambda pause: None
         self._label = label
         self._retry_refused = retry_refused
         self._longest = longest or {}
@@ -106,7 +108,7 @@ class Pausing:
             try:
                 probe()
             except Failed as failed:
-                pause.changed(failed.failure)
+                self._change(pause, failed.failure)
             else:
                 return
 
@@ -177,10 +179,15 @@ class Pausing:
         if self.pause is None:
             self.pause = Pause(failure, time.monotonic(), of_broker=of_broker)
             self._since_text = datetime.now().astimezone().strftime("%H:%M:%S")
+            self.on_pause(self.pause)
         else:
-            self.pause.changed(failure)
+            self._change(self.pause, failure)
             self.pause.of_broker = of_broker
         return self.pause
+
+    def _change(self, pause: Pause, failure: Failure) -> None:
+        if pause.changed(failure):
+            self.on_pause(pause)
 
     def _schedule(self, pause: Pause) -> float:
         """Set the time of the next try and return it; tell of the pause when that is due."""
@@ -190,18 +197,22 @@ class Pausing:
         if self._never(pause):  # only to tell it again
             next_try = pause.next_try = now + REPEAT_PAUSE_LINE_S
         if not self.stop.is_set() and pause.tell(now):
-            fields: dict[str, object] = {self._label: self.name} | self.describe(pause)
-            logs.paused(logger, fields, do=self._hints(pause.failure))
+            logs.paused(logger, self.line(pause, self._waiting()), do=self.advice(pause))
         return next_try
 
-    def describe(self, pause: Pause) -> dict[str, object]:
-        """Return the fields of the pause line."""
+    def advice(self, pause: Pause) -> str:
+        """Return what a person can do about a pause. Any thread may ask."""
+        return self._hints(pause.failure)
+
+    def line(self, pause: Pause, waiting: object) -> dict[str, object]:
+        """Return the fields of the pause line; `waiting` is how many wait in the queue. Any thread may ask."""
         return {
+            self._label: self.name,
             "since": self._since_text,
             "cause": pause.failure.code,
             "text": f"{pause.failure.place}: {pause.failure.text}" if pause.failure.place else pause.failure.text,
             "held": self._consumer.held,
-            "waiting": self._waiting(),
+            "waiting": waiting,
             "next_try": "never" if self._never(pause) else f"{max(0.0, self._next_try(pause) - time.monotonic()):.0f}s",
         }
 

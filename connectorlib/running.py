@@ -3,15 +3,16 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from connectorlib.errors import Failed
 from connectorlib.process import ExitCode, exit_code
-from connectorlib.settings import BrokerSettings
+from connectorlib.settings import BrokerSettings, Monitoring
 
 if TYPE_CHECKING:
     from connectorlib.broker import Broker
+    from connectorlib.monitoring.monitor import Monitor
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,15 @@ def running_broker(settings: BrokerSettings, name: str, *, consuming: bool = Tru
         yield broker
     finally:
         broker.stop(STOP_S)
+
+
+def answering(settings: Monitoring | None, monitor: "Monitor | None") -> AbstractContextManager[None]:
+    """Answer on the monitoring port, if there is one, until the end of the block."""
+    if settings is None or monitor is None:
+        return nullcontext()
+    from connectorlib.monitoring.server import serving  # late: nothing of it is needed without a port
+
+    return serving(settings, monitor)
 
 
 def ticking(broker: "Broker") -> Callable[[], str | None]:

@@ -34,6 +34,7 @@ def main() -> None:
     dbconnector subscribe -c db.config    every message into it, for ever
     dbconnector explain   -c db.config message.json
                                           what one message would become
+    dbconnector status    -c db.config    how the running one is doing
     """
 
 
@@ -81,6 +82,21 @@ def subscribe(ctx: click.Context, file: str) -> None:
 
     with running("dbconnector") as life:
         ctx.exit(runs.run_subscribe(file, life, load=_load))
+
+
+@main.command(short_help="Tell how the running one is doing.")
+@config_option()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.pass_context
+def status(ctx: click.Context, file: str, as_json: bool) -> None:
+    """Ask the running process on its monitoring port, and end with the first thing that is wrong and what to do.
+
+    Reads only `monitoring` of the configuration, and needs no secret. Exits with 0 if all is running, 1 if something is
+    paused or stuck, 69 if no process answers.
+    """
+    from connectorlib.monitoring import asking  # late, see the module
+
+    ctx.exit(asking.status("dbconnector", file, as_json=as_json))
 
 
 @main.command(short_help="Print, make or trim the table against doubles.")

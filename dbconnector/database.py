@@ -47,6 +47,9 @@ class Database:
         self._cursors: Cursors | None = None
         self._failure: Failure | None = None
         self._in_transaction = False
+        #: Since when there is a connection (monotonic), and how many there were.
+        self.connected_since: float | None = None
+        self.opened = 0
         #: The cursor of a stream beside which nothing else may run (see `_start`).
         self._alone: pyodbc.Cursor | None = None
         self._fetches: dict[str, fetching.Fetch] = {}
@@ -84,6 +87,7 @@ class Database:
             self._fetches.clear()
             self._connection = self._open()
             self._cursors = Cursors(self._connection, self.driver.bmp_only)
+            self.connected_since, self.opened = time.monotonic(), self.opened + 1
 
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back. Waits a moment, but not for a dead link."""
@@ -199,10 +203,6 @@ class Database:
         """Undo everything since the savepoint, the last reject included."""
         self._failure = None
         self.execute(self._savepoints.back.format(name), place="savepoint")
-
-    def release(self, name: str) -> None:
-        if self._savepoints.release is not None:
-            self.execute(self._savepoints.release.format(name), place="savepoint")
 
     # --- within -----------------------------------------------------------------------------------------------------
 
@@ -321,7 +321,7 @@ class Database:
         if self._cursors is None:
             return None
         cursors, self._connection, self._cursors, self._alone = self._cursors, None, None, None
-        self._in_transaction = False
+        self._in_transaction, self.connected_since = False, None
         return cursors.close()
 
     def _live(self) -> pyodbc.Connection:

@@ -24,11 +24,10 @@ NO_RETURNING = (
 
 @dataclass(frozen=True, slots=True)
 class Savepoints:
-    """The statements of one dialect; `{}` stands for the name. `release` is None where there is none."""
+    """The statements of one dialect; `{}` stands for the name. Never released: the commit does that."""
 
     set: str = "SAVEPOINT {}"
     back: str = "ROLLBACK TO SAVEPOINT {}"
-    release: str | None = "RELEASE SAVEPOINT {}"
 
 
 STANDARD_SAVEPOINTS = Savepoints()
@@ -229,7 +228,7 @@ SQLSERVER = Driver(
     session=("SET LOCK_TIMEOUT {lock_ms}",),
     max_parameters=2_090,  # 2,100, of which the driver's sp_prepexec takes some
     max_rows=1_000,
-    savepoints=Savepoints("SAVE TRANSACTION {}", "ROLLBACK TRANSACTION {}", None),
+    savepoints=Savepoints("SAVE TRANSACTION {}", "ROLLBACK TRANSACTION {}"),
     paging="top",
     streams=True,
     natives=_SQLSERVER_CODES,
@@ -239,7 +238,7 @@ FREETDS = replace(SQLSERVER, name="SQL Server (FreeTDS)", defaults={"TDS_Version
 ORACLE = Driver(
     name="Oracle",
     kind="oracle",
-    savepoints=Savepoints("SAVEPOINT {}", "ROLLBACK TO SAVEPOINT {}", None),
+    savepoints=STANDARD_SAVEPOINTS,
     streams=True,
     returning=False,
     natives=_ORACLE_CODES,

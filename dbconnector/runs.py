@@ -13,12 +13,14 @@ from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Dead, Done, Later
 from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
-from connectorlib.running import loaded, reported, running_broker, ticking
+from connectorlib.running import answering, loaded, reported, running_broker, ticking
 from dbconnector import config as configuration
 from dbconnector.settings import DbConfig
+from dbconnector.turns import Turns
 
 if TYPE_CHECKING:
     from connectorlib.broker import Broker
+    from connectorlib.monitoring.monitor import Monitor
     from dbconnector.database import Database
     from dbconnector.select import SelectResult
 
@@ -105,10 +107,12 @@ def _subscribe(config: DbConfig, life: Life) -> ExitCode:
         _log_start(config, "subscribe")
         notify("READY=1")
 
-        pump = make_pump(config, broker, database, stop=life.stop, nudge=life.nudge)
+        monitor = _monitor(config, broker, database)
+        watch = monitor.watch(config.name) if monitor else None
+        pump = make_pump(config, broker, database, stop=life.stop, nudge=life.nudge, watch=watch)
         life.on_stop(pump.wake)
         notify_status("running")
-        with ThreadPoolExecutor(1, thread_name_prefix="worker") as worker:
+        with answering(config.monitoring, monitor), ThreadPoolExecutor(1, thread_name_prefix="worker") as worker:
             worker.submit(pump.run).result()  # a bug that ends the worker is raised here, and ends the process
         notify("STOPPING=1")
     logs.event(logger, logging.INFO, "stopped", name=config.name, **pump.counts)
@@ -157,24 +161,32 @@ def _select(
     with closing(Database(config.database, reading=True)) as database, _broker(config, consuming=False) as broker:
         if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
             return stopped
-        while True:
-            started = time.monotonic()
-            run = partial(select, config, database, broker, life.stop, params, progress)
-            code = _select_once(run, bool(every), stopped)
-            if not every or life.stop.wait(max(0.0, started + every - time.monotonic())):
-                break
+        turns = Turns(config.name, progress, every)
+        run = partial(select, config, database, broker, life.stop, params, turns.progress)
+        monitor = _monitor(config, broker, database) if every else None  # nobody asks what is over in a moment
+        if monitor is not None:
+            turns.watched_by(monitor.watch(config.name))
+        with answering(config.monitoring, monitor):
+            while True:
+                started = time.monotonic()
+                code = _select_once(run, turns, stopped)
+                if not every or life.stop.wait(max(0.0, started + every - time.monotonic())):
+                    break
     return ExitCode.DONE if every else code
 
 
-def _select_once(select: "Callable[[], SelectResult]", repeated: bool, stopped: ExitCode) -> ExitCode:
+def _select_once(select: "Callable[[], SelectResult]", turns: Turns, stopped: ExitCode) -> ExitCode:
     """Run the query once. When it is repeated a failure is told, and the next turn tries again."""
+    turns.begin()
     try:
         result = select()
     except Failed as failed:
-        if not repeated:
+        if not turns.every:
             raise
         logger.error("%s", failed, extra={"event": "failed"})
+        turns.failed(failed.failure)
         return exit_code(failed.failure)
+    turns.succeeded()
     logs.event(logger, logging.INFO, "sent", rows=result.sent, failed=result.failed)
     if result.stopped:
         return stopped
@@ -193,6 +205,20 @@ def _watchdog(broker: "Broker", database: "Database") -> Iterator[None]:
     watchdog.register("broker", ticking(broker))
     with watchdog:
         yield
+
+
+def _monitor(config: DbConfig, broker: "Broker", database: "Database") -> "Monitor | None":
+    """Return what is known of the process, None if nobody can ask."""
+    if config.monitoring is None:
+        return None
+    from connectorlib.monitoring.monitor import Monitor, Side  # late: not needed without a port
+
+    monitor = Monitor("dbconnector", config.name, config.file, broker, config.broker.dead_letter.queue)
+    monitor.sides.append(
+        Side("database", lambda: database.connected_since, lambda: database.opened, lambda: database.versions)
+    )
+    monitor.checks = {"database": database.stuck, "broker": ticking(broker)}
+    return monitor
 
 
 def _need(part: object, config: DbConfig, path: str, command: str) -> None:

@@ -1,6 +1,7 @@
 """subscribeNInsert: all that comes into the source queue, written in batches, for ever. Puts the parts together."""
 
 import threading
+from typing import TYPE_CHECKING
 
 from connectorlib.broker import Broker, topology
 from connectorlib.deadletter_sender import DeadLetterSender
@@ -12,9 +13,18 @@ from dbconnector.inbox import PLACE as INBOX
 from dbconnector.settings import DbConfig
 from dbconnector.writer import Writer
 
+if TYPE_CHECKING:
+    from connectorlib.monitoring.watch import Watch
+
 
 def make_pump(
-    config: DbConfig, broker: Broker, database: Database, *, stop: threading.Event, nudge: threading.Event
+    config: DbConfig,
+    broker: Broker,
+    database: Database,
+    *,
+    stop: threading.Event,
+    nudge: threading.Event,
+    watch: "Watch | None" = None,
 ) -> Pump:
     """Return the pump from the source queue into the database; its `run` writes what comes until `stop` is set.
 
@@ -35,13 +45,14 @@ def make_pump(
         nudge=nudge,
         hints=_hint,
     )
-    return Pump(
-        Flow(config.name, config.batch, config.retry),
-        consumer,
-        Writer(config, database),
-        DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name),
-        pausing,
-    )
+    writer = Writer(config, database)
+    sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name)
+    flow = Flow(config.name, config.batch, config.retry)
+    pump = Pump(flow, consumer, watch.watching(writer) if watch else writer, sender, pausing)
+    if watch is not None:
+        watch.attach(pump.counts, consumer, pausing)
+        sender.on_dead = watch.died
+    return pump
 
 
 def _hint(failure: Failure) -> str:

@@ -74,6 +74,8 @@ class Cases:
         #: Whether Salesforce has said of a mapping that was right before that it is not.
         self._doubtful = False
         self._passed: Counter[str] = Counter({self.place: 0, ALL: 0})
+        #: Cases that were made of messages that are done; a message may be several.
+        self.created = 0
         #: Cases that some records of a message have become already, while others of it have to be tried again.
         self._partly: dict[tuple[int, int], dict[int, str]] = {}
 
@@ -303,6 +305,7 @@ class Cases:
 
     def _count(self, done: Sequence[Unit]) -> None:
         for unit in done:
+            self.created += sum(1 for item in unit.items if isinstance(item.outcome, Done) and not item.outcome.already)
             places = {self.place, ALL}
             for item in unit.items:
                 if item.draft is not None:

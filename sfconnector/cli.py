@@ -27,10 +27,11 @@ def main(ctx: click.Context, file: str | None) -> None:
     """Turn messages from RabbitMQ into Salesforce Cases, division by division, until SIGTERM.
 
     \b
-    sfconnector -i config.json    make Cases, for ever
+    sfconnector -i config.json           make Cases, for ever
+    sfconnector status -i config.json    how the running one is doing
     sfconnector explain -i config.json message.json
-                                  what one message would become
-    sfconnector sandbox           a Salesforce on this machine to try it with
+                                         what one message would become
+    sfconnector sandbox                  a Salesforce on this machine, to try
 
     An outage pauses the divisions that it hits; they go on by themselves. SIGUSR1 makes paused ones try at once,
     a refused log-in too.
@@ -45,6 +46,21 @@ def main(ctx: click.Context, file: str | None) -> None:
 
     with running("sfconnector") as life:
         ctx.exit(runs.run(file, life, load=_load))
+
+
+@main.command(short_help="Tell how the running one is doing.")
+@config_option()
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.pass_context
+def status(ctx: click.Context, file: str, as_json: bool) -> None:
+    """Ask the running process on its monitoring port, and end with the first thing that is wrong and what to do.
+
+    Reads only `monitoring` of the configuration, and needs no secret. Exits with 0 if all is running, 1 if something is
+    paused or stuck, 69 if no process answers.
+    """
+    from connectorlib.monitoring import asking  # late, see the module
+
+    ctx.exit(asking.status("sfconnector", file, as_json=as_json))
 
 
 add_proofs(main, PROOFS)

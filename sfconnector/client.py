@@ -91,6 +91,9 @@ class Client:
         self._call: tuple[str, float, float] | None = None  # what, since, stuck after
         self.tokens = tokens
         self.token: Token | None = None
+        #: Since when there is one, and how many there were (monotonic).
+        self.token_since: float | None = None
+        self.tokens_taken = 0
         #: What the latest answer that told it said about the org's API calls.
         self.usage: Usage | None = None
         #: API calls made, without log-ins; and how many of them were a second try of a lost one.
@@ -247,6 +250,7 @@ class Client:
         if token is not self.token or self._api is None:
             self._api = _api_for(token, self._settings.api_version, self._session)
             self.token = token
+            self.token_since, self.tokens_taken = time.monotonic(), self.tokens_taken + 1
         return token
 
     def _exchange(self, request: _Request, seconds: float) -> tuple[int, Any]:

@@ -4,10 +4,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from connectorlib.broker import Broker, Consumer, topology
 from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Dead, Delivery
 from connectorlib.pausing import Pausing, hint, is_of_broker
 from connectorlib.pump import Flow as FlowSettings
 from connectorlib.pump import Pump
@@ -20,6 +22,9 @@ from sfconnector.codes import MISMATCH
 from sfconnector.reply import Replies
 from sfconnector.settings import Division, SfConfig
 from sfconnector.sharing import Member, Shared
+
+if TYPE_CHECKING:
+    from connectorlib.monitoring.monitor import Monitor
 
 #: Comparing the mapping with the org costs a call, or more.
 CONFIGURATION_MAX_S = 300.0
@@ -44,6 +49,7 @@ def make_flow(
     *,
     stop: threading.Event,
     on_first: OnFirst,
+    monitor: "Monitor | None" = None,
 ) -> Flow:
     """Return the flow of divisions with one source queue; the first of them says how its messages are taken."""
     first = divisions[0]
@@ -70,7 +76,14 @@ def make_flow(
     sender.on_dead = handler.dead
     part_of = handler.part_of if isinstance(handler, Shared) else None
     settings = FlowSettings(name, first.batch, first.retry)
-    pump = Pump(settings, consumer, handler, sender, pausing_of(name), part_of=part_of)
+    watch = monitor.watch(name) if monitor else None
+    pausing = pausing_of(name)
+    watched = watch.watching(handler) if watch else handler
+    pump = Pump(settings, consumer, watched, sender, pausing, part_of=part_of)
+    if watch is not None:
+        watch.attach(pump.counts, consumer, pausing, *(member.pausing for member in members if part_of))
+        watch.cases = lambda: sum(member.cases.created for member in members)
+        sender.on_dead = partial(_died, (handler.dead, watch.died))
 
     def nudge() -> None:
         handler.nudge()
@@ -78,6 +91,11 @@ def make_flow(
         nudged.set()
 
     return Flow(name, pump, nudge)
+
+
+def _died(told: Sequence[Callable[[Delivery, Dead], object]], delivery: Delivery, verdict: Dead) -> None:
+    for tell in told:
+        tell(delivery, verdict)
 
 
 def _pausing(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from connectorlib import logs
 from connectorlib.errors import Failure, Kind
 from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
-from connectorlib.running import loaded, reported, running_broker, ticking
+from connectorlib.running import answering, loaded, reported, running_broker, ticking
 from sfconnector import config as configuration
 from sfconnector.budget import Budgets
 from sfconnector.codes import MISMATCH
@@ -21,6 +21,7 @@ from sfconnector.settings import Division, SfConfig
 
 if TYPE_CHECKING:
     from connectorlib.broker import Broker
+    from connectorlib.monitoring.monitor import Monitor, Side
     from sfconnector.client import Client
     from sfconnector.flows import Flow
 
@@ -41,8 +42,9 @@ def _run(config: SfConfig, life: Life) -> ExitCode:
     budgets = Budgets(config.reserve_percent)
     with _clients(config) as clients, running_broker(config.broker, "sfconnector") as broker:
         life.on_nudge(broker.nudge)
+        monitor = _monitor(config, broker, clients)
         flows = [
-            make_flow(config, its, broker, clients, budgets, stop=life.stop, on_first=roll.tell)
+            make_flow(config, its, broker, clients, budgets, stop=life.stop, on_first=roll.tell, monitor=monitor)
             for its in _by_queue(config.divisions)
         ]
         for flow in flows:
@@ -56,7 +58,7 @@ def _run(config: SfConfig, life: Life) -> ExitCode:
             version=version("amqp-connectors"),
             divisions=",".join(division.name for division in config.divisions),
         )
-        with _watchdog(broker, clients):
+        with _watchdog(broker, clients), answering(config.monitoring, monitor):
             notify("READY=1")
             notify_status("running")
             _work(flows, life)
@@ -118,6 +120,32 @@ def _watchdog(broker: "Broker", clients: "dict[str, Client]") -> Iterator[None]:
         watchdog.register(f"salesforce of {name}", client.stuck)
     with watchdog:
         yield
+
+
+def _monitor(config: SfConfig, broker: "Broker", clients: "dict[str, Client]") -> "Monitor | None":
+    """Return what is known of the process, None if nobody can ask."""
+    if config.monitoring is None:
+        return None
+    from connectorlib.monitoring.monitor import Monitor  # late: not needed without a port
+
+    names = ",".join(division.name for division in config.divisions)
+    monitor = Monitor("sfconnector", names, config.file, broker, config.broker.dead_letter.queue)
+    monitor.sides += [_side(name, client) for name, client in clients.items()]
+    monitor.checks = {f"salesforce of {name}": client.stuck for name, client in clients.items()}
+    monitor.checks["broker"] = ticking(broker)
+    return monitor
+
+
+def _side(name: str, client: "Client") -> "Side":
+    from connectorlib.monitoring.monitor import Side  # late, see _monitor
+
+    return Side(
+        f"salesforce of {name}",
+        lambda: None if client.tokens.refused else client.token_since,
+        lambda: client.tokens_taken,
+        lambda: client.token.instance_url if client.token else "",
+        lambda: client.usage,
+    )
 
 
 class Roll:

@@ -132,6 +132,11 @@ class Broker:
         return max((each for each in since if each is not None), default=None) if self.connected else None
 
     @property
+    def opened(self) -> int:
+        """How often the connection was made that was made most often."""
+        return max(link.opened for link in self._links)
+
+    @property
     def blocked(self) -> bool:
         """Whether the broker takes no messages because it is short of memory or disk."""
         return any(link.blocked for link in self._links)

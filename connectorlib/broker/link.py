@@ -64,6 +64,8 @@ class Link:
         self._listeners: list[Listener] = []
         self.failure: Failure | None = None
         self.connected_since: float | None = None
+        #: How often it was opened.
+        self.opened = 0
         #: time.monotonic() of the next attempt; None while there is a connection or an attempt.
         self.next_try: float | None = None
         self.blocked = False
@@ -160,6 +162,7 @@ class Link:
         self.failure = None
         self.blocked = False
         self.connected_since = time.monotonic()
+        self.opened += 1
         connection.add_on_connection_blocked_callback(partial(self._set_blocked, True))
         connection.add_on_connection_unblocked_callback(partial(self._set_blocked, False))
         logger.info("connected to %s:%d as %s", *self._address, self._name)

@@ -1,0 +1,156 @@
+"""The monitoring port: bounded in threads and time, and no trouble to the connector whatever comes."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+
+from connectorlib.broker import Broker
+from connectorlib.monitoring import server
+from connectorlib.monitoring.asking import NoAnswer, ask
+from connectorlib.monitoring.monitor import Monitor
+from connectorlib.monitoring.server import serving
+from connectorlib.settings import BrokerSettings, Monitoring
+from tests.services.server import free_port
+from tests.services.waiting import eventually
+
+#: Nobody is there: the port must answer all the same.
+NOBODY = BrokerSettings(hosts=(("127.0.0.1", 1),))
+
+
+@pytest.fixture
+def monitor() -> Iterator[Monitor]:
+    broker = Broker(NOBODY, name="test")  # not started: nothing but the port is looked at
+    yield Monitor("dbconnector", "readings", "db.config", broker, "dead-letter")
+    broker.stop()
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def port(monitor: Monitor, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    address = request.param, free_port()
+    with serving(Monitoring(*address), monitor):
+        eventually(lambda: answers(address))
+        yield address
+    assert not answers(address)
+
+
+def answers(address: tuple[str, int]) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(address, 5):
+        return True
+    return False
+
+
+def got(address: tuple[str, int], path: str, method: str = "GET") -> tuple[int, bytes]:
+    connection = HTTPConnection(*address, timeout=20)
+    connection.request(method, path)
+    response = connection.getresponse()
+    body = response.read()
+    connection.close()
+    return response.status, body
+
+
+def is_ended(connection: socket.socket) -> bool:
+    """Send one byte more of what never becomes a request; return whether nobody is there to take it."""
+    try:
+        connection.send(b"x")
+    except OSError:
+        return True
+    return False
+
+
+def at_work() -> int:
+    """Return how many requests have a thread."""
+    return sum(thread.name == server.WORKER for thread in threading.enumerate())
+
+
+def said(connection: socket.socket) -> bytes:
+    """Return all that comes until the other side ends the connection."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while more := connection.recv(65536):
+            received += more
+    return received
+
+
+@pytest.mark.parametrize("port", ["127.0.0.1"], indirect=True)
+@pytest.mark.parametrize(
+    ("method", "path", "code", "body"),
+    [
+        ("GET", "/healthz", 200, b"alive\n"),
+        ("GET", "/healthz?verbose", 200, b"alive\n"),
+        ("HEAD", "/healthz", 200, b""),
+        ("GET", "/readyz", 200, b"running\n"),
+        ("GET", "/nothing", 404, b"not here; there are /, /style.css, /status, /metrics, /healthz, /readyz\n"),
+        ("POST", "/status", 501, None),
+    ],
+)
+def test_each_path_has_its_answer_and_nothing_can_be_sent(port, method, path, code, body):
+    status, received = got(port, path, method)
+    assert status == code
+    assert body is None or received == body
+
+
+def test_the_status_can_be_asked_while_no_broker_answers(port):
+    found = ask(Monitoring(*port), "dbconnector")
+    assert found["conclusion"].startswith("there is no connection to the broker")
+    assert found["exit"] == 1
+
+
+def test_somebody_elses_port_is_no_status(port):
+    with pytest.raises(NoAnswer, match=r"dbconnector answers on .*, not sfconnector: give each"):
+        ask(Monitoring(*port), "sfconnector")
+
+
+@pytest.mark.parametrize("port", ["127.0.0.1"], indirect=True)
+def test_clients_that_never_end_take_all_threads_for_a_while_and_no_longer(port, monkeypatch):
+    monkeypatch.setattr(server, "CONNECTION_S", 1.0)
+    eventually(lambda: at_work() == 0)
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(port)) for _ in range(server.THREADS)]
+        eventually(lambda: at_work() == server.THREADS)
+        with socket.create_connection(port) as one_more:
+            assert said(one_more).startswith(b"HTTP/1.0 503 ")
+        eventually(lambda: all([is_ended(connection) for connection in silent]))  # a list: each sends something
+    eventually(lambda: got(port, "/healthz")[0] == 200)
+
+
+@pytest.mark.parametrize("port", ["127.0.0.1"], indirect=True)
+@pytest.mark.parametrize(
+    "sent", [b"\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET /healthz\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
+)
+def test_what_is_no_request_harms_nothing(port, sent, caplog):
+    with socket.create_connection(port) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        said(connection)
+    assert got(port, "/healthz")[0] == 200
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+def test_a_port_that_is_taken_is_had_as_soon_as_it_is_free(monitor, monkeypatch, caplog):
+    monkeypatch.setattr(server, "AGAIN_S", 0.05)
+    address = "127.0.0.1", free_port()
+    with socket.create_server(address) as taken, serving(Monitoring(*address), monitor):
+        eventually(lambda: "no monitoring" in caplog.text)
+        taken.close()
+        eventually(lambda: answers(address) and got(address, "/healthz")[0] == 200)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
+def test_an_address_that_is_not_ours_costs_nothing_but_a_line_in_the_log(monitor, caplog, host):
+    with serving(Monitoring(host, free_port()), monitor):
+        eventually(lambda: "no monitoring" in caplog.text)
+
+
+def test_a_bug_in_an_answer_is_seen_and_the_port_stays(monitor, caplog):
+    address = "127.0.0.1", free_port()
+    with serving(Monitoring(*address), monitor):
+        eventually(lambda: answers(address))
+        monitor.checks = {"database": lambda: str(1 / 0)}
+        assert got(address, "/healthz") == (500, b"a bug: see the log\n")
+        monitor.checks = {}
+        assert got(address, "/healthz")[0] == 200
+    assert "ZeroDivisionError" in caplog.text
