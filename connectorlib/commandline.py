@@ -85,9 +85,19 @@ def running(program: str) -> "Iterator[Life]":
     from connectorlib.process import Life
     from connectorlib.settings import Logging
 
+    without_core_dumps()
     logs.configure(Logging(), program)  # until the configuration has said how
     with Life() as life:
         yield life
+
+
+def without_core_dumps() -> None:
+    """Leave no copy of the memory behind when this process crashes: it holds passwords and messages."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # where there are no such limits
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def logging_as_told(load: Callable[[str], Loaded], program: str) -> Callable[[str], Loaded]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from connectorlib.commandline import Commands, Duration, needing
+from connectorlib.commandline import Commands, Duration, needing, without_core_dumps
 from connectorlib.deadletters.options import (
     Connection,
     Filters,
@@ -58,6 +58,7 @@ def main(ctx: click.Context, /, connection: Connection, **given: Any) -> None:
 
     What exists is left as it is. Looking changes nothing: the order stays, nothing is lost.
     """
+    without_core_dumps()
     if ctx.invoked_subcommand is not None:
         for name, value in given.items():
             if value and ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
