@@ -73,7 +73,7 @@ GOOD = {"id": 1, "device": {"name": "p-1"}, "values": [{"v": "1.5"}], "amount": 
     [
         (GOOD, {"message_id": "m-1"}, None),
         ([GOOD, GOOD], {"message_id": "m-1"}, None),
-        ({**GOOD, "values": [{"v": "what stands beside a result of the database"}]}, {"message_id": "m-1"}, "bad-value"),
+        ({**GOOD, "values": [{"v": "beside a result of the database"}]}, {"message_id": "m-1"}, "bad-value"),
         (b"no json", {"message_id": "m-1"}, "not-decodable"),
         ({"id": 1}, {"message_id": "m-1"}, "device.name"),
         ({**GOOD, "device": {"name": ["a", "list"]}}, {"message_id": "m-1"}, "bad-value"),
