@@ -50,8 +50,8 @@ VOLATILE = frozenset(
         "waiting",
     }
 )
-#: A pause and its end are a pair; neither is held back.
-ALWAYS_TOLD = frozenset({"paused", "resumed"})
+#: A pause and its end are a pair; neither is held back. Whoever asked for a reload wants to know each time.
+ALWAYS_TOLD = frozenset({"paused", "reload-refused", "resumed"})
 MAX_VALUE = 2000  # characters of one field or message
 
 _BYTES = re.compile(r"""\bb'(?:[^'\\]|\\.)*'|\bb"(?:[^"\\]|\\.)*\"""")

@@ -46,7 +46,8 @@ class Life:
     """From start to stop: `with Life() as life:` and then wait on `life.stop`.
 
     The first SIGTERM or SIGINT sets `stop` and runs the callbacks; the second quits at once. SIGUSR1 sets `nudge`
-    (whoever waits clears it). With `install=False`, for use inside somebody else's program, no handler is touched.
+    (whoever waits clears it). SIGHUP is taken only by `on_reload`; without, it ends the process as everywhere. With
+    `install=False`, for use inside somebody else's program, no handler is touched.
 
     A thread does the work, woken through a file descriptor: a Python signal handler would have to wait until the
     main thread comes back from a hung ODBC call, and may not take a lock that the main thread is just holding.
@@ -55,11 +56,13 @@ class Life:
     def __init__(self, *, install: bool = True, quit: Callable[[int], Any] = os._exit) -> None:
         self.stop = threading.Event()
         self.nudge = threading.Event()
+        self.started = time.monotonic()
         self._install = install
         self._signalled = False
         self._quit = quit
         self._on_stop: list[Callable[[], object]] = []
         self._on_nudge: list[Callable[[], object]] = []
+        self._on_reload: Callable[[], object] | None = None
         self._previous: dict[signal.Signals, Any] = {}
         self._previous_fd = -1
         self._sockets: tuple[socket.socket, socket.socket] | None = None
@@ -84,6 +87,19 @@ class Life:
     def on_nudge(self, callback: Callable[[], object]) -> None:
         """Call it at each SIGUSR1: stop waiting and try now."""
         self._on_nudge.append(callback)
+
+    def on_reload(self, callback: Callable[[], object]) -> None:
+        """Call it at each SIGHUP, in a thread of its own: it may take its time, and the next signal cannot wait. To be
+        called in the main thread."""
+        self._on_reload = callback
+        if self._sockets is not None:
+            self._previous.setdefault(signal.SIGHUP, signal.signal(signal.SIGHUP, _nothing))
+
+    def request_nudge(self) -> None:
+        """Do what SIGUSR1 does."""
+        self.nudge.set()
+        for callback in list(self._on_nudge):
+            _call(callback)
 
     def request_stop(self) -> None:
         """Do what the first SIGTERM does; asking again changes nothing."""
@@ -120,9 +136,9 @@ class Life:
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGUSR1:
             logger.info("nudged: trying now", extra={"event": "nudged"})
-            self.nudge.set()
-            for callback in list(self._on_nudge):
-                _call(callback)
+            self.request_nudge()
+        elif number == signal.SIGHUP and self._on_reload is not None:
+            threading.Thread(target=_call, args=(self._on_reload,), name="reload", daemon=True).start()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._on_stop_signal(number)
 

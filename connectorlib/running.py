@@ -48,7 +48,7 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
     try:
         return run()
     except Failed as failed:
-        for line in _told(failed).splitlines():
+        for line in told(failed).splitlines():
             logger.error("%s", line, extra={"event": "failed"})
         return exit_code(failed.failure)
     except Exception:  # a bug of ours: its traceback may hold a secret
@@ -56,7 +56,8 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
         return ExitCode.FAILED
 
 
-def _told(failed: Failed) -> str:
+def told(failed: Failed) -> str:
+    """Return what there is to say about a failure, one line for each mistake in a configuration."""
     return failed.failure.text if failed.failure.code in _OWN_WORDS else str(failed)
 
 

@@ -13,6 +13,7 @@ from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Dead, Done, Later
 from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
+from connectorlib.reloading import Reloading, Term
 from connectorlib.running import answering, loaded, reported, running_broker, ticking
 from dbconnector import config as configuration
 from dbconnector.settings import DbConfig
@@ -33,8 +34,8 @@ Load = Callable[[str], DbConfig]
 
 
 def run_subscribe(file: str, life: Life, load: Load = configuration.load) -> ExitCode:
-    """Write what comes into the source queue until the life ends."""
-    return reported(lambda: _subscribe(loaded(file, load), life))
+    """Write what comes into the source queue until the life ends; a SIGHUP reloads the configuration."""
+    return reported(lambda: Reloading(file, life, load).run(_subscribe))
 
 
 def run_receive(
@@ -97,7 +98,7 @@ def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCod
     return ExitCode.DONE
 
 
-def _subscribe(config: DbConfig, life: Life) -> ExitCode:
+def _subscribe(config: DbConfig, life: Term) -> ExitCode:
     from dbconnector.database import Database  # late: pyodbc is not needed for --help
     from dbconnector.subscribe import make_pump
 
@@ -107,14 +108,15 @@ def _subscribe(config: DbConfig, life: Life) -> ExitCode:
         _log_start(config, "subscribe")
         notify("READY=1")
 
-        monitor = _monitor(config, broker, database)
+        monitor = _monitor(config, broker, database, life)
         watch = monitor.watch(config.name) if monitor else None
         pump = make_pump(config, broker, database, stop=life.stop, nudge=life.nudge, watch=watch)
         life.on_stop(pump.wake)
         notify_status("running")
         with answering(config.monitoring, monitor), ThreadPoolExecutor(1, thread_name_prefix="worker") as worker:
             worker.submit(pump.run).result()  # a bug that ends the worker is raised here, and ends the process
-        notify("STOPPING=1")
+        if not life.replaced:
+            notify("STOPPING=1")
     logs.event(logger, logging.INFO, "stopped", name=config.name, **pump.counts)
     return ExitCode.DONE
 
@@ -163,7 +165,7 @@ def _select(
             return stopped
         turns = Turns(config.name, progress, every)
         run = partial(select, config, database, broker, life.stop, params, turns.progress)
-        monitor = _monitor(config, broker, database) if every else None  # nobody asks what is over in a moment
+        monitor = _monitor(config, broker, database, life) if every else None  # nobody asks what is over in a moment
         if monitor is not None:
             turns.watched_by(monitor.watch(config.name))
         with answering(config.monitoring, monitor):
@@ -207,7 +209,7 @@ def _watchdog(broker: "Broker", database: "Database") -> Iterator[None]:
         yield
 
 
-def _monitor(config: DbConfig, broker: "Broker", database: "Database") -> "Monitor | None":
+def _monitor(config: DbConfig, broker: "Broker", database: "Database", life: Life) -> "Monitor | None":
     """Return what is known of the process, None if nobody can ask."""
     if config.monitoring is None:
         return None
@@ -217,6 +219,7 @@ def _monitor(config: DbConfig, broker: "Broker", database: "Database") -> "Monit
     monitor.sides.append(
         Side("database", lambda: database.connected_since, lambda: database.opened, lambda: database.versions)
     )
+    monitor.up_since = life.started
     monitor.checks = {"database": database.stuck, "broker": ticking(broker)}
     return monitor
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from connectorlib import logs
 from connectorlib.errors import Failure, Kind
 from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
-from connectorlib.running import answering, loaded, reported, running_broker, ticking
+from connectorlib.reloading import Reloading, Term
+from connectorlib.running import answering, reported, running_broker, ticking
 from sfconnector import config as configuration
 from sfconnector.budget import Budgets
 from sfconnector.codes import MISMATCH
@@ -31,18 +32,19 @@ Load = Callable[[str], SfConfig]
 
 
 def run(file: str, life: Life, load: Load = configuration.load) -> ExitCode:
-    """Make Cases of what comes into the source queues until the life ends; end at once if no division can begin."""
-    return reported(lambda: _run(loaded(file, load), life))
+    """Make Cases of what comes into the source queues until the life ends; end at once if no division can begin. A
+    SIGHUP reloads the configuration."""
+    return reported(lambda: Reloading(file, life, load).run(_run))
 
 
-def _run(config: SfConfig, life: Life) -> ExitCode:
+def _run(config: SfConfig, life: Term) -> ExitCode:
     from sfconnector.flows import make_flow  # late: HTTP, XML and AMQP libraries are not needed for --help
 
     roll = Roll(division.name for division in config.divisions)
     budgets = Budgets(config.reserve_percent)
     with _clients(config) as clients, running_broker(config.broker, "sfconnector") as broker:
         life.on_nudge(broker.nudge)
-        monitor = _monitor(config, broker, clients)
+        monitor = _monitor(config, broker, clients, life)
         flows = [
             make_flow(config, its, broker, clients, budgets, stop=life.stop, on_first=roll.tell, monitor=monitor)
             for its in _by_queue(config.divisions)
@@ -50,7 +52,8 @@ def _run(config: SfConfig, life: Life) -> ExitCode:
         for flow in flows:
             life.on_nudge(flow.nudge)
             life.on_stop(flow.pump.wake)
-        roll.when_all_are_out = life.request_stop
+        if not life.reloaded:
+            roll.when_all_are_out = life.request_stop
         logs.event(
             logger,
             logging.INFO,
@@ -62,11 +65,12 @@ def _run(config: SfConfig, life: Life) -> ExitCode:
             notify("READY=1")
             notify_status("running")
             _work(flows, life)
-            notify("STOPPING=1")
-    return _ended(flows, roll)
+            if not life.replaced:
+                notify("STOPPING=1")
+    return _ended(flows, roll, life)
 
 
-def _work(flows: "Sequence[Flow]", life: Life) -> None:
+def _work(flows: "Sequence[Flow]", life: Term) -> None:
     """Run every flow in a thread of its own until all have ended. A bug that ends one is raised, and ends them all."""
     with ThreadPoolExecutor(len(flows), thread_name_prefix="worker") as workers:
         futures: list[Future[None]] = [workers.submit(flow.pump.run) for flow in flows]
@@ -76,10 +80,10 @@ def _work(flows: "Sequence[Flow]", life: Life) -> None:
             future.result()
 
 
-def _ended(flows: "Sequence[Flow]", roll: "Roll") -> ExitCode:
+def _ended(flows: "Sequence[Flow]", roll: "Roll", life: Term) -> ExitCode:
     for flow in flows:
         logs.event(logger, logging.INFO, "stopped", flow=flow.name, **flow.pump.counts)
-    if not roll.all_are_out:
+    if life.reloaded or not roll.all_are_out:
         return ExitCode.DONE
     for name, failure in roll.out.items():
         told = failure.text if failure.code == MISMATCH else failure  # which says already where it is
@@ -122,7 +126,7 @@ def _watchdog(broker: "Broker", clients: "dict[str, Client]") -> Iterator[None]:
         yield
 
 
-def _monitor(config: SfConfig, broker: "Broker", clients: "dict[str, Client]") -> "Monitor | None":
+def _monitor(config: SfConfig, broker: "Broker", clients: "dict[str, Client]", life: Term) -> "Monitor | None":
     """Return what is known of the process, None if nobody can ask."""
     if config.monitoring is None:
         return None
@@ -130,6 +134,7 @@ def _monitor(config: SfConfig, broker: "Broker", clients: "dict[str, Client]") -
 
     names = ",".join(division.name for division in config.divisions)
     monitor = Monitor("sfconnector", names, config.file, broker, config.broker.dead_letter.queue)
+    monitor.up_since = life.started
     monitor.sides += [_side(name, client) for name, client in clients.items()]
     monitor.checks = {f"salesforce of {name}": client.stuck for name, client in clients.items()}
     monitor.checks["broker"] = ticking(broker)

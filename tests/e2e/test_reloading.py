@@ -1,0 +1,89 @@
+"""SIGHUP: a new configuration takes over without a loss, a wrong one is refused and the old one goes on."""
+
+import json
+import signal
+import socket
+
+from tests.e2e.cases import Divisions, alarm
+from tests.e2e.conftest import CONSUMING, INSERT, Connector, reading
+from tests.services.waiting import eventually
+
+WRONG = (("{", "the { of line 1 is never closed"), (json.dumps({"broker": {}}), '"database" is missing'))
+TO_ANOTHER = {"statement": "INSERT INTO other (id) VALUES (:id)"}
+
+
+def test_a_new_configuration_takes_over_in_mid_load_and_nothing_is_lost(on_sqlite: Connector) -> None:
+    on_sqlite.database.execute("CREATE TABLE other (id integer NOT NULL PRIMARY KEY)")
+    on_sqlite.configure(batch={"size": 10, "wait_ms": 5}, write=[INSERT])
+    with on_sqlite.subscribed() as running:
+        on_sqlite.publish(*[reading(n) for n in range(1, 1001)])
+        eventually(lambda: on_sqlite.database.count("reading") > 0)
+        on_sqlite.configure(write=[TO_ANOTHER])
+        running.signal(signal.SIGHUP)
+        running.wait_for(" reloaded ")
+        running.wait_for(CONSUMING, times=2)
+        on_sqlite.publish(*[reading(n) for n in range(1001, 1011)])
+        both = "SELECT id FROM reading UNION ALL SELECT id FROM other ORDER BY id"
+        eventually(lambda: len(on_sqlite.database.rows(both)) >= 1010)
+        assert [row[0] for row in on_sqlite.database.rows(both)] == list(range(1, 1011))
+        assert on_sqlite.database.count("other") >= 10
+    assert on_sqlite.vhost.depth("readings") == 0
+
+
+def test_a_wrong_configuration_is_refused_and_all_goes_on_as_before(on_sqlite: Connector) -> None:
+    on_sqlite.configure()
+    with on_sqlite.subscribed() as running:
+        for written, (wrong, complaint) in enumerate(WRONG, 1):
+            on_sqlite.file.write_text(wrong)
+            running.signal(signal.SIGHUP)
+            running.wait_for(complaint)
+            on_sqlite.publish(reading(written))
+            eventually(lambda count=written: on_sqlite.database.count("reading") == count)  # type: ignore[misc]
+        running.wait_for("not reloaded: all goes on as before", times=2)
+        assert running.log.count(CONSUMING) == 1
+
+
+def test_systemd_is_told_of_a_reload_and_not_that_it_stops(on_sqlite: Connector) -> None:
+    on_sqlite.configure()
+    path = on_sqlite.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(20)
+
+        def told() -> str:
+            """Return the next change of state."""
+            while True:
+                state = systemd.recv(4096).decode().partition("\n")[0]
+                if not state.startswith(("STATUS=", "WATCHDOG=")):
+                    return state
+
+        with on_sqlite.subscribed(NOTIFY_SOCKET=str(path)) as running:
+            assert told() == "READY=1"
+            on_sqlite.configure(batch={"size": 7})
+            running.signal(signal.SIGHUP)
+            assert [told(), told()] == ["RELOADING=1", "READY=1"]
+            running.wait_for(CONSUMING, times=2)
+            running.signal(signal.SIGHUP)  # nothing has changed
+            assert [told(), told()] == ["RELOADING=1", "READY=1"]
+            on_sqlite.file.write_text("{")
+            running.signal(signal.SIGHUP)
+            assert [told(), told()] == ["RELOADING=1", "READY=1"]
+            running.stop()
+            assert told() == "STOPPING=1"
+        assert running.log.count(CONSUMING) == 2
+
+
+def test_a_refused_log_in_ends_no_process_that_was_reloaded_and_the_next_reload_mends_it(divisions: Divisions) -> None:
+    queue = divisions.division()
+    with divisions.started() as running:
+        divisions.publish(queue, [alarm(1)])
+        divisions.cases(1)
+        right = divisions.file.read_text()
+        divisions.divisions["field-service"]["salesforce"]["password"] = "wrong"
+        divisions.configure()
+        running.signal(signal.SIGHUP)
+        running.wait_for(" cause=invalid_grant ")
+        divisions.publish(queue, [alarm(2)], start=2)
+        divisions.file.write_text(right)
+        running.signal(signal.SIGHUP)
+        divisions.cases(2)
