@@ -208,10 +208,11 @@ class Arena:
         )
 
     def _dead_twice(self) -> int:
-        """Return how many dead letters may be doubled: a lost connection or process takes acknowledgements along, and
-        each time the messages of a whole prefetch may come again."""
-        began = sum(worker.log.count(CONSUMING) for worker in (*self.workers, *self._retired))
-        return max(0, began - 1) * 2 * BATCH
+        """Return how many dead letters may be doubled: a lost connection or process takes confirms and acknowledgements
+        along, and each time the messages of a whole prefetch may die again."""
+        logs = [worker.log for worker in (*self.workers, *self._retired)]
+        begun = [max(0, sum(log.count(begin) for log in logs) - 1) for begin in (CONSUMING, " publishing\n")]
+        return sum(begun) * 2 * BATCH
 
     def check(self, *, ordered: bool = False) -> tuple[History, list[str]]:
         """Drain, look at what is left, and return that and all that is wrong."""

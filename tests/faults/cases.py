@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -104,13 +105,14 @@ def no_calls_left(world: CaseArena) -> None:
     world.org.limit(maximum=1000, used=1000)
     last(world, 1, 4)
     world.org.limit(maximum=1_000_000, used=0)
+    for worker in world.workers:
+        worker.signal(signal.SIGUSR1)  # by itself it asks again after five minutes
 
 
 @fault("F23", "all sessions ended")
 def expire(world: CaseArena) -> None:
-    for _ in range(3):
-        world.org.expire_tokens()
-        last(world, 0, 1)
+    world.org.expire_tokens()  # once: a token refused right after its log-in is a matter for a person
+    last(world, 1, 1)
 
 
 @fault("F23", "made, and the answer lost")
