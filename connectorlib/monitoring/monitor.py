@@ -20,6 +20,8 @@ Check = Callable[[], str | None]
 #: How long a look at a queue is good for, and how long one may take.
 LOOK_S = 1.0
 LOOK_LIMIT_S = 2.0
+#: A broker that did not answer one look is not asked for so long: with many queues the status would never come.
+SILENT_S = 10.0
 
 
 class Usage(Protocol):
@@ -70,6 +72,7 @@ class Monitor:
         self.up_since = self.configured = time.monotonic()
         self._lock = threading.Lock()
         self._looked: dict[str, tuple[float, Level | None]] = {}
+        self._silent_until = float("-inf")
 
     def watch(self, name: str) -> Watch:
         """Return what watches one more flow."""
@@ -111,12 +114,14 @@ class Monitor:
             return level
 
     def _look(self, queue: str) -> Level | None:
-        if not self.broker.connected:
+        if not self.broker.connected or time.monotonic() < self._silent_until:
             return None
         try:
             with self.broker.channel(timeout=LOOK_LIMIT_S) as channel:
                 return Level(*channel.queue_declare(queue, passive=True))
-        except Failed:
+        except Failed as failed:
+            if failed.failure.code == "timeout":
+                self._silent_until = time.monotonic() + SILENT_S
             return None
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 
@@ -11,9 +12,11 @@ import pytest
 from connectorlib.broker import Broker
 from connectorlib.monitoring import server
 from connectorlib.monitoring.asking import NoAnswer, ask
-from connectorlib.monitoring.monitor import Monitor
+from connectorlib.monitoring.monitor import Level, Monitor
 from connectorlib.monitoring.server import serving
 from connectorlib.settings import BrokerSettings, Monitoring
+from tests.services.proxy import proxy
+from tests.services.rabbitmq import Vhost
 from tests.services.server import free_port
 from tests.services.waiting import eventually
 
@@ -154,3 +157,25 @@ def test_a_bug_in_an_answer_is_seen_and_the_port_stays(monitor, caplog):
         monitor.checks = {}
         assert got(address, "/healthz")[0] == 200
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_silent_broker_is_asked_once_and_not_for_each_queue(queue: Vhost) -> None:
+    with proxy(queue.host, queue.port) as between:
+        settings = queue.broker_settings(hosts=((between.host, between.port),))
+        with Broker(settings, name="test") as broker:
+            broker.wait_connected(20)
+            monitor = Monitor("dbconnector", "readings", "db.config", broker, "dead-letter")
+            queue.publish("", "q", [b"1", b"2"])
+            eventually(lambda: queue.depth("q") == 2)
+            assert monitor.level("q") == Level(waiting=2, consumers=0)
+            between.mute()
+            first, *others = [seconds_for(monitor, name) for name in ("dead-letter", "b", "c", "d", "e")]
+            assert sum(others) < first / 2
+            between.heal()
+
+
+def seconds_for(monitor: Monitor, name: str) -> float:
+    """Return how long it takes to find that nobody says what is in a queue."""
+    begun = time.monotonic()
+    assert monitor.level(name) is None
+    return time.monotonic() - begun
