@@ -19,8 +19,9 @@ from tests.fuzz.targets import Target
 MOST_SECONDS = 2.0
 #: Kinds of answers for each target; what is new after that many hardly is.
 MOST_KINDS = 2000
-#: Bytes of an input that is kept in a file.
-MOST_KEPT = 300
+#: Of an input that is kept in a file, and of all that are kept for one target.
+MOST_BYTES_KEPT = 300
+MOST_KEPT = 100
 
 
 class TooLong(Exception):
@@ -80,7 +81,8 @@ class Fuzzer:
     def keep(self) -> int:
         """Add the inputs of new kinds to the corpus; return how many."""
         old = {vector.body for vector in kept(self.target.name)} | set(self.target.seeds)
-        new = [data for data in self.kinds.values() if len(data) <= MOST_KEPT and data not in old]
+        found = [data for data in self.kinds.values() if len(data) <= MOST_BYTES_KEPT and data not in old]
+        new = sorted(found, key=len)[: max(0, MOST_KEPT - len(kept(self.target.name)))]
         for data in new:
             vectors.add(f"fuzz/{self.target.name}", Vector("either", data))
         return len(new)

@@ -3,11 +3,13 @@ not hold."""
 
 import re
 import sqlite3
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pika import BasicProperties
@@ -40,9 +42,12 @@ class Target:
     tokens: Sequence[bytes] = field(default=())
 
 
-def same_kind(text: str, words: int = 4) -> str:
-    """Return the first words of a text, which do not differ between two failures of one kind."""
-    return " ".join(re.findall("[A-Za-z']+", re.sub(r"'.*'|\".*\"|<.*>", "", text, flags=re.DOTALL))[:words])
+def same_kind(error: BaseException) -> str:
+    """Return what two failures of one kind share: where they were raised. Texts repeat parts of the input."""
+    cause = error.__cause__ or error
+    *_, place = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in traceback.extract_tb(cause.__traceback__)[-1:]]
+    return f"{type(cause).__name__} {getattr(cause, 'code', '')} {Path(place.filename).name} {place.lineno} {lines}"
 
 
 # -- formats
@@ -57,7 +62,7 @@ def check_format(form: Format, body: bytes) -> str:
         assert failure.code in ("not-decodable", "too-large"), failure
         assert failure.text.isprintable(), failure
         assert 0 < len(failure.text) <= 200, failure
-        return same_kind(failure.text, 2 if "xml" in form.content_type else 4)  # libxml2 tells the names of tags
+        return same_kind(failed)
     for record in records:
         assert_clean(record)
     kind = f"{len(records) > 1} {shape(records[0]) if records else ''}"
@@ -139,7 +144,7 @@ def sqlite_names(text: str) -> set[str] | None:
         sqlite().execute(f"EXPLAIN {text}", names)
     except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError):
         return None
-    return {name for name in names if not name[0].isdigit()}  # those are Oracle's, by position
+    return {name for name in names if name.isidentifier()}  # others are no names for us
 
 
 #: SQLite alone reads these as it does: parameters of other kinds, names in brackets, a backslash that is a character.
@@ -153,7 +158,7 @@ def check_statement(data: bytes) -> str:
         assert "".join(token.text for token in tokens) == text
         statement = compile_statement(text)
     except ValueError as error:
-        return same_kind(str(error))
+        return same_kind(error)
     assert len(statement.targets) == len(statement.names)
     if statement.multi_row is not None:
         assert statement.multi_row.sql(1).count("?") >= 1
@@ -179,7 +184,7 @@ def check_expression(data: bytes) -> str:
         try:
             expression = compile_expression(spec)
         except ValueError as error:
-            kinds.append(same_kind(str(error))[:20])
+            kinds.append(same_kind(error))
             continue
         record = _RECORD if spec is text or "jmespath" in spec else {"text": text}
         with suppress(Failed):
@@ -217,12 +222,12 @@ def check_edit(data: bytes) -> str:
         compile_text(text, original)
         kind = "edited"
     except ValueError as error:
-        kind = same_kind(str(error))[:30]
+        kind = same_kind(error)
     try:
         compile_set(text)(original)
         kind += " set"
     except (ValueError, Failed) as error:
-        kind += same_kind(str(error))[:30]
+        kind += same_kind(error)
     return kind
 
 
@@ -232,7 +237,7 @@ _EDITABLE = text_of(letter_of(delivery(b'{"a": {"b": [1, 2]}}', {"site": "a"})))
 def check_configuration(data: bytes) -> str:
     found = reading.read(data.decode("utf-8", "replace"))
     assert found.readable or found.problems
-    problems = sorted({same_kind(re.sub(r"^column \d+: ", "", problem.text)) for problem in found.problems})
+    problems = sorted({" ".join(re.findall("[a-z]+", problem.text)[1:4]) for problem in found.problems})
     return f"{found.readable} {problems[:2]}"
 
 
@@ -249,7 +254,7 @@ def check_soql(data: bytes) -> str:
     try:
         quoted = literal(text)
     except (ValueError, Failed) as error:
-        return same_kind(str(error))
+        return same_kind(error)
     assert quoted[0] == quoted[-1] == "'"
     inner = re.sub(r"\\.", "", quoted[1:-1], flags=re.DOTALL)
     assert "'" not in inner, quoted
