@@ -164,6 +164,29 @@ def test_the_divisions_of_sfconnector_and_what_is_left_of_their_calls(divisions:
         assert divisions.run("status", "-i", str(divisions.file), "--json").returncode == 0
 
 
+def test_of_divisions_that_share_a_queue_the_one_that_is_paused_is_named(divisions: Divisions, port: Port) -> None:
+    source = {"queue": "cases.all", "exchange": "devices", "routing_keys": ["#"]}
+    divisions.division("pumps", source=source, match={"$routing_key": "pumps"})
+    divisions.division("rest", source={"queue": "cases.all"}, match={})
+    divisions.org.user("pumps@example.com", "another password")
+    divisions.configure(monitoring=port.section)
+    with divisions.started():
+        for key in ("pumps", "rest"):
+            divisions.publish(key, [alarm()], exchange="devices", start=len(key))
+        divisions.cases(1)
+        eventually(lambda: flow_of(port.status())["queue"]["held"] == 1)
+        assert port.code("/readyz") == 503
+        assert port.get("/readyz").text.startswith("pumps: paused: ")
+        told = divisions.run("status", "-i", str(divisions.file))
+        assert told.returncode == 1
+        assert "pumps+rest: paused (pumps)" in told.stdout
+        assert "PAUSED division=pumps since=" in told.stdout
+        assert told.stdout.splitlines()[-1].startswith("pumps is paused since ")
+        assert port.value("connected", to="salesforce of pumps") == 0
+        assert port.value("connected", to="salesforce of rest") == 1
+        assert port.value("pauses_total", flow="pumps+rest", cause="invalid_grant") == 1
+
+
 def test_a_query_that_is_run_again_and_again_is_watched_too(on_sqlite: Connector, port: Port) -> None:
     on_sqlite.database.execute("INSERT INTO reading (id, device, value) VALUES (1, 'p-1', 1.5)")
     on_sqlite.vhost.declare_queue("rows")
