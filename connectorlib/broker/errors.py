@@ -33,6 +33,7 @@ _TEXTS = (
 )
 
 #: pika keeps only the repr of the broker's close when a handshake fails.
+_ALERT = re.compile(r"\[SSL: (\w+_ALERT_\w+)\]")
 _CLOSED = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*)\2")
 
 
@@ -42,13 +43,13 @@ def from_reply(code: int, text: str, *, place: str = "broker", detail: str = "")
     return Failure(kind or _KINDS.get(code, Kind.UNAVAILABLE), str(code), text, place, detail)
 
 
-def from_error(error: BaseException | None, *, place: str = "broker") -> Failure:
-    """Given why a connection or channel did not open or was lost, return it as a failure."""
+def from_error(error: BaseException | None, *, place: str = "broker", tls: bool = False) -> Failure:
+    """Given why a connection (over TLS or not) or a channel did not open or was lost, return it as a failure."""
     if isinstance(error, Failed):
         return error.failure
     causes = list(_unfold(error))
     for cause in causes:
-        failure = _specific(cause, place)
+        failure = _specific(cause, place, tls)
         if failure is not None:
             return failure
     text = _words(causes[-1]) if causes else "connection lost"
@@ -71,7 +72,7 @@ def _unfold(error: BaseException | None) -> Iterator[BaseException]:
             yield from _unfold(cause)
 
 
-def _specific(error: BaseException, place: str) -> Failure | None:
+def _specific(error: BaseException, place: str, tls: bool) -> Failure | None:
     if isinstance(error, exceptions.ConnectionClosedByBroker | exceptions.ChannelClosedByBroker):
         return from_reply(error.reply_code, error.reply_text, place=place)
     if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
@@ -79,16 +80,46 @@ def _specific(error: BaseException, place: str) -> Failure | None:
     if isinstance(error, exceptions.AuthenticationError):
         return Failure(Kind.REFUSED, "403", "the broker offers no log-in that is known here (PLAIN)", place)
     if isinstance(error, exceptions.IncompatibleProtocolError):
+        if tls and "connection lost" in str(error):
+            return Failure(Kind.CONFIGURATION, "tls", _hung_up(str(error)), place)
         return Failure(Kind.CONFIGURATION, "protocol", "no AMQP 0-9-1 broker answers there", place)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Failure(Kind.CONFIGURATION, "tls", f"certificate not accepted: {error.verify_message}", place)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return Failure(Kind.CONFIGURATION, "tls", getattr(error, "reason", None) or _words(error), place)
+        return Failure(Kind.CONFIGURATION, "tls", _tls_words(getattr(error, "reason", None) or _words(error)), place)
     if isinstance(error, socket.gaierror):
         return Failure(Kind.UNAVAILABLE, "unreachable", f"host name unknown ({error.strerror})", place)
     if isinstance(error, exceptions.AMQPHeartbeatTimeout):
         return Failure(Kind.UNAVAILABLE, "heartbeat", "the broker stopped answering heartbeats", place)
     return None
+
+
+#: What OpenSSL says of a handshake, by a part of it; the rest is told as it is.
+_TLS_WORDS = {
+    "PROTOCOL_VERSION": "the broker knows only versions of TLS before TLS 1.2, which are not safe",
+    "UNSUPPORTED_PROTOCOL": "the broker knows only versions of TLS before TLS 1.2, which are not safe",
+    "WRONG_VERSION_NUMBER": "there is no TLS on that port (5671 is the usual one)",
+    "RECORD_LAYER_FAILURE": "there is no TLS on that port (5671 is the usual one)",
+    "CERTIFICATE_REQUIRED": "the broker wants a client certificate: give tls.cert",
+    "ALERT_UNKNOWN_CA": "the broker does not accept the client certificate: another authority has signed it",
+    "ALERT_BAD_CERTIFICATE": "the broker does not accept the client certificate",
+    "ALERT_CERTIFICATE_EXPIRED": "the broker does not accept the client certificate: it has expired",
+}
+
+
+def _tls_words(reason: str) -> str:
+    return next((f"{words} ({reason})" for part, words in _TLS_WORDS.items() if part in reason), reason)
+
+
+def _hung_up(text: str) -> str:
+    """With TLS 1.3 a broker refuses a client's certificate after the handshake. pika keeps the repr of the alert, or of
+    the end of the connection if that was seen first."""
+    alert = _ALERT.search(text)
+    return (
+        _tls_words(alert[1])
+        if alert
+        else "the broker hung up after the TLS handshake: it wants a client certificate (tls.cert), or another one"
+    )
 
 
 def _from_handshake(error: BaseException, place: str) -> Failure:

@@ -181,7 +181,7 @@ class Link:
         level = logging.DEBUG if self.connected_since is None else logging.WARNING
         self._drop()
         if not self._stopping:
-            failure = errors.from_error(error)
+            failure = errors.from_error(error, tls=self._context is not None)
             self.failure = replace(failure, text=f"{self._address[0]}:{self._address[1]}: {failure.text}")
             delay = self._schedule.delay_after(failure.kind, lasted)
             self.next_try = time.monotonic() + delay

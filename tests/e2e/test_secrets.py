@@ -166,7 +166,7 @@ def test_the_tool_for_dead_letters_keeps_its_secrets(tmp_path: Path, vhost: Vhos
         bench.run("list", *own, AMQP_PASSWORD=MARKED),
         bench.run("list", "--url", url),
         bench.run("--policy", "--apply-policy", *own, "--management-url", api, AMQP_PASSWORD=MARKED),
-        bench.run("list", *bench.options(), AMQP_PASSWORD=MARKED, **environment),
+        bench.run("list", *bench.options(), AMQP_PASSWORD=MARKED, PYTHONPATH=environment["PYTHONPATH"]),
     ]
     assert [done.returncode for done in runs[:4]] == [0, 0, 77, 77]
     assert "bug with" in runs[-1].stderr
