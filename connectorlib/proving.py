@@ -1,7 +1,7 @@
 """The commands that prove a configuration, alike in both connectors. Imports only click and the standard library before
 a command runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from connectorlib.commandline import config_option
 from connectorlib.explaining.options import beside, beside_options
 
 if TYPE_CHECKING:
+    from connectorlib.checks.running import Group
+    from connectorlib.checks.sample import Sample
     from connectorlib.explaining.explanation import Offline
 
 
@@ -22,12 +24,66 @@ class Proofs:
     #: What a message becomes: `rows`, `Cases`.
     becomes: str
     offline: "Callable[[str], Offline]"
+    #: Loads the configuration, secrets and all.
+    load: Callable[[str], Any]
+    #: What is to be asked of the live systems: see `checks.command`.
+    plan: "Callable[[Any, Sample | None, str | None], Sequence[Group]]"
+    #: What they are, in words.
+    systems: str
+    #: What else there is to know of `check`.
+    remark: str
 
 
 def add_proofs(group: click.Group, proofs: Proofs) -> None:
     """Add the commands to those of a connector."""
-    for command in (_explain,):
+    for command in (_check, _explain):
         group.add_command(command(proofs))
+
+
+def _check(proofs: Proofs) -> click.Command:
+    @click.command(
+        "check",
+        short_help=f"Prove it against the live {proofs.systems}.",
+        help=f"""Prove the configuration against the live {proofs.systems}, without taking a message.
+
+        One line for each finding: ✔ is as it should be, ! works but is worth a look, ✘ has to be put right; behind the
+        arrow stands what to do. {proofs.remark}
+
+        \b
+        Exit codes:
+           0  nothing is wrong (there may be lines with !)
+           1  something is wrong
+          69  something cannot be reached, and nothing else is wrong
+          77  a log-in or a right is refused
+          78  the configuration is wrong, or does not fit what is there
+        """,
+    )
+    @config_option()
+    @click.option("--sample", metavar="FILE", help="A message to map, with what the live systems say (- is stdin).")
+    @beside_options
+    @click.option("--management-url", metavar="URL", help="Of RabbitMQ's management API, else looked for on its port.")
+    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.pass_context
+    def check(
+        ctx: click.Context,
+        /,
+        file: str,
+        sample: str | None,
+        management_url: str | None,
+        as_json: bool,
+        **given: Any,
+    ) -> None:
+        from connectorlib import logs  # late, see the module
+        from connectorlib.checks import command
+        from connectorlib.checks.sample import Sample
+        from connectorlib.explaining.command import read_body
+        from connectorlib.settings import Logging
+
+        logs.configure(Logging(level="error"), proofs.program)  # what there is to say is printed
+        message = None if sample is None else Sample(sample, read_body(sample), beside(given))
+        ctx.exit(command.check(proofs.load, proofs.plan, file, message, management_url=management_url, json=as_json))
+
+    return check
 
 
 def _explain(proofs: Proofs) -> click.Command:

@@ -32,6 +32,7 @@ def main() -> None:
     dbconnector select    -c db.config    one message per row of a query
     dbconnector receive   -c db.config    one message into the database
     dbconnector subscribe -c db.config    every message into it, for ever
+    dbconnector check     -c db.config    does it fit the live broker and database?
     dbconnector explain   -c db.config message.json
                                           what one message would become
     dbconnector status    -c db.config    how the running one is doing

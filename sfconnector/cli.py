@@ -29,6 +29,7 @@ def main(ctx: click.Context, file: str | None) -> None:
     \b
     sfconnector -i config.json           make Cases, for ever
     sfconnector status -i config.json    how the running one is doing
+    sfconnector check -i config.json     does it fit broker and Salesforce?
     sfconnector explain -i config.json message.json
                                          what one message would become
     sfconnector sandbox                  a Salesforce on this machine, to try

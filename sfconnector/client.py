@@ -130,6 +130,20 @@ class Client:
             raise _senseless(f"the description of {sobject}")
         return value
 
+    def versions(self) -> list[str]:
+        """Return the API versions that the org has, oldest first; none if it does not tell. Raise Failed."""
+        token = self.log_in()
+        with self._watched("the list of API versions", login.TIME_LIMIT):
+            try:
+                answer = self._session.request("GET", f"{token.instance_url}/services/data", timeout=login.TIME_LIMIT)
+            except NotSent as error:
+                raise _not_sent(error) from None
+            except Lost as lost:
+                raise Failed(Failure(Kind.UNAVAILABLE, "no-answer", lost.text, PLACE)) from None
+        value = answers.decode(answer.content)
+        found = value if isinstance(value, list) else []
+        return [str(each["version"]) for each in found if isinstance(each, Mapping) and "version" in each]
+
     def query(self, soql: str) -> list[dict[str, Any]]:
         """Return the records of all pages. Raise Failed; Rejected if the query is refused."""
         found: list[dict[str, Any]] = []

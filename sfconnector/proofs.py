@@ -1,11 +1,27 @@
 """What `check`, `explain` and `test` of sfconnector ask. Imports nothing before it is asked."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from connectorlib.proving import Proofs
 
 if TYPE_CHECKING:
+    from connectorlib.checks.running import Group
+    from connectorlib.checks.sample import Sample
     from sfconnector.offline import Offline
+    from sfconnector.settings import SfConfig
+
+
+def _load(file: str) -> "SfConfig":
+    from sfconnector.checking import load  # late, see the module
+
+    return load(file)
+
+
+def _plan(config: "SfConfig", sample: "Sample | None", management_url: str | None) -> "Sequence[Group]":
+    from sfconnector.checking import plan  # late: HTTP and AMQP libraries are not needed for --help
+
+    return plan(config, sample, management_url)
 
 
 def _offline(file: str) -> "Offline":
@@ -14,4 +30,12 @@ def _offline(file: str) -> "Offline":
     return opened(file)
 
 
-PROOFS = Proofs(program="sfconnector", becomes="Cases", offline=_offline)
+PROOFS = Proofs(
+    program="sfconnector",
+    becomes="Cases",
+    offline=_offline,
+    load=_load,
+    plan=_plan,
+    systems="broker and Salesforce",
+    remark="Each division logs in once, which Salesforce's login history shows.",
+)

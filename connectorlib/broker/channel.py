@@ -25,6 +25,10 @@ _LEFT = Failure(Kind.UNAVAILABLE, "closed", "the channel is closed", "broker")
 _LATE = Failure(Kind.UNAVAILABLE, "timeout", "the answer to an earlier question has not come yet", "broker")
 
 
+def _ignore(*_: Any) -> None:
+    """A consumer that is never to come about."""
+
+
 class SyncChannel:
     """Every method waits for the broker's answer and raises Failed: code "404", "403", "405", "406", "timeout", …
 
@@ -109,6 +113,29 @@ class SyncChannel:
     def queue_delete(self, name: str, *, if_unused: bool = False, if_empty: bool = False) -> int:
         """Return how many messages went with it."""
         return int(self._call(f"deleting queue {name!r}", "queue_delete", name, if_unused, if_empty).message_count)
+
+    def ask_to_consume(self, queue: str) -> None:
+        """Find out whether this user may read a queue, without taking a message: consume with an argument that the
+        broker refuses, which it does after it has looked at the rights. Raise Failed, 403, if not. Ends the channel."""
+        arguments = {"x-priority": "not a number"}
+        self._ask(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
+
+    def ask_to_publish(self, exchange: str, routing_key: str = "") -> None:
+        """Find out whether this user may publish to an exchange, without a message: by one with an expiration that the
+        broker refuses after it has looked at the rights. Raise Failed, 403 or 404, if not. Ends the channel."""
+        refused = spec.BasicProperties(expiration="not a number")
+        self._io.ask(
+            partial(self._send, "basic_publish", exchange, routing_key, b"", refused), self._timeout, what="publishing"
+        )
+        self._ask(f"publishing to exchange {exchange!r}", "basic_qos")  # which has an answer, or the refusal
+
+    def _ask(self, what: str, name: str, *args: Any, **kwargs: Any) -> None:
+        """Make a call that fails as invalid (406) where it is not refused."""
+        try:
+            self._call(what, name, *args, **kwargs)
+        except Failed as error:
+            if error.failure.code != "406":
+                raise
 
     def get(self, queue: str) -> Delivery | None:
         """Return one message, to be settled on this channel; None when the queue is empty."""

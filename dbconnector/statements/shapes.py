@@ -137,6 +137,13 @@ def targets(tokens: Sequence[Token]) -> tuple[Target | None, ...]:
     return tuple(found.get(at) for at, token in enumerate(tokens) if token.type is T.PARAMETER)
 
 
+def inserted(tokens: Sequence[Token]) -> tuple[str, tuple[str, ...]] | None:
+    """Return the table of an INSERT of a single VALUES tuple and the columns that it names, as they are written; None
+    for every other statement."""
+    insert = _read_insert(tokens)
+    return None if insert is None else (insert.table, insert.columns)
+
+
 def _is_solid(token: Token) -> bool:
     return token.type not in (T.SPACE, T.COMMENT)
 

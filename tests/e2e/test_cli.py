@@ -25,7 +25,7 @@ Make = Callable[[str], Connector]
 Completed = subprocess.CompletedProcess[str]
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("select", "receive", "subscribe", "inbox", "explain", "schema")
+COMMANDS = ("select", "receive", "subscribe", "inbox", "check", "explain", "schema")
 #: With all that has to be quoted somewhere.
 SECRET = "s3cr;t}/w%rd=1"
 

@@ -1,0 +1,62 @@
+"""The broker's certificate, as `check` sees it. What else it asks of a broker is in tests/e2e/test_check.py."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from connectorlib.checks.broker import Needs, findings
+from connectorlib.checks.findings import Mark
+from connectorlib.errors import Kind
+from connectorlib.settings import BrokerSettings, Tls
+from tests.services.salesforce import private_key
+from tests.services.selfsigned import certificate
+
+
+@contextmanager
+def tls_server(folder: Path, days: int) -> Iterator[BrokerSettings]:
+    """A server that shows a certificate which ends in so many days, and hangs up; as settings that trust its issuer."""
+    key = private_key()
+    pem, chain = certificate(key, days), folder / "chain.pem"
+    chain.write_text(key + pem)
+    (folder / "ca.pem").write_text(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with suppress(OSError), context.wrap_socket(client, server_side=True) as secured:
+                    secured.recv(64)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    tls = Tls(ca=str(folder / "ca.pem"), server_name="localhost")
+    try:
+        yield BrokerSettings(hosts=(("127.0.0.1", listener.getsockname()[1]),), tls=tls)
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+def test_a_certificate_that_has_expired_is_what_is_wrong_with_the_broker(tmp_path: Path) -> None:
+    with tls_server(tmp_path, -3) as settings:
+        (found,) = findings(Needs(settings, "test"))
+    assert (found.mark, found.text[:10], found.do) == (Mark.BAD, "expired on", "renew the broker's certificate")
+    assert found.about == f"certificate of 127.0.0.1:{settings.hosts[0][1]}"
+
+
+@pytest.mark.parametrize("server_name", ["elsewhere"])
+def test_a_certificate_for_another_name_is_told_as_that(tmp_path: Path, server_name: str) -> None:
+    with tls_server(tmp_path, 100) as settings:
+        tls = Tls(ca=settings.tls.ca if settings.tls else None, server_name=server_name)
+        (found,) = findings(Needs(BrokerSettings(hosts=settings.hosts, tls=tls), "test"))
+    assert (found.mark, found.kind, found.code) == (Mark.BAD, Kind.CONFIGURATION, "tls")
+    assert "server_name" in found.do
