@@ -183,9 +183,9 @@ def notify(state: str, environment: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
-def notify_status(text: str) -> bool:
+def notify_status(text: str, environment: Mapping[str, str] = os.environ) -> bool:
     """Show a text in `systemctl status`, on one line."""
-    return notify(f"STATUS={' '.join(text.split())}")
+    return notify(f"STATUS={' '.join(text.split())}", environment)
 
 
 @dataclass(slots=True)
@@ -215,6 +215,9 @@ class Watchdog:
         self._environment = environment
         self._ping_s = _ping_interval(environment)
         self._interval_s = min(interval_s, self._ping_s) if self._ping_s else interval_s
+        #: One line about what the process does; whenever it changes systemd is told.
+        self.status: Callable[[], str] = lambda: ""
+        self._status = ""
         self._watched: dict[str, _Watched] = {}
         self._pinged = float("-inf")
         self._end = threading.Event()
@@ -246,6 +249,18 @@ class Watchdog:
         if not stuck and self._ping_s and now - self._pinged >= self._ping_s:
             self._pinged = now
             notify("WATCHDOG=1", self._environment)
+        if not stuck:
+            self._tell_status()
+
+    def _tell_status(self) -> None:
+        try:
+            status = self.status()
+        except Exception:  # any: what is only told must not end what watches
+            logger.exception("bug in the status", extra={"event": "bug"})
+            return
+        if status != self._status:
+            self._status = status
+            notify_status(status, self._environment)
 
     def _ask(self, each: _Watched, now: float) -> str | None:
         try:

@@ -74,9 +74,9 @@ def running_broker(settings: BrokerSettings, name: str, *, consuming: bool = Tru
         broker.stop(STOP_S)
 
 
-def answering(settings: Monitoring | None, monitor: "Monitor | None") -> AbstractContextManager[None]:
+def answering(settings: Monitoring | None, monitor: "Monitor") -> AbstractContextManager[None]:
     """Answer on the monitoring port, if there is one, until the end of the block."""
-    if settings is None or monitor is None:
+    if settings is None:
         return nullcontext()
     from connectorlib.monitoring.server import serving  # late: nothing of it is needed without a port
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Dead, Done, Later
-from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
+from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify
 from connectorlib.reloading import Reloading, Term
 from connectorlib.running import answering, loaded, reported, running_broker, ticking
 from dbconnector import config as configuration
@@ -103,16 +103,20 @@ def _subscribe(config: DbConfig, life: Term) -> ExitCode:
     from dbconnector.subscribe import make_pump
 
     _need(config.source, config, "broker.source", "subscribe")
-    with closing(Database(config.database)) as database, _broker(config) as broker, _watchdog(broker, database):
+    with (
+        closing(Database(config.database)) as database,
+        _broker(config) as broker,
+        _watchdog(broker, database) as watchdog,
+    ):
         life.on_nudge(broker.nudge)
         _log_start(config, "subscribe")
         notify("READY=1")
 
         monitor = _monitor(config, broker, database, life)
-        watch = monitor.watch(config.name) if monitor else None
+        watch = monitor.watch(config.name)
         pump = make_pump(config, broker, database, stop=life.stop, nudge=life.nudge, watch=watch)
+        watchdog.status = monitor.summary
         life.on_stop(pump.wake)
-        notify_status("running")
         with answering(config.monitoring, monitor), ThreadPoolExecutor(1, thread_name_prefix="worker") as worker:
             worker.submit(pump.run).result()  # a bug that ends the worker is raised here, and ends the process
         if not life.replaced:
@@ -165,10 +169,9 @@ def _select(
             return stopped
         turns = Turns(config.name, progress, every)
         run = partial(select, config, database, broker, life.stop, params, turns.progress)
-        monitor = _monitor(config, broker, database, life) if every else None  # nobody asks what is over in a moment
-        if monitor is not None:
-            turns.watched_by(monitor.watch(config.name))
-        with answering(config.monitoring, monitor):
+        monitor = _monitor(config, broker, database, life)
+        turns.watched_by(monitor.watch(config.name))
+        with answering(config.monitoring if every else None, monitor):  # nobody asks what is over in a moment
             while True:
                 started = time.monotonic()
                 code = _select_once(run, turns, stopped)
@@ -200,20 +203,18 @@ def _broker(config: DbConfig, *, consuming: bool = True) -> AbstractContextManag
 
 
 @contextmanager
-def _watchdog(broker: "Broker", database: "Database") -> Iterator[None]:
+def _watchdog(broker: "Broker", database: "Database") -> Iterator[Watchdog]:
     """Watch for a hung database call and a hung I/O thread: the process ends with 75 and is started again."""
     watchdog = Watchdog()
     watchdog.register("database", database.stuck)
     watchdog.register("broker", ticking(broker))
     with watchdog:
-        yield
+        yield watchdog
 
 
-def _monitor(config: DbConfig, broker: "Broker", database: "Database", life: Life) -> "Monitor | None":
-    """Return what is known of the process, None if nobody can ask."""
-    if config.monitoring is None:
-        return None
-    from connectorlib.monitoring.monitor import Monitor, Side  # late: not needed without a port
+def _monitor(config: DbConfig, broker: "Broker", database: "Database", life: Life) -> "Monitor":
+    """Return what is known of the process, for whoever asks."""
+    from connectorlib.monitoring.monitor import Monitor, Side  # late: --help does without
 
     monitor = Monitor("dbconnector", config.name, config.file, broker, config.broker.dead_letter.queue)
     monitor.sides.append(

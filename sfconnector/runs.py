@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from connectorlib import logs
 from connectorlib.errors import Failure, Kind
-from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
+from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify
 from connectorlib.reloading import Reloading, Term
 from connectorlib.running import answering, reported, running_broker, ticking
 from sfconnector import config as configuration
@@ -61,9 +61,8 @@ def _run(config: SfConfig, life: Term) -> ExitCode:
             version=version("amqp-connectors"),
             divisions=",".join(division.name for division in config.divisions),
         )
-        with _watchdog(broker, clients), answering(config.monitoring, monitor):
+        with _watchdog(broker, clients, monitor), answering(config.monitoring, monitor):
             notify("READY=1")
-            notify_status("running")
             _work(flows, life)
             if not life.replaced:
                 notify("STOPPING=1")
@@ -116,9 +115,10 @@ def _clients(config: SfConfig) -> "Iterator[dict[str, Client]]":
 
 
 @contextmanager
-def _watchdog(broker: "Broker", clients: "dict[str, Client]") -> Iterator[None]:
+def _watchdog(broker: "Broker", clients: "dict[str, Client]", monitor: "Monitor") -> Iterator[None]:
     """Watch for a hung call and a hung I/O thread: the process ends with 75 and is started again."""
     watchdog = Watchdog()
+    watchdog.status = monitor.summary
     watchdog.register("broker", ticking(broker))
     for name, client in clients.items():
         watchdog.register(f"salesforce of {name}", client.stuck)
@@ -126,11 +126,9 @@ def _watchdog(broker: "Broker", clients: "dict[str, Client]") -> Iterator[None]:
         yield
 
 
-def _monitor(config: SfConfig, broker: "Broker", clients: "dict[str, Client]", life: Term) -> "Monitor | None":
-    """Return what is known of the process, None if nobody can ask."""
-    if config.monitoring is None:
-        return None
-    from connectorlib.monitoring.monitor import Monitor  # late: not needed without a port
+def _monitor(config: SfConfig, broker: "Broker", clients: "dict[str, Client]", life: Term) -> "Monitor":
+    """Return what is known of the process, for whoever asks."""
+    from connectorlib.monitoring.monitor import Monitor  # late: --help does without
 
     names = ",".join(division.name for division in config.divisions)
     monitor = Monitor("sfconnector", names, config.file, broker, config.broker.dead_letter.queue)

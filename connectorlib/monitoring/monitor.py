@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from connectorlib.errors import Failed
 from connectorlib.monitoring.watch import Watch
+from connectorlib.redaction import secrets
 
 if TYPE_CHECKING:
     from connectorlib.broker import Broker
@@ -103,6 +104,11 @@ class Monitor:
                 paused = [f"{watch.name}: not begun yet"]
             reasons += paused
         return reasons
+
+    def summary(self) -> str:
+        """Return one line about what it does, for `systemctl status`."""
+        self.tick()
+        return secrets.redact("; ".join(self.unready()) or "running")
 
     def level(self, queue: str) -> Level | None:
         """Return what is in a queue, None if the broker does not say."""

@@ -1,9 +1,11 @@
 """Status, health and metrics of a running connector: what a person called at night asks, and what machines do."""
 
 import json
+import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,23 @@ def port() -> Port:
     return Port()
 
 
+@contextmanager
+def systemd(path: Path) -> Iterator[Callable[[], list[str]]]:
+    """Listen as systemd does; give what returns all that was heard so far."""
+    said: list[str] = [""]
+
+    def heard() -> list[str]:
+        with suppress(BlockingIOError):
+            while True:
+                said.append(channel.recv(4096).decode())
+        return said
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(path))
+        channel.setblocking(False)
+        yield heard
+
+
 def asked(command: Command, file: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     return command.run("status", "-c", str(file), *options)
 
@@ -77,13 +96,15 @@ def test_health_turns_when_the_database_goes_and_when_it_comes_back(tmp_path: Pa
     database.execute(TABLE)
     connector = Connector(tmp_path, vhost, database)
     connector.configure(monitoring=port.section)
-    with connector.subscribed():
+    with systemd(tmp_path / "notify") as heard, connector.subscribed(NOTIFY_SOCKET=str(tmp_path / "notify")):
         eventually(lambda: port.code("/readyz") == 200, what="readiness")
+        eventually(lambda: heard()[-1] == "STATUS=running")
         folder.rename(away)
         connector.publish(reading(1))
         eventually(lambda: port.code("/readyz") == 503, what="the end of readiness")
         assert port.get("/readyz").text.startswith("readings: paused: ")
         assert port.code("/healthz") == 200  # restarting it would not help
+        eventually(lambda: heard()[-1].startswith("STATUS=readings: paused: "))
         told = asked(connector, connector.file)
         assert told.returncode == 1
         assert "PAUSED flow=readings since=" in told.stdout
@@ -93,6 +114,7 @@ def test_health_turns_when_the_database_goes_and_when_it_comes_back(tmp_path: Pa
         assert port.value("paused", flow="readings") == 1
         away.rename(folder)
         eventually(lambda: port.code("/readyz") == 200, 30, what="readiness again")
+        eventually(lambda: heard()[-1] == "STATUS=running")
         eventually(lambda: asked(connector, connector.file).returncode == 0, 30, what="a status without complaints")
         causes = [labels for name, labels in port.metrics() if name == "amqp_connector_pauses_total"]
         assert [dict(labels)["flow"] for labels in causes] == ["readings"]

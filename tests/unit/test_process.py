@@ -290,6 +290,24 @@ def test_a_check_that_fails_counts_as_stuck(watch):
     assert (heard(), codes) == (None, [75])
 
 
+def test_systemd_is_told_whenever_the_status_changes(watch):
+    watchdog, clock, codes, heard = watch
+    watchdog.look()
+    assert heard() == b"WATCHDOG=1"
+    said = ["running", "running", "readings: paused", "running"]
+    for status in said:
+        watchdog.status = lambda text=status: text  # type: ignore[misc]
+        watchdog.look()
+    assert [heard() for _ in said] == [b"STATUS=running", b"STATUS=readings: paused", b"STATUS=running", None]
+
+
+def test_a_status_that_fails_ends_no_watch(watch):
+    watchdog, clock, codes, heard = watch
+    watchdog.status = lambda: str(1 / 0)
+    watchdog.look()
+    assert (heard(), heard(), codes) == (b"WATCHDOG=1", None, [])
+
+
 def test_another_process_of_the_unit_does_not_ping(systemd):
     channel, environment = systemd
     watchdog = Watchdog(environment=environment | {"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"})
