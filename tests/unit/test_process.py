@@ -291,18 +291,18 @@ def test_a_check_that_fails_counts_as_stuck(watch):
 
 
 def test_systemd_is_told_whenever_the_status_changes(watch):
-    watchdog, clock, codes, heard = watch
+    watchdog, _, _, heard = watch
     watchdog.look()
     assert heard() == b"WATCHDOG=1"
     said = ["running", "running", "readings: paused", "running"]
     for status in said:
-        watchdog.status = lambda text=status: text  # type: ignore[misc]
+        watchdog.status = lambda text=status: text
         watchdog.look()
     assert [heard() for _ in said] == [b"STATUS=running", b"STATUS=readings: paused", b"STATUS=running", None]
 
 
 def test_a_status_that_fails_ends_no_watch(watch):
-    watchdog, clock, codes, heard = watch
+    watchdog, _, codes, heard = watch
     watchdog.status = lambda: str(1 / 0)
     watchdog.look()
     assert (heard(), heard(), codes) == (b"WATCHDOG=1", None, [])
