@@ -36,7 +36,7 @@ class Proofs:
 
 def add_proofs(group: click.Group, proofs: Proofs) -> None:
     """Add the commands to those of a connector."""
-    for command in (_check, _explain):
+    for command in (_check, _explain, _test):
         group.add_command(command(proofs))
 
 
@@ -105,3 +105,32 @@ def _explain(proofs: Proofs) -> click.Command:
         ctx.exit(command.explain(proofs.offline, file, message, beside(given), json=as_json))
 
     return explain
+
+
+def _test(proofs: Proofs) -> click.Command:
+    @click.command("test", short_help=f"Run its tests: messages in, {proofs.becomes} out; asks nobody.")
+    @config_option()
+    @click.option(
+        "--tests", metavar="FILE", help="The tests; without it db.config.tests.json (of config.json config.tests.json)."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.pass_context
+    def test(ctx: click.Context, /, file: str, tests: str | None, as_json: bool) -> None:
+        """Run the tests of a configuration: each is a message, and what it has to become.
+
+        Asks no network and needs no secret. A test that fails is told with what differs. `schema --tests` prints the
+        JSON Schema of the file. Exits with 0 if all pass, 1 if one fails, 78 if one of the two files is wrong.
+        """
+        from connectorlib.trials import command  # late, see the module
+
+        ctx.exit(command.test(proofs.offline, proofs.program, file, tests, as_json=as_json))
+
+    return test
+
+
+def tests_schema(program: str) -> str:
+    """Return the JSON Schema of a connector's tests file as `schema --tests` prints it."""
+    from connectorlib.config import printed  # late, see the module
+    from connectorlib.trials.file import schema
+
+    return printed(schema(program))

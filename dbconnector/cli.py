@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connectorlib.commandline import HELP_OPTIONS, Commands, Duration, config_option, logging_as_told, running
-from connectorlib.proving import add_proofs
+from connectorlib.proving import add_proofs, tests_schema
 from dbconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def main() -> None:
     dbconnector select    -c db.config    one message per row of a query
     dbconnector receive   -c db.config    one message into the database
     dbconnector subscribe -c db.config    every message into it, for ever
-    dbconnector check     -c db.config    does it fit the live broker and database?
+    dbconnector check     -c db.config    does it fit broker and database?
     dbconnector explain   -c db.config message.json
                                           what one message would become
     dbconnector status    -c db.config    how the running one is doing
@@ -118,11 +118,12 @@ add_proofs(main, PROOFS)
 
 
 @main.command(short_help="Print the JSON Schema of the configuration.")
-def schema() -> None:
+@click.option("--tests", is_flag=True, help="That of a tests file instead.")
+def schema(tests: bool) -> None:
     """Print the JSON Schema of the configuration, for editors that complete and check by it."""
     from dbconnector import config  # late, see the module
 
-    click.echo(config.schema_text())
+    click.echo(tests_schema(PROOFS.program) if tests else config.schema_text())
 
 
 def _load(file: str) -> "DbConfig":

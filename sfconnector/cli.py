@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connectorlib.commandline import HELP_OPTIONS, Commands, config_option, logging_as_told, needing, running
-from connectorlib.proving import add_proofs
+from connectorlib.proving import add_proofs, tests_schema
 from sfconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ add_proofs(main, PROOFS)
 
 
 @main.command(short_help="Print the JSON Schema of the configuration.")
-def schema() -> None:
+@click.option("--tests", is_flag=True, help="That of a tests file instead.")
+def schema(tests: bool) -> None:
     """Print the JSON Schema of the configuration, for editors that complete and check by it."""
     from sfconnector import config  # late, see the module
 
-    click.echo(config.schema_text())
+    click.echo(tests_schema(PROOFS.program) if tests else config.schema_text())
 
 
 @main.command(

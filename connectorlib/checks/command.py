@@ -36,7 +36,7 @@ def check(
 ) -> ExitCode:
     """Print one line for each finding; return 0 if nothing is wrong, 1 if something is, 69 if something cannot be
     reached, 77 if a log-in or a right is refused, 78 if the configuration is wrong or does not fit what is there."""
-    signs = SIGNS if _can_print("".join(SIGNS.values())) else PLAIN_SIGNS
+    signs = SIGNS if can_print("".join(SIGNS.values())) else PLAIN_SIGNS
     found: list[Finding] = []
     for finding in _findings(load, plan, file, sample, management_url):
         found.append(finding)
@@ -64,10 +64,11 @@ def _findings(
 
 
 def _printed(found: Sequence[Finding], code: ExitCode) -> str:
-    return json.dumps(as_json(found, code), indent=2, ensure_ascii=not _can_print("✔"))
+    return json.dumps(as_json(found, code), indent=2, ensure_ascii=not can_print("✔"))
 
 
-def _can_print(text: str) -> bool:
+def can_print(text: str) -> bool:
+    """Return whether standard output takes these characters."""
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):

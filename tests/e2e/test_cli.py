@@ -25,7 +25,7 @@ Make = Callable[[str], Connector]
 Completed = subprocess.CompletedProcess[str]
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("select", "receive", "subscribe", "inbox", "check", "explain", "schema")
+COMMANDS = ("select", "receive", "subscribe", "inbox", "check", "explain", "test", "schema")
 #: With all that has to be quoted somewhere.
 SECRET = "s3cr;t}/w%rd=1"
 
@@ -206,7 +206,9 @@ def test_the_schema_stands_alone_and_takes_the_examples() -> None:
     schema = json.loads(done.stdout)
     Draft202012Validator.check_schema(schema)
     validator = Draft202012Validator(schema, registry=Registry())  # knows no other document
-    examples = sorted(each for each in (ROOT / "config").glob("*.json") if not each.name.startswith("sfconnector"))
+    examples = sorted(
+        each for each in (ROOT / "config").glob("*.json") if not re.search("^sfconnector|tests", each.name)
+    )
     assert examples
     for example in examples:
         assert list(validator.iter_errors(json.loads(example.read_text()))) == []

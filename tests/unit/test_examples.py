@@ -12,7 +12,10 @@ from sfconnector import config as sf
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = "sfconnector.example.json"
-EXAMPLES = sorted(path.name for path in (ROOT / "config").glob("*.json") if path.name != CASES)
+TESTS = ".tests.json"
+EXAMPLES = sorted(
+    path.name for path in (ROOT / "config").glob("*.json") if path.name != CASES and not path.name.endswith(TESTS)
+)
 
 
 @pytest.fixture(autouse=True)
