@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from connectorlib.checks import broker
@@ -64,6 +65,9 @@ def plan(config: DbConfig, sample: Sample | None, management_url: str | None) ->
 def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding]:
     """Yield what is found; raise Failed if the database stops answering."""
     with closing(Database(config.database)) as database:
+        if missing := _missing_file(database):
+            yield bad(ABOUT, f"{missing} is not there", "make it, or put database.connection right", Kind.CONFIGURATION)
+            return
         try:
             database.connect()
         except Failed as error:
@@ -79,6 +83,14 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
             yield _inbox(database, config.idempotency, config.name)
         if sample is not None:
             yield from _sample(config, database, sample)
+
+
+def _missing_file(database: Database) -> str:
+    """Return the file of SQLite that is not there: connecting would make it, and whoever checks would own it."""
+    if database.driver.kind != "sqlite":
+        return ""
+    name = next((value for key, value in database.keywords.items() if key.lower() == "database"), "")
+    return "" if not name or name.startswith((":", "file:")) or Path(name).exists() else name
 
 
 def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:

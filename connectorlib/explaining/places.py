@@ -60,7 +60,12 @@ def _place(text: str, line: int, column: int = 0) -> Place | None:
         return None
     shown = lines[line - 1]
     start = max(0, min(column - MAX_TEXT // 2, len(shown) - MAX_TEXT)) if column else 0
-    return Place(line, shown[start : start + MAX_TEXT].rstrip(), column - start if column else 0)
+    return Place(line, _printable(shown[start : start + MAX_TEXT]).rstrip(), column - start if column else 0)
+
+
+def _printable(text: str) -> str:
+    """Return a piece of a body fit for a terminal, which it must not command, with every character in its column."""
+    return "".join(char if char.isprintable() else " " if char == "\t" else "\ufffd" for char in text)
 
 
 def _path_in(detail: str) -> Path | None:

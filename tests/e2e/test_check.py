@@ -152,6 +152,15 @@ def test_what_cannot_be_reached_is_told_with_what_to_do(
     assert done.returncode == code
 
 
+def test_a_file_of_sqlite_that_is_not_there_is_told_and_not_made(on_sqlite: Connector) -> None:
+    file = on_sqlite.folder / "none.db"
+    on_sqlite.configure(database={"connection": {"Driver": "SQLite3", "Database": str(file)}})
+    done = on_sqlite.run("check", "-c", str(on_sqlite.file))
+    told(done, "✘", [r"database: \S+/none\.db is not there → make it"])
+    assert done.returncode == 78
+    assert not file.exists()
+
+
 def test_the_mapping_is_compared_with_the_columns(on: Any) -> None:
     connector: Connector = on("postgres_db")
     connector.database.execute("CREATE TABLE log (id integer, at timestamptz, note text NOT NULL, n integer)")
@@ -308,3 +317,10 @@ def test_an_api_version_that_the_org_does_not_have_ends_the_look_at_the_division
         "✘",
         [r"API of field-service: the org has no version 999\.0, only \d+\.0 to \d+\.0 → put api_version right"],
     )
+
+
+def test_an_org_that_does_not_answer_is_told_with_what_to_do(divisions: Divisions) -> None:
+    divisions.division(auth="client_credentials", salesforce={"login_url": "http://127.0.0.1:1"})
+    done = divisions.run("check", "-i", str(divisions.file))
+    told(done, "✘", [r"log-in of field-service: .*127\.0\.0\.1:1.* → is login_url right"])
+    assert done.returncode == 69

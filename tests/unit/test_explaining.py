@@ -49,6 +49,14 @@ def test_a_rejection_is_found_in_the_body(
     assert place.text == body.decode().split("\n")[line - 1][:100]
 
 
+def test_a_body_cannot_command_the_terminal_that_it_is_shown_on() -> None:
+    rejection = Rejection(Failure(Kind.REJECT, "not-decodable", "no value: line 1 column 3"), None)
+    place = place_of(b"\t\x1b[2Jx\xc2\x9b\n", {}, rejection)
+    assert place is not None
+    assert place.text.isprintable()
+    assert (place.text[1], place.column) == ("\ufffd", 3)
+
+
 @pytest.mark.parametrize(
     ("body", "detail", "spot"),
     [
