@@ -182,6 +182,15 @@ def test_the_mapping_is_compared_with_the_columns(on: Any) -> None:
     assert done.returncode == 78
 
 
+def test_a_right_that_the_user_lacks_in_the_database_is_told(on: Any) -> None:
+    connector: Connector = on("postgres_db")
+    connector.database.execute("REVOKE INSERT ON reading FROM CURRENT_USER")
+    connector.configure()
+    done = connector.run("check", "-c", str(connector.file))
+    told(done, "✘", [r"write\[0\]: 42501 .*permission denied for table reading → give the user this right"])
+    assert done.returncode == 77
+
+
 def test_a_query_is_compared_with_what_is_made_of_its_rows(connector: Connector) -> None:
     select = {
         "query": "SELECT id, device AS Device FROM reading WHERE id > :least",
