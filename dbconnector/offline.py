@@ -36,7 +36,7 @@ def checker(file: str) -> Callable[[Delivery], list[str]] | None:
     Raise ConfigurationError for mistakes in it."""
     if "database" not in open_document(file, {}, resolve_secrets=False).data:
         return None
-    return opened(file).problems
+    return Offline(config.load(file, resolve_secrets=False)).problems
 
 
 def opened(file: str) -> "Offline":

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.explaining.explanation import NOTHING_GIVEN, Explanation, Given, Rejection, Spot
@@ -47,6 +49,19 @@ def test_a_rejection_is_found_in_the_body(
     assert place is not None
     assert place.line == line
     assert place.text == body.decode().split("\n")[line - 1][:100]
+
+
+@given(
+    body=st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode), st.sampled_from([ORDER, ORDERS, XML])),
+    format=st.sampled_from([{}, {"type": "xml"}, RECORDS, {"type": "delimited", "encoding": "utf-16"}]),
+    detail=st.one_of(st.just("w <- lines[7].sku: no"), st.text(max_size=20).map(lambda text: f"w <- {text}")),
+    record=st.integers(0, 3),
+    code=st.sampled_from(["not-decodable", "bad-value"]),
+)
+def test_no_body_and_no_detail_fails_the_search(body: bytes, format: Any, detail: str, record: int, code: str) -> None:
+    failure = Failure(Kind.REJECT, code, "line 2 column 99", detail=detail)
+    place = place_of(body, format, Rejection(failure, Spot(record, ("lines", 2))))
+    assert place is None or (place.text.isprintable() and place.line > 0)
 
 
 def test_a_body_cannot_command_the_terminal_that_it_is_shown_on() -> None:
