@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connectorlib.monitoring.words import ago, counted, moment
+from connectorlib.monitoring.words import ago, counted, moment, short
 
 #: Messages in hand for so long without any result: something hangs.
 STUCK_S = 300.0
 #: Below this share of its API calls an org is told.
 LOW_CALLS = 0.1
 RECENT_S = 60.0
+#: Characters of what a far side said; the pause line above has all of it.
+MOST_TEXT = 120
 
 RUNNING, WRONG = 0, 1
 
@@ -39,8 +41,8 @@ def _wrong(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"stuck: {status['stuck']}: it ends by itself with 75; restart it if nobody does"
     for flow in status["flows"]:
         for pause in flow["pauses"]:
-            since = moment(pause["since"], now)
-            yield f"{pause['name']} is paused since {since}, {pause['cause']}: {pause['text']}: {pause['do']}"
+            since, text = moment(pause["since"], now), short(pause["text"], MOST_TEXT)
+            yield f"{pause['name']} is paused since {since}, {pause['cause']}: {text}: {pause['do']}"
     for connection in status["connections"]:
         if connection["to"] == "broker" and connection["since"] is None:
             said = f": {connection['about']}" if connection["about"] else ""

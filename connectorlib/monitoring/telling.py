@@ -1,6 +1,6 @@
 """The status document as lines, for a terminal and for the page. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ NEVER = "none since the start"
 
 def told(status: Mapping[str, Any]) -> str:
     """Return the whole status as text; what is wrong, or that nothing is, stands at the end."""
-    lines = [*_aligned(about(status)), *_aligned(connections(status))]
+    lines = _aligned([*about(status), *connections(status)])
     for flow in status["flows"]:
         lines += ["", f"{flow['name']}: {state(flow)}", *(pause["line"] for pause in flow["pauses"])]
         lines += [f"  {line}" for line in _aligned(details(flow, status))]
@@ -73,5 +73,7 @@ def dead_letters(status: Mapping[str, Any]) -> Line:
     return "dead letters", f"{messages} in {dead['queue']}"
 
 
-def _aligned(lines: "Iterator[Line] | list[Line]") -> list[str]:
-    return [f"{name:<15} {text}" for name, text in lines]
+def _aligned(lines: Iterable[Line]) -> list[str]:
+    lines = list(lines)
+    width = max(15, *(len(name) for name, _ in lines))
+    return [f"{name:<{width}} {text}" for name, text in lines]

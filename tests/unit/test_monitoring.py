@@ -234,6 +234,11 @@ CONCLUSIONS: dict[str, tuple[dict[str, Any], int, str]] = {
         "no row has been sent since the start at 2026-11-23 18:00",
     ),
     "paused": ({"flow__pauses": [PAUSE]}, 1, PAUSED),
+    "a long text is cut": (
+        {"flow__pauses": [{**PAUSE, "text": "x" * 500}]},
+        1,
+        f"pumps is paused since 03:02, 08001: {'x' * 119}…: start it",
+    ),
     "a hung call comes first": ({"flow__pauses": [PAUSE], "stuck": "database: a call"}, 1, "stuck: database: a call"),
     "a pause comes before the dead": ({"flow__pauses": [PAUSE], "flow__last_hour__dead": {"22001": 1}}, 1, PAUSED),
     "no broker": (
@@ -302,6 +307,12 @@ def test_the_text_has_every_pause_line_and_ends_with_the_conclusion():
     assert "readings: paused (pumps)" in lines
     assert "  queue           readings: 0 waiting, 0 held, 1 consumer" in lines
     assert "  last message in 01:12:30 (1 h 54 min ago)" in lines
+
+
+def test_a_long_name_moves_the_column_for_its_neighbours_too():
+    told = telling.told({**status(broker__to="salesforce of field-service"), "conclusion": ""}).splitlines()
+    assert told[0] == "dbconnector                 readings, version 0.1.0"
+    assert told[3].startswith("salesforce of field-service connected since ")
 
 
 def test_nothing_that_is_not_ours_is_markup_on_the_page():
