@@ -1,14 +1,11 @@
-"""What is kept, what is concluded from it, and how it is told."""
+"""What is kept of a flow, and what of it goes into the status and the metrics."""
 
-import copy
 import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from pika import BasicProperties
@@ -17,19 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectorlib.broker import Broker
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
-from connectorlib.monitoring import telling
-from connectorlib.monitoring.asking import monitoring_of
-from connectorlib.monitoring.conclusion import conclude
 from connectorlib.monitoring.document import document
 from connectorlib.monitoring.metrics import PREFIX, Metrics
 from connectorlib.monitoring.monitor import Monitor, Side
-from connectorlib.monitoring.page import page
 from connectorlib.monitoring.tally import Histogram, LastHour
 from connectorlib.monitoring.watch import MOST_CODES, Watch
-from connectorlib.monitoring.words import ago, moment
 from connectorlib.policy import Pause
 from connectorlib.redaction import secrets
-from connectorlib.settings import BrokerSettings, Monitoring
+from connectorlib.settings import BrokerSettings
 from dbconnector.turns import Turns
 
 OPERATING = (Path(__file__).resolve().parents[2] / "docs/operating.md").read_text()
@@ -165,164 +157,7 @@ def test_a_pause_is_counted_once_for_each_cause(flow):
     assert flow.watch.copied()[1] == {"08001": 1, "28P01": 1}
 
 
-# -- the conclusion
-
-AT = "2026-11-24T03:07:00+01:00"
-
-
-def status(**changes: Any) -> dict[str, Any]:
-    """Return the status of a connector where all is well, but for what is said; `flow__held=3` goes deeper."""
-    queue = {"name": "readings", "waiting": 0, "held": 0, "consumers": 1}
-    flow = {
-        "name": "readings",
-        "state": "running",
-        "pauses": [],
-        "queue": queue,
-        "last_message": "2026-11-24T01:12:30+01:00",
-        "last_success": "2026-11-24T01:12:30+01:00",
-        "last_progress": "2026-11-24T01:12:30+01:00",
-        "last_hour": {"in": 0, "done": 0, "already_there": 0, "retried": 0, "dead": {}},
-    }
-    broker = {"to": "broker", "since": "2026-11-23T18:00:00+01:00", "about": "", "reconnects": 0, "api_calls": None}
-    data: dict[str, Any] = {
-        "connector": "dbconnector",
-        "name": "readings",
-        "version": "0.1.0",
-        "file": "/etc/db.config",
-        "time": AT,
-        "up_since": "2026-11-23T18:00:00+01:00",
-        "configured_at": "2026-11-23T18:00:00+01:00",
-        "stuck": None,
-        "alarm": False,
-        "connections": [broker],
-        "flows": [flow],
-        "dead_letters": {"queue": "dead-letter", "messages": 3},
-    }
-    for path, value in changes.items():
-        node: Any = data
-        *way, last = path.split("__")
-        for step in way:
-            node = {"flow": flow, "broker": broker, "queue": queue}.get(step) or node[step]
-        node[last] = value
-    return copy.deepcopy(data)
-
-
-PAUSE = {"name": "pumps", "since": "2026-11-24T03:02:11+01:00", "cause": "08001", "text": "refused", "do": "start it"}
-PAUSED = "pumps is paused since 03:02, 08001: refused: start it"
-CALLS = {"left": 900, "maximum": 10_000}
-
-CONCLUSIONS: dict[str, tuple[dict[str, Any], int, str]] = {
-    "quiet": ({}, 0, "nothing is wrong here: no message has come since 01:12"),
-    "busy": (
-        {"flow__last_message": "2026-11-24T03:06:57+01:00"},
-        0,
-        "nothing is wrong here: the last message came 3 s ago",
-    ),
-    "yesterday": (
-        {"flow__last_message": "2026-11-23T19:00:00+01:00"},
-        0,
-        "nothing is wrong here: no message has come since 2026-11-23 19:00",
-    ),
-    "never": (
-        {"flow__last_message": None},
-        0,
-        "nothing is wrong here: no message has come since the start at 2026-11-23 18:00",
-    ),
-    "a query": (
-        {"queue__name": "", "flow__last_success": None},
-        0,
-        "no row has been sent since the start at 2026-11-23 18:00",
-    ),
-    "paused": ({"flow__pauses": [PAUSE]}, 1, PAUSED),
-    "a long text is cut": (
-        {"flow__pauses": [{**PAUSE, "text": "x" * 500}]},
-        1,
-        f"pumps is paused since 03:02, 08001: {'x' * 119}…: start it",
-    ),
-    "a hung call comes first": ({"flow__pauses": [PAUSE], "stuck": "database: a call"}, 1, "stuck: database: a call"),
-    "a pause comes before the dead": ({"flow__pauses": [PAUSE], "flow__last_hour__dead": {"22001": 1}}, 1, PAUSED),
-    "no broker": (
-        {"broker__since": None, "broker__about": "refused", "flow__state": "starting"},
-        1,
-        "there is no connection to the broker: refused: start it",
-    ),
-    "starting": ({"flow__state": "starting"}, 1, "readings has not begun yet"),
-    "an alarm": ({"alarm": True}, 1, "the broker takes no messages"),
-    "held without result": (
-        {"queue__held": 1},
-        1,
-        "readings holds 1 message and has come no further for 1 h 54 min: look at the last warnings",
-    ),
-    "held for a moment": (
-        {"queue__held": 7, "flow__last_progress": "2026-11-24T03:02:01+01:00"},  # a second less than five minutes
-        0,
-        "nothing is wrong here",
-    ),
-    "the dead of the last hour": (
-        {"flow__last_hour__dead": {"22001": 2, "no-key": 1}},
-        0,
-        "all is running, but 3 messages of readings died within the last hour, most of them by 22001",
-    ),
-    "few calls": ({"broker__api_calls": CALLS}, 0, "all is running, but only 900 of 10000 API calls are left (broker)"),
-}
-
-
-@pytest.mark.parametrize(("changes", "code", "text"), CONCLUSIONS.values(), ids=CONCLUSIONS)
-def test_the_conclusion_is_the_first_thing_that_is_wrong_or_that_nothing_is(changes, code, text):
-    conclusion = conclude(status(**changes))
-    assert conclusion.code == code
-    assert text in conclusion.text
-    assert "\n" not in conclusion.text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59.9, "59 s"),
-        (60, "1 min"),
-        (61, "1 min 1 s"),
-        (7800, "2 h 10 min"),
-        (90000, "1 d 1 h"),
-        (-3, "0 s"),
-    ],
-)
-def test_a_length_of_time_is_said_by_its_two_largest_units(seconds, text):
-    assert ago(seconds) == text
-
-
-def test_a_moment_has_its_date_unless_it_is_today():
-    now = datetime.fromisoformat(AT)
-    assert [moment(at, now) for at in (AT, "2026-11-23T23:59:59+01:00")] == ["03:07", "2026-11-23 23:59"]
-
-
-# -- how it is told
-
-
-def test_the_text_has_every_pause_line_and_ends_with_the_conclusion():
-    told = status(flow__pauses=[{**PAUSE, "line": "PAUSED flow=pumps …"}], flow__state="paused")
-    lines = telling.told({**told, "conclusion": "the end"}).splitlines()
-    assert lines[-1] == "the end"
-    assert "PAUSED flow=pumps …" in lines
-    assert "readings: paused (pumps)" in lines
-    assert "  queue           readings: 0 waiting, 0 held, 1 consumer" in lines
-    assert "  last message in 01:12:30 (1 h 54 min ago)" in lines
-
-
-def test_a_long_name_moves_the_column_for_its_neighbours_too():
-    told = telling.told({**status(broker__to="salesforce of field-service"), "conclusion": ""}).splitlines()
-    assert told[0] == "dbconnector                 readings, version 0.1.0"
-    assert told[3].startswith("salesforce of field-service connected since ")
-
-
-def test_nothing_that_is_not_ours_is_markup_on_the_page():
-    evil = "<script>alert(1)</script>&\"'"
-    told = status(name=evil, version=evil, file=evil, broker__about=evil, queue__name=evil, flow__name=evil)
-    told["flows"][0]["pauses"] = [{**PAUSE, "name": evil, "line": evil}]
-    told["flows"][0]["last_hour"]["dead"] = {evil: 1}
-    shown = page({**told, "exit": 1, "conclusion": evil, "dead_letters": {"queue": evil, "messages": None}})
-    assert shown.count("&lt;script&gt;") >= 9
-    assert "<script" not in shown
+# -- the whole
 
 
 @pytest.fixture
@@ -335,6 +170,7 @@ def monitor(flow):
     flow.watch.cases = lambda: 12
     yield monitor
     broker.stop()
+    secrets.clear()
 
 
 def test_the_status_holds_no_secret_and_is_json(monitor, flow):
@@ -394,44 +230,6 @@ def test_names_and_texts_are_by_the_conventions_of_prometheus(monitor):
         assert not re.search(r"_(counter|gauge|histogram|total|milliseconds|minutes|hours|ms|kb|mb)$", family.name)
         totals = [sample.name.endswith("_total") for sample in family.samples]
         assert all(totals) if family.type == "counter" else not any(totals)
-
-
-# -- where the command asks
-
-
-@pytest.mark.parametrize(
-    ("section", "expected"),
-    [
-        ("{}", Monitoring("127.0.0.1", 9400)),
-        ('{"host": "::1", "port": 9401}', Monitoring("::1", 9401)),
-        ('{"port": "${MONITORING_PORT}"}', Monitoring("127.0.0.1", 9402)),
-    ],
-)
-def test_the_command_reads_only_where_to_ask(tmp_path, monkeypatch, section, expected):
-    monkeypatch.setenv("MONITORING_PORT", "9402")
-    file = tmp_path / "db.config"
-    file.write_text(f'{{"broker": {{"password": "${{file:/not/there}}"}}, "monitoring": {section}}}')
-    assert monitoring_of(str(file)) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ('{"broker": {}}', 'there is no section "monitoring"'),
-        ('{"monitoring": {"port": 0}}', "the log says which"),
-        ('{"monitoring": {"port": 70000}}', "no port"),
-        ('{"monitoring": {"port": "${NOT_SET_HERE}"}}', "NOT_SET_HERE is not set"),
-        ('{"monitoring": {"port": true}}', "a port as number"),
-        ('{"monitoring": []}', "expected an object"),
-        ('{"monitoring": {', "never closed"),
-        ("[]", "no configuration"),
-    ],
-)
-def test_without_a_port_to_be_asked_it_says_what_is_missing(tmp_path, text, complaint):
-    file = tmp_path / "db.config"
-    file.write_text(text)
-    with pytest.raises(ValueError, match=re.escape(complaint)):
-        monitoring_of(str(file))
 
 
 def test_a_pause_of_a_query_says_when_it_is_tried_again():
