@@ -159,7 +159,7 @@ def test_what_the_broker_dead_lettered_goes_back_and_may_die_again(vhost: Vhost,
         die()
         assert replay(bench, Options(), f"reason={reason}").sent == {Target("", "source"): 1}, life
         if reason == "maxlen":
-            vhost.get_all(QUEUE)  # what it has pushed out itself
+            eventually(lambda: vhost.get_all(QUEUE), what="what it has pushed out itself")
     die()
     assert replay(bench).left == {"sent back 3 times already (--max-replays 3)": 1}
     (letter,) = vhost.get_all(QUEUE)
