@@ -8,8 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import compile_expression
-from connectorlib.messages import ALREADY, LATER, Again, Dead, Delivery, Done, Later, Outcome
+from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.policy import ALL
 from connectorlib.reuse import by_first, warn_of_reuse
 from sfconnector.budget import Budgets, Rate
@@ -25,7 +24,7 @@ from sfconnector.codes import MISMATCH
 from sfconnector.described import Described, check, warnings
 from sfconnector.items import Item, Unit
 from sfconnector.lookups import Lookups
-from sfconnector.mapping import CaseMapper
+from sfconnector.mapping import CaseMapper, Used
 from sfconnector.sending import STOPPING, Sender, Valid
 from sfconnector.settings import Division
 
@@ -215,16 +214,20 @@ class Cases:
         """Give items their drafts, after what they refer to was looked up; or why they cannot be mapped."""
         mapper = self._mapper
         assert mapper is not None
-        wanted = []
-        for item in items:
-            with _rejecting(item):
+        wanted: list[Used] = []
+        for item in items if mapper.looks_up else ():
+            try:
                 wanted.extend(mapper.wanted(item.decoded))
+            except Failed as failed:
+                item.outcome = _outcome(failed)
         if wanted:
             self._lookups.fetch(self._client, wanted)
         for item in items:
             if item.outcome is None:
-                with _rejecting(item):
+                try:
                     item.draft = mapper.case(item.decoded, self._lookups)
+                except Failed as failed:
+                    item.outcome = _outcome(failed)
 
     def _refuse_shared_keys(self, items: Iterable[Item]) -> None:
         """Several records of one message whose key says nothing about them would become one Case, the others be lost
@@ -304,11 +307,13 @@ class Cases:
         return outcomes
 
     def _count(self, done: Sequence[Unit]) -> None:
+        self._passed[self.place] += len(done)
+        self._passed[ALL] += len(done)
         for unit in done:
-            self.created += sum(1 for item in unit.items if isinstance(item.outcome, Done) and not item.outcome.already)
-            places = {self.place, ALL}
+            places: set[str] = set()
             for item in unit.items:
-                if item.draft is not None:
+                self.created += item.outcome is DONE
+                if item.draft is not None and item.draft.looked_up:
                     places.update(lookup.place for lookup, _ in item.draft.looked_up)
             self._passed.update(places)
 
@@ -357,12 +362,3 @@ def _leave(unit: Unit, outcome: Outcome) -> None:
 
 def _outcome(failed: Failed) -> Outcome:
     return Dead(failed.failure) if failed.failure.kind is Kind.REJECT else Again(failed.failure)
-
-
-@contextmanager
-def _rejecting(item: Item) -> Iterator[None]:
-    """What the block raises as Failed is the outcome of its item."""
-    try:
-        yield
-    except Failed as failed:
-        item.outcome = _outcome(failed)

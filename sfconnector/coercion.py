@@ -26,7 +26,8 @@ def coercion(field: Field | None) -> Coerce:
 
 def harmless(text: str) -> str:
     """Return the text. Raise ValueError for what cannot be sent, or would be cut off silently on the way."""
-    if _HARMFUL.search(text):
+    # Nearly all text is ASCII, where one of the two cannot be and the other is found ten times as fast.
+    if "\0" in text if text.isascii() else _HARMFUL.search(text):
         raise ValueError("a NUL character or half a character (a lone surrogate) inside a text")
     return text
 

@@ -51,6 +51,8 @@ class Unit:
         """Return the outcome of the message: the worst of its records."""
         if self.outcome is not None:
             return self.outcome
+        if len(self.items) == 1 and isinstance(self.items[0].outcome, Done):  # nearly always
+            return self.items[0].outcome
         outcomes = [item.outcome for item in self.items]
         for position, outcome in enumerate(outcomes):
             if isinstance(outcome, Dead):

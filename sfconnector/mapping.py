@@ -121,6 +121,8 @@ class CaseMapper:
         self._described = described
         self._targets = [_Target(key, spec, described, case.truncate) for key, spec in case.mapping.items()]
         self._looking = [target for target in self._targets if target.lookups]
+        #: Whether anything has to be asked before `case`.
+        self.looks_up = bool(self._looking)
         self.lookups = tuple(lookup for target in self._targets for lookup in target.lookups)
         self._defaults = self._constants(case.defaults)
         self._required = [(name, _Target(name, "$", described, truncate=False)) for name in case.required]
