@@ -63,10 +63,11 @@ class Cursors:
         """Close the connection in a thread of its own: it rolls back first and hangs on a link that swallows all."""
 
         def close() -> None:
-            with contextlib.suppress(Exception):  # it is thrown away, whatever it says
-                for cursor in (*self._prepared.values(), *self._open):
-                    cursor.close()
-                self.connection.close()
+            # All is thrown away, whatever it says. Where the session is dead, each of them may complain (psqlodbc 17 does);
+            # one that is not closed complains when it is freed, and the error turns up in whatever code runs then.
+            for each in (*self._prepared.values(), *self._open, self.connection):
+                with contextlib.suppress(Exception):
+                    each.close()
 
         thread = threading.Thread(target=close, name="database-close", daemon=True)
         thread.start()

@@ -162,7 +162,8 @@ def _create(broker: Broker, part: Exchange | Queue, policy: str) -> None:
         text = f'{part} does not exist, and with "declare": "{policy}" it is not made'
         raise Failed(Failure(Kind.CONFIGURATION, "404", text, "broker"))
     failure = _declare(broker, part, passive=False)
-    if failure is not None and failure.code != "406":  # 406: somebody else has just made it, differently
+    # Somebody else may have just made it, differently. RabbitMQ 4 has the same code for a type that it does not know.
+    if failure is not None and not (failure.code == "406" and "inequivalent arg" in failure.text):
         raise Failed(Failure(failure.kind, failure.code, f"{part} does not exist and cannot be made: {failure.text}"))
 
 

@@ -2,8 +2,8 @@
 
 import json
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import pytest
 from pika import BasicProperties
@@ -37,7 +37,10 @@ def reading(id: int, device: str | None = "p-1", value: Any = 1.5) -> dict[str, 
 class Bench:
     """A writer on a database with the table `reading`, and its outcomes."""
 
+    made: ClassVar[list["Bench"]] = []
+
     def __init__(self, database: Any, writes: Sequence[Write], **config: Any) -> None:
+        self.made.append(self)
         self.database = database
         self.odbc = Database(DatabaseSettings(database.connection, **config.pop("settings", {}), write=tuple(writes)))
         self.config = DbConfig(
@@ -60,6 +63,14 @@ class Bench:
 
     def write(self, *items: Delivery, valid: bool = True) -> list[Outcome]:
         return self.writer.handle(items, lambda: valid)
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Close the connections: some versions of the driver manager complain of those that are only let go of."""
+    yield
+    while Bench.made:
+        Bench.made.pop().odbc.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from dbconnector import drivers
-from dbconnector.cursors import drain, is_single
+from dbconnector.cursors import Cursors, drain, is_single
 
 
 class Results:
@@ -66,3 +66,29 @@ def test_only_what_is_surely_one_statement_counts_as_one(sql, single):
 
 def test_where_triggers_may_add_results_every_statement_is_asked():
     assert not any(driver.one_result for driver in (drivers.SQLSERVER, drivers.FREETDS, drivers.GENERIC))
+
+
+class Complaining:
+    """Stands for a cursor or connection of psqlodbc 17 whose session is dead: it complains and is closed all the same."""
+
+    def __init__(self) -> None:
+        self.cursors: list[Complaining] = []
+        self.closed = False
+
+    def cursor(self) -> "Complaining":
+        self.cursors.append(Complaining())
+        return self.cursors[-1]
+
+    def close(self) -> None:
+        self.closed = True
+        raise ValueError("The driver did not supply an error!")
+
+
+def test_a_cursor_that_complains_keeps_no_other_and_no_connection_open():
+    connection = Complaining()
+    cursors = Cursors(connection)
+    for sql in ("INSERT INTO a VALUES (?)", "INSERT INTO b VALUES (?)"):
+        cursors.prepared(sql)
+    cursors.open("SELECT 1")
+    cursors.close().join(10)
+    assert [each.closed for each in (*connection.cursors, connection)] == [True] * 4
