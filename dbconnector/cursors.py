@@ -63,8 +63,8 @@ class Cursors:
         """Close the connection in a thread of its own: it rolls back first and hangs on a link that swallows all."""
 
         def close() -> None:
-            # All is thrown away, whatever it says. Where the session is dead, each of them may complain (psqlodbc 17 does);
-            # one that is not closed complains when it is freed, and the error turns up in whatever code runs then.
+            # All is thrown away, whatever it says. Where the session is dead each of them may complain (psqlodbc 17
+            # does); what is not closed complains when it is freed, and the error turns up in whatever code runs then.
             for each in (*self._prepared.values(), *self._open, self.connection):
                 with contextlib.suppress(Exception):
                     each.close()

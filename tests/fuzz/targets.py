@@ -237,8 +237,8 @@ _EDITABLE = text_of(letter_of(delivery(b'{"a": {"b": [1, 2]}}', {"site": "a"})))
 def check_configuration(data: bytes) -> str:
     found = reading.read(data.decode("utf-8", "replace"))
     assert found.readable or found.problems
-    problems = sorted({" ".join(re.findall("[a-z]+", problem.text)[1:4]) for problem in found.problems})
-    return f"{found.readable} {problems[:2]}"
+    words = {" ".join(problem.text.partition(": ")[2].split()[:2])[:12] for problem in found.problems}
+    return f"{found.readable} {sorted(words)[:2]}"
 
 
 def check_redaction(data: bytes) -> str:

@@ -69,7 +69,7 @@ def test_where_triggers_may_add_results_every_statement_is_asked():
 
 
 class Complaining:
-    """Stands for a cursor or connection of psqlodbc 17 whose session is dead: it complains and is closed all the same."""
+    """Stands for a cursor or connection of psqlodbc 17 whose session is dead: closed all the same, it complains."""
 
     def __init__(self) -> None:
         self.cursors: list[Complaining] = []
