@@ -111,3 +111,21 @@ def logging_as_told(load: Callable[[str], Loaded], program: str) -> Callable[[st
         return config
 
     return load_and_log
+
+
+def add_status(main: click.Group, program: str) -> None:
+    """Give a connector the command that asks the running one how it is doing."""
+
+    @main.command(short_help="Tell how the running one is doing.")
+    @config_option()
+    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.pass_context
+    def status(ctx: click.Context, file: str, as_json: bool) -> None:
+        """Ask the running process on its monitoring port, and end with the first thing that is wrong and what to do.
+
+        Reads only `monitoring` of the configuration, and needs no secret. Exits with 0 if all is running, 1 if
+        something is paused or stuck, 69 if no process answers.
+        """
+        from connectorlib.monitoring import asking  # late: needed by this command alone
+
+        ctx.exit(asking.status(program, file, as_json=as_json))

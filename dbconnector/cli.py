@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connectorlib.commandline import HELP_OPTIONS, Commands, Duration, config_option, logging_as_told, running
+from connectorlib.commandline import (
+    HELP_OPTIONS,
+    Commands,
+    Duration,
+    add_status,
+    config_option,
+    logging_as_told,
+    running,
+)
 from connectorlib.proving import add_proofs, tests_schema
 from dbconnector.proofs import PROOFS
 
@@ -85,19 +93,7 @@ def subscribe(ctx: click.Context, file: str) -> None:
         ctx.exit(runs.run_subscribe(file, life, load=_load))
 
 
-@main.command(short_help="Tell how the running one is doing.")
-@config_option()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@click.pass_context
-def status(ctx: click.Context, file: str, as_json: bool) -> None:
-    """Ask the running process on its monitoring port, and end with the first thing that is wrong and what to do.
-
-    Reads only `monitoring` of the configuration, and needs no secret. Exits with 0 if all is running, 1 if something is
-    paused or stuck, 69 if no process answers.
-    """
-    from connectorlib.monitoring import asking  # late, see the module
-
-    ctx.exit(asking.status("dbconnector", file, as_json=as_json))
+add_status(main, "dbconnector")
 
 
 @main.command(short_help="Print, make or trim the table against doubles.")

@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connectorlib.commandline import HELP_OPTIONS, Commands, config_option, logging_as_told, needing, running
+from connectorlib.commandline import (
+    HELP_OPTIONS,
+    Commands,
+    add_status,
+    config_option,
+    logging_as_told,
+    needing,
+    running,
+)
 from connectorlib.proving import add_proofs, tests_schema
 from sfconnector.proofs import PROOFS
 
@@ -49,19 +57,7 @@ def main(ctx: click.Context, file: str | None) -> None:
         ctx.exit(runs.run(file, life, load=_load))
 
 
-@main.command(short_help="Tell how the running one is doing.")
-@config_option()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@click.pass_context
-def status(ctx: click.Context, file: str, as_json: bool) -> None:
-    """Ask the running process on its monitoring port, and end with the first thing that is wrong and what to do.
-
-    Reads only `monitoring` of the configuration, and needs no secret. Exits with 0 if all is running, 1 if something is
-    paused or stuck, 69 if no process answers.
-    """
-    from connectorlib.monitoring import asking  # late, see the module
-
-    ctx.exit(asking.status("sfconnector", file, as_json=as_json))
+add_status(main, "sfconnector")
 
 
 add_proofs(main, PROOFS)
