@@ -114,7 +114,7 @@ def run_edit(
             replay = Replay(bench, meant, options, change=showing, save=keep, show=show)
             try:
                 replay.run()
-            except BaseException:
+            except BaseException:  # Ctrl-C too: what was sent until then has to be told
                 tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
                 raise
         return tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)

@@ -99,7 +99,7 @@ class _Server(HTTPServer):
             self._since[request] = time.monotonic()
         try:
             threading.Thread(target=self._work, args=(request, client_address), name=WORKER, daemon=True).start()
-        except BaseException:
+        except BaseException:  # no thread, whatever the reason: nobody else would free its place
             self._done(request)
             raise
 
