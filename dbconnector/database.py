@@ -26,8 +26,7 @@ pyodbc.pooling = False
 
 #: Seconds past the driver's own time limits after which a call counts as stuck.
 GRACE = 30.0
-#: Seconds to wait for an orderly end of a connection.
-CLOSING = 2.0
+CLOSING = 2.0  # seconds to wait for an orderly end of a connection
 
 _BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
 
@@ -199,10 +198,11 @@ class Database:
     def savepoint(self, name: str) -> None:
         self.execute(self._savepoints.set.format(name), place="savepoint")
 
-    def rollback_to(self, name: str) -> None:
-        """Undo everything since the savepoint, the last reject included."""
+    def rollback_to(self, name: str) -> bool:
+        """Undo everything since the savepoint, the last reject included; return whether the savepoint still stands."""
         self._failure = None
         self.execute(self._savepoints.back.format(name), place="savepoint")
+        return self._savepoints.stay
 
     # --- within -----------------------------------------------------------------------------------------------------
 

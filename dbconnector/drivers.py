@@ -28,6 +28,8 @@ class Savepoints:
 
     set: str = "SAVEPOINT {}"
     back: str = "ROLLBACK TO SAVEPOINT {}"
+    #: Whether one still stands after going back to it. If that is not sure it is set anew.
+    stay: bool = True
 
 
 STANDARD_SAVEPOINTS = Savepoints()
@@ -228,7 +230,7 @@ SQLSERVER = Driver(
     session=("SET LOCK_TIMEOUT {lock_ms}",),
     max_parameters=2_090,  # 2,100, of which the driver's sp_prepexec takes some
     max_rows=1_000,
-    savepoints=Savepoints("SAVE TRANSACTION {}", "ROLLBACK TRANSACTION {}"),
+    savepoints=Savepoints("SAVE TRANSACTION {}", "ROLLBACK TRANSACTION {}", stay=False),
     paging="top",
     streams=True,
     natives=_SQLSERVER_CODES,

@@ -5,7 +5,7 @@ After any other failure all that was not committed is rolled back, and done agai
 """
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 
@@ -19,7 +19,7 @@ from dbconnector.binding import BoundWrite, Plan, Row, Unit
 from dbconnector.database import AlreadyThere, Database
 from dbconnector.inbox import PLACE as INBOX
 from dbconnector.inbox import Inbox
-from dbconnector.ladder import LARGEST, pieces, portions
+from dbconnector.ladder import LARGEST, Sieve, portions
 from dbconnector.settings import DbConfig
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ class Writer:
         self._inbox = Inbox(config.idempotency, config.name) if config.idempotency else None
         self._sql: dict[tuple[int, int], str] = {}
         self._bound = False
+        #: How many messages are tried together.
+        self.sieve = Sieve()
 
     @property
     def passed(self) -> Mapping[str, int]:
@@ -181,98 +183,88 @@ class _Batch:
         self._writer = writer
         self._outcomes = outcomes
         self._valid = valid
+        #: Whether a savepoint stands to which nothing has been added.
+        self._saved = False
 
     def write(self, units: Sequence[Unit]) -> None:
         """Give every unit its outcome: all in one transaction, or split until the bad ones stand alone."""
         if not units:
             return
-        failed = self._in_one(units)
-        if failed is None:
-            return
-        if failed.failure.kind is not Kind.REJECT:
-            self._again(units, failed)
-        elif len(units) == 1:
-            self._settle(units, self._writer.verdict(failed))
-        elif self._writer.database.driver.savepoints:
+        if not self._writer.database.driver.savepoints:
+            self._by_transactions(units)
+        elif len(units) > max(1, self._writer.sieve.size):
             self._by_savepoints(units)
         else:
-            self._by_transactions(units)
+            try:
+                said = self._in_one(units)
+            except Failed as failed:
+                self._again(units, failed)
+                return
+            if isinstance(said, Failed) and len(units) > 1:
+                self._by_savepoints(units, failed=True)
+            else:
+                self._settle(units, said)
 
-    def _in_one(self, units: Sequence[Unit], rows_at_once: int = LARGEST) -> Failed | None:
-        """Write the units in a transaction of their own; return what went wrong, after it was rolled back."""
+    def _in_one(self, units: Sequence[Unit], rows_at_once: int = LARGEST) -> Done | Failed:
+        """Write the units in a transaction of their own, or return why the database rejects them. Raise Failed if it
+        is anything else."""
         try:
             done = self._writer.run(units, rows_at_once)
             self._writer.commit(self._valid)
         except Failed as failed:
             self._writer.roll_back()
-            return self._in_one(units, 1) if _repeats_a_key(units, failed, rows_at_once) else failed
-        self._settle(units, done)
-        return None
+            if _repeats_a_key(units, failed, rows_at_once):
+                return self._in_one(units, 1)
+            return _rejected(failed)
+        return done
 
-    def _by_savepoints(self, units: Sequence[Unit]) -> None:
-        """Split inside one transaction. Anything but a reject throws all of it away: an InnoDB deadlock does so too."""
-        verdicts: list[tuple[Sequence[Unit], Outcome]] = []
-        todo = deque(pieces(units))
+    def _by_savepoints(self, units: Sequence[Unit], *, failed: bool = False) -> None:
+        """Split inside one transaction. Anything but a reject throws all of it away: an InnoDB deadlock does so too.
+        `failed`: they were tried together, and rejected."""
+        self._saved = False
         try:
-            while todo:
-                piece = todo.popleft()
-                verdict = self._under_savepoint(piece)
-                if verdict is None:
-                    todo.extendleft(reversed(list(pieces(piece))))
-                else:
-                    verdicts.append((piece, verdict))
+            verdicts = list(self._writer.sieve.sift(units, self._under_savepoint, failed=failed))
             self._writer.commit(self._valid)
-        except Failed as failed:
+        except Failed as error:
             self._writer.roll_back()
-            if failed.failure.kind is Kind.REJECT:  # at the commit: a deferred constraint does not say whose it is
+            if error.failure.kind is Kind.REJECT:  # at the commit: a deferred constraint does not say whose it is
                 self._by_transactions(units)
             else:
-                self._again(units, failed)
+                self._again(units, error)
             return
-        for piece, verdict in verdicts:
-            self._settle(piece, verdict)
+        for piece, said in verdicts:
+            self._settle(piece, said)
 
-    def _under_savepoint(self, piece: Sequence[Unit], rows_at_once: int = LARGEST) -> Outcome | None:
-        """Return the piece's outcome, or None if it has to be split further. Raise Failed if it is not a reject."""
+    def _under_savepoint(self, piece: Sequence[Unit], rows_at_once: int = LARGEST) -> Done | Failed:
+        """Write a piece, or return why the database rejects it. Raise Failed if it is anything else."""
         database = self._writer.database
-        # Never released: the commit does that, and a release would be one more round trip for every piece.
-        database.savepoint(SAVEPOINT)
+        if not self._saved:
+            # Never released: the commit does that, and a release would be one more round trip for every piece.
+            database.savepoint(SAVEPOINT)
         try:
-            return self._writer.run(piece, rows_at_once)
+            done = self._writer.run(piece, rows_at_once)
         except Failed as failed:
-            if failed.failure.kind is not Kind.REJECT:
-                raise
-            database.rollback_to(SAVEPOINT)
-            if _repeats_a_key(piece, failed, rows_at_once):
-                return self._under_savepoint(piece, 1)
-            return self._writer.verdict(failed) if len(piece) == 1 else None
+            _rejected(failed)
+            self._saved = database.rollback_to(SAVEPOINT)
+            return self._under_savepoint(piece, 1) if _repeats_a_key(piece, failed, rows_at_once) else failed
+        self._saved = False
+        return done
 
-    def _by_transactions(self, units: Sequence[Unit]) -> Failed | None:
-        """Split by transactions of their own; return what stopped it, if it was not a reject. Order is kept: what
-        comes after is not tried."""
-        stopped: Failed | None = None
-        for piece in pieces(units):
-            if stopped is not None:
-                self._again(piece, stopped)
-                continue
-            failed = self._in_one(piece)
-            if failed is None:
-                continue
-            if failed.failure.kind is not Kind.REJECT:
-                stopped = failed
-                self._again(piece, failed)
-            elif len(piece) == 1:
-                self._settle(piece, self._writer.verdict(failed))
-            else:
-                stopped = self._by_transactions(piece)
-        return stopped
+    def _by_transactions(self, units: Sequence[Unit]) -> None:
+        """Split by transactions of their own. Order is kept: what comes after one that was stopped is not tried."""
+        try:
+            for piece, said in self._writer.sieve.sift(units, self._in_one):
+                self._settle(piece, said)
+        except Failed as failed:
+            self._again([unit for unit in units if unit.position not in self._outcomes], failed)
 
-    def _settle(self, units: Sequence[Unit], outcome: Outcome) -> None:
-        for unit in units:
-            self._outcomes[unit.position] = outcome
+    def _settle(self, units: Sequence[Unit], said: Done | Failed) -> None:
+        outcome = self._writer.verdict(said) if isinstance(said, Failed) else said
+        self._outcomes.update(dict.fromkeys((unit.position for unit in units), outcome))
 
     def _again(self, units: Sequence[Unit], failed: Failed) -> None:
-        self._settle(units, Again(failed.failure))
+        again = Again(failed.failure)
+        self._outcomes.update(dict.fromkeys((unit.position for unit in units), again))
 
 
 def _digest(unit: Unit) -> str | None:
@@ -282,3 +274,10 @@ def _digest(unit: Unit) -> str | None:
 def _repeats_a_key(units: Sequence[Unit], failed: Failed, rows_at_once: int) -> bool:
     """Whether one message has a key twice in a multi-row upsert (SQLSTATE 21000): row by row it can be written."""
     return len(units) == 1 and failed.failure.code == "21000" and rows_at_once > 1
+
+
+def _rejected(failed: Failed) -> Failed:
+    """Return what the messages themselves are to blame for; raise everything else."""
+    if failed.failure.kind is not Kind.REJECT:
+        raise failed
+    return failed
