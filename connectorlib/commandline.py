@@ -60,7 +60,12 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 
 
 class Commands(click.Group):
-    """A group whose commands stand in the order in which they were written, not by the alphabet."""
+    """A group whose commands stand in the order in which they were written, not by the alphabet. Its exit codes are
+    those of each command that has none of its own."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.epilog = cmd.epilog or self.epilog
+        super().add_command(cmd, name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -113,19 +118,63 @@ def logging_as_told(load: Callable[[str], Loaded], program: str) -> Callable[[st
     return load_and_log
 
 
-def add_status(main: click.Group, program: str) -> None:
+def exit_codes(*lines: str) -> str:
+    """Return the end of a command's help, given `0  done` and so on."""
+    return "\b\nExit codes:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def add_completion(main: click.Group, program: str) -> None:
+    """Give a program the command that makes a shell complete it."""
+
+    @main.command(
+        short_help="Print what makes a shell complete commands and options.",
+        epilog=exit_codes("0  printed", "2  not a shell that is known"),
+        help=f"""Print the script that makes a shell complete the commands, options and files of {program}.
+
+        \b
+        source <({program} completion bash)    in ~/.bashrc, for every shell
+        {program} completion zsh > ~/.zfunc/_{program}
+        {program} completion fish | source
+
+        For zsh the folder has to be in $fpath before compinit runs; for fish the line stands in config.fish.
+        """,
+    )
+    @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+    def completion(shell: str) -> None:
+        from click.shell_completion import get_completion_class  # late: needed by this command alone
+
+        kind = get_completion_class(shell)
+        assert kind is not None
+        variable = f"_{program}_complete".replace("-", "_").upper()  # which click looks for
+        click.echo(kind(main, {}, program, variable).source())
+
+
+def add_status(main: click.Group, program: str, file: str) -> None:
     """Give a connector the command that asks the running one how it is doing."""
 
-    @main.command(short_help="Tell how the running one is doing.")
+    @main.command(
+        short_help="Tell how the running one is doing.",
+        epilog=exit_codes(
+            " 0  all is running",
+            " 1  something is paused or stuck",
+            " 2  wrong usage",
+            "69  no process answers",
+            "78  the configuration cannot be read, or has no section monitoring",
+        ),
+        help=f"""Ask the running process on its monitoring port, and end with the first thing that is wrong and what to
+        do.
+
+        \b
+        {program} status -c {file}
+        {program} status -c {file} --json
+
+        Reads only `monitoring` of the configuration, and needs no secret.
+        """,
+    )
     @config_option()
     @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
     @click.pass_context
     def status(ctx: click.Context, file: str, as_json: bool) -> None:
-        """Ask the running process on its monitoring port, and end with the first thing that is wrong and what to do.
-
-        Reads only `monitoring` of the configuration, and needs no secret. Exits with 0 if all is running, 1 if
-        something is paused or stuck, 69 if no process answers.
-        """
         from connectorlib.monitoring import asking  # late: needed by this command alone
 
         ctx.exit(asking.status(program, file, as_json=as_json))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connectorlib.commandline import config_option
+from connectorlib.commandline import config_option, exit_codes
 from connectorlib.explaining.options import beside, beside_options
 
 if TYPE_CHECKING:
@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from connectorlib.explaining.explanation import Offline
 
 
+#: Shells complete the names of files; whether it is there is told when it is read.
+MESSAGE = click.Path(dir_okay=False, allow_dash=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Proofs:
     """What a connector has to give. Each imports what it needs when it is called."""
 
     program: str
+    #: How its configuration is called in examples.
+    file: str
     #: What a message becomes: `rows`, `Cases`.
     becomes: str
     offline: "Callable[[str], Offline]"
@@ -50,16 +56,24 @@ def _check(proofs: Proofs) -> click.Command:
         arrow stands what to do. {proofs.remark}
 
         \b
-        Exit codes:
-           0  nothing is wrong (there may be lines with !)
-           1  something is wrong
-          69  something cannot be reached, and nothing else is wrong
-          77  a log-in or a right is refused
-          78  the configuration is wrong, or does not fit what is there
+        {proofs.program} check -c {proofs.file}
+        {proofs.program} check -c {proofs.file} --sample message.json
+        {proofs.program} check -c {proofs.file} --json
+
+        With --sample a message is mapped, with what the live systems say; it is written nowhere. The options after it
+        stand for what travels beside its body.
         """,
+        epilog=exit_codes(
+            " 0  nothing is wrong (there may be lines with !)",
+            " 1  something is wrong",
+            " 2  wrong usage",
+            "69  something cannot be reached, and nothing else is wrong",
+            "77  a log-in or a right is refused",
+            "78  the configuration is wrong, or does not fit what is there",
+        ),
     )
     @config_option()
-    @click.option("--sample", metavar="FILE", help="A message to map, with what the live systems say (- is stdin).")
+    @click.option("--sample", metavar="FILE", type=MESSAGE, help="A message to map (- is standard input).")
     @beside_options
     @click.option("--management-url", metavar="URL", help="Of RabbitMQ's management API, else looked for on its port.")
     @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
@@ -87,19 +101,31 @@ def _check(proofs: Proofs) -> click.Command:
 
 
 def _explain(proofs: Proofs) -> click.Command:
-    @click.command("explain", short_help=f"Print the {proofs.becomes} that a message would become; asks nobody.")
+    @click.command(
+        "explain",
+        short_help=f"Print the {proofs.becomes} that a message would become; asks nobody.",
+        epilog=exit_codes(
+            " 0  the message would be taken",
+            " 1  it would become a dead letter",
+            " 2  wrong usage, or no source queue takes it",
+            "78  the configuration is wrong",
+        ),
+        help=f"""Print what the message in the file MESSAGE (- is standard input) would become, or why it would be
+        rejected, and where in its body that stands.
+
+        \b
+        {proofs.program} explain -c {proofs.file} message.json
+        {proofs.program} explain -c {proofs.file} - --header site=Ulm < message.json
+
+        Asks no network and needs no secret; the options stand for what travels beside the body.
+        """,
+    )
     @config_option()
-    @click.argument("message", metavar="MESSAGE")
+    @click.argument("message", metavar="MESSAGE", type=MESSAGE)
     @beside_options
     @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
     @click.pass_context
     def explain(ctx: click.Context, /, file: str, message: str, as_json: bool, **given: Any) -> None:
-        """Print what the message in the file MESSAGE (- is standard input) would become, or why it would be rejected,
-        and where in its body that stands.
-
-        Asks no network and needs no secret; the options stand for what travels beside the body. Exits with 0 if the
-        message would be taken, 1 if it would become a dead letter.
-        """
         from connectorlib.explaining import command  # late, see the module
 
         ctx.exit(command.explain(proofs.offline, file, message, beside(given), json=as_json))
@@ -108,19 +134,35 @@ def _explain(proofs: Proofs) -> click.Command:
 
 
 def _test(proofs: Proofs) -> click.Command:
-    @click.command("test", short_help=f"Run its tests: messages in, {proofs.becomes} out; asks nobody.")
+    @click.command(
+        "test",
+        short_help=f"Run its tests: messages in, {proofs.becomes} out; asks nobody.",
+        epilog=exit_codes(
+            " 0  all pass",
+            " 1  one fails",
+            " 2  wrong usage",
+            "78  one of the two files is wrong",
+        ),
+        help=f"""Run the tests of a configuration: each is a message, and what it has to become.
+
+        \b
+        {proofs.program} test -c {proofs.file}
+        {proofs.program} test -c {proofs.file} --tests other.tests.json
+
+        Asks no network and needs no secret. A test that fails is told with what differs. `schema --tests` prints the
+        JSON Schema of the file.
+        """,
+    )
     @config_option()
     @click.option(
-        "--tests", metavar="FILE", help="The tests; without it db.config.tests.json (of config.json config.tests.json)."
+        "--tests",
+        metavar="FILE",
+        type=MESSAGE,
+        help="The tests; without it db.config.tests.json (of config.json config.tests.json).",
     )
     @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
     @click.pass_context
     def test(ctx: click.Context, /, file: str, tests: str | None, as_json: bool) -> None:
-        """Run the tests of a configuration: each is a message, and what it has to become.
-
-        Asks no network and needs no secret. A test that fails is told with what differs. `schema --tests` prints the
-        JSON Schema of the file. Exits with 0 if all pass, 1 if one fails, 78 if one of the two files is wrong.
-        """
         from connectorlib.trials import command  # late, see the module
 
         ctx.exit(command.test(proofs.offline, proofs.program, file, tests, as_json=as_json))

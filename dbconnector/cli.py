@@ -11,40 +11,47 @@ from connectorlib.commandline import (
     HELP_OPTIONS,
     Commands,
     Duration,
+    add_completion,
     add_status,
     config_option,
+    exit_codes,
     logging_as_told,
     running,
 )
 from connectorlib.proving import add_proofs, tests_schema
+from connectorlib.starting.questions import add_init
+from dbconnector import starting
 from dbconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
     from dbconnector.settings import DbConfig
 
-EPILOG = """\b
-Exit codes:
-   0  done                      3  nothing there
-   1  failed                   69  broker or database cannot be reached
-   2  wrong usage              77  a log-in was refused
-  75  stuck, restart me        78  bad configuration
-"""
+EXIT_CODES = exit_codes(
+    " 0  done                      3  nothing there",
+    " 1  failed                   69  broker or database cannot be reached",
+    " 2  wrong usage              77  a log-in was refused",
+    "75  stuck, restart me        78  bad configuration",
+)
 
 
-@click.group(cls=Commands, epilog=EPILOG, context_settings=HELP_OPTIONS)
+@click.group(cls=Commands, epilog=EXIT_CODES, context_settings=HELP_OPTIONS)
 @click.version_option(package_name="amqp-connectors", prog_name="dbconnector")
 def main() -> None:
     """Move messages between RabbitMQ and any ODBC database.
 
     \b
-    dbconnector select    -c db.config    one message per row of a query
-    dbconnector receive   -c db.config    one message into the database
+    dbconnector init                      write a configuration, to begin
+    dbconnector select -c db.config       one message per row of a query
+    dbconnector receive -c db.config      one message into the database
     dbconnector subscribe -c db.config    every message into it, for ever
-    dbconnector check     -c db.config    does it fit broker and database?
-    dbconnector explain   -c db.config message.json
+    dbconnector check -c db.config        does it fit broker and database?
+    dbconnector explain -c db.config message.json
                                           what one message would become
-    dbconnector status    -c db.config    how the running one is doing
+    dbconnector status -c db.config       how the running one is doing
     """
+
+
+add_init(main, "dbconnector", "db.config", starting.QUESTIONS, starting.make)
 
 
 @main.command(short_help="Send one message per row of the query.")
@@ -53,7 +60,16 @@ def main() -> None:
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of :NAME in the query.")
 @click.pass_context
 def select(ctx: click.Context, file: str, every: float | None, params: tuple[str, ...]) -> None:
-    """Run the query and send one message per row; done when the broker has confirmed all."""
+    """Run the query and send one message per row; done when the broker has confirmed all.
+
+    \b
+    dbconnector select -c db.config
+    dbconnector select -c db.config --param site=plant-7
+    dbconnector select -c db.config --every 30s
+
+    With --every it goes on until SIGTERM: a turn that fails is told, and the next one tries again; SIGHUP loads the
+    configuration anew. Without, it exits with 3 if there is no row.
+    """
     from dbconnector import runs  # late, see the module
 
     given = dict(_name_and_value(param) for param in params)
@@ -72,7 +88,15 @@ def select(ctx: click.Context, file: str, every: float | None, params: tuple[str
 )
 @click.pass_context
 def receive(ctx: click.Context, file: str, wait: float) -> None:
-    """Write one message of the queue into the database; exit 3 if the queue is empty."""
+    """Write one message of the queue into the database; exit 3 if the queue is empty.
+
+    \b
+    dbconnector receive -c db.config
+    dbconnector receive -c db.config --wait 5s
+
+    A message that can never be written becomes a dead letter, exit code 1; where the database cannot be reached it is
+    given back, exit code 69.
+    """
     from dbconnector import runs  # late, see the module
 
     with running("dbconnector") as life:
@@ -85,7 +109,11 @@ def receive(ctx: click.Context, file: str, wait: float) -> None:
 def subscribe(ctx: click.Context, file: str) -> None:
     """Write every message of the queue into the database, in batches, until SIGTERM.
 
-    An outage pauses it; it goes on by itself. SIGUSR1 makes a paused one try at once.
+    \b
+    dbconnector subscribe -c db.config
+
+    An outage pauses it; it goes on by itself. SIGUSR1 makes a paused one try at once, SIGHUP loads the configuration
+    anew. The first SIGTERM or Ctrl-C finishes what is in hand, the second quits at once.
     """
     from dbconnector import runs  # late, see the module
 
@@ -93,7 +121,7 @@ def subscribe(ctx: click.Context, file: str) -> None:
         ctx.exit(runs.run_subscribe(file, life, load=_load))
 
 
-add_status(main, "dbconnector")
+add_status(main, "dbconnector", "db.config")
 
 
 @main.command(short_help="Print, make or trim the table against doubles.")
@@ -103,7 +131,15 @@ add_status(main, "dbconnector")
 @click.option("--older", type=Duration(), default="30d", show_default=True, help="For --purge.")
 @click.pass_context
 def inbox(ctx: click.Context, file: str, create: bool, purge: bool, older: float) -> None:
-    """Print, make or trim the table that keeps a message from being written twice (`idempotency`)."""
+    """Print, make or trim the table that keeps a message from being written twice (`idempotency`).
+
+    \b
+    dbconnector inbox -c db.config
+    dbconnector inbox -c db.config --create
+    dbconnector inbox -c db.config --purge --older 30d
+
+    A key that is deleted no longer protects: keep them longer than a message can come again.
+    """
     from dbconnector import runs  # late, see the module
 
     with running("dbconnector"):
@@ -113,13 +149,25 @@ def inbox(ctx: click.Context, file: str, create: bool, purge: bool, older: float
 add_proofs(main, PROOFS)
 
 
-@main.command(short_help="Print the JSON Schema of the configuration.")
+@main.command(
+    short_help="Print the JSON Schema of the configuration.", epilog=exit_codes("0  printed", "2  wrong usage")
+)
 @click.option("--tests", is_flag=True, help="That of a tests file instead.")
 def schema(tests: bool) -> None:
-    """Print the JSON Schema of the configuration, for editors that complete and check by it."""
+    """Print the JSON Schema of the configuration, for editors that complete and check by it.
+
+    \b
+    dbconnector schema > db.config.schema.json
+    dbconnector schema --tests > db.config.tests.schema.json
+
+    A configuration names it in "$schema".
+    """
     from dbconnector import config  # late, see the module
 
     click.echo(tests_schema(PROOFS.program) if tests else config.schema_text())
+
+
+add_completion(main, "dbconnector")
 
 
 def _load(file: str) -> "DbConfig":

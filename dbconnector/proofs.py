@@ -32,6 +32,7 @@ def _offline(file: str) -> "Offline":
 
 PROOFS = Proofs(
     program="dbconnector",
+    file="db.config",
     becomes="rows",
     offline=_offline,
     load=_load,

@@ -7,27 +7,30 @@ import click
 from connectorlib.commandline import (
     HELP_OPTIONS,
     Commands,
+    add_completion,
     add_status,
     config_option,
+    exit_codes,
     logging_as_told,
     needing,
     running,
 )
 from connectorlib.proving import add_proofs, tests_schema
+from connectorlib.starting.questions import add_init
+from sfconnector import starting
 from sfconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
     from sfconnector.settings import SfConfig
 
-EPILOG = """\b
-Exit codes:
-   0  done                     75  stuck, restart me
-   1  failed                   77  the log-in of every division was refused
-   2  wrong usage              78  bad configuration
-"""
+EXIT_CODES = exit_codes(
+    " 0  stopped                  75  stuck, restart me",
+    " 1  failed                   77  the log-in of every division was refused",
+    " 2  wrong usage              78  bad configuration",
+)
 
 
-@click.group(cls=Commands, invoke_without_command=True, epilog=EPILOG, context_settings=HELP_OPTIONS)
+@click.group(cls=Commands, invoke_without_command=True, epilog=EXIT_CODES, context_settings=HELP_OPTIONS)
 @click.version_option(package_name="amqp-connectors", prog_name="sfconnector")
 @config_option(required=False)
 @click.pass_context
@@ -35,6 +38,7 @@ def main(ctx: click.Context, file: str | None) -> None:
     """Turn messages from RabbitMQ into Salesforce Cases, division by division, until SIGTERM.
 
     \b
+    sfconnector init                     write a configuration, to begin
     sfconnector -i config.json           make Cases, for ever
     sfconnector status -i config.json    how the running one is doing
     sfconnector check -i config.json     does it fit broker and Salesforce?
@@ -43,7 +47,8 @@ def main(ctx: click.Context, file: str | None) -> None:
     sfconnector sandbox                  a Salesforce on this machine, to try
 
     An outage pauses the divisions that it hits; they go on by themselves. SIGUSR1 makes paused ones try at once,
-    a refused log-in too.
+    a refused log-in too; SIGHUP loads the configuration anew. The first SIGTERM or Ctrl-C finishes what is in hand,
+    the second quits at once.
     """
     if ctx.invoked_subcommand is not None:
         if file is not None:
@@ -57,16 +62,28 @@ def main(ctx: click.Context, file: str | None) -> None:
         ctx.exit(runs.run(file, life, load=_load))
 
 
-add_status(main, "sfconnector")
+add_init(main, "sfconnector", "config.json", starting.QUESTIONS, starting.make)
+
+
+add_status(main, "sfconnector", "config.json")
 
 
 add_proofs(main, PROOFS)
 
 
-@main.command(short_help="Print the JSON Schema of the configuration.")
+@main.command(
+    short_help="Print the JSON Schema of the configuration.", epilog=exit_codes("0  printed", "2  wrong usage")
+)
 @click.option("--tests", is_flag=True, help="That of a tests file instead.")
 def schema(tests: bool) -> None:
-    """Print the JSON Schema of the configuration, for editors that complete and check by it."""
+    """Print the JSON Schema of the configuration, for editors that complete and check by it.
+
+    \b
+    sfconnector schema > config.schema.json
+    sfconnector schema --tests > config.tests.schema.json
+
+    A configuration names it in "$schema".
+    """
     from sfconnector import config  # late, see the module
 
     click.echo(tests_schema(PROOFS.program) if tests else config.schema_text())
@@ -84,6 +101,9 @@ def sandbox(arguments: tuple[str, ...]) -> None:
 
     with needing("sandbox", "the sandbox"):
         command.main(list(arguments), prog_name="sfconnector sandbox")
+
+
+add_completion(main, "sfconnector")
 
 
 def _load(file: str) -> "SfConfig":

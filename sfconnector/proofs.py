@@ -32,6 +32,7 @@ def _offline(file: str) -> "Offline":
 
 PROOFS = Proofs(
     program="sfconnector",
+    file="config.json",
     becomes="Cases",
     offline=_offline,
     load=_load,

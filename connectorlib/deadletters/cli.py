@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from connectorlib.commandline import Commands, Duration, needing, without_core_dumps
+from connectorlib.commandline import Commands, Duration, add_completion, exit_codes, needing, without_core_dumps
 from connectorlib.deadletters.options import (
     Connection,
     Filters,
@@ -16,18 +16,17 @@ from connectorlib.deadletters.options import (
 )
 from connectorlib.deadletters.sending_options import Sending, sending_options
 
-EPILOG = """\b
-Exit codes:
-   0  done                      3  nothing there
-   1  failed, or stopped       69  broker cannot be reached
-   2  wrong usage              77  a log-in or a permission was refused
-                               78  bad configuration, or made otherwise
-"""
+EXIT_CODES = exit_codes(
+    " 0  done                      3  nothing there",
+    " 1  failed, or stopped       69  broker cannot be reached",
+    " 2  wrong usage              77  a log-in or a permission was refused",
+    "                             78  bad configuration, or made otherwise",
+)
 HELP_OPTIONS = {"help_option_names": ["-h", "-?", "--help"]}
 
 
 @click.group(
-    cls=Commands, invoke_without_command=True, no_args_is_help=True, epilog=EPILOG, context_settings=HELP_OPTIONS
+    cls=Commands, invoke_without_command=True, no_args_is_help=True, epilog=EXIT_CODES, context_settings=HELP_OPTIONS
 )
 @click.version_option(package_name="amqp-connectors", prog_name="deadletter-queue")
 @click.option("--exchange", help="Dead-letter exchange to make.  [dead-letter]")
@@ -99,7 +98,12 @@ def list_(ctx: click.Context, connection: Connection, filters: Filters, as_json:
 @connection_options
 @click.pass_context
 def show(ctx: click.Context, connection: Connection, filters: Filters, position: int | None, as_json: bool) -> None:
-    """Show dead letters with body, headers and properties: the one at POSITION of `list`, or those that are chosen."""
+    """Show dead letters with body, headers and properties: the one at POSITION of `list`, or those that are chosen.
+
+    \b
+    deadletter-queue show 3 --vhost plant
+    deadletter-queue show --where code=22001 --limit 2 --json
+    """
     from connectorlib.deadletters.telling import run_show  # late, see the module
     from connectorlib.deadletters.workbench import reported
 
@@ -113,6 +117,10 @@ def show(ctx: click.Context, connection: Connection, filters: Filters, position:
 @click.pass_context
 def group(ctx: click.Context, connection: Connection, filters: Filters, as_json: bool) -> None:
     """Group dead letters by cause: reason, code, and the field or statement; the most frequent first.
+
+    \b
+    deadletter-queue group --vhost plant
+    deadletter-queue group --connector dbconnector --since 1d
 
     `--where fingerprint=…` chooses those of one line for every other command.
     """
@@ -142,7 +150,7 @@ def replay(
     """Send dead letters back, each to the queue it died in, whoever dead-lettered it. The rest stays in order.
 
     \b
-    deadletter-queue replay --where code=22001 --dry-run      what would go where
+    deadletter-queue replay --where code=22001 --dry-run    what would go where
     deadletter-queue replay --where code=22001 --rate 50/s
     deadletter-queue replay --queue readings --to-queue readings.retry
 
@@ -187,7 +195,7 @@ def edit(
     """Change dead letters and send them back: the one at POSITION of `list`, or those that are chosen.
 
     \b
-    deadletter-queue edit 3                                            in $EDITOR, headers and all
+    deadletter-queue edit 3        in $EDITOR, headers and all
     deadletter-queue edit --where code=22001 --set device.id=p-7 --dry-run
     deadletter-queue edit --where code=22001 --patch mend.json -c db.config
 
@@ -215,7 +223,12 @@ def edit(
 def export(
     ctx: click.Context, connection: Connection, filters: Filters, target: str, overwrite: bool, as_json: bool
 ) -> None:
-    """Write dead letters, complete, into FILE as JSON Lines (- is standard output). The queue stays as it is."""
+    """Write dead letters, complete, into FILE as JSON Lines (- is standard output). The queue stays as it is.
+
+    \b
+    deadletter-queue export letters.jsonl --vhost plant
+    deadletter-queue export --where code=22001 | jq .headers
+    """
     from connectorlib.deadletters.moving import run_export  # late, see the module
     from connectorlib.deadletters.workbench import reported
 
@@ -230,6 +243,10 @@ def export(
 @click.pass_context
 def import_(ctx: click.Context, connection: Connection, filters: Filters, origin: str, as_json: bool) -> None:
     """Put the messages of FILE, as `export` writes it, at the end of the dead-letter queue.
+
+    \b
+    deadletter-queue import letters.jsonl --vhost plant
+    deadletter-queue import originals.jsonl --where code=22001
 
     Each is confirmed by the broker. Nothing is sent unless every line is right.
     """
@@ -247,6 +264,10 @@ def import_(ctx: click.Context, connection: Connection, filters: Filters, origin
 @click.pass_context
 def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: bool, as_json: bool) -> None:
     """Remove dead letters for good. `export` first keeps a copy.
+
+    \b
+    deadletter-queue purge --where code=22001 --until 30d
+    deadletter-queue purge --from dead-letter.old --yes
 
     Only what was there when you were asked is removed; the rest stays in order.
     """
@@ -296,3 +317,6 @@ def serve(
     from connectorlib.deadletters.workbench import reported
 
     ctx.exit(reported(lambda: run_serve(connection, source, listen, web_port, token_file, allow_host)))
+
+
+add_completion(main, "deadletter-queue")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connectorlib.commandline import HELP_OPTIONS, Duration, running
+from connectorlib.commandline import HELP_OPTIONS, Duration, exit_codes, running
 
 if TYPE_CHECKING:
     from connectorlib.process import ExitCode, Life
@@ -21,7 +21,10 @@ logger = logging.getLogger(__name__)
 SAVE_EVERY = 1.0  # seconds, at most
 
 
-@click.command(context_settings=HELP_OPTIONS)
+@click.command(
+    context_settings=HELP_OPTIONS,
+    epilog=exit_codes("0  stopped by SIGTERM or Ctrl-C", "1  a file or the port cannot be used", "2  wrong usage"),
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Keep the records in this file (JSON).")
@@ -43,6 +46,11 @@ def command(
     empty: bool,
 ) -> None:
     """Run a Salesforce on this machine, until SIGTERM.
+
+    \b
+    sfconnector sandbox
+    sfconnector sandbox --port 8081 --state org.json
+    sfconnector sandbox --schema describe-of-my-case.json --latency 150ms
 
     It has the parts of the REST API that sfconnector uses, with their refusals, and forgets all at its end unless
     --state is given. Open its address in a browser to see the Cases arrive.

@@ -1,0 +1,66 @@
+"""What every command says of itself: examples that are right, exit codes, lines that fit; and completion."""
+
+import re
+import shlex
+
+import click
+import pytest
+
+from connectorlib.deadletters import cli as deadletters
+from dbconnector import cli as dbconnector
+from sfconnector import cli as sfconnector
+from sfconnector.sandbox.command import command as sandbox
+
+PROGRAMS = {"dbconnector": dbconnector.main, "sfconnector": sfconnector.main, "deadletter-queue": deadletters.main}
+
+
+def commands():
+    """Every command of every program, by what one types."""
+    for program, group in PROGRAMS.items():
+        yield program, group
+        for name, command in group.commands.items():
+            yield f"{program} {name}", sandbox if name == "sandbox" else command
+
+
+COMMANDS = dict(commands())
+
+
+def help_of(name):
+    command = COMMANDS[name]
+    return command.get_help(click.Context(command, info_name=name, max_content_width=80))
+
+
+def examples(name):
+    """The lines that somebody could type, without what is said beside them."""
+    lines = re.findall(rf"^  ({name.split()[0]} .*)$", help_of(name), re.MULTILINE)
+    return [re.split(r"   ", line)[0] for line in lines]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_and_exit_codes_in_lines_that_fit(name):
+    text = help_of(name)
+    assert any(name in line for line in re.findall(r"^  (\S.*)$", text, re.MULTILINE)), text
+    assert re.search(r"^  Exit codes:\n( +\d+  \w.*\n?)+", text, re.MULTILINE), text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_an_example_says_is_understood(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "describe-of-my-case.json").touch()
+    for line in examples(name):
+        words = shlex.split(re.split(r" [|<>] ", line)[0])
+        program, *rest = words
+        whole = click.Context(PROGRAMS[program], info_name=program)
+        found = next((word for word in rest if word in PROGRAMS[program].commands), None)
+        if found is None:
+            PROGRAMS[program].make_context(program, rest)
+        else:
+            arguments = rest[rest.index(found) + 1 :]
+            COMMANDS[f"{program} {found}"].make_context(found, arguments, parent=whole)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_tells_its_version_and_how_a_shell_completes_it(program):
+    assert {"--version"} <= {option for each in PROGRAMS[program].params for option in each.opts}
+    assert "completion" in PROGRAMS[program].commands
