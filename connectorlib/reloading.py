@@ -31,7 +31,10 @@ class Term(Life):
 class Reloading(Generic[Loaded]):
     """Does some work for as long as a life lasts, each time by the newest configuration that was right."""
 
-    def __init__(self, file: str, life: Life, load: Callable[[str], Loaded]) -> None:
+    def __init__(self, file: str, life: Life, load: Callable[[str], Loaded], first: Loaded | None = None) -> None:
+        """`first`: the configuration to begin with, if it is loaded already. `load` refuses what the work cannot do
+        with."""
+        self._first = first
         self._file = file
         self._life = life
         self._load = load
@@ -41,7 +44,7 @@ class Reloading(Generic[Loaded]):
 
     def run(self, work: Callable[[Loaded, Term], ExitCode]) -> ExitCode:
         """Do the work until it ends by itself or the life does. Raise Failed if the first configuration is wrong."""
-        self._config = loaded(self._file, self._load)
+        self._config = self._first or loaded(self._file, self._load)
         self._term = Term(self._life, reloaded=False)
         self._life.on_stop(lambda: self._term.request_stop())
         self._life.on_nudge(lambda: self._term.request_nudge())

@@ -1,11 +1,9 @@
 """The three things dbconnector does, each from its configuration file to its exit code. Shared by commands and API."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +33,8 @@ Load = Callable[[str], DbConfig]
 
 def run_subscribe(file: str, life: Life, load: Load = configuration.load) -> ExitCode:
     """Write what comes into the source queue until the life ends; a SIGHUP reloads the configuration."""
-    return reported(lambda: Reloading(file, life, load).run(_subscribe))
+    whole = _needing(load, "subscribe", "broker.source")
+    return reported(lambda: Reloading(file, life, whole).run(_subscribe))
 
 
 def run_receive(
@@ -47,7 +46,8 @@ def run_receive(
     load: Load = configuration.load,
 ) -> ExitCode:
     """Write one message of the source queue. `stopped`: what to return when a stop comes before there is one."""
-    return reported(lambda: _receive(loaded(file, load), life, wait_s, stopped))
+    whole = _needing(load, "receive", "broker.source")
+    return reported(lambda: _receive(loaded(file, whole), life, wait_s, stopped))
 
 
 def run_select(
@@ -60,9 +60,20 @@ def run_select(
     stopped: ExitCode = ExitCode.DONE,
     load: Load = configuration.load,
 ) -> ExitCode:
-    """Send one message per row of the query, once or every so many seconds. `stopped`: what to return when a stop
-    comes before the rows of the only run are sent."""
-    return reported(lambda: _select(loaded(file, load), life, params, every, progress, stopped))
+    """Send one message per row of the query, once or every so many seconds; then a SIGHUP reloads the configuration.
+    `stopped`: what to return when a stop comes before the rows of the only run are sent."""
+    whole = _needing(load, "select", "database.select", "broker.destination")
+
+    def run() -> ExitCode:
+        config = loaded(file, whole)
+        if not _interval(config, every):
+            return _select(config, life, params, progress, stopped)
+        repeated = whole if every else _needing(whole, "select", "database.select.every")
+        return Reloading(file, life, repeated, config).run(
+            lambda config, term: _select_again_and_again(config, term, params, _interval(config, every), progress)
+        )
+
+    return reported(run)
 
 
 def run_inbox(
@@ -73,7 +84,8 @@ def run_inbox(
     load: Load = configuration.load,
 ) -> ExitCode:
     """Print the inbox table's DDL, run it, or delete the keys that are older than so many seconds."""
-    return reported(lambda: _inbox(loaded(file, load), create, purge_older))
+    whole = _needing(load, "inbox", "idempotency")
+    return reported(lambda: _inbox(loaded(file, whole), create, purge_older))
 
 
 def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCode:
@@ -81,7 +93,6 @@ def _inbox(config: DbConfig, create: bool, purge_older: float | None) -> ExitCod
     from dbconnector.inbox import Inbox, ddl
 
     settings = config.idempotency
-    _need(settings, config, "idempotency", "inbox")
     assert settings is not None
     if not create and purge_older is None:
         print(f"{ddl(settings.table)};")
@@ -102,7 +113,6 @@ def _subscribe(config: DbConfig, life: Term) -> ExitCode:
     from dbconnector.database import Database  # late: pyodbc is not needed for --help
     from dbconnector.subscribe import make_pump
 
-    _need(config.source, config, "broker.source", "subscribe")
     with (
         closing(Database(config.database)) as database,
         _broker(config) as broker,
@@ -129,7 +139,6 @@ def _receive(config: DbConfig, life: Life, wait_s: float, stopped: ExitCode) -> 
     from dbconnector.database import Database  # late: pyodbc is not needed for --help
     from dbconnector.receive import receive
 
-    _need(config.source, config, "broker.source", "receive")
     with closing(Database(config.database)) as database, _broker(config) as broker:
         if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
             return stopped
@@ -150,52 +159,59 @@ def _receive(config: DbConfig, life: Life, wait_s: float, stopped: ExitCode) -> 
 
 
 def _select(
-    config: DbConfig,
-    life: Life,
-    params: Mapping[str, Any],
-    every: float | None,
-    progress: Progress | None,
-    stopped: ExitCode,
+    config: DbConfig, life: Life, params: Mapping[str, Any], progress: Progress | None, stopped: ExitCode
 ) -> ExitCode:
     from dbconnector.database import Database  # late: pyodbc is not needed for --help
     from dbconnector.select import select
 
-    _need(config.database.select, config, "database.select", "select")
-    _need(config.destination, config, "broker.destination", "select")
-    if every is None and config.database.select is not None:
-        every = config.database.select.every
     with closing(Database(config.database, reading=True)) as database, _broker(config, consuming=False) as broker:
         if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
             return stopped
-        turns = Turns(config.name, progress, every)
-        run = partial(select, config, database, broker, life.stop, params, turns.progress)
-        monitor = _monitor(config, broker, database, life)
-        turns.watched_by(monitor.watch(config.name))
-        with answering(config.monitoring if every else None, monitor):  # nobody asks what is over in a moment
-            while True:
-                started = time.monotonic()
-                code = _select_once(run, turns, stopped)
-                if not every or life.stop.wait(max(0.0, started + every - time.monotonic())):
-                    break
-    return ExitCode.DONE if every else code
-
-
-def _select_once(select: "Callable[[], SelectResult]", turns: Turns, stopped: ExitCode) -> ExitCode:
-    """Run the query once. When it is repeated a failure is told, and the next turn tries again."""
-    turns.begin()
-    try:
-        result = select()
-    except Failed as failed:
-        if not turns.every:
-            raise
-        logger.error("%s", failed, extra={"event": "failed"})
-        turns.failed(failed.failure)
-        return exit_code(failed.failure)
-    turns.succeeded()
-    logs.event(logger, logging.INFO, "sent", rows=result.sent, failed=result.failed)
+        result = select(config, database, broker, life.stop, params, progress)
+    _log_sent(result)
     if result.stopped:
         return stopped
     return ExitCode.DONE if result.sent or result.failed else ExitCode.NOTHING
+
+
+def _select_again_and_again(
+    config: DbConfig, life: Term, params: Mapping[str, Any], every: float, progress: Progress | None
+) -> ExitCode:
+    """Run the query every so many seconds. A failure is told, and the next turn tries again."""
+    from dbconnector.database import Database  # late: pyodbc is not needed for --help
+    from dbconnector.select import select
+
+    turns = Turns(config.name, progress, every)
+
+    def send() -> None:
+        if broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
+            _log_sent(select(config, database, broker, life.stop, params, turns.progress))
+
+    with (
+        closing(Database(config.database, reading=True)) as database,
+        _broker(config, consuming=False) as broker,
+        _watchdog(broker, database) as watchdog,
+    ):
+        life.on_nudge(broker.nudge)
+        _log_start(config, "select")
+        notify("READY=1")
+        monitor = _monitor(config, broker, database, life)
+        turns.watched_by(monitor.watch(config.name))
+        watchdog.status = monitor.summary
+        with answering(config.monitoring, monitor):
+            turns.run(send, life)
+        if not life.replaced:
+            notify("STOPPING=1")
+    return ExitCode.DONE
+
+
+def _log_sent(result: "SelectResult") -> None:
+    logs.event(logger, logging.INFO, "sent", rows=result.sent, failed=result.failed)
+
+
+def _interval(config: DbConfig, every: float | None) -> float:
+    """Return the seconds from one run of the query to the next; 0: it is run once."""
+    return every or (config.database.select and config.database.select.every) or 0.0
 
 
 def _broker(config: DbConfig, *, consuming: bool = True) -> AbstractContextManager["Broker"]:
@@ -225,10 +241,28 @@ def _monitor(config: DbConfig, broker: "Broker", database: "Database", life: Lif
     return monitor
 
 
-def _need(part: object, config: DbConfig, path: str, command: str) -> None:
-    if part is None:
-        text = f"{config.file}: {path} is missing: `dbconnector {command}` needs it"
-        raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
+#: What a command may need, by where it stands in the configuration.
+_PARTS: Mapping[str, Callable[[DbConfig], object]] = {
+    "broker.source": lambda config: config.source,
+    "broker.destination": lambda config: config.destination,
+    "database.select": lambda config: config.database.select,
+    "database.select.every": lambda config: _interval(config, None),
+    "idempotency": lambda config: config.idempotency,
+}
+
+
+def _needing(load: Load, command: str, *needed: str) -> Load:
+    """Return `load`, which also refuses a configuration that the command cannot do with."""
+
+    def load_whole(file: str) -> DbConfig:
+        config = load(file)
+        for path in needed:
+            if not _PARTS[path](config):
+                text = f"{file}: {path} is missing: `dbconnector {command}` needs it"
+                raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
+        return config
+
+    return load_whole
 
 
 def _log_start(config: DbConfig, command: str) -> None:

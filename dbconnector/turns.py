@@ -1,27 +1,32 @@
 """A query that is run again and again, as the monitoring sees it: a turn that fails is a pause until the next."""
 
+import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from connectorlib.errors import Failure
+from connectorlib.errors import Failed, Failure
 from connectorlib.policy import Pause
+from connectorlib.process import Life
 
 if TYPE_CHECKING:
     from connectorlib.monitoring.watch import Watch
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
 
 class Turns:
-    """What the turns have come to so far. `every` is seconds; None: there is only one."""
+    """What the turns have come to so far, `every` seconds apart."""
 
     queue = ""
     held = 0
 
-    def __init__(self, name: str, progress: Progress | None, every: float | None) -> None:
+    def __init__(self, name: str, progress: Progress | None, every: float) -> None:
         self.name = name
         self.every = every
         self.counts: Counter[str] = Counter()
@@ -41,8 +46,24 @@ class Turns:
         if self._progress is not None:
             self._progress(sent)
 
-    def begin(self) -> None:
-        self._before = self.counts["done"]
+    def run(self, turn: Callable[[], object], life: Life) -> None:
+        """Take a turn every so many seconds until the life ends; a nudge is one at once."""
+        wake = threading.Event()
+        life.on_stop(wake.set)
+        life.on_nudge(wake.set)
+        while not life.stop.is_set():
+            wake.clear()
+            started = time.monotonic()
+            self._before = self.counts["done"]
+            try:
+                turn()
+            except Failed as failed:
+                logger.error("%s", failed, extra={"event": "failed"})
+                self.failed(failed.failure)
+            else:
+                self.succeeded()
+            if not life.stop.is_set():
+                wake.wait(max(0.0, started + self.every - time.monotonic()))
 
     def succeeded(self) -> None:
         self.active, self.pause = True, None
@@ -55,7 +76,7 @@ class Turns:
             self.on_pause(self.pause)
         elif self.pause.changed(failure):
             self.on_pause(self.pause)
-        self.pause.next_try = now + (self.every or 0.0)
+        self.pause.next_try = now + self.every
 
     def advice(self, pause: Pause) -> str:
         """Return what a person can do about a turn that failed."""

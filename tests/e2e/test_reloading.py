@@ -3,9 +3,14 @@
 import json
 import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from tests.e2e.cases import Divisions, alarm
 from tests.e2e.conftest import CONSUMING, INSERT, Connector, reading
+from tests.services.server import free_port
 from tests.services.waiting import eventually
 
 WRONG = (("{", "the { of line 1 is never closed"), (json.dumps({"broker": {}}), '"database" is missing'))
@@ -43,20 +48,26 @@ def test_a_wrong_configuration_is_refused_and_all_goes_on_as_before(on_sqlite: C
         assert running.log.count(CONSUMING) == 1
 
 
-def test_systemd_is_told_of_a_reload_and_not_that_it_stops(on_sqlite: Connector) -> None:
-    on_sqlite.configure()
-    path = on_sqlite.folder / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(path))
-        systemd.settimeout(20)
+@contextmanager
+def systemd(path: Path) -> Iterator[Callable[[], str]]:
+    """Be systemd at a socket; yield what returns the next change of state that it is told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(20)
 
         def told() -> str:
-            """Return the next change of state."""
             while True:
-                state = systemd.recv(4096).decode().partition("\n")[0]
+                state = listener.recv(4096).decode().partition("\n")[0]
                 if not state.startswith(("STATUS=", "WATCHDOG=")):
                     return state
 
+        yield told
+
+
+def test_systemd_is_told_of_a_reload_and_not_that_it_stops(on_sqlite: Connector) -> None:
+    on_sqlite.configure()
+    path = on_sqlite.folder / "notify"
+    with systemd(path) as told:
         with on_sqlite.subscribed(NOTIFY_SOCKET=str(path)) as running:
             assert told() == "READY=1"
             on_sqlite.configure(batch={"size": 7})
@@ -71,6 +82,68 @@ def test_systemd_is_told_of_a_reload_and_not_that_it_stops(on_sqlite: Connector)
             running.stop()
             assert told() == "STOPPING=1"
         assert running.log.count(CONSUMING) == 2
+
+
+def test_what_is_selected_again_and_again_is_reloaded_and_told_to_systemd_too(on_sqlite: Connector) -> None:
+    on_sqlite.database.execute("INSERT INTO reading (id, device, value) VALUES (1, 'p-1', 1.5)")
+    for queue in ("old", "new"):
+        on_sqlite.vhost.declare_queue(queue)
+
+    def send_to(queue: str, **select: Any) -> None:
+        on_sqlite.configure(
+            write=(),
+            database={"select": {"query": "SELECT id FROM reading", **select}},
+            broker={"destination": {"exchange": "", "routing_key": queue}},
+        )
+
+    send_to("old", every="100ms")
+    path = on_sqlite.folder / "notify"
+    select = ("select", "-c", str(on_sqlite.file))
+    with systemd(path) as told, on_sqlite.running(*select, ready=" sent rows=1", NOTIFY_SOCKET=str(path)) as running:
+        assert told() == "READY=1"
+        send_to("new")
+        running.signal(signal.SIGHUP)
+        running.wait_for("database.select.every is missing")  # for then it would be over
+        running.wait_for("not reloaded: all goes on as before")
+        assert [told(), told()] == ["RELOADING=1", "READY=1"]
+        assert on_sqlite.vhost.depth("new") == 0
+        send_to("new", every=3600)
+        running.signal(signal.SIGHUP)
+        assert [told(), told()] == ["RELOADING=1", "READY=1"]
+        eventually(lambda: on_sqlite.vhost.depth("new") == 1)
+        running.signal(signal.SIGUSR1)
+        eventually(lambda: on_sqlite.vhost.depth("new") == 2)
+        running.stop()
+        assert told() == "STOPPING=1"
+
+
+def test_a_broker_that_is_not_there_ends_no_selecting_and_a_reload_names_the_right_one(on_sqlite: Connector) -> None:
+    on_sqlite.database.execute("INSERT INTO reading (id, device, value) VALUES (1, 'p-1', 1.5)")
+    on_sqlite.vhost.declare_queue("rows")
+    right = on_sqlite.vhost.config(destination={"exchange": "", "routing_key": "rows"})
+
+    def say(**broker: Any) -> None:
+        query = {"select": {"query": "SELECT id FROM reading", "every": 3600}}
+        on_sqlite.configure(write=(), database=query, broker=right | broker)
+
+    say(port=free_port())
+    with on_sqlite.running("select", "-c", str(on_sqlite.file), ready=" ERROR broker: ") as running:
+        say()
+        running.signal(signal.SIGHUP)
+        eventually(lambda: on_sqlite.vhost.depth("rows") == 1)
+
+
+def test_a_configuration_without_a_source_is_refused_and_messages_are_written_as_before(on_sqlite: Connector) -> None:
+    on_sqlite.configure()
+    with on_sqlite.subscribed() as running:
+        without = json.loads(on_sqlite.file.read_text())
+        del without["broker"]["source"]
+        on_sqlite.file.write_text(json.dumps(without))
+        running.signal(signal.SIGHUP)
+        running.wait_for("broker.source is missing")
+        running.wait_for("not reloaded: all goes on as before")
+        on_sqlite.publish(reading(1))
+        eventually(lambda: on_sqlite.database.count("reading") == 1)
 
 
 def test_a_refused_log_in_ends_no_process_that_was_reloaded_and_the_next_reload_mends_it(divisions: Divisions) -> None:
