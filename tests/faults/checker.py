@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 NAMED = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sent:
     """One message that was attempted."""
 
@@ -23,13 +23,13 @@ class Sent:
     key: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     id: int
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Letter:
     """A dead letter; `reason` and `code` say why it died."""
 

@@ -72,7 +72,7 @@ def truncate_database(world: World) -> None:
     world.far_link.heal()
 
 
-@fault("F8", "database black-holed in a commit")
+@fault("F8", "database black-holed in a commit", long=True)
 def black_hole_in_commit(world: World) -> None:
     for worker in world.workers:
         worker.stop()
@@ -85,7 +85,7 @@ def black_hole_in_commit(world: World) -> None:
     world.far_link.cut()
 
 
-@fault("F8", "database black-holed, also when the connection is closed")
+@fault("F8", "database black-holed, also when the connection is closed", long=True)
 def black_hole_database(world: World) -> None:
     for worker in world.workers:
         worker.stop()

@@ -29,6 +29,8 @@ class Fault:
     number: str
     text: str
     run: Callable[[Any], None]
+    #: It lasts past a heartbeat or a time limit: longer than what has come meanwhile could be caught up with soon.
+    long: bool = False
 
 
 #: Those of this module.
@@ -38,9 +40,9 @@ COMMON: list[Fault] = []
 Run = Callable[[Any], None]
 
 
-def collect(into: list[Fault], number: str, text: str) -> Callable[[Run], Run]:
+def collect(into: list[Fault], number: str, text: str, *, long: bool = False) -> Callable[[Run], Run]:
     def register(run: Run) -> Run:
-        into.append(Fault(number, text, run))
+        into.append(Fault(number, text, run, long))
         return run
 
     return register
@@ -101,7 +103,7 @@ def terminate_twice(world: Arena) -> None:
     worker.start()
 
 
-@fault("F3", "frozen past the heartbeat")
+@fault("F3", "frozen past the heartbeat", long=True)
 def freeze(world: Arena) -> None:
     worker = world.chance.choice(world.workers)
     worker.signal(signal.SIGSTOP)
@@ -142,21 +144,21 @@ def refuse_broker(world: Arena) -> None:
     world.broker_link.heal()
 
 
-@fault("F5", "broker black-holed both ways past the heartbeat")
+@fault("F5", "broker black-holed both ways past the heartbeat", long=True)
 def black_hole_broker(world: Arena) -> None:
     world.broker_link.black_hole()
     last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     world.broker_link.heal()
 
 
-@fault("F5", "nothing reaches the broker, past the heartbeat")
+@fault("F5", "nothing reaches the broker, past the heartbeat", long=True)
 def mute_to_broker(world: Arena) -> None:
     world.broker_link.to_server.block()
     last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)
     world.broker_link.heal()
 
 
-@fault("F5", "nothing comes from the broker, past the heartbeat")
+@fault("F5", "nothing comes from the broker, past the heartbeat", long=True)
 def mute_from_broker(world: Arena) -> None:
     world.broker_link.to_client.block()
     last(world, PAST_HEARTBEAT, PAST_HEARTBEAT, whole=True)

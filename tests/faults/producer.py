@@ -4,6 +4,7 @@ import contextlib
 import json
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,11 +109,14 @@ class Producer:
     def start(self, rate: float) -> None:
         """Send that many a second until `stop`, whatever becomes of the broker."""
         self._over.clear()
-        size = max(1, int(rate / 10))
+        size = max(1, min(10 * CHUNK, int(rate / 10)))
 
         def run() -> None:
-            while not self._over.wait(size / rate):
+            due = time.monotonic()
+            while not self._over.wait(due - time.monotonic()):
                 self.send(size)
+                # What could not be sent while the broker was away is not made up for by a flood.
+                due = max(due + size / rate, time.monotonic() - 1.0)
 
         self._thread = threading.Thread(target=run, name="producer", daemon=True)
         self._thread.start()

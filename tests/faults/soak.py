@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.faults import checker, nemesis
@@ -28,6 +28,13 @@ from tests.services.server import Run
 NONE = Counts(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
+@dataclass(frozen=True)
+class Services:
+    run: Run
+    node: RabbitMQ
+    server: PostgreSQL | MariaDB
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     faults = [each for each in FAULTS if not options.only or each.number in options.only.split(",")]
@@ -36,19 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     ends = time.monotonic() + options.minutes * 60
     total, problems, number = NONE, [], 0
-    with Run() as run, _services(run, options.database) as (node, server):
+    with services(options.database) as found:
         while number == 0 or time.monotonic() < ends:
             seed = options.seed + number
             number += 1
-            node.start()
-            with node.vhost() as vhost, server.database() as database:
-                folder = Path(tempfile.mkdtemp(dir=run.folder))
+            found.node.start()
+            with found.node.vhost() as vhost, found.server.database() as database:
+                folder = Path(tempfile.mkdtemp(dir=found.run.folder))
                 world = World(folder, vhost, database, seed=seed, once=not options.no_inbox, bad=options.bad)
                 counts, wrong = _round(world, faults, ends, options.rate)
             total = Counts(**{name: value + asdict(counts)[name] for name, value in asdict(total).items()})
             problems += [f"seed {seed}: {problem}" for problem in wrong]
             if wrong:
-                _keep(folder, options.logs, seed)
+                keep(folder, options.logs, seed)
     print(f"{number} rounds: {total}")
     for problem in problems:
         print(f"WRONG {problem}")
@@ -79,7 +86,7 @@ def _round(world: World, faults: Sequence[Fault], ends: float, rate: float) -> t
     return checker.counts(history), problems
 
 
-def _keep(folder: Path, given: str, seed: int) -> None:
+def keep(folder: Path, given: str, seed: int) -> None:
     """Keep the logs of a round in which something was wrong."""
     logs = Path(given or tempfile.mkdtemp(prefix="soak-"))
     logs.mkdir(parents=True, exist_ok=True)
@@ -89,16 +96,18 @@ def _keep(folder: Path, given: str, seed: int) -> None:
 
 
 @contextmanager
-def _services(run: Run, database: str) -> Iterator[tuple[RabbitMQ, PostgreSQL | MariaDB]]:
-    node = RabbitMQ(run)
-    server = PostgreSQL(run) if database == "postgresql" else MariaDB(run)
-    node.start()
-    server.start()
-    try:
-        yield node, server
-    finally:
-        server.discard()
-        node.discard()
+def services(database: str) -> Iterator[Services]:
+    """Start a broker and a database."""
+    with Run() as run:
+        node = RabbitMQ(run)
+        server = PostgreSQL(run) if database == "postgresql" else MariaDB(run)
+        node.start()
+        server.start()
+        try:
+            yield Services(run, node, server)
+        finally:
+            server.discard()
+            node.discard()
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

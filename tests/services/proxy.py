@@ -212,6 +212,8 @@ class Proxy:
         except OSError:
             _end(client)
             return
+        for each in (client, server):  # what is passed on at once is not held back either
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link = _Link(client, server)
         with self._lock:
             if self._refusing or self._closed.is_set():
