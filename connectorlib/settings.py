@@ -91,6 +91,13 @@ class Logging:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    endpoint: str = "http://127.0.0.1:4318/v1/traces"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sample: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Monitoring:
     host: str = "127.0.0.1"
     port: int = 9400

@@ -19,6 +19,7 @@ from connectorlib.config.sections import (
     monitoring,
     retry,
     source_settings,
+    tracing,
 )
 from dbconnector.review import review
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Select, Write
@@ -64,6 +65,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tu
         idempotency=Idempotency(**data["idempotency"]) if "idempotency" in data else None,
         logging=logging_settings(data.get("logging", {}), folder),
         monitoring=monitoring(data.get("monitoring")),
+        tracing=tracing(data.get("tracing")),
         warnings=warnings,
         **given,
     )

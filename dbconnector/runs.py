@@ -13,6 +13,7 @@ from connectorlib.messages import Dead, Done, Later
 from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify
 from connectorlib.reloading import Reloading, Term
 from connectorlib.running import answering, loaded, reported, running_broker, ticking
+from connectorlib.tracing import tracing
 from dbconnector import config as configuration
 from dbconnector.settings import DbConfig
 from dbconnector.turns import Turns
@@ -117,12 +118,14 @@ def _subscribe(config: DbConfig, life: Term) -> ExitCode:
         closing(Database(config.database)) as database,
         _broker(config) as broker,
         _watchdog(broker, database) as watchdog,
+        tracing(config.tracing, "dbconnector", config.name) as trace,
     ):
         life.on_nudge(broker.nudge)
         _log_start(config, "subscribe")
         notify("READY=1")
 
         monitor = _monitor(config, broker, database, life)
+        monitor.trace = trace
         watch = monitor.watch(config.name)
         pump = make_pump(config, broker, database, stop=life.stop, nudge=life.nudge, watch=watch)
         watchdog.status = monitor.summary

@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectorlib.settings import Batch, BrokerSettings, Destination, Limits, Logging, Monitoring, Retry, Source
+from connectorlib.settings import (
+    Batch,
+    BrokerSettings,
+    Destination,
+    Limits,
+    Logging,
+    Monitoring,
+    Retry,
+    Source,
+    Tracing,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +79,6 @@ class DbConfig:
     idempotency: Idempotency | None = None
     logging: Logging = field(default_factory=Logging)
     monitoring: Monitoring | None = None
+    tracing: Tracing | None = None
     #: What is allowed but looks wrong; the command logs each at the start, `check` shows them.
     warnings: tuple[str, ...] = ()

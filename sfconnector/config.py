@@ -17,6 +17,7 @@ from connectorlib.config.sections import (
     monitoring,
     retry,
     source_settings,
+    tracing,
 )
 from connectorlib.settings import Batch, Source
 from sfconnector.merging import Merged, paced
@@ -62,6 +63,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: Path, warnings: tuple[
         divisions=tuple(_division(merged, name) for name in merged.divisions),
         logging=logging_settings(data.get("logging", {}), folder),
         monitoring=monitoring(data.get("monitoring")),
+        tracing=tracing(data.get("tracing")),
         warnings=warnings,
         **budget,
     )

@@ -15,6 +15,7 @@ from connectorlib.errors import Failure, Kind
 from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify
 from connectorlib.reloading import Reloading, Term
 from connectorlib.running import answering, reported, running_broker, ticking
+from connectorlib.tracing import tracing
 from sfconnector import config as configuration
 from sfconnector.budget import Budgets
 from sfconnector.codes import MISMATCH
@@ -42,9 +43,15 @@ def _run(config: SfConfig, life: Term) -> ExitCode:
 
     roll = Roll(division.name for division in config.divisions)
     budgets = Budgets(config.reserve_percent)
-    with _clients(config) as clients, running_broker(config.broker, "sfconnector") as broker:
+    names = ",".join(division.name for division in config.divisions)
+    with (
+        _clients(config) as clients,
+        running_broker(config.broker, "sfconnector") as broker,
+        tracing(config.tracing, "sfconnector", names) as trace,
+    ):
         life.on_nudge(broker.nudge)
         monitor = _monitor(config, broker, clients, life)
+        monitor.trace = trace
         flows = [
             make_flow(config, its, broker, clients, budgets, stop=life.stop, on_first=roll.tell, monitor=monitor)
             for its in _by_queue(config.divisions)
@@ -59,7 +66,7 @@ def _run(config: SfConfig, life: Term) -> ExitCode:
             logging.INFO,
             "started",
             version=version("amqp-connectors"),
-            divisions=",".join(division.name for division in config.divisions),
+            divisions=names,
         )
         with _watchdog(broker, clients, monitor), answering(config.monitoring, monitor):
             notify("READY=1")

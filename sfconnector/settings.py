@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectorlib.settings import Batch, BrokerSettings, Limits, Logging, Monitoring, Retry, Source
+from connectorlib.settings import Batch, BrokerSettings, Limits, Logging, Monitoring, Retry, Source, Tracing
 
 #: Salesforce takes at most 200 Cases in one call.
 DEFAULT_BATCH = Batch(200, 200)
@@ -87,5 +87,6 @@ class SfConfig:
     reserve_percent: float = 10.0  # of the org's API calls, left to others than low-priority divisions
     logging: Logging = field(default_factory=Logging)
     monitoring: Monitoring | None = None
+    tracing: Tracing | None = None
     #: What looks wrong in the file, though it is not; told at the start.
     warnings: tuple[str, ...] = ()

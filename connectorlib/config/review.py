@@ -5,6 +5,7 @@ file are told at once and none twice.
 """
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,8 @@ def reviewed(
     document = open_document(path, schema, resolve_secrets=resolve_secrets)
     found = Review(document)
     _review_secrets(found)
+    if resolve_secrets and "tracing" in document.data and not _has_opentelemetry():
+        found.problem(("tracing",), "needs OpenTelemetry: pip install 'amqp-connectors[otel]'")
     review(found)
     found.finish()
     return document, tuple(dict.fromkeys(found.warnings))
@@ -104,6 +107,13 @@ def _review_secrets(review: Review) -> None:
     for path in review.document.literals if privacy.is_open(file) else ():
         keep = "or write ${file:/path}, ${credential:name} or ${NAME} instead"
         review.warn(path, f"a secret in a file that is open: {privacy.advice(file)}, {keep}")
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # of a package that it is part of
+        return False
 
 
 # -- the broker

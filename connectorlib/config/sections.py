@@ -16,6 +16,7 @@ from connectorlib.settings import (
     Retry,
     Source,
     Tls,
+    Tracing,
 )
 
 Section = Mapping[str, Any]
@@ -114,6 +115,11 @@ def logging_settings(section: Section, folder: FilePath) -> Logging:
 def monitoring(section: Section | None) -> Monitoring | None:
     """Return None when the section is absent: no port then."""
     return None if section is None else Monitoring(**section)
+
+
+def tracing(section: Section | None) -> Tracing | None:
+    """Return None when the section is absent: no traces then."""
+    return None if section is None else Tracing(**_with_floats(section, "sample"))
 
 
 def _with_floats(section: Section, *keys: str) -> dict[str, Any]:

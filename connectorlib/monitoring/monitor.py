@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from connectorlib.errors import Failed
 from connectorlib.monitoring.watch import Watch
 from connectorlib.redaction import secrets
+from connectorlib.tracing import Tell
 
 if TYPE_CHECKING:
     from connectorlib.broker import Broker
@@ -71,6 +72,8 @@ class Monitor:
         self.checks: dict[str, Check] = {}
         #: When the process was started and this configuration loaded (monotonic).
         self.up_since = self.configured = time.monotonic()
+        #: What is told of each batch of every flow, if anything is.
+        self.trace: Tell | None = None
         self._lock = threading.Lock()
         self._looked: dict[str, tuple[float, Level | None]] = {}
         self._silent_until = float("-inf")
@@ -78,6 +81,7 @@ class Monitor:
     def watch(self, name: str) -> Watch:
         """Return what watches one more flow."""
         watch = Watch(name)
+        watch.trace = self.trace
         self.watches.append(watch)
         return watch
 

@@ -14,6 +14,7 @@ from connectorlib.messages import Dead, Delivery, Done, Outcome
 from connectorlib.monitoring.tally import Histogram, LastHour
 from connectorlib.policy import Pause
 from connectorlib.sides import Handler
+from connectorlib.tracing import Tell
 
 BATCH_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 BATCH_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -84,6 +85,8 @@ class Watch:
         self.last_progress = self.started
         #: How many Cases were made; None where there are none to make.
         self.cases: Callable[[], int | None] = lambda: None
+        #: What else is told of each batch (connectorlib.tracing), if anything is.
+        self.trace: Tell | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._hour = LastHour()
@@ -111,6 +114,8 @@ class Watch:
             self.durations.add(seconds)
             if oldest is not None:
                 self.latencies.add(oldest)
+        if self.trace is not None:
+            self.trace(deliveries, outcomes, seconds)
 
     def died(self, delivery: Delivery, verdict: Dead) -> None:
         """A message is on its way to the dead letters."""

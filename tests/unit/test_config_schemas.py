@@ -89,6 +89,7 @@ SECTIONS = [
     (db, ("batch",), shared.Batch),
     (db, ("logging",), shared.Logging),
     (db, ("monitoring",), shared.Monitoring),
+    (db, ("tracing",), shared.Tracing),
     (db, ("database",), db_settings.DatabaseSettings),
     (db, ("database", "select"), db_settings.Select),
     (db, ("database", "write", 0), db_settings.Write),
