@@ -21,6 +21,7 @@ from connectorlib.broker.channel import SyncChannel
 from connectorlib.broker.iothread import IOThread, fail, succeed
 from connectorlib.broker.link import Link
 from connectorlib.broker.mover import Mover
+from connectorlib.broker.returning import close_at_once, keep_late
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 
@@ -68,6 +69,7 @@ class Holder:
         self._enough = 1
         self._unwanted = False
         self._channels: list[_Channel] = []
+        self._movers: list[Mover] = []
         self.queue = queue
         #: Why nothing is held any more: the connection or a channel was lost, and all is back in the queue.
         self.failure: Failure | None = None
@@ -114,7 +116,9 @@ class Holder:
     def mover(self, window: int = 1) -> Mover:
         """Return what publishes messages that are held here and acks each once it is confirmed, with at most `window`
         of them between the two."""
-        return Mover(self._io, self._open_one, self._ack_one, window)
+        mover = Mover(self._io, self._connection, self._ack_one, window)
+        self._movers.append(mover)
+        return mover
 
     @property
     def backlog(self) -> int:
@@ -132,6 +136,7 @@ class Holder:
             self._io.post(self._abandon)
             return False
         deadline = time.monotonic() + timeout
+        self._io.post(self._end_movers)
         with self._changed:
             self._unwanted = True
             self._handed.clear()
@@ -180,9 +185,7 @@ class Holder:
 
         def opened(channel: Any) -> None:
             channel.add_on_cancel_callback(lambda _frame: self._lose(_CANCELLED))
-            # Messages of a window that was ended before it was full would be rejected by pika one by one, ahead of the
-            # older ones. They are held like the others.
-            channel.basic_reject = partial(_note_delivery, new)
+            keep_late(channel, new)  # of a window that was ended before it was full
             self._channels.append(new)
             succeed(future)
 
@@ -238,9 +241,9 @@ class Holder:
             channels[number].acked += 1
         succeed(future)
 
-    def _open_one(self, number: int) -> Any:
+    def _connection(self) -> Any:
         self._current()
-        return next(each.channel for each in self._channels if each.number == number)
+        return self._link.connection
 
     def _ack_one(self, delivery: Delivery) -> None:
         self._current()
@@ -255,9 +258,7 @@ class Holder:
 
     def _close(self, held: _Channel, future: "Future[Any]") -> None:
         held.closed.add_done_callback(lambda _closed: succeed(future))
-        if held.channel.is_open:
-            held.channel.basic_cancel = _cancel_nothing  # pika would cancel first; the end of the channel is one step
-            held.channel.close()
+        close_at_once(held.channel)
 
     def _closed(self, held: _Channel, opening: "Future[Any]", _channel: Any, reason: Exception) -> None:
         failure = errors.from_error(reason, place=f"queue {self.queue!r}")
@@ -272,12 +273,15 @@ class Holder:
             self._changed.notify_all()
         self._abandon()
 
+    def _end_movers(self) -> None:
+        for mover in self._movers:
+            mover.end(self.failure)
+
     def _abandon(self) -> None:
         self._forget()
+        self._end_movers()
         for held in self._channels:
-            if held.channel.is_open:
-                held.channel.basic_cancel = _cancel_nothing
-                held.channel.close()
+            close_at_once(held.channel)
 
     def _forget(self) -> None:
         self._link.forget(self)
@@ -286,11 +290,3 @@ class Holder:
 _CANCELLED = Failure(
     Kind.UNAVAILABLE, "cancelled", "by the broker: the queue was deleted or moved, or a message was held too long"
 )
-
-
-def _note_delivery(held: _Channel, delivery_tag: int = 0, requeue: bool = True) -> None:
-    held.delivered = max(held.delivered, delivery_tag)
-
-
-def _cancel_nothing(consumer_tag: str = "", callback: object = None) -> None:
-    """In place of what pika does before it closes a channel."""

@@ -1,6 +1,6 @@
 """Publishes what a holder holds, and acks each message once the broker has confirmed that it lies elsewhere.
 
-Rule: publish, confirm, ack, and all on the channel that holds the message, which the broker reads in order. So when
+Rule: publish, confirm, ack, and all on the connection that holds the message, which the broker reads in order. So when
 the process is killed, at most `window` messages are in doubt: they lie in both places, and none in neither.
 An AMQP transaction of publish and ack would leave none in doubt and is four times as fast, but what it publishes to a
 full or missing queue is lost: the acks hold all the same (seen with RabbitMQ 3.10).
@@ -9,22 +9,15 @@ full or missing queue is lost: the acks hold all the same (seen with RabbitMQ 3.
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
 
-from pika import spec
-
 from connectorlib.broker import errors
 from connectorlib.broker.encoding import encode_properties
-from connectorlib.broker.flight import Flight, Identity
-from connectorlib.broker.iothread import IOThread, succeed
+from connectorlib.broker.iothread import IOThread
+from connectorlib.broker.outlet import Outlet
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery, Outgoing
-
-_NACKED = Failure(
-    Kind.UNAVAILABLE, "nacked", "the broker did not take the message: the queue is full or failing", "publish"
-)
 
 
 class Moved(NamedTuple):
@@ -48,21 +41,20 @@ class Mover:
     """For the worker of a holder: `room`, then `send`, and `finish` at the end."""
 
     def __init__(
-        self,
-        io: IOThread,
-        channel_of: Callable[[int], Any],
-        ack: Callable[[Delivery], None],
-        window: int,
+        self, io: IOThread, connection: Callable[[], Any], ack: Callable[[Delivery], None], window: int
     ) -> None:
-        """`channel_of` gives the open channel of a generation or raises Failed; it and `ack` belong to the I/O thread.
-        `window` is how many messages may be in doubt."""
+        """`connection` gives the one on which everything is held, or raises Failed when it is held no longer; it and
+        `ack` belong to the I/O thread. `window` is how many messages may be in doubt."""
         self._io = io
-        self._channel_of = channel_of
+        self._connection = connection
         self._ack = ack
         self._window = window
         self._changed = threading.Condition()
-        self._generation = 0
-        self._flight: Flight[_Move] = Flight()
+        self._outlet: Outlet[_Move] = Outlet(
+            on_settled=self._confirmed, on_ready=self._publish, on_lost=lambda _moves, reason: self._closed(reason)
+        )
+        #: Sent, and not published yet.
+        self._waiting: deque[tuple[Delivery, Outgoing, Any]] = deque()
         #: Sent, and neither confirmed nor refused.
         self._open: dict[tuple[int, int], Delivery] = {}
         #: Acked, by number, and not known to be gone from the queue.
@@ -82,17 +74,12 @@ class Mover:
         """Wait until everything is settled and return it, as `room`."""
         return self._wait(0, timeout)
 
-    def send(self, delivery: Delivery, message: Outgoing, mark: Any = None, timeout: float = 30.0) -> None:
+    def send(self, delivery: Delivery, message: Outgoing, mark: Any = None) -> None:
         """Publish the message, and remove the delivery once it is confirmed. Only after `room`, and after the holder
         has sealed its window."""
-        if delivery.generation != self._generation:
-            with self._changed:  # the acks of the channel before go ahead of anything on this one
-                self._changed.wait_for(lambda: not self._open or self._failure is not None, timeout)
-            self._io.ask(partial(self._prepare, delivery.generation), timeout, what="confirm mode")
-            self._generation = delivery.generation
         with self._changed:
-            self._open[_key(delivery)] = delivery
-        self._io.post(partial(self._publish, delivery, message, mark))
+            self._open[delivery.identity] = delivery
+        self._io.post(partial(self._accept, delivery, message, mark))
 
     @property
     def unsettled(self) -> int:
@@ -119,43 +106,52 @@ class Mover:
 
     # In the I/O thread
 
-    def _prepare(self, generation: int, future: "Future[Any]") -> None:
-        channel = self._channel_of(generation)
-        self._flight = Flight()
-        channel.add_on_return_callback(self._returned)
-        channel.add_on_close_callback(self._closed)
-        channel.confirm_delivery(self._confirmed, callback=lambda _frame: succeed(future))
+    def _accept(self, delivery: Delivery, message: Outgoing, mark: Any) -> None:
+        self._waiting.append((delivery, message, mark))
+        self._publish()
 
-    def _publish(self, delivery: Delivery, message: Outgoing, mark: Any) -> None:
-        move = _Move(delivery, message, mark, self._acks)
-        try:
-            channel = self._channel_of(delivery.generation)
-        except Failed as error:  # not sent: the channel was lost before
-            with self._changed:
-                self._open.pop(_key(delivery))
-            self._lose(error.failure)
-            return
-        try:
-            properties = encode_properties(message)
-            channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
-        except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
-            self._settle(move, Failure(Kind.REJECT, "bad-property", errors.describe(error), "publish"))
-        else:
-            self._flight.add(move)
-
-    def _confirmed(self, frame: Any) -> None:
-        method = frame.method
-        nacked = None if isinstance(method, spec.Basic.Ack) else _NACKED
-        for move, returned in self._flight.confirm(method.delivery_tag, method.multiple):
-            failure = returned or nacked
+    def _publish(self) -> None:
+        """Publish what waits, as soon as there is a channel for it."""
+        while self._waiting:
             try:
-                if failure is None:
-                    self._ack(move.delivery)
-            except Failed as error:  # all that was held is back in the queue, this one too
+                connection = self._connection()
+                if self._failure is not None:
+                    raise Failed(self._failure)
+            except Failed as error:  # not sent; what was held is back in the queue, or will be soon
+                self._forget_waiting()
                 self._lose(error.failure)
+                return
+            if self._outlet.is_missing:
+                self._outlet.open(connection)
+            channel = self._outlet.usable()
+            if channel is None:
+                return
+            delivery, message, mark = self._waiting.popleft()
+            move = _Move(delivery, message, mark, self._acks)
+            try:
+                properties = encode_properties(message)
+                channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
+            except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
+                self._settle(move, Failure(Kind.REJECT, "bad-property", errors.describe(error), "publish"))
             else:
-                self._note_acks(move, acked=failure is None)
-                self._settle(move, failure)
+                self._outlet.flight.add(move)
+
+    def _confirmed(self, move: _Move, failure: Failure | None) -> None:
+        try:
+            if failure is None:
+                self._ack(move.delivery)
+        except Failed as error:  # all that was held is back in the queue, this one too
+            self._lose(error.failure)
+        else:
+            self._note_acks(move, acked=failure is None)
+            self._settle(move, failure)
+
+    def end(self, failure: Failure | None) -> None:
+        """Publish nothing more, hear nothing more of what is in flight; the failure is why nothing is held any more."""
+        self._outlet.close()
+        self._forget_waiting()
+        if failure is not None:
+            self._lose(failure)
 
     def _note_acks(self, move: _Move, *, acked: bool) -> None:
         with self._changed:
@@ -165,15 +161,16 @@ class Mover:
                 self._acks += 1
                 self._acked.append((self._acks, move.delivery))
 
-    def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        text = f"{method.reply_code} {method.reply_text}"
-        failure = Failure(Kind.CONFIGURATION, "unroutable", text, "publish")
-        self._flight.mark_returned(Identity(properties.message_id, method.exchange, method.routing_key), failure)
-
-    def _closed(self, _channel: Any, reason: Exception) -> None:
-        """By the broker, with the connection, or by the holder that gives back what is left."""
-        self._flight = Flight()
+    def _closed(self, reason: Exception) -> None:
+        """By the broker, or with the connection."""
+        self._forget_waiting()
         self._lose(errors.from_error(reason, place="publish"))
+
+    def _forget_waiting(self) -> None:
+        with self._changed:
+            for delivery, _, _ in self._waiting:
+                self._open.pop(delivery.identity)
+        self._waiting.clear()
 
     def _lose(self, failure: Failure) -> None:
         with self._changed:
@@ -182,10 +179,6 @@ class Mover:
 
     def _settle(self, move: _Move, failure: Failure | None) -> None:
         with self._changed:
-            self._open.pop(_key(move.delivery))
+            self._open.pop(move.delivery.identity)
             self._settled.append(Moved(move.delivery, move.mark, failure))
             self._changed.notify_all()
-
-
-def _key(delivery: Delivery) -> tuple[int, int]:
-    return delivery.generation, delivery.tag

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from pika import exceptions, spec
+from pika import exceptions
 
 from connectorlib.broker import errors
 from connectorlib.broker.encoding import encode_message
-from connectorlib.broker.flight import Flight, Identity, judge
+from connectorlib.broker.flight import judge
 from connectorlib.broker.iothread import STOPPED, IOThread
 from connectorlib.broker.link import Link
+from connectorlib.broker.outlet import Outlet
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Outgoing
 
@@ -34,10 +35,6 @@ WRITE_BYTES = 1024 * 1024
 REOPEN_SECONDS = 1.0
 #: Closes of the whole connection that one malformed message brings about.
 _POISON = {"501", "502", "503", "505", "506"}
-
-_NACKED = Failure(
-    Kind.UNAVAILABLE, "nacked", "the broker did not take the message: a queue is full or failing", "publish"
-)
 
 
 class Ticket:
@@ -122,15 +119,13 @@ class Publisher:
         self._io = io
         self._link = link
         self._window = window
-        #: The newest channel; `_channel` is the same once it confirms, and None when it cannot be published on.
-        self._newest: Any = None
-        self._channel: Any = None
-        self._flight: Flight[Publish] = Flight()
+        self._outlet: Outlet[Publish] = Outlet(
+            on_settled=Publish.settle, on_ready=self._feed_unless_feeding, on_lost=self._closed
+        )
         self._tickets: deque[Ticket] = deque()
         self._again: deque[Publish] = deque()
         self._suspects: deque[Publish] = deque()
         self._feeding = False
-        self._refused = False
         self._stopped = False
         link.on_unblocked.append(self._feed)
         io.post(partial(link.listen, self))
@@ -146,24 +141,22 @@ class Publisher:
     @property
     def unconfirmed(self) -> int:
         """How many messages are under way; may be read from any thread."""
-        return len(self._flight) + len(self._again) + len(self._suspects)
+        return len(self._outlet.flight) + len(self._again) + len(self._suspects)
 
     # In the I/O thread
 
     def link_up(self, connection: Any) -> None:
-        self._newest = connection.channel(on_open_callback=self._opened)
-        self._newest.add_on_close_callback(self._closed)
+        self._outlet.open(connection)
 
     def link_down(self, failure: Failure) -> None:
-        self._newest = None
-        self._lose(failure, blame=failure.code in _POISON)
+        self._lose(self._outlet.leave(), failure, blame=failure.code in _POISON)
 
     def stop(self) -> None:
         """Nothing is published any more; who still waits is told."""
         self._stopped = True
-        for publish in (*self._flight.entries(), *self._suspects, *self._again):
+        for publish in (*self._outlet.leave(), *self._suspects, *self._again):
             publish.settle(STOPPED)
-        self._flight, self._again, self._suspects = Flight(), deque(), deque()
+        self._again, self._suspects = deque(), deque()
         while self._tickets:
             self._tickets.popleft().fail_rest(STOPPED)
 
@@ -174,33 +167,12 @@ class Publisher:
             ticket.fail_rest(STOPPED)
         else:
             self._tickets.append(ticket)
-            if self._refused and len(self._flight) == 0:
-                self._renew()
-            self._feed()
-
-    def _renew(self) -> None:
-        """A quorum queue tells each channel when it is full and when no longer; but not the latter if its limit was
-        lifted, so that this channel would go on refusing for it for ever (seen with 3.10)."""
-        self._refused = False
-        if self._channel is not None and self._channel.is_open:
-            channel, self._channel, self._newest = self._channel, None, None
-            channel.close()
-            self._reopen()
-
-    def _opened(self, channel: Any) -> None:
-        channel.add_on_return_callback(self._returned)
-        channel.confirm_delivery(self._confirmed, callback=lambda _frame: self._use(channel))
-
-    def _use(self, channel: Any) -> None:
-        if channel is self._newest:
-            self._flight = Flight()
-            self._channel = channel
             self._feed()
 
     def _feed(self) -> None:
         """Publish until the window is full, a slice at a time."""
-        channel = self._channel
-        if channel is None or not channel.is_open:
+        channel = self._outlet.usable()
+        if channel is None:
             return
         frames, more = self._slice(channel)
         if frames:
@@ -211,6 +183,7 @@ class Publisher:
 
     def _slice(self, channel: Any) -> tuple[bytes, bool]:
         """Put the next few messages under way; return their frames, and whether there may be more."""
+        flight = self._outlet.flight
         frames: list[bytes] = []
         size = 0
         for _ in range(self._room()):
@@ -219,10 +192,10 @@ class Publisher:
                 return b"".join(frames), False
             encoded = self._encoded(channel, publish)
             if encoded is not None:
-                self._flight.add(publish)
+                flight.add(publish)
                 frames.append(encoded)
                 size += len(encoded)
-            if size >= WRITE_BYTES or self._flight.bytes >= WINDOW_BYTES:
+            if size >= WRITE_BYTES or flight.bytes >= WINDOW_BYTES:
                 break
         return b"".join(frames), True
 
@@ -230,14 +203,19 @@ class Publisher:
         self._feeding = False
         self._feed()
 
+    def _feed_unless_feeding(self) -> None:
+        if not self._feeding:
+            self._feed()
+
     def _room(self) -> int:
         """Return how many messages may be published now."""
-        flying = len(self._flight)
+        flight = self._outlet.flight
+        flying = len(flight)
         if self._link.blocked:
             return 0
         if self._suspects:
             return 0 if flying else 1
-        return min(SLICE, self._window - flying) if self._flight.bytes < WINDOW_BYTES else 0
+        return min(SLICE, self._window - flying) if flight.bytes < WINDOW_BYTES else 0
 
     def _next(self) -> Publish | None:
         if self._suspects:
@@ -258,48 +236,22 @@ class Publisher:
             publish.settle(Failure(Kind.REJECT, "bad-property", errors.describe(error), "publish"))
             return None
 
-    def _confirmed(self, frame: Any) -> None:
-        method = frame.method
-        nacked = None if isinstance(method, spec.Basic.Ack) else _NACKED
-        self._refused = self._refused or nacked is not None
-        for publish, returned in self._flight.confirm(method.delivery_tag, method.multiple):
-            publish.settle(returned or nacked)
-        if not self._feeding:
-            self._feed()
-
-    def _returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
-        where = f"exchange {method.exchange!r}, routing key {method.routing_key!r}"
-        reply = errors.from_reply(
-            method.reply_code, f"{method.reply_code} {method.reply_text}: {where}", place="publish"
-        )
-        failure = Failure(reply.kind, "unroutable", reply.text, reply.place)
-        identity = Identity(properties.message_id, method.exchange, method.routing_key)
-        if not self._flight.mark_returned(identity, failure):
-            logger.error("a message came back that is not under way: %s", where)
-
-    def _closed(self, channel: Any, reason: Exception) -> None:
+    def _closed(self, unconfirmed: list[Publish], reason: Exception) -> None:
         """The broker closed the channel, or it went with its connection (which is told after it)."""
-        if channel is not self._newest:
-            return
         failure = errors.from_error(reason, place="publish")
         only_channel = isinstance(reason, exceptions.ChannelClosedByBroker)
-        idle = len(self._flight) == 0
-        self._newest = None
-        self._lose(failure, blame=only_channel or failure.code in _POISON)
+        self._lose(unconfirmed, failure, blame=only_channel or failure.code in _POISON)
         if only_channel and not self._stopped:
             # With nothing in flight it is not a message's fault, and would happen again at once.
-            self._io.call_later(REOPEN_SECONDS if idle else 0.0, self._reopen)
+            self._io.call_later(0.0 if unconfirmed else REOPEN_SECONDS, self._reopen)
 
     def _reopen(self) -> None:
         connection = self._link.connection
-        if connection is not None and self._newest is None:
-            self.link_up(connection)
+        if connection is not None and self._outlet.is_missing:
+            self._outlet.open(connection)
 
-    def _lose(self, failure: Failure, *, blame: bool) -> None:
+    def _lose(self, unconfirmed: list[Publish], failure: Failure, *, blame: bool) -> None:
         """Sort what was in flight into failed and to be published again."""
-        unconfirmed = self._flight.entries()
-        self._channel = None
-        self._flight = Flight()
         if not blame:
             (self._suspects or self._again).extendleft(reversed(unconfirmed))
         elif unconfirmed:

@@ -239,7 +239,7 @@ class Replay:
                 if self._looker is not None:
                     self._looker.moved(delivery)
                 continue
-            reason = f"{target}: {failure.text}"
+            reason = failure.text if failure.code == "unroutable" else f"{target}: {failure.text}"
             self.report.left[reason] += 1
             if failure.code != "bad-property":
                 self._closed[target] = self._closed[target] or reason

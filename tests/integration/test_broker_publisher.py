@@ -2,6 +2,7 @@
 
 import gc
 import time
+from collections import deque
 
 import pytest
 
@@ -170,6 +171,30 @@ def test_a_queue_whose_limit_is_lifted_takes_messages_again(vhost, broker, queue
     eventually(lambda: "nacked" in codes(publish(broker, [message(1)])), 10)
     vhost.api("DELETE", policy)
     eventually(lambda: codes(publish(broker, [message(2)])) == [None], 10)
+
+
+def test_a_queue_whose_limit_is_lifted_takes_messages_again_however_much_is_under_way(vhost, broker, queue):
+    vhost.declare_queue("other", "x", "o.#")
+    policy, limit = "/api/policies/{vhost}/full", {"max-length": 1, "overflow": "reject-publish"}
+    vhost.api("PUT", policy, {"pattern": "^q$", "definition": limit, "apply-to": "queues"})
+    under_way: deque[Ticket] = deque()
+
+    def refused():
+        """Whether the queue takes none, of messages among others that never end."""
+        others = [message(n, routing_key="o.1") for n in range(1000)]
+        under_way.append(broker.publisher.submit([*others, message("one"), *others]))
+        if len(under_way) < 3:
+            return False
+        assert broker.publisher.unconfirmed
+        first = under_way.popleft()
+        assert first.wait(20)
+        return first.results[1000] is not None
+
+    eventually(refused, 20)
+    vhost.api("DELETE", policy)
+    eventually(lambda: not refused(), 20)
+    while under_way:
+        assert under_way.popleft().wait(20)
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def test_an_exchange_that_leads_nowhere_keeps_its_own_back(vhost: Vhost, bench: 
     report = replay(bench, Options(Route(to_exchange="origin")))
     assert report.sent == {Target("devices", "pump"): 2}
     assert sorted(report.left.items()) == [
-        ("exchange 'devices', routing key 'reading.p-1': 312 NO_ROUTE", 2),
+        ("312 NO_ROUTE: exchange 'devices', routing key 'reading.p-1'", 2),
         ("exchange 'gone' does not exist", 2),
     ]
     assert vhost.depth("pumps") == 2
