@@ -130,7 +130,7 @@ def test_a_broker_that_is_not_there_ends_no_selecting_and_a_reload_names_the_rig
     with on_sqlite.running("select", "-c", str(on_sqlite.file), ready=" ERROR broker: ") as running:
         say()
         running.signal(signal.SIGHUP)
-        eventually(lambda: on_sqlite.vhost.depth("rows") == 1)
+        assert eventually(lambda: on_sqlite.vhost.depth("rows") == 1)
 
 
 def test_a_configuration_without_a_source_is_refused_and_messages_are_written_as_before(on_sqlite: Connector) -> None:
@@ -143,7 +143,7 @@ def test_a_configuration_without_a_source_is_refused_and_messages_are_written_as
         running.wait_for("broker.source is missing")
         running.wait_for("not reloaded: all goes on as before")
         on_sqlite.publish(reading(1))
-        eventually(lambda: on_sqlite.database.count("reading") == 1)
+        assert eventually(lambda: on_sqlite.database.count("reading") == 1)
 
 
 def test_a_refused_log_in_ends_no_process_that_was_reloaded_and_the_next_reload_mends_it(divisions: Divisions) -> None:
