@@ -16,6 +16,7 @@ from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 from connectorlib.policy import PAUSING, REPEAT_PAUSE_LINE_S, Pause
+from connectorlib.sides import probed
 
 if TYPE_CHECKING:
     from connectorlib.broker import Broker, Consumer
@@ -99,18 +100,16 @@ class Pausing:
         holding = self._consumer.active
         pause = self._enter(failure)
         while not self.stop.is_set():
-            self._sleep_until(self._schedule(pause), oldest)
-            if failure.kind not in PAUSING and holding and not self._consumer.active:
+            nudged = self._sleep_until(self._schedule(pause), oldest)
+            if failure.kind not in PAUSING and holding and not self._consumer.active and not nudged:
                 # What was given back would fail again, and each time count against its delivery limit.
                 self._sleep_until(time.monotonic() + self._hold_seconds)
             if self.stop.is_set():
                 break
-            try:
-                probe()
-            except Failed as failed:
-                self._change(pause, failed.failure)
-            else:
+            failed = probed(probe)
+            if failed is None:
                 return
+            self._change(pause, failed)
 
     def note(self, failure: Failure) -> float:
         """Enter the pause, or go on with it, without waiting; return when to try next (monotonic seconds)."""
@@ -235,17 +234,19 @@ class Pausing:
         except Failed:
             return "unknown"
 
-    def _sleep_until(self, deadline: float, oldest: float | None = None) -> None:
-        """Sleep, listening to stop and nudge; give back what has been held too long."""
+    def _sleep_until(self, deadline: float, oldest: float | None = None) -> bool:
+        """Sleep, listening to stop and nudge; give back what has been held too long. Return whether it was a nudge that
+        ended it."""
         while (now := time.monotonic()) < deadline and not self.stop.wait(min(STEP_S, deadline - now)):
             if self._nudge.is_set():
                 self._nudge.clear()
                 self.tell_again()
-                return
+                return True
             if oldest is not None and self._consumer.active and now - oldest > self._hold_seconds:
                 # RabbitMQ closes a consumer that holds a delivery for 30 minutes (consumer_timeout).
                 logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
                 self._consumer.give_back(GIVE_BACK_S)
+        return False
 
 
 def _duration(since: float) -> str:

@@ -1,7 +1,8 @@
 """The pump moves deliveries from a consumer through a handler and settles each by its outcome.
 
 One worker thread runs it. The order that loses nothing: the far side first, then the confirm or commit, then the ack.
-What to do about a failure is decided in `policy`; how a flow waits and gives back is in `pausing`.
+What to do about a failure is decided in `policy`; how a flow waits and gives back is in `pausing`, how much it takes at
+a time in `intake`.
 """
 
 import logging
@@ -15,27 +16,18 @@ from typing import TYPE_CHECKING
 
 from connectorlib import logs, policy
 from connectorlib.deadletter_sender import DeadLetterSender
-from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Later, Outcome, Wait
+from connectorlib.errors import Failure, Kind, Stale
+from connectorlib.intake import Intake
+from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Later, Wait
 from connectorlib.pausing import Pausing
 from connectorlib.settings import Batch, Retry
-from connectorlib.sides import Handler, Part, Side
+from connectorlib.sides import Handler, Part, Side, handled, probed
 
 if TYPE_CHECKING:
     from connectorlib.broker import Consumer
 
 logger = logging.getLogger(__name__)
 
-#: How long an idle `take` waits before it looks around (stop, dead letters to send again).
-IDLE_S = 1.0
-#: The same while suspects wait for their next attempt, or for proof.
-SHORT_IDLE_S = 0.1
-#: How long a quorum queue may take to have back what was given back.
-GIVEN_BACK_S = 0.2
-#: A message that was handed out this often is taken alone: it may be what kills its consumer.
-SUSPICIOUS_DELIVERIES = 3
-#: After so many others in a row (or an empty queue) messages are taken together again.
-CALM = 10
 STOP_DEADLINE_S = 10.0
 
 
@@ -69,6 +61,7 @@ class Pump:
         self._dead_letters = dead_letters
         self._pausing = pausing
         self._stop = pausing.stop
+        self._intake = Intake(consumer, pausing, dead_letters, flow.batch, few=flow.retry.breaker + 1)
         self._part_of = part_of
         #: The suspects of each far side.
         self._lines: dict[Side, policy.Line] = {}
@@ -83,15 +76,8 @@ class Pump:
         #: How often what waits was tried together; and whether it is now tried one by one.
         self._attempts = 0
         self._alone = False
-        #: One message at a time, until a success.
-        self._careful = False
         #: How often in a row suspects had to be let off for want of proof.
         self._trips = 0
-        self._prefetch = consumer.prefetch
-        #: The smaller prefetch after trouble; 0: none.
-        self._narrow = 0
-        #: Messages in a row that were not handed out suspiciously often.
-        self._calm = 0
         dead_letters.on_failure = consumer.wake
 
     def run(self) -> None:
@@ -108,14 +94,14 @@ class Pump:
 
     def _greet(self) -> None:
         """Nothing is taken before the far side has answered once."""
-        try:
-            self._handler.probe()
-        except Failed as failed:
-            self._careful = True
-            if self._pausing.prepare():  # what is published meanwhile must have a queue to wait in
-                self._pausing.wait(failed.failure, self._handler.probe, time.monotonic())
-            if not self._stop.is_set():
-                self._pausing.over()
+        failure = probed(self._handler.probe)
+        if failure is None:
+            return
+        self._intake.careful = True
+        if self._pausing.prepare():  # what is published meanwhile must have a queue to wait in
+            self._pausing.wait(failure, self._handler.probe, time.monotonic())
+        if not self._stop.is_set():
+            self._pausing.over()
 
     def wake(self) -> None:
         """Let a waiting pump look around at once; for the stop."""
@@ -135,7 +121,7 @@ class Pump:
             self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
         batch = self._next()
         if batch and self._pausing.overdue(batch[0]):
-            self._slow()
+            self._intake.slow(batch[0])
             return
         self._waiting.extend(batch or ())
         self._work()
@@ -189,46 +175,19 @@ class Pump:
         return any(line.suspects and line.tripped(side.passed) for side, line in self._lines.items())
 
     def _take(self) -> list[Delivery] | None:
-        """Take a batch, empty if none came; or give back and take nothing, to go on with another prefetch."""
-        if self._narrow and self._calm >= CALM and not (self._careful or self._suspects()):
-            self._narrow = 0
-            self._reopen()
-            return None
-        size = 1 if self._careful else self.flow.batch.size
-        idle_s = SHORT_IDLE_S if self._suspects() else IDLE_S
-        batch = self._consumer.take(size, self.flow.batch.wait_ms / 1000, idle_s)
-        suspicious = any(handed_out(delivery) >= SUSPICIOUS_DELIVERIES for delivery in batch if delivery.redelivered)
-        if suspicious and self._consumer.prefetch > 1:
-            self._narrow, self._careful = 1, True
-            self._reopen()
-            return None
-        self._calm = 0 if suspicious else self._calm + len(batch) if batch else CALM
-        self.counts["consumed"] += len(batch)
+        batch = self._intake.take(suspects=bool(self._suspects()))
+        self._alone = self._intake.suspicious
+        self.counts["consumed"] += len(batch or ())
         return batch
 
     def _open(self) -> bool:
-        """Consume; few messages at a time after trouble: all that a consumer holds shares the blame when it dies, and
-        a quorum queue counts what comes back against its delivery limit. Return False when stopped meanwhile."""
+        """Consume. Return False when stopped meanwhile."""
         for line in self._lines.values():  # whatever was in hand belonged to the old channel and comes again
             line.release()
         for in_hand in (self._waiting, self._later, self._held):
             in_hand.clear()
-        self._alone, self._attempts, self._calm = False, 0, min(self._calm, 0)
-        self._consumer.prefetch = min(self._narrow or self._prefetch, self._prefetch)
-        return self._pausing.open_consumer()
-
-    def _reopen(self) -> None:
-        """Give back what was not begun, to consume with another prefetch."""
-        self._dead_letters.wait(STOP_DEADLINE_S)
-        self._consumer.give_back(STOP_DEADLINE_S)
-        # A quorum queue has them back a moment later; a consumer that is there at once would get newer ones first.
-        self._stop.wait(GIVEN_BACK_S)
-
-    def _slow(self) -> None:
-        """The work takes so long that messages wait behind it for longer than they may be held: take fewer."""
-        self._narrow, self._calm = max(1, self._consumer.prefetch // 2), -CALM * self._prefetch
-        logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
-        self._reopen()
+        self._alone, self._attempts = False, 0
+        return self._intake.open()
 
     def _is_ours(self) -> bool:
         return self._consumer.active and not self._stop.is_set()
@@ -236,7 +195,7 @@ class Pump:
     def _work(self) -> None:
         """Bring what waits to its outcome, or among the suspects. Ends early when it is no longer ours."""
         while self._waiting and not self._tripped() and self._is_ours():
-            size = 1 if self._alone or self._careful else len(self._waiting)
+            size = 1 if self._alone or self._intake.careful else len(self._waiting)
             chunk = [self._waiting.popleft() for _ in range(size)]
             failed = self._attempt(chunk)
             if failed is None:
@@ -291,8 +250,7 @@ class Pump:
             already = sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)
             self._succeeded(done, already)
         dead = [(d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Dead)]
-        if dead:
-            self._bury(dead)
+        self._bury(dead)
         self._held.extend((d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Wait))
         self._later.extend(d for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Later))
         return [(d, o.failure) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Again)]
@@ -303,18 +261,18 @@ class Pump:
         if any(line.blamed for line in self._lines.values()):
             for delivery in done:
                 self._line_of(delivery)[1].success()
-        self._careful = False
+        self._intake.passed()
         self._trips = 0
         self._pausing.over()
 
     def _judge(self, side: Side, line: policy.Line) -> None:
         """Only suspects are left, or too many: blame those that may be blamed, or pause and try all of them again."""
-        try:
-            side.probe()
+        failure = probed(side.probe)
+        if not self._is_ours():  # it may have taken long
+            return
+        if failure is None:
             self._blame(line.lone(side.passed))
             failure = line.suspects[0].failure if line.suspects else None
-        except Failed as failed:
-            failure = failed.failure
         if failure is None:
             return
         if self._part_of is not None:  # the other parts go on
@@ -331,20 +289,26 @@ class Pump:
         """Return a message that has not been tried yet: so many bad ones in front must not hide that others pass."""
         if self._waiting:
             return [self._waiting.popleft()]
-        return [self._later.pop(0)] if self._later else self._consumer.take(1, 0.0, 0.0)
+        if self._later:
+            return [self._later.pop(0)]
+        found = self._consumer.take(1, 0.0, 0.0)
+        self.counts["consumed"] += len(found)
+        return found
 
     def _pause(self, failure: Failure) -> None:
         """Pause for what waits; afterwards go on with care."""
-        self._careful = True
-        self._narrow = self._narrow or self.flow.retry.breaker + 1
+        self._intake.careful = True
         suspected = (suspect.delivery for suspect in self._suspects())
-        oldest = min(delivery.received for delivery in (*self._waiting, *self._later, *suspected))
+        held = (delivery for delivery, _ in self._held)
+        oldest = min(delivery.received for delivery in (*self._waiting, *self._later, *held, *suspected))
         self._pausing.wait(failure, self._handler.probe, oldest)
 
     def _blame(self, guilty: Sequence[policy.Suspect]) -> None:
         self._bury([(s.delivery, Dead(s.failure, policy.reason(s.failure), s.attempts)) for s in guilty])
 
-    def _bury(self, dead: Sequence[tuple[Delivery, Dead]]) -> None:
+    def _bury(self, verdicts: Sequence[tuple[Delivery, Dead]]) -> None:
+        # What is not ours any more comes again, and may pass.
+        dead = [(delivery, verdict) for delivery, verdict in verdicts if self._consumer.is_current(delivery.generation)]
         if not dead:
             return
         self.counts["dead"] += len(dead)
@@ -378,23 +342,3 @@ class Pump:
         fields = {"code": failure.code, "text": failure.text, "messages": count, "attempt": self._attempts}
         logs.event(logger, logging.WARNING, "retrying", **fields)
         self._stop.wait(delay)
-
-
-def handled(handler: Handler, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
-    """Return the handler's outcomes; what it raises is done again by the rules. Raise only Stale."""
-    try:
-        return handler.handle(deliveries, valid)
-    except Stale:
-        raise
-    except Failed as failed:
-        return [Again(failed.failure)] * len(deliveries)
-    except Exception as error:  # a bug of ours must not lose a message or the process: the blame rule decides
-        logger.exception("bug", extra={"event": "bug"})
-        failure = Failure(Kind.UNKNOWN, "bug", f"{type(error).__name__}: {error}", place="bug")
-        return [Again(failure)] * len(deliveries)
-
-
-def handed_out(delivery: Delivery) -> int:
-    """Return how often the message came back before (quorum queues count; a classic queue only says that it did)."""
-    count = delivery.headers.get("x-delivery-count", int(delivery.redelivered))
-    return count if isinstance(count, int) else 0

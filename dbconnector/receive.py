@@ -11,10 +11,11 @@ from connectorlib import logs, policy
 from connectorlib.broker import Broker, SyncChannel, topology
 from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.errors import Failed, Failure, Kind, Stale
+from connectorlib.intake import SUSPICIOUS_DELIVERIES, handed_out
 from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
 from connectorlib.process import Life
-from connectorlib.pump import SUSPICIOUS_DELIVERIES, handed_out, handled
 from connectorlib.settings import Source
+from connectorlib.sides import handled
 from dbconnector.database import Database
 from dbconnector.settings import DbConfig
 from dbconnector.writer import Writer

@@ -16,7 +16,7 @@ from connectorlib.formats import Format, compile_format
 from connectorlib.messages import LATER, Again, Dead, Delivery, Done, Later, Outcome, Wait
 from connectorlib.pausing import Pausing
 from connectorlib.policy import PAUSING
-from connectorlib.pump import handled
+from connectorlib.sides import handled, probed
 from sfconnector.cases import Cases
 from sfconnector.settings import Division
 
@@ -80,12 +80,10 @@ class Member:
 
     def answers(self) -> bool:
         """Return whether there is a sign of life. Without one it waits."""
-        try:
-            self.probe()
-        except Failed as failed:
-            self.hold(failed.failure)
-            return False
-        return True
+        failure = probed(self.probe)
+        if failure is not None:
+            self.hold(failure)
+        return failure is None
 
     def hold(self, failure: Failure) -> Wait:
         """Pause it; return how its messages wait until it is tried again."""

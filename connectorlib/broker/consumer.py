@@ -8,19 +8,18 @@ import logging
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
-from itertools import count
 from typing import Any
 
 from pika import frame, spec
 
 from connectorlib.broker import errors
+from connectorlib.broker.generation import Generation
 from connectorlib.broker.iothread import IOThread, fail, succeed
-from connectorlib.broker.ledger import Ledger
 from connectorlib.broker.link import Link
+from connectorlib.broker.returning import close_at_once, keep_late, returns_by_nack
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 
@@ -33,28 +32,8 @@ SINGLES_S = 0.05
 #: How long a channel stays open after single acks: a quorum queue takes 32 of them at a time, and what still waits in
 #: the channel is forgotten when that closes (RabbitMQ 3.10).
 CALM_S = 0.2
-#: Every generation of every consumer has its own number, so that a delivery can never be settled on another's channel.
-_generations = count(1)
-
-
-class Generation:
-    """One channel with one consumer on it, and what it has delivered."""
-
-    __slots__ = ("acking", "calm", "channel", "closed", "consumer_tag", "delivered", "handed", "ledger", "number")
-
-    def __init__(self) -> None:
-        self.number = next(_generations)
-        self.channel: Any = None
-        self.consumer_tag: str | None = None
-        self.handed: deque[Delivery] = deque()
-        self.ledger = Ledger()
-        self.delivered = 0
-        #: Whether what the ledger keeps waiting will be acked in a moment.
-        self.acking = False
-        #: Until when (monotonic) the broker may still be busy with single acks.
-        self.calm = 0.0
-        #: Settled when the channel is closed and everything not acked is back in the queue.
-        self.closed: Future[None] = Future()
+#: How often to look whether a consumer that is to hold more has anything on its way.
+LOOK_S = 1.0
 
 
 class Consumer:
@@ -93,6 +72,12 @@ class Consumer:
         """How many deliveries are in hand or in work, not settled."""
         current = self._current
         return current.delivered - current.ledger.settled if current else 0
+
+    @property
+    def waiting(self) -> int:
+        """How many deliveries the next `take` finds there."""
+        current = self._current
+        return len(current.handed) if current and not self._cancelled else 0
 
     def is_current(self, generation: int) -> bool:
         current = self._current
@@ -139,6 +124,10 @@ class Consumer:
     def settle(self, generation: int, tags: Iterable[int]) -> None:
         """Ack these tags of this generation; dropped when it is gone, for its messages come again."""
         self._io.post(partial(self._settle, generation, list(tags)))
+
+    def widen(self, prefetch: int) -> None:
+        """Hold up to so many, from some moment soon, and give nothing back for it."""
+        self._io.post(partial(self._widen, prefetch))
 
     def cancel(self, timeout: float = 10.0) -> None:
         """Hand out nothing more, keep the generation: what is in work can still be settled before `give_back`."""
@@ -207,14 +196,14 @@ class Consumer:
     def _begin(self, connection: Any, future: "Future[None]") -> None:
         """Channel, then prefetch, then consume; each step in the callback of the one before."""
         self._opening = None
-        generation = Generation()
+        generation = Generation(self.prefetch)
         generation.channel = connection.channel(on_open_callback=partial(self._opened, generation, future))
         generation.channel.add_on_close_callback(partial(self._closed, generation, future))
 
     def _opened(self, generation: Generation, future: "Future[None]", channel: Any) -> None:
         channel.add_on_cancel_callback(partial(self._cancelled_by_broker, generation))
         consume = partial(self._consume, generation, future)
-        channel.basic_qos(prefetch_count=self.prefetch, callback=consume)
+        channel.basic_qos(prefetch_count=generation.prefetch, callback=consume)
 
     def _consume(self, generation: Generation, future: "Future[None]", _frame: Any) -> None:
         if future.cancelled():  # the one who asked has stopped waiting
@@ -223,10 +212,15 @@ class Consumer:
         # Current before the first message can come.
         self._cancelled = False
         self._current = generation
+        self._subscribe(generation, lambda _frame: succeed(future))
+
+    def _subscribe(self, generation: Generation, callback: Callable[[Any], None] = lambda _frame: None) -> None:
+        if not self._is_consuming(generation):
+            return
         channel = generation.channel
         receive = self._receiver(generation)
         from_pika = channel.connection.deliveries.listen(channel.channel_number, self.queue, generation.number, receive)
-        generation.consumer_tag = channel.basic_consume(self.queue, from_pika, callback=lambda _frame: succeed(future))
+        generation.consumer_tag = channel.basic_consume(self.queue, from_pika, callback=callback)
 
     def _receiver(self, generation: Generation) -> Callable[[Delivery], None]:
         """The hot path: some 30,000 calls a second."""
@@ -246,32 +240,83 @@ class Consumer:
         generation = self._current
         if generation is None or generation.number != number or not generation.channel.is_open:
             return
-        up_to = generation.ledger.settle(tags)
+        generation.ledger.settle(tags)
+        if not generation.wider:
+            self._ack(generation)
+        elif generation.is_full and generation.is_done:
+            self._consume_more(generation)
+
+    def _ack(self, generation: Generation) -> None:
+        up_to = generation.ledger.due()
         if up_to:
             generation.channel.basic_ack(up_to, multiple=True)
-        if generation.ledger.waits and not generation.acking:
+        if generation.ledger.waiting and not generation.acking:
             generation.acking = True
-            self._io.call_later(SINGLES_S, partial(self._ack_singles, generation))
+            self._io.call_later(SINGLES_S, partial(self._ack_waiting, generation))
 
-    def _ack_singles(self, generation: Generation) -> None:
-        """Ack what stands above something unsettled, one by one: it is done, and must not come again."""
+    def _ack_waiting(self, generation: Generation) -> None:
         generation.acking = False
-        if generation.channel.is_open and generation.ledger.waits:
-            number = generation.channel.channel_number
-            acks = [frame.Method(number, spec.Basic.Ack(tag)).marshal() for tag in generation.ledger.singles()]
+        if not generation.wider:
+            self._ack_all(generation)
+
+    def _ack_all(self, generation: Generation) -> None:
+        """Ack what stands above something unsettled too, one by one: it is done, and must not come again."""
+        if not generation.channel.is_open or not generation.ledger.waiting:
+            return
+        up_to = generation.ledger.due()
+        if up_to:
+            generation.channel.basic_ack(up_to, multiple=True)
+        number = generation.channel.channel_number
+        acks = [frame.Method(number, spec.Basic.Ack(tag)).marshal() for tag in generation.ledger.singles()]
+        if acks:
             generation.channel.connection.write(b"".join(acks))
             generation.calm = time.monotonic() + CALM_S
+
+    def _widen(self, prefetch: int) -> None:
+        generation = self._current
+        if generation is not None and not generation.wider:
+            generation.wider = prefetch
+            self._look(generation, -1, -1)
+
+    def _look(self, generation: Generation, delivered: int, settled: int) -> None:
+        """Whether the queue is empty, or what the consumer holds is stuck: then nothing is on its way either."""
+        if not generation.wider or not self._is_consuming(generation):
+            return
+        now = generation.delivered, generation.ledger.settled
+        if now == (delivered, settled) and (generation.is_done or generation.is_full):
+            self._consume_more(generation)
+        else:
+            self._io.call_later(LOOK_S, partial(self._look, generation, *now))
+
+    def _is_consuming(self, generation: Generation) -> bool:
+        return self._current is generation and not self._cancelled and bool(generation.channel.is_open)
+
+    def _consume_more(self, generation: Generation) -> None:
+        """End the consumer and begin another on the same channel, while nothing is on its way: a cancel would return
+        that, and a quorum queue would put it behind what came back before it."""
+        channel, tag = generation.channel, generation.consumer_tag
+        if not self._is_consuming(generation) or tag is None:
+            return
+        self.prefetch = generation.prefetch = generation.wider
+        generation.wider, generation.consumer_tag = 0, None
+        channel.basic_cancel(tag)
+        self._ack(generation)
+        channel.basic_qos(prefetch_count=generation.prefetch, callback=lambda _frame: self._subscribe(generation))
 
     def _cancel(self, future: "Future[None]") -> None:
         generation = self._current
         self._cancelled = True
         self._ready.set()
-        if generation is None or not generation.channel.is_open or not _returns_by_nack(generation.channel):
+        if (
+            generation is None
+            or generation.consumer_tag is None  # just between two consumers
+            or not generation.channel.is_open
+            or not returns_by_nack(generation.channel)
+        ):
             succeed(future)
             return
-        # Messages may still come before cancel-ok. pika would reject them one by one, ahead of the older ones; they go
-        # back together with these instead.
-        generation.channel.basic_reject = partial(_note_delivery, generation)
+        # Messages may still come before cancel-ok; they go back together with these.
+        keep_late(generation.channel, generation)
         generation.closed.add_done_callback(lambda _closed: succeed(future))
         generation.channel.basic_cancel(generation.consumer_tag, callback=lambda _frame: succeed(future))
 
@@ -280,17 +325,15 @@ class Consumer:
         if self._current is not generation or not channel.is_open:
             succeed(future)
             return
-        self._ack_singles(generation)
+        self._ack_all(generation)
         left = generation.calm - time.monotonic()
         if left > 0:
             self._io.call_later(left, partial(self._return_all, generation, future))
             return
         generation.closed.add_done_callback(lambda _closed: succeed(future))
-        if not _returns_by_nack(channel):
-            channel.basic_cancel = _cancel_nothing
-        elif generation.delivered > generation.ledger.settled:
+        if returns_by_nack(channel) and generation.delivered > generation.ledger.settled:
             channel.basic_nack(0, multiple=True, requeue=True)  # 0: all of this channel
-        channel.close()
+        close_at_once(channel)
         self._end(generation, None)
 
     def _closed(self, generation: Generation, opening: "Future[None]", _channel: Any, reason: Exception) -> None:
@@ -308,9 +351,8 @@ class Consumer:
 
     def _abandon(self, generation: Generation) -> None:
         """Close the channel of a generation that is over; what it held goes back to the queue."""
-        if generation.channel.is_open:
-            self._ack_singles(generation)
-            generation.channel.close()
+        self._ack_all(generation)
+        close_at_once(generation.channel)
 
     def _end(self, generation: Generation, failure: Failure | None) -> None:
         if self._current is not generation:
@@ -320,24 +362,3 @@ class Consumer:
             logger.warning("stopped consuming from %s: %s %s", self.queue, failure.code, failure.text)
         self._current = None
         self._ready.set()
-
-
-def _note_delivery(generation: Generation, delivery_tag: int = 0, requeue: bool = True) -> None:
-    generation.delivered = max(generation.delivered, delivery_tag)
-
-
-def _cancel_nothing(consumer_tag: str = "", callback: object = None) -> None:
-    """In place of what pika does before it closes a channel."""
-
-
-def _returns_by_nack(channel: Any) -> bool:
-    """Whether to give back with cancel, one nack and close, rather than with close alone.
-
-    Both return everything, and up to RabbitMQ 4.2 both count as a delivery. But only the close of a channel that still
-    consumes keeps the order of a quorum queue, as seen with 3.10: of more than 32 messages a nack makes the order of a
-    hash table (without a delivery limit it puts them at the end of the queue), and a cancel does the same to what is
-    on its way. From 4.3 on the nack does not count towards the delivery limit, and the close does.
-    """
-    version = str((channel.connection.server_properties or {}).get("version", ""))
-    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
-    return numbers >= [4, 3]

@@ -18,26 +18,28 @@ class Ledger:
     def __init__(self) -> None:
         self._known = 0
         self._unsettled: set[int] = set()
-        #: Settled, but not acked: something below them is not settled.
+        #: Settled, but not acked yet.
         self._later: set[int] = set()
         self.settled = 0
 
     @property
-    def waits(self) -> bool:
-        """Whether something settled waits for what is below it: until that is settled too, or until `singles`."""
-        return bool(self._later)
+    def waiting(self) -> int:
+        """How many are settled and not acked: for want of `due` or, above something that is not settled, `singles`."""
+        return len(self._later)
 
-    def settle(self, tags: Iterable[int]) -> int:
-        """Given tags that are done with, return up to which one to ack all; 0: none yet. Tags that were settled before
-        are left out."""
+    def settle(self, tags: Iterable[int]) -> None:
+        """Note that these are done with. Tags that were settled before are left out."""
         wanted = set(tags)
         if not wanted:
-            return 0
+            return
         self._extend(max(wanted))
         new = wanted & self._unsettled
         self._unsettled -= new
         self.settled += len(new)
         self._later |= new
+
+    def due(self) -> int:
+        """Return up to which tag to ack all now; 0: none."""
         lowest = min(self._unsettled, default=self._known + 1)
         below = {tag for tag in self._later if tag < lowest}
         self._later -= below

@@ -57,7 +57,7 @@ def test_an_outage_dead_letters_nothing(world_on: Make, name: str) -> None:
     world.broker_link.cut(End.RST)
     eventually(lambda: worker.log.count(" as dbconnector readings consuming") >= 2)
     world.far_link.heal()
-    history = world.expect_all_is_well()
+    history = world.expect_all_is_well(ordered=True)
     assert len(history.rows) == 300
     assert history.dead == []
 

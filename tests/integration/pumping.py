@@ -16,6 +16,7 @@ from connectorlib.pump import Flow, Pump
 from connectorlib.settings import Batch, Retry, Source
 from connectorlib.sides import Part
 from tests.services.rabbitmq import Vhost
+from tests.services.waiting import eventually
 
 DOWN = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "write[0]")
 LOCKED = Failure(Kind.RETRY, "55P03", "lock timeout", "write[0]")
@@ -96,6 +97,18 @@ def pumping(
             pump.wake()
             thread.join(30)
             assert not thread.is_alive()
+
+
+def lose_connection(vhost: Vhost, pump: Pump) -> None:
+    """Let the broker close its connections."""
+    before = pump._consumer.generation
+
+    def lost() -> bool:
+        if pump._consumer.generation == before:
+            vhost.close_connections()
+        return pump._consumer.generation != before
+
+    assert eventually(lost)
 
 
 def bodies(count: int, start: int = 0) -> list[bytes]:

@@ -9,7 +9,7 @@ import pytest
 
 from connectorlib.broker import Broker
 from connectorlib.errors import Failed, Kind
-from connectorlib.messages import Delivery
+from tests.integration.consuming import KINDS, bodies, fill, lose_connection, remaining, tags, take_all, wait_for_depth
 from tests.services.waiting import eventually
 
 
@@ -23,36 +23,6 @@ def broker(vhost):
 @pytest.fixture
 def queue(vhost):
     return vhost.declare_queue("q", arguments={"x-delivery-limit": 100})
-
-
-def wait_for_depth(vhost, count):
-    """A quorum queue has what comes back a moment after the broker said so."""
-    eventually(lambda: vhost.depth("q") == count, 10)
-
-
-def remaining(vhost, count):
-    wait_for_depth(vhost, count)
-    return [int(body) for *_, body in vhost.get_all("q")]
-
-
-def fill(vhost, count, first=0):
-    vhost.publish("", "q", [str(number) for number in range(first, first + count)])
-
-
-def bodies(batch):
-    return [int(delivery.body) for delivery in batch]
-
-
-def tags(batch):
-    return [delivery.tag for delivery in batch]
-
-
-def take_all(consumer, count):
-    batch: list[Delivery] = []
-    deadline = time.monotonic() + 20
-    while len(batch) < count and time.monotonic() < deadline:
-        batch += consumer.take(count - len(batch), 0.05, 1)
-    return batch
 
 
 def test_a_batch_closes_at_its_size(vhost, broker, queue):
@@ -128,11 +98,7 @@ def test_many_messages_pass_in_order_and_once(vhost, broker, queue):
     assert remaining(vhost, 0) == []
 
 
-@pytest.mark.parametrize(
-    ("type", "arguments"),
-    [("quorum", {"x-delivery-limit": 100}), ("quorum", {}), ("classic", {})],
-    ids=["limited quorum", "quorum", "classic"],
-)
+@KINDS
 def test_giving_back_keeps_the_order_and_counts_one_delivery(vhost, broker, type, arguments):
     queue = vhost.declare_queue("q", type=type, arguments=arguments)
     fill(vhost, 1500)
@@ -171,7 +137,7 @@ def test_work_in_progress_can_be_settled_between_cancel_and_giving_back(vhost, b
 
 def test_a_broker_that_does_not_count_nacks_is_given_one(vhost, broker, queue, monkeypatch):
     # What RabbitMQ 4.3 gets; older ones take it too, at the price of the order.
-    monkeypatch.setattr("connectorlib.broker.consumer._returns_by_nack", lambda _channel: True)
+    monkeypatch.setattr("connectorlib.broker.consumer.returns_by_nack", lambda _channel: True)
     fill(vhost, 500)
     consumer = broker.consumer(queue, 100)
     consumer.open(10)
@@ -179,15 +145,6 @@ def test_a_broker_that_does_not_count_nacks_is_given_one(vhost, broker, queue, m
     consumer.settle(consumer.generation, tags(batch))  # the next are on their way
     assert consumer.give_back(10)
     assert sorted(remaining(vhost, 450)) == list(range(50, 500))
-
-
-def lose_connection(vhost, consumer):
-    def lost():
-        if consumer.active:
-            vhost.close_connections()
-        return not consumer.active
-
-    eventually(lost, 15)
 
 
 def test_a_lost_connection_ends_the_generation_and_wakes_the_taker(vhost, broker, queue):

@@ -81,9 +81,9 @@ def test_what_waits_too_long_behind_slow_work_is_given_back_and_fewer_are_taken(
     with pumping(queue, far_side, hold_seconds=1.5) as pump:
         queue.publish("", "q", bodies(600))  # the prefetch is 200, a batch 100
         assert eventually(lambda: len(far_side.written) == 600)
-    assert sorted(far_side.written) == sorted(bodies(600))
-    assert taken[:2] == [(False, 200), (True, 100)]
-    assert [prefetch for _, prefetch in taken[2:4]] == [100, 100]
+    assert far_side.written == bodies(600)
+    assert taken[:2] == [(False, 200), (True, 50)]  # half of the 100 that were done in that time
+    assert [prefetch for _, prefetch in taken[2:4]] == [50, 50]
     assert caplog.text.count("given back") == 1
     assert queue.depth("q") == queue.depth("dead-letter") == 0
 
@@ -224,3 +224,58 @@ def test_a_log_in_that_is_not_to_be_tried_again_is_told_so(queue: Vhost, caplog:
     with pumping(queue, Refusing(), retry_refused=False):
         assert eventually(lambda: "PAUSED" in caplog.text)
     assert "next_try=never" in caplog.text
+
+
+def test_a_nudge_ends_every_wait_of_a_pause_in_which_all_was_given_back(
+    queue: Vhost, caplog: pytest.LogCaptureFixture
+) -> None:
+    far_side = FarSide(lambda body: NO_TABLE)
+    with pumping(queue, far_side, hold_seconds=0.3) as pump:
+        queue.publish("", "q", bodies(20))
+        assert eventually(lambda: "given back" in caplog.text, every=0.001)
+        pump._pausing._hold_seconds = 1000
+        pump._pausing._nudge.set()
+        assert eventually(lambda: pump._consumer.active)
+
+
+class Bug(FarSide):
+    """Its probe has a bug for as long as it is `broken`."""
+
+    broken = False
+
+    def probe(self) -> None:
+        if self.broken:
+            raise KeyError("oops")
+        super().probe()
+
+
+@pytest.mark.parametrize("when", ["at the start", "in a pause"])
+def test_a_bug_in_the_probe_is_told_and_counts_as_no_answer(
+    queue: Vhost, caplog: pytest.LogCaptureFixture, when: str
+) -> None:
+    far_side = Bug()
+    far_side.broken = when == "at the start"
+    with pumping(queue, far_side):
+        if when == "in a pause":
+            queue.publish("", "q", bodies(3))
+            assert eventually(lambda: far_side.written == bodies(3))
+            far_side.up, far_side.broken = False, True
+        queue.publish("", "q", bodies(3, 3))
+        assert eventually(lambda: "Traceback" in caplog.text)
+        far_side.up, far_side.broken = True, False
+        assert eventually(lambda: far_side.written[-3:] == bodies(3, 3))
+    assert "KeyError: 'oops'" in caplog.text
+    assert "RESUMED" in caplog.text
+
+
+def test_a_bug_in_the_probe_is_blamed_on_no_message(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
+    far_side = Bug(lambda body: STRANGE if far_side.broken else None)
+    with pumping(queue, far_side):
+        queue.publish("", "q", bodies(1))
+        assert eventually(lambda: far_side.written == bodies(1))
+        far_side.broken = True
+        queue.publish("", "q", bodies(1, 1))
+        assert eventually(lambda: "PAUSED" in caplog.text)
+        far_side.broken = False
+        assert eventually(lambda: far_side.written == bodies(2))
+    assert queue.depth("dead-letter") == 0

@@ -29,6 +29,12 @@ class UnackedSet:
         self.tags.remove(tag)
 
 
+def settled(ledger, tags):
+    """Settle these and return up to which tag to ack."""
+    ledger.settle(tags)
+    return ledger.due()
+
+
 @pytest.mark.parametrize(
     ("steps", "up_to", "singles"),
     [
@@ -45,18 +51,27 @@ class UnackedSet:
 )
 def test_acks_are_few_and_never_wrong(steps, up_to, singles):
     ledger = Ledger()
-    assert [ledger.settle(tags) for tags in steps] == up_to
-    assert ledger.waits == bool(singles)
+    assert [settled(ledger, tags) for tags in steps] == up_to
+    assert ledger.waiting == len(singles)
     assert ledger.singles() == singles
-    assert not ledger.waits
+    assert ledger.waiting == 0
 
 
 def test_what_was_acked_alone_is_not_acked_again():
     ledger = Ledger()
     ledger.settle([2, 3])
     assert ledger.singles() == [2, 3]
-    assert ledger.settle([1]) == 1
-    assert ledger.settle([4]) == 4
+    assert settled(ledger, [1]) == 1
+    assert settled(ledger, [4]) == 4
+
+
+def test_what_is_settled_waits_until_it_is_asked_for():
+    ledger = Ledger()
+    for tags in ([1, 2], [4], [3]):
+        ledger.settle(tags)
+    assert (ledger.settled, ledger.waiting) == (4, 4)
+    assert ledger.due() == 4
+    assert (ledger.settled, ledger.waiting) == (4, 0)
 
 
 def test_one_held_message_does_not_make_the_ledger_grow():
@@ -80,7 +95,7 @@ def test_whatever_is_settled_in_whatever_order_the_broker_agrees(data):
             broker.deliver(delivered)
         broker.allowed |= set(batch)
         repeated = data.draw(st.lists(st.sampled_from(sorted(broker.allowed)), max_size=3))
-        if up_to := ledger.settle([*batch, *repeated]):
+        if up_to := settled(ledger, [*batch, *repeated]):
             broker.ack_up_to(up_to)
         if data.draw(st.booleans()):
             for tag in ledger.singles():
