@@ -37,7 +37,8 @@ def test_help_tells_the_options(command: str) -> None:
 def test_the_help_lists_the_commands_and_exit_codes_that_there_are() -> None:
     text = run("--help").stdout
     assert "-c, -i, --config" in text
-    assert re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE)[-3:] == ["schema", "sandbox", "completion"]
+    listed = re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE)
+    assert listed[-3:] == ["schema", "sandbox", "completion"]
     assert {int(code) for code in re.findall(r"\b(\d+)  [a-z]", text)} == {0, 1, 2, 75, 77, 78} <= {*ExitCode}
 
 
