@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.pages import ROOT, blocks
+
 DBCONNECTOR = Path(sys.executable).with_name("dbconnector")
 
 
 def configurations():
-    written, cases = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    return json.loads(written), json.loads(cases)
+    written, cases = (json.loads(block.text) for block in blocks("README.md") if block.language == "json")
+    return written, cases
 
 
 def test_the_configuration_of_the_readme_writes_the_message_of_the_readme(vhost, sqlite_db, tmp_path):

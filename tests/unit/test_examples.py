@@ -2,15 +2,17 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from connectorlib.redaction import secrets
+from dbconnector import cli as db_cli
 from dbconnector import config as db
+from sfconnector import cli as sf_cli
 from sfconnector import config as sf
+from tests.pages import ROOT, blocks
 
-ROOT = Path(__file__).resolve().parents[2]
 CASES = "sfconnector.example.json"
 TESTS = ".tests.json"
 EXAMPLES = sorted(
@@ -22,12 +24,6 @@ EXAMPLES = sorted(
 def _secrets():
     yield
     secrets.clear()
-
-
-def configurations(page):
-    """The whole configurations that a page shows, as text."""
-    found = re.findall(r"```json\n(\{.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    return [block for block in found if re.search(r'^  "(database|tenant)": ', block, re.MULTILINE)]
 
 
 def set_references(monkeypatch, text):
@@ -51,8 +47,25 @@ def test_the_example_for_cases_has_two_divisions_and_keeps_its_secrets_outside(m
     assert [value for value in given if not value.startswith("${") and value != "password"] == []
 
 
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "config/how-to").glob(f"*{TESTS}"))])
+def test_the_tests_of_an_example_of_a_how_to_pass(name):
+    config = ROOT / "config/how-to" / name.replace(TESTS, ".json")
+    main = sf_cli.main if "divisions" in config.read_text() else db_cli.main
+    done = CliRunner().invoke(main, ["test", "-c", str(config)])
+    assert done.exit_code == 0, done.output
+
+
+def test_the_examples_of_the_how_tos_are_in_three_formats_and_for_both_connectors():
+    texts = {path.name: path.read_text() for path in (ROOT / "config/how-to").glob("*.json")}
+    formats = {json.loads(text).get("format", {"type": "json"})["type"] for text in texts.values()}
+    assert formats == {"json", "xml", "delimited"}
+    assert {name for name, text in texts.items() if '"divisions"' in text} == {"jwt.json"}
+    untested = {name for name in texts if name.replace(".json", TESTS) not in texts and not name.endswith(TESTS)}
+    assert untested == {"select.json", "tls.json"}  # nothing is mapped, or nothing that matters
+
+
 def test_the_configurations_of_the_readme_are_valid_and_short(tmp_path, monkeypatch):
-    written, cases = configurations("README.md")
+    written, cases = [block.text for block in blocks("README.md") if block.language == "json"]
     for name, block in {"db.config": written, "config.json": cases}.items():
         (tmp_path / name).write_text(block)
         set_references(monkeypatch, block)
@@ -61,14 +74,6 @@ def test_the_configurations_of_the_readme_are_valid_and_short(tmp_path, monkeypa
     assert source.queue == "readings"
     assert [division.source.queue for division in sf.load(tmp_path / "config.json").divisions] == ["sfconnector.pumps"]
     assert (len(written.splitlines()), len(cases.splitlines())) <= (10, 20)
-
-
-def test_the_configurations_of_the_user_documentation_are_valid(tmp_path):
-    blocks = configurations("docs/sfconnector.md")
-    assert blocks
-    for block in blocks:
-        (tmp_path / "config.json").write_text(block)
-        sf.load(tmp_path / "config.json", resolve_secrets=False)
 
 
 SHOWN = re.findall(r'^("\w+"): +(\{.*\})$', (ROOT / "docs" / "sfconnector.md").read_text(), re.MULTILINE)
