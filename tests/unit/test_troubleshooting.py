@@ -1,0 +1,46 @@
+"""A message that the troubleshooting page explains is one that the programs print."""
+
+import ast
+import re
+
+import pytest
+
+from dbconnector import sqlcodes
+from tests.pages import ROOT
+
+PAGE = (ROOT / "docs/troubleshooting.md").read_text()
+ROWS = re.findall(r"^\| `(.+?)` \| (.+) \|$", PAGE, re.MULTILINE)
+
+
+def texts():
+    """Return all texts in the packages, those that are put together of several joined."""
+    for package in ("connectorlib", "dbconnector", "sfconnector"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
+
+
+TEXTS = "\n".join(texts())
+#: Said by drivers; the connector knows these words too.
+QUOTED = "\n".join(pattern for pattern, _ in (*sqlcodes._CONNECT_TEXTS, *sqlcodes._MANAGER_TEXTS))
+
+
+def test_there_are_messages():
+    assert len(ROWS) > 45
+
+
+@pytest.mark.parametrize("message", [message for message, _ in ROWS])
+def test_a_message_that_is_explained_is_in_a_program(message):
+    assert message in TEXTS or message in QUOTED
+
+
+def test_every_code_of_a_dead_letter_that_is_told_to_the_sender_is_explained():
+    codes = set()
+    for package in ("connectorlib", "dbconnector", "sfconnector"):
+        for file in (ROOT / package).rglob("*.py"):
+            codes |= set(re.findall(r'\breject\(\s*"([a-z-]+)"', file.read_text()))
+    assert "missing-field" in codes
+    assert codes - {"not-encodable"} <= {message for message, _ in ROWS}  # that one is of select, for a row
