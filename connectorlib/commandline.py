@@ -3,6 +3,7 @@ a command runs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
@@ -118,6 +119,23 @@ def logging_as_told(load: Callable[[str], Loaded], program: str) -> Callable[[st
     return load_and_log
 
 
+class Later(click.Command):
+    """A command whose module is imported when the command is typed, so that what else is typed does not pay for it."""
+
+    def __init__(self, name: str, short_help: str, load: Callable[[], click.Command]) -> None:
+        super().__init__(name, short_help=short_help)
+        self._load = load
+
+    @cached_property
+    def real(self) -> click.Command:
+        return self._load()
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return self.real.make_context(info_name, args, parent, **extra)
+
+
 def exit_codes(*lines: str) -> str:
     """Return the end of a command's help, given `0  done` and so on."""
     return "\b\nExit codes:\n" + "\n".join(f"  {line}" for line in lines)
@@ -147,6 +165,11 @@ def add_completion(main: click.Group, program: str) -> None:
         assert kind is not None
         variable = f"_{program}_complete".replace("-", "_").upper()  # which click looks for
         click.echo(kind(main, {}, program, variable).source())
+
+
+def add_init(main: click.Group, load: Callable[[], click.Command]) -> None:
+    """Give a connector the command that writes a configuration to start from."""
+    main.add_command(Later("init", "Write a configuration to start from, after a few questions.", load))
 
 
 def add_status(main: click.Group, program: str, file: str) -> None:

@@ -12,6 +12,7 @@ from connectorlib.commandline import (
     Commands,
     Duration,
     add_completion,
+    add_init,
     add_status,
     config_option,
     exit_codes,
@@ -19,8 +20,6 @@ from connectorlib.commandline import (
     running,
 )
 from connectorlib.proving import add_proofs, tests_schema
-from connectorlib.starting.questions import add_init
-from dbconnector import starting
 from dbconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
@@ -51,7 +50,13 @@ def main() -> None:
     """
 
 
-add_init(main, "dbconnector", "db.config", starting.QUESTIONS, starting.make)
+def _init() -> click.Command:
+    from dbconnector.starting import init  # late, see the module
+
+    return init
+
+
+add_init(main, _init)
 
 
 @main.command(short_help="Send one message per row of the query.")

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from connectorlib.starting.addresses import Address, address, broker, identifier
-from connectorlib.starting.questions import BROKER, NOTHING, WHERE_SECRETS, Answers, Question, fixed, source
+from connectorlib.starting.questions import (
+    BROKER,
+    NOTHING,
+    WHERE_SECRETS,
+    Answers,
+    Question,
+    fixed,
+    init_command,
+    source,
+)
 
 if TYPE_CHECKING:
     from connectorlib.starting.writing import Sample, Secret, Start
@@ -235,3 +244,6 @@ def _loaded(file: str) -> None:
     from dbconnector.config import load  # late, see the module
 
     load(file, resolve_secrets=False)
+
+
+init = init_command("dbconnector", "db.config", QUESTIONS, make)

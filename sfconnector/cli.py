@@ -7,17 +7,16 @@ import click
 from connectorlib.commandline import (
     HELP_OPTIONS,
     Commands,
+    Later,
     add_completion,
+    add_init,
     add_status,
     config_option,
     exit_codes,
     logging_as_told,
-    needing,
     running,
 )
 from connectorlib.proving import add_proofs, tests_schema
-from connectorlib.starting.questions import add_init
-from sfconnector import starting
 from sfconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
@@ -62,7 +61,13 @@ def main(ctx: click.Context, file: str | None) -> None:
         ctx.exit(runs.run(file, life, load=_load))
 
 
-add_init(main, "sfconnector", "config.json", starting.QUESTIONS, starting.make)
+def _init() -> click.Command:
+    from sfconnector.starting import init  # late, see the module
+
+    return init
+
+
+add_init(main, _init)
 
 
 add_status(main, "sfconnector", "config.json")
@@ -89,18 +94,13 @@ def schema(tests: bool) -> None:
     click.echo(tests_schema(PROOFS.program) if tests else config.schema_text())
 
 
-@main.command(
-    short_help="Run a Salesforce on this machine, to try a configuration with.",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True},
-)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def sandbox(arguments: tuple[str, ...]) -> None:
-    """Run a Salesforce on this machine, to try a configuration with."""
+def _sandbox() -> click.Command:
     from sfconnector.sandbox.command import command  # late, see the module
 
-    with needing("sandbox", "the sandbox"):
-        command.main(list(arguments), prog_name="sfconnector sandbox")
+    return command
+
+
+main.add_command(Later("sandbox", "Run a Salesforce on this machine, to try a configuration with.", _sandbox))
 
 
 add_completion(main, "sfconnector")

@@ -4,7 +4,16 @@ library before that."""
 from typing import TYPE_CHECKING, Any
 
 from connectorlib.starting.addresses import address, broker
-from connectorlib.starting.questions import BROKER, NOTHING, WHERE_SECRETS, Answers, Question, fixed, source
+from connectorlib.starting.questions import (
+    BROKER,
+    NOTHING,
+    WHERE_SECRETS,
+    Answers,
+    Question,
+    fixed,
+    init_command,
+    source,
+)
 
 if TYPE_CHECKING:
     from connectorlib.starting.writing import Sample, Secret, Start
@@ -206,3 +215,6 @@ def _opened(file: str) -> "Offline":
     from sfconnector.offline import opened  # late, see the module
 
     return opened(file)
+
+
+init = init_command("sfconnector", "config.json", QUESTIONS, make)

@@ -1,16 +1,14 @@
 """Addresses that a person writes in one line, as what the configuration says in several. Pure."""
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 _TLS_PORT = 5671
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """`scheme://user@host:port/name`, each part as it is meant; missing parts are empty, or None."""
 
     scheme: str

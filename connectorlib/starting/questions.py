@@ -3,12 +3,11 @@ click and the standard library before the command runs."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from connectorlib.commandline import config_option
+from connectorlib.commandline import HELP_OPTIONS, config_option
 from connectorlib.starting.addresses import broker
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ NOTHING = "-"
 SECRETS = ("env", "file", "credential")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """One thing to know. The name is that of the option."""
 
     name: str
@@ -68,13 +66,14 @@ WHERE_SECRETS = Question(
 )
 
 
-def add_init(
-    group: click.Group, program: str, file: str, questions: Sequence[Question], make: "Callable[[Answers], Start]"
-) -> None:
-    """Give a connector the command; `make` turns the answers into what is to be written."""
+def init_command(
+    program: str, file: str, questions: Sequence[Question], make: "Callable[[Answers], Start]"
+) -> click.Command:
+    """Return the command of a connector; `make` turns the answers into what is to be written."""
 
-    @group.command(
-        short_help="Write a configuration to start from, after a few questions.",
+    @click.command(
+        "init",
+        context_settings=HELP_OPTIONS,
         help=f"""Write a commented configuration to start from, a sample message, and tests that pass.
 
         \b
@@ -107,6 +106,8 @@ def add_init(
             raise click.UsageError("there is no terminal to ask on: --non-interactive takes the defaults")
         answers = answered(questions, given, None if non_interactive else _asked)
         ctx.exit(writing.write(make(answers), target, force=force))
+
+    return init
 
 
 def source(answers: Answers) -> dict[str, Any]:

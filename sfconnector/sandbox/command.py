@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connectorlib.commandline import HELP_OPTIONS, Duration, exit_codes, running
+from connectorlib.commandline import HELP_OPTIONS, Duration, exit_codes, needing, running
 
 if TYPE_CHECKING:
     from connectorlib.process import ExitCode, Life
@@ -36,6 +36,7 @@ SAVE_EVERY = 1.0  # seconds, at most
 @click.option("--latency", type=Duration(), help="How long every call takes, e.g. 150ms.")
 @click.option("--empty", is_flag=True, help="Start without users, apps and customers, for tests.")
 @click.pass_context
+@needing("sandbox", "the sandbox")
 def command(
     ctx: click.Context,
     host: str,

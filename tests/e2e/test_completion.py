@@ -37,6 +37,7 @@ def completed(program: str, *words: str) -> list[str]:
         ("sfconnector check --js", ["--json"]),
         ("dbconnector init --mode s", ["subscribe", "select"]),
         ("deadletter-queue re", ["replay"]),
+        ("sfconnector sandbox --po", ["--port"]),
     ],
 )
 def test_bash_completes_commands_options_and_choices(words: str, wanted: list[str]) -> None:

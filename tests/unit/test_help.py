@@ -6,10 +6,10 @@ import shlex
 import click
 import pytest
 
+from connectorlib.commandline import Later
 from connectorlib.deadletters import cli as deadletters
 from dbconnector import cli as dbconnector
 from sfconnector import cli as sfconnector
-from sfconnector.sandbox.command import command as sandbox
 
 PROGRAMS = {"dbconnector": dbconnector.main, "sfconnector": sfconnector.main, "deadletter-queue": deadletters.main}
 
@@ -19,7 +19,7 @@ def commands():
     for program, group in PROGRAMS.items():
         yield program, group
         for name, command in group.commands.items():
-            yield f"{program} {name}", sandbox if name == "sandbox" else command
+            yield f"{program} {name}", command.real if isinstance(command, Later) else command
 
 
 COMMANDS = dict(commands())
