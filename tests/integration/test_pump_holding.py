@@ -234,6 +234,7 @@ def test_a_nudge_ends_every_wait_of_a_pause_in_which_all_was_given_back(
         queue.publish("", "q", bodies(20))
         assert eventually(lambda: "given back" in caplog.text, every=0.001)
         pump._pausing._hold_seconds = 1000
+        assert eventually(lambda: not pump._consumer.active, every=0.001)
         pump._pausing._nudge.set()
         assert eventually(lambda: pump._consumer.active)
 
