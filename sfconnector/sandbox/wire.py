@@ -20,6 +20,11 @@ _EXPECTED = {
     "Expecting value": "expected a valid value (number, String, array, object, 'true', 'false' or 'null')",
     "Extra data": "expected end of input",
 }
+#: From 3.13 on Python complains of the comma; before that, as Jackson does, of the bracket behind it.
+_TRAILING_COMMA = {
+    "Illegal trailing comma before end of object": "Expecting property name enclosed in double quotes",
+    "Illegal trailing comma before end of array": "Expecting value",
+}
 
 
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -76,9 +81,16 @@ def read(body: bytes) -> Any:
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise answers.unreadable(_complaint(error)) from error
+        raise answers.unreadable(_complaint(_of_the_bracket(error))) from error
     except (RecursionError, ValueError) as error:  # too deep; a number of too many digits; NaN
         raise answers.unreadable(f"{error} at [line:1, column:1]") from error
+
+
+def _of_the_bracket(error: json.JSONDecodeError) -> json.JSONDecodeError:
+    if error.msg not in _TRAILING_COMMA:
+        return error
+    behind = error.doc[error.pos + 1 :].lstrip()
+    return json.JSONDecodeError(_TRAILING_COMMA[error.msg], error.doc, len(error.doc) - len(behind))
 
 
 def _complaint(error: json.JSONDecodeError) -> str:

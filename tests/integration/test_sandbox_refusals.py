@@ -310,6 +310,8 @@ BROKEN = {
     b'{"Subject":': "Unexpected end-of-input at [line:1, column:13]",
     b'{"Subject":"a",}': "Unexpected character ('}' (code 125)): was expecting double-quote to start field name at"
     " [line:1, column:17]",
+    b'{"Subject":["a", ]}': "Unexpected character (']' (code 93)): expected a valid value"
+    " (number, String, array, object, 'true', 'false' or 'null') at [line:1, column:19]",
     b'{"Subject":NaN}': "Non-standard token 'NaN' at [line:1, column:1]",
     b"": "The HTTP entity body is required, but this request has no entity body. at [line:1, column:2]",
     b"\xff": "Invalid UTF-8 start byte 0xff at [line:1, column:1]",
