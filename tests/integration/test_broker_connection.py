@@ -1,6 +1,5 @@
 """Connecting, losing the connection, coming back, and saying what is wrong meanwhile."""
 
-import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -10,6 +9,7 @@ import pytest
 from connectorlib.broker import Broker
 from connectorlib.errors import Failed, Kind
 from connectorlib.settings import Tls
+from tests.services.certificates import Authority
 from tests.services.server import free_port
 from tests.services.waiting import eventually
 
@@ -144,42 +144,30 @@ def test_stop_is_prompt_while_there_is_no_broker(vhost):
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    """A private certificate authority and a certificate of it for 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("tls")
-    run = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-x509"]
-    subprocess.run(
-        [*run, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority",
-         "-addext", "keyUsage=critical,keyCertSign,cRLSign"],  # Python 3.13 asks for it
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    subprocess.run(
-        [*run, "-keyout", "server.key", "-out", "server.pem", "-subj", "/CN=broker",
-         "-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1,DNS:broker.example"],
-        cwd=folder, check=True, capture_output=True,
-    )  # fmt: skip
-    return folder
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def tls_settings(vhost, authority):
     """Settings for a TLS listener that the running node is given for this test."""
     port = free_port()
+    certificate = authority.issue("127.0.0.1", "broker.example")
     options = (
-        f'[{{cacertfile,"{authority}/ca.pem"}},{{certfile,"{authority}/server.pem"}},'
-        f'{{keyfile,"{authority}/server.key"}},{{verify,verify_none}}]'
+        f'[{{cacertfile,"{authority.ca}"}},{{certfile,"{certificate.cert}"}},'
+        f'{{keyfile,"{certificate.key}"}},{{verify,verify_none}}]'
     )
     vhost.node.control("eval", f'rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, {options}, 1).')
     return vhost.broker_settings(hosts=(("127.0.0.1", port),))
 
 
 def test_tls_with_a_private_authority(tls_settings, authority):
-    trusting = replace(tls_settings, tls=Tls(ca=f"{authority}/ca.pem"))
+    trusting = replace(tls_settings, tls=Tls(ca=authority.ca))
     with Broker(trusting, name="tls") as broker:
         assert broker.wait_connected(15)
         with broker.channel() as channel:
             assert channel.queue_declare("over-tls") == (0, 0)
 
-    named = replace(tls_settings, tls=Tls(ca=f"{authority}/ca.pem", server_name="broker.example"))
+    named = replace(tls_settings, tls=Tls(ca=authority.ca, server_name="broker.example"))
     with Broker(named, name="named") as broker:
         assert broker.wait_connected(15)
 
@@ -189,7 +177,7 @@ def test_tls_with_a_private_authority(tls_settings, authority):
     assert (failure.kind, failure.code) == (Kind.CONFIGURATION, "tls")
     assert "certificate not accepted" in failure.text
 
-    other = replace(tls_settings, tls=Tls(ca=f"{authority}/ca.pem", server_name="other.example"))
+    other = replace(tls_settings, tls=Tls(ca=authority.ca, server_name="other.example"))
     with Broker(other, name="other name") as broker:
         assert "certificate not accepted" in wait_failed(broker, give_up_on_refused=True).text
 

@@ -47,12 +47,12 @@ class Authority:
         file.write_bytes(own.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         self.ca = str(file)
 
-    def issue(self, host: str, *, client: bool = False, valid: timedelta = timedelta(days=2)) -> Certificate:
-        """Return a certificate for a host name or address, for servers or for clients; `valid` from now on."""
+    def issue(self, host: str, *others: str, client: bool = False, valid: timedelta = timedelta(days=2)) -> Certificate:
+        """Return a certificate for host names or addresses, for servers or for clients; `valid` from now on."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         builder = self._builder(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]), key.public_key(), valid
-        ).add_extension(x509.SubjectAlternativeName([_general_name(host)]), critical=False)
+        ).add_extension(x509.SubjectAlternativeName([_general_name(each) for each in (host, *others)]), critical=False)
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         stem = f"{next(self._numbers)}"
