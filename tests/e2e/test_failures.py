@@ -75,7 +75,7 @@ def test_the_folder_of_an_sqlite_file_goes_and_comes_back(tmp_path: Path, vhost:
     database.execute(TABLE)
     connector = Connector(tmp_path, vhost, database)
     connector.configure()
-    with connector.subscribed() as running:
+    with contextlib.closing(database), connector.subscribed() as running:
         connector.publish(reading(1))
         eventually(lambda: written(connector) == [1])
         database.close()
@@ -314,7 +314,8 @@ def test_a_deadlock_with_somebody_else_is_retried(on: Make) -> None:
         cursor.execute("UPDATE account SET n = 10 WHERE id >= 2")
         connector.publish(b'{"a": 1, "b": 2}')
         waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-        eventually(lambda: database.server.execute(waiting))
+        # The table is filled anew only for who has not looked for 100 ms: asked more often it would never change.
+        eventually(lambda: database.server.execute(waiting), every=0.2)
         cursor.execute("UPDATE account SET n = 10 WHERE id = 1")
         cursor.execute("COMMIT")
         eventually(lambda: database.rows("SELECT n FROM account WHERE id <= 2") == [(11,), (11,)])

@@ -4,7 +4,7 @@ import json
 import threading
 import uuid
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -52,11 +52,12 @@ class Bench:
 
     @contextmanager
     def opened(self, config: DbConfig) -> Any:
-        database = Database(config.database, reading=True)
-        with Broker(config.broker, name="test", consuming=False) as broker:
+        with (
+            closing(Database(config.database, reading=True)) as database,
+            Broker(config.broker, name="test", consuming=False) as broker,
+        ):
             assert broker.wait_connected(20)
             yield database, broker
-        database.close()
 
     def select(
         self,

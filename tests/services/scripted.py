@@ -172,6 +172,8 @@ def then_hang_up(first: bytes) -> Callable[[socket.socket], None]:
     """Send this, then close the connection without having announced it."""
 
     def both(connection: socket.socket) -> None:
+        # In one packet with the end, or whoever has read the answer may send again before the end is there.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         connection.sendall(first)
         hang_up(connection)
 

@@ -1,5 +1,6 @@
 """The image and the compose file: linted, and what they name is there and fits."""
 
+import contextlib
 import functools
 import http.server
 import json
@@ -164,7 +165,7 @@ def test_the_message_that_the_page_publishes_fits_the_table():
     explanation = offline.opened(str(FOLDER / "db.config")).explain(delivery)
     assert explanation.rejection is None
     (row,) = explanation.data["rows"]["write[0]"]
-    with sqlite3.connect(":memory:") as table:
+    with contextlib.closing(sqlite3.connect(":memory:")) as table:
         table.executescript((FOLDER / "tables.sql").read_text())
         statement = json.loads((FOLDER / "db.config").read_text())["database"]["write"][0]["statement"]
         table.execute(statement, {name: str(value) for name, value in row.items()})
