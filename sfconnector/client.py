@@ -1,7 +1,7 @@
 """The calls of one division to its org. The only module that imports simple_salesforce, whose exceptions end here.
 
 Every failure leaves as `Failed`. One of them says that nobody knows what became of a write (`Unanswered`): whoever
-asked has to find out, by a key, or to decide. A token that is not taken is replaced once per call, never twice.
+asked has to find out, by a key, or to decide. A token that is not taken is replaced; two new ones are a refusal.
 """
 
 import time
@@ -37,6 +37,9 @@ IDLE = 30.0
 IDLE_UNREPEATABLE = 2.0
 #: Pages of one query, 2,000 records each: far more than a lookup has values for.
 MOST_PAGES = 100
+
+#: New tokens that one call may try: a second expiry can end one, two in a row are no accident.
+MOST_NEW_TOKENS = 2
 
 #: Salesforce says 401 with the code of an expired session for what another log-in does not mend, too.
 _PERMANENT = ("not valid for use with the REST API", "Connected app is not attached")
@@ -229,15 +232,16 @@ class Client:
         with self._watched(f"a call ({request.method} {request.path})", seconds + 2 * login.TIME_LIMIT):
             until = time.monotonic() + seconds
             lost: Lost | None = None
-            renewed = False
+            new_refused = 0
             while True:
+                taken = self.tokens_taken
                 try:
                     until += self._time_to_be_ready()
                     status, value = self._exchange(request, until - time.monotonic())
                     if not _is_expired(status, value):
                         return self._meaning(request, status, value)
-                    self._heed_expiry(status, value, renewed)
-                    renewed = True
+                    new_refused += self.tokens_taken > taken  # the age of the old one is why it was refused
+                    self._heed_expiry(status, value, final=new_refused >= MOST_NEW_TOKENS)
                 except Lost as error:
                     if not request.repeatable or error.timed_out or lost is not None:
                         raise _unanswered(request, error) from None
@@ -293,7 +297,7 @@ class Client:
         # restful turns an empty list into None.
         return answer.status_code, answers.decode(answer.content) if value is None else value
 
-    def _heed_expiry(self, status: int, value: Any, renewed: bool) -> None:
+    def _heed_expiry(self, status: int, value: Any, *, final: bool) -> None:
         """Have the token replaced, unless that cannot help. Raise Failed."""
         errors = answers.errors_of(value)
         text = answers.joined(errors) or f"HTTP {status}"
@@ -302,7 +306,7 @@ class Client:
             text += "; give the app the scope api, and the user the right to use the API and this app"
             self._refuse(code, text)
         self._stale = self.token
-        if renewed:
+        if final:
             text += "; a token is refused right after its log-in: has the user's password expired, is its API closed?"
             self._refuse(code, text)
 

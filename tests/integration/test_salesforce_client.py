@@ -252,15 +252,28 @@ def test_a_session_without_the_scope_api_asks_once(salesforce, client):
 
 
 def test_tokens_that_die_at_once_are_asked_for_twice_a_call(salesforce, client):
-    salesforce.fault(
-        match={"path": "/describe"},
-        times=None,
-        status=401,
-        errorCode="INVALID_SESSION_ID",
-        message="Session expired or invalid",
-    )
+    refuse_tokens(salesforce, times=None)
     assert failing(client.describe, "Case").failure.kind is Kind.REFUSED
     assert salesforce.logins(USER) == 2
+
+
+def test_two_expiries_in_one_call_are_no_refusal(salesforce, client):
+    client.describe("Case")
+    refuse_tokens(salesforce, times=2)  # the old token, and the one that was to replace it
+    client.describe("Case")
+    assert (salesforce.logins(USER), client.tokens.refused) == (3, None)
+
+
+def test_two_new_tokens_that_are_not_taken_are_a_refusal(salesforce, client):
+    client.describe("Case")
+    refuse_tokens(salesforce, times=3)
+    assert failing(client.describe, "Case").failure.kind is Kind.REFUSED
+    assert salesforce.logins(USER) == 3
+
+
+def refuse_tokens(salesforce, times):
+    refusal = {"status": 401, "errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}
+    salesforce.fault(match={"path": "/describe"}, times=times, **refusal)
 
 
 def test_connections_that_the_server_ends_cost_no_pause(salesforce, client):
