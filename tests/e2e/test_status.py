@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.cases import Divisions, alarm
 from tests.e2e.conftest import TABLE, Command, Connector, reading
 from tests.services.browser import Browser, browser
+from tests.services.database import Database
 from tests.services.rabbitmq import Vhost
 from tests.services.server import free_port
-from tests.services.sqlite import SqliteDatabase
 from tests.services.waiting import eventually
 
 HOSTILE = "<script>document.title = 'taken'</script>"
@@ -89,17 +89,19 @@ def flow_of(status: Mapping[str, Any]) -> dict[str, Any]:
     return dict(flow)
 
 
-def test_health_turns_when_the_database_goes_and_when_it_comes_back(tmp_path: Path, vhost: Vhost, port: Port) -> None:
-    folder, away = tmp_path / "disk", tmp_path / "away"
-    folder.mkdir()
-    database = SqliteDatabase(folder / "test.sqlite")
+@pytest.mark.parametrize("name", ["postgres_db", "maria_db"])
+def test_health_turns_when_the_database_goes_and_when_it_comes_back(
+    tmp_path: Path, vhost: Vhost, port: Port, request: pytest.FixtureRequest, name: str
+) -> None:
+    database: Database = request.getfixturevalue(name)
     database.execute(TABLE)
     connector = Connector(tmp_path, vhost, database)
     connector.configure(monitoring=port.section)
     with systemd(tmp_path / "notify") as heard, connector.subscribed(NOTIFY_SOCKET=str(tmp_path / "notify")):
         eventually(lambda: port.code("/readyz") == 200, what="readiness")
         eventually(lambda: heard()[-1] == "STATUS=running")
-        folder.rename(away)
+        database.close()
+        database.server.stop()
         connector.publish(reading(1))
         eventually(lambda: port.code("/readyz") == 503, what="the end of readiness")
         assert port.get("/readyz").text.startswith("readings: paused: ")
@@ -112,12 +114,13 @@ def test_health_turns_when_the_database_goes_and_when_it_comes_back(tmp_path: Pa
         assert last.startswith("readings is paused since ")
         assert "start the database, or mend what the text names" in last
         assert port.value("paused", flow="readings") == 1
-        away.rename(folder)
+        database.server.start()
         eventually(lambda: port.code("/readyz") == 200, 30, what="readiness again")
         eventually(lambda: heard()[-1] == "STATUS=running")
         eventually(lambda: asked(connector, connector.file).returncode == 0, 30, what="a status without complaints")
         causes = [labels for name, labels in port.metrics() if name == "amqp_connector_pauses_total"]
         assert [dict(labels)["flow"] for labels in causes] == ["readings"]
+        assert database.value("SELECT id FROM reading") == 1
 
 
 def test_the_status_tells_what_came_what_was_written_and_what_died(on_sqlite: Connector, port: Port) -> None:
