@@ -46,9 +46,14 @@ MORE: list[Callable[[Any], None]] = [
 ]
 
 
-def test_a_row_is_marked_only_when_it_has_arrived(world_on: Make) -> None:
-    outbox = world_on("postgres_db", seed=61, kind=Outbox, pace=0.3)
-    expect_survived(outbox, FAULTS)
+@pytest.mark.parametrize(
+    ("name", "faults"), [("postgres_db", FAULTS), ("maria_db", [drop_confirm, database.drop_commit_reply])]
+)
+def test_a_row_is_marked_only_when_it_has_arrived(
+    world_on: Make, name: str, faults: list[Callable[[Any], None]]
+) -> None:
+    outbox = world_on(name, seed=61, kind=Outbox, pace=0.3)
+    expect_survived(outbox, faults)
 
 
 @pytest.mark.soak
