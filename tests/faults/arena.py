@@ -220,6 +220,7 @@ class Arena:
         history = self.history()
         problems = self.problems + checker.violations(history, ordered=ordered)
         problems += self.wrong_with_workers()
+        problems += [f"{len(history.queued)} messages are left in the queue"] if history.queued else []
         return history, problems
 
     def wrong_with_workers(self) -> list[str]:

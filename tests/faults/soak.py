@@ -34,6 +34,10 @@ class Services:
     node: RabbitMQ
     server: PostgreSQL | MariaDB
 
+    def folder(self) -> Path:
+        """Return a new one, for one world."""
+        return Path(tempfile.mkdtemp(dir=self.run.folder))
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             number += 1
             found.node.start()
             with found.node.vhost() as vhost, found.server.database() as database:
-                folder = Path(tempfile.mkdtemp(dir=found.run.folder))
+                folder = found.folder()
                 world = World(folder, vhost, database, seed=seed, once=not options.no_inbox, bad=options.bad)
                 counts, wrong = _round(world, faults, ends, options.rate)
             total = Counts(**{name: value + asdict(counts)[name] for name, value in asdict(total).items()})
@@ -79,7 +83,6 @@ def _round(world: World, faults: Sequence[Fault], ends: float, rate: float) -> t
                 break
         world.producer.stop()
         history, problems = world.check()
-        problems += [f"{len(history.queued)} messages are left in the queue"] if history.queued else []
         print(f"{time.strftime('%H:%M:%S')} {checker.counts(history)}", flush=True)
         for problem in problems:
             print(f"WRONG {problem}", flush=True)
@@ -110,17 +113,23 @@ def services(database: str) -> Iterator[Services]:
             node.discard()
 
 
+def parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """Return what every soak may be told."""
+    found = argparse.ArgumentParser(prog=program, description=description)
+    found.add_argument("--minutes", type=float, default=10, help="for how long (default 10)")
+    found.add_argument("--seed", type=int, default=int(time.time()), help="of all that is random (default: the time)")
+    found.add_argument("--database", choices=["postgresql", "mariadb"], default="postgresql")
+    found.add_argument("--bad", type=float, default=0.01, help="share of messages that cannot be written (0.01)")
+    found.add_argument("--logs", default="", help="folder for the logs if something was wrong (a temporary one)")
+    return found
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10, help="for how long (default 10)")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="of all that is random (default: the time)")
-    parser.add_argument("--database", choices=["postgresql", "mariadb"], default="postgresql")
-    parser.add_argument("--only", default="", metavar="F1,F7", help="only faults with these numbers")
-    parser.add_argument("--rate", type=float, default=200, help="messages a second (default 200)")
-    parser.add_argument("--bad", type=float, default=0.01, help="share of messages that cannot be written")
-    parser.add_argument("--no-inbox", action="store_true", help="without the inbox: doubles are counted, and allowed")
-    parser.add_argument("--logs", default="", help="folder for the logs if something was wrong (a temporary one)")
-    return parser.parse_args(arguments)
+    found = parser("scripts/soak", __doc__)
+    found.add_argument("--only", default="", metavar="F1,F7", help="only faults with these numbers")
+    found.add_argument("--rate", type=float, default=200, help="messages a second (default 200)")
+    found.add_argument("--no-inbox", action="store_true", help="without the inbox: doubles are counted, and allowed")
+    return found.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,14 @@ that come in, some of it bad, with a fault every 20 s; after the last one all ha
 import argparse
 import random
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from tests.faults import checker, nemesis
 from tests.faults.arena import QUEUE
 from tests.faults.database_faults import FAULTS
-from tests.faults.soak import Services, keep, services
+from tests.faults.soak import Services, keep, parser, services
 from tests.faults.world import World
 from tests.services.waiting import eventually
 
@@ -57,7 +55,7 @@ class LoadedWorld(World):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _options(arguments)
+    options = parser("scripts/soak --load", __doc__).parse_args(arguments)
     with services(options.database) as found:
         most = _measured(found, options)
         problems = _loaded(found, options, most * SHARE)
@@ -71,7 +69,7 @@ def _measured(found: Services, options: argparse.Namespace) -> float:
     with (
         found.node.vhost() as vhost,
         found.server.database() as database,
-        LoadedWorld(_folder(found), vhost, database, seed=options.seed, bad=options.bad) as world,
+        LoadedWorld(found.folder(), vhost, database, seed=options.seed, bad=options.bad) as world,
     ):
         world.producer.send(WAITING)
         world.worker()
@@ -88,7 +86,7 @@ def _measured(found: Services, options: argparse.Namespace) -> float:
 def _loaded(found: Services, options: argparse.Namespace, rate: float) -> list[str]:
     """Let faults happen under that load; return all that is wrong afterwards."""
     faults = [each for each in FAULTS if not each.long]
-    folder = _folder(found)
+    folder = found.folder()
     with (
         found.node.vhost() as vhost,
         found.server.database() as database,
@@ -107,7 +105,6 @@ def _loaded(found: Services, options: argparse.Namespace, rate: float) -> list[s
             values = [getattr(each, name) for each in usages]
             print(f"{name}: {values[0]} at first, {max(values)} at most, {values[-1]} at the end")
     problems += wrong
-    problems += [f"{len(history.queued)} messages are left in the queue"] if history.queued else []
     if problems:
         keep(folder, options.logs, options.seed)
     return problems
@@ -133,20 +130,6 @@ def _drained(world: World, began: float) -> list[str]:
         return [f"not drained {DRAINED_S:g} s after the last fault"]
     print(f"drained {time.monotonic() - began:.1f} s after the last fault")
     return []
-
-
-def _folder(found: Services) -> Path:
-    return Path(tempfile.mkdtemp(dir=found.run.folder))
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/soak --load", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10, help="for how long (default 10)")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="of all that is random (default: the time)")
-    parser.add_argument("--database", choices=["postgresql", "mariadb"], default="postgresql")
-    parser.add_argument("--bad", type=float, default=0.01, help="share of messages that cannot be written (0.01)")
-    parser.add_argument("--logs", default="", help="folder for the logs if something was wrong (a temporary one)")
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
