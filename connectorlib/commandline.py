@@ -136,6 +136,11 @@ class Later(click.Command):
         return self.real.make_context(info_name, args, parent, **extra)
 
 
+def real(command: click.Command) -> click.Command:
+    """Return the command itself, with its options, whether or not it has been typed."""
+    return command.real if isinstance(command, Later) else command
+
+
 def exit_codes(*lines: str) -> str:
     """Return the end of a command's help, given `0  done` and so on."""
     return "\b\nExit codes:\n" + "\n".join(f"  {line}" for line in lines)

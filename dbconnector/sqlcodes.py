@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from connectorlib.errors import Kind
 from dbconnector.drivers import Driver
 
-_STATES: Mapping[str, Kind] = {
+STATES: Mapping[str, Kind] = {
     # retry: serialization, deadlock, lock, cancelled by a time limit
     **dict.fromkeys(("40001", "40P01", "55P03", "55006", "57014", "HY018", "HYT00", "HY008"), Kind.RETRY),
     "40003": Kind.UNAVAILABLE,  # statement completion unknown
@@ -24,7 +24,7 @@ _STATES: Mapping[str, Kind] = {
     "21S02": Kind.CONFIGURATION,
     "23001": Kind.REJECT,
 }
-_CLASSES: Mapping[str, Kind] = {
+CLASSES: Mapping[str, Kind] = {
     "08": Kind.UNAVAILABLE,
     "53": Kind.UNAVAILABLE,  # PostgreSQL: disk full, out of memory, too many connections
     "57": Kind.UNAVAILABLE,  # PostgreSQL: shutting down, crashed, starting up, database dropped
@@ -114,7 +114,7 @@ def _by_text(text: str, connecting: bool) -> Kind | None:
 
 
 def _by_state(state: str) -> Kind | None:
-    return _STATES.get(state) or _CLASSES.get(state[:3]) or _CLASSES.get(state[:2])
+    return STATES.get(state) or CLASSES.get(state[:3]) or CLASSES.get(state[:2])
 
 
 def code_of(driver: Driver, state: str, native: int | None) -> str:

@@ -17,24 +17,18 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from connectorlib.config.schemas import bundle, expand  # noqa: E402  # found through the line above
-from connectorlib.deadletters.cli import main as deadletters  # noqa: E402
+from connectorlib.commandline import real  # noqa: E402  # found through the line above
+from connectorlib.config.schemas import bundle, expand  # noqa: E402
 from connectorlib.errors import Kind  # noqa: E402
 from connectorlib.trials import file as trials  # noqa: E402
 from dbconnector import config as db  # noqa: E402
 from dbconnector import drivers, sqlcodes  # noqa: E402
-from dbconnector.cli import main as dbconnector  # noqa: E402
 from sfconnector import codes as salesforce  # noqa: E402
 from sfconnector import config as sf  # noqa: E402
-from sfconnector.cli import main as sfconnector  # noqa: E402
+from tests.programs import PROGRAMS  # noqa: E402
 
 FOLDER = ROOT / "docs" / "reference"
 MADE = "<!-- Made by scripts/reference.py; do not edit. -->\n\n"
-COMMANDS: Mapping[str, click.Command] = {
-    "dbconnector": dbconnector,
-    "sfconnector": sfconnector,
-    "deadletter-queue": deadletters,
-}
 MEANING = {
     Kind.REJECT: "a dead letter, at once",
     Kind.RETRY: "the same again, with back-off; then the blame rule",
@@ -178,7 +172,7 @@ def code(value: Any) -> str:
 def commands() -> str:
     """Return the page with all commands, their texts and options."""
     parts = [f"# Commands\n\n{MADE}What `--help` says, command by command.\n\n"]
-    for name, command in COMMANDS.items():
+    for name, command in PROGRAMS.items():
         parts += _command(name, command)
     return "".join(parts)
 
@@ -191,7 +185,7 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
         yield "| option | means | default |\n| --- | --- | --- |\n" + "".join(map(_option, options)) + "\n"
     if isinstance(command, click.Group):
         for inner, each in command.commands.items():
-            yield from _command(f"{name} {inner}", getattr(each, "real", each))  # see commandline.Later
+            yield from _command(f"{name} {inner}", real(each))
 
 
 def _text(text: str | None) -> str:
@@ -222,13 +216,11 @@ def codes() -> str:
         "`database.errors` and `case.errors` go before all tables.\n\n## Databases\n\n"
         "A driver's own code comes first, then the SQLSTATE, then its class (the first two characters).\n\n"
     )
-    parts.append(
-        _table("SQLSTATE", {**sqlcodes._STATES, **{f"{key}…": kind for key, kind in sqlcodes._CLASSES.items()}})
-    )
+    parts.append(_table("SQLSTATE", {**sqlcodes.STATES, **{f"{key}…": kind for key, kind in sqlcodes.CLASSES.items()}}))
     for driver in (drivers.MARIADB, drivers.SQLITE, drivers.SQLSERVER, drivers.ORACLE):
         note = "" if driver.measured else " (known from documentation only)"
         parts.append(f"### {driver.name}\n\n{_table(f'codes of {driver.name}{note}', _spans(driver.natives))}")
-    parts.append(f"## Salesforce\n\n{_table('codes of Salesforce', salesforce._KINDS)}")
+    parts.append(f"## Salesforce\n\n{_table('codes of Salesforce', salesforce.KINDS)}")
     parts.append("A few codes stand for several causes; there the text decides.\n")
     return "".join(parts)
 

@@ -18,7 +18,7 @@ DONE = "done"
 MISMATCH = "mapping"
 MAX_TEXT = 1000  # characters of a failure's text
 
-_KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         (
             "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",  # a trigger's exception; see _TEXTS
@@ -168,7 +168,7 @@ def kind_of(error: SfError, status: int = 200, overrides: Mapping[str, str] | No
     for code, pattern, kind in _TEXTS:
         if code == error.code and pattern.search(error.text):
             return kind
-    if known := _KINDS.get(error.code):
+    if known := KINDS.get(error.code):
         return known
     prefixed = next((kind for prefix, kind in _PREFIXES if error.code.startswith(prefix)), None)
     return prefixed or _STATUSES.get(status, Kind.UNKNOWN)

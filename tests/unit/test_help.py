@@ -6,12 +6,8 @@ import shlex
 import click
 import pytest
 
-from connectorlib.commandline import Later
-from connectorlib.deadletters import cli as deadletters
-from dbconnector import cli as dbconnector
-from sfconnector import cli as sfconnector
-
-PROGRAMS = {"dbconnector": dbconnector.main, "sfconnector": sfconnector.main, "deadletter-queue": deadletters.main}
+from connectorlib.commandline import real
+from tests.programs import PROGRAMS
 
 
 def commands():
@@ -19,7 +15,7 @@ def commands():
     for program, group in PROGRAMS.items():
         yield program, group
         for name, command in group.commands.items():
-            yield f"{program} {name}", command.real if isinstance(command, Later) else command
+            yield f"{program} {name}", real(command)
 
 
 COMMANDS = dict(commands())

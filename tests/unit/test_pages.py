@@ -12,21 +12,19 @@ import click
 import pytest
 from jsonschema import Draft202012Validator
 
+from connectorlib.commandline import real
 from connectorlib.config.schemas import bundle
-from connectorlib.deadletters import cli as deadletters_cli
 from connectorlib.trials import file as trials
-from dbconnector import cli as db_cli
 from dbconnector import config as db
-from sfconnector import cli as sf_cli
 from sfconnector import config as sf
 from tests.pages import PAGES, READ, ROOT, RUN, blocks
+from tests.programs import PROGRAMS
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 JSON = [block for block in BLOCKS if block.language == "json"]
 #: A key and its value, such as `"match": {"site": "a*"}`, or several.
 PARTS = [block for block in BLOCKS if block.language in ("json", "text") and block.text.startswith('"')]
 SHELL = [block for block in BLOCKS if block.language == "sh"]
-COMMANDS = {"dbconnector": db_cli.main, "sfconnector": sf_cli.main, "deadletter-queue": deadletters_cli.main}
 SCHEMAS = [bundle(db.schema()), bundle(sf.schema())]
 
 
@@ -112,18 +110,17 @@ def invocations():
         for words in lines(block):
             for at, word in enumerate(words):
                 name = word.rpartition("/")[2]
-                if name in COMMANDS and (at == 0 or words[at - 1] not in ("pip", "install", "status", "reload")):
+                if name in PROGRAMS and (at == 0 or words[at - 1] not in ("pip", "install", "status", "reload")):
                     yield block, name, words[at + 1 :]
                     break
 
 
 def options_of(name, arguments):
     """Return the options of the command that these arguments reach."""
-    command: click.Command = COMMANDS[name]
+    command: click.Command = PROGRAMS[name]
     for word in arguments:
         if isinstance(command, click.Group) and word in command.commands:
-            inner = command.commands[word]
-            command = getattr(inner, "real", inner)  # see commandline.Later
+            command = real(command.commands[word])
     return {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help", "-h"}
 
 

@@ -1,7 +1,6 @@
 """Tests of a configuration: how the file is read, and what is told of a message that became something else."""
 
 import json
-import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +15,7 @@ from connectorlib.trials import comparing, file
 from connectorlib.trials.command import run
 from dbconnector import offline as db
 from sfconnector import offline as sf
+from tests.pages import blocks
 from tests.unit.test_offline import DB, GOOD, SF
 
 ROWS = {"rows": {"alarm": [{"id": 1, "at": datetime(2026, 1, 2, tzinfo=UTC), "value": Decimal("1.50")}]}}
@@ -155,9 +155,8 @@ def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, test: Any, 
 
 
 def test_the_tests_in_the_documentation_are_good_ones(tmp_path: Path) -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "checking.md").read_text()
-    (block,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    assert len(load(tmp_path, *json.loads(block)["tests"])) == 2
+    (block,) = (each for each in blocks("docs/checking.md") if each.language == "json")
+    assert len(load(tmp_path, *json.loads(block.text)["tests"])) == 2
 
 
 # -- running
