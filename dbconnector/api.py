@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from connectorlib.process import ExitCode, Life
+from connectorlib.service.process import ExitCode, Life
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class DBConnector:
         life = Life(install=False)
         self._lives.append(life)
         try:
-            from dbconnector import runs  # late, see the module
+            from dbconnector.commands import runs  # late, see the module
 
             return _MEANING.get(run(runs, life), False)
         except Exception:  # the original's contract: never raise

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connectorlib.commandline import (
+from connectorlib.preflight.commands import add_proofs, tests_schema
+from connectorlib.service.cli_commands import (
     HELP_OPTIONS,
     Commands,
     Duration,
@@ -19,7 +20,6 @@ from connectorlib.commandline import (
     logging_as_told,
     running,
 )
-from connectorlib.proving import add_proofs, tests_schema
 from dbconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _init() -> click.Command:
-    from dbconnector.starting import init  # late, see the module
+    from dbconnector.init import init  # late, see the module
 
     return init
 
@@ -75,7 +75,7 @@ def select(ctx: click.Context, file: str, every: float | None, params: tuple[str
     With --every it goes on until SIGTERM: a turn that fails is told, and the next one tries again; SIGHUP loads the
     configuration anew. Without, it exits with 3 if there is no row.
     """
-    from dbconnector import runs  # late, see the module
+    from dbconnector.commands import runs  # late, see the module
 
     given = dict(_name_and_value(param) for param in params)
     with running("dbconnector") as life, _progress() as progress:
@@ -102,7 +102,7 @@ def receive(ctx: click.Context, file: str, wait: float) -> None:
     A message that can never be written becomes a dead letter, exit code 1; where the database cannot be reached it is
     given back, exit code 69.
     """
-    from dbconnector import runs  # late, see the module
+    from dbconnector.commands import runs  # late, see the module
 
     with running("dbconnector") as life:
         ctx.exit(runs.run_receive(file, life, wait_s=wait, load=_load))
@@ -120,7 +120,7 @@ def subscribe(ctx: click.Context, file: str) -> None:
     An outage pauses it; it goes on by itself. SIGUSR1 makes a paused one try at once, SIGHUP loads the configuration
     anew. The first SIGTERM or Ctrl-C finishes what is in hand, the second quits at once.
     """
-    from dbconnector import runs  # late, see the module
+    from dbconnector.commands import runs  # late, see the module
 
     with running("dbconnector") as life:
         ctx.exit(runs.run_subscribe(file, life, load=_load))
@@ -145,7 +145,7 @@ def inbox(ctx: click.Context, file: str, create: bool, purge: bool, older: float
 
     A key that is deleted no longer protects: keep them longer than a message can come again.
     """
-    from dbconnector import runs  # late, see the module
+    from dbconnector.commands import runs  # late, see the module
 
     with running("dbconnector"):
         ctx.exit(runs.run_inbox(file, create=create, purge_older=older if purge else None, load=_load))

@@ -21,7 +21,7 @@ from connectorlib.config.sections import (
     source_settings,
     tracing,
 )
-from dbconnector.review import review
+from dbconnector.rules import review
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Select, Write
 
 FALLBACK_NAME = "dbconnector"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from connectorlib.expressions.rendering import kind_of
+from connectorlib.values.text import kind_of
 from dbconnector.columns import Column
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1

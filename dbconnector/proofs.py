@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from connectorlib.proving import Proofs
+from connectorlib.preflight.commands import Proofs
 
 if TYPE_CHECKING:
-    from connectorlib.checks.running import Group
-    from connectorlib.checks.sample import Sample
-    from dbconnector.offline import Offline
+    from connectorlib.preflight.parallel import Group
+    from connectorlib.preflight.sample import Sample
+    from dbconnector.explain import Offline
     from dbconnector.settings import DbConfig
 
 
@@ -19,13 +19,13 @@ def _load(file: str) -> "DbConfig":
 
 
 def _plan(config: "DbConfig", sample: "Sample | None", management_url: str | None) -> "Sequence[Group]":
-    from dbconnector.checking import plan  # late: pyodbc and pika are not needed for --help
+    from dbconnector.preflight import plan  # late: pyodbc and pika are not needed for --help
 
     return plan(config, sample, management_url)
 
 
 def _offline(file: str) -> "Offline":
-    from dbconnector.offline import opened  # late: formats and expressions are not needed for --help
+    from dbconnector.explain import opened  # late: formats and expressions are not needed for --help
 
     return opened(file)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectorlib.settings import (
+from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,
     Destination,

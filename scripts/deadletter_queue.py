@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from connectorlib.deadletters.cli import main  # found through the line above
+from deadletterqueue.cli import main  # found through the line above
 
 if __name__ == "__main__":
     main(prog_name=Path(sys.argv[0]).name)

@@ -16,7 +16,7 @@ from tests.services.server import Run
 from tests.services.waiting import eventually
 
 EXAMPLE = "sfconnector.example.json"
-#: What `sfconnector sandbox` starts with (sfconnector/sandbox/demo.py), and what the example asks the environment for.
+#: What `sfconnector sandbox` starts with (sfconnector/sandbox/demo_data.py); the example asks the environment for it.
 SECRETS = {
     "SF_CLIENT_SECRET": "sandbox-secret",
     "FIELD_SERVICE_PASSWORD": "sandbox-password",

@@ -17,14 +17,14 @@ import click
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from connectorlib.commandline import real  # noqa: E402  # found through the line above
-from connectorlib.config.schemas import bundle, expand  # noqa: E402
+from connectorlib.config.schema import bundle, expand  # noqa: E402
 from connectorlib.errors import Kind  # noqa: E402
-from connectorlib.trials import file as trials  # noqa: E402
+from connectorlib.preflight import tests_file as trials  # noqa: E402
+from connectorlib.service.cli_commands import real  # noqa: E402  # found through the line above
 from dbconnector import config as db  # noqa: E402
-from dbconnector import drivers, sqlcodes  # noqa: E402
-from sfconnector import codes as salesforce  # noqa: E402
+from dbconnector import drivers, sqlstate  # noqa: E402
 from sfconnector import config as sf  # noqa: E402
+from sfconnector.salesforce import error_codes as salesforce  # noqa: E402
 from tests.programs import PROGRAMS  # noqa: E402
 
 FOLDER = ROOT / "docs" / "reference"
@@ -216,7 +216,7 @@ def codes() -> str:
         "`database.errors` and `case.errors` go before all tables.\n\n## Databases\n\n"
         "A driver's own code comes first, then the SQLSTATE, then its class (the first two characters).\n\n"
     )
-    parts.append(_table("SQLSTATE", {**sqlcodes.STATES, **{f"{key}…": kind for key, kind in sqlcodes.CLASSES.items()}}))
+    parts.append(_table("SQLSTATE", {**sqlstate.STATES, **{f"{key}…": kind for key, kind in sqlstate.CLASSES.items()}}))
     for driver in (drivers.MARIADB, drivers.SQLITE, drivers.SQLSERVER, drivers.ORACLE):
         note = "" if driver.measured else " (known from documentation only)"
         parts.append(f"### {driver.name}\n\n{_table(f'codes of {driver.name}{note}', _spans(driver.natives))}")

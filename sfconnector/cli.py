@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connectorlib.commandline import (
+from connectorlib.preflight.commands import add_proofs, tests_schema
+from connectorlib.service.cli_commands import (
     HELP_OPTIONS,
     Commands,
     Later,
@@ -16,7 +17,6 @@ from connectorlib.commandline import (
     logging_as_told,
     running,
 )
-from connectorlib.proving import add_proofs, tests_schema
 from sfconnector.proofs import PROOFS
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ def main(ctx: click.Context, file: str | None) -> None:
         return
     if file is None:
         raise click.UsageError("Missing option '-c' / '-i' / '--config': the configuration file.")
-    from sfconnector import runs  # late, see the module
+    from sfconnector import daemon  # late, see the module
 
     with running("sfconnector") as life:
-        ctx.exit(runs.run(file, life, load=_load))
+        ctx.exit(daemon.run(file, life, load=_load))
 
 
 def _init() -> click.Command:
-    from sfconnector.starting import init  # late, see the module
+    from sfconnector.init import init  # late, see the module
 
     return init
 
@@ -95,7 +95,7 @@ def schema(tests: bool) -> None:
 
 
 def _sandbox() -> click.Command:
-    from sfconnector.sandbox.command import command  # late, see the module
+    from sfconnector.sandbox.sandbox_command import command  # late, see the module
 
     return command
 

@@ -6,9 +6,10 @@ from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
-from connectorlib.expressions import conversions, text_of
-from connectorlib.expressions.rendering import kind_of, quoted
-from sfconnector.fields import Field
+from connectorlib.expressions import text_of
+from connectorlib.values import types
+from connectorlib.values.text import kind_of, quoted
+from sfconnector.salesforce.describe import Field
 
 #: Characters of an external id, at most.
 MAX_KEY = 255
@@ -60,12 +61,12 @@ def any_value(value: Any) -> Any:
 
 
 def to_date(value: Any) -> str:
-    return conversions.to_date(value).isoformat()
+    return types.to_date(value).isoformat()
 
 
 def to_datetime(value: Any) -> str:
     """In UTC, which is also what a time without an offset is taken for; `zone` of an expression says another."""
-    moment = conversions.to_timestamp(value)
+    moment = types.to_timestamp(value)
     if moment.tzinfo is not None:
         try:
             moment = moment.astimezone(UTC).replace(tzinfo=None)
@@ -75,7 +76,7 @@ def to_datetime(value: Any) -> str:
 
 
 def to_time(value: Any) -> str:
-    moment = conversions.to_time(value)
+    moment = types.to_time(value)
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
@@ -88,12 +89,12 @@ _WORDS = ("picklist", "email", "phone", "url", "reference", "id")
 _COERCIONS: dict[str, Coerce] = {
     **{kind: unless_blank(to_word) for kind in _WORDS},
     "multipicklist": unless_blank(to_choices),
-    "boolean": unless_blank(conversions.to_boolean),
-    "int": unless_blank(conversions.to_integer),
-    "long": unless_blank(conversions.to_integer),
-    "double": unless_blank(conversions.to_decimal),
-    "currency": unless_blank(conversions.to_decimal),
-    "percent": unless_blank(conversions.to_decimal),
+    "boolean": unless_blank(types.to_boolean),
+    "int": unless_blank(types.to_integer),
+    "long": unless_blank(types.to_integer),
+    "double": unless_blank(types.to_decimal),
+    "currency": unless_blank(types.to_decimal),
+    "percent": unless_blank(types.to_decimal),
     "date": unless_blank(to_date),
     "datetime": unless_blank(to_datetime),
     "time": unless_blank(to_time),

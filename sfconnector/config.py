@@ -19,9 +19,9 @@ from connectorlib.config.sections import (
     source_settings,
     tracing,
 )
-from connectorlib.settings import Batch, Source
-from sfconnector.merging import Merged, paced
-from sfconnector.review import review
+from connectorlib.shared_settings import Batch, Source
+from sfconnector.config_merge import Merged, paced
+from sfconnector.rules import review
 from sfconnector.settings import (
     DEFAULT_BATCH,
     DEFAULT_HOLD_SECONDS,

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, Protocol
 
-from connectorlib.effort import Effort
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression, describe_missing, shorten
 from connectorlib.formats import compile_format
+from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
-from connectorlib.settings import Limits
+from connectorlib.shared_settings import Limits
 from sfconnector.coercion import (
     MAX_KEY,
     Coerce,
@@ -25,9 +25,9 @@ from sfconnector.coercion import (
     unless_blank,
     utf16_length,
 )
-from sfconnector.fields import Described, Field
-from sfconnector.lookups import NOT_FOUND, Answer, Lookup, LookupScope, lookup_extra
-from sfconnector.searches import Key
+from sfconnector.lookup import NOT_FOUND, Answer, Lookup, LookupScope, lookup_extra
+from sfconnector.lookup_query import Key
+from sfconnector.salesforce.describe import Described, Field
 from sfconnector.settings import CaseSettings, ExternalId
 
 __all__ = ["CaseMapper", "Decoded", "Draft", "lookup_extra"]

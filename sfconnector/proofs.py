@@ -3,29 +3,29 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from connectorlib.proving import Proofs
+from connectorlib.preflight.commands import Proofs
 
 if TYPE_CHECKING:
-    from connectorlib.checks.running import Group
-    from connectorlib.checks.sample import Sample
-    from sfconnector.offline import Offline
+    from connectorlib.preflight.parallel import Group
+    from connectorlib.preflight.sample import Sample
+    from sfconnector.explain import Offline
     from sfconnector.settings import SfConfig
 
 
 def _load(file: str) -> "SfConfig":
-    from sfconnector.checking import load  # late, see the module
+    from sfconnector.preflight import load  # late, see the module
 
     return load(file)
 
 
 def _plan(config: "SfConfig", sample: "Sample | None", management_url: str | None) -> "Sequence[Group]":
-    from sfconnector.checking import plan  # late: HTTP and AMQP libraries are not needed for --help
+    from sfconnector.preflight import plan  # late: HTTP and AMQP libraries are not needed for --help
 
     return plan(config, sample, management_url)
 
 
 def _offline(file: str) -> "Offline":
-    from sfconnector.offline import opened  # late: formats and expressions are not needed for --help
+    from sfconnector.explain import opened  # late: formats and expressions are not needed for --help
 
     return opened(file)
 

@@ -9,17 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from connectorlib import logs
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import MISSING, Scope, compile_template, json_text
 from connectorlib.messages import ALREADY, Dead, Delivery, Outgoing
+from connectorlib.service import logs
 from sfconnector import soql
-from sfconnector.items import Unit
+from sfconnector.records import Unit
 from sfconnector.settings import Reply
 
 if TYPE_CHECKING:
-    from connectorlib.broker import Publisher, Ticket
-    from sfconnector.client import Client
+    from connectorlib.amqp import Publisher, Ticket
+    from sfconnector.salesforce.client import Client
 
 logger = logging.getLogger(__name__)
 

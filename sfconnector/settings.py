@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectorlib.settings import Batch, BrokerSettings, Limits, Logging, Monitoring, Retry, Source, Tracing
+from connectorlib.shared_settings import Batch, BrokerSettings, Limits, Logging, Monitoring, Retry, Source, Tracing
 
 #: Salesforce takes at most 200 Cases in one call.
 DEFAULT_BATCH = Batch(200, 200)

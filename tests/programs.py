@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import click
 
-from connectorlib.deadletters import cli as deadletters
 from dbconnector import cli as dbconnector
+from deadletterqueue import cli as deadletters
 from sfconnector import cli as sfconnector
 
 PROGRAMS: Mapping[str, click.Group] = {

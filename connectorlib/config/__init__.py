@@ -3,13 +3,13 @@
     document = load("db.config", bundle(read_schema("dbconnector", "db.config.schema.json")))
 
 `reading` parses, `references` resolves `${…}`, `validation` checks against the schema, `review` looks at what a schema
-cannot say, `sections` turns what both connectors share into connectorlib.settings.
+cannot say, `sections` turns what both connectors share into connectorlib.shared_settings.
 """
 
 from connectorlib.config.document import Document, load
 from connectorlib.config.durations import parse_duration
-from connectorlib.config.review import Review, reviewed
-from connectorlib.config.schemas import bundle, printed, read_schema
+from connectorlib.config.schema import bundle, printed, read_schema
+from connectorlib.config.shared_rules import Review, reviewed
 
 __all__ = [
     "Document",

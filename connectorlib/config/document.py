@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import reading, references
-from connectorlib.config.reading import Path, show
-from connectorlib.config.schemas import Schema
+from connectorlib.config import json_source
+from connectorlib.config.json_source import Path, show
+from connectorlib.config.schema import Schema
+from connectorlib.config.secrets import References, mentions, resolve
 from connectorlib.errors import ConfigurationError, Problem
-from connectorlib.redaction import secrets
+from connectorlib.service.redaction import secrets
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
@@ -64,7 +65,7 @@ def open_document(path: str | FilePath, schema: Schema, *, resolve_secrets: bool
     """The same, for a caller that goes on looking: the problems found so far are in the document, and what is wrong
     is not in its data. Raise ConfigurationError only for a file that makes no sense at all."""
     file = str(path)
-    read = reading.read(_text(file))
+    read = json_source.read(_text(file))
     if not read.readable:
         raise ConfigurationError(file, in_order(read.problems))
     if not isinstance(read.data, dict):
@@ -74,7 +75,7 @@ def open_document(path: str | FilePath, schema: Schema, *, resolve_secrets: bool
         _resolve(document, schema)
         _check(document, schema, silent=set(document.refused))
     else:
-        document.sources = references.mentions(document.data, schema)
+        document.sources = mentions(document.data, schema)
         document.pending = frozenset(document.sources)
         _check(document, schema, silent=set(document.sources))
     for refused in document.refused:
@@ -83,8 +84,8 @@ def open_document(path: str | FilePath, schema: Schema, *, resolve_secrets: bool
 
 
 def _resolve(document: Document, schema: Schema) -> None:
-    lookup = references.References(folder=document.folder)
-    resolved = references.resolve(document.data, schema, lookup, secrets)
+    lookup = References(folder=document.folder)
+    resolved = resolve(document.data, schema, lookup, secrets)
     document.data, document.sources, document.literals = resolved.data, resolved.sources, resolved.literals
     for path, text in resolved.problems:
         document.problems.append(document.problem(path, text))
@@ -93,9 +94,9 @@ def _resolve(document: Document, schema: Schema) -> None:
 
 def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
     """Check against the schema. `silent` paths hold no value yet, or have their problem already."""
-    from connectorlib.config import validation  # late: jsonschema is slow to import, and --help does without
+    from connectorlib.config import schema_errors  # late: jsonschema is slow to import, and --help does without
 
-    for finding in validation.check(document.data, schema, document.sources):
+    for finding in schema_errors.check(document.data, schema, document.sources):
         if finding.refuses:
             document.refused.add(finding.path)
         if finding.path not in silent or not finding.refuses:

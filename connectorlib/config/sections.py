@@ -1,11 +1,11 @@
-"""From the sections of a valid file that both connectors share to the values of connectorlib.settings. Pure."""
+"""From the sections of a valid file that both connectors share to the values of connectorlib.shared_settings. Pure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
 from connectorlib.config.hosts import parse_host
-from connectorlib.settings import (
+from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,
     DeadLetterSettings,

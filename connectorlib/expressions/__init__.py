@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from connectorlib.expressions.compiler import Expression, Extra, compile_expression, compile_template
-from connectorlib.expressions.hints import describe_missing
-from connectorlib.expressions.paths import MISSING, Missing, quote_name
-from connectorlib.expressions.patterns import compile_patterns, compile_tests, compile_topic, compile_wildcard
-from connectorlib.expressions.rendering import json_text, shorten, text_of
+from connectorlib.expressions.expression import Expression, Extra, compile_expression, compile_template
+from connectorlib.expressions.missing import describe_missing
+from connectorlib.expressions.path import MISSING, Missing, quote_name
+from connectorlib.expressions.pattern import compile_patterns, compile_tests, compile_topic, compile_wildcard
 from connectorlib.expressions.scope import Scope, exchange_of, routing_key_of
+from connectorlib.values.text import json_text, shorten, text_of
 
 __all__ = [
     "MISSING",

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from connectorlib.effort import Effort
 from connectorlib.errors import reject
-from connectorlib.expressions.paths import MISSING, Path, only_names, walk
+from connectorlib.expressions.path import MISSING, Path, only_names, walk
+from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
 
 Evaluate = Callable[[Any, "Scope"], Any]

@@ -4,10 +4,10 @@ import codecs
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectorlib.expressions.rendering import kind_of, quoted, text_of
-from connectorlib.formats.checks import check_count, check_size, first_repeated, not_decodable, not_encodable
-from connectorlib.formats.layout import Layout, Quoted
-from connectorlib.settings import Limits
+from connectorlib.formats.delimited_layout import Layout, Quoted
+from connectorlib.formats.strictness import check_count, check_size, first_repeated, not_decodable, not_encodable
+from connectorlib.shared_settings import Limits
+from connectorlib.values.text import kind_of, quoted, text_of
 
 _BOM = "\ufeff"
 #: What these write they read back to the same; for others it is looked at (Shift JIS reads ¥ back as a backslash).

@@ -8,10 +8,17 @@ from decimal import Clamped, Context, DecimalException, Inexact, InvalidOperatio
 from typing import Any, NoReturn
 
 from connectorlib.errors import Failed
-from connectorlib.expressions.conversions import MAX_EXPONENT, MIN_EXPONENT, parse_number
-from connectorlib.expressions.rendering import MAX_DIGITS, json_text, quoted
-from connectorlib.formats.checks import check_count, check_size, first_repeated, not_decodable, not_encodable, too_deep
-from connectorlib.settings import Limits
+from connectorlib.formats.strictness import (
+    check_count,
+    check_size,
+    first_repeated,
+    not_decodable,
+    not_encodable,
+    too_deep,
+)
+from connectorlib.shared_settings import Limits
+from connectorlib.values.text import MAX_DIGITS, json_text, quoted
+from connectorlib.values.types import MAX_EXPONENT, MIN_EXPONENT, parse_number
 
 #: Reads a fraction in C and refuses in C what would be changed or out of range; what it refuses gets a second look.
 _FRACTIONS = Context(

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from connectorlib.formats.checks import refuse_unknown_keys
 from connectorlib.formats.delimited import compile_delimited
 from connectorlib.formats.json import compile_json
+from connectorlib.formats.strictness import refuse_unknown_keys
 from connectorlib.formats.xml import compile_xml
-from connectorlib.settings import Limits
+from connectorlib.shared_settings import Limits
 
 #: Records are walked by functions that call themselves, up to three deep for a level, and
 #: Python allows a thousand.
@@ -58,7 +58,7 @@ def compile_format(settings: Mapping[str, Any], limits: Limits) -> Format:
     """Given the `format` section, return the format. Raise ValueError that says what is wrong.
 
     `limits.seconds` needs no clock here: nothing takes longer than linear time, so the size bounds the time. What is
-    made of the records is timed (connectorlib.effort).
+    made of the records is timed (connectorlib.limits).
     """
     kind = settings.get("type", "json")
     if kind not in _TYPES:

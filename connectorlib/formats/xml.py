@@ -12,9 +12,9 @@ from typing import Any
 from lxml import etree
 
 from connectorlib.errors import Failed
-from connectorlib.expressions.rendering import kind_of, quoted, shorten, text_of
-from connectorlib.formats.checks import check_count, check_size, not_decodable, not_encodable, too_deep, too_large
-from connectorlib.settings import Limits
+from connectorlib.formats.strictness import check_count, check_size, not_decodable, not_encodable, too_deep, too_large
+from connectorlib.shared_settings import Limits
+from connectorlib.values.text import kind_of, quoted, shorten, text_of
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _NIL = f"{{{_XSI}}}nil"

@@ -10,8 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from connectorlib.monitoring.flow_stats import Watch
 from connectorlib.monitoring.monitor import Monitor
-from connectorlib.monitoring.watch import Watch
 
 PREFIX = "amqp_connector_"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from connectorlib.errors import Failed
-from connectorlib.monitoring.watch import Watch
-from connectorlib.redaction import secrets
-from connectorlib.tracing import Tell
+from connectorlib.monitoring.flow_stats import Watch
+from connectorlib.monitoring.tracing import Tell
+from connectorlib.service.redaction import secrets
 
 if TYPE_CHECKING:
-    from connectorlib.broker import Broker
+    from connectorlib.amqp import Broker
 
 Check = Callable[[], str | None]
 

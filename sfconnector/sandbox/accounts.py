@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sfconnector.sandbox import ids
-from sfconnector.sandbox.answers import ApiError, Problem
+from sfconnector.sandbox.refusals import ApiError, Problem
 from sfconnector.sandbox.switches import Switches
 
 ORG_ID = ids.make("00D", 1)

@@ -10,8 +10,8 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
-from sfconnector.sandbox import demo, wire
-from sfconnector.sandbox.answers import ApiError
+from sfconnector.sandbox import demo_data, wire
+from sfconnector.sandbox.refusals import ApiError
 from sfconnector.sandbox.world import Sandbox
 
 Handler = Callable[..., Any]
@@ -44,7 +44,7 @@ def reset(sandbox: Sandbox, given: Any) -> Any:
     """A fresh org without records and users; with {"demo": true} the one that the command starts with."""
     sandbox.reset()
     if given.get("demo"):
-        demo.fill(sandbox.world)
+        demo_data.fill(sandbox.world)
     return {}
 
 

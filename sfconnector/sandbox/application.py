@@ -6,10 +6,10 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from sfconnector.sandbox import admin, faults, journal, page, services, wire
-from sfconnector.sandbox.answers import ApiError, Problem
+from sfconnector.sandbox import admin, case_page, faults, journal, services, wire
 from sfconnector.sandbox.oauth import asked_by
-from sfconnector.sandbox.server import LINE, Line
+from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.sandbox_server import LINE, Line
 from sfconnector.sandbox.world import Sandbox, World
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Application:
         if path.startswith("/_sim/"):
             response = admin.respond(self._sandbox, http, path)
         else:
-            response = page.respond(self._sandbox.world, http, path)
+            response = case_page.respond(self._sandbox.world, http, path)
         return response(environ, start_response)
 
     def _service(self, http: Request, path: str) -> Callable[..., Iterable[bytes]]:

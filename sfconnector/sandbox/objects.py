@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from sfconnector.sandbox import describing
+from sfconnector.sandbox import describe_answers
 
 #: Types whose values are text, cut off at no length but refused above it.
 TEXTS = frozenset(
@@ -65,7 +65,7 @@ def read_field(given: Mapping[str, Any]) -> Field:
     name or a type."""
     if not isinstance(given.get("name"), str) or not isinstance(given.get("type"), str):
         raise ValueError(f"a field needs a name and a type: {json.dumps(dict(given), default=str)[:200]}")
-    described = describing.field(given)
+    described = describe_answers.field(given)
     return Field(
         name=described["name"],
         label=described["label"],
@@ -128,9 +128,9 @@ class SObject:
         return self._by_relationship.get(name.lower())
 
     def describe(self, version: str) -> dict[str, Any]:
-        if self._described is None or self._described["urls"] != describing.urls(self.name, version):
+        if self._described is None or self._described["urls"] != describe_answers.urls(self.name, version):
             fields = [each.described for each in self.fields.values()]
-            self._described = describing.sobject(self.given, fields, version)
+            self._described = describe_answers.sobject(self.given, fields, version)
         return self._described
 
 

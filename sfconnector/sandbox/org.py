@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sfconnector.sandbox import answers, bodies, describing, effects, ids, selecting, values
-from sfconnector.sandbox.answers import ApiError, Problem
-from sfconnector.sandbox.batches import Collections
+from sfconnector.sandbox import describe_answers, effects, field_values, ids, query, record_body, refusals
+from sfconnector.sandbox.collections import Collections
 from sfconnector.sandbox.objects import Catalog, Field, SObject, read_field
-from sfconnector.sandbox.rules import Rules
-from sfconnector.sandbox.selecting import Rows
+from sfconnector.sandbox.org_rules import Rules
+from sfconnector.sandbox.query import Rows
+from sfconnector.sandbox.record_writer import Call, Writer
+from sfconnector.sandbox.refusals import ApiError, Problem
 from sfconnector.sandbox.store import Record, Store
-from sfconnector.sandbox.writing import Call, Writer
 
 API_VERSION = "62.0"
 
@@ -73,7 +73,7 @@ class Org:
         """Return the object with this name. Raise ApiError (404)."""
         found = self.catalog.find(name)
         if found is None:
-            raise answers.not_found()
+            raise refusals.not_found()
         return found
 
     def describe(self, sobject: str) -> dict[str, Any]:
@@ -86,12 +86,12 @@ class Org:
 
     def global_describe(self) -> dict[str, Any]:
         with self.lock:
-            return describing.everything([each.given for each in self.objects.values()], self.version)
+            return describe_answers.everything([each.given for each in self.objects.values()], self.version)
 
     def summary(self, sobject: str) -> dict[str, Any]:
         """What `/sobjects/<name>` says."""
         with self.lock:
-            told = describing.summary(self.sobject(sobject).given, self.version)
+            told = describe_answers.summary(self.sobject(sobject).given, self.version)
             return {"objectDescribe": told, "recentItems": []}
 
     def add_field(self, sobject: str, field: Mapping[str, Any]) -> None:
@@ -133,9 +133,9 @@ class Org:
         """Return the id of the new record. Raise ApiError."""
         with self.lock:
             known = self.sobject(sobject)
-            body = bodies.read(self.catalog, known, fields)
+            body = record_body.read(self.catalog, known, fields)
             if "Id" in body.values:
-                raise answers.not_in_body("Id")
+                raise refusals.not_in_body("Id")
             self.store.begin()
             return self._writer.create(known, body, self._call(user_id, auto_assign, allow_duplicates))
 
@@ -152,9 +152,9 @@ class Org:
         with self.lock:
             known = self.sobject(sobject)
             record = self._record(known, record_id)
-            body = bodies.read(self.catalog, known, fields)
+            body = record_body.read(self.catalog, known, fields)
             if "Id" in body.values:
-                raise answers.not_in_body("Id")
+                raise refusals.not_in_body("Id")
             self.store.begin()
             self._writer.update(known, record["Id"], body, self._call(user_id, auto_assign, allow_duplicates))
 
@@ -174,10 +174,10 @@ class Org:
         with self.lock:
             known = self.sobject(sobject)
             key = self.key_field(known, field)
-            body = bodies.read(self.catalog, known, fields)
+            body = record_body.read(self.catalog, known, fields)
             for name in ("Id", key.name):
                 if name in body.values:
-                    raise answers.not_in_body(name)
+                    raise refusals.not_in_body(name)
             found = self._matches(known, key, value)
             call = self._call(user_id, auto_assign, allow_duplicates)
             self.store.begin()
@@ -185,8 +185,8 @@ class Org:
                 self._writer.update(known, found, body, call)
                 return found, False
             if update_only or key.type == "id":
-                raise answers.not_found()
-            body.values[key.name] = values.read(key, value)
+                raise refusals.not_found()
+            body.values[key.name] = field_values.read(key, value)
             body.fields.append(key)
             return self._writer.create(known, body, call), True
 
@@ -198,7 +198,7 @@ class Org:
             if user_id in self.rules.read_only_users:
                 raise ApiError(Problem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
             self.store.begin()
-            author = effects.Author(user_id, values.stamp(self._clock()))
+            author = effects.Author(user_id, field_values.stamp(self._clock()))
             changed = {"IsDeleted": True, "LastModifiedDate": author.now, "SystemModstamp": author.now}
             self.store.put(known, {**record, **changed, "LastModifiedById": user_id})
 
@@ -213,14 +213,14 @@ class Org:
             known = self.sobject(sobject)
             found = self._matches(known, self.key_field(known, field), value)
             if found is None:
-                raise answers.not_found()
+                raise refusals.not_found()
             return self._render(known, self._record(known, found), fields)
 
     def key_field(self, sobject: SObject, name: str) -> Field:
         """Return the external-id field with this name. Raise ApiError (404)."""
         known = sobject.field(name)
         if known is None or not (known.external_id or known.type == "id"):
-            raise answers.no_external_id(name)
+            raise refusals.no_external_id(name)
         return known
 
     # Several records
@@ -251,7 +251,7 @@ class Org:
     def query(self, soql: str, user_id: str | None = None, *, with_deleted: bool = False) -> Rows:
         """Return all records a statement selects; the server pages them. Raise ApiError."""
         with self.lock:
-            return selecting.run(
+            return query.run(
                 soql, self.catalog, self.store, now=self._clock(), version=self.version, with_deleted=with_deleted
             )
 
@@ -263,7 +263,7 @@ class Org:
         with self.lock:
             known = self.sobject(sobject)
             call = self._call(user_id, False, True)
-            return [self._writer.seed(known, bodies.read(self.catalog, known, each), call) for each in records]
+            return [self._writer.seed(known, record_body.read(self.catalog, known, each), call) for each in records]
 
     def records(self, sobject: str) -> list[dict[str, Any]]:
         """Return all live records with all fields, in the order of their making."""
@@ -307,12 +307,12 @@ class Org:
     def _record(self, sobject: SObject, record_id: str) -> Record:
         wanted = ids.full(record_id)
         if wanted is None:
-            raise answers.no_external_id(record_id)
+            raise refusals.no_external_id(record_id)
         record = self.store.get(sobject, wanted)
         if record is None:
-            raise answers.not_found()
+            raise refusals.not_found()
         if record.get("IsDeleted"):
-            raise answers.deleted()
+            raise refusals.deleted()
         return record
 
     def _found(self, sobject: SObject, key: Field, value: object) -> list[str]:
@@ -325,13 +325,13 @@ class Org:
 
     def _matches(self, sobject: SObject, key: Field, value: str) -> str | None:
         try:
-            wanted = values.read(key, value)
-        except values.WrongToken:
-            raise answers.not_found() from None
+            wanted = field_values.read(key, value)
+        except field_values.WrongToken:
+            raise refusals.not_found() from None
         found = self._found(sobject, key, wanted)
         if len(found) > 1:
-            base = describing.urls(sobject.name, self.version)["sobject"]
-            raise answers.SeveralMatch(f"{base}/{each}" for each in found)
+            base = describe_answers.urls(sobject.name, self.version)["sobject"]
+            raise refusals.SeveralMatch(f"{base}/{each}" for each in found)
         return found[0] if found else None
 
     def _render(self, sobject: SObject, record: Record, names: Sequence[str] | None) -> dict[str, Any]:
@@ -341,9 +341,9 @@ class Org:
             for name in names:
                 known = sobject.field(name)
                 if known is None:
-                    raise answers.no_column(name, sobject.name)
+                    raise refusals.no_column(name, sobject.name)
                 fields.append(known)
-        return selecting.render(fields, sobject.name, record, self.version)
+        return query.render(fields, sobject.name, record, self.version)
 
     def _exported(self, sobject: SObject) -> dict[str, Any]:
         return {**sobject.given, "fields": [dict(each.described) for each in sobject.fields.values()]}

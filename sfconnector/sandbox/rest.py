@@ -9,9 +9,9 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
-from sfconnector.sandbox import answers, faults, wire
+from sfconnector.sandbox import faults, refusals, wire
 from sfconnector.sandbox.accounts import User
-from sfconnector.sandbox.answers import ApiError, Problem
+from sfconnector.sandbox.refusals import ApiError, Problem
 from sfconnector.sandbox.world import World
 
 PAGE_SIZE = 2000
@@ -65,7 +65,7 @@ def respond(ask: Ask, path: str) -> Response:
         text = f"HTTP Method '{ask.http.method}' not allowed. Allowed are {allowed}"
         raise ApiError(Problem("METHOD_NOT_ALLOWED", text, None), status=405) from error
     except NotFound as error:
-        raise answers.not_found() from error
+        raise refusals.not_found() from error
     handle: Handler = handler
     # Decoded after the match, and once: a value may hold a slash, or be a percent sign and digits.
     return handle(ask, **{name: unquote(value) for name, value in values.items()})
@@ -165,12 +165,12 @@ def _collection(ask: Ask, **how: Any) -> Response:
     body = ask.body()
     records = body.get("records") if isinstance(body, Mapping) else None
     if not isinstance(records, list):
-        raise answers.unreadable("records: a list is required at [line:1, column:1]")
+        raise refusals.unreadable("records: a list is required at [line:1, column:1]")
     all_or_none = body.get("allOrNone") is True
     told = _failing(ask, records)
     passed = [record for number, record in enumerate(records) if number not in told]
     if told and all_or_none:
-        rolled_back = ApiError(answers.ROLLED_BACK).in_collection()
+        rolled_back = ApiError(refusals.ROLLED_BACK).in_collection()
         results = [{"success": False, "errors": rolled_back}] * len(passed)
     else:
         results = ask.world.org.collection(passed, ask.user.id, all_or_none=all_or_none, **how, **ask.options())

@@ -6,9 +6,9 @@ from urllib.parse import unquote
 from werkzeug.datastructures import Authorization
 from werkzeug.wrappers import Request, Response
 
-from sfconnector.sandbox import answers, faults, oauth, rest, wire
-from sfconnector.sandbox.answers import ApiError, Problem
-from sfconnector.sandbox.limits import HEADER
+from sfconnector.sandbox import faults, oauth, refusals, rest, wire
+from sfconnector.sandbox.api_limit import HEADER
+from sfconnector.sandbox.refusals import ApiError, Problem
 from sfconnector.sandbox.world import World
 
 OLDEST, NEWEST = 31, 68
@@ -30,7 +30,7 @@ def respond(world: World, http: Request, given: wire.Body, fault: faults.Rule | 
         return _oauth(world, http, path.removeprefix("/services/oauth2/"))
     match = _DATA.fullmatch(path)
     if match is None:
-        return wire.answer(answers.not_found().body(), 404)
+        return wire.answer(refusals.not_found().body(), 404)
     if match["version"] is None:
         return wire.answer(_versions())
     counted: dict[str, str] = {}
@@ -73,7 +73,7 @@ def _data(
 ) -> Response:
     number = float(version)
     if number > NEWEST:
-        raise answers.not_found()
+        raise refusals.not_found()
     if number < OLDEST:
         text = f"The requested API version is no longer supported: v{version}"
         raise ApiError(Problem("UNSUPPORTED_API_VERSION", text, None), status=410)
@@ -127,7 +127,7 @@ def _oauth(world: World, http: Request, what: str) -> Response:
             oauth.revoke(world.accounts, form.get("token", ""))
             return Response(status=200, headers=no_store)
         else:
-            return wire.answer(answers.not_found().body(), 404)
+            return wire.answer(refusals.not_found().body(), 404)
     except oauth.Refused as error:
         return wire.answer(error.body(), 400, no_store)
     return wire.answer(answer, 200, no_store)

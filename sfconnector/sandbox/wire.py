@@ -8,8 +8,8 @@ from typing import Any
 from werkzeug.routing import Rule
 from werkzeug.wrappers import Response
 
-from sfconnector.sandbox import answers
-from sfconnector.sandbox.answers import ApiError
+from sfconnector.sandbox import refusals
+from sfconnector.sandbox.refusals import ApiError
 
 JSON = "application/json;charset=UTF-8"
 #: Python's complaint: what Jackson says after the unexpected character.
@@ -77,13 +77,13 @@ def read(body: bytes) -> Any:
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise answers.unreadable(f"Invalid UTF-8 start byte 0x{body[error.start]:x} at [line:1, column:1]") from error
+        raise refusals.unreadable(f"Invalid UTF-8 start byte 0x{body[error.start]:x} at [line:1, column:1]") from error
     try:
         return json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise answers.unreadable(_complaint(_of_the_bracket(error))) from error
+        raise refusals.unreadable(_complaint(_of_the_bracket(error))) from error
     except (RecursionError, ValueError) as error:  # too deep; a number of too many digits; NaN
-        raise answers.unreadable(f"{error} at [line:1, column:1]") from error
+        raise refusals.unreadable(f"{error} at [line:1, column:1]") from error
 
 
 def _of_the_bracket(error: json.JSONDecodeError) -> json.JSONDecodeError:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sfconnector.sandbox.accounts import Accounts
-from sfconnector.sandbox.cursors import Cursors
+from sfconnector.sandbox.api_limit import ApiLimit
 from sfconnector.sandbox.faults import Faults
 from sfconnector.sandbox.journal import Journal
-from sfconnector.sandbox.limits import ApiLimit
 from sfconnector.sandbox.org import Org
+from sfconnector.sandbox.query_cursors import Cursors
 from sfconnector.sandbox.switches import Switches
 
 

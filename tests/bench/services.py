@@ -6,7 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dbconnector import drivers, keywords
+from dbconnector import drivers
+from dbconnector.odbc import connection_string
 from tests.services.database import Database
 from tests.services.mariadb import MariaDB
 from tests.services.postgresql import PostgreSQL
@@ -81,4 +82,4 @@ class Services:
 def odbc(database: Database) -> str:
     """Return the connection string with which the connector itself reaches a database."""
     own: dict[str, Any] = database.connection
-    return keywords.join_connection(keywords.merge_defaults(drivers.find_driver(own["Driver"]), own))
+    return connection_string.join_connection(connection_string.merge_defaults(drivers.find_driver(own["Driver"]), own))

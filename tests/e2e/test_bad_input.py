@@ -9,7 +9,7 @@ import pytest
 
 from connectorlib.errors import Failed
 from connectorlib.formats import compile_format
-from connectorlib.settings import Limits
+from connectorlib.shared_settings import Limits
 from tests.corpus import attacks, vectors
 from tests.e2e.conftest import Connector, reading
 from tests.services.waiting import eventually

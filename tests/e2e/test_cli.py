@@ -100,7 +100,7 @@ def test_help_is_there_at_once(command: str) -> None:
     assert help < max(0.3, 3 * click)
 
 
-@pytest.mark.parametrize("package", ["dbconnector", "sfconnector", "connectorlib.deadletters"])
+@pytest.mark.parametrize("package", ["dbconnector", "sfconnector", "deadletterqueue"])
 def test_help_loads_nothing_that_is_slow_to_load(package: str) -> None:
     question = f"import sys, {package}.cli, {package}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True).stdout

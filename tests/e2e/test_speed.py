@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dbconnector import drivers, keywords
+from dbconnector import drivers
+from dbconnector.odbc import connection_string
 from tests.e2e.conftest import Connector
 from tests.services.waiting import eventually
 
@@ -54,7 +55,7 @@ def by_hand(connector: Connector) -> float:
     job = {
         "amqp": connector.vhost.config(),
         "queue": "readings",
-        "connection": keywords.join_connection(keywords.merge_defaults(driver, own)),
+        "connection": connection_string.join_connection(connection_string.merge_defaults(driver, own)),
         "sql": INSERT,
         "columns": COLUMNS,
         "count": MESSAGES,

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from connectorlib.deadletter_sender import DeadLetterSender
 from connectorlib.messages import Dead, Delivery
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
 
 
 def die() -> None:
@@ -22,7 +22,7 @@ def die() -> None:
 
 def before_commit(number: str) -> None:
     """Die when the commit of that number is about to be asked for."""
-    from dbconnector.database import Database
+    from dbconnector.odbc.database import Database
 
     def wrap(commit: Callable[..., None], calls: "itertools.count[int]") -> Callable[..., None]:
         def wrapped(self: Any) -> None:
@@ -37,7 +37,7 @@ def before_commit(number: str) -> None:
 
 def after_commit(number: str) -> None:
     """Die when the commit of that number has been answered; nothing of it is acknowledged yet."""
-    from dbconnector.database import Database
+    from dbconnector.odbc.database import Database
 
     def wrap(commit: Callable[..., None], calls: "itertools.count[int]") -> Callable[..., None]:
         def wrapped(self: Any) -> None:
@@ -70,7 +70,7 @@ def after_dead_letter(number: str) -> None:
 
 def after_cases(number: str) -> None:
     """Die when the call of that number that makes Cases has been answered; nothing is acknowledged yet."""
-    from sfconnector.client import Client
+    from sfconnector.salesforce.client import Client
 
     def wrap(create: Callable[..., Any], calls: "itertools.count[int]") -> Callable[..., Any]:
         def wrapped(self: Any, *arguments: Any, **more: Any) -> Any:
@@ -86,7 +86,7 @@ def after_cases(number: str) -> None:
 
 def crash_on(text: str) -> None:
     """Die over every message that holds this text, as a driver does that crashes."""
-    from dbconnector.writer import Writer
+    from dbconnector.sink import Writer
 
     def wrap(handle: Callable[..., Any], _calls: object) -> Callable[..., Any]:
         def wrapped(self: Any, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> Any:
@@ -101,8 +101,8 @@ def crash_on(text: str) -> None:
 
 def limits(text: str) -> None:
     """Shorten the time limits of the database calls: `login,lock,statement,socket,grace` in seconds."""
-    from dbconnector import database
-    from dbconnector.keywords import TimeLimits
+    from dbconnector.odbc import database
+    from dbconnector.odbc.connection_string import TimeLimits
 
     *given, grace = (int(part) for part in text.split(","))
     TimeLimits.__init__.__defaults__ = tuple(given)

@@ -14,20 +14,20 @@ from typing import Any
 
 from pika import BasicProperties
 
-from connectorlib.broker.fields import decode_table
-from connectorlib.config import reading
-from connectorlib.deadletter import MAX_HEADER_BYTES, dead_letter
-from connectorlib.deadletters.editing import compile_set, compile_text, text_of
-from connectorlib.deadletters.letters import letter as letter_of
+from connectorlib.amqp.field_tables import decode_table
+from connectorlib.config import json_source
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import Scope, compile_expression, describe_missing
-from connectorlib.expressions.conversions import TYPES
 from connectorlib.formats import Format, compile_format
 from connectorlib.messages import Dead, Delivery
-from connectorlib.redaction import Secrets
-from connectorlib.settings import DeadLetterSettings, Limits
-from dbconnector.statements import compile_statement
-from dbconnector.statements.lexer import tokenize
+from connectorlib.pipeline.dead_letter import MAX_HEADER_BYTES, dead_letter
+from connectorlib.service.redaction import Secrets
+from connectorlib.shared_settings import DeadLetterSettings, Limits
+from connectorlib.values.types import TYPES
+from dbconnector.sql import compile_statement
+from dbconnector.sql.lexer import tokenize
+from deadletterqueue.changes import compile_set, compile_text, text_of
+from deadletterqueue.letter import letter as letter_of
 from sfconnector.soql import literal
 from tests.corpus import vectors
 
@@ -235,7 +235,7 @@ _EDITABLE = text_of(letter_of(delivery(b'{"a": {"b": [1, 2]}}', {"site": "a"})))
 
 
 def check_configuration(data: bytes) -> str:
-    found = reading.read(data.decode("utf-8", "replace"))
+    found = json_source.read(data.decode("utf-8", "replace"))
     assert found.readable or found.problems
     words = {" ".join(problem.text.partition(": ")[2].split()[:2])[:12] for problem in found.problems}
     return f"{found.readable} {sorted(words)[:2]}"

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from connectorlib.broker import Broker, topology
-from connectorlib.deadletter_sender import DeadLetterSender
+from connectorlib.amqp import Broker, topology
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
-from connectorlib.pausing import Pausing
-from connectorlib.policy import ALL
-from connectorlib.pump import Flow, Pump
-from connectorlib.settings import Batch, Retry, Source
-from connectorlib.sides import Part
+from connectorlib.pipeline.blame import ALL
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
+from connectorlib.pipeline.pause import Pausing
+from connectorlib.pipeline.pump import Flow, Pump
+from connectorlib.pipeline.sink import Part
+from connectorlib.shared_settings import Batch, Retry, Source
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 

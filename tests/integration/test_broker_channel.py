@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from connectorlib.broker import Broker, SyncChannel
+from connectorlib.amqp import Broker, SyncChannel
 from connectorlib.errors import Failed, Kind
 from tests.services.waiting import eventually
 

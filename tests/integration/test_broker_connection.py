@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Kind
-from connectorlib.settings import Tls
+from connectorlib.shared_settings import Tls
 from tests.services.certificates import Authority
 from tests.services.server import free_port
 from tests.services.waiting import eventually

@@ -7,7 +7,7 @@ import time
 import pika
 import pytest
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Kind
 from tests.integration.consuming import KINDS, bodies, fill, lose_connection, remaining, tags, take_all, wait_for_depth
 from tests.services.waiting import eventually
@@ -137,7 +137,7 @@ def test_work_in_progress_can_be_settled_between_cancel_and_giving_back(vhost, b
 
 def test_a_broker_that_does_not_count_nacks_is_given_one(vhost, broker, queue, monkeypatch):
     # What RabbitMQ 4.3 gets; older ones take it too, at the price of the order.
-    monkeypatch.setattr("connectorlib.broker.consumer.returns_by_nack", lambda _channel: True)
+    monkeypatch.setattr("connectorlib.amqp.consumer.returns_by_nack", lambda _channel: True)
     fill(vhost, 500)
     consumer = broker.consumer(queue, 100)
     consumer.open(10)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectorlib.broker import Broker, Holder
+from connectorlib.amqp import Broker, Holder
 from connectorlib.errors import Failed, Failure
 from connectorlib.messages import Delivery, Outgoing
 from tests.services.rabbitmq import Vhost

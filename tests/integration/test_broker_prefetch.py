@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.messages import Delivery
 from tests.integration.consuming import KINDS, bodies, come_back, fill, remaining, tags, take_all
 from tests.services.waiting import eventually
@@ -48,7 +48,7 @@ def test_a_larger_prefetch_gives_nothing_back_and_keeps_the_order(vhost, broker,
 
 @pytest.fixture
 def look_often(monkeypatch):
-    monkeypatch.setattr("connectorlib.broker.consumer.LOOK_S", 0.1)
+    monkeypatch.setattr("connectorlib.amqp.consumer.LOOK_S", 0.1)
 
 
 @pytest.mark.usefixtures("look_often")

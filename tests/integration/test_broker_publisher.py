@@ -6,8 +6,8 @@ from collections import deque
 
 import pytest
 
-from connectorlib.broker import Broker, Publisher, Ticket
-from connectorlib.broker.encoding import HEADER_BYTES
+from connectorlib.amqp import Broker, Publisher, Ticket
+from connectorlib.amqp.frame_writer import HEADER_BYTES
 from connectorlib.errors import Failed, Kind
 from connectorlib.messages import Outgoing
 from tests.services.waiting import eventually

@@ -10,9 +10,9 @@ from datetime import timedelta
 
 import pytest
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.settings import BrokerSettings, Tls
+from connectorlib.shared_settings import BrokerSettings, Tls
 from tests.services.certificates import Authority, Certificate
 from tests.services.server import free_port
 

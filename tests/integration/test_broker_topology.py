@@ -2,9 +2,9 @@
 
 import pytest
 
-from connectorlib.broker import Broker, topology
+from connectorlib.amqp import Broker, topology
 from connectorlib.errors import Failed, Kind
-from connectorlib.settings import Destination, Source
+from connectorlib.shared_settings import Destination, Source
 
 SOURCE = Source("q", exchange="devices", routing_keys=("a.#", "b"))
 

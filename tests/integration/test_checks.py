@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from connectorlib.checks.broker import Needs, findings
-from connectorlib.checks.findings import Mark
 from connectorlib.errors import Kind
-from connectorlib.settings import BrokerSettings, Tls
+from connectorlib.preflight.check_broker import Needs, findings
+from connectorlib.preflight.findings import Mark
+from connectorlib.shared_settings import BrokerSettings, Tls
 from tests.services.salesforce import private_key
 from tests.services.selfsigned import certificate
 

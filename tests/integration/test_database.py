@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from connectorlib.errors import Failed, Failure, Kind
-from dbconnector.database import AlreadyThere, Database
-from dbconnector.keywords import TimeLimits, join_connection
+from dbconnector.odbc.connection_string import TimeLimits, join_connection
+from dbconnector.odbc.database import AlreadyThere, Database
 from dbconnector.settings import DatabaseSettings
-from dbconnector.statements import compile_statement
+from dbconnector.sql import compile_statement
 from tests.services.database import Database as Server
 from tests.services.waiting import eventually
 

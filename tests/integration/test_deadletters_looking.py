@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from connectorlib.broker import Broker
-from connectorlib.broker import holder as holding
-from connectorlib.deadletters import looking
-from connectorlib.deadletters.guarding import Guard
-from connectorlib.deadletters.looking import Looker
+from connectorlib.amqp import Broker
+from connectorlib.amqp import browser as holding
 from connectorlib.errors import Failed, Kind
+from deadletterqueue import browse
+from deadletterqueue.browse import Looker
+from deadletterqueue.delivery_limit import Guard
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
@@ -38,10 +38,10 @@ def broker(vhost: Vhost) -> Iterator[Broker]:
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows and channels of a size that a few hundred messages fill many of."""
-    monkeypatch.setattr(looking, "FIRST", 3)
-    monkeypatch.setattr(looking, "MOST", 5)
-    monkeypatch.setattr(looking, "FEWEST", 5)
-    monkeypatch.setattr(looking, "MOST_REMOVING", 5)
+    monkeypatch.setattr(browse, "FIRST", 3)
+    monkeypatch.setattr(browse, "MOST", 5)
+    monkeypatch.setattr(browse, "FEWEST", 5)
+    monkeypatch.setattr(browse, "MOST_REMOVING", 5)
     monkeypatch.setattr(holding, "MAX_CONSUMERS", 4)
 
 

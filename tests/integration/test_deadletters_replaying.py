@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from connectorlib.broker import Broker
-from connectorlib.deadletters import looking, replaying
-from connectorlib.deadletters.filters import chooser
-from connectorlib.deadletters.letters import Letter
-from connectorlib.deadletters.management import Management
-from connectorlib.deadletters.replaying import Options, Replay, Report
-from connectorlib.deadletters.returning import Leave, Route, Target
-from connectorlib.deadletters.workbench import Workbench
+from connectorlib.amqp import Broker
+from connectorlib.amqp.management import Management
 from connectorlib.errors import Failed, Kind
-from connectorlib.settings import BrokerSettings
+from connectorlib.shared_settings import BrokerSettings
+from deadletterqueue import browse
+from deadletterqueue import replay as replay_module
+from deadletterqueue.filter import chooser
+from deadletterqueue.letter import Letter
+from deadletterqueue.replay import Options, Replay, Report
+from deadletterqueue.session import Workbench
+from deadletterqueue.target import Leave, Route, Target
 from tests.services.deadletters import QUEUE, bury, headers, ids, of_four_causes
 from tests.services.proxy import proxy
 from tests.services.rabbitmq import Vhost
@@ -45,9 +46,9 @@ def bench(vhost: Vhost) -> Iterator[Workbench]:
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few dozen messages fill many windows."""
-    monkeypatch.setattr(looking, "FIRST", 3)
-    monkeypatch.setattr(looking, "FEWEST", 5)
-    monkeypatch.setattr(looking, "MOST_REMOVING", 5)
+    monkeypatch.setattr(browse, "FIRST", 3)
+    monkeypatch.setattr(browse, "FEWEST", 5)
+    monkeypatch.setattr(browse, "MOST_REMOVING", 5)
 
 
 def replay(bench: Workbench, options: Options = Options(), *where: str, **more: Any) -> Report:  # noqa: B008  # frozen
@@ -318,7 +319,7 @@ def test_a_connection_that_is_lost_doubles_no_more_than_was_in_flight(vhost: Vho
 def test_a_broker_without_room_keeps_everything_until_it_has_some(
     vhost: Vhost, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replaying, "CONFIRM_S", 2.0)
+    monkeypatch.setattr(replay_module, "CONFIRM_S", 2.0)
     bury(vhost, of_four_causes(5))
     vhost.node.control("set_vm_memory_high_watermark", "0.0001")
     try:

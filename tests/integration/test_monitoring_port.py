@@ -9,12 +9,12 @@ from http.client import HTTPConnection
 
 import pytest
 
-from connectorlib.broker import Broker
-from connectorlib.monitoring import server
-from connectorlib.monitoring.asking import NoAnswer, ask
+from connectorlib.amqp import Broker
+from connectorlib.monitoring import monitoring_server
 from connectorlib.monitoring.monitor import Level, Monitor
-from connectorlib.monitoring.server import serving
-from connectorlib.settings import BrokerSettings, Monitoring
+from connectorlib.monitoring.monitoring_server import serving
+from connectorlib.monitoring.status_command import NoAnswer, ask
+from connectorlib.shared_settings import BrokerSettings, Monitoring
 from tests.services.proxy import proxy
 from tests.services.rabbitmq import Vhost
 from tests.services.server import free_port
@@ -66,7 +66,7 @@ def is_ended(connection: socket.socket) -> bool:
 
 def at_work() -> int:
     """Return how many requests have a thread."""
-    return sum(thread.name == server.WORKER for thread in threading.enumerate())
+    return sum(thread.name == monitoring_server.WORKER for thread in threading.enumerate())
 
 
 def said(connection: socket.socket) -> bytes:
@@ -109,11 +109,11 @@ def test_somebody_elses_port_is_no_status(port):
 
 @pytest.mark.parametrize("port", ["127.0.0.1"], indirect=True)
 def test_clients_that_never_end_take_all_threads_for_a_while_and_no_longer(port, monkeypatch):
-    monkeypatch.setattr(server, "CONNECTION_S", 1.0)
+    monkeypatch.setattr(monitoring_server, "CONNECTION_S", 1.0)
     eventually(lambda: at_work() == 0)
     with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_connection(port)) for _ in range(server.THREADS)]
-        eventually(lambda: at_work() == server.THREADS)
+        silent = [stack.enter_context(socket.create_connection(port)) for _ in range(monitoring_server.THREADS)]
+        eventually(lambda: at_work() == monitoring_server.THREADS)
         with socket.create_connection(port) as one_more:
             assert said(one_more).startswith(b"HTTP/1.0 503 ")
         eventually(lambda: all([is_ended(connection) for connection in silent]))  # a list: each sends something
@@ -134,7 +134,7 @@ def test_what_is_no_request_harms_nothing(port, sent, caplog):
 
 
 def test_a_port_that_is_taken_is_had_as_soon_as_it_is_free(monitor, monkeypatch, caplog):
-    monkeypatch.setattr(server, "AGAIN_S", 0.05)
+    monkeypatch.setattr(monitoring_server, "AGAIN_S", 0.05)
     address = "127.0.0.1", free_port()
     with socket.create_server(address) as taken, serving(Monitoring(*address), monitor):
         eventually(lambda: "no monitoring" in caplog.text)

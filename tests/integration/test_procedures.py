@@ -3,7 +3,7 @@
 import pytest
 
 from connectorlib.errors import Failed, Kind
-from dbconnector.database import Database
+from dbconnector.odbc.database import Database
 from dbconnector.settings import DatabaseSettings
 from tests.services.database import Database as Server
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.errors import reject
 from connectorlib.messages import Dead, Delivery, Outcome
 from tests.integration.consuming import come_back

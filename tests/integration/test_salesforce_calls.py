@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from connectorlib.errors import Failed, Kind
-from sfconnector.budget import Usage
-from sfconnector.client import Client, Rejected, Unanswered
-from sfconnector.codes import SfError
-from sfconnector.login import TokenProvider
+from sfconnector.salesforce.client import Client, Rejected, Unanswered
+from sfconnector.salesforce.error_codes import SfError
+from sfconnector.salesforce.login import TokenProvider
+from sfconnector.salesforce.usage import Usage
 from sfconnector.settings import Salesforce
 from tests.services import scripted
 from tests.services.scripted import Scripted, answer, as_json, errors, hang_up, logged_in, page, reset, then_hang_up
@@ -451,7 +451,7 @@ def test_a_connection_that_was_closed_meanwhile_is_not_noticed(server, client, r
 
 def test_a_connection_that_is_old_is_not_trusted_with_what_must_not_be_sent_twice(server, client, monkeypatch):
     create(client)
-    monkeypatch.setattr("sfconnector.client.IDLE_UNREPEATABLE", 0.0)
+    monkeypatch.setattr("sfconnector.salesforce.client.IDLE_UNREPEATABLE", 0.0)
     create(client, repeatable=True)
     create(client, repeatable=False)
     connections = [call.connection for call in server.calls]
@@ -520,7 +520,7 @@ def test_a_call_past_its_limit_is_stuck(server, client_of, monkeypatch):
         connection.sendall(as_json(201, WRITTEN))
 
     server.api = [hold]
-    monkeypatch.setattr("sfconnector.client.GRACE", -1000.0)  # so that any call counts as late
+    monkeypatch.setattr("sfconnector.salesforce.client.GRACE", -1000.0)  # so that any call counts as late
     assert client.stuck() is None
     caller = threading.Thread(target=create, args=(client,))
     caller.start()
@@ -532,7 +532,7 @@ def test_a_call_past_its_limit_is_stuck(server, client_of, monkeypatch):
 
 
 def test_a_body_that_takes_long_has_the_time_of_the_call(server, client, monkeypatch):
-    monkeypatch.setattr("sfconnector.transport.CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr("sfconnector.salesforce.http_client.CONNECT_TIMEOUT", 0.2)
     client.log_in()
     server.hesitation = 0.6
     assert client.create([{"Description": "x" * 20_000_000}], repeatable=False)[0].id

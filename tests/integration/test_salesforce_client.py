@@ -6,9 +6,9 @@ from decimal import Decimal
 import pytest
 
 from connectorlib.errors import Failed, Kind
-from sfconnector.client import Client, Rejected, Unanswered
-from sfconnector.codes import duplicate_of, kind_of
-from sfconnector.login import TokenProvider
+from sfconnector.salesforce.client import Client, Rejected, Unanswered
+from sfconnector.salesforce.error_codes import duplicate_of, kind_of
+from sfconnector.salesforce.login import TokenProvider
 from sfconnector.settings import Salesforce
 from tests.services.salesforce import CLIENT_ID, CLIENT_SECRET
 

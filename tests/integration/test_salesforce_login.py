@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from connectorlib.errors import Failed, Kind
-from connectorlib.redaction import secrets
-from sfconnector.login import TokenProvider
+from connectorlib.service.redaction import secrets
+from sfconnector.salesforce.login import TokenProvider
 from sfconnector.settings import Salesforce
 from tests.services.scripted import (
     Scripted,
@@ -290,7 +290,7 @@ def test_a_host_that_does_not_exist_is_an_outage():
 
 
 def test_a_log_in_that_trickles_is_ended(server, monkeypatch):
-    monkeypatch.setattr("sfconnector.login.TIME_LIMIT", 0.4)
+    monkeypatch.setattr("sfconnector.salesforce.login.TIME_LIMIT", 0.4)
     whole = logged_in(server.url)
     slow = Trickle(whole, fast=20)
     server.logins = [slow, whole]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Kind
-from connectorlib.settings import Destination
-from dbconnector.database import Database
-from dbconnector.select import SelectResult, select
+from connectorlib.shared_settings import Destination
+from dbconnector.commands.select import SelectResult, select
+from dbconnector.odbc.database import Database
 from dbconnector.settings import DatabaseSettings, DbConfig, Select
 from tests.services.waiting import eventually
 
@@ -281,8 +281,8 @@ def test_a_streamed_row_that_cannot_be_sent_is_left_to_on_failed(bench):
 
 
 def test_a_stream_of_which_nothing_can_be_sent_ends(sqlite_bench, monkeypatch):
-    monkeypatch.setattr("dbconnector.select.MAX_FAILED", 100)
-    monkeypatch.setattr("dbconnector.sending.MAX_MESSAGES", 200)  # or all are on their way before one comes back
+    monkeypatch.setattr("dbconnector.commands.select.MAX_FAILED", 100)
+    monkeypatch.setattr("dbconnector.publish_window.MAX_MESSAGES", 200)  # or all are on their way before one comes back
     sqlite_bench.fill(1500)
     config = sqlite_bench.config(Destination("rows", routing_key="nobody.{device}"), on_failed=FAIL)
     found = failure(lambda: sqlite_bench.select(config))

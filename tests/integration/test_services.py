@@ -12,7 +12,7 @@ import pymysql
 import pyodbc
 import pytest
 
-from connectorlib.settings import BrokerSettings
+from connectorlib.shared_settings import BrokerSettings
 from tests.services.server import Run, Server, free_port, members
 from tests.services.waiting import eventually
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connectorlib.web import Server
+from connectorlib.service.http_server import Server
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -10,12 +10,12 @@ from pika import BasicProperties
 
 from connectorlib.errors import Kind, Stale
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Outcome
-from connectorlib.settings import Batch, BrokerSettings, Limits, Logging, Retry, Source
-from dbconnector.database import Database
-from dbconnector.inbox import ddl
-from dbconnector.receive import Taken, write_one
+from connectorlib.shared_settings import Batch, BrokerSettings, Limits, Logging, Retry, Source
+from dbconnector.commands.receive import Taken, write_one
+from dbconnector.inbox_table import ddl
+from dbconnector.odbc.database import Database
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Write
-from dbconnector.writer import Writer
+from dbconnector.sink import Writer
 
 INSERT = Write("INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)")
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sfconnector.sandbox.answers import ApiError
 from sfconnector.sandbox.org import Org
+from sfconnector.sandbox.refusals import ApiError
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123000, UTC)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pika
 import pika.exceptions
 
-from connectorlib.settings import BrokerSettings
+from connectorlib.shared_settings import BrokerSettings
 from tests.services.server import Run, Server, answers, binary, free_port
 from tests.services.waiting import eventually
 

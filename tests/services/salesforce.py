@@ -124,7 +124,7 @@ class Org:
         self.ask("POST", f"/_sim/fields/{sobject}", {"name": name, "type": "string", "length": 255, **keys})
 
     def rules(self, **rules: Any) -> None:
-        """Set validation and assignment rules, locked records and the like: see sfconnector/sandbox/rules.py."""
+        """Set validation and assignment rules, locked records and the like: see sfconnector/sandbox/org_rules.py."""
         self.ask("PATCH", "/_sim/org", rules)
 
     # What goes wrong

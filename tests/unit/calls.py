@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from connectorlib.errors import Failure, Kind
-from sfconnector import answers, codes
-from sfconnector.client import Rejected, Unanswered
-from sfconnector.login import Token, TokenProvider
-from sfconnector.sandbox.answers import ApiError
+from sfconnector.salesforce import error_codes, responses
+from sfconnector.salesforce.client import Rejected, Unanswered
+from sfconnector.salesforce.login import Token, TokenProvider
 from sfconnector.sandbox.org import Org
+from sfconnector.sandbox.refusals import ApiError
 from sfconnector.settings import Salesforce
 from tests.unit.orgs import OrgClient
 
@@ -49,18 +49,18 @@ class CaseClient(OrgClient):
 
     def create(
         self, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str], *, repeatable: bool
-    ) -> list[answers.Result]:
+    ) -> list[responses.Result]:
         self.repeatable.append(repeatable)
         return self._call(records, headers, None)
 
     def upsert(
         self, field: str, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str]
-    ) -> list[answers.Result]:
+    ) -> list[responses.Result]:
         return self._call(records, headers, ("Case", field))
 
     def _call(
         self, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str], key: tuple[str, str] | None
-    ) -> list[answers.Result]:
+    ) -> list[responses.Result]:
         self.calls.append(list(records))
         self.headers.append(headers)
         if self.before:
@@ -72,15 +72,17 @@ class CaseClient(OrgClient):
             raise rejected(refused.problems[0].code, refused.problems[0].message, refused.status) from refused
         if self.after:
             self.after.pop(0)()
-        results = answers.results_of(told, len(records))
+        results = responses.results_of(told, len(records))
         assert results is not None
         return results
 
 
 def rejected(code: str, text: str = "", status: int = 400) -> Rejected:
     """Return what a whole call that is refused raises."""
-    error = codes.SfError(code, text)
-    return Rejected(codes.failure(error, codes.kind_of(error, status) or Kind.UNKNOWN, "case"), (error,), status)
+    error = error_codes.SfError(code, text)
+    return Rejected(
+        error_codes.failure(error, error_codes.kind_of(error, status) or Kind.UNKNOWN, "case"), (error,), status
+    )
 
 
 def raising(error: Exception) -> Callable[[], object]:

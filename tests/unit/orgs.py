@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectorlib.errors import Failed, Kind
-from sfconnector import codes
-from sfconnector.described import Described
-from sfconnector.sandbox.answers import ApiError
+from sfconnector.mapping_check import Described
+from sfconnector.salesforce import error_codes
 from sfconnector.sandbox.org import Org
+from sfconnector.sandbox.refusals import ApiError
 
 
 class OrgClient:
@@ -23,9 +23,9 @@ class OrgClient:
             return list(self.org.query(soql))
         except ApiError as refused:
             (problem,) = refused.problems
-            error = codes.SfError(problem.code, problem.message)
-            kind = codes.kind_of(error, refused.status) or Kind.UNKNOWN
-            raise Failed(codes.failure(error, kind, "salesforce")) from refused
+            error = error_codes.SfError(problem.code, problem.message)
+            kind = error_codes.kind_of(error, refused.status) or Kind.UNKNOWN
+            raise Failed(error_codes.failure(error, kind, "salesforce")) from refused
 
 
 def described(org: Org, sobject: str = "Case", **changes: Mapping[str, Any]) -> Described:

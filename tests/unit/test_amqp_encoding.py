@@ -1,7 +1,7 @@
 import pytest
 from pika import BasicProperties, exceptions, frame, spec
 
-from connectorlib.broker.encoding import HEADER_BYTES, encode_message, encode_properties
+from connectorlib.amqp.frame_writer import HEADER_BYTES, encode_message, encode_properties
 from connectorlib.messages import Outgoing
 
 

@@ -7,7 +7,7 @@ import pytest
 from pika import exceptions
 from pika.adapters.utils import connection_workflow as workflow
 
-from connectorlib.broker.errors import from_error, from_reply
+from connectorlib.amqp.reply_codes import from_error, from_reply
 from connectorlib.errors import Kind
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pika
 import pytest
 
-from connectorlib.broker import fields
+from connectorlib.amqp import field_tables
 
 
 def field(kind, value, name=b"x"):
@@ -69,7 +69,7 @@ def test_a_header_has_its_value(kind, encoded, value):
 
 def test_names_that_are_no_utf8_are_text():
     assert headers_of(field(b"t", b"\x01", b"a\xff")) == {"a\\xff": True}
-    assert fields.decode_short_string(b"\x02\xff\xfe...", 0) == ("\\xff\\xfe", 3)
+    assert field_tables.decode_short_string(b"\x02\xff\xfe...", 0) == ("\\xff\\xfe", 3)
 
 
 @pytest.mark.parametrize("kind", ["table", "array"])
@@ -83,4 +83,4 @@ def test_deep_nesting_is_cut(kind):
     ids=["a type that nobody knows", "a text longer than the frame", "half a number", "half a name"],
 )
 def test_what_cannot_be_read_costs_the_headers_only(table):
-    assert list(headers_of(table)) == [fields.UNREADABLE]
+    assert list(headers_of(table)) == [field_tables.UNREADABLE]

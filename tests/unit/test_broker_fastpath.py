@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import BasicProperties, frame, spec
 
-from connectorlib.broker.fastpath import Reader, decode_properties
+from connectorlib.amqp.frame_reader import Reader, decode_properties
 from connectorlib.messages import Delivery
 
 HEARD, OTHER = 3, 4

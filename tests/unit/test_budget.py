@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfconnector.budget import STALE_S, Budgets, Rate, Usage, shortage
+from sfconnector.salesforce.usage import STALE_S, Budgets, Rate, Usage, shortage
 
 
 @pytest.mark.parametrize(

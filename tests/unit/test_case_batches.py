@@ -9,14 +9,14 @@ import time
 import pytest
 from pika import BasicProperties
 
-from connectorlib import logs
 from connectorlib.errors import Failed, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
-from connectorlib.settings import Source
-from sfconnector.budget import Budgets
-from sfconnector.cases import Cases
-from sfconnector.sandbox.rules import ValidationRule
+from connectorlib.service import logs
+from connectorlib.shared_settings import Source
+from sfconnector.salesforce.usage import Budgets
+from sfconnector.sandbox.org_rules import ValidationRule
 from sfconnector.settings import CaseSettings, Division, ExternalId, Salesforce
+from sfconnector.sink import Cases
 from tests.unit.calls import CaseClient, lost, raising, rejected
 
 BY_EMAIL = {"lookup": "Contact", "where": {"Email": "email"}, "missing": "reject"}
@@ -241,7 +241,7 @@ def test_each_oddity_of_a_mapping_is_told_though_they_come_together(client):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.TextFormatter())
-    output, logger = logs.Output([handler]), logging.getLogger("sfconnector.cases")
+    output, logger = logs.Output([handler]), logging.getLogger("sfconnector.sink")
     logger.addHandler(output)
     try:
         cases_of(client, {"Priority": {"value": "Hihg"}, "Status": {"value": "Nwe"}})

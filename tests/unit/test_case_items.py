@@ -4,9 +4,9 @@ import pytest
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
-from connectorlib.reuse import by_first
-from sfconnector.items import Item, Unit
+from connectorlib.pipeline.duplicates import by_first
 from sfconnector.mapping import Draft
+from sfconnector.records import Item, Unit
 
 LOCKED = Failure(Kind.RETRY, "UNABLE_TO_LOCK_ROW", "locked", "case")
 AWAY = Failure(Kind.UNAVAILABLE, "http-503", "maintenance", "salesforce")

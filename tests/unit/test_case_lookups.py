@@ -8,8 +8,8 @@ from pika import BasicProperties
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
-from connectorlib.settings import Limits
-from sfconnector.lookups import Lookups
+from connectorlib.shared_settings import Limits
+from sfconnector.lookup import Lookups
 from sfconnector.mapping import CaseMapper
 from sfconnector.sandbox.org import Org
 from sfconnector.settings import CaseSettings

@@ -13,8 +13,8 @@ from pika import BasicProperties
 from connectorlib.errors import Failed, Kind
 from connectorlib.expressions import json_text
 from connectorlib.messages import Delivery
-from connectorlib.settings import Limits
-from sfconnector.lookups import Lookups
+from connectorlib.shared_settings import Limits
+from sfconnector.lookup import Lookups
 from sfconnector.mapping import CaseMapper
 from sfconnector.sandbox.org import Org
 from sfconnector.settings import CaseSettings, ExternalId

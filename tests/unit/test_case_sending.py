@@ -7,10 +7,10 @@ import pytest
 
 from connectorlib.errors import Failed, Kind, Stale
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
-from sfconnector.items import Item
+from sfconnector.batch_send import MOST_CHARACTERS, Sender
 from sfconnector.mapping import Draft
-from sfconnector.sandbox.rules import ValidationRule
-from sfconnector.sending import MOST_CHARACTERS, Sender
+from sfconnector.records import Item
+from sfconnector.sandbox.org_rules import ValidationRule
 from sfconnector.settings import CaseSettings, ExternalId
 from tests.unit.calls import CaseClient, lost, nothing, raising, rejected
 

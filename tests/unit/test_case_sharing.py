@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 from pika import BasicProperties
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE, LATER, Delivery, Wait
-from connectorlib.settings import BrokerSettings, Limits, Source
-from sfconnector.budget import Budgets
-from sfconnector.flows import make_flow
-from sfconnector.sandbox.rules import ValidationRule
+from connectorlib.shared_settings import BrokerSettings, Limits, Source
+from sfconnector.flow import make_flow
+from sfconnector.salesforce.usage import Budgets
+from sfconnector.sandbox.org_rules import ValidationRule
 from sfconnector.settings import CaseSettings, Division, Salesforce, SfConfig
-from sfconnector.sharing import Routes, Shared
+from sfconnector.shared_queue import Routes, Shared
 from tests.unit.calls import CaseClient, raising, rejected
 
 JSON, XML = {"type": "json"}, {"type": "xml", "record": "m"}

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectorlib.checks import certificates
-from connectorlib.checks.findings import (
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.preflight import certificates
+from connectorlib.preflight.findings import (
     PLAIN_SIGNS,
     Finding,
     Mark,
@@ -18,10 +19,9 @@ from connectorlib.checks.findings import (
     odd,
     summary,
 )
-from connectorlib.checks.running import run
-from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.process import ExitCode
-from connectorlib.redaction import secrets
+from connectorlib.preflight.parallel import run
+from connectorlib.service.process import ExitCode
+from connectorlib.service.redaction import secrets
 from tests.services.salesforce import private_key
 from tests.services.selfsigned import certificate
 

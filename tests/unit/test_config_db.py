@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from connectorlib import settings as shared
+from connectorlib import shared_settings as shared
 from connectorlib.errors import ConfigurationError
-from connectorlib.redaction import secrets
+from connectorlib.service.redaction import secrets
 from dbconnector.config import load
 from tests.unit import configs
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from connectorlib.config.reading import read, show
+from connectorlib.config.json_source import read, show
 
 
 def problems(text):

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from connectorlib.config.document import load
-from connectorlib.config.references import References, Unresolved, mentions, resolve, typed
+from connectorlib.config.secrets import References, Unresolved, mentions, resolve, typed
 from connectorlib.errors import ConfigurationError
-from connectorlib.redaction import Secrets, secrets
+from connectorlib.service.redaction import Secrets, secrets
 
 SCHEMA = {
     "type": "object",

@@ -9,8 +9,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from connectorlib import settings as shared
-from connectorlib.config.schemas import expand, step
+from connectorlib import shared_settings as shared
+from connectorlib.config.schema import expand, step
 from dbconnector import config as db
 from dbconnector import settings as db_settings
 from sfconnector import config as sf

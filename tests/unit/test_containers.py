@@ -19,14 +19,14 @@ import click
 import pytest
 import yaml
 
-from connectorlib.explaining.message import made_up
-from connectorlib.redaction import secrets
+from connectorlib.preflight.made_up_message import made_up
+from connectorlib.service.redaction import secrets
 from dbconnector import cli as dbconnector
 from dbconnector import config as db
-from dbconnector import offline
+from dbconnector import explain
 from sfconnector import cli as sfconnector
 from sfconnector import config as sf
-from sfconnector.sandbox import demo
+from sfconnector.sandbox import demo_data
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTAINERFILE = (ROOT / "Containerfile").read_text()
@@ -153,16 +153,16 @@ def test_what_the_configurations_reach_is_what_the_services_are(monkeypatch):
     assert connection["Pwd"] == postgres["POSTGRES_PASSWORD"]
     (division,) = cases.divisions
     org = division.salesforce
-    assert (org.client_id, org.client_secret) == (demo.CLIENT_ID, demo.CLIENT_SECRET)
-    assert (org.username, org.password) == (demo.USERS["field-service"], demo.PASSWORD)
-    assert org.security_token == demo.SECURITY_TOKEN
+    assert (org.client_id, org.client_secret) == (demo_data.CLIENT_ID, demo_data.CLIENT_SECRET)
+    assert (org.username, org.password) == (demo_data.USERS["field-service"], demo_data.PASSWORD)
+    assert org.security_token == demo_data.SECURITY_TOKEN
 
 
 def test_the_message_that_the_page_publishes_fits_the_table():
     (given,) = re.findall(r"-d '(\{.*?reading.*?\})'", PAGE)
     published = json.loads(given)
     delivery = made_up(published["payload"].encode(), routing_key=published["routing_key"], properties={})
-    explanation = offline.opened(str(FOLDER / "db.config")).explain(delivery)
+    explanation = explain.opened(str(FOLDER / "db.config")).explain(delivery)
     assert explanation.rejection is None
     (row,) = explanation.data["rows"]["write[0]"]
     with contextlib.closing(sqlite3.connect(":memory:")) as table:

@@ -11,8 +11,8 @@ import pytest
 
 from connectorlib.errors import Failed, Kind
 from connectorlib.formats import compile_format
-from connectorlib.redaction import Secrets
-from connectorlib.settings import Limits
+from connectorlib.service.redaction import Secrets
+from connectorlib.shared_settings import Limits
 from tests.corpus import vectors
 from tests.corpus.attacks import ATTACKS, PLAIN
 
@@ -113,8 +113,8 @@ MEASURE = """
 from resource import RUSAGE_SELF, getrusage
 from connectorlib.errors import Failed
 from connectorlib.formats import compile_format
-from connectorlib.redaction import Secrets
-from connectorlib.settings import Limits
+from connectorlib.service.redaction import Secrets
+from connectorlib.shared_settings import Limits
 from tests.corpus import attacks, vectors
 
 def memory():

@@ -3,7 +3,7 @@
 import pytest
 
 from dbconnector import drivers
-from dbconnector.cursors import Cursors, drain, is_single
+from dbconnector.odbc.cursors import Cursors, drain, is_single
 
 
 class Results:

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.messages import DONE
 from connectorlib.monitoring.metrics import PREFIX, Metrics
 from connectorlib.monitoring.monitor import Monitor, Side
-from connectorlib.settings import BrokerSettings
+from connectorlib.shared_settings import BrokerSettings
 from tests.unit.test_monitoring import DOWN, Pumped, delivery
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pika import BasicProperties
 
-from connectorlib.deadletter import MAX_HEADER_BYTES, _size, bared, dead_letter, fingerprint
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery, Outgoing
-from connectorlib.settings import DeadLetterSettings
+from connectorlib.pipeline.dead_letter import MAX_HEADER_BYTES, _size, bared, dead_letter, fingerprint
+from connectorlib.shared_settings import DeadLetterSettings
 
 TOO_LONG = Failure(
     Kind.REJECT, "22001", "value too long", "write[0]", "write[0].values.device <- device.name: too long"

@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from markupsafe import Markup
 
-from connectorlib.deadletters.returning import ORIGIN, Route, Target
-from connectorlib.deadletters.web.access import SESSION_S, Access, is_loopback
-from connectorlib.deadletters.web.editable import given_back, hindrance
-from connectorlib.deadletters.web.html import html
-from connectorlib.deadletters.web.jobs import Busy, Job, Jobs
-from connectorlib.deadletters.web.outcomes import Outcome
-from connectorlib.deadletters.web.questions import route_of, targets
-from connectorlib.deadletters.web.snapshot import Row, Snapshot, View, groups, identity, seen
-from connectorlib.deadletters.web.timeline import counted
+from deadletterqueue.target import ORIGIN, Route, Target
+from deadletterqueue.web.access import SESSION_S, Access, is_loopback
+from deadletterqueue.web.action_pages import route_of, targets
+from deadletterqueue.web.histogram import counted
+from deadletterqueue.web.html import html
+from deadletterqueue.web.job_outcome import Outcome
+from deadletterqueue.web.jobs import Busy, Job, Jobs
+from deadletterqueue.web.snapshot import Row, Snapshot, View, groups, identity, seen
+from deadletterqueue.web.textarea import given_back, hindrance
 from tests.services.deadletters import DIED, QUEUE, dead, letter_of
 
 

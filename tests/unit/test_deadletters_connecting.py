@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from connectorlib.deadletters.connecting import broker_settings, management
-from connectorlib.deadletters.options import Connection
 from connectorlib.errors import Failed
-from connectorlib.settings import BrokerSettings, DeadLetterSettings, Tls
+from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Tls
+from deadletterqueue.broker_login import broker_settings, management
+from deadletterqueue.options import Connection
 
 
 @pytest.fixture(autouse=True)

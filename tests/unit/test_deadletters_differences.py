@@ -2,7 +2,7 @@
 
 from difflib import unified_diff
 
-from connectorlib.deadletters.differences import differences
+from deadletterqueue.line_diff import differences
 
 NAMES = ("was", "is")
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from connectorlib.deadletters.editing import chained, compile_patch, compile_set, compile_text, is_changed, text_of
-from connectorlib.deadletters.letters import Letter
-from connectorlib.deadletters.returning import Target, replayed
+from deadletterqueue.changes import chained, compile_patch, compile_set, compile_text, is_changed, text_of
+from deadletterqueue.letter import Letter
+from deadletterqueue.target import Target, replayed
 from tests.services.deadletters import dead, letter_of
 
 XML = b'<?xml version="1.0" encoding="utf-8"?>\n<!-- kept -->\n<alarm id="7">\n  <device>p-1</device>\n</alarm>'

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectorlib.deadletters.filters import chooser, parse_instant
+from deadletterqueue.filter import chooser, parse_instant
 from tests.services.deadletters import DIED, dead, letter_of
 
 LETTER = {

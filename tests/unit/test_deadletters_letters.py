@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from connectorlib.deadletter import PROPERTIES, TOLD, dead_letter
-from connectorlib.deadletters.letters import Letter, letter
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery
-from connectorlib.settings import DeadLetterSettings
+from connectorlib.pipeline.dead_letter import PROPERTIES, TOLD, dead_letter
+from connectorlib.shared_settings import DeadLetterSettings
+from deadletterqueue.letter import Letter, letter
 
 DIED = datetime(2026, 11, 24, 3, 2, 11, tzinfo=UTC)
 

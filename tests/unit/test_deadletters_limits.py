@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from connectorlib.deadletters.guarding import delivery_limit, limit_told
-from connectorlib.deadletters.policies import dead_letter_policy
+from deadletterqueue.delivery_limit import delivery_limit, limit_told
+from deadletterqueue.policy import dead_letter_policy
 
 OLD, NEW = (3, 10, 8), (4, 0, 5)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectorlib.deadletters.returning import Leave, Route, Target, replayed, target_of
+from deadletterqueue.target import Leave, Route, Target, replayed, target_of
 from tests.services.deadletters import dead, delivery, letter_of
 
 BACK = Route()

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from connectorlib.deadletters.terminal import laid_out, pairs, span
+from deadletterqueue.terminal import laid_out, pairs, span
 
 COLUMNS = ("#", "code", "message id", "replays", "what")
 ROWS = [("1", "22001", "m-1", "", "value too long for type character varying(10)"), ("10", "no-row", "m-2", "", "")]

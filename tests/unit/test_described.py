@@ -3,7 +3,7 @@
 import pytest
 
 from connectorlib.errors import Failed, Failure, Kind
-from sfconnector.described import Described, check, warnings
+from sfconnector.mapping_check import Described, check, warnings
 from sfconnector.sandbox.org import Org
 from sfconnector.settings import CaseSettings, ExternalId
 from tests.unit.orgs import described

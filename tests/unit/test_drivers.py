@@ -3,8 +3,9 @@
 import pytest
 
 from connectorlib.errors import Kind
-from dbconnector import drivers, keywords, sqlcodes
-from dbconnector.keywords import TimeLimits
+from dbconnector import drivers, sqlstate
+from dbconnector.odbc import connection_string
+from dbconnector.odbc.connection_string import TimeLimits
 
 PG, MARIA, SQLITE = drivers.POSTGRESQL, drivers.MARIADB, drivers.SQLITE
 MSSQL, ORACLE, GENERIC = drivers.SQLSERVER, drivers.ORACLE, drivers.GENERIC
@@ -129,8 +130,8 @@ STATEMENT_ERRORS = [
 
 @pytest.mark.parametrize(("driver", "state", "native", "text", "kind", "code"), STATEMENT_ERRORS)
 def test_the_error_of_a_statement_is_classified(driver, state, native, text, kind, code):
-    assert sqlcodes.classify(driver, state, native, text) is kind
-    assert sqlcodes.code_of(driver, state, native) == code
+    assert sqlstate.classify(driver, state, native, text) is kind
+    assert sqlstate.code_of(driver, state, native) == code
 
 
 CONNECT_ERRORS = [
@@ -161,7 +162,7 @@ CONNECT_ERRORS = [
 
 @pytest.mark.parametrize(("driver", "state", "native", "text", "kind"), CONNECT_ERRORS)
 def test_the_error_of_a_connection_is_classified(driver, state, native, text, kind):
-    assert sqlcodes.classify(driver, state, native, text, connecting=True) is kind
+    assert sqlstate.classify(driver, state, native, text, connecting=True) is kind
 
 
 @pytest.mark.parametrize(
@@ -176,17 +177,17 @@ def test_the_error_of_a_connection_is_classified(driver, state, native, text, ki
     ],
 )
 def test_the_sqlstate_is_found_in_either_place_and_the_native_code_in_the_text(args, read):
-    assert sqlcodes.read_error(args)[:2] == read
+    assert sqlstate.read_error(args)[:2] == read
 
 
 def test_a_text_is_shown_without_what_the_driver_wraps_around_it():
     postgresql = "[23505] ERROR: dup\nDETAIL: Key (id)=(1).;\nError while executing the query (1) (SQLExecDirectW)"
-    assert sqlcodes.clean(postgresql) == "ERROR: dup DETAIL: Key (id)=(1)."
-    assert sqlcodes.clean("[23000] [ma-3.1.15][10.11]Duplicate (1062) (SQLExecDirectW)") == "Duplicate (1062)"
-    assert sqlcodes.clean("[SQLite]CHECK constraint failed: c (19) (19) (SQLExecDirectW)") == (
+    assert sqlstate.clean(postgresql) == "ERROR: dup DETAIL: Key (id)=(1)."
+    assert sqlstate.clean("[23000] [ma-3.1.15][10.11]Duplicate (1062) (SQLExecDirectW)") == "Duplicate (1062)"
+    assert sqlstate.clean("[SQLite]CHECK constraint failed: c (19) (19) (SQLExecDirectW)") == (
         "CHECK constraint failed: c (19)"
     )
-    assert len(sqlcodes.clean("x" * 5000)) == 1000
+    assert len(sqlstate.clean("x" * 5000)) == 1000
 
 
 @pytest.mark.parametrize(
@@ -201,13 +202,13 @@ def test_a_text_is_shown_without_what_the_driver_wraps_around_it():
     ],
 )
 def test_the_configuration_overrides_the_most_exact_code_first(errors, state, native, word):
-    assert sqlcodes.override(errors, state, native) == word
+    assert sqlstate.override(errors, state, native) == word
 
 
 def test_done_is_a_reject_that_the_writer_knows():
-    assert sqlcodes.overridden_kind("done") is REJECT
-    assert sqlcodes.overridden_kind("retry") is RETRY
-    assert sqlcodes.overridden_kind(None) is None
+    assert sqlstate.overridden_kind("done") is REJECT
+    assert sqlstate.overridden_kind("retry") is RETRY
+    assert sqlstate.overridden_kind(None) is None
 
 
 # --- connection strings ---------------------------------------------------------------------------------------------
@@ -228,30 +229,32 @@ def test_done_is_a_reject_that_the_writer_knows():
     ],
 )
 def test_a_value_is_in_braces_when_and_only_when_it_needs_them(value, quoted):
-    assert keywords.quote_value(value) == quoted
+    assert connection_string.quote_value(value) == quoted
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\0b", "a\rb"])
 def test_a_value_that_no_driver_can_carry_is_refused(value):
     with pytest.raises(ValueError, match="line break or NUL"):
-        keywords.quote_value(value)
+        connection_string.quote_value(value)
 
 
 @pytest.mark.parametrize("pwd", ["plain", "a;b", "a}b", "{x}", "}}", ";", " x ", "ü=é"])
 def test_a_connection_string_is_read_back_as_it_was_written(pwd):
     pairs = {"Driver": "PostgreSQL Unicode", "Pwd": pwd, "Port": "5432"}
-    assert keywords.split_connection(keywords.join_connection(pairs)) == pairs
+    assert connection_string.split_connection(connection_string.join_connection(pairs)) == pairs
 
 
 @pytest.mark.parametrize("text", ["Driver", "Driver=x;rubbish", "Pwd={a"])
 def test_what_is_no_connection_string_is_refused_without_showing_it(text):
     with pytest.raises(ValueError, match="not a keyword=value pair") as caught:
-        keywords.split_connection("Pwd=hunter2;" + text)
+        connection_string.split_connection("Pwd=hunter2;" + text)
     assert "hunter2" not in str(caught.value)
 
 
 def test_the_users_keywords_win_over_the_defaults_in_any_case():
-    merged = keywords.merge_defaults(PG, {"Driver": "PostgreSQL Unicode", "PROTOCOL": "7.4-1", "boolsaschar": "1"})
+    merged = connection_string.merge_defaults(
+        PG, {"Driver": "PostgreSQL Unicode", "PROTOCOL": "7.4-1", "boolsaschar": "1"}
+    )
     assert merged["PROTOCOL"] == "7.4-1"
     assert "Protocol" not in merged
     assert "BoolsAsChar" not in merged
@@ -260,23 +263,25 @@ def test_the_users_keywords_win_over_the_defaults_in_any_case():
 
 def test_time_limits_stand_in_the_defaults_and_the_session():
     limits = TimeLimits(login=3, lock=4, statement=5, socket=6)
-    merged = keywords.merge_defaults(MARIA, {}, limits)
+    merged = connection_string.merge_defaults(MARIA, {}, limits)
     assert (merged["CONN_TIMEOUT"], merged["READ_TIMEOUT"]) == ("3", "6")
-    assert "max_statement_time = 5, innodb_lock_wait_timeout = 4" in keywords.session_statements(MARIA, limits)[0]
-    assert "'statement_timeout', '5000'" in keywords.session_statements(PG, limits)[0]
+    assert (
+        "max_statement_time = 5, innodb_lock_wait_timeout = 4" in connection_string.session_statements(MARIA, limits)[0]
+    )
+    assert "'statement_timeout', '5000'" in connection_string.session_statements(PG, limits)[0]
 
 
 def test_only_a_reading_connection_streams():
-    assert "UseDeclareFetch" not in keywords.merge_defaults(PG, {})
-    assert keywords.merge_defaults(PG, {}, reading=True)["UseDeclareFetch"] == "1"
-    assert keywords.merge_defaults(SQLITE, {}, reading=True)["StepAPI"] == "1"
+    assert "UseDeclareFetch" not in connection_string.merge_defaults(PG, {})
+    assert connection_string.merge_defaults(PG, {}, reading=True)["UseDeclareFetch"] == "1"
+    assert connection_string.merge_defaults(SQLITE, {}, reading=True)["StepAPI"] == "1"
 
 
 def test_a_keyword_without_which_text_would_be_damaged_cannot_be_changed():
-    assert keywords.merge_defaults(MARIA, {"Charset": "latin1"}) == keywords.merge_defaults(MARIA, {})
+    assert connection_string.merge_defaults(MARIA, {"Charset": "latin1"}) == connection_string.merge_defaults(MARIA, {})
 
 
 def test_secrets_are_hidden_in_keywords_and_texts():
     own = {"Uid": "app", "Pwd": "hunter2", "sslpassword": "x"}
-    assert keywords.hide_secrets(own) == {"Uid": "app", "Pwd": "***", "sslpassword": "***"}
-    assert keywords.hide_in("PWD=hunter2; [unixODBC] x", own) == "PWD=***; [unixODBC] ***"
+    assert connection_string.hide_secrets(own) == {"Uid": "app", "Pwd": "***", "sslpassword": "***"}
+    assert connection_string.hide_in("PWD=hunter2; [unixODBC] x", own) == "PWD=***; [unixODBC] ***"

@@ -7,14 +7,14 @@ from functools import partial
 import pytest
 from pika import BasicProperties
 
-from connectorlib.effort import MOST_GROWTH, Effort
 from connectorlib.errors import Failed
 from connectorlib.formats import compile_format
+from connectorlib.limits import MOST_GROWTH, Effort
 from connectorlib.messages import Delivery
-from connectorlib.settings import Limits
-from dbconnector.binding import Plan
+from connectorlib.shared_settings import Limits
+from dbconnector.parameters import Plan
 from dbconnector.settings import Write
-from sfconnector.lookups import Lookups
+from sfconnector.lookup import Lookups
 from sfconnector.mapping import CaseMapper
 from sfconnector.settings import CaseSettings
 from tests.services.waiting import eventually

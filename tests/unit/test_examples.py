@@ -6,7 +6,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from connectorlib.redaction import secrets
+from connectorlib.service.redaction import secrets
 from dbconnector import cli as db_cli
 from dbconnector import config as db
 from sfconnector import cli as sf_cli
@@ -112,7 +112,7 @@ def test_every_file_that_the_readme_names_is_there():
 
 
 def test_the_readme_lists_the_exit_codes_that_the_commands_use():
-    from connectorlib.process import ExitCode
+    from connectorlib.service.process import ExitCode
 
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)}
     assert listed == {int(code) for code in ExitCode}

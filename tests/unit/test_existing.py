@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectorlib.broker import existing
+from connectorlib.amqp import inspection
 from connectorlib.errors import Failure, Kind
 
 PLANNED = {"x-queue-type": "quorum", "x-dead-letter-exchange": "dead-letter", "x-delivery-limit": 100}
@@ -24,7 +24,7 @@ class Queue:
         self.asked = 0
 
     def declare(self, arguments):
-        assert arguments.items() >= existing.NEVER_MADE.items()
+        assert arguments.items() >= inspection.NEVER_MADE.items()
         self.asked += 1
         for name in (*self.ORDER, "x-delivery-limit"):
             ours, theirs = arguments.get(name), self.arguments.get(name)
@@ -56,13 +56,13 @@ class Queue:
     ],
 )
 def test_the_arguments_of_an_existing_queue_are_learnt_from_refusals(queue, questions):
-    assert existing.learn(queue.declare, PLANNED) == queue.arguments
+    assert inspection.learn(queue.declare, PLANNED) == queue.arguments
     assert queue.asked == questions
 
 
 def test_a_queue_that_is_gone_meanwhile_is_not_made_and_not_guessed():
     text = "PRECONDITION_FAILED - invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
-    assert existing.learn(lambda _: Failure(Kind.CONFIGURATION, "406", text, "broker"), PLANNED) is None
+    assert inspection.learn(lambda _: Failure(Kind.CONFIGURATION, "406", text, "broker"), PLANNED) is None
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,15 @@ def test_a_queue_that_is_gone_meanwhile_is_not_made_and_not_guessed():
     ],
 )
 def test_what_the_broker_does_not_tell_is_not_guessed(failure):
-    assert existing.learn(lambda _: failure, PLANNED) is None
+    assert inspection.learn(lambda _: failure, PLANNED) is None
 
 
 def test_asking_ends_although_the_broker_goes_on_refusing():
-    assert existing.learn(lambda _: refusal("x-max-length", "none", "the value '1' of type 'long'"), PLANNED) is None
+    assert inspection.learn(lambda _: refusal("x-max-length", "none", "the value '1' of type 'long'"), PLANNED) is None
 
 
 def source(found, asked=None):
-    return existing.source_remarks("q.1", found, asked=asked or {}, exchange="dead-letter", virtual_host="plant a")
+    return inspection.source_remarks("q.1", found, asked=asked or {}, exchange="dead-letter", virtual_host="plant a")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_an_argument_that_was_asked_for_and_does_not_hold_is_told():
     ],
 )
 def test_a_dead_letter_queue_that_loses_what_is_looked_at_is_told(found, said):
-    remarks = existing.dead_letter_remarks("letters", found, limit=1_000_000, virtual_host="/")
+    remarks = inspection.dead_letter_remarks("letters", found, limit=1_000_000, virtual_host="/")
     assert (said is None and remarks == []) or (said is not None and len(remarks) == 1 and said in remarks[0])
 
 
@@ -142,10 +142,10 @@ def test_a_dead_letter_queue_that_loses_what_is_looked_at_is_told(found, said):
 def test_an_exchange_of_another_type_is_told(current, dead_letters, said):
     text = f"inequivalent arg 'type' for exchange 'e' in vhost '/': received 'topic' but current is '{current}'"
     failure = Failure(Kind.CONFIGURATION, "406", f"PRECONDITION_FAILED - {text}")
-    remarks = existing.exchange_remarks("e", "topic", failure, dead_letters=dead_letters)
+    remarks = inspection.exchange_remarks("e", "topic", failure, dead_letters=dead_letters)
     assert (said is None and remarks == []) or (said is not None and len(remarks) == 1 and said in remarks[0])
 
 
 def test_nothing_is_said_of_an_exchange_that_differs_otherwise():
     failure = refusal("alternate-exchange", "none", "the value 'x' of type 'longstr'")
-    assert existing.exchange_remarks("e", "topic", failure, dead_letters=False) == []
+    assert inspection.exchange_remarks("e", "topic", failure, dead_letters=False) == []

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.explaining.explanation import NOTHING_GIVEN, Explanation, Given, Rejection, Spot
-from connectorlib.explaining.message import made_up
-from connectorlib.explaining.places import place_of
-from connectorlib.explaining.routing import takes
-from connectorlib.explaining.telling import as_json, indented_json
-from connectorlib.settings import Source
-from dbconnector import offline as db
-from dbconnector.literals import literal
-from sfconnector import offline as sf
+from connectorlib.formats.body_position import place_of
+from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, Rejection, Spot
+from connectorlib.preflight.explanation_text import as_json, indented_json
+from connectorlib.preflight.made_up_message import made_up
+from connectorlib.preflight.routing import takes
+from connectorlib.shared_settings import Source
+from dbconnector import explain as db
+from dbconnector.sql_literal import literal
+from sfconnector import explain as sf
 from tests.unit.test_offline import DB, GOOD, SF
 
 ORDER = b'{\n  "id": 1,\n  "lines": [\n    {"sku": "a"},\n    {"sku": null}\n  ]\n}\n'

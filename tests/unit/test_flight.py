@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from connectorlib.broker.flight import Flight, Identity, judge
+from connectorlib.amqp.unconfirmed import Flight, Identity, judge
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Outgoing
 

@@ -9,7 +9,7 @@ import pytest
 from connectorlib.errors import Failed, Kind
 from connectorlib.expressions import Scope, compile_expression
 from connectorlib.formats import compile_format
-from connectorlib.settings import Limits
+from connectorlib.shared_settings import Limits
 
 LIMITS = Limits(body_bytes=100_000, records=100, depth=8)
 JSON = compile_format({"type": "json"}, LIMITS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from connectorlib.errors import Failed
 from connectorlib.expressions import Scope, compile_expression
 from connectorlib.formats import compile_format
-from connectorlib.settings import Limits
+from connectorlib.shared_settings import Limits
 
 QUICK = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 

@@ -7,7 +7,7 @@ import pytest
 
 from connectorlib.errors import Failed, Kind
 from connectorlib.formats import compile_format
-from connectorlib.settings import Limits
+from connectorlib.shared_settings import Limits
 
 LIMITS = Limits(body_bytes=200_000, records=100, depth=8)
 XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'

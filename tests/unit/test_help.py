@@ -6,7 +6,7 @@ import shlex
 import click
 import pytest
 
-from connectorlib.commandline import real
+from connectorlib.service.cli_commands import real
 from tests.programs import PROGRAMS
 
 

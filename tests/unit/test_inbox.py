@@ -9,7 +9,7 @@ from connectorlib.errors import Failed, Kind
 from connectorlib.expressions import Scope
 from dbconnector import drivers
 from dbconnector.drivers import Driver
-from dbconnector.inbox import Inbox
+from dbconnector.inbox_table import Inbox
 from dbconnector.settings import Idempotency
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failed, reject
-from dbconnector.ladder import Sieve, half, ladder, portions
+from dbconnector.bisect import Sieve, half, ladder, portions
 
 
 class Rejecting:

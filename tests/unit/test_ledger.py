@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectorlib.broker.ledger import Ledger
+from connectorlib.amqp.acks import Ledger
 
 
 class UnackedSet:

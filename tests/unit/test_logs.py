@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from connectorlib import logs
 from connectorlib.errors import Failed
-from connectorlib.logs import Output, QuietPika, Redact, TextFormatter
-from connectorlib.redaction import Secrets, secrets
-from connectorlib.repeats import Repeats, Summary
-from connectorlib.settings import Logging
+from connectorlib.service import logs
+from connectorlib.service.log_dedup import Repeats, Summary
+from connectorlib.service.logs import Output, QuietPika, Redact, TextFormatter
+from connectorlib.service.redaction import Secrets, secrets
+from connectorlib.shared_settings import Logging
 
 logger = logging.getLogger("connectorlib.test")
 

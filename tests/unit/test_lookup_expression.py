@@ -4,7 +4,7 @@ import pytest
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import MISSING, compile_expression
-from sfconnector.lookups import AMBIGUOUS, NOT_FOUND, LookupScope, lookup_extra
+from sfconnector.lookup import AMBIGUOUS, NOT_FOUND, LookupScope, lookup_extra
 
 BY_EMAIL = {"lookup": "Contact", "where": {"Email": "email"}}
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from connectorlib.errors import Failed, Failure, Kind
 from sfconnector import soql
-from sfconnector.lookups import AMBIGUOUS, NOT_FOUND, Lookups, LookupScope, compile_lookup
+from sfconnector.lookup import AMBIGUOUS, NOT_FOUND, Lookups, LookupScope, compile_lookup
 from sfconnector.sandbox.org import Org
 from tests.unit.orgs import OrgClient
 

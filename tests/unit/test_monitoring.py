@@ -11,18 +11,18 @@ import pytest
 from pika import BasicProperties
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectorlib.broker import Broker
+from connectorlib.amqp import Broker
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
-from connectorlib.monitoring.document import document
+from connectorlib.monitoring.counters import Histogram, LastHour
+from connectorlib.monitoring.flow_stats import MOST_CODES, Watch
 from connectorlib.monitoring.metrics import PREFIX, Metrics
 from connectorlib.monitoring.monitor import Monitor, Side
-from connectorlib.monitoring.tally import Histogram, LastHour
-from connectorlib.monitoring.watch import MOST_CODES, Watch
-from connectorlib.policy import Pause
-from connectorlib.redaction import secrets
-from connectorlib.settings import BrokerSettings
-from dbconnector.turns import Turns
+from connectorlib.monitoring.status import document
+from connectorlib.pipeline.blame import Pause
+from connectorlib.service.redaction import secrets
+from connectorlib.shared_settings import BrokerSettings
+from dbconnector.poll import Turns
 
 OPERATING = (Path(__file__).resolve().parents[2] / "docs/operating.md").read_text()
 DOWN = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "database")
@@ -122,7 +122,7 @@ NOW = 1_795_000_000
     ids=["seconds", "a clock ahead of ours", "milliseconds", "none", "zero"],
 )
 def test_the_latency_is_that_of_the_first_message_by_its_own_timestamp(flow, monkeypatch, timestamp, expected):
-    monkeypatch.setattr("connectorlib.monitoring.watch.time", SimpleNamespace(time=lambda: float(NOW)))
+    monkeypatch.setattr("connectorlib.monitoring.flow_stats.time", SimpleNamespace(time=lambda: float(NOW)))
     flow.watch.batch([delivery(timestamp), delivery(NOW)], [DONE, DONE], 0.1)
     buckets, total = flow.watch.distributions()["latencies"]
     assert (buckets[-1][1], total) == ((0, 0) if expected is None else (1, expected))

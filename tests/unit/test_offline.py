@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from connectorlib.deadletters.offline import open_check
 from connectorlib.errors import ConfigurationError, Failed
+from deadletterqueue.connector_check import open_check
 from tests.services.deadletters import delivery
 
 DB = {

@@ -9,8 +9,8 @@ import pytest
 
 from connectorlib.errors import Failed, Kind
 from connectorlib.formats import compile_format
-from connectorlib.settings import Destination, Limits
-from dbconnector.outgoing import Rows
+from connectorlib.shared_settings import Destination, Limits
+from dbconnector.row_message import Rows
 
 FORMAT = compile_format({"type": "json"}, Limits())
 COLUMNS = ("id", "device", "payload", "value")

@@ -12,9 +12,9 @@ import click
 import pytest
 from jsonschema import Draft202012Validator
 
-from connectorlib.commandline import real
-from connectorlib.config.schemas import bundle
-from connectorlib.trials import file as trials
+from connectorlib.config.schema import bundle
+from connectorlib.preflight import tests_file as trials
+from connectorlib.service.cli_commands import real
 from dbconnector import config as db
 from sfconnector import config as sf
 from tests.pages import PAGES, READ, ROOT, RUN, blocks

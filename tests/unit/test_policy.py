@@ -2,10 +2,10 @@
 
 import pytest
 
-from connectorlib import policy
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Delivery
-from connectorlib.settings import Retry
+from connectorlib.pipeline import blame
+from connectorlib.shared_settings import Retry
 
 LOCKED = Failure(Kind.RETRY, "55P03", "canceling statement due to lock timeout", "write[0]")
 NO_TABLE = Failure(Kind.CONFIGURATION, "42P01", 'relation "reading" does not exist', "write[0]")
@@ -20,15 +20,15 @@ def delivery(tag: int) -> Delivery:
 
 
 def passed(count: int) -> dict[str, int]:
-    return {"write[0]": count, policy.ALL: count}
+    return {"write[0]": count, blame.ALL: count}
 
 
-def suspect(line: policy.Line, tag: int, failure: Failure, *, passed: int = 0, now: float = 0.0) -> None:
-    line.suspect(delivery(tag), failure, {"write[0]": passed, policy.ALL: passed}, now, 0.5)
+def suspect(line: blame.Line, tag: int, failure: Failure, *, passed: int = 0, now: float = 0.0) -> None:
+    line.suspect(delivery(tag), failure, {"write[0]": passed, blame.ALL: passed}, now, 0.5)
 
 
-def line_with(failure: Failure, count: int, *, passed: int = 0, retry: Retry = RETRY) -> policy.Line:
-    line = policy.Line(retry)
+def line_with(failure: Failure, count: int, *, passed: int = 0, retry: Retry = RETRY) -> blame.Line:
+    line = blame.Line(retry)
     for tag in range(1, count + 1):
         suspect(line, tag, failure, passed=passed)
     return line
@@ -55,8 +55,8 @@ def test_a_suspect_that_passes_at_its_last_attempt_was_no_one_s_fault() -> None:
 @pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
 def test_success_elsewhere_proves_nothing(failure: Failure) -> None:
     line = line_with(failure, 1)
-    assert line.due(0.0, {"write[0]": 0, "write[1]": 5, "commit": 9, policy.ALL: 9}) == []
-    assert line.exhausted({"write[0]": 0, policy.ALL: 9})
+    assert line.due(0.0, {"write[0]": 0, "write[1]": 5, "commit": 9, blame.ALL: 9}) == []
+    assert line.exhausted({"write[0]": 0, blame.ALL: 9})
 
 
 @pytest.mark.parametrize(("failure", "blamed"), [(LOCKED, 0), (NO_TABLE, 0), (STRANGE, 3)])
@@ -74,7 +74,7 @@ def test_the_breaker_trips_after_that_many_failed_in_a_row() -> None:
 
 
 def test_unknown_failures_one_at_a_time_trip_the_breaker_too() -> None:
-    line = policy.Line(Retry(breaker=3))
+    line = blame.Line(Retry(breaker=3))
     blamed = 0
     for tag in range(1, 8):
         suspect(line, tag, STRANGE)
@@ -93,7 +93,7 @@ def test_a_bug_is_proven_by_any_message_that_passed_since() -> None:
 
 
 def test_what_another_attempt_may_mend_gets_all_its_attempts_alone_before_it_is_blamed() -> None:
-    line = policy.Line(Retry(attempts=3, first_ms=1000))
+    line = blame.Line(Retry(attempts=3, first_ms=1000))
     now, count = 0.0, 0
     for attempt in (1, 2):
         suspect(line, 1, LOCKED, passed=count, now=now)
@@ -121,26 +121,26 @@ def test_what_another_attempt_may_mend_gets_all_its_attempts_alone_before_it_is_
     ],
 )
 def test_a_blamed_message_says_why(failure: Failure, reason: str) -> None:
-    assert policy.reason(failure) == reason
+    assert blame.reason(failure) == reason
 
 
 def test_retries_double_and_keep_below_their_maximum() -> None:
     retry = Retry(attempts=5, first_ms=200, max_s=1.0)
-    assert [policy.retry_delay(n, retry, 1.0) for n in range(1, 6)] == [0.2, 0.4, 0.8, 1.0, 1.0]
-    assert policy.retry_delay(1, retry, 0.0) == pytest.approx(0.1)
+    assert [blame.retry_delay(n, retry, 1.0) for n in range(1, 6)] == [0.2, 0.4, 0.8, 1.0, 1.0]
+    assert blame.retry_delay(1, retry, 0.0) == pytest.approx(0.1)
 
 
 def test_probes_slow_down_to_a_minute_and_refused_log_ins_to_five() -> None:
-    assert policy.probe_delay(0, Kind.UNAVAILABLE, 1.0) == pytest.approx(1.0)
-    assert policy.probe_delay(50, Kind.UNAVAILABLE, 1.0) == pytest.approx(60.0)
-    assert policy.probe_delay(0, Kind.REFUSED, 1.0) == pytest.approx(5.0)
-    assert policy.probe_delay(50, Kind.REFUSED, 1.0) == pytest.approx(300.0)
-    assert policy.probe_delay(50, Kind.CONFIGURATION, 1.0) == pytest.approx(60.0)
-    assert policy.probe_delay(50, Kind.CONFIGURATION, 1.0, longest=300.0) == pytest.approx(300.0)
+    assert blame.probe_delay(0, Kind.UNAVAILABLE, 1.0) == pytest.approx(1.0)
+    assert blame.probe_delay(50, Kind.UNAVAILABLE, 1.0) == pytest.approx(60.0)
+    assert blame.probe_delay(0, Kind.REFUSED, 1.0) == pytest.approx(5.0)
+    assert blame.probe_delay(50, Kind.REFUSED, 1.0) == pytest.approx(300.0)
+    assert blame.probe_delay(50, Kind.CONFIGURATION, 1.0) == pytest.approx(60.0)
+    assert blame.probe_delay(50, Kind.CONFIGURATION, 1.0, longest=300.0) == pytest.approx(300.0)
 
 
 def test_a_pause_is_told_at_the_change_and_every_15_minutes() -> None:
-    pause = policy.Pause(LOCKED, since=0.0)
+    pause = blame.Pause(LOCKED, since=0.0)
     assert pause.tell(0.0)
     assert not pause.tell(899.0)
     assert pause.tell(900.0)

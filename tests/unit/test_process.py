@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
+from connectorlib.service.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
 
 EXIT_CODES = [
     (Kind.UNAVAILABLE, 69),
@@ -47,7 +47,7 @@ class Child:
     """A Python process that says `ready`, then what its code prints."""
 
     def __init__(self, code):
-        prelude = "import os, signal, sys, threading\nfrom connectorlib.process import Life\n"
+        prelude = "import os, signal, sys, threading\nfrom connectorlib.service.process import Life\n"
         # one write for the whole line, so that two threads cannot mix theirs
         say = "def say(*words): os.write(1, (' '.join(map(str, words)) + chr(10)).encode())\n"
         self.process = subprocess.Popen(

@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from connectorlib.broker.reconnect import Schedule
+from connectorlib.amqp.reconnect import Schedule
 from connectorlib.errors import Kind
 
 HOSTS = [("a", 1), ("b", 2), ("c", 3)]

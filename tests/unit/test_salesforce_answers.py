@@ -3,11 +3,11 @@
 import pytest
 
 from connectorlib.errors import Kind
-from connectorlib.redaction import secrets
-from sfconnector import answers, codes
-from sfconnector.answers import Result
-from sfconnector.budget import Usage
-from sfconnector.codes import SfError
+from connectorlib.service.redaction import secrets
+from sfconnector.salesforce import error_codes, responses
+from sfconnector.salesforce.error_codes import SfError
+from sfconnector.salesforce.responses import Result
+from sfconnector.salesforce.usage import Usage
 
 ERROR = {"message": "too large", "errorCode": "STRING_TOO_LONG", "fields": ["Subject"]}
 
@@ -24,7 +24,7 @@ ERROR = {"message": "too large", "errorCode": "STRING_TOO_LONG", "fields": ["Sub
     ],
 )
 def test_the_limit_header_tells_the_calls_of_the_org(header, usage):
-    assert answers.usage_of(header, 1.0) == (Usage(usage[0], usage[1], 1.0) if usage else None)
+    assert responses.usage_of(header, 1.0) == (Usage(usage[0], usage[1], 1.0) if usage else None)
 
 
 @pytest.mark.parametrize(
@@ -44,25 +44,25 @@ def test_the_limit_header_tells_the_calls_of_the_org(header, usage):
     ],
 )
 def test_errors_are_found_in_whatever_shape_they_come(value, found):
-    assert answers.errors_of(value) == found
+    assert responses.errors_of(value) == found
 
 
 def test_a_text_that_repeats_a_long_value_keeps_what_follows_it():
     text = f"Description: data value too large: {'x' * 50_000} (max length=32000)"
-    (found,) = answers.errors_of([ERROR | {"message": text}])
-    assert len(found.text) < answers.MAX_MESSAGE + 50
-    told = codes.failure(found, Kind.REJECT, "case")
+    (found,) = responses.errors_of([ERROR | {"message": text}])
+    assert len(found.text) < responses.MAX_MESSAGE + 50
+    told = error_codes.failure(found, Kind.REJECT, "case")
     assert told.text == "Description: data value too large: … (max length=32000)"
 
 
 def test_an_error_is_bounded_and_without_secrets():
     secrets.add("00D!a-secret-token")
     try:
-        found = answers.errors_of([{"errorCode": "X", "message": "00D!a-secret-token " + "x" * 10_000}] * 1000)
+        found = responses.errors_of([{"errorCode": "X", "message": "00D!a-secret-token " + "x" * 10_000}] * 1000)
     finally:
         secrets.clear()
-    assert len(found) <= answers.MAX_ERRORS
-    assert len(found[0].text) <= answers.MAX_MESSAGE
+    assert len(found) <= responses.MAX_ERRORS
+    assert len(found[0].text) <= responses.MAX_MESSAGE
     assert "secret" not in found[0].text.replace("[secret]", "")
 
 
@@ -82,12 +82,12 @@ def test_an_error_is_bounded_and_without_secrets():
     ],
 )
 def test_a_collection_has_one_result_for_each_record(item, result):
-    assert answers.results_of([item], 1) == [result]
+    assert responses.results_of([item], 1) == [result]
 
 
 @pytest.mark.parametrize("errors", [[], None, "x", [{}]])
 def test_a_failure_without_a_reason_is_a_failure_all_the_same(errors):
-    results = answers.results_of([{"success": False, "errors": errors}], 1)
+    results = responses.results_of([{"success": False, "errors": errors}], 1)
     assert results is not None
     assert [error.code for error in results[0].errors] == ["UNEXPLAINED"]
 
@@ -105,7 +105,7 @@ def test_a_failure_without_a_reason_is_a_failure_all_the_same(errors):
     ],
 )
 def test_an_answer_that_does_not_fit_the_records_says_nothing_about_any(value):
-    assert answers.results_of(value, 1) is None
+    assert responses.results_of(value, 1) is None
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_an_answer_that_does_not_fit_the_records_says_nothing_about_any(value):
     ],
 )
 def test_a_page_of_a_query_names_the_next(value, page):
-    assert answers.records_of(value) == page
+    assert responses.records_of(value) == page
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_page_of_a_query_names_the_next(value, page):
     ],
 )
 def test_the_limits_tell_the_calls_of_the_org(value, usage):
-    assert answers.daily_of(value, 1.0) == usage
+    assert responses.daily_of(value, 1.0) == usage
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_the_limits_tell_the_calls_of_the_org(value, usage):
     ],
 )
 def test_a_page_is_told_in_words(body, words):
-    assert answers.said(body) == words
+    assert responses.said(body) == words
 
 
 def test_what_a_page_says_is_bounded():
-    assert len(answers.said(b"x" * 1_000_000)) <= answers.MAX_SAID
+    assert len(responses.said(b"x" * 1_000_000)) <= responses.MAX_SAID
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff\xff", b'{"a": '])
 def test_what_is_not_json_is_none(body):
-    assert answers.decode(body) is None
+    assert responses.decode(body) is None

@@ -3,7 +3,7 @@
 import pytest
 
 from connectorlib.errors import Kind
-from sfconnector.codes import (
+from sfconnector.salesforce.error_codes import (
     SfError,
     duplicate_of,
     failure,

@@ -3,8 +3,8 @@
 import pytest
 
 from connectorlib.errors import Kind
-from sfconnector import refusals
-from sfconnector.login import Token, audience_of, token_of
+from sfconnector.salesforce import login_errors
+from sfconnector.salesforce.login import Token, audience_of, token_of
 
 FAILED = "authentication failure"
 IDENTITY = "https://login.salesforce.com/id/00Dx0000000BV7z/005x00000012Q9P"
@@ -33,7 +33,7 @@ GIVEN = {"access_token": "00D!abc", "instance_url": "https://acme.my.salesforce.
     ],
 )
 def test_only_what_is_known_to_pass_by_itself_is_tried_again(error, description, status, kind):
-    assert refusals.kind_of(error, description, status) is kind
+    assert login_errors.kind_of(error, description, status) is kind
 
 
 @pytest.mark.parametrize(
@@ -57,15 +57,15 @@ def test_only_what_is_known_to_pass_by_itself_is_tried_again(error, description,
     ],
 )
 def test_a_refusal_comes_with_its_likely_causes(auth, error, description, words):
-    text = refusals.causes(auth, error, description)
+    text = login_errors.causes(auth, error, description)
     assert [word for word in words if word not in text] == []
 
 
 @pytest.mark.parametrize(("skew", "words"), [(600.0, "600 s behind"), (-600.0, "600 s ahead of")])
 def test_a_clock_that_is_wrong_is_named_where_it_matters(skew, words):
-    assert words in refusals.causes("jwt", "invalid_grant", "expired authorization code", skew=skew)
-    assert "clock" not in refusals.causes("password", "invalid_grant", FAILED, skew=skew)
-    assert "of this machine" not in refusals.causes("jwt", "invalid_grant", "audience is invalid", skew=1.0)
+    assert words in login_errors.causes("jwt", "invalid_grant", "expired authorization code", skew=skew)
+    assert "clock" not in login_errors.causes("password", "invalid_grant", FAILED, skew=skew)
+    assert "of this machine" not in login_errors.causes("jwt", "invalid_grant", "audience is invalid", skew=1.0)
 
 
 @pytest.mark.parametrize(

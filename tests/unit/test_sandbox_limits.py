@@ -2,9 +2,9 @@
 
 import pytest
 
-from sfconnector.sandbox.answers import ApiError
+from sfconnector.sandbox.api_limit import HOUR, ApiLimit
 from sfconnector.sandbox.journal import BODIES, Journal
-from sfconnector.sandbox.limits import HOUR, ApiLimit
+from sfconnector.sandbox.refusals import ApiError
 
 
 class Clock:

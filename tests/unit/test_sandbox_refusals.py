@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sfconnector.sandbox.answers import SeveralMatch
+from sfconnector.sandbox.refusals import SeveralMatch
 from tests.services.orgs import Acme, refusal
 
 LONG = "x" * 256

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfconnector.sandbox import soql
-from sfconnector.sandbox.answers import ApiError
+from sfconnector.sandbox import soql_parser
+from sfconnector.sandbox.refusals import ApiError
 from tests.services.orgs import Acme, refusal
 
 
@@ -336,17 +336,17 @@ def quote(text: str) -> str:
 
 @given(st.text())
 def test_every_text_can_be_quoted(text: str) -> None:
-    condition = soql.parse_condition(f"Subject = {quote(text)}")
-    assert isinstance(condition, soql.Compare)
+    condition = soql_parser.parse_condition(f"Subject = {quote(text)}")
+    assert isinstance(condition, soql_parser.Compare)
     assert condition.values[0].value == text
 
 
 @given(st.lists(st.text(max_size=20), min_size=1, max_size=5))
 def test_a_quoted_text_is_one_value_of_a_list_whatever_it_holds(texts: list[str]) -> None:
-    condition = soql.parse_condition(f"Subject IN ({', '.join(map(quote, texts))}) AND IsClosed = false")
-    assert isinstance(condition, soql.Every)
+    condition = soql_parser.parse_condition(f"Subject IN ({', '.join(map(quote, texts))}) AND IsClosed = false")
+    assert isinstance(condition, soql_parser.Every)
     first = condition.parts[0]
-    assert isinstance(first, soql.Compare)
+    assert isinstance(first, soql_parser.Compare)
     assert [literal.value for literal in first.values] == texts
 
 
@@ -357,7 +357,7 @@ WORDS = [*KEYWORDS, "Id", "Name", "Contact", "(", ")", ",", "=", "!=", "'a'", "5
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join)))
 def test_any_text_is_a_statement_or_is_refused(text: str) -> None:
     try:
-        answer = soql.parse(text).sobject
+        answer = soql_parser.parse(text).sobject
     except ApiError as error:
         answer = error.problems[0].code
     assert answer in ("MALFORMED_QUERY", *text.split())

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from connectorlib.config import privacy
-from connectorlib.config.references import References, Unresolved
-from connectorlib.deadletters.connecting import broker_settings
-from connectorlib.deadletters.options import Connection
+from connectorlib.config import file_modes
+from connectorlib.config.secrets import References, Unresolved
 from connectorlib.errors import ConfigurationError, Failed
-from connectorlib.redaction import secrets
+from connectorlib.service.redaction import secrets
 from dbconnector import config as db_config
+from deadletterqueue.broker_login import broker_settings
+from deadletterqueue.options import Connection
 from sfconnector import config as sf_config
 
 
@@ -41,30 +41,30 @@ def secret(folder: Path, mode: int, text: str = "hunter22") -> Path:
     [(0o600, False), (0o640, False), (0o400, False), (0o644, True), (0o604, True), (0o602, True), (0o601, False)],
 )
 def test_the_mode_of_a_file_tells_who_can_read_it(folder, mode, expected):
-    assert privacy.is_open(secret(folder, mode)) is expected
+    assert file_modes.is_open(secret(folder, mode)) is expected
 
 
 def test_a_folder_that_nobody_passes_keeps_its_files_private(folder):
     (folder / "inner").mkdir(mode=0o750)
     (folder / "inner" / "deeper").mkdir(mode=0o755)
-    assert not privacy.is_open(secret(folder / "inner" / "deeper", 0o644))
+    assert not file_modes.is_open(secret(folder / "inner" / "deeper", 0o644))
     (folder / "inner").chmod(0o751)
-    assert privacy.is_open(folder / "inner" / "deeper" / "secret")
+    assert file_modes.is_open(folder / "inner" / "deeper" / "secret")
 
 
 def test_a_link_is_as_private_as_what_it_leads_to(folder):
     (folder / "private").mkdir(mode=0o700)
     (folder / "link").symlink_to(secret(folder / "private", 0o644))
-    assert not privacy.is_open(folder / "link")
+    assert not file_modes.is_open(folder / "link")
     (folder / "private" / "link").symlink_to(secret(folder, 0o644))
-    assert privacy.is_open(folder / "private" / "link")
+    assert file_modes.is_open(folder / "private" / "link")
 
 
 def test_what_is_no_file_is_not_open(folder):
     os.mkfifo(folder / "pipe")
     (folder / "pipe").chmod(0o666)
-    assert not privacy.is_open(folder / "pipe")
-    assert not privacy.is_open(folder / "nothing")
+    assert not file_modes.is_open(folder / "pipe")
+    assert not file_modes.is_open(folder / "nothing")
 
 
 def test_an_open_secret_file_is_refused_and_the_text_says_what_to_do(folder):

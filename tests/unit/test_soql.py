@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sfconnector import soql
-from sfconnector.sandbox.soql import Compare, parse
+from sfconnector.sandbox.soql_parser import Compare, parse
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from connectorlib.starting import addresses, writing
-from connectorlib.starting.questions import Question, answered, fixed
+from connectorlib.init import addresses, files
+from connectorlib.init.questions import Question, answered, fixed
 from dbconnector import cli as dbconnector
-from dbconnector import starting as db
+from dbconnector import init as db
 from sfconnector import cli as sfconnector
-from sfconnector import starting as sf
+from sfconnector import init as sf
 
 BROKERS = {
     "amqp://guest@127.0.0.1/": {"host": "127.0.0.1", "virtual_host": "/", "username": "guest"},
@@ -116,11 +116,11 @@ def test_what_is_given_is_not_asked_and_defaults_follow_what_was_answered():
 
 def test_json_is_laid_out_in_lines_that_fit_and_says_the_same():
     value = {"// why": "a comment", "a": {"b": [1, 2]}, "c": {"// d": "é", "e": []}, "f": ["x" * 60, "y" * 60], "g": {}}
-    text = writing.laid_out(value)
+    text = files.laid_out(value)
     assert json.loads(text) == value
     assert text.splitlines()[2] == '  "a": {"b": [1, 2]},'
     assert '    "// d": "é",' in text.splitlines()
-    assert max(map(len, text.splitlines())) <= writing.WIDTH
+    assert max(map(len, text.splitlines())) <= files.WIDTH
 
 
 # -- the command

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbconnector.statements import Target, compile_statement, limit_rows, only_reads, page_by_key
-from dbconnector.statements.lexer import T, tokenize
+from dbconnector.sql import Target, compile_statement, limit_rows, only_reads, page_by_key
+from dbconnector.sql.lexer import T, tokenize
 
 PARAMETERS = [
     ("SELECT :a, :b, :a", ["a", "b", "a"]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbconnector.statements import compile_statement
+from dbconnector.sql import compile_statement
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from connectorlib.monitoring import telling
-from connectorlib.monitoring.asking import monitoring_of
-from connectorlib.monitoring.conclusion import conclude
-from connectorlib.monitoring.page import page
-from connectorlib.monitoring.words import ago, moment
-from connectorlib.settings import Monitoring
+from connectorlib.monitoring import status_text
+from connectorlib.monitoring.humanize import ago, moment
+from connectorlib.monitoring.status_command import monitoring_of
+from connectorlib.monitoring.status_page import page
+from connectorlib.monitoring.verdict import conclude
+from connectorlib.shared_settings import Monitoring
 
 # -- the conclusion
 
@@ -150,7 +150,7 @@ def test_a_moment_has_its_date_unless_it_is_today():
 
 def test_the_text_has_every_pause_line_and_ends_with_the_conclusion():
     told = status(flow__pauses=[{**PAUSE, "line": "PAUSED flow=pumps …"}], flow__state="paused")
-    lines = telling.told({**told, "conclusion": "the end"}).splitlines()
+    lines = status_text.told({**told, "conclusion": "the end"}).splitlines()
     assert lines[-1] == "the end"
     assert "PAUSED flow=pumps …" in lines
     assert "readings: paused (pumps)" in lines
@@ -159,7 +159,7 @@ def test_the_text_has_every_pause_line_and_ends_with_the_conclusion():
 
 
 def test_a_long_name_moves_the_column_for_its_neighbours_too():
-    told = telling.told({**status(broker__to="salesforce of field-service"), "conclusion": ""}).splitlines()
+    told = status_text.told({**status(broker__to="salesforce of field-service"), "conclusion": ""}).splitlines()
     assert told[0] == "dbconnector                 readings, version 0.1.0"
     assert told[3].startswith("salesforce of field-service connected since ")
 

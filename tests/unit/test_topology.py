@@ -1,7 +1,7 @@
 """What is planned; tests/integration/test_broker_topology.py makes it."""
 
-from connectorlib.broker.topology import Binding, Exchange, Queue, plan
-from connectorlib.settings import BrokerSettings, DeadLetterSettings, Destination, Source
+from connectorlib.amqp.topology import Binding, Exchange, Queue, plan
+from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Destination, Source
 
 SETTINGS = BrokerSettings(dead_letter=DeadLetterSettings("dead", "letters"))
 

@@ -10,11 +10,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from pika import BasicProperties
 
-from connectorlib import tracing
-from connectorlib.config import review
+from connectorlib.config import shared_rules
 from connectorlib.errors import ConfigurationError, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Wait
-from connectorlib.settings import Tracing
+from connectorlib.monitoring import tracing
+from connectorlib.shared_settings import Tracing
 from dbconnector import config
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -99,7 +99,7 @@ def test_without_the_section_nothing_is_told_and_nothing_is_loaded():
     with tracing.tracing(None, "dbconnector", "readings") as tell:
         assert tell is None
     question = (
-        "import sys, dbconnector.runs, dbconnector.subscribe, sfconnector.runs, sfconnector.flows;"
+        "import sys, dbconnector.commands.runs, dbconnector.commands.subscribe, sfconnector.daemon, sfconnector.flow;"
         " print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
     loaded = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True).stdout
@@ -113,7 +113,7 @@ def test_the_token_of_the_collector_is_a_secret_and_the_extra_is_asked_for(tmp_p
     loaded = config.load(file)
     assert loaded.tracing == Tracing(headers={"authorization": "Bearer t0p"})
     assert "t0p" not in repr(loaded)
-    monkeypatch.setattr(review, "find_spec", lambda name: None)
+    monkeypatch.setattr(shared_rules, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"line 4: tracing: needs .* pip install 'amqp-connectors\[otel\]'"):
         config.load(file)
     config.load(file, resolve_secrets=False)  # what works offline sends no traces

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from connectorlib.errors import ConfigurationError, Failure, Kind
-from connectorlib.explaining.explanation import Explanation, rejected
-from connectorlib.explaining.places import Place
-from connectorlib.trials import comparing, file
-from connectorlib.trials.command import run
-from dbconnector import offline as db
-from sfconnector import offline as sf
+from connectorlib.formats.body_position import Place
+from connectorlib.preflight import diff, tests_file
+from connectorlib.preflight.config_tests import run
+from connectorlib.preflight.explanation import Explanation, rejected
+from dbconnector import explain as db
+from sfconnector import explain as sf
 from tests.pages import blocks
 from tests.unit.test_offline import DB, GOOD, SF
 
@@ -24,7 +24,7 @@ FAILURE = Failure(Kind.REJECT, "missing-field", "no value for :device", "w", "w.
 
 
 def differences(expected: Any, explanation: Explanation, place: Place | None = None) -> list[str]:
-    return comparing.differs(expected, comparing.outcome(explanation, expected, place))
+    return diff.differs(expected, diff.outcome(explanation, expected, place))
 
 
 @pytest.mark.parametrize(
@@ -85,17 +85,17 @@ def test_of_a_rejection_is_compared_what_is_asked_for(expected: Any, same: bool)
 
 def test_why_a_message_was_rejected_is_told_where_that_was_not_expected() -> None:
     place = Place(3, '  "device": {}')
-    assert list(comparing.why(rejected(FAILURE), {"rows": {}}, place))[-1] == '  message:3:   "device": {}'
-    assert list(comparing.why(rejected(FAILURE), {"rejected": "no-key"}, place)) == []
+    assert list(diff.why(rejected(FAILURE), {"rows": {}}, place))[-1] == '  message:3:   "device": {}'
+    assert list(diff.why(rejected(FAILURE), {"rejected": "no-key"}, place)) == []
 
 
 # -- the file
 
 
-def load(folder: Path, *tests: Any, package: str = "dbconnector") -> list[file.Trial]:
+def load(folder: Path, *tests: Any, package: str = "dbconnector") -> list[tests_file.Trial]:
     path = folder / "db.config.tests.json"
     path.write_text(json.dumps({"tests": tests}))
-    return file.load(str(path), package)
+    return tests_file.load(str(path), package)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def load(folder: Path, *tests: Any, package: str = "dbconnector") -> list[file.T
     ],
 )
 def test_the_tests_lie_beside_the_configuration(config: str, tests: str) -> None:
-    assert file.beside(config) == tests
+    assert tests_file.beside(config) == tests
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dbconnector import sqlcodes
+from dbconnector import sqlstate
 from tests.pages import ROOT
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text()
@@ -14,7 +14,7 @@ ROWS = re.findall(r"^\| `(.+?)` \| (.+) \|$", PAGE, re.MULTILINE)
 
 def texts():
     """Return all texts in the packages, those that are put together of several joined."""
-    for package in ("connectorlib", "dbconnector", "sfconnector"):
+    for package in ("connectorlib", "dbconnector", "deadletterqueue", "sfconnector"):
         for file in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.JoinedStr):
@@ -25,7 +25,7 @@ def texts():
 
 TEXTS = "\n".join(texts())
 #: Said by drivers; the connector knows these words too.
-QUOTED = "\n".join(pattern for pattern, _ in (*sqlcodes._CONNECT_TEXTS, *sqlcodes._MANAGER_TEXTS))
+QUOTED = "\n".join(pattern for pattern, _ in (*sqlstate._CONNECT_TEXTS, *sqlstate._MANAGER_TEXTS))
 
 
 def test_there_are_messages():
@@ -39,7 +39,7 @@ def test_a_message_that_is_explained_is_in_a_program(message):
 
 def test_every_code_of_a_dead_letter_that_is_told_to_the_sender_is_explained():
     codes = set()
-    for package in ("connectorlib", "dbconnector", "sfconnector"):
+    for package in ("connectorlib", "dbconnector", "deadletterqueue", "sfconnector"):
         for file in (ROOT / package).rglob("*.py"):
             codes |= set(re.findall(r'\breject\(\s*"([a-z-]+)"', file.read_text()))
     assert "missing-field" in codes

@@ -10,9 +10,9 @@ from decimal import Decimal
 import pytest
 
 from connectorlib.errors import Failed, Kind
-from dbconnector import drivers, fetching
+from dbconnector import drivers, fetch_plan
+from dbconnector.bind_values import make_binder
 from dbconnector.columns import Column, column_class, plain_name, type_question
-from dbconnector.values import make_binder
 
 PG, MARIA, SQLITE = drivers.POSTGRESQL, drivers.MARIADB, drivers.SQLITE
 ALL = [PG, drivers.POSTGRESQL_ANSI, MARIA, SQLITE, drivers.SQLSERVER, drivers.ORACLE, drivers.GENERIC]
@@ -283,18 +283,18 @@ def test_a_driver_without_a_known_catalogue_is_not_asked():
 @pytest.mark.parametrize(
     ("decode", "text", "value"),
     [
-        (fetching.to_datetime, "2024-01-02 03:04:05.123456", MOMENT),
-        (fetching.to_datetime, "2024-01-02 03:04:05.123456+00", MOMENT.replace(tzinfo=UTC)),
-        (fetching.to_datetime, "infinity", "infinity"),
-        (fetching.to_datetime, "0044-03-15 00:00:00 BC", "0044-03-15 00:00:00 BC"),
-        (fetching.to_datetime, "12000-01-01 00:00:00", "12000-01-01 00:00:00"),
-        (fetching.to_datetime, "0000-00-00 00:00:00", "0000-00-00 00:00:00"),
-        (fetching.to_date, "2024-01-02", datetime.date(2024, 1, 2)),
-        (fetching.to_date, "0000-00-00", "0000-00-00"),
-        (fetching.to_time, "01:02:03.456789", datetime.time(1, 2, 3, 456789)),
-        (fetching.to_time, "-01:00:00", "-01:00:00"),
-        (fetching.to_time, "838:59:59", "838:59:59"),
-        (fetching.to_time, "24:00:00", "24:00:00"),
+        (fetch_plan.to_datetime, "2024-01-02 03:04:05.123456", MOMENT),
+        (fetch_plan.to_datetime, "2024-01-02 03:04:05.123456+00", MOMENT.replace(tzinfo=UTC)),
+        (fetch_plan.to_datetime, "infinity", "infinity"),
+        (fetch_plan.to_datetime, "0044-03-15 00:00:00 BC", "0044-03-15 00:00:00 BC"),
+        (fetch_plan.to_datetime, "12000-01-01 00:00:00", "12000-01-01 00:00:00"),
+        (fetch_plan.to_datetime, "0000-00-00 00:00:00", "0000-00-00 00:00:00"),
+        (fetch_plan.to_date, "2024-01-02", datetime.date(2024, 1, 2)),
+        (fetch_plan.to_date, "0000-00-00", "0000-00-00"),
+        (fetch_plan.to_time, "01:02:03.456789", datetime.time(1, 2, 3, 456789)),
+        (fetch_plan.to_time, "-01:00:00", "-01:00:00"),
+        (fetch_plan.to_time, "838:59:59", "838:59:59"),
+        (fetch_plan.to_time, "24:00:00", "24:00:00"),
     ],
 )
 def test_a_moment_is_parsed_and_what_python_cannot_hold_stays_text(decode, text, value):
@@ -302,16 +302,16 @@ def test_a_moment_is_parsed_and_what_python_cannot_hold_stays_text(decode, text,
 
 
 def test_a_query_without_moments_is_run_as_it_is():
-    assert fetching.plan(PG, "SELECT 1", [("a", int), ("b", str)]).sql == "SELECT 1"
+    assert fetch_plan.plan(PG, "SELECT 1", [("a", int), ("b", str)]).sql == "SELECT 1"
 
 
 def test_a_query_may_end_with_a_semicolon_or_a_comment():
-    plan = fetching.plan(PG, "SELECT now() AS a -- now\n;", [("a", datetime.datetime)])
+    plan = fetch_plan.plan(PG, "SELECT now() AS a -- now\n;", [("a", datetime.datetime)])
     assert plan.sql == "SELECT CAST(c1 AS text) FROM (\nSELECT now() AS a -- now\n\n) AS q(c1)"
 
 
 def test_sqlite_values_come_as_what_they_are():
-    plan = fetching.plan(SQLITE, "SELECT * FROM t", [("a", str), ("b", bool)])
+    plan = fetch_plan.plan(SQLITE, "SELECT * FROM t", [("a", str), ("b", bool)])
     assert plan.rows(
         [("i5", "i1"), ("r0.30000000000000004", "i0"), ("tx", "i7"), ("b00ff", None), ("x610062", "tyes")]
     ) == [

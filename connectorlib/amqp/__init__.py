@@ -1,0 +1,13 @@
+"""RabbitMQ over AMQP 0-9-1. The only package that imports pika; it imports errors, messages and settings of ours."""
+
+from connectorlib.amqp import field_tables
+from connectorlib.amqp.broker import Broker
+from connectorlib.amqp.browser import Holder
+from connectorlib.amqp.channel import SyncChannel
+from connectorlib.amqp.consumer import Consumer
+from connectorlib.amqp.publisher import Publisher, Ticket
+from connectorlib.amqp.shovel import Moved, Mover
+
+field_tables.install()
+
+__all__ = ["Broker", "Consumer", "Holder", "Moved", "Mover", "Publisher", "SyncChannel", "Ticket"]

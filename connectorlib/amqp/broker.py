@@ -1,0 +1,195 @@
+"""The broker as the rest of the program sees it: one I/O thread, up to two connections, and what is built on them."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+
+from connectorlib.amqp.browser import Holder
+from connectorlib.amqp.channel import SyncChannel
+from connectorlib.amqp.connection import Link
+from connectorlib.amqp.connection_parameters import tls_context
+from connectorlib.amqp.consumer import Consumer
+from connectorlib.amqp.io_thread import IOThread
+from connectorlib.amqp.publisher import Publisher
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.shared_settings import BrokerSettings
+
+logger = logging.getLogger(__name__)
+
+#: Kinds that waiting does not mend: somebody has to change something.
+_HOPELESS = (Kind.REFUSED, Kind.CONFIGURATION)
+
+
+class _Companion:
+    """Once one connection is there the other has nothing to wait for: back-offs apart can differ by half a minute."""
+
+    def __init__(self, others: list[Link]) -> None:
+        self._others = others
+
+    def link_up(self, connection: object) -> None:
+        for link in self._others:
+            link.hurry()
+
+    def link_down(self, failure: Failure) -> None:
+        """They will notice by themselves."""
+
+
+class Broker:
+    """Consuming and publishing have a connection each: in a broker alarm a shared one would starve its acks."""
+
+    def __init__(self, settings: BrokerSettings, *, name: str, consuming: bool = True, publishing: bool = True) -> None:
+        context = tls_context(settings.tls)
+        self._changed = threading.Condition()
+        self._io = IOThread(name, self._reset)
+        link = partial(Link, self._io, settings, context=context, on_change=self._notify)
+        self._consuming = link(name=f"{name} consuming", publishing=False) if consuming else None
+        self._publishing = link(name=f"{name} publishing", publishing=True) if publishing else None
+        self._links = [each for each in (self._consuming, self._publishing) if each is not None]
+        for each in self._links:
+            each.listen(_Companion([other for other in self._links if other is not each]))
+        self._publisher = Publisher(self._io, self._publishing) if self._publishing else None
+        self._consumers: list[Consumer] = []
+        self._stopped = False
+
+    def __enter__(self) -> "Broker":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the I/O thread, which connects by itself; `wait_connected` tells when it has."""
+        for link in self._links:
+            self._io.post(link.connect)
+        self._io.start()
+
+    def stop(self, timeout: float = 10.0) -> bool:
+        """Give back what consumers hold, close the connections, end the thread; return whether all ended in time."""
+        if self._stopped:
+            return True
+        self._stopped = True
+        if not self._io.is_running():
+            return self._io.stop(timeout)
+        deadline = time.monotonic() + timeout
+        for consumer in self._consumers:
+            consumer.give_back(max(timeout / 2, 0.1))
+        if self._publisher is not None:
+            self._io.post(self._publisher.stop)
+        for link in self._links:
+            self._io.post(link.stop)
+        clean = self._wait_for(lambda: all(link.is_stopped for link in self._links), deadline, None)
+        ended = self._io.stop(max(deadline - time.monotonic(), 1.0))
+        return clean and ended
+
+    def nudge(self) -> None:
+        """Try to connect now, without waiting for the end of a back-off. May be called from any thread."""
+        for link in self._links:
+            self._io.post(link.nudge)
+
+    def wait_connected(
+        self, timeout: float, stop: threading.Event | None = None, *, give_up_on_refused: bool = False
+    ) -> bool:
+        """Return True once every connection is open, False when `stop` is set. Raise Failed with the last failure at
+        the deadline, or at once for a refused log-in or a missing virtual host with `give_up_on_refused`."""
+
+        def decided() -> bool:
+            failure = self.failure
+            hopeless = failure is not None and failure.kind in _HOPELESS
+            return self.connected or (give_up_on_refused and hopeless)
+
+        self._wait_for(decided, time.monotonic() + timeout, stop)
+        if self.connected:
+            return True
+        if stop is not None and stop.is_set():
+            return False
+        unknown = Failure(Kind.UNAVAILABLE, "timeout", f"no connection within {timeout:g} s", "broker")
+        raise Failed(self.failure or unknown)
+
+    @property
+    def connected(self) -> bool:
+        return all(link.connected_since is not None for link in self._links)
+
+    @property
+    def next_try(self) -> float | None:
+        """time.monotonic() when a missing connection is tried next; None if none is, or just now."""
+        return min((link.next_try for link in self._links if link.next_try is not None), default=None)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why a connection is missing; None while there is nothing to complain about."""
+        return next((link.failure for link in self._links if link.failure is not None), None)
+
+    @property
+    def connected_since(self) -> float | None:
+        """time.monotonic() since when all connections are open; None while one is not."""
+        since = [link.connected_since for link in self._links]
+        return max((each for each in since if each is not None), default=None) if self.connected else None
+
+    @property
+    def opened(self) -> int:
+        """How often the connection was made that was made most often."""
+        return max(link.opened for link in self._links)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker takes no messages because it is short of memory or disk."""
+        return any(link.blocked for link in self._links)
+
+    @property
+    def server_version(self) -> tuple[int, ...]:
+        """RabbitMQ's version, such as (3, 10, 8); () while there is no connection, or when it does not say."""
+        connection = self._links[0].connection
+        said = (connection.server_properties or {}).get("version", "") if connection is not None else ""
+        return tuple(int(part) for part in str(said).split(".") if part.isdigit())
+
+    @property
+    def ticked(self) -> float:
+        """time.monotonic() of the I/O thread's last sign of life; one comes every second."""
+        return self._io.ticked
+
+    @property
+    def publisher(self) -> Publisher:
+        if self._publisher is None:
+            raise RuntimeError("this broker was opened without publishing")
+        return self._publisher
+
+    def consumer(self, queue: str, prefetch: int) -> Consumer:
+        """Return a consumer that is not open yet."""
+        if self._consuming is None:
+            raise RuntimeError("this broker was opened without consuming")
+        consumer = Consumer(self._io, self._consuming, queue, prefetch)
+        self._consumers.append(consumer)
+        return consumer
+
+    def holder(self, queue: str) -> Holder:
+        """Return what takes messages of a queue, holds them all and gives them back in order."""
+        if self._consuming is None:
+            raise RuntimeError("this broker was opened without consuming")
+        return Holder(self._io, self._consuming, queue)
+
+    def channel(self, timeout: float = 30.0) -> SyncChannel:
+        """Return a channel to be used in a `with`; on the consuming connection, which a broker alarm does not stop."""
+        return SyncChannel(self._io, self._consuming or self._links[0], timeout)
+
+    def _wait_for(self, condition: Callable[[], bool], deadline: float, stop: threading.Event | None) -> bool:
+        with self._changed:
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0 or (stop is not None and stop.is_set()):
+                    return False
+                self._changed.wait(min(left, 0.1) if stop is not None else left)
+        return True
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _reset(self) -> None:
+        for link in self._links:
+            link.reset()

@@ -1,0 +1,245 @@
+"""A throw-away channel that other threads use like a blocking one: declare, get one message, settle it."""
+
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import partial
+from itertools import count
+from types import TracebackType
+from typing import Any
+
+from pika import spec
+
+from connectorlib.amqp import reply_codes
+from connectorlib.amqp.connection import Link
+from connectorlib.amqp.io_thread import IOThread, fail, succeed
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Delivery
+
+logger = logging.getLogger(__name__)
+
+#: Apart from the generations of consumers, which count upwards.
+_numbers = count(-1, -1)
+_LEFT = Failure(Kind.UNAVAILABLE, "closed", "the channel is closed", "broker")
+_LATE = Failure(Kind.UNAVAILABLE, "timeout", "the answer to an earlier question has not come yet", "broker")
+
+
+def _ignore(*_: Any) -> None:
+    """A consumer that is never to come about."""
+
+
+class SyncChannel:
+    """Every method waits for the broker's answer and raises Failed: code "404", "403", "405", "406", "timeout", …
+
+    After such a failure the broker has closed the channel; only `close` is of use then.
+    """
+
+    def __init__(self, io: IOThread, link: Link, timeout: float) -> None:
+        self._io = io
+        self._link = link
+        self._timeout = timeout
+        self._channel: Any = None
+        self._waiting: Future[Any] | None = None
+        self._failure: Failure | None = None
+        self._closed: Future[None] = Future()
+        self.generation = next(_numbers)
+
+    def __enter__(self) -> "SyncChannel":
+        try:
+            self._io.ask(self._open, self._timeout, what="opening a channel")
+        except Failed:
+            self._io.post(self._abandon)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what was got here can still be settled here."""
+        return self._channel is not None and self._failure is None and not self._closed.done()
+
+    def close(self) -> None:
+        """Close it; what was got and not settled goes back to its queue. Acks sent before have arrived then."""
+        try:
+            self._io.ask(self._close, self._timeout, what="closing a channel")
+        except Failed as error:
+            logger.debug("channel not closed in order: %s", error)
+            self._io.post(self._abandon)
+
+    def exchange_declare(
+        self,
+        name: str,
+        type: str = "topic",
+        *,
+        passive: bool = False,
+        durable: bool = True,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        options = {"passive": passive, "durable": durable, "arguments": dict(arguments or {})}
+        self._call(f"declaring exchange {name!r}", "exchange_declare", name, type, **options)
+
+    def exchange_delete(self, name: str, *, if_unused: bool = False) -> None:
+        self._call(f"deleting exchange {name!r}", "exchange_delete", name, if_unused)
+
+    def queue_declare(
+        self, name: str, *, passive: bool = False, durable: bool = True, arguments: Mapping[str, Any] | None = None
+    ) -> tuple[int, int]:
+        """Return how many messages are ready and how many consumers there are."""
+        options = {"passive": passive, "durable": durable, "arguments": dict(arguments or {})}
+        method = self._call(f"declaring queue {name!r}", "queue_declare", name, **options)
+        return method.message_count, method.consumer_count
+
+    def queue_bind(
+        self, queue: str, exchange: str, routing_key: str = "", arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        what = f"binding queue {queue!r} to exchange {exchange!r}"
+        self._call(what, "queue_bind", queue, exchange, routing_key, dict(arguments or {}))
+
+    def queue_unbind(
+        self, queue: str, exchange: str, routing_key: str = "", arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        what = f"unbinding queue {queue!r} from exchange {exchange!r}"
+        self._call(what, "queue_unbind", queue, exchange, routing_key, dict(arguments or {}))
+
+    def queue_purge(self, name: str) -> int:
+        """Return how many messages were removed."""
+        return int(self._call(f"purging queue {name!r}", "queue_purge", name).message_count)
+
+    def queue_delete(self, name: str, *, if_unused: bool = False, if_empty: bool = False) -> int:
+        """Return how many messages went with it."""
+        return int(self._call(f"deleting queue {name!r}", "queue_delete", name, if_unused, if_empty).message_count)
+
+    def ask_to_consume(self, queue: str) -> None:
+        """Find out whether this user may read a queue, without taking a message: consume with an argument that the
+        broker refuses, which it does after it has looked at the rights. Raise Failed, 403, if not. Ends the channel."""
+        arguments = {"x-priority": "not a number"}
+        self._ask(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
+
+    def ask_to_publish(self, exchange: str, routing_key: str = "") -> None:
+        """Find out whether this user may publish to an exchange, without a message: by one with an expiration that the
+        broker refuses after it has looked at the rights. Raise Failed, 403 or 404, if not. Ends the channel."""
+        refused = spec.BasicProperties(expiration="not a number")
+        self._io.ask(
+            partial(self._send, "basic_publish", exchange, routing_key, b"", refused), self._timeout, what="publishing"
+        )
+        self._ask(f"publishing to exchange {exchange!r}", "basic_qos")  # which has an answer, or the refusal
+
+    def _ask(self, what: str, name: str, *args: Any, **kwargs: Any) -> None:
+        """Make a call that fails as invalid (406) where it is not refused."""
+        try:
+            self._call(what, name, *args, **kwargs)
+        except Failed as error:
+            if error.failure.code != "406":
+                raise
+
+    def get(self, queue: str) -> Delivery | None:
+        """Return one message, to be settled on this channel; None when the queue is empty."""
+        what = f"getting a message from queue {queue!r}"
+        delivery: Delivery | None = self._io.ask(partial(self._get, what, queue), self._timeout, what=what)
+        return delivery
+
+    def ack(self, tag: int, *, multiple: bool = False) -> None:
+        self._io.ask(partial(self._send, "basic_ack", tag, multiple), self._timeout, what="ack")
+
+    def nack(self, tag: int, *, multiple: bool = False, requeue: bool = True) -> None:
+        self._io.ask(partial(self._send, "basic_nack", tag, multiple, requeue), self._timeout, what="nack")
+
+    def _call(self, what: str, name: str, *args: Any, **kwargs: Any) -> Any:
+        action = partial(self._request, what, name, args, kwargs)
+        return self._io.ask(action, self._timeout, what=what)
+
+    # In the I/O thread
+
+    def link_up(self, connection: Any) -> None:
+        """A new connection does not bring this channel back."""
+
+    def link_down(self, failure: Failure) -> None:
+        self._lose(failure)
+
+    def _open(self, future: "Future[Any]") -> None:
+        connection = self._link.connection
+        if connection is None:
+            text = "there is no connection to the broker"
+            raise Failed(self._link.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker"))
+        self._waiting = future
+        self._channel = connection.channel(on_open_callback=self._opened)
+        self._channel.add_on_close_callback(lambda _channel, reason: self._lose(reply_codes.from_error(reason)))
+        self._channel.add_callback(lambda _frame: self._answer(None), [spec.Basic.GetEmpty], one_shot=False)
+        self._link.listen(self)
+
+    def _opened(self, channel: Any) -> None:
+        if self._failure is None:
+            self._answer(None)
+        else:  # abandoned meanwhile
+            channel.close()
+
+    def _abandon(self) -> None:
+        """Nobody waits for this channel any more: close it, now or as soon as it has opened."""
+        self._lose(_LEFT)
+        if self._channel is not None and self._channel.is_open:
+            self._channel.close()
+
+    def _close(self, future: "Future[Any]") -> None:
+        if self._channel is None or self._closed.done():
+            succeed(future)
+            return
+        self._closed.add_done_callback(lambda _closed: succeed(future))
+        if self._channel.is_open:
+            self._channel.close()
+
+    def _lose(self, failure: Failure) -> None:
+        self._link.forget(self)
+        succeed(self._closed)
+        self._failure = self._failure or failure
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            fail(waiting, Failed(self._failure))
+
+    def _answer(self, value: object) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            succeed(waiting, value)
+
+    def _check(self) -> None:
+        """Raise Failed unless the channel is open."""
+        if self._failure is not None or not self._channel.is_open:
+            raise Failed(self._failure or _LEFT)
+
+    def _expect(self, future: "Future[Any]") -> None:
+        self._check()
+        if self._waiting is not None and self._waiting.cancelled():  # its answer would be taken for this one's
+            raise Failed(_LATE)
+        self._waiting = future
+
+    def _request(
+        self, what: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], future: "Future[Any]"
+    ) -> None:
+        self._expect(future)
+        try:
+            getattr(self._channel, name)(*args, callback=lambda frame: self._answer(frame.method), **kwargs)
+        except Exception as error:  # names and arguments that AMQP cannot carry; pika has a type for each
+            text = f"{what[:100]}: {reply_codes.describe(error)}"
+            raise Failed(Failure(Kind.CONFIGURATION, "bad-property", text, "broker")) from error
+
+    def _get(self, what: str, queue: str, future: "Future[Any]") -> None:
+        self._expect(future)
+
+        def receive(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+            tag, exchange, key = method.delivery_tag, method.exchange, method.routing_key
+            now = time.monotonic()
+            self._answer(
+                Delivery(tag, self.generation, queue, exchange, key, method.redelivered, properties, body, now)
+            )
+
+        self._channel.basic_get(queue, receive)
+
+    def _send(self, name: str, *args: Any) -> None:
+        *values, future = args
+        self._check()
+        getattr(self._channel, name)(*values)
+        succeed(future)

@@ -1,0 +1,263 @@
+"""Publishes mandatory, persistent messages with pipelined confirms; one ticket tells the fate of each batch.
+
+Rule: a message is done when the broker confirms it. Whatever was not confirmed when the connection was lost is
+published again with the same message id, so a message may come twice and is never lost.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from pika import exceptions
+
+from connectorlib.amqp import reply_codes
+from connectorlib.amqp.confirm_channel import Outlet
+from connectorlib.amqp.connection import Link
+from connectorlib.amqp.frame_writer import encode_message
+from connectorlib.amqp.io_thread import STOPPED, IOThread
+from connectorlib.amqp.unconfirmed import judge
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Outgoing
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 4000
+#: Bodies in flight are held by us and, until sent, by pika; few of them when they are large.
+WINDOW_BYTES = 32 * 1024 * 1024
+#: How many to publish before the loop gets a turn to send them and to read confirms.
+SLICE = 200
+#: And how many bytes to write at once.
+WRITE_BYTES = 1024 * 1024
+REOPEN_SECONDS = 1.0
+#: Closes of the whole connection that one malformed message brings about.
+_POISON = {"501", "502", "503", "505", "506"}
+
+
+class Ticket:
+    """The fate of one batch: `results` has None for each confirmed message, else why it failed."""
+
+    def __init__(self, messages: Sequence[Outgoing], on_done: Callable[["Ticket"], None] | None) -> None:
+        self.messages = messages
+        self.results: list[Failure | None] = [None] * len(messages)
+        self._on_done = on_done
+        self._left = len(messages)
+        self._next = 0
+        self._done = threading.Event()
+        self._abandoned = False
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def wait(self, timeout: float, stop: threading.Event | None = None) -> bool:
+        """Return True once every message is confirmed or has failed; False at the timeout or when `stop` is set."""
+        if stop is None:
+            return self._done.wait(timeout)
+        deadline = time.monotonic() + timeout
+        while not self._done.wait(min(0.05, max(deadline - time.monotonic(), 0.0))):
+            if stop.is_set() or time.monotonic() >= deadline:
+                return self.done
+        return True
+
+    def abandon(self) -> None:
+        """Do not publish what has not been published yet; what is under way may still arrive."""
+        self._abandoned = True
+
+    # In the I/O thread
+
+    def next_publish(self) -> "Publish | None":
+        """Return the next message to publish, None when all have been."""
+        index = self._next
+        if self._abandoned or index >= len(self.messages):
+            return None
+        self._next = index + 1
+        return Publish(self, index, self.messages[index])
+
+    def settle(self, index: int, failure: Failure | None) -> None:
+        if failure is not None:
+            self.results[index] = failure
+        self._left -= 1
+        if self._left == 0:
+            self.finish()
+
+    def fail_rest(self, failure: Failure) -> None:
+        """Fail what has not been published."""
+        while (publish := self.next_publish()) is not None:
+            self.settle(publish.index, failure)
+
+    def finish(self) -> None:
+        self._done.set()
+        if self._on_done is not None:
+            try:
+                self._on_done(self)
+            except Exception:  # somebody else's code, called from pika's: it would cost the connection
+                logger.exception("error in what was to be done after publishing")
+
+
+class Publish:
+    """One message of a ticket, on its way."""
+
+    __slots__ = ("index", "message", "ticket")
+
+    def __init__(self, ticket: Ticket, index: int, message: Outgoing) -> None:
+        self.ticket = ticket
+        self.index = index
+        self.message = message
+
+    def settle(self, failure: Failure | None) -> None:
+        self.ticket.settle(self.index, failure)
+
+
+class Publisher:
+    """`submit` may be called from any thread, connected or not; everything else happens in the I/O thread."""
+
+    def __init__(self, io: IOThread, link: Link, *, window: int = WINDOW) -> None:
+        self._io = io
+        self._link = link
+        self._window = window
+        self._outlet: Outlet[Publish] = Outlet(
+            on_settled=Publish.settle, on_ready=self._feed_unless_feeding, on_lost=self._closed
+        )
+        self._tickets: deque[Ticket] = deque()
+        self._again: deque[Publish] = deque()
+        self._suspects: deque[Publish] = deque()
+        self._feeding = False
+        self._stopped = False
+        link.on_unblocked.append(self._feed)
+        io.post(partial(link.listen, self))
+
+    def submit(self, messages: Sequence[Outgoing], on_done: Callable[[Ticket], None] | None = None) -> Ticket:
+        """Publish these in order. `on_done` is called in the I/O thread and must not block."""
+        if self._stopped or not self._io.is_running():
+            raise Failed(STOPPED)
+        ticket = Ticket(messages, on_done)
+        self._io.post(partial(self._accept, ticket))
+        return ticket
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many messages are under way; may be read from any thread."""
+        return len(self._outlet.flight) + len(self._again) + len(self._suspects)
+
+    # In the I/O thread
+
+    def link_up(self, connection: Any) -> None:
+        self._outlet.open(connection)
+
+    def link_down(self, failure: Failure) -> None:
+        self._lose(self._outlet.leave(), failure, blame=failure.code in _POISON)
+
+    def stop(self) -> None:
+        """Nothing is published any more; who still waits is told."""
+        self._stopped = True
+        for publish in (*self._outlet.leave(), *self._suspects, *self._again):
+            publish.settle(STOPPED)
+        self._again, self._suspects = deque(), deque()
+        while self._tickets:
+            self._tickets.popleft().fail_rest(STOPPED)
+
+    def _accept(self, ticket: Ticket) -> None:
+        if not ticket.messages:
+            ticket.finish()
+        elif self._stopped:
+            ticket.fail_rest(STOPPED)
+        else:
+            self._tickets.append(ticket)
+            self._feed()
+
+    def _feed(self) -> None:
+        """Publish until the window is full, a slice at a time."""
+        channel = self._outlet.usable()
+        if channel is None:
+            return
+        frames, more = self._slice(channel)
+        if frames:
+            channel.connection.write(frames)
+        if more and not self._feeding and self._room() > 0:
+            self._feeding = True
+            self._io.post(self._feed_on)
+
+    def _slice(self, channel: Any) -> tuple[bytes, bool]:
+        """Put the next few messages under way; return their frames, and whether there may be more."""
+        flight = self._outlet.flight
+        frames: list[bytes] = []
+        size = 0
+        for _ in range(self._room()):
+            publish = self._next()
+            if publish is None:
+                return b"".join(frames), False
+            encoded = self._encoded(channel, publish)
+            if encoded is not None:
+                flight.add(publish)
+                frames.append(encoded)
+                size += len(encoded)
+            if size >= WRITE_BYTES or flight.bytes >= WINDOW_BYTES:
+                break
+        return b"".join(frames), True
+
+    def _feed_on(self) -> None:
+        self._feeding = False
+        self._feed()
+
+    def _feed_unless_feeding(self) -> None:
+        if not self._feeding:
+            self._feed()
+
+    def _room(self) -> int:
+        """Return how many messages may be published now."""
+        flight = self._outlet.flight
+        flying = len(flight)
+        if self._link.blocked:
+            return 0
+        if self._suspects:
+            return 0 if flying else 1
+        return min(SLICE, self._window - flying) if flight.bytes < WINDOW_BYTES else 0
+
+    def _next(self) -> Publish | None:
+        if self._suspects:
+            return self._suspects.popleft()
+        if self._again:
+            return self._again.popleft()
+        while self._tickets:
+            publish = self._tickets[0].next_publish()
+            if publish is not None:
+                return publish
+            self._tickets.popleft()
+        return None
+
+    def _encoded(self, channel: Any, publish: Publish) -> bytes | None:
+        try:
+            return encode_message(channel.channel_number, publish.message, channel.connection.params.frame_max)
+        except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
+            publish.settle(Failure(Kind.REJECT, "bad-property", reply_codes.describe(error), "publish"))
+            return None
+
+    def _closed(self, unconfirmed: list[Publish], reason: Exception) -> None:
+        """The broker closed the channel, or it went with its connection (which is told after it)."""
+        failure = reply_codes.from_error(reason, place="publish")
+        only_channel = isinstance(reason, exceptions.ChannelClosedByBroker)
+        self._lose(unconfirmed, failure, blame=only_channel or failure.code in _POISON)
+        if only_channel and not self._stopped:
+            # With nothing in flight it is not a message's fault, and would happen again at once.
+            self._io.call_later(0.0 if unconfirmed else REOPEN_SECONDS, self._reopen)
+
+    def _reopen(self) -> None:
+        connection = self._link.connection
+        if connection is not None and self._outlet.is_missing:
+            self._outlet.open(connection)
+
+    def _lose(self, unconfirmed: list[Publish], failure: Failure, *, blame: bool) -> None:
+        """Sort what was in flight into failed and to be published again."""
+        if not blame:
+            (self._suspects or self._again).extendleft(reversed(unconfirmed))
+        elif unconfirmed:
+            verdict = judge(unconfirmed, failure)
+            logger.warning("publishing channel closed: %s (%d failed)", verdict.failure, len(verdict.guilty))
+            self._suspects.extendleft(reversed(verdict.suspects))
+            self._again.extendleft(reversed(verdict.innocent))
+            for publish in verdict.guilty:
+                publish.settle(verdict.failure)

@@ -1,0 +1,157 @@
+"""Turns what jsonschema finds into sentences that say what to write. Pure: data and schema in, findings out.
+
+The own text of jsonschema is never shown: it repeats values, and values may be secrets.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from referencing import Registry
+
+from connectorlib.config.json_source import Path, show
+from connectorlib.config.schema import Schema, expand, homes, known_keys
+from connectorlib.config.secrets import is_secret
+from connectorlib.config.wording import SENTENCES, TYPES, bounded, describe, did_you_mean, is_type, near_miss, written
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One mistake. `refuses`: the value at `path` is wrong; otherwise something is missing in it."""
+
+    path: Path
+    text: str
+    refuses: bool = True
+
+
+def check(data: Any, schema: Schema, sources: Mapping[Path, str]) -> list[Finding]:
+    """Return every mistake in the data. `sources` has, by path, the references that values came from."""
+    # An empty registry: a $ref that leads out of the schema is an error, never a download.
+    validator = Draft202012Validator(schema, registry=Registry())
+    errors = list(validator.iter_errors(data))
+    explainer = _Explainer(schema, sources)
+    found = list(dict.fromkeys(finding for error in errors for finding in explainer.explain(error)))
+    if errors and not found:  # must not happen; a wrong file must not pass because of a missing sentence
+        return [Finding(tuple(error.absolute_path), f"does not fit the schema ({error.validator})") for error in errors]
+    return found
+
+
+class _Explainer:
+    def __init__(self, root: Schema, sources: Mapping[Path, str]) -> None:
+        self.root = root
+        self.sources = sources
+        self.special: dict[object, Callable[[ValidationError, Path], Iterator[Finding]]] = {
+            "additionalProperties": self.unknown_keys,
+            "unevaluatedProperties": self.unknown_keys,
+            "required": self.missing_keys,
+            "anyOf": self.alternatives,
+            "oneOf": self.alternatives,
+        }
+
+    def explain(self, error: ValidationError) -> Iterator[Finding]:
+        path = tuple(error.absolute_path)
+        if "propertyNames" in error.relative_schema_path:
+            yield Finding((*path, str(error.instance)), f"expected {self.wanted(error.schema)} as the key")
+        elif error.validator in self.special:
+            yield from self.special[error.validator](error, path)
+        else:
+            yield Finding(path, f"expected {self.expected(error)}{self.instead(error, path)}")
+
+    def expected(self, error: ValidationError) -> str:
+        sentence = SENTENCES.get(str(error.validator))
+        return sentence(_rule(error)) if sentence else self.wanted(error.schema)
+
+    def instead(self, error: ValidationError, path: Path) -> str:
+        """Return `, not 0`: what stands there, as far as it may be shown."""
+        if path in self.sources:
+            return f"; {self.sources[path]} gives something else"
+        text = f", not {describe(error.instance, shown=not is_secret(path))}"
+        if error.validator == "enum" and isinstance(error.instance, str):
+            near = near_miss(error.instance, [each for each in _rule(error) if isinstance(each, str)])
+            text += f'; did you mean "{near}"?' if near else ""
+        return text
+
+    def wanted(self, schema: Any) -> str:
+        """Return what a schema wants, in words."""
+        facts = list(expand(self.root, schema))
+        named = next((each["x-expected"] for each in facts if "x-expected" in each), None)
+        return str(named) if named else " or ".join(TYPES[kind] for kind in self.kinds(schema)) or "something else"
+
+    def kinds(self, schema: Any) -> list[str]:
+        found: list[str] = []
+        for each in expand(self.root, schema):
+            kind = each.get("type", ())
+            found.extend([kind] if isinstance(kind, str) else kind)
+        return list(dict.fromkeys(found))
+
+    # -- keys
+
+    def unknown_keys(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+        known = known_keys(self.root, error.schema)
+        for key in _instance(error):
+            if key not in known:
+                yield Finding((*path, key), f"unknown key{self.hint(key, known, path)}")
+
+    def hint(self, key: str, known: Sequence[str], here: Path) -> str:
+        if not near_miss(key, known):
+            places = [f'"{show(home)}"' if home else "the top level" for home in homes(self.root, key) if home != here]
+            if places:
+                return f"; it belongs in {' or '.join(places)}"
+        return did_you_mean(key, known)
+
+    def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+        known = known_keys(self.root, error.schema)
+        # One that is only misspelt is told once, as an unknown key.
+        meant = {near_miss(key, known) for key in _instance(error) if key not in known}
+        for key in _rule(error):
+            if key not in _instance(error) and key not in meant:
+                yield Finding(path, f'"{key}" is missing{self.purpose(error.schema, key)}', refuses=False)
+
+    def purpose(self, schema: Any, key: str) -> str:
+        """Return what a missing key is for: the first sentence of its description, and an example."""
+        members = [each.get("properties", {}).get(key) for each in expand(self.root, schema)]
+        facts = [fact for member in members for fact in expand(self.root, member)]
+        description = next((str(each["description"]) for each in facts if "description" in each), "")
+        example = next((each["examples"][0] for each in facts if each.get("examples")), None)
+        text = f": {description.partition('. ')[0].rstrip('.')}" if description else ""
+        return f"{text}, such as {bounded(written(example))}" if example is not None else text
+
+    # -- alternatives
+
+    def alternatives(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+        """Speak about the alternative that was meant: of the same JSON type, and with the same `type` key."""
+        branches: list[Any] = list(_rule(error))
+        fitting = [at for at, branch in enumerate(branches) if self.fits(branch, error.instance)]
+        if not fitting:
+            yield Finding(path, f"expected {self.wanted(error.schema)}{self.instead(error, path)}")
+            return
+        switched = [at for at in fitting if self.switch(branches[at]) is not None]
+        meant = [at for at in switched if self.switch(branches[at]) == _type_key(error.instance)]
+        # With a wrong `type` none is meant; the enum beside the alternatives says so.
+        for at in (meant if switched else fitting)[:1]:
+            for inner in error.context or ():
+                if inner.relative_schema_path[0] == at:
+                    yield from self.explain(inner)
+
+    def fits(self, branch: Any, instance: Any) -> bool:
+        kinds = self.kinds(branch)
+        return not kinds or any(is_type(instance, kind) for kind in kinds)
+
+    def switch(self, branch: Any) -> Any:
+        """Return the value of the key `type` that selects this alternative, None when there is no such thing."""
+        constants = [each.get("properties", {}).get("type", {}) for each in expand(self.root, branch)]
+        return next((each["const"] for each in constants if "const" in each), None)
+
+
+def _instance(error: ValidationError) -> Any:
+    return error.instance  # typed as perhaps unset, which it never is when it comes from iter_errors
+
+
+def _rule(error: ValidationError) -> Any:
+    return error.validator_value  # likewise
+
+
+def _type_key(instance: Any) -> Any:
+    return instance.get("type") if isinstance(instance, Mapping) else None

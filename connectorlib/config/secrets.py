@@ -1,0 +1,247 @@
+"""Secrets in the configuration: `${NAME}`, `${file:/path}`, `${credential:name}`; `$${` is a literal `${`.
+
+They are resolved anywhere except where the schema says `x-verbatim` (SQL, paths, templates). What they give is added
+to the log redaction, unless its key says that it is no secret (`host`, `queue`, …), and so is every `password`.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path as FilePath
+from typing import Any
+
+from connectorlib.config import file_modes
+from connectorlib.config.json_source import Path
+from connectorlib.config.schema import Schema, expand, step, types
+from connectorlib.service.redaction import NO_SECRETS, Secrets
+
+MAX_FILE_BYTES = 1_048_576
+
+_REFERENCE = re.compile(r"\$?\$\{([^}]*)(\}?)")
+_WHOLE = re.compile(r"\$\{[^}]*\}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CREDENTIAL = re.compile(r"[^/\0]+")
+_SECRET_KEY = re.compile(r"(?i)pass|pwd|secret|token|private_?key|credential|api_?key")
+_PASSWORD_IN_TEXT = re.compile(r"(?i)\b(?:pwd|password)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)")
+
+#: Keys whose value, also when it comes from the environment, may be logged: a log without them says nothing.
+_PUBLIC_KEYS = frozenset(
+    {
+        *("host", "port", "server", "servername", "server_name", "driver", "dsn", "database", "dbq"),
+        *("uid", "user", "username", "virtual_host", "queue", "exchange", "exchange_type", "name", "table"),
+        *("level", "format", "file", "ca", "cert", "key", "declare", "type"),
+        *("login_url", "auth", "audience", "api_version"),
+    }
+)
+
+
+class Unresolved(ValueError):
+    """A reference that leads nowhere; the text says why, and names no secret."""
+
+
+@dataclass(slots=True)
+class Resolved:
+    """`data` with references replaced. `sources` has the text as written, by path: it may be shown, the value not."""
+
+    data: Any
+    sources: dict[Path, str] = field(default_factory=dict)
+    problems: list[tuple[Path, str]] = field(default_factory=list)
+    #: Where a secret stands in the file itself.
+    literals: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Where references are looked up. Paths in `${file:…}` begin at `folder` unless they are absolute."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    folder: FilePath = FilePath()
+
+    def look_up(self, reference: str) -> str:
+        """Given what stands in the braces, return the value. Raise Unresolved."""
+        kind, colon, name = reference.partition(":")
+        if not colon:
+            return self._variable(reference)
+        if kind == "file":
+            return _read_secret(self.folder / name)
+        if kind == "credential":
+            return self._credential(name)
+        raise Unresolved(
+            f"unknown reference ${{{kind}:…}}; expected ${{NAME}}, ${{file:/path}} or ${{credential:name}}"
+        )
+
+    def _variable(self, name: str) -> str:
+        if _NAME.fullmatch(name) is None:
+            raise Unresolved("expected ${NAME}, ${file:/path} or ${credential:name}; a literal ${ is written $${")
+        if name not in self.environment:
+            raise Unresolved(f"the environment variable {name} is not set")
+        value = self.environment[name]
+        if not value.isprintable() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise Unresolved(f"the environment variable {name} is not UTF-8 text")
+        return value
+
+    def _credential(self, name: str) -> str:
+        folder = self.environment.get("CREDENTIALS_DIRECTORY")
+        if _CREDENTIAL.fullmatch(name) is None:
+            raise Unresolved("${credential:…} takes the name of a credential, not a path")
+        if not folder:
+            raise Unresolved(f"there are no credentials: run it from a systemd unit with LoadCredential={name}:/path")
+        return _read_secret(FilePath(folder) / name)
+
+
+def _read_secret(file: FilePath) -> str:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise Unresolved(f"the secret file {file} cannot be read: {error.strerror}") from error
+    if file_modes.is_open(file):
+        raise Unresolved(f"the secret file {file} is open: {file_modes.advice(file)}")
+    if len(content) > MAX_FILE_BYTES:
+        raise Unresolved(f"the secret file {file} is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Unresolved(f"the secret file {file} is not UTF-8 text") from error
+    # One line end, as editors and `echo` leave it; a password may end with any other blank.
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
+
+
+# -- through the whole document
+
+
+def resolve(data: Any, schema: Schema, references: References, secrets: Secrets) -> Resolved:
+    """Given data and the schema that it is about to be checked with, replace the references in it."""
+    result = Resolved(None)
+    walk = _Walk(schema, references, secrets, result)
+    result.data = walk.value(data, (), list(expand(schema, schema)))
+    return result
+
+
+def mentions(data: Any, schema: Schema) -> dict[Path, str]:
+    """Return the texts that hold references, by path, without looking anything up."""
+    found: dict[Path, str] = {}
+    for path, text, schemas in _texts(data, schema, (), list(expand(schema, schema))):
+        if "${" in text and not _verbatim(schemas):
+            found[path] = text
+    return found
+
+
+def is_secret(path: Path) -> bool:
+    """Return whether a value at this path must not be shown, going by the names on the way to it."""
+    return any(isinstance(key, str) and _SECRET_KEY.search(key) is not None for key in path)
+
+
+def last_name(path: Path) -> str:
+    """Return the innermost name of a path, past the numbers of list elements."""
+    return next((key for key in reversed(path) if isinstance(key, str)), "")
+
+
+def _texts(node: Any, root: Schema, path: Path, schemas: list[Schema]) -> Iterator[tuple[Path, str, list[Schema]]]:
+    if isinstance(node, str):
+        yield path, node, schemas
+        return
+    members = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in members:
+        yield from _texts(value, root, (*path, key), step(root, schemas, key))
+
+
+def _verbatim(schemas: list[Schema]) -> bool:
+    return any(schema.get("x-verbatim") for schema in schemas)
+
+
+@dataclass(slots=True)
+class _Walk:
+    root: Schema
+    references: References
+    secrets: Secrets
+    result: Resolved
+
+    def value(self, node: Any, path: Path, schemas: list[Schema]) -> Any:
+        if isinstance(node, dict):
+            return {key: self.value(value, (*path, key), step(self.root, schemas, key)) for key, value in node.items()}
+        if isinstance(node, list):
+            return [self.value(value, (*path, at), step(self.root, schemas, at)) for at, value in enumerate(node)]
+        if not isinstance(node, str) or _verbatim(schemas):
+            return node
+        return self.text(node, path, types(schemas))
+
+    def text(self, text: str, path: Path, wanted: set[str]) -> Any:
+        if "${" not in text:
+            if self.hide(text, path):
+                self.result.literals.append(path)
+            return text
+        found: list[str] = []
+        try:
+            value = _REFERENCE.sub(lambda match: self.one(match, path, found), text)
+        except Unresolved as error:
+            self.result.problems.append((path, str(error)))
+            self.result.sources[path] = text
+            return text
+        if found:
+            self.result.sources[path] = text
+        result = typed(value, wanted) if _WHOLE.fullmatch(text) else value
+        # A number or boolean is no secret, and hiding every 20 would make the log unreadable.
+        if isinstance(result, str):
+            for each in found:
+                self.secrets.add(each)
+        self.hide(value, path)
+        return result
+
+    def one(self, match: re.Match[str], path: Path, found: list[str]) -> str:
+        """Return what stands for one reference; what must not be logged is added to `found`."""
+        if match[0].startswith("$$"):
+            return match[0][1:]
+        if not match[2]:
+            raise Unresolved("${ is never closed by }; a literal ${ is written $${")
+        value = self.references.look_up(match[1])
+        secret = ":" in match[1] or last_name(path).lower() not in _PUBLIC_KEYS
+        found.append(value if secret else "")
+        return value
+
+    def hide(self, value: str, path: Path) -> bool:
+        """Return whether there is a secret in the value."""
+        found = [value] if is_secret((last_name(path),)) else []
+        found += [match[1].strip("{}") for match in _PASSWORD_IN_TEXT.finditer(value)]
+        for each in found:
+            self.secrets.add(each)
+        return any(each not in NO_SECRETS for each in found)
+
+
+def typed(text: str, wanted: set[str]) -> Any:
+    """Return a text as the number or boolean that the schema wants here, else unchanged."""
+    if "string" in wanted:
+        return text
+    converters: dict[str, Callable[[str], Any]] = {"boolean": _boolean, "integer": int, "number": _number}
+    for kind in ("boolean", "integer", "number"):
+        if kind in wanted:
+            try:
+                return converters[kind](text.strip())
+            except ValueError:
+                continue
+    return text
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
+def _number(text: str) -> int | Decimal:
+    try:
+        return int(text)
+    except ValueError:
+        return _decimal(text)
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise ValueError(text) from error
+    if not number.is_finite():
+        raise ValueError(text)
+    return number

@@ -1,0 +1,302 @@
+"""What a schema cannot say about the shared sections: the checks that look at two values at once.
+
+A review works on whatever is readable: a value that the schema refused is absent here, so that all mistakes of a
+file are told at once and none twice.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Any
+
+from connectorlib.config import file_modes
+from connectorlib.config.document import Document, open_document
+from connectorlib.config.hosts import parse_host
+from connectorlib.config.json_source import Path
+from connectorlib.config.schema import Schema
+from connectorlib.config.sections import (
+    BUILT_IN_EXCHANGES,
+    DEFAULT_ROUTING_KEYS,
+    PLAIN_PORT,
+    TLS_PORT,
+    exchange_type,
+    host_texts,
+    in_folder,
+)
+from connectorlib.config.wording import listed
+from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
+
+if TYPE_CHECKING:
+    from connectorlib.expressions import Expression, Extra
+
+#: More than this can be in memory as waiting bodies before somebody should think about it.
+MUCH_MEMORY = 2 * 1024**3
+_MAX_ROUTING_KEY = 255  # bytes, AMQP 0-9-1 shortstr
+
+
+class Review:
+    """Collects what is wrong (`problem`) and what only looks wrong (`warn`) in one document."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.warnings: list[str] = []
+        self._found: list[tuple[Path, str]] = []
+
+    def problem(self, path: Path, text: str) -> None:
+        """Note what is wrong with the value at a path, unless a part of that value was refused already."""
+        if not any(refused[: len(path)] == path for refused in self.document.refused):
+            self._found.append((path, text))
+
+    def missing(self, path: Path, key: str, why: str) -> None:
+        """Note that a key is missing, unless it is there with a value that was refused."""
+        if (*path, key) not in self.document.refused:
+            self._found.append((path, f'"{key}" is missing{why}'))
+
+    def warn(self, path: Path, text: str) -> None:
+        self.warnings.append(str(self.document.problem(path, text)))
+
+    def attempt(self, path: Path, compile: Callable[[], Any]) -> Any:
+        """Return what `compile` returns; note the ValueError it raises and return None."""
+        try:
+            return compile()
+        except ValueError as error:
+            self.problem(path, str(error))
+            return None
+
+    def section(self, *path: str | int) -> Mapping[str, Any]:
+        """Return the object at a path, an empty one when there is none."""
+        value = self.get(*path)
+        return value if isinstance(value, dict) else {}
+
+    def get(self, *path: str | int) -> Any:
+        """Return the value at a path, None when there is none."""
+        node: Any = self.document.data
+        for key in path:
+            try:
+                node = node[key]
+            except (LookupError, TypeError):  # not there, or not an object
+                return None
+        return node
+
+    def finish(self) -> None:
+        """Raise ConfigurationError when something is wrong."""
+        self.document.fail(self.document.problem(path, text) for path, text in self._found)
+
+
+def reviewed(
+    path: str | FilePath, schema: Schema, review: Callable[[Review], None], *, resolve_secrets: bool = True
+) -> tuple[Document, tuple[str, ...]]:
+    """Given a file, its bundled schema and what to check beyond it, return the document and the warnings. Raise
+    ConfigurationError with everything that is wrong.
+
+    With `resolve_secrets=False` references stay as they are written, for commands that work offline.
+    """
+    document = open_document(path, schema, resolve_secrets=resolve_secrets)
+    found = Review(document)
+    _review_secrets(found)
+    if resolve_secrets and "tracing" in document.data and not _has_opentelemetry():
+        found.problem(("tracing",), "needs OpenTelemetry: pip install 'amqp-connectors[otel]'")
+    review(found)
+    found.finish()
+    return document, tuple(dict.fromkeys(found.warnings))
+
+
+def _review_secrets(review: Review) -> None:
+    """A password in the configuration is how one begins, so it is told; what is only there to hold one is refused."""
+    file = review.document.file
+    for path in review.document.literals if file_modes.is_open(file) else ():
+        keep = "or write ${file:/path}, ${credential:name} or ${NAME} instead"
+        review.warn(path, f"a secret in a file that is open: {file_modes.advice(file)}, {keep}")
+
+
+def _has_opentelemetry() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:  # of a package that it is part of
+        return False
+
+
+# -- the broker
+
+
+def review_broker(review: Review, path: Path) -> None:
+    section = review.section(*path)
+    found = [_review_host(review, path, section, at, text) for at, text in enumerate(host_texts(section))]
+    if None not in found:
+        _review_tls(review, path, section, {port for port in found if port})
+    for key in ("exchange", "queue"):
+        if str(section.get("dead_letter", {}).get(key, "")).startswith("amq."):
+            review.problem((*path, "dead_letter", key), "names that begin with amq. belong to the broker")
+    if section.get("heartbeat", 20) < 5:
+        review.warn((*path, "heartbeat"), "below 5 seconds a busy network looks like a dead one")
+
+
+def _review_host(review: Review, path: Path, section: Mapping[str, Any], at: int, text: str) -> int | None:
+    """Return the port of a host, 0 when it is not said, None when the host is wrong."""
+    where: Path = (*path, "host", at) if isinstance(section.get("host"), list) else (*path, "host")
+    host = review.attempt(where, lambda: parse_host(text))
+    return None if host is None else host[1] or section.get("port", 0)
+
+
+def _review_tls(review: Review, path: Path, section: Mapping[str, Any], ports: set[int]) -> None:
+    tls = section.get("tls")
+    if tls is None and TLS_PORT in ports and len(ports | {section.get("port", TLS_PORT)}) > 1:
+        review.missing(path, "tls", f": some hosts have port {TLS_PORT}, others not; say true or false")
+    if tls is False and ports == {TLS_PORT}:
+        review.warn((*path, "tls"), f"off, although {TLS_PORT} is the port for TLS")
+    if (tls is True or isinstance(tls, dict)) and ports == {PLAIN_PORT}:
+        review.warn((*path, "tls"), f"on, although {PLAIN_PORT} is the port without TLS")
+    if isinstance(tls, dict):
+        _review_tls_files(review, (*path, "tls"), tls)
+
+
+def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> None:
+    if "key" in tls and "cert" not in tls:
+        review.missing(path, "cert", ": a key without its certificate is of no use")
+    if tls.get("verify") is False:
+        review.warn((*path, "verify"), "the broker's certificate is not checked: whoever is in between can read all")
+    for key in ("ca", "cert", "key"):
+        if key in tls:
+            review_file(review, (*path, key), tls[key])
+    private = "key" if "key" in tls else "cert"  # a certificate's file may hold its key too
+    if private in tls:
+        file = in_folder(tls[private], review.document.folder)
+        if file_modes.holds_key(file) and file_modes.is_open(file):
+            review.problem((*path, private), f"a private key in a file that is open: {file_modes.advice(file)}")
+
+
+def review_file(review: Review, path: Path, file: str) -> None:
+    """Note a file that cannot be read."""
+    name = in_folder(file, review.document.folder)
+    try:
+        with open(name, "rb"):
+            pass
+    except OSError as error:
+        review.problem(path, f"{name} cannot be read: {error.strerror}")
+
+
+# -- source and destination
+
+
+def review_source(review: Review, path: Path, dead_letter: DeadLetterSettings, batch: Batch, limits: Limits) -> None:
+    """Check one source; `dead_letter` is where its dead letters go, which must not lead back to it."""
+    section = review.section(*path)
+    _review_exchange(review, path, section)
+    _review_bindings(review, path, section)
+    _review_arguments(review, path, section)
+    if section.get("queue") == dead_letter.queue:
+        review.problem((*path, "queue"), "this is the dead-letter queue: what dies would come back for ever")
+    if section.get("exchange") == dead_letter.exchange:
+        review.problem((*path, "exchange"), "this is the dead-letter exchange: what dies would come back for ever")
+    prefetch = section.get("prefetch", 2 * batch.size)
+    if prefetch * limits.body_bytes > MUCH_MEMORY:
+        gigabytes = prefetch * limits.body_bytes / 1024**3
+        text = f"{prefetch} × limits.body_bytes may hold {gigabytes:.0f} GiB in memory; lower one of the two"
+        review.warn((*path, "prefetch"), text)
+    if prefetch < batch.size:
+        text = f"{prefetch} is less than batch.size, so no batch is ever full; 2 × batch.size is the default"
+        review.warn((*path, "prefetch"), text)
+
+
+def review_destination(review: Review, path: Path, dead_letter: DeadLetterSettings) -> None:
+    section = review.section(*path)
+    _review_exchange(review, path, section)
+    key = section.get("routing_key", "")
+    if section.get("exchange") == "amq.topic" and "/" in key:
+        review.problem((*path, "routing_key"), f"{mqtt_hint(key)} here, MQTT writes the slashes itself")
+    if section.get("exchange") == "" and not key:
+        review.missing(path, "routing_key", ": with the default exchange it is the name of the queue")
+    if section.get("exchange") == dead_letter.exchange:
+        review.warn((*path, "exchange"), "this is the dead-letter exchange: rows would look like dead letters")
+
+
+def _review_exchange(review: Review, path: Path, section: Mapping[str, Any]) -> None:
+    built_in = BUILT_IN_EXCHANGES.get(section.get("exchange", ""))
+    given = section.get("exchange_type")
+    if built_in and given and given != built_in:
+        review.problem((*path, "exchange_type"), f"{section['exchange']} is a {built_in} exchange on every broker")
+
+
+def _review_bindings(review: Review, path: Path, section: Mapping[str, Any]) -> None:
+    keys = section.get("routing_keys")
+    exchange, kind = section.get("exchange"), exchange_type(section)
+    if exchange is None:
+        for key in ("routing_keys", "exchange_type"):
+            if key in section:
+                review.missing(path, "exchange", f': "{key}" belongs to the exchange that the queue is bound to')
+        return
+    if keys is None and kind not in DEFAULT_ROUTING_KEYS:
+        review.missing(path, "routing_keys", f': a {kind} exchange needs it, such as ["{section.get("queue")}"]')
+    for at, key in enumerate(keys or ()):
+        where: Path = (*path, "routing_keys", at)
+        if len(key.encode("utf-8", "replace")) > _MAX_ROUTING_KEY:
+            review.problem(where, f"expected at most {_MAX_ROUTING_KEY} bytes in UTF-8")
+        if exchange == "amq.topic" and ("/" in key or "+" in key):
+            review.problem(where, f"{mqtt_hint(key)} here")
+
+
+def mqtt_hint(key: str) -> str:
+    """Return how an MQTT topic is written on amq.topic: `MQTT devices/+/temp is devices.*.temp`."""
+    words = ["*" if word == "+" else word for word in key.split("/")]
+    return f"MQTT {key} is {'.'.join(words)}"
+
+
+def _review_arguments(review: Review, path: Path, section: Mapping[str, Any]) -> None:
+    arguments = section.get("arguments", {})
+    where = (*path, "arguments")
+    if "x-queue-type" in arguments:
+        review.problem((*where, "x-queue-type"), 'the type of the queue stands in "type", not here')
+    limit = arguments.get("x-delivery-limit", 0)
+    if isinstance(limit, int) and limit < 0:
+        # RabbitMQ 3.10 accepts -1 and drops every message on its first return.
+        text = "no negative limit: older brokers take it and drop every message that comes back; a large number is safe"
+        review.problem((*where, "x-delivery-limit"), text)
+
+
+# -- formats and expressions
+
+
+def review_format(review: Review, path: Path, limits: Limits) -> None:
+    from connectorlib.formats import compile_format  # late: lxml is not needed for --help
+
+    section = review.section(*path)
+    if "type" in section:
+        review.attempt(path, lambda: compile_format(section, limits))
+
+
+def review_expression(
+    review: Review, path: Path, spec: Any, extra: "Mapping[str, Extra] | None" = None
+) -> "Expression | None":
+    """Return the expression compiled, None when it is wrong, which is noted."""
+    from connectorlib.expressions import compile_expression  # late: jmespath is not needed for --help
+
+    compiled: Expression | None = review.attempt(path, lambda: compile_expression(spec, extra=extra))
+    return compiled
+
+
+def review_template(review: Review, path: Path, text: Any) -> "Expression | None":
+    from connectorlib.expressions import compile_template  # late: jmespath is not needed for --help
+
+    compiled: Expression | None = review.attempt(path, lambda: compile_template(text))
+    return compiled
+
+
+def review_patterns(review: Review, path: Path, text: str, patterns: Any) -> "tuple[Expression, ...]":
+    """Check one entry of `when` or `match`; return the expressions that it asks."""
+    from connectorlib.expressions import compile_tests  # late: jmespath is not needed for --help
+
+    compiled = review.attempt(path, lambda: compile_tests({text: patterns}))
+    return () if compiled is None else tuple(compiled[1])
+
+
+def review_key(review: Review, path: Path, exchange: str | None) -> None:
+    """Check the expression that makes a message the same one; `exchange` is where its messages come from."""
+    key = review.get(*path)
+    compiled = None if key is None else review_expression(review, path, key)
+    if compiled is None:
+        return
+    if compiled.uses_results:
+        review.problem(path, f"$result is not known yet when the key is asked for: {listed(compiled.uses_results)}")
+    if exchange == "amq.topic" and compiled.paths == ("$message_id",):
+        text = "MQTT messages have no message id; take a key such as {$routing_key}@{at}"
+        review.warn(path, text)

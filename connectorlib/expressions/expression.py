@@ -1,0 +1,303 @@
+"""Value expressions, compiled once at the start into closures, so that a message costs no parsing."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+
+from connectorlib.errors import Failed, reject
+from connectorlib.expressions.jmespath import Interpreter, with_floats
+from connectorlib.expressions.path import MISSING, Path, only_names, parse_path, walk
+from connectorlib.expressions.scope import Evaluate, Scope, compile_source
+from connectorlib.expressions.template import Part, parse_template
+from connectorlib.values.text import kind_of, quoted, shorten, text_of
+from connectorlib.values.types import compile_conversion
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """`evaluate(record, scope)` returns a value, None or MISSING; it raises Failed (reject) with `bad-value` or
+    `not-in-map`, whose place and detail the caller knows."""
+
+    evaluate: Evaluate
+    #: As it was written, shortened: for messages.
+    text: str
+    #: Every path that may be asked.
+    parts: tuple[Path, ...] = ()
+    #: The field of the record that it is, if it is that and nothing more.
+    field: str | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(path.text for path in self.parts)
+
+    @property
+    def uses_results(self) -> frozenset[str]:
+        """The names of the statements whose `$result` it asks for."""
+        return frozenset(str(path.steps[0]) for path in self.parts if path.source == "result")
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """One more kind of full form, such as `lookup`: `build` gets the whole object, `keys` are those it may have."""
+
+    build: Callable[[Mapping[str, Any]], Expression]
+    keys: frozenset[str] = frozenset()
+
+
+Extras = Mapping[str, Extra]
+
+
+def compile_expression(spec: Any, *, extra: Extras | None = None) -> Expression:
+    """Given a value expression as configured, return it compiled. Raise ValueError that says what is wrong and where.
+
+    `extra` adds kinds of full form, by the key that names them.
+    """
+    if isinstance(spec, str):
+        return compile_template(spec) if "{" in spec or "}" in spec else _compile_path(spec)
+    if isinstance(spec, Mapping):
+        return _compile_full(spec, extra or {})
+    constant = text_of(spec) if spec is None or isinstance(spec, int | float) else "…"
+    raise ValueError(
+        f"a value expression is a path, a template or an object, not {kind_of(spec)}; "
+        f'a constant is written {{"value": {constant}}}'
+    )
+
+
+def _compile_path(text: Any) -> Expression:
+    if not isinstance(text, str):
+        raise ValueError(f"a path is text, not {kind_of(text)}")
+    path = parse_path(text)
+    names = only_names(path.steps) if path.source is None else None
+    return Expression(_evaluator(path), text, (path,), names[0] if names and len(names) == 1 else None)
+
+
+def _evaluator(path: Path) -> Evaluate:
+    if path.source is not None:
+        return compile_source(path)
+    names = only_names(path.steps)
+    if names is None:
+        return _walker(path.steps)
+    return _name_getter(names[0]) if len(names) == 1 else _names_getter(names)
+
+
+def _walker(steps: tuple[str | int, ...]) -> Evaluate:
+    return lambda record, scope: walk(record, steps)
+
+
+def _name_getter(name: str) -> Evaluate:
+    """One name: by far the most frequent expression."""
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        try:
+            return record[name]
+        except (LookupError, TypeError):  # not there, or not an object
+            return MISSING
+
+    return evaluate
+
+
+def _names_getter(names: tuple[str, ...]) -> Evaluate:
+    def evaluate(record: Any, scope: Scope) -> Any:
+        value = record
+        try:
+            for name in names:
+                value = value[name]
+        except (LookupError, TypeError):  # not there, or not an object
+            return MISSING
+        return value
+
+    return evaluate
+
+
+def compile_template(text: Any) -> Expression:
+    """Given a text with parts in braces (none is allowed too: a constant text), return it compiled."""
+    if not isinstance(text, str):
+        raise ValueError(f"a template is text, not {kind_of(text)}")
+    pieces = parse_template(text)
+    parts = tuple(piece.path for piece in pieces if isinstance(piece, Part))
+    if not parts:
+        constant = "".join(piece for piece in pieces if isinstance(piece, str))
+        return Expression(lambda record, scope: constant, text)
+    return Expression(_template_evaluator(pieces), text, parts)
+
+
+def _template_evaluator(pieces: list[str | Part]) -> Evaluate:
+    compiled: list[tuple[str, Evaluate | None, str | None]] = [
+        (piece, None, None) if isinstance(piece, str) else ("", _evaluator(piece.path), piece.alternative)
+        for piece in pieces
+    ]
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        texts = []
+        for text, part, alternative in compiled:
+            if part is not None:
+                value = part(record, scope)
+                if value is MISSING or value is None:
+                    if alternative is None:
+                        return MISSING
+                    text = alternative
+                else:
+                    text = value if type(value) is str else _text(value)
+            texts.append(text)
+        return "".join(texts)
+
+    return evaluate
+
+
+def _text(value: Any) -> str:
+    try:
+        return text_of(value)
+    except ValueError as error:
+        raise reject("bad-value", str(error)) from error
+
+
+# --- the full form ---------------------------------------------------------------------------------------------------
+
+_MODIFIERS = ("map", "default", "type", "format", "zone")
+
+
+def _compile_full(spec: Mapping[str, Any], extra: Extras) -> Expression:
+    kinds = [*_FULL, *extra]
+    named = [kind for kind in kinds if kind in spec]
+    known = [*kinds, *_MODIFIERS, *(key for kind in named if kind in extra for key in extra[kind].keys)]
+    unknown = [key for key in spec if key not in known]
+    if unknown:
+        raise ValueError(_unknown_key(unknown[0], known))
+    if len(named) != 1:
+        raise ValueError(f"exactly one of {', '.join(kinds)} is needed; here are {', '.join(named) or 'none'}")
+    kind = named[0]
+    source = extra[kind].build(spec) if kind in extra else _FULL[kind](spec[kind], extra)
+    return Expression(_with_modifiers(source.evaluate, spec), source.text, source.parts)
+
+
+def _unknown_key(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, list(known), 1)
+    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
+
+
+def _with_modifiers(evaluate: Evaluate, spec: Mapping[str, Any]) -> Evaluate:
+    """In this order: `map`, then `type`, then `default`, which has the type as well."""
+    has_default = "default" in spec
+    if "map" in spec:
+        evaluate = _with_map(evaluate, spec["map"], has_default)
+    default = spec.get("default")
+    if "type" in spec:
+        convert = compile_conversion(spec["type"], spec.get("format"), spec.get("zone"))
+        evaluate = _with_type(evaluate, spec["type"], convert)
+        default = default if default is None else _converted_default(default, convert)
+    elif "format" in spec or "zone" in spec:
+        raise ValueError("format and zone need a type")
+    return _with_default(evaluate, default) if has_default else evaluate
+
+
+def _converted_default(default: Any, convert: Callable[[Any], Any]) -> Any:
+    try:
+        return convert(default)
+    except ValueError as error:
+        raise ValueError(f"default: {error}") from error
+
+
+def _with_map(evaluate: Evaluate, entries: Any, has_default: bool) -> Evaluate:
+    if not isinstance(entries, Mapping):
+        raise ValueError(f"map is an object, not {kind_of(entries)}")
+
+    def evaluate_mapped(record: Any, scope: Scope) -> Any:
+        value = evaluate(record, scope)
+        if value is MISSING or value is None:
+            return value
+        key = _text(value)
+        if key in entries:
+            return entries[key]
+        if has_default:
+            return MISSING
+        known = ", ".join(quoted(entry, 20) for entry in list(entries)[:10])
+        raise reject("not-in-map", f"{quoted(value)} is not in the map, which has {known}")
+
+    return evaluate_mapped
+
+
+def _with_type(evaluate: Evaluate, kind: str, convert: Callable[[Any], Any]) -> Evaluate:
+    def evaluate_typed(record: Any, scope: Scope) -> Any:
+        value = evaluate(record, scope)
+        if value is MISSING or value is None:
+            return value
+        try:
+            return convert(value)
+        except ValueError as error:
+            raise reject("bad-value", f"type {kind}: {shorten(str(error))}") from error
+
+    return evaluate_typed
+
+
+def _with_default(evaluate: Evaluate, default: Any) -> Evaluate:
+    def evaluate_or_default(record: Any, scope: Scope) -> Any:
+        value = evaluate(record, scope)
+        return default if value is MISSING or value is None else value
+
+    return evaluate_or_default
+
+
+def _compile_value(constant: Any, extra: Extras) -> Expression:
+    return Expression(lambda record, scope: constant, "value")
+
+
+def _compile_first_of(specs: Any, extra: Extras) -> Expression:
+    if not isinstance(specs, list) or not specs:
+        raise ValueError("first_of is a list of value expressions")
+    choices = [_compile_choice(index, spec, extra) for index, spec in enumerate(specs)]
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        found: Any = MISSING
+        for choice in choices:
+            value = choice.evaluate(record, scope)
+            if value is None:
+                found = None
+            elif value is not MISSING:
+                return value
+        return found
+
+    text = "first_of " + ", ".join(choice.text for choice in choices)
+    return Expression(evaluate, text, tuple(part for choice in choices for part in choice.parts))
+
+
+def _compile_choice(index: int, spec: Any, extra: Extras) -> Expression:
+    try:
+        return compile_expression(spec, extra=extra)
+    except ValueError as error:
+        raise ValueError(f"first_of[{index}]: {error}") from error
+
+
+def _compile_jmespath(text: Any, extra: Extras) -> Expression:
+    """JMESPath has one word for missing and null; it counts as missing, so that a misspelt name is found."""
+    if not isinstance(text, str):
+        raise ValueError(f"jmespath is text, not {kind_of(text)}")
+    try:
+        parsed = jmespath.compile(text).parsed
+    except RecursionError as error:
+        raise ValueError("jmespath: nested too deep") from error
+    except JMESPathError as error:
+        raise ValueError(f"jmespath: {' '.join(str(error).split())}") from error
+
+    def evaluate(record: Any, scope: Scope) -> Any:
+        try:
+            value = Interpreter(scope.effort).visit(parsed, with_floats(record))
+        except Failed:
+            raise
+        except Exception as error:  # the library lets Python's own errors out of sorts and comparisons too
+            raise reject("bad-value", f"jmespath: {shorten(' '.join(str(error).split()))}") from error
+        return MISSING if value is None else value
+
+    return Expression(evaluate, f"jmespath {text}")
+
+
+_FULL: dict[str, Callable[[Any, Extras], Expression]] = {
+    "path": lambda spec, extra: _compile_path(spec),
+    "template": lambda spec, extra: compile_template(spec),
+    "value": _compile_value,
+    "first_of": _compile_first_of,
+    "jmespath": _compile_jmespath,
+}

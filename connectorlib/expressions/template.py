@@ -1,0 +1,48 @@
+"""Templates: `Pump {device.id}: {alarm|no text}`. Read once at the start into literals and paths."""
+
+from dataclasses import dataclass
+
+from connectorlib.expressions.path import Path, parse_path_at
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A path in braces; `alternative` is the text for a part that is missing or null, None when there is none."""
+
+    path: Path
+    alternative: str | None
+
+
+def parse_template(text: str) -> list[str | Part]:
+    """Given a template, return its literals and parts in order. Raise ValueError that says where it goes wrong."""
+    pieces: list[str | Part] = []
+    literal = ""
+    position = 0
+    while position < len(text):
+        char = text[position]
+        if char not in "{}":
+            literal += char
+            position += 1
+        elif text.startswith(char * 2, position):
+            literal += char
+            position += 2
+        else:
+            part, position = _parse_part(text, position)
+            pieces += [literal, part] if literal else [part]
+            literal = ""
+    return [*pieces, literal] if literal else pieces
+
+
+def _parse_part(text: str, start: int) -> tuple[Part, int]:
+    if text[start] == "}":
+        raise ValueError(f"a single '}}' at character {start + 1} of {text!r}; a brace itself is written '}}}}'")
+    path, position = parse_path_at(text, start + 1, "|}")
+    if text.startswith("}", position):
+        return Part(path, None), position + 1
+    end = text.find("}", position)
+    if end < 0:
+        raise ValueError(f"the brace at character {start + 1} of {text!r} is not closed")
+    alternative = text[position + 1 : end]
+    if "{" in alternative:
+        raise ValueError(f"a brace inside the part at character {start + 1} of {text!r}")
+    return Part(path, alternative), end + 1

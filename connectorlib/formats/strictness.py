@@ -1,0 +1,57 @@
+"""What all formats refuse in the same way, and the failures they give."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from connectorlib.errors import Failed, reject
+from connectorlib.shared_settings import Limits
+from connectorlib.values.text import shorten
+
+
+def not_decodable(text: str) -> Failed:
+    return reject("not-decodable", shorten(" ".join(text.split())), place="format")
+
+
+def not_encodable(text: str) -> Failed:
+    return reject("not-encodable", shorten(" ".join(text.split())), place="format")
+
+
+def too_large(text: str) -> Failed:
+    return reject("too-large", text, place="format")
+
+
+def check_size(body: bytes, limits: Limits) -> None:
+    """Raise Failed before anything is parsed, for a body that is too long or empty."""
+    if len(body) > limits.body_bytes:
+        raise too_large(f"{len(body)} bytes, and limits.body_bytes is {limits.body_bytes}")
+    if not body:
+        raise not_decodable("the body is empty")
+
+
+def check_count(records: Sequence[Any], limits: Limits) -> None:
+    if len(records) > limits.records:
+        raise too_large(f"{len(records)} records, and limits.records is {limits.records}")
+
+
+def too_deep(limits: Limits) -> Failed:
+    return too_large(f"nested deeper than limits.depth, which is {limits.depth}")
+
+
+def refuse_unknown_keys(settings: Mapping[str, Any], known: Iterable[str]) -> None:
+    known = list(known)
+    for key in settings:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"unknown key {key!r}; {hint}")
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """Given names, return the first that came before. One pass: a hostile body may have a hundred thousand."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

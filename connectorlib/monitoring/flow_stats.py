@@ -1,0 +1,228 @@
+"""Watches one flow. The worker tells it of each batch, each death and each pause; the pump's own counts are read.
+
+Nothing here is called for each message that is done, and nothing here waits.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from connectorlib.messages import Dead, Delivery, Done, Outcome
+from connectorlib.monitoring.counters import Histogram, LastHour
+from connectorlib.monitoring.tracing import Tell
+from connectorlib.pipeline.blame import Pause
+from connectorlib.pipeline.sink import Handler
+
+BATCH_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+BATCH_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+#: A message's timestamp has whole seconds, and one that waited out an outage is hours old.
+LATENCY_SECONDS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+
+#: Codes come from drivers and servers; each one is a time series, and their number must not grow without end.
+MOST_CODES = 100
+OTHER = "other"
+
+#: AMQP says seconds. Some publish milliseconds, which as seconds would be after the year 5000.
+_MILLISECONDS = 100_000_000_000
+
+#: The pump's counts, by what they are called in the last hour.
+COUNTS = {"in": "consumed", "done": "done", "already_there": "already", "retried": "retries"}
+_SUCCESSES = ("done", "already")
+
+Key = TypeVar("Key")
+
+
+class Pausing(Protocol):
+    """What pauses, as far as it is looked at (connectorlib.pipeline.pause)."""
+
+    name: str
+    pause: Pause | None
+    on_pause: Callable[[Pause], object]
+
+    def advice(self, pause: Pause) -> str:
+        """Return what a person can do about it."""
+
+    def line(self, pause: Pause, waiting: object) -> dict[str, object]:
+        """Return the fields of the pause line."""
+
+
+class Source(Protocol):
+    """The consumer, as far as it is looked at."""
+
+    queue: str
+
+    @property
+    def held(self) -> int: ...
+    @property
+    def active(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    counts: Mapping[str, int]
+    source: Source
+    pausings: tuple[Pausing, ...]
+
+
+class Watch:
+    """What one flow has done, and is doing. Any thread may ask. Times are monotonic seconds."""
+
+    def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = name
+        self.sizes = Histogram(BATCH_MESSAGES)
+        self.durations = Histogram(BATCH_SECONDS)
+        self.latencies = Histogram(LATENCY_SECONDS)
+        #: What died, by reason and code; and pauses by cause.
+        self.dead: Counter[tuple[str, str]] = Counter()
+        self.pauses: Counter[str] = Counter()
+        self.started = clock()
+        self.last_message: float | None = None
+        self.last_success: float | None = None
+        #: When any of the counts changed last.
+        self.last_progress = self.started
+        #: How many Cases were made; None where there are none to make.
+        self.cases: Callable[[], int | None] = lambda: None
+        #: What else is told of each batch (connectorlib.monitoring.tracing), if anything is.
+        self.trace: Tell | None = None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._hour = LastHour()
+        self._seen: Counter[str] = Counter()
+        self._subject: _Subject | None = None
+        self._begun = False
+
+    # -- told by the worker
+
+    def watching(self, handler: Handler) -> Handler:
+        """Return the handler, watched."""
+        return _Watched(handler, self)
+
+    def attach(self, counts: Mapping[str, int], source: Source, *pausings: Pausing) -> None:
+        """Say whose counts, messages and pauses they are."""
+        for pausing in pausings:
+            pausing.on_pause = self._paused
+        self._subject = _Subject(counts, source, pausings)
+
+    def batch(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], seconds: float) -> None:
+        """A batch came back from the handler after so many seconds."""
+        oldest = _age(deliveries[0]) if isinstance(outcomes[0], Done) else None
+        with self._lock:
+            self.sizes.add(len(deliveries))
+            self.durations.add(seconds)
+            if oldest is not None:
+                self.latencies.add(oldest)
+        if self.trace is not None:
+            self.trace(deliveries, outcomes, seconds)
+
+    def died(self, delivery: Delivery, verdict: Dead) -> None:
+        """A message is on its way to the dead letters."""
+        with self._lock:
+            self.dead[_bounded(self.dead, (verdict.reason, verdict.failure.code), (verdict.reason, OTHER))] += 1
+            self._hour.add(("dead", verdict.failure.code), 1, self._clock())
+
+    def _paused(self, pause: Pause) -> None:
+        with self._lock:
+            self.pauses[_bounded(self.pauses, pause.failure.code, OTHER)] += 1
+
+    # -- read by whoever asks
+
+    def tick(self) -> None:
+        """Take over what the pump has counted since the last time, as if it had happened now: call it every second."""
+        subject = self._subject
+        if subject is None:
+            return
+        now = self._clock()
+        self._begun = self._begun or subject.source.active
+        with self._lock:
+            for name, key in COUNTS.items():
+                count = subject.counts.get(key, 0) - self._seen[key]
+                if count:
+                    self._note(name, key, count, now)
+
+    def _note(self, name: str, key: str, count: int, now: float) -> None:
+        self._seen[key] += count
+        self._hour.add(name, count, now)
+        self.last_progress = now
+        if key == "consumed":
+            self.last_message = now
+        if key in _SUCCESSES:
+            self.last_success = now
+
+    def count(self, key: str) -> int:
+        """Return one of the pump's counts."""
+        return self._subject.counts.get(key, 0) if self._subject else 0
+
+    def last_hour(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return what happened within the last hour by name, and the dead letters by code, the most frequent first."""
+        with self._lock:
+            totals = self._hour.totals(self._clock())
+        died = {key[1]: count for key, count in totals.most_common() if isinstance(key, tuple)}
+        return {name: totals[name] for name in COUNTS}, died
+
+    def copied(self) -> tuple[dict[tuple[str, str], int], dict[str, int]]:
+        """Return the dead by reason and code, and the pauses by cause, as they are now."""
+        with self._lock:
+            return dict(self.dead), dict(self.pauses)
+
+    def distributions(self) -> dict[str, tuple[list[tuple[str, float]], float]]:
+        """Return the buckets and the sum of each histogram."""
+        with self._lock:
+            each = {"sizes": self.sizes, "durations": self.durations, "latencies": self.latencies}
+            return {name: (histogram.buckets(), histogram.total) for name, histogram in each.items()}
+
+    @property
+    def queue(self) -> str:
+        return self._subject.source.queue if self._subject else ""
+
+    @property
+    def held(self) -> int:
+        """How many messages are in hand or in work."""
+        return self._subject.source.held if self._subject else 0
+
+    def paused(self) -> list[tuple[Pausing, Pause]]:
+        """Return the pauses that last: of the flow, or of divisions that share it."""
+        pausings = self._subject.pausings if self._subject else ()
+        return [(pausing, pause) for pausing in pausings if (pause := pausing.pause) is not None]
+
+    def runs(self, connected: bool) -> bool:
+        """Return whether messages are taken; a consumer that is opened anew in between is no reason to say no."""
+        if self._subject is None or self.paused():
+            return False
+        return self._subject.source.active or (self._begun and connected)
+
+
+class _Watched:
+    """A handler whose batches are told."""
+
+    def __init__(self, handler: Handler, watch: Watch) -> None:
+        self._handler = handler
+        self._watch = watch
+
+    @property
+    def passed(self) -> Mapping[str, int]:
+        return self._handler.passed
+
+    def probe(self) -> None:
+        self._handler.probe()
+
+    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        begun = time.perf_counter()
+        outcomes = self._handler.handle(deliveries, valid)
+        self._watch.batch(deliveries, outcomes, time.perf_counter() - begun)
+        return outcomes
+
+
+def _age(delivery: Delivery) -> float | None:
+    """Return how many seconds ago a message was sent, as far as it says so; 0 if its clock is ahead of ours."""
+    stamp = delivery.properties.timestamp
+    if not isinstance(stamp, int) or stamp <= 0:
+        return None
+    seconds = stamp / 1000 if stamp > _MILLISECONDS else stamp
+    return max(0.0, time.time() - seconds)
+
+
+def _bounded(counter: Mapping[Key, int], key: Key, other: Key) -> Key:
+    return key if key in counter or len(counter) < MOST_CODES else other

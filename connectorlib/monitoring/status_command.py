@@ -1,0 +1,118 @@
+"""The command `status`: asks the running process on its monitoring port. Reads only `monitoring` of the configuration,
+and needs no secret."""
+
+import http.client
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connectorlib.config import json_source
+from connectorlib.config.secrets import References, Unresolved, typed
+from connectorlib.monitoring.status_text import told
+from connectorlib.service.process import ExitCode
+from connectorlib.shared_settings import Monitoring
+
+#: Longer than an answer may take whose process asks a broker that is silent.
+TIMEOUT_S = 10.0
+LARGEST = 16 * 1024 * 1024
+
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - to listen on; one asks at home
+
+
+class NoAnswer(Exception):
+    """There is no status to be had; the text says why, and what to do."""
+
+
+def status(connector: str, file: str, *, as_json: bool) -> ExitCode:
+    """Print the status of the process that runs this configuration; return 0 if all runs, 1 if something is paused or
+    stuck, 69 if no process answers, 78 if the file does not say where to ask."""
+    try:
+        settings = monitoring_of(file)
+    except ValueError as error:
+        click.echo(f"{file}: {error}", err=True)
+        return ExitCode.BAD_CONFIGURATION
+    try:
+        found = ask(settings, connector)
+    except NoAnswer as error:
+        if as_json:
+            click.echo(json.dumps({"exit": int(ExitCode.UNREACHABLE), "conclusion": str(error)}, indent=2))
+        else:
+            click.echo(str(error), err=True)
+        return ExitCode.UNREACHABLE
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else told(found))
+    ours = str(Path(file).absolute())
+    if found["file"] != ours:
+        click.echo(f"note: this process runs {found['file']}, not {ours}", err=True)
+    return ExitCode.FAILED if found["exit"] else ExitCode.DONE
+
+
+def monitoring_of(file: str) -> Monitoring:
+    """Return the section `monitoring` of a configuration. Raise ValueError without a port that can be asked."""
+    try:
+        read = json_source.read(Path(file).read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+    if not read.readable or not isinstance(read.data, dict):
+        told_problems = "; ".join(str(problem) for problem in read.problems) or "no configuration"
+        raise ValueError(told_problems)
+    section = read.data.get("monitoring")
+    if section is None:
+        raise ValueError('there is no section "monitoring", so the process has no port to be asked on; add one')
+    if not isinstance(section, dict):
+        raise ValueError("monitoring: expected an object")
+    defaults = Monitoring()
+    host = _resolved(section.get("host", defaults.host), file, "string")
+    port = _resolved(section.get("port", defaults.port), file, "integer")
+    if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, int):
+        raise ValueError("monitoring: expected a host as text, and a port as number")
+    if not 0 < port < 65536:
+        text = "0 is whichever was free: the log says which; name a port to be asked on" if port == 0 else "no port"
+        raise ValueError(f"monitoring.port: {text}")
+    return Monitoring(host, port)
+
+
+def _resolved(value: Any, file: str, kind: str) -> Any:
+    if not isinstance(value, str) or not (value.startswith("${") and value.endswith("}")):
+        return value
+    try:
+        return typed(References(folder=Path(file).absolute().parent).look_up(value[2:-1]), {kind})
+    except Unresolved as error:
+        raise ValueError(f"monitoring: {error}") from error
+
+
+def ask(settings: Monitoring, connector: str) -> Mapping[str, Any]:
+    """Return the status document. Raise NoAnswer."""
+    host = ANY_ADDRESS.get(settings.host, settings.host)
+    where = f"{host}:{settings.port}"
+    connection = http.client.HTTPConnection(host, settings.port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", "/status", headers={"Connection": "close"})
+        response = connection.getresponse()
+        body = response.read(LARGEST)
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAnswer(_unanswered(where, connector, error)) from error
+    finally:
+        connection.close()
+    try:
+        found = json.loads(body)
+        answers = found["connector"]
+    except (ValueError, LookupError, TypeError):
+        text = f"what answers on {where} (HTTP {response.status}) is no connector: give this one another"
+        raise NoAnswer(f"{text} monitoring.port") from None
+    if answers != connector:
+        text = f"{answers} answers on {where}, not {connector}: give each process a monitoring.port of its own"
+        raise NoAnswer(text)
+    return dict(found)
+
+
+def _unanswered(where: str, connector: str, error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        text = "it does not run, or not with this configuration: start it, or see why it ended (journalctl -e -u …)"
+        return f"no {connector} answers on {where}: {text}"
+    if isinstance(error, TimeoutError):
+        return f"{connector} does not answer on {where} within {TIMEOUT_S:g} s: it hangs; restart it"
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"no {connector} answers on {where}: {said}"

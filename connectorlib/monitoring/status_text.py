@@ -1,0 +1,79 @@
+"""The status document as lines, for a terminal and for the page. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from connectorlib.monitoring.humanize import counted, since
+
+#: A name, and what there is to say about it.
+Line = tuple[str, str]
+
+NEVER = "none since the start"
+
+
+def told(status: Mapping[str, Any]) -> str:
+    """Return the whole status as text; what is wrong, or that nothing is, stands at the end."""
+    lines = _aligned([*about(status), *connections(status)])
+    for flow in status["flows"]:
+        lines += ["", f"{flow['name']}: {state(flow)}", *(pause["line"] for pause in flow["pauses"])]
+        lines += [f"  {line}" for line in _aligned(details(flow, status))]
+    lines += ["", *_aligned([dead_letters(status)]), "", status["conclusion"]]
+    return "\n".join(lines)
+
+
+def about(status: Mapping[str, Any]) -> Iterator[Line]:
+    now = datetime.fromisoformat(status["time"])
+    yield status["connector"], f"{status['name']}, version {status['version']}"
+    yield "up since", since(status["up_since"], now)
+    yield "configuration", f"{status['file']}, loaded at {since(status['configured_at'], now)}"
+
+
+def connections(status: Mapping[str, Any]) -> Iterator[Line]:
+    now = datetime.fromisoformat(status["time"])
+    for each in status["connections"]:
+        text = f"connected since {since(each['since'], now)}" if each["since"] else "not connected"
+        parts = [text, each["about"]]
+        if each["reconnects"]:
+            parts.append(counted(each["reconnects"], "reconnect"))
+        if each["api_calls"]:
+            parts.append(f"{each['api_calls']['left']} of {each['api_calls']['maximum']} API calls left")
+        yield each["to"], ", ".join(part for part in parts if part)
+
+
+def state(flow: Mapping[str, Any]) -> str:
+    names = [pause["name"] for pause in flow["pauses"] if pause["name"] != flow["name"]]
+    return f"{flow['state']} ({', '.join(names)})" if names else str(flow["state"])
+
+
+def details(flow: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Line]:
+    """Return what there is to say about one flow, besides its pauses."""
+    now = datetime.fromisoformat(status["time"])
+    queue = flow["queue"]
+    if queue["name"]:
+        waiting = "unknown how many" if queue["waiting"] is None else queue["waiting"]
+        consumers = "" if queue["consumers"] is None else f", {counted(queue['consumers'], 'consumer')}"
+        yield "queue", f"{queue['name']}: {waiting} waiting, {queue['held']} held{consumers}"
+        yield "last message in", since(flow["last_message"], now) if flow["last_message"] else NEVER
+    what = (
+        "last Case out" if status["connector"] == "sfconnector" else "last write" if queue["name"] else "last row out"
+    )
+    yield what, since(flow["last_success"], now) if flow["last_success"] else NEVER
+    hour = flow["last_hour"]
+    names = ("in", "done", "already_there", "retried")
+    dead = ", ".join(f"{count} {code}" for code, count in hour["dead"].items())
+    counts = [f"{hour[name]} {name.replace('_', ' ')}" for name in names]
+    died = sum(hour["dead"].values())
+    yield "last hour", ", ".join([*counts, f"{died} dead-lettered{f' ({dead})' if dead else ''}"])
+
+
+def dead_letters(status: Mapping[str, Any]) -> Line:
+    dead = status["dead_letters"]
+    messages = "nobody says how many messages" if dead["messages"] is None else counted(dead["messages"], "message")
+    return "dead letters", f"{messages} in {dead['queue']}"
+
+
+def _aligned(lines: Iterable[Line]) -> list[str]:
+    lines = list(lines)
+    width = max(15, *(len(name) for name, _ in lines))
+    return [f"{name:<{width}} {text}" for name, text in lines]

@@ -1,0 +1,141 @@
+"""Traces for OpenTelemetry, if the configuration asks for them. The only module that imports `opentelemetry`, and only
+then: without the section `tracing` nothing of it is loaded, and no message is looked at.
+
+A batch is told when it is over, so nothing is added to the work itself; spans leave by a thread of their own, and what
+a collector that is away does not take is dropped.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome, Wait
+from connectorlib.shared_settings import Tracing
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, Tracer
+
+logger = logging.getLogger(__name__)
+
+#: Tells of a batch: the messages, what became of each, and how many seconds the far side took.
+Tell = Callable[[Sequence[Delivery], Sequence[Outcome], float], None]
+
+EXPORT_S = 5.0  # how long a collector may take for one call, and at the end for all that is left
+_HEADERS = ("traceparent", "tracestate")  # W3C Trace Context
+
+
+@contextmanager
+def tracing(settings: Tracing | None, connector: str, name: str) -> Iterator[Tell | None]:
+    """Yield what is told of each batch, None where there is nothing to tell; at the end send what is left."""
+    if settings is None:
+        yield None
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # late, see the module
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+    release = version("amqp-connectors")
+    resource = Resource.create({"service.name": connector, "service.instance.id": name, "service.version": release})
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(settings.sample)), resource=resource, shutdown_on_exit=False
+    )
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # else each try is told, and each span that is dropped
+    exporter = OTLPSpanExporter(settings.endpoint, headers=dict(settings.headers), timeout=EXPORT_S)
+    provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=EXPORT_S * 1000))
+    try:
+        yield _Traces(provider.get_tracer("amqp-connectors", release)).batch
+    finally:
+        # In a thread of its own: it would wait for a collector that hangs as often as there are calls left to make.
+        closing = threading.Thread(target=provider.shutdown, name="tracing", daemon=True)
+        closing.start()
+        closing.join(EXPORT_S)
+
+
+class _Traces:
+    """Makes the spans of one process: one for a batch, and one in the trace of each message that is part of one."""
+
+    def __init__(self, tracer: "Tracer") -> None:
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # late, see the module
+
+        self._tracer = tracer
+        self._propagator = TraceContextTextMapPropagator()
+
+    def batch(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], seconds: float) -> None:
+        """Make the spans of a batch that has just come back."""
+        try:
+            self._batch(deliveries, outcomes, seconds)
+        except Exception:  # any: what is only told must not end the work
+            logger.exception("bug in a trace", extra={"event": "bug"})
+
+    def _batch(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], seconds: float) -> None:
+        from opentelemetry.trace import Link, SpanKind, get_current_span  # late, see the module
+
+        ended = time.time_ns()
+        begun = ended - int(seconds * 1e9)
+        queue = deliveries[0].queue
+        contexts = [self._context(delivery) for delivery in deliveries]
+        links = [Link(get_current_span(context).get_span_context()) for context in contexts if context is not None]
+        whole = self._tracer.start_span(
+            f"process {queue}",
+            kind=SpanKind.CONSUMER,
+            links=links,
+            start_time=begun,
+            attributes={**_attributes(queue), "messaging.batch.message_count": len(deliveries)},
+        )
+        for delivery, outcome, context in zip(deliveries, outcomes, contexts, strict=True):
+            if context is None or isinstance(outcome, Wait | Later):  # not tried: it comes again
+                continue
+            span = self._tracer.start_span(
+                f"process {queue}",
+                context,
+                kind=SpanKind.CONSUMER,
+                links=[Link(whole.get_span_context())],
+                start_time=begun,
+                attributes=_attributes(queue, delivery),
+            )
+            _conclude(span, outcome)
+            span.end(ended)
+        whole.end(ended)
+
+    def _context(self, delivery: Delivery) -> "Context | None":
+        """Return where a message comes from, None if it does not say so in a way that is understood."""
+        from opentelemetry.trace import get_current_span  # late, see the module
+
+        headers = delivery.properties.headers
+        if not headers or "traceparent" not in headers:
+            return None
+        context = self._propagator.extract({key: _text(headers[key]) for key in _HEADERS if key in headers})
+        return context if get_current_span(context).get_span_context().is_valid else None
+
+
+def _attributes(queue: str, delivery: Delivery | None = None) -> dict[str, str]:
+    """Return attributes by OpenTelemetry's conventions for messaging; nothing of the body."""
+    found = {"messaging.system": "rabbitmq", "messaging.operation.type": "process", "messaging.destination.name": queue}
+    if delivery is not None:
+        found["messaging.rabbitmq.destination.routing_key"] = delivery.routing_key
+        if isinstance(delivery.properties.message_id, str):
+            found["messaging.message.id"] = delivery.properties.message_id
+    return found
+
+
+def _conclude(span: "Span", outcome: Done | Dead | Again) -> None:
+    """Say what has become of a message."""
+    from opentelemetry.trace import StatusCode  # late, see the module
+
+    if isinstance(outcome, Done):
+        span.set_attribute("amqp_connector.outcome", "already there" if outcome.already else "done")
+        return
+    span.set_attribute("amqp_connector.outcome", "dead-lettered" if isinstance(outcome, Dead) else "tried again")
+    span.set_attribute("error.type", outcome.failure.code)  # the text may hold what the message says
+    span.set_status(StatusCode.ERROR)
+
+
+def _text(value: object) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)

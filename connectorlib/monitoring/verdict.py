@@ -1,0 +1,95 @@
+"""The one line at the end of the status: the first thing that is wrong, and what to do about it. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from connectorlib.monitoring.humanize import ago, counted, moment, short
+
+#: Messages in hand for so long without any result: something hangs.
+STUCK_S = 300.0
+#: Below this share of its API calls an org is told.
+LOW_CALLS = 0.1
+RECENT_S = 60.0
+#: Characters of what a far side said; the pause line above has all of it.
+MOST_TEXT = 120
+
+RUNNING, WRONG = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """`code` is what the command exits with: 0 all running, 1 something is paused or stuck."""
+
+    code: int
+    text: str
+
+
+def conclude(status: Mapping[str, Any]) -> Conclusion:
+    """Return the first thing that is wrong; what is worth a look, though everything runs; or that nothing is wrong."""
+    if wrong := next(_wrong(status), None):
+        return Conclusion(WRONG, wrong)
+    if odd := next(_odd(status), None):
+        return Conclusion(RUNNING, odd)
+    return Conclusion(RUNNING, f"nothing is wrong here: {_last_message(status)}")
+
+
+def _wrong(status: Mapping[str, Any]) -> Iterator[str]:
+    now = datetime.fromisoformat(status["time"])
+    if status["stuck"]:
+        yield f"stuck: {status['stuck']}: it ends by itself with 75; restart it if nobody does"
+    for flow in status["flows"]:
+        for pause in flow["pauses"]:
+            since, text = moment(pause["since"], now), short(pause["text"], MOST_TEXT)
+            yield f"{pause['name']} is paused since {since}, {pause['cause']}: {text}: {pause['do']}"
+    for connection in status["connections"]:
+        if connection["to"] == "broker" and connection["since"] is None:
+            said = f": {connection['about']}" if connection["about"] else ""
+            yield f"there is no connection to the broker{said}: start it, or mend what stands in the way"
+    for flow in status["flows"]:
+        if flow["state"] == "starting":
+            yield f"{flow['name']} has not begun yet: ask again in a moment; if that stays, look at the log"
+    if status["alarm"]:
+        yield "the broker takes no messages, it is short of memory or disk: free some; dead letters wait for it"
+    for flow in status["flows"]:
+        held = flow["queue"]["held"]
+        idle = (now - datetime.fromisoformat(flow["last_progress"])).total_seconds()
+        if held and idle >= STUCK_S:
+            yield (
+                f"{flow['name']} holds {counted(held, 'message')} and has come no further for {ago(idle)}: "
+                "look at the last warnings in the log, and for a lock on the other side"
+            )
+
+
+def _odd(status: Mapping[str, Any]) -> Iterator[str]:
+    for connection in status["connections"]:
+        calls = connection["api_calls"]
+        if calls and calls["left"] < LOW_CALLS * calls["maximum"]:
+            yield (
+                f"all is running, but only {calls['left']} of {calls['maximum']} API calls are left "
+                f"({connection['to']}): find what uses them up"
+            )
+    for flow in status["flows"]:
+        dead = flow["last_hour"]["dead"]
+        if dead:
+            code = next(iter(dead))
+            died = counted(sum(dead.values()), "message")
+            yield (
+                f"all is running, but {died} of {flow['name']} died within the last hour, most of them by {code}: "
+                "look with `deadletter-queue group`"
+            )
+
+
+def _last_message(status: Mapping[str, Any]) -> str:
+    now = datetime.fromisoformat(status["time"])
+    sends = all(not flow["queue"]["name"] for flow in status["flows"])  # rows of a query, from no queue
+    what, done, key = ("row", "been sent", "last_success") if sends else ("message", "come", "last_message")
+    times = (flow[key] for flow in status["flows"] if flow[key])
+    last = max(times, default=None, key=datetime.fromisoformat)
+    if last is None:
+        return f"no {what} has {done} since the start at {moment(status['up_since'], now)}"
+    age = (now - datetime.fromisoformat(last)).total_seconds()
+    if age < RECENT_S:
+        return f"the last {what} {'was sent' if sends else 'came'} {ago(age)} ago"
+    return f"no {what} has {done} since {moment(last, now)}"

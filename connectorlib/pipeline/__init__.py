@@ -1,0 +1,1 @@
+"""A message's way through a connector: from the consumer through a sink to its settlement."""

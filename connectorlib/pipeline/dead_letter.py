@@ -1,0 +1,177 @@
+"""Builds dead letters: the original body, its origin and the reason, as one message. Pure; publishes nothing.
+
+No header of ours begins with `x-`: RabbitMQ 4 ignores a client's `x-death` (release notes 4.0.1).
+"""
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+from connectorlib.errors import Failure
+from connectorlib.messages import Dead, Delivery, Outgoing
+from connectorlib.shared_settings import DeadLetterSettings
+
+#: All headers of a dead letter together stay under this many bytes: pika sends a header block as one frame, and one
+#: over frame_max (131,072) ends the connection with 501 FRAME_ERROR.
+MAX_HEADER_BYTES = 16 * 1024
+MAX_TEXT = 2_000
+MAX_NAME = 255  # bytes
+#: AMQP properties that travel.
+PROPERTIES = (
+    "message_id",
+    "correlation_id",
+    "type",
+    "app_id",
+    "content_type",
+    "content_encoding",
+    "timestamp",
+    "priority",
+    "reply_to",
+)
+#: Told in a header instead: `expiration` would make the dead letter vanish, `user_id` would close the channel (406).
+TOLD = ("expiration", "user_id")
+#: Headers that would route the dead letter elsewhere (CC, BCC) or that belong to the broker's own book-keeping.
+DROPPED = frozenset({"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-delay"})
+DROPPED_PREFIXES = ("x-first-death-", "x-last-death-")
+#: Kept through a second death: where the message first came from, and how often it was replayed.
+KEPT = ("dead-exchange", "dead-routing-key", "dead-replays")
+MAX_NESTING = 8
+NO_PROPERTIES: Any = SimpleNamespace(**dict.fromkeys((*PROPERTIES, *TOLD, "headers")))
+
+
+def dead_letter(
+    delivery: Delivery, dead: Dead, *, settings: DeadLetterSettings, connector: str, now: datetime
+) -> Outgoing:
+    """Return the dead letter of a delivery, ready to publish; its routing key is the queue the message died in."""
+    properties = kept_properties(delivery)
+    reasons = _reasons(delivery, dead, connector, now)
+    properties["headers"] = _fit(reasons, travelling(delivery.headers))
+    return Outgoing(settings.exchange, delivery.queue, delivery.body, properties)
+
+
+def kept_properties(delivery: Delivery) -> dict[str, Any]:
+    """Return the AMQP properties that travel, without the headers."""
+    properties = {
+        name: _short(value) for name in PROPERTIES if (value := getattr(delivery.properties, name)) is not None
+    }
+    if str(properties.get("reply_to", "")).startswith("amq.rabbitmq.reply-to"):
+        del properties["reply_to"]
+    return properties
+
+
+def _short(value: Any) -> Any:
+    """Return a property that fits: names are 255 bytes at most, and one that is no UTF-8 gets longer by being shown."""
+    if isinstance(value, str) and len(value) * 4 > MAX_NAME:
+        return value.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore")
+    return value
+
+
+def fingerprint(reason: str, failure: Failure) -> str:
+    """Return what dead letters of one cause share: reason, code, and the field or statement."""
+    spot = failure.detail.partition(":")[0] if failure.detail else failure.place
+    return hashlib.sha256(f"{reason}\n{failure.code}\n{spot}".encode()).hexdigest()[:12]
+
+
+def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> dict[str, Any]:
+    failure, old = dead.failure, delivery.headers
+    reasons: dict[str, Any] = {
+        "dead-reason": dead.reason,
+        "dead-code": bounded(failure.code, 100),
+        "dead-text": bounded(failure.text),
+        "dead-detail": bounded(failure.detail or failure.place),
+        "dead-exchange": delivery.exchange,
+        "dead-routing-key": delivery.routing_key,
+        "dead-queue": delivery.queue,
+        "dead-time": now.isoformat(timespec="milliseconds"),
+        "dead-attempts": dead.attempts,
+        "dead-connector": bounded(connector, 255),
+        "dead-fingerprint": fingerprint(dead.reason, failure),
+    }
+    for name in KEPT:
+        if isinstance(kept := old.get(name), str | int):
+            reasons[name] = bounded(kept, 255) if isinstance(kept, str) else kept
+    for name in TOLD:
+        value = getattr(delivery.properties, name)
+        if value is not None:
+            reasons[f"dead-{name.replace('_', '-')}"] = bounded(str(value), 255)
+    return reasons
+
+
+def bounded(text: str, limit: int = MAX_TEXT) -> str:
+    """Return the text cut to `limit` bytes of UTF-8, without anything that it cannot carry."""
+    raw = text.encode("utf-8", "replace")
+    return raw.decode() if len(raw) <= limit else raw[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def only_reasons(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the headers that say why, without the message's own."""
+    return {name: value for name, value in headers.items() if name.startswith("dead-")} | {"dead-headers-cut": "all"}
+
+
+def bared(delivery: Delivery) -> Delivery:
+    """Return the delivery without its properties, for one whose properties cannot be read."""
+    bare = copy.copy(delivery)
+    bare.properties = NO_PROPERTIES
+    return bare
+
+
+def travelling(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Return the message's own headers, as pika can send them."""
+    for raw, value in headers.items():
+        name = _text(raw)
+        if name in DROPPED or name.startswith(DROPPED_PREFIXES) or name.startswith("dead-"):
+            continue
+        yield name, plain(value)
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return a header value that pika can encode again: it decodes floats but cannot send them."""
+    if value is None or isinstance(value, bool | int | str | bytes | datetime):
+        return value
+    if depth < MAX_NESTING and isinstance(value, Mapping):
+        return {bounded(_text(key), MAX_NAME): plain(item, depth + 1) for key, item in value.items()}
+    if depth < MAX_NESTING and isinstance(value, list | tuple):
+        return [plain(item, depth + 1) for item in value]
+    return format(value, "f") if isinstance(value, Decimal) else bounded(str(value), 255)
+
+
+def _text(raw: object) -> str:
+    """Return a header's name; pika leaves one that is not UTF-8 as bytes."""
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+
+
+def _fit(reasons: dict[str, Any], others: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+    """Add the message's own headers while there is room, and name those that were cut."""
+    room = MAX_HEADER_BYTES - sum(_size(name, value) for name, value in reasons.items()) - 1_024
+    cut = []
+    for name, value in others:
+        size = _size(name, value)
+        if size <= room and len(name.encode("utf-8", "replace")) <= MAX_NAME:
+            room -= size
+            reasons[name] = value
+        else:
+            cut.append(name)
+    if cut:
+        reasons["dead-headers-cut"] = bounded(", ".join(cut), 900)
+    return reasons
+
+
+def _size(name: str, value: Any) -> int:
+    """Estimate, from above, the bytes that a header takes in the frame (AMQP 0-9-1 §4.2.5.5)."""
+    return len(name.encode()) + 2 + _value_size(value)
+
+
+def _value_size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "replace")) + 5
+    if isinstance(value, bytes):
+        return len(value) + 5
+    if isinstance(value, Mapping):
+        return 5 + sum(_size(str(key), item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return 5 + sum(_value_size(item) for item in value)
+    return 9

@@ -1,0 +1,61 @@
+"""Until when certificates are good: of a server, and in a file of ours. The only module that parses them."""
+
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+
+from connectorlib.preflight.findings import Finding, bad, good, odd
+from connectorlib.shared_settings import Tls
+
+#: Less than this left is worth a word; those who renew automatically do it about then.
+SOON = timedelta(days=21)
+TIMEOUT_S = 5.0
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+def of_server(host: str, port: int, tls: Tls) -> datetime | None:
+    """Return when the certificate that a server shows expires; None if it shows none.
+
+    Verifies nothing: that an expired one is refused is told elsewhere, here it is looked at. Sends no secret.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        if tls.cert:
+            context.load_cert_chain(tls.cert, tls.key)
+        with (
+            socket.create_connection((host, port), timeout=TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=tls.server_name or host) as secured,
+        ):
+            shown = secured.getpeercert(binary_form=True)
+        return None if shown is None else _end(x509.load_der_x509_certificate(shown))
+    except (OSError, ValueError):
+        return None
+
+
+def in_pem(text: str) -> datetime | None:
+    """Return when the first of the certificates in a PEM text expires; None if there is none that can be read."""
+    blocks = [_BEGIN + part.partition(_END)[0] + _END for part in text.split(_BEGIN)[1:]]
+    try:
+        return min((_end(x509.load_pem_x509_certificate(block.encode())) for block in blocks), default=None)
+    except ValueError:
+        return None
+
+
+def _end(certificate: x509.Certificate) -> datetime:
+    aware: datetime | None = getattr(certificate, "not_valid_after_utc", None)  # cryptography before 42 has it not
+    return aware or certificate.not_valid_after.replace(tzinfo=UTC)
+
+
+def finding(about: str, end: datetime, do: str, now: datetime | None = None) -> Finding:
+    """Return what there is to say about a certificate that expires then; `do` says how it is renewed."""
+    left = end - (now or datetime.now(UTC))
+    day = f"{end:%Y-%m-%d}"
+    if left <= timedelta(0):
+        return bad(about, f"expired on {day}", do)
+    if left < SOON:
+        return odd(about, f"expires on {day}, in {left.days} days", do)
+    return good(about, f"good until {day}")

@@ -1,0 +1,171 @@
+"""What `check` asks a broker: is it there, is everything there as configured, may this user use it. Takes, publishes
+and makes nothing."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from connectorlib.amqp import Broker
+from connectorlib.amqp.management import Management
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.preflight import certificates
+from connectorlib.preflight.check_topology import Exchange, Look, Sending
+from connectorlib.preflight.findings import Finding, bad, failed, good, odd
+from connectorlib.shared_settings import BrokerSettings, Source
+from deadletterqueue.broker_login import MANAGEMENT_PORTS
+
+#: For one host. Others may take longer, but whoever waits for this waits for the line.
+CONNECT_S = 8.0
+STOP_S = 2.0
+PROBE_S = 1.0
+LOOK_S = 0.2
+
+_DO = {
+    Kind.UNAVAILABLE: "is it running, are host and port right, does a firewall let it through?",
+    Kind.REFUSED: "put username and password right, and give the user rights in the virtual host",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a configuration needs of its broker."""
+
+    settings: BrokerSettings
+    #: How the connection calls itself.
+    name: str
+    sources: tuple[Source, ...] = ()
+    #: Where it publishes, apart from the dead letters.
+    sends: tuple[Sending, ...] = ()
+
+
+def findings(needs: Needs, management_url: str | None = None) -> Iterator[Finding]:
+    """Yield what is found; raise Failed for settings that cannot even be tried."""
+    settings = needs.settings
+    with contextlib.ExitStack() as stack:
+        trying = []
+        for host in settings.hosts:
+            broker = Broker(replace(settings, hosts=(host,)), name=f"{needs.name} check", publishing=False)
+            stack.callback(broker.stop, STOP_S)
+            broker.start()
+            trying.append((host, broker))
+        reached: Broker | None = None
+        lines: list[tuple[tuple[str, int], Failure | None]] = []
+        for host, broker in trying:
+            failure = _connect(broker)
+            lines.append((host, failure))
+            if failure is None and reached is None:
+                reached = broker
+        for (name, port), failure in lines:
+            broker = next(broker for host, broker in trying if host == (name, port))
+            yield from _connection(settings, broker, (name, port), failure, others=reached is not None)
+        yield from _own_certificate(settings)
+        if reached is not None:
+            yield from _topology(needs, reached, management_url)
+
+
+def _connect(broker: Broker) -> Failure | None:
+    """Return why the first attempt failed; whoever is looking does not wait for a second one."""
+    deadline = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            broker.wait_connected(LOOK_S, give_up_on_refused=True)
+        except Failed as error:
+            if broker.failure is not None or time.monotonic() > deadline:
+                return error.failure
+        else:
+            return None
+
+
+def _connection(
+    settings: BrokerSettings, broker: Broker, host: tuple[str, int], failure: Failure | None, *, others: bool
+) -> Iterator[Finding]:
+    about = f"broker {host[0]}:{host[1]}"
+    end = certificates.of_server(*host, settings.tls) if settings.tls and _may_have_one(failure) else None
+    renew = "renew the broker's certificate"
+    if failure is None:
+        version = ".".join(map(str, broker.server_version)) or "of unknown version"
+        yield good(about, f'RabbitMQ {version}, virtual host "{settings.virtual_host}", as {settings.username}')
+        if end is not None:
+            yield certificates.finding(f"certificate of {host[0]}:{host[1]}", end, renew)
+    elif end is not None and end <= datetime.now(UTC):
+        yield certificates.finding(f"certificate of {host[0]}:{host[1]}", end, renew)
+    elif others and failure.kind is Kind.UNAVAILABLE:
+        yield odd(about, f"{failure.code} {failure.text}; another host answers", _DO[Kind.UNAVAILABLE])
+    else:
+        yield failed(about, failure, _DO.get(failure.kind) or _of_configuration(settings, failure))
+
+
+def _may_have_one(failure: Failure | None) -> bool:
+    return failure is None or failure.code == "tls"
+
+
+def _of_configuration(settings: BrokerSettings, failure: Failure) -> str:
+    if failure.code == "530":
+        return f"make the virtual host (rabbitmqctl add_vhost {settings.virtual_host}), or put virtual_host right"
+    if failure.code == "tls":
+        return "put tls right: ca has to hold the issuer of the broker's certificate, server_name its name"
+    return "put host, port and tls right"
+
+
+def _own_certificate(settings: BrokerSettings) -> Iterator[Finding]:
+    file = settings.tls.cert if settings.tls else None
+    if file is None:
+        return
+    try:
+        with open(file, encoding="utf-8") as stream:
+            end = certificates.in_pem(stream.read())
+    except (OSError, UnicodeDecodeError):
+        return  # the connection has told already that it is of no use
+    if end is not None:
+        yield certificates.finding(f"certificate {file}", end, "renew it, and give the broker its issuer")
+
+
+def _topology(needs: Needs, broker: Broker, management_url: str | None) -> Iterator[Finding]:
+    api, problem = _management(needs.settings, management_url)
+    if problem is not None:
+        yield problem
+    look = Look(broker, needs.settings, api)
+    if needs.sources:
+        yield from look.dead_letters()
+    exchanges = {each.exchange: each for each in needs.sources if each.exchange}
+    for source in exchanges.values():
+        yield from look.exchange(Exchange(source.exchange or "", source.exchange_type))
+    queues = {each.queue: each for each in needs.sources}
+    for source in queues.values():
+        yield from look.source(source)
+    for sending in needs.sends:
+        yield from look.sending(sending)
+    yield from look.rights()
+
+
+def _management(settings: BrokerSettings, url: str | None) -> tuple[Management | None, Finding | None]:
+    """Return the management API, where it answers; a finding if it was asked for by name and does not."""
+    host = settings.hosts[0][0]
+    port = MANAGEMENT_PORTS[bool(settings.tls)]
+    if url is None and not _listens(host, port):
+        return None, None
+    from connectorlib.amqp.connection_parameters import tls_context  # late: a broker without TLS needs none
+
+    name = f"[{host}]" if ":" in host else host
+    address = url or f"{'https' if settings.tls else 'http'}://{name}:{port}"
+    api = Management(address, settings.username, settings.password, tls_context(settings.tls))
+    try:
+        api.bindings(settings.virtual_host, "amq.topic", settings.dead_letter.queue)
+    except Failed as error:
+        if error.failure.code == "404":
+            return api, None
+        if url is None:
+            return None, None
+        return None, bad("management API", error.failure.text, "put --management-url right", error.failure.kind)
+    return api, None
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=PROBE_S):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,86 @@
+"""What a message has become, beside what it has to become; and what differs, as a person reads it. Pure."""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from connectorlib.expressions import text_of
+from connectorlib.formats.body_position import Place
+from connectorlib.preflight.explanation import Explanation
+from connectorlib.preflight.explanation_text import indented_json, rejection_lines
+from deadletterqueue.line_diff import differences
+
+#: What may be part of the text that there is.
+_PARTS = ("text", "detail")
+#: JSON writes these as they are; everything else is compared by its text.
+_PLAIN = (str, int, float, Decimal, type(None))
+
+
+def outcome(explanation: Explanation, expected: Mapping[str, Any], place: Place | None) -> dict[str, Any]:
+    """Return what a message has become, in the words and the form of what is expected."""
+    if explanation.rejection is not None:
+        failure = explanation.rejection.failure
+        told: dict[str, Any] = {"code": failure.code, "text": failure.text, "detail": failure.detail}
+        told |= {"line": place.line} if place else {}
+        asked = expected.get("rejected")
+        if isinstance(asked, str):
+            return {"rejected": told["code"]}
+        return {"rejected": {name: value for name, value in told.items() if not asked or name in asked}}
+    found = {name: _plain(value) for name, value in explanation.data.items()}
+    if isinstance(expected.get("rows"), list) and len(found.get("rows", {})) <= 1:
+        found["rows"] = next(iter(found["rows"].values()), [])
+    if "case" in expected and len(found.get("cases", ())) == 1:
+        found["case"] = found.pop("cases")[0]
+    optional = {"key", "division"} - expected.keys()
+    return {name: value for name, value in found.items() if name not in optional}
+
+
+def differs(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a diff, none if it is what was expected."""
+    aligned = _aligned(expected, found)
+    if _same(expected, aligned):
+        return []
+    before, after = (indented_json(dict(each)).splitlines() for each in (expected, aligned))
+    return [line.rstrip("\n") for line in differences(before, after, ("expected", "found"))]
+
+
+def why(explanation: Explanation, expected: Mapping[str, Any], place: Place | None) -> Iterator[str]:
+    """Yield why a message was rejected that was not to be."""
+    if explanation.rejection is not None and "rejected" not in expected:
+        yield from rejection_lines(explanation.rejection, place, "message")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a tests file can write it."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, _PLAIN) else text_of(value)
+
+
+def _aligned(expected: Any, found: Any) -> Any:
+    """Return what was found, written like what was expected where that is the same: 1.50 like 1.5, keys in order."""
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        names = [*(name for name in expected if name in found), *(name for name in found if name not in expected)]
+        return {name: _part(name, expected[name], found[name]) if name in expected else found[name] for name in names}
+    if isinstance(expected, list) and isinstance(found, list):
+        pairs = [_aligned(one, other) for one, other in zip(expected, found, strict=False)]
+        return [*pairs, *found[len(pairs) :]]
+    return expected if _same(expected, found) else found
+
+
+def _part(name: str, expected: Any, found: Any) -> Any:
+    if name == "rejected" and isinstance(expected, Mapping) and isinstance(found, Mapping):
+        parts = {key for key in _PARTS if key in expected and str(expected[key]) in str(found.get(key, ""))}
+        return _aligned(expected, {key: expected[key] if key in parts else each for key, each in found.items()})
+    return _aligned(expected, found)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    # True is 1 in Python, and no number in JSON.
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

@@ -1,0 +1,1 @@
+"""The process around the work: signals, systemd, logs, the command line, HTTP."""

@@ -1,0 +1,64 @@
+"""Counts identical warnings instead of printing each: the first is told, the others once a minute as a number.
+
+`Repeats` is pure (the caller brings the time); connectorlib/service/logs.py gives it records and a timer.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+WINDOW_S = 60.0
+MAX_KEYS = 1000
+
+
+@dataclass(slots=True)
+class Summary(Generic[T]):
+    """`item` (the last one) came `count` times in `seconds`, and was held back."""
+
+    item: T
+    count: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Entry(Generic[T]):
+    since: float
+    last: T
+    held: int = 0
+
+
+class Repeats(Generic[T]):
+    def __init__(self, window: float = WINDOW_S, max_keys: int = MAX_KEYS) -> None:
+        self._window = window
+        self._max_keys = max_keys
+        self._entries: dict[Hashable, _Entry[T]] = {}
+
+    def offer(self, key: Hashable, item: T, now: float) -> bool:
+        """Return whether to tell it now; if not, it is counted. Call `due` first."""
+        entry = self._entries.get(key)
+        if entry is None:
+            # With the table full everything is told: losing facts is worse than printing them twice.
+            if len(self._entries) < self._max_keys:
+                self._entries[key] = _Entry(now, item)
+            return True
+        entry.held += 1
+        entry.last = item
+        return False
+
+    def due(self, now: float, *, everything: bool = False) -> list[Summary[T]]:
+        """Return what was held back in windows that are over. A quiet window ends the matter; a busy one goes on."""
+        over = [(key, entry) for key, entry in self._entries.items() if everything or now - entry.since >= self._window]
+        summaries: list[Summary[T]] = []
+        for key, entry in over:
+            if entry.held:
+                summaries.append(Summary(entry.last, entry.held, now - entry.since))
+                entry.since, entry.held = now, 0
+            else:
+                del self._entries[key]
+        return summaries
+
+    def next_due(self) -> float | None:
+        """Return when the next window with something in it ends."""
+        return min((entry.since + self._window for entry in self._entries.values() if entry.held), default=None)

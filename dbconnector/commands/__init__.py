@@ -1,0 +1,1 @@
+"""One command each, from the configuration to the exit code."""

@@ -1,0 +1,164 @@
+"""receiveNInsert: one message from the source queue, written, and then acknowledged."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from connectorlib.amqp import Broker, SyncChannel, topology
+from connectorlib.errors import Failed, Failure, Kind, Stale
+from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
+from connectorlib.pipeline import blame
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
+from connectorlib.pipeline.prefetch import SUSPICIOUS_DELIVERIES, handed_out
+from connectorlib.pipeline.sink import handled
+from connectorlib.service import logs
+from connectorlib.service.process import Life
+from connectorlib.shared_settings import Source
+from dbconnector.odbc.database import Database
+from dbconnector.settings import DbConfig
+from dbconnector.sink import Writer
+
+logger = logging.getLogger(__name__)
+
+CONFIRM_S = 30.0
+SETTLE_S = 10.0
+LOST = Failure(Kind.UNAVAILABLE, "closed", "the channel was lost before the commit; the message comes again", "broker")
+RESOURCE_LOCKED = "405"  # what basic.get answers on a queue with a single active consumer
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One delivery and the two ways to settle it."""
+
+    delivery: Delivery
+    ack: Callable[[], object]
+    give_back: Callable[[], object]
+    valid: Callable[[], bool]
+
+
+def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life, wait_s: float = 1.0) -> Outcome | None:
+    """Take one message, write it, acknowledge it; return its outcome, or None if the queue is empty or a stop came
+    before there was one.
+
+    Dead: it is in the dead-letter queue. Again: it was given back to its queue. Raise Failed if the broker or the
+    database cannot be reached, before anything was taken, or if somebody else holds the queue.
+    """
+    source = config.source
+    assert source is not None  # runs has checked it
+    topology.ensure(broker, config.broker, source, None)
+    writer = Writer(config, database)
+    writer.probe()  # an unreachable database must cost no message a delivery
+    with _take(broker, source, life, wait_s) as taken:
+        if taken is None:
+            return None
+        outcome = _blame(writer, taken, write_one(config, writer, taken, life.stop))
+        if isinstance(outcome, Done):
+            taken.ack()
+        elif isinstance(outcome, Dead):
+            _bury(config, broker, taken, outcome)
+        else:
+            taken.give_back()
+        return outcome
+
+
+def write_one(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Event) -> Outcome:
+    """Write the message, again while that may help; return its outcome."""
+    for attempt in range(1, config.retry.attempts + 2):
+        try:
+            (outcome,) = handled(writer, [taken.delivery], taken.valid)
+        except Stale:
+            return Again(LOST)
+        again = isinstance(outcome, Again) and outcome.failure.kind is Kind.RETRY
+        if not again or attempt > config.retry.attempts:
+            break
+        if stop.wait(blame.retry_delay(attempt, config.retry, random.random())):  # noqa: S311 - jitter
+            break
+    return outcome
+
+
+def _blame(writer: Writer, taken: Taken, outcome: Outcome) -> Outcome:
+    """Apply the blame rule where there is one message only: an unknown failure is the message's own if it has failed
+    several times before, and the database answers."""
+    if not isinstance(outcome, Again) or outcome.failure.kind is not Kind.UNKNOWN:
+        return outcome
+    before = handed_out(taken.delivery)
+    if before < SUSPICIOUS_DELIVERIES:
+        return outcome
+    try:
+        writer.probe()
+    except Failed as failed:
+        return Again(failed.failure)
+    return Dead(outcome.failure, blame.reason(outcome.failure), before + 1)
+
+
+def _bury(config: DbConfig, broker: Broker, taken: Taken, dead: Dead) -> None:
+    sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name)
+    sender.send([(taken.delivery, dead)], lambda deliveries: None)
+    if sender.wait(CONFIRM_S):
+        taken.ack()
+        return
+    taken.give_back()
+    raise Failed(sender.failure or Failure(Kind.UNAVAILABLE, "timeout", "the dead letter was not confirmed"))
+
+
+@contextmanager
+def _take(broker: Broker, source: Source, life: Life, wait_s: float) -> Iterator[Taken | None]:
+    with broker.channel() as channel:
+        try:
+            delivery = channel.get(source.queue)
+        except Failed as failed:
+            if failed.failure.code != RESOURCE_LOCKED:
+                raise
+        else:
+            yield _got(channel, delivery)
+            return
+    with _consumed(broker, source, life, wait_s) as taken:
+        yield taken
+
+
+def _got(channel: SyncChannel, delivery: Delivery | None) -> Taken | None:
+    if delivery is None:
+        return None
+    tag = delivery.tag
+    return Taken(
+        delivery,
+        ack=lambda: channel.ack(tag),
+        give_back=lambda: channel.nack(tag, requeue=True),
+        valid=lambda: channel.is_open,
+    )
+
+
+@contextmanager
+def _consumed(broker: Broker, source: Source, life: Life, wait_s: float) -> Iterator[Taken | None]:
+    """Take one message from a queue with a single active consumer, where `basic.get` is refused."""
+    logs.event(logger, logging.DEBUG, "consuming one message", queue=source.queue, wait=wait_s)
+    consumer = broker.consumer(source.queue, prefetch=1)
+    consumer.open(SETTLE_S)
+    life.on_stop(consumer.wake)
+    try:
+        deliveries = consumer.take(1, 0.0, wait_s)
+        if not deliveries:
+            if not life.stop.is_set():
+                _refuse_if_not_empty(broker, source)
+            yield None
+            return
+        delivery = deliveries[0]
+        yield Taken(
+            delivery,
+            ack=lambda: consumer.settle(delivery.generation, [delivery.tag]),
+            give_back=lambda: consumer.give_back(SETTLE_S),
+            valid=lambda: consumer.is_current(delivery.generation),
+        )
+    finally:
+        consumer.give_back(SETTLE_S)
+
+
+def _refuse_if_not_empty(broker: Broker, source: Source) -> None:
+    with broker.channel() as channel:
+        ready, _ = channel.queue_declare(source.queue, passive=True)
+    if ready:
+        text = f"another consumer is active: {ready} messages wait for it"
+        raise Failed(Failure(Kind.REJECT, RESOURCE_LOCKED, text, f"queue {source.queue!r}"))

@@ -1,0 +1,214 @@
+"""What a message would become, asked without the database: for `explain`, configuration tests, edited dead letters.
+Imports no driver.
+
+What only the database knows (types of columns, constraints, results of earlier statements) is not checked.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from connectorlib.config.document import open_document
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.expressions import Expression, Scope, compile_expression
+from connectorlib.formats import compile_format
+from connectorlib.limits import Effort
+from connectorlib.messages import Delivery
+from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, Spot, problems, rejected
+from dbconnector import config
+from dbconnector.bind_values import make_binder
+from dbconnector.columns import Column
+from dbconnector.drivers import GENERIC
+from dbconnector.inbox_table import Inbox
+from dbconnector.parameters import Binder, BinderOf, BoundWrite, Key
+from dbconnector.settings import DbConfig, Write
+from dbconnector.sql import Statement
+from dbconnector.sql_literal import literal
+
+#: Rows of one statement that are shown; as data there are all of them.
+MOST_SHOWN = 20
+
+Row = Mapping[str, Any]
+
+
+def checker(file: str) -> Callable[[Delivery], list[str]] | None:
+    """Given a configuration file, return what tells the problems of a message; None if it is not dbconnector's.
+    Raise ConfigurationError for mistakes in it."""
+    if "database" not in open_document(file, {}, resolve_secrets=False).data:
+        return None
+    return Offline(config.load(file, resolve_secrets=False)).problems
+
+
+def opened(file: str) -> "Offline":
+    """Given a configuration file, return what explains messages. Raise Failed for mistakes in it."""
+    settings = config.load(file, resolve_secrets=False)
+    if not settings.database.write:
+        text = f"{file}: database.write is missing: without it no message is written anywhere"
+        raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
+    return Offline(settings)
+
+
+def bind_generic(statement: Statement) -> Binder:
+    """Return what refuses the values that no database takes."""
+    return make_binder(GENERIC, [Column.UNKNOWN] * len(statement.names), statement.names)
+
+
+class Offline:
+    """Explains messages by the writes of one configuration. `binder_of` knows what values its statements take."""
+
+    def __init__(self, settings: DbConfig, binder_of: BinderOf = bind_generic) -> None:
+        self.format = settings.format
+        self._source = settings.source
+        self._format = compile_format(settings.format, settings.limits)
+        self._limits = settings.limits
+        self._writes = [_OfflineWrite(write, at, binder_of) for at, write in enumerate(settings.database.write)]
+        self._inbox = Inbox(settings.idempotency, settings.name) if settings.idempotency else None
+
+    def queues(self, exchange: str, routing_key: str) -> Sequence[str]:
+        """Return the only one that there is."""
+        return [self._source.queue] if self._source else [""]
+
+    def format_of(self, delivery: Delivery) -> Mapping[str, Any]:
+        return self.format
+
+    def problems(self, delivery: Delivery) -> list[str]:
+        """Return what would dead-letter this message again."""
+        return problems(self.explain(delivery))
+
+    def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN) -> Explanation:
+        """Return the statements that a message would run, with their values, or why it would be rejected."""
+        effort = Effort(self._limits)
+        spot: Spot | None = None
+        rows: dict[str, list[Row]] = {}
+        try:
+            records = self._format.decode(delivery.body)
+            key = self._key(records, self._scope(delivery, given))
+            for number, record in enumerate(records):
+                spot = Spot(number)
+                scope = self._scope(delivery, given, effort)
+                scope.root = record
+                for write in self._writes:
+                    scope.index = number
+                    for row in write.rows(record, scope, spot):
+                        rows.setdefault(write.place, []).append(row)
+        except _Located as located:
+            return rejected(located.failed.failure, located.spot)
+        except Failed as failed:
+            return rejected(failed.failure, spot)
+        return self._explanation(rows, key)
+
+    def _scope(self, delivery: Delivery, given: Given, effort: Effort | None = None) -> Scope:
+        return Scope(delivery, now=given.now, encoding=self._format.encoding, effort=effort)
+
+    def _key(self, records: Sequence[Any], scope: Scope) -> Key | None:
+        if self._inbox is None:
+            return None
+        scope.root = records[0] if len(records) == 1 else records
+        return self._inbox.key(scope.root, scope)
+
+    def _explanation(self, rows: Mapping[str, list[Row]], key: Key | None) -> Explanation:
+        lines: list[str] = []
+        for write in self._writes:
+            if write.place in rows:
+                lines += ["", *write.told(rows[write.place])]
+        if key is not None and self._inbox is not None:
+            lines += ["", f"at most once: its key in {self._inbox.table} is {literal(key.text)}"]
+        count = sum(map(len, rows.values()))
+        title = (
+            f"would be written by {count} {'statement' if count == 1 else 'statements'}" if count else "writes nothing"
+        )
+        data: dict[str, Any] = {"rows": rows}
+        return Explanation(title, lines, data if key is None else {**data, "key": key.text})
+
+
+class _Located(Exception):
+    """A failure, and the element of `for_each` at which it came up."""
+
+    def __init__(self, failed: Failed, spot: Spot) -> None:
+        super().__init__(str(failed))
+        self.failed = failed
+        self.spot = spot
+
+
+class _OfflineWrite:
+    """One entry of `database.write`. What comes out of the database while it is written is named, not known."""
+
+    def __init__(self, write: Write, index: int, binder_of: BinderOf) -> None:
+        known = _known_beforehand(write)
+        self.place = write.place(index)
+        self._write = BoundWrite(known.write, index)
+        self._text = write.statement
+        self._unknown = known
+        self._steps = _steps_of(self._write.each)
+        bind = binder_of(self._write.statement)
+        asked = [known.from_database.get(name) is None for name in self._write.statement.names]
+
+        def checked(values: Sequence[Any]) -> tuple[Any, ...]:
+            bind([value if its else None for value, its in zip(values, asked, strict=True)])
+            return tuple(values)
+
+        self._write.bind_with(checked)
+
+    def rows(self, record: Any, scope: Scope, spot: Spot) -> Iterator[Row]:
+        """Yield the values of each execution by name, as the mapping gives them. Raise Failed or _Located."""
+        number = 0
+        rows = self._write.rows(record, scope)
+        while True:
+            at = Spot(spot.record, (*self._steps, number)) if self._steps is not None else spot
+            try:
+                row = next(rows, None)
+            except Failed as failed:
+                raise _Located(failed, at if scope.index == number else spot) from None
+            if row is None:
+                return
+            yield dict(zip(self._write.statement.names, row, strict=True))
+            number += 1
+
+    def told(self, rows: Sequence[Row]) -> Iterator[str]:
+        """Yield the statement and its values as lines."""
+        yield f"{self.place}{f', {len(rows)} times' if len(rows) > 1 else ''}{self._unknown.note}"
+        yield from (f"  {line.strip()}" for line in self._text.splitlines() if line.strip())
+        for number, row in enumerate(rows[:MOST_SHOWN]):
+            values = ", ".join(f":{name} = {self._value(name, value)}" for name, value in row.items())
+            mark = f"row {number}: " if len(rows) > 1 else ""
+            yield f"    {mark}{values or 'no parameters'}"
+        if len(rows) > MOST_SHOWN:
+            yield f"    and {len(rows) - MOST_SHOWN} more (--json has them all)"
+
+    def _value(self, name: str, value: Any) -> str:
+        return self._unknown.from_database.get(name) or literal(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A write as far as it is known beforehand."""
+
+    write: Write
+    #: Parameters whose value an earlier statement returns, and how it is called.
+    from_database: Mapping[str, str]
+    note: str
+
+
+def _known_beforehand(write: Write) -> _Known:
+    """Put the name of a result in the place of the result."""
+    compiled = BoundWrite(write, 0)
+    results = {
+        name: next(path for path in expression.paths if path.startswith("$result"))
+        for name, expression in compiled.expressions
+        if expression.uses_results
+    }
+    values = {**write.values, **{name: {"value": path} for name, path in results.items()}}
+    found, note = replace(write, values=values), ""
+    if compiled.each is not None and compiled.each.uses_results:
+        found, note = replace(found, for_each=None), " (repeated for what the database returns)"
+    asked = [compile_expression(text) for text in write.when]
+    if any(expression.uses_results for expression in asked):
+        found, note = replace(found, when={}), f"{note} (if what the database returns is so)"
+    return _Known(found, results, note)
+
+
+def _steps_of(each: Expression | None) -> tuple[str | int, ...] | None:
+    """Return where the list of `for_each` stands in the record; None if it is none, or made of several parts."""
+    if each is None or len(each.parts) != 1 or each.parts[0].source not in (None, ""):
+        return None
+    return each.parts[0].steps

@@ -1,0 +1,1 @@
+"""ODBC: connections, cursors and connection strings. The only package that imports pyodbc."""

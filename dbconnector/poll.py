@@ -1,0 +1,96 @@
+"""A query that is run again and again, as the monitoring sees it: a turn that fails is a pause until the next."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from connectorlib.errors import Failed, Failure
+from connectorlib.pipeline.blame import Pause
+from connectorlib.service.process import Life
+
+if TYPE_CHECKING:
+    from connectorlib.monitoring.flow_stats import Watch
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int], None]
+
+
+class Turns:
+    """What the turns have come to so far, `every` seconds apart."""
+
+    queue = ""
+    held = 0
+
+    def __init__(self, name: str, progress: Progress | None, every: float) -> None:
+        self.name = name
+        self.every = every
+        self.counts: Counter[str] = Counter()
+        self.active = False
+        self.pause: Pause | None = None
+        self.on_pause: Callable[[Pause], object] = lambda pause: None
+        self._progress = progress
+        self._before = 0
+        self._since_text = ""
+
+    def watched_by(self, watch: "Watch") -> None:
+        watch.attach(self.counts, self, self)
+
+    def progress(self, sent: int) -> None:
+        """So many rows of this turn are confirmed."""
+        self.counts["done"] = self._before + sent
+        if self._progress is not None:
+            self._progress(sent)
+
+    def run(self, turn: Callable[[], object], life: Life) -> None:
+        """Take a turn every so many seconds until the life ends; a nudge is one at once."""
+        wake = threading.Event()
+        life.on_stop(wake.set)
+        life.on_nudge(wake.set)
+        while not life.stop.is_set():
+            wake.clear()
+            started = time.monotonic()
+            self._before = self.counts["done"]
+            try:
+                turn()
+            except Failed as failed:
+                logger.error("%s", failed, extra={"event": "failed"})
+                self.failed(failed.failure)
+            else:
+                self.succeeded()
+            if not life.stop.is_set():
+                wake.wait(max(0.0, started + self.every - time.monotonic()))
+
+    def succeeded(self) -> None:
+        self.active, self.pause = True, None
+
+    def failed(self, failure: Failure) -> None:
+        now = time.monotonic()
+        if self.pause is None:
+            self.pause = Pause(failure, now)
+            self._since_text = datetime.now().astimezone().strftime("%H:%M:%S")
+            self.on_pause(self.pause)
+        elif self.pause.changed(failure):
+            self.on_pause(self.pause)
+        self.pause.next_try = now + self.every
+
+    def advice(self, pause: Pause) -> str:
+        """Return what a person can do about a turn that failed."""
+        from connectorlib.pipeline.pause import hint
+
+        return hint(pause.failure, far_side="database")
+
+    def line(self, pause: Pause, waiting: object) -> dict[str, object]:
+        """Return the fields of the pause line; nothing waits in a queue."""
+        failure = pause.failure
+        return {
+            "select": self.name,
+            "since": self._since_text,
+            "cause": failure.code,
+            "text": f"{failure.place}: {failure.text}" if failure.place else failure.text,
+            "next_try": f"{max(0.0, pause.next_try - time.monotonic()):.0f}s",
+        }

@@ -1,0 +1,279 @@
+"""What `check` asks the database: is it there, does it take every statement, does the mapping fit its columns. Runs no
+statement of the configuration; what is inserted into the inbox is rolled back."""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from connectorlib.config.wording import listed
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.expressions import compile_expression, compile_template
+from connectorlib.preflight import check_broker
+from connectorlib.preflight.check_topology import Sending
+from connectorlib.preflight.findings import Finding, bad, failed, good, odd
+from connectorlib.preflight.parallel import Group
+from connectorlib.preflight.sample import Sample
+from dbconnector import prepare
+from dbconnector.explain import Offline
+from dbconnector.inbox_table import Inbox
+from dbconnector.odbc import connection_string
+from dbconnector.odbc.database import Database
+from dbconnector.parameters import Key
+from dbconnector.settings import DbConfig, Idempotency, Select, Write
+from dbconnector.sql import compile_statement
+
+ABOUT = "database"
+_DO = {
+    Kind.UNAVAILABLE: "is it running, are server and port in database.connection right?",
+    Kind.REFUSED: "put user and password in database.connection right",
+}
+#: What an expression with this type gives, for the sake of asking whether a column takes such values.
+_EXAMPLES: Mapping[str, Any] = {
+    "integer": 1,
+    "decimal": Decimal(1),
+    "float": 1.0,
+    "boolean": True,
+    "date": date(2026, 1, 2),
+    "time": time(3, 4, 5),
+    "timestamp": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    "epoch_s": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    "epoch_ms": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    "base64": b"\x01",
+    "hex": b"\x01",
+}
+
+
+def plan(config: DbConfig, sample: Sample | None, management_url: str | None) -> Sequence[Group]:
+    """Return what is to be asked of broker and database."""
+    destination = config.destination
+    sends = (Sending("destination", destination.exchange, destination.exchange_type),) if destination else ()
+    needs = check_broker.Needs(
+        config.broker,
+        f"dbconnector {config.name}",
+        (config.source,) if config.source else (),
+        sends,
+    )
+    return [
+        ("broker", lambda: check_broker.findings(needs, management_url)),
+        (ABOUT, lambda: findings(config, sample)),
+    ]
+
+
+def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding]:
+    """Yield what is found; raise Failed if the database stops answering."""
+    with closing(Database(config.database)) as database:
+        if missing := _missing_file(database):
+            yield bad(ABOUT, f"{missing} is not there", "make it, or put database.connection right", Kind.CONFIGURATION)
+            return
+        try:
+            database.connect()
+        except Failed as error:
+            failure = error.failure
+            yield failed(ABOUT, failure, _DO.get(failure.kind, "put database.connection right"))
+            return
+        yield from _connection(config, database)
+        for index, write in enumerate(config.database.write):
+            yield from _write(database, write, write.place(index))
+        if config.database.select is not None:
+            yield from _select(config, database, config.database.select)
+        if config.idempotency is not None:
+            yield _inbox(database, config.idempotency, config.name)
+        if sample is not None:
+            yield from _sample(config, database, sample)
+
+
+def _missing_file(database: Database) -> str:
+    """Return the file of SQLite that is not there: connecting would make it, and whoever checks would own it."""
+    if database.driver.kind != "sqlite":
+        return ""
+    name = next((value for key, value in database.keywords.items() if key.lower() == "database"), "")
+    return "" if not name or name.startswith((":", "file:")) or Path(name).exists() else name
+
+
+def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:
+    driver, own = database.driver, config.database.connection
+    yield good(ABOUT, database.versions)
+    given = {key.lower() for key in (connection_string.split_connection(own) if isinstance(own, str) else own)}
+    defaults = {k: v for k, v in connection_string.hide_secrets(database.keywords).items() if k.lower() not in given}
+    if driver.kind == "generic":
+        text = "not in the table of drivers: rows are written one by one, and a bad one costs its batch a rollback"
+        yield odd("driver", text, "use another driver where there is one")
+    elif defaults:
+        yield good("driver", f"{driver.name}, with {', '.join(f'{k}={v}' for k, v in defaults.items())}")
+    else:
+        yield good("driver", driver.name)
+
+
+# -- writes
+
+
+def _write(database: Database, write: Write, place: str) -> Iterator[Finding]:
+    refusal = prepare.refusal(database, write.statement, place)
+    if refusal is not None:
+        yield _refused(place, refusal, "the statement")
+        return
+    problems = list(_types(database, write, place))
+    if columns := prepare.unfilled(database, write.statement):
+        needs = f"{listed(columns)} {'is' if len(columns) == 1 else 'are'} NOT NULL without a default"
+        problems.append(odd(place, f"{needs}, and the statement does not fill it", "add it, unless a trigger fills it"))
+    names = list(dict.fromkeys(compile_statement(write.statement).names))
+    parameters = f"{len(names)} {'parameter' if len(names) == 1 else 'parameters'}"
+    yield from problems or [good(place, f"the database takes the statement, {parameters}")]
+
+
+def _refused(place: str, failure: Failure, what: str) -> Finding:
+    kind = Kind.REFUSED if failure.code == "42501" else Kind.CONFIGURATION
+    do = "give the user this right" if kind is Kind.REFUSED else f"put {what} right, or the table"
+    return Finding(failed(place, failure).mark, place, f"{failure.code} {failure.text}", do, kind, failure.code)
+
+
+def _types(database: Database, write: Write, place: str) -> Iterator[Finding]:
+    """Yield the parameters whose column does not take what the mapping makes."""
+    statement = compile_statement(write.statement)
+    told: set[str] = set()
+    for position, name in enumerate(statement.names):
+        spec = write.values.get(name)
+        for what, value in _values(spec) if isinstance(spec, Mapping) else ():
+            why = prepare.refused_value(database, write.statement, position, value)
+            if why and name not in told:
+                told.add(name)
+                target = statement.targets[position]
+                column = f" for column {target.column}" if target else ""
+                do = f"put {place}.values.{name} right"
+                yield bad(f"{place}.values.{name}", f"{what} is nothing{column}: {why}", do, Kind.CONFIGURATION)
+
+
+def _values(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what an expression gives whatever the message says, and an example of what it gives by its type."""
+    kind = spec.get("type")
+    if kind is None:
+        for key in ("value", "default"):
+            if spec.get(key) is not None and "map" not in spec:
+                yield f"{key} {spec[key]!r}", spec[key]
+        for each in spec.get("map", {}).values():
+            if each is not None:
+                yield f"map value {each!r}", each
+    elif kind in _EXAMPLES:
+        yield f"type {kind}", _EXAMPLES[kind]
+
+
+# -- select
+
+
+def _select(config: DbConfig, database: Database, select: Select) -> Iterator[Finding]:
+    about = "select.query"
+    refusal = prepare.refusal(database, select.query, about)
+    if refusal is not None:
+        yield _refused(about, refusal, "the query")
+        return
+    statement = compile_statement(select.query)
+    if missing := [name for name in dict.fromkeys(statement.names) if name not in select.params]:
+        yield odd(about, f"no value for {listed(f':{name}' for name in missing)} in params", "give it with --param")
+    try:
+        columns = prepare.columns(database, select.query, [select.params.get(name) for name in statement.names], about)
+    except Failed as error:
+        if error.failure.kind is Kind.UNAVAILABLE:
+            raise
+        yield odd(about, f"the database takes it, but does not tell its columns: {error.failure.text}")
+        return
+    if columns:
+        yield good(about, f"gives {listed(columns)}")
+        yield from _destination(config, columns)
+    for place, text in (("on_sent", select.on_sent), ("on_failed", select.on_failed)):
+        if text is not None:
+            yield _mark(database, place, text, columns)
+    yield from _key(select, columns)
+
+
+def _mark(database: Database, place: str, text: str, columns: Sequence[str]) -> Finding:
+    about = f"select.{place}"
+    refusal = prepare.refusal(database, text, about)
+    if refusal is not None:
+        return _refused(about, refusal, "the statement")
+    lower = {column.lower() for column in columns} | ({"error"} if place == "on_failed" else set())
+    unknown = [name for name in compile_statement(text).names if name.lower() not in lower]
+    if unknown and columns:
+        return _no_column(about, f":{unknown[0]}", columns)
+    return good(about, "the database takes the statement")
+
+
+def _key(select: Select, columns: Sequence[str]) -> Iterator[Finding]:
+    lower = {column.lower() for column in columns}
+    unknown = [name for name in select.key if name.strip('"`[]').lower() not in lower]
+    if unknown and columns:
+        yield _no_column("select.key", unknown[0], columns)
+
+
+def _destination(config: DbConfig, columns: Sequence[str]) -> Iterator[Finding]:
+    """Yield the expressions of the destination that ask for a column which the query does not have."""
+    destination = config.destination
+    if destination is None:
+        return
+    names = ("routing_key", "content_type", "message_id", "body", "correlation_id", "priority", "expiration")
+    specs = {name: getattr(destination, name) for name in names}
+    specs |= {f"headers.{name}": spec for name, spec in destination.headers.items()}
+    for name, spec in specs.items():
+        if spec in (None, ""):
+            continue
+        text = name in ("routing_key", "content_type") and isinstance(spec, str)
+        compiled = compile_template(spec) if text else compile_expression(spec)
+        asked = [str(path.steps[0]) for path in compiled.parts if path.source is None and path.steps]
+        if unknown := [column for column in asked if column not in columns]:
+            yield _no_column(f"destination.{name}", unknown[0], columns)
+
+
+def _no_column(about: str, name: str, columns: Sequence[str]) -> Finding:
+    text = f"{name} is no column of the query; they are {listed(columns)}"
+    return bad(about, text, "put one of the two right", Kind.CONFIGURATION)
+
+
+# -- the inbox
+
+
+def _inbox(database: Database, settings: Idempotency, consumer: str) -> Finding:
+    """Insert a key twice and roll back: the table is there, may be written, and keeps doubles out."""
+    about = f"inbox {settings.table}"
+    key = Key(uuid.uuid4().hex * 2, "")
+    inbox = Inbox(settings, consumer)
+    database.connect()
+    try:
+        first = inbox.insert(database, [key])
+        second = _second(inbox, database, key)
+    except Failed as error:
+        if error.failure.kind is Kind.UNAVAILABLE:
+            raise
+        finding = _refused(about, error.failure, "idempotency.table")
+        do = "make it: dbconnector inbox --create" if finding.kind is Kind.CONFIGURATION else finding.do
+        return Finding(finding.mark, about, finding.text, do, finding.kind, finding.code)
+    finally:
+        database.rollback()
+    if (first, second) != (1, 0):
+        text = "takes one key twice: it has no primary key (consumer, message_key), so doubles are written twice"
+        return bad(about, text, "make it anew: dbconnector inbox prints how", Kind.CONFIGURATION)
+    return good(about, "is there, and keeps doubles out")
+
+
+def _second(inbox: Inbox, database: Database, key: Key) -> int:
+    try:
+        return inbox.insert(database, [key])
+    except Failed as error:
+        if error.failure.kind is Kind.REJECT:  # where the driver knows no way to skip doubles
+            return 0
+        raise
+
+
+# -- the sample
+
+
+def _sample(config: DbConfig, database: Database, sample: Sample) -> Iterator[Finding]:
+    """Map it by the classes of the columns, which only the database knows."""
+    if not config.database.write:
+        yield odd(f"sample {sample.name}", "there is nothing to write it: database.write is missing")
+        return
+    database.connect()
+    offline = Offline(config, database.binder)
+    yield from sample.findings(offline, offline.explain)

@@ -1,0 +1,129 @@
+"""Statements shown to the database without being run: do their tables and columns exist, may this user use them?
+
+PostgreSQL and SQLite explain a statement, which plans it and runs nothing. MariaDB's driver, and those that are not
+known, prepare it: by one parameter too many, which pyodbc refuses after the preparation and before the execution.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.expressions import text_of
+from dbconnector.columns import plain_name
+from dbconnector.odbc.database import Database
+from dbconnector.sql import compile_statement
+from dbconnector.sql.lexer import T, Token, sent, tokenize
+from dbconnector.sql.shapes import inserted
+
+_EXPLAINING = ("postgresql", "sqlite")
+_EXPLAINED = {"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "VALUES"}
+_ONE_TOO_MANY = "parameter markers"
+
+#: Columns that every new row needs a value for: NOT NULL, no default, not counted up by the database.
+_NEEDED = {
+    "postgresql": (
+        "SELECT a.attname FROM pg_attribute a WHERE a.attrelid = to_regclass(?) AND a.attnum > 0"
+        " AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' ORDER BY a.attnum"
+    ),
+    "mariadb": (
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ?"
+        " AND is_nullable = 'NO' AND column_default IS NULL AND extra NOT LIKE '%auto_increment%'"
+        " AND COALESCE(generation_expression, '') = '' ORDER BY ordinal_position"
+    ),
+    "sqlite": 'SELECT name FROM pragma_table_info(?) WHERE "notnull" = 1 AND dflt_value IS NULL AND pk = 0',
+}
+
+
+def refusal(database: Database, text: str, place: str) -> Failure | None:
+    """Return why the database does not take a statement, None if it does. Raise Failed if it does not answer.
+
+    What it objects to in the values is no reason: they are all NULL here.
+    """
+    database.connect()
+    statement = compile_statement(text)
+    try:
+        if database.driver.kind in _EXPLAINING and _first_word(text) in _EXPLAINED:
+            database.execute(f"EXPLAIN {_with_nulls(text)}", place=place)
+        else:
+            database.execute(statement.sql, [None] * (len(statement.names) + 1), place=place)
+    except Failed as failed:
+        failure = failed.failure
+        if failure.kind in (Kind.UNAVAILABLE, Kind.RETRY):
+            raise
+        return None if _ONE_TOO_MANY in failure.text or failure.kind is Kind.REJECT else failure
+    finally:
+        database.rollback()
+    return None
+
+
+def _first_word(text: str) -> str:
+    return next((token.upper for token in tokenize(text) if token.type is T.WORD), "")
+
+
+def _with_nulls(text: str, position: int = -1, value: str = "") -> str:
+    """Return a statement with NULL in the place of its parameters, but for the one at a position."""
+    numbers = count()
+    literal = "'" + value.replace("'", "''") + "'"
+
+    def written(token: Token) -> str:
+        if token.type is not T.PARAMETER:
+            return sent([token])
+        return literal if next(numbers) == position else "NULL"
+
+    return "".join(map(written, tokenize(text))).strip().rstrip(";")
+
+
+def unfilled(database: Database, text: str) -> list[str]:
+    """Return the columns that every new row needs and an INSERT does not fill; none where nobody can tell."""
+    target = inserted(tokenize(text))
+    question = _NEEDED.get(database.driver.kind)
+    if target is None or question is None or not target[1]:
+        return []
+    table, columns = target
+    named = table if database.driver.kind == "postgresql" else plain_name(table.rpartition(".")[2])
+    database.connect()
+    try:
+        needed = [str(row[0]) for _, rows in database.query(question, (named,), place="catalogue") for row in rows]
+    except Failed as failed:
+        if failed.failure.kind is Kind.UNAVAILABLE:
+            raise
+        return []
+    finally:
+        database.rollback()
+    filled = {plain_name(column).lower() for column in columns}
+    return [column for column in needed if column.lower() not in filled]
+
+
+def columns(database: Database, query: str, values: Sequence[Any], place: str) -> tuple[str, ...]:
+    """Return the names of a query's columns, none of its rows being read. Raise Failed."""
+    sql = compile_statement(query).sql.strip().rstrip(";")
+    dual = " FROM DUAL" if database.driver.kind == "oracle" else ""
+    # One row of nulls, whatever is in the table: a query without rows would not tell its columns.
+    whole = f"SELECT q.* FROM (SELECT 1 AS one_row{dual}) o LEFT JOIN (\n{sql}\n) q ON 1 = 0"
+    database.connect()
+    try:
+        for names, _ in database.query(whole, values, fetch=1, place=place):
+            return names
+    finally:
+        database.rollback()
+    return ()
+
+
+def refused_value(database: Database, text: str, position: int, value: Any) -> str:
+    """Return why a parameter's column does not take a value, "" if it does, or if only a row would tell."""
+    statement = compile_statement(text)
+    database.connect()
+    try:
+        bound = database.binder(statement)([value if at == position else None for at in range(len(statement.names))])
+        if database.driver.kind == "postgresql" and isinstance(bound[position], str | int | float | Decimal):
+            # As psqlodbc sends it: as text whose type the column says. PostgreSQL reads constants when it plans.
+            database.execute(f"EXPLAIN {_with_nulls(text, position, text_of(bound[position]))}", place="value")
+    except Failed as failed:
+        if failed.failure.kind is Kind.UNAVAILABLE:
+            raise
+        return failed.failure.text
+    finally:
+        database.rollback()
+    return ""

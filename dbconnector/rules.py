@@ -1,0 +1,174 @@
+"""What the schema of db.config cannot say: statements, the values they use, and who gives a result to whom."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from connectorlib.config import Review
+from connectorlib.config.durations import parse_duration
+from connectorlib.config.json_source import Path
+from connectorlib.config.sections import lines_of
+from connectorlib.config.shared_rules import (
+    review_broker,
+    review_destination,
+    review_expression,
+    review_format,
+    review_key,
+    review_patterns,
+    review_source,
+    review_template,
+)
+from connectorlib.config.wording import did_you_mean
+from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
+from dbconnector.sql import Statement, compile_statement
+
+_CONNECTION_KEYS = {"driver", "dsn", "filedsn"}
+#: What `:error` of on_failed holds is known to select alone.
+_ERROR = "error"
+
+
+def review(found: Review) -> None:
+    """Note everything that is wrong in the document beyond its schema."""
+    _review_broker(found)
+    review_format(found, ("format",), Limits(**found.section("limits")))
+    _review_connection(found)
+    _review_select(found)
+    _review_writes(found)
+    review_key(found, ("idempotency", "key"), found.get("broker", "source", "exchange"))
+
+
+def _review_broker(found: Review) -> None:
+    broker = found.section("broker")
+    dead_letter = DeadLetterSettings(**found.section("broker", "dead_letter"))
+    review_broker(found, ("broker",))
+    if "source" in broker:
+        batch, limits = Batch(**found.section("batch")), Limits(**found.section("limits"))
+        review_source(found, ("broker", "source"), dead_letter, batch, limits)
+    if "destination" in broker:
+        review_destination(found, ("broker", "destination"), dead_letter)
+        _review_destination_expressions(found, ("broker", "destination"))
+
+
+def _review_destination_expressions(found: Review, path: Path) -> None:
+    section = found.section(*path)
+    for key in ("message_id", "body", "correlation_id", "priority", "expiration"):
+        if key in section:
+            review_expression(found, (*path, key), section[key])
+    for name, spec in found.section(*path, "headers").items():
+        review_expression(found, (*path, "headers", name), spec)
+    for key in ("routing_key", "content_type"):
+        if key in section:
+            review_template(found, (*path, key), section[key])
+
+
+# -- the database
+
+
+def _review_connection(found: Review) -> None:
+    path: Path = ("database", "connection")
+    connection = found.get(*path)
+    if isinstance(connection, str):
+        _review_connection_string(found, path, connection)
+    elif isinstance(connection, dict):
+        lower = [key.lower() for key in connection]
+        for at, key in enumerate(connection):
+            if key.lower() in lower[:at]:
+                found.problem((*path, key), "given twice; ODBC does not tell capital letters from small ones")
+        if not _CONNECTION_KEYS & set(lower):
+            found.missing(path, "Driver", ', such as "PostgreSQL Unicode" (or "DSN"); odbcinst -q -d lists the drivers')
+
+
+def _review_connection_string(found: Review, path: Path, text: str) -> None:
+    from dbconnector.odbc.connection_string import split_connection  # late: keeps the module light
+
+    keywords = found.attempt(path, lambda: split_connection(text))
+    if keywords is not None and not _CONNECTION_KEYS & {key.lower() for key in keywords}:
+        found.problem(path, "expected Driver=… or DSN=… in it; odbcinst -q -d lists the drivers")
+
+
+def _review_select(found: Review) -> None:
+    path: Path = ("database", "select")
+    section = found.section(*path)
+    query = _statement(found, (*path, "query"), section.get("query"))
+    if query is not None:
+        _unused(found, (*path, "params"), section.get("params", {}), query, "the query")
+    on_sent = _statement(found, (*path, "on_sent"), section.get("on_sent"))
+    _statement(found, (*path, "on_failed"), section.get("on_failed"))
+    if on_sent is not None and _ERROR in on_sent.names:
+        found.problem((*path, "on_sent"), ":error is known only to on_failed")
+    if isinstance(section.get("every"), str):
+        found.attempt((*path, "every"), lambda: parse_duration(section["every"]))
+
+
+def _statement(found: Review, path: Path, sql: Any) -> Statement | None:
+    if not isinstance(sql, str | list):
+        return None
+    statement: Statement | None = found.attempt(path, lambda: compile_statement(lines_of(sql)))
+    return statement
+
+
+def _unused(found: Review, path: Path, values: Mapping[str, Any], statement: Statement, what: str) -> None:
+    """Note values that the statement does not use: most often a misspelt name, whose field would silently be taken."""
+    for name in values:
+        if name not in statement.names:
+            names = [f":{each}" for each in dict.fromkeys(statement.names)]
+            hint = did_you_mean(f":{name}", names).replace("known here", "it has") or "; it has no parameters"
+            found.problem((*path, name), f"{what} has no :{name}{hint}")
+
+
+# -- writes
+
+
+def _review_writes(found: Review) -> None:
+    writes = found.get("database", "write")
+    if not isinstance(writes, list):
+        return
+    entries = [each if isinstance(each, dict) else {} for each in writes]
+    _review_names(found, entries)
+    for at, entry in enumerate(entries):
+        path: Path = ("database", "write", at)
+        statement = _statement(found, (*path, "statement"), entry.get("statement"))
+        if statement is not None:
+            _unused(found, (*path, "values"), entry.get("values", {}), statement, "the statement")
+        for where, used in _used_results(found, path, entry):
+            for name in used:
+                _review_result(found, where, name, at, entries)
+
+
+def _review_names(found: Review, entries: Sequence[Mapping[str, Any]]) -> None:
+    seen: dict[str, int] = {}
+    for at, entry in enumerate(entries):
+        name = entry.get("name")
+        if name is None:
+            continue
+        if name in seen:
+            found.problem(("database", "write", at, "name"), f"write[{seen[name]}] has this name already")
+        seen.setdefault(name, at)
+
+
+def _used_results(found: Review, path: Path, entry: Mapping[str, Any]) -> Iterator[tuple[Path, frozenset[str]]]:
+    """Compile every expression of an entry; return where `$result` is used, and of which statements."""
+    specs: list[tuple[Path, Any]] = [((*path, "values", name), spec) for name, spec in entry.get("values", {}).items()]
+    if "for_each" in entry:
+        specs.append(((*path, "for_each"), entry["for_each"]))
+    for where, spec in specs:
+        compiled = review_expression(found, where, spec)
+        if compiled is not None:
+            yield where, compiled.uses_results
+    for text, patterns in entry.get("when", {}).items():
+        asked = review_patterns(found, (*path, "when", text), text, patterns)
+        yield (*path, "when", text), frozenset(name for each in asked for name in each.uses_results)
+
+
+def _review_result(found: Review, path: Path, name: str, at: int, entries: Sequence[Mapping[str, Any]]) -> None:
+    names = {entry["name"]: place for place, entry in reversed(list(enumerate(entries))) if "name" in entry}
+    refused = any(path[:2] == ("database", "write") and path[-1] == "name" for path in found.document.refused)
+    if name not in names and refused:
+        return  # perhaps that is the one
+    if name not in names:
+        hint = did_you_mean(name, names) or '; give the statement a "name"'
+        found.problem(path, f"$result.{name}: no statement has this name{hint}")
+    elif names[name] >= at:
+        which = "this statement itself" if names[name] == at else "a later statement"
+        found.problem(path, f"$result.{name} is the result of {which}; only earlier ones have one")
+    elif "for_each" in entries[names[name]]:
+        found.problem(path, f"$result.{name}: that statement runs for_each element, so it has no one result")

@@ -1,0 +1,100 @@
+"""Rewrites a query so that it gives one page at a time: the first rows only, or from a unique key on. Pure.
+
+Texts in, texts out; `:name` parameters stay what they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dbconnector.sql.lexer import T, Token, tokenize
+
+#: How a database limits rows, by the style that the driver table names: around `SELECT … ` and its end.
+_LIMITS = {
+    "limit": ("SELECT", " LIMIT {rows}"),
+    "fetch": ("SELECT", " FETCH FIRST {rows} ROWS ONLY"),
+    "top": ("SELECT TOP {rows}", ""),
+}
+_LIMITED = {"LIMIT", "FETCH", "OFFSET", "TOP"}
+_CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "TRUNCATE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """The two queries of paging by key. `parameters` names the one for each key column of the last row."""
+
+    first: str
+    following: str
+    parameters: tuple[str, ...]
+
+
+def page_by_key(query: str, key: Sequence[str], *, rows: int, style: str = "limit") -> Paging:
+    """Given a query, its unique key columns and the rows of a page, return the queries for the first and later pages.
+
+    A page begins *at* the last key of the page before, not after it: that its row comes again shows that the database
+    understands the value exactly, and a second row with the same key that the key is not unique. Either would
+    otherwise lose rows without a word. `style` is one of the driver table: `limit`, `fetch` or `top`.
+    """
+    select, limit = (part.format(rows=rows) for part in _LIMITS[style])
+    inner = f"{select} * FROM (\n{_text(_statement(tokenize(query)))}\n) page"
+    order = f"ORDER BY {', '.join(f'page.{column}' for column in key)}{limit}"
+    names = tuple(f"page_key_{number}" for number in range(len(key)))
+    return Paging(f"{inner} {order}", f"{inner} WHERE {_from_key(key, names)} {order}", names)
+
+
+def limit_rows(query: str, rows: int) -> str:
+    """Given a query, return it with a LIMIT, unless it has a limit of its own or is no SELECT.
+
+    For databases with `LIMIT n`, which stands before `FOR UPDATE`: so no more rows are read, and locked, than are used.
+    """
+    tokens = _statement(tokenize(query))
+    outer = _outer(tokens)
+    words = [tokens[at].upper for at in outer]
+    if words[:1] not in (["SELECT"], ["WITH"], ["VALUES"]) or _LIMITED & set(words):
+        return query
+    locking = (
+        place
+        for place, word, following in zip(outer, words, [*words[1:], ""], strict=True)
+        if (word == "FOR" and following in ("UPDATE", "SHARE", "NO", "KEY")) or (word == "LOCK" and following == "IN")
+    )
+    at = next(locking, len(tokens))
+    return f"{_text(tokens[:at])}\nLIMIT {rows} {_text(tokens[at:])}".rstrip()
+
+
+def only_reads(query: str) -> bool:
+    """Whether a query changes nothing: its rows may be read in part, and read again."""
+    tokens = [token for token in tokenize(query) if token.type not in (T.SPACE, T.COMMENT)]
+    words = [token.upper for token in tokens]
+    if words[:1] != ["WITH"]:
+        return not _CHANGES & set(words[:1])
+    return not any(word in _CHANGES and before in ("(", ")") for before, word in pairwise(words))
+
+
+def _from_key(key: Sequence[str], names: Sequence[str]) -> str:
+    """Return `key >= last key` in the order of its columns, written out, for not every database compares tuples."""
+    alternatives: list[str] = []
+    for last, column in enumerate(key):
+        operator = ">=" if last == len(key) - 1 else ">"
+        equal = [f"page.{key[at]} = :{names[at]}" for at in range(last)]
+        alternatives.append(" AND ".join([*equal, f"page.{column} {operator} :{names[last]}"]))
+    return alternatives[0] if len(alternatives) == 1 else "(" + ") OR (".join(alternatives) + ")"
+
+
+def _statement(tokens: list[Token]) -> list[Token]:
+    """Return the tokens without the semicolon that may end them, and what stands behind it."""
+    end = next((at for at in range(len(tokens) - 1, -1, -1) if tokens[at].type not in (T.SPACE, T.COMMENT)), 0)
+    return tokens[:end] if tokens[end].text == ";" else tokens
+
+
+def _outer(tokens: Sequence[Token]) -> list[int]:
+    """Return where the words are that stand in no brackets."""
+    depth, found = 0, []
+    for at, token in enumerate(tokens):
+        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+        if not depth and token.type is T.WORD:
+            found.append(at)
+    return found
+
+
+def _text(tokens: Sequence[Token]) -> str:
+    return "".join(token.text for token in tokens)

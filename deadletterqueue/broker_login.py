@@ -1,0 +1,173 @@
+"""From the options of the command line, or a connector's configuration file, to the broker and its management API."""
+
+import getpass
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from connectorlib.amqp.management import Management
+from connectorlib.config import Review, bundle, file_modes
+from connectorlib.config.document import Document, open_document
+from connectorlib.config.hosts import parse_host
+from connectorlib.config.sections import PLAIN_PORT, TLS_PORT
+from connectorlib.config.sections import broker_settings as of_section
+from connectorlib.config.shared_rules import review_broker
+from connectorlib.errors import ConfigurationError, Failed, Failure, Kind
+from connectorlib.service.redaction import secrets
+from connectorlib.shared_settings import BrokerSettings, Tls
+from deadletterqueue.options import Connection
+
+PASSWORD_VARIABLE = "AMQP_PASSWORD"  # noqa: S105  # its name, not its value
+MANAGEMENT_PORTS = {False: 15672, True: 15671}
+#: Where the configuration of each connector says how to reach the broker.
+_SECTIONS: tuple[tuple[str, ...], ...] = (("broker",), ("tenant", "amqp"))
+_BROKER: dict[str, Any] = {"$ref": "urn:amqp-connectors:common#/$defs/broker"}
+_SCHEMA = bundle(
+    {
+        "type": "object",
+        "properties": {"broker": _BROKER, "tenant": {"type": "object", "properties": {"amqp": _BROKER}}},
+    }
+)
+
+
+def broker_settings(given: Connection) -> BrokerSettings:
+    """Return how to reach the broker: the configuration file, over it the URL, over it the single options.
+    Raise Failed."""
+    settings = _from_file(given.file) if given.file else BrokerSettings()
+    if given.url:
+        settings = _with_url(settings, given.url)
+    settings = _with_options(settings, given)
+    if given.username or given.password_file or _no_password(given, settings):
+        settings = replace(settings, password=_password(given, settings))
+    secrets.add(settings.password)
+    return settings
+
+
+def management(given: Connection, settings: BrokerSettings) -> Management:
+    """Return the management API of the broker, which is asked with the same user."""
+    from connectorlib.amqp.connection_parameters import tls_context  # late: pika is not needed for everything
+
+    host = settings.hosts[0][0]
+    scheme = "https" if settings.tls else "http"
+    name = f"[{host}]" if ":" in host else host
+    url = given.management_url or f"{scheme}://{name}:{MANAGEMENT_PORTS[bool(settings.tls)]}"
+    return Management(url, settings.username, settings.password, tls_context(settings.tls))
+
+
+def _from_file(file: str) -> BrokerSettings:
+    """Read only what is about the broker: a person who looks at dead letters need not have the database's password."""
+    document = open_document(file, _SCHEMA)
+    for path in _SECTIONS:
+        section: Any = document.data
+        for key in path:
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            _refuse(document, path)
+            return of_section(section, document.folder)
+    document.fail()
+    text = f"{file}: neither `broker` nor `tenant.amqp` is in it; is it the configuration of a connector?"
+    raise _wrong(text)
+
+
+def _refuse(document: Document, path: tuple[str, ...]) -> None:
+    """Raise ConfigurationError for what is wrong with the broker. Other mistakes, such as the database's password that
+    is not set here, do not matter."""
+    review = Review(document)
+    review_broker(review, path)
+    try:
+        review.finish()
+    except ConfigurationError as error:
+        name = ".".join(path)
+        mine = [each for each in error.problems if each.path in ("", name) or each.path.startswith(f"{name}.")]
+        if mine:
+            raise ConfigurationError(error.file, mine) from error
+
+
+def _with_url(settings: BrokerSettings, url: str) -> BrokerSettings:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:  # its text may hold a part of the password
+        text = "--url: no address; in a password / @ : [ have to be written as %2F %40 %3A %5B"
+        raise _wrong(text) from error
+    if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+        raise _wrong("--url has to look like amqp://user@host:5672/vhost, or amqps://…")
+    tls = (settings.tls or Tls()) if parts.scheme == "amqps" else None
+    found = replace(settings, hosts=((parts.hostname, port or (TLS_PORT if tls else PLAIN_PORT)),), tls=tls)
+    if parts.username:
+        found = replace(found, username=unquote(parts.username))
+    if parts.password is not None:
+        found = replace(found, password=unquote(parts.password))
+    # amqp://host is the default virtual host; amqp://host/ is the one whose name is empty, which nobody has.
+    return replace(found, virtual_host=unquote(parts.path[1:])) if len(parts.path) > 1 else found
+
+
+def _with_options(settings: BrokerSettings, given: Connection) -> BrokerSettings:
+    tls = _tls(settings, given)
+    hosts = settings.hosts
+    if given.host:
+        try:
+            named = [parse_host(text) for text in given.host]
+        except ValueError as error:
+            raise _wrong(f"--host: {error}") from error
+        port = given.port or (TLS_PORT if tls else PLAIN_PORT)
+        hosts = tuple((name, own or port) for name, own in named)
+    elif given.port:
+        hosts = tuple((name, given.port) for name, _ in hosts)
+    elif tls and not settings.tls:
+        hosts = tuple((name, TLS_PORT if port == PLAIN_PORT else port) for name, port in hosts)
+    return replace(
+        settings,
+        hosts=hosts,
+        tls=tls,
+        virtual_host=given.vhost if given.vhost is not None else settings.virtual_host,
+        username=given.username or settings.username,
+    )
+
+
+def _tls(settings: BrokerSettings, given: Connection) -> Tls | None:
+    wanted = {
+        name: value
+        for name in ("ca", "cert", "key", "server_name", "verify")
+        if (value := getattr(given, name)) is not None
+    }
+    if given.tls is False:
+        if wanted:
+            raise _wrong(f"--no-tls leaves no use for --{next(iter(wanted)).replace('_', '-')}")
+        return None
+    on = given.tls or settings.tls is not None or bool(wanted) or given.port == TLS_PORT
+    return replace(settings.tls or Tls(), **wanted) if on else None
+
+
+def _no_password(given: Connection, settings: BrokerSettings) -> bool:
+    """Whether there is a user, but no word of a password: `amqp://user@host`."""
+    default = BrokerSettings()
+    return not given.file and settings.username != default.username and settings.password == default.password
+
+
+def _password(given: Connection, settings: BrokerSettings) -> str:
+    if given.password_file == "-":  # noqa: S105  # standard input
+        return sys.stdin.readline().rstrip("\r\n")
+    if given.password_file:
+        try:
+            text = Path(given.password_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise _wrong(f"--password-file {given.password_file} cannot be read: {reason}") from error
+        if file_modes.is_open(given.password_file):
+            raise _wrong(f"--password-file {given.password_file} is open: {file_modes.advice(given.password_file)}")
+        return text.removesuffix("\n").removesuffix("\r")
+    if (found := os.environ.get(PASSWORD_VARIABLE)) is not None:
+        return found
+    if settings.username == BrokerSettings().username:
+        return settings.password
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        return getpass.getpass(f"Password of {settings.username}: ", sys.stderr)
+    raise _wrong(f"no password for {settings.username}: give --password-file, or set {PASSWORD_VARIABLE}")
+
+
+def _wrong(text: str) -> Failed:
+    return Failed(Failure(Kind.CONFIGURATION, "configuration", text))

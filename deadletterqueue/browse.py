@@ -1,0 +1,232 @@
+"""Walks through a dead-letter queue without changing it: everything is held, looked at, and given back in order.
+
+Rule: looking is a delivery too, and a quorum queue deletes a message that came back more often than its delivery
+limit. So the walk stops long before that, and what would not survive its return is copied to the end of the queue.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from connectorlib.amqp import Broker, Holder, Mover
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Delivery
+from deadletterqueue.delivery_limit import Guard
+
+logger = logging.getLogger(__name__)
+
+#: Messages of a window: the first is small, since nothing is known of their size yet.
+FIRST, FEWEST, MOST = 100, 16, 4_000
+#: In a walk that also removes, a window is held here as a whole.
+MOST_REMOVING = 1_000
+#: What a window may weigh, if its messages are like those of the one before.
+WINDOW_BYTES = 8 * 1024 * 1024
+#: What a message weighs here besides its body.
+OVERHEAD_BYTES = 2_048
+#: Messages that are handed over at once.
+BATCH = 250
+#: Seconds without a message after which the queue is asked whether there is one, and after which somebody has it.
+IDLE_S, STUCK_S = 0.5, 20.0
+
+
+class Looker:
+    """`with Looker(broker, "dead-letter") as looker: for delivery in looker: …`
+
+    Whatever ends the block gives everything back, in order, that was not removed by `ack`. Raise Failed when the
+    connection is lost (then the broker has everything back), when the delivery limit is near, or when the queue is not
+    there; KeyboardInterrupt when `stop` is set.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        queue: str,
+        *,
+        limit: int | None = None,
+        removing: bool = False,
+        guard: Guard | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """`limit` is how many messages to walk at most; `removing` allows `ack`."""
+        self._broker = broker
+        self._removing = removing
+        self._limit = limit
+        self._guard = guard or Guard(broker, queue)
+        self._stop = stop or threading.Event()
+        self._holder: Holder | None = None
+        #: How many messages were asked for, and how many of the window have not come yet.
+        self._asked = 0
+        self._left = 0
+        #: The largest body of the window.
+        self._largest = 0
+        #: Whether the last message that came had never been delivered before.
+        self._fresh = True
+        self.queue = queue
+        #: How many messages were there at the beginning, how many of them the walk is to pass, and has passed.
+        self.ready = 0
+        self.total = 0
+        self.looked = 0
+
+    def __enter__(self) -> Self:
+        self.ready = self._ready()
+        self.total = self.ready if self._limit is None else min(self.ready, self._limit)
+        if self.total:
+            self._guard.begin()
+            self._holder = self._broker.holder(self.queue)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        holder = self._holder
+        if holder is None:
+            return
+        try:
+            if not self._broker.blocked:
+                self._hold_the_rest(holder)
+                self._guard.rescue(holder)
+        except Failed as failed:
+            logger.warning("looking at %s ends early: %s", self.queue, failed)
+        finally:
+            holder.give_back()
+
+    def __iter__(self) -> Iterator[Delivery]:
+        holder = self._holder
+        while holder is not None and self._asked < self.total:
+            self._open_next(holder)
+            for batch in self._complete(holder) if self._removing else self._batches(holder):
+                yield from self._passed(batch)
+            if self._left:
+                return  # somebody else has taken what was missing
+
+    def ack(self, *deliveries: Delivery) -> None:
+        """Remove messages from the queue; on its way to the broker when this returns. Raise Failed when the connection
+        was lost: they are in the queue then."""
+        if not self._removing:
+            raise RuntimeError("this walk only looks")
+        if self._holder is not None:
+            self._holder.ack(deliveries)
+            self._guard.acked(deliveries)
+
+    def count(self) -> int:
+        """Return how many messages a walk would pass now, without one. Raise Failed when the queue is not there."""
+        ready = self._ready()
+        return ready if self._limit is None else min(ready, self._limit)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why nothing is held any more, which the walk raises at its next step."""
+        return self._holder.failure if self._holder is not None else None
+
+    @property
+    def backlog(self) -> int:
+        """Bytes of the bodies that have come and are not looked at yet."""
+        return self._holder.backlog if self._holder is not None else 0
+
+    def mover(self, window: int = 1) -> Mover:
+        """Return what moves messages of this walk elsewhere, with at most `window` of them in doubt; `moved` has to be
+        told. Only where there is something to walk through."""
+        if not self._removing or self._holder is None:
+            raise RuntimeError("this walk only looks, or has nothing to look at")
+        return self._holder.mover(window)
+
+    def moved(self, delivery: Delivery) -> None:
+        """This one has left the queue."""
+        self._guard.acked([delivery])
+
+    def _open_next(self, holder: Holder) -> None:
+        self._open(holder, min(self._size(), self.total - self._asked))
+
+    def _open(self, holder: Holder, size: int) -> None:
+        holder.open(size)
+        self._asked += size
+        self._left = size
+        self._largest = 0
+
+    def _passed(self, batch: list[Delivery]) -> Iterator[Delivery]:
+        waiting = deque(batch)
+        batch.clear()
+        while waiting:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            delivery = waiting.popleft()  # a body is kept no longer than it is looked at
+            self.looked += 1
+            if not self._removing:
+                self._guard.look(delivery)
+            yield delivery
+
+    def _complete(self, holder: Holder) -> Iterator[list[Delivery]]:
+        """Return one window as a whole: an ack before it is complete would make room for one more message."""
+        complete = [delivery for batch in self._batches(holder) for delivery in batch]
+        holder.seal()
+        yield complete
+
+    def _batches(self, holder: Holder) -> Iterator[list[Delivery]]:
+        """Return what comes, until the window is full or the queue is empty."""
+        patience = time.monotonic() + STUCK_S
+        while self._left > 0:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            if batch := holder.take(IDLE_S, min(self._left, BATCH)):
+                self._arrived(batch)
+                if not (self._left or self._removing or self._guard.wary) and self._asked < self.total:
+                    self._open_next(holder)  # the broker need not wait until these are looked at
+                patience = time.monotonic() + STUCK_S
+                yield batch
+            elif self._ready() == 0:
+                return
+            elif time.monotonic() > patience:
+                text = f"queue {self.queue!r} hands out no messages: does somebody else consume it alone?"
+                raise Failed(Failure(Kind.UNAVAILABLE, "stuck", text))
+
+    def _hold_the_rest(self, holder: Holder) -> None:
+        """Take, without a look, what has to be held before anything is given back.
+
+        A quorum queue keeps what came back in a line of its own, ahead of what was never delivered, and adds to the end
+        of it. So everything that is in that line has to be held at once, or the order turns. And where giving back
+        could cost a message, each that was delivered has to be seen before.
+        """
+        if self._guard.stopped and self.looked <= 1:
+            return  # one message goes to the end of that line, instead of every message coming nearer to its limit
+        self._take_rest(holder)
+        while not (self._fresh or self._guard.in_place) and (ready := self._ready()):
+            self._open(holder, min(ready, self._size()))
+            self._take_rest(holder)
+            if self._left:
+                return  # somebody else has taken what was missing
+
+    def _take_rest(self, holder: Holder) -> None:
+        patience = time.monotonic() + STUCK_S
+        while self._left > 0 and (self._guard.wary or not self._fresh):
+            if batch := holder.take(IDLE_S, min(self._left, BATCH)):
+                self._arrived(batch)
+                patience = time.monotonic() + STUCK_S
+            elif self._ready() == 0 or time.monotonic() > patience:
+                return
+
+    def _arrived(self, batch: list[Delivery]) -> None:
+        self._left -= len(batch)
+        self._largest = max(self._largest, *(len(each.body) for each in batch))
+        self._fresh = not batch[-1].redelivered
+        self._guard.note(batch)
+
+    def _size(self) -> int:
+        if not self._asked:
+            return 1 if self._guard.wary else FIRST
+        most = MOST_REMOVING if self._removing else MOST
+        return min(max(WINDOW_BYTES // (self._largest + OVERHEAD_BYTES), FEWEST), most)
+
+    def _ready(self) -> int:
+        """Return how many messages of the queue nobody holds. Raise Failed when there is no such queue."""
+        try:
+            with self._broker.channel() as channel:
+                return channel.queue_declare(self.queue, passive=True)[0]
+        except Failed as error:
+            if error.failure.code != "404":
+                raise
+            text = f"there is no queue {self.queue!r} in this virtual host; `deadletter-queue --vhost …` makes one"
+            raise Failed(Failure(Kind.CONFIGURATION, "404", text)) from error

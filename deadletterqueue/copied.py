@@ -1,0 +1,36 @@
+"""Messages as they are, published once more. Pure."""
+
+from typing import Any
+
+from connectorlib.messages import Delivery, Outgoing
+from connectorlib.pipeline.dead_letter import plain
+
+#: The properties of AMQP 0-9-1 that a copy keeps. `user_id` has to be that of the connection, or the broker closes it.
+KEPT = (
+    "content_type",
+    "content_encoding",
+    "priority",
+    "correlation_id",
+    "reply_to",
+    "expiration",
+    "message_id",
+    "timestamp",
+    "type",
+    "app_id",
+    "cluster_id",
+)
+#: CC and BCC would bring it into other queues too; the counts are the broker's.
+_LEFT_OUT = frozenset({"CC", "BCC", "x-delivery-count", "x-acquired-count"})
+
+
+def copied(delivery: Delivery, queue: str) -> Outgoing:
+    """Return a message that is the same, for this queue."""
+    properties: dict[str, Any] = {
+        name: value for name in KEPT if (value := getattr(delivery.properties, name)) is not None
+    }
+    properties["headers"] = {
+        name: plain(value)
+        for name, value in delivery.headers.items()
+        if isinstance(name, str) and name not in _LEFT_OUT
+    }
+    return Outgoing("", queue, delivery.body, properties)

@@ -1,0 +1,286 @@
+"""`edit`: dead letters are changed, checked, and sent back. Each original stays in the queue until the new one is
+confirmed, and is written to a file before that.
+
+While a person writes, nothing is held: the letters are looked up again by what they are when they are sent.
+"""
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import click
+
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.service.process import ExitCode
+from deadletterqueue.changes import Edit, chained, compile_patch, compile_set, compile_text, is_changed, text_of
+from deadletterqueue.connector_check import Check, open_check
+from deadletterqueue.filter import Chosen, decoded, first_life
+from deadletterqueue.jsonl import line_of
+from deadletterqueue.letter import Letter
+from deadletterqueue.line_diff import differences
+from deadletterqueue.options import Connection, Filters
+from deadletterqueue.readable_body import indented
+from deadletterqueue.replay import Change, Replay
+from deadletterqueue.replay_command import options_of, tell
+from deadletterqueue.replay_options import Sending
+from deadletterqueue.session import Workbench, letters, workbench
+from deadletterqueue.target import Leave
+from deadletterqueue.terminal import json_text, printable, progress
+
+#: More than this nobody changes by hand.
+MOST_BY_HAND = 20
+#: Letters whose change a dry run shows.
+SHOWN = 3
+#: Characters of one line of it.
+MAX_LINE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to change, as given on the command line; nothing means in an editor."""
+
+    sets: tuple[str, ...]
+    patch: str | None
+    #: The file for the originals; None: one of its own for each run.
+    originals: str | None
+
+    @property
+    def by_hand(self) -> bool:
+        return not self.sets and self.patch is None
+
+    def edit(self) -> Edit:
+        """Return the change. Raise click.UsageError for what makes no sense."""
+        try:
+            edits = [] if self.patch is None else [compile_patch(Path(self.patch).read_text(encoding="utf-8"))]
+            return chained([*edits, *map(compile_set, self.sets)])
+        except OSError as error:
+            raise click.UsageError(f"--patch {self.patch} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+
+#: Given a text for an editor, returns what a person has made of it.
+Write = Callable[[str], str]
+Ask = Callable[[str], bool]
+
+
+def run_edit(
+    connection: Connection,
+    filters: Filters,
+    sending: Sending,
+    changes: Changes,
+    position: int | None,
+    *,
+    ask: Ask,
+    as_json: bool,
+) -> ExitCode:
+    """Change letters and send them back; tell what became of them. `ask` is asked whether to edit once more."""
+    meant, edit = filters.chooser(), changes.edit()
+    check = open_check(connection.file) if connection.file else None
+    options = options_of(sending, filters.limit, None)
+    with workbench(connection, filters.source) as bench:
+        if position is not None or changes.by_hand:
+            originals = _looked_up(bench, meant, filters.limit, position)
+            if changes.by_hand:
+                wanted = _by_hand(originals, check, in_editor, ask)
+            else:
+                wanted = {identity(each): checked(edit, check) for each in originals}
+            if not wanted:
+                print(f"nothing was changed in {bench.queue}", file=sys.stderr)
+                return ExitCode.NOTHING
+            meant, change = _these(wanted)
+            options = replace(options, limit=len(originals))
+        else:
+            change = checked(edit, check)
+        with _kept(changes.originals) as keep, progress("sending") as show:
+            showing = _Showing(change) if sending.dry_run and not as_json else change
+            replay = Replay(bench, meant, options, change=showing, save=keep, show=show)
+            try:
+                replay.run()
+            except BaseException:  # Ctrl-C too: what was sent until then has to be told
+                tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
+                raise
+        return tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
+
+
+def identity(letter: Letter) -> str:
+    """Return what is the same for a letter at every look: a hash of all there is of it but the broker's counts. The
+    order of the headers is not: it may differ from one look to the next."""
+    return hashlib.sha256(json.dumps(line_of(letter.delivery), sort_keys=True).encode()).hexdigest()
+
+
+def checked(edit: Edit, check: Check | None) -> Change:
+    """Return the change that leaves a letter which cannot be changed, or would die again."""
+
+    def change(letter: Letter) -> Letter | Leave:
+        try:
+            new = edit(letter)
+        except ValueError as error:
+            return Leave(str(error))
+        if not is_changed(letter, new):
+            return Leave("the change changes nothing")
+        found = problems(letter, new, check)
+        return Leave(f"it would die again: {found[0]}") if found else new
+
+    return change
+
+
+def problems(original: Letter, new: Letter, check: Check | None) -> list[str]:
+    """Return what would keep a changed letter from being processed: as its connector says, or, when that is not
+    known, that it cannot be read though it is JSON or XML."""
+    if check is not None:
+        return check(first_life(new))
+    try:
+        decoded(new.delivery)
+    except Failed as failed:
+        kind = (new.delivery.properties.content_type or "").partition(";")[0].strip().lower()
+        if kind.endswith(("json", "xml")) or _readable(original):
+            return [str(failed)]
+    return []
+
+
+def _readable(letter: Letter) -> bool:
+    try:
+        decoded(letter.delivery)
+    except Failed:
+        return False
+    return True
+
+
+def _looked_up(bench: Workbench, meant: Chosen, limit: int | None, position: int | None) -> list[Letter]:
+    """Return the letters that are meant. Raise Failed for more than a person can change."""
+    most = limit if limit is not None else MOST_BY_HAND
+    found: list[Letter] = []
+    with bench.looker(limit=position) as looker, progress("looking") as show:
+        for at, letter in enumerate(letters(looker), 1):
+            show(at, looker.total)
+            if (position is None or at == position) and meant(letter):
+                found.append(letter)
+                if len(found) > most:
+                    break
+    if limit is None and len(found) > most:
+        text = f"more than {most} are meant: choose fewer, give --limit, or change all at once with --set or --patch"
+        raise Failed(Failure(Kind.REJECT, "too-many", text, "edit"))
+    return found[:most]
+
+
+def _these(wanted: dict[str, Change]) -> tuple[Chosen, Change]:
+    """Return what chooses these letters, and what changes each as it was said for it."""
+    return lambda letter: identity(letter) in wanted, lambda letter: wanted[identity(letter)](letter)
+
+
+# -- by hand
+
+
+def _by_hand(originals: list[Letter], check: Check | None, write: Write, ask: Ask) -> dict[str, Change]:
+    """Have each letter edited; return those that were changed, with their changes."""
+    wanted: dict[str, Change] = {}
+    for same, letter in {identity(each): each for each in originals}.items():
+        new = _edited(letter, check, write, ask)
+        if new is not None:
+            wanted[same] = partial(_instead, new)
+    return wanted
+
+
+def _instead(new: Letter, _: Letter) -> Letter:
+    return new
+
+
+def _edited(letter: Letter, check: Check | None, write: Write, ask: Ask) -> Letter | None:
+    """Have one letter edited until it is right; None when it is to stay as it is."""
+    text = text_of(letter)
+    while True:
+        text = write(text)
+        try:
+            new = compile_text(text, letter)
+            found = problems(letter, new, check) if is_changed(letter, new) else []
+        except ValueError as error:
+            found = [str(error)]
+        else:
+            if not found:
+                return new if is_changed(letter, new) else None
+        print(f"not sent: {printable(found[0])}", file=sys.stderr)
+        if not ask("Edit it once more?"):
+            return None
+
+
+def in_editor(text: str) -> str:
+    """Have a person write in $VISUAL or $EDITOR; return what is in the file then. Raise Failed if it does not start."""
+    if not (sys.stdin.isatty() or os.environ.get("VISUAL") or os.environ.get("EDITOR")):
+        text = "there is no terminal to edit at: give --set or --patch, or set EDITOR to a program that needs none"
+        raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
+    descriptor, name = tempfile.mkstemp(prefix="deadletter-", suffix=".txt")  # for its owner only
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        try:
+            click.edit(filename=name)
+        except click.ClickException as error:
+            raise Failed(Failure(Kind.CONFIGURATION, "configuration", error.format_message())) from error
+        with open(name, encoding="utf-8", newline="") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise Failed(Failure(Kind.CONFIGURATION, "configuration", f"the editor wrote no UTF-8: {error}")) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+# -- what was
+
+
+@contextmanager
+def _kept(file: str | None) -> Iterator[Callable[[Letter], None]]:
+    """Return what writes an original down, as `import` reads it back. The file is made for the first one."""
+    name = file or f"originals-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
+    opened: list[IO[str]] = []
+
+    def keep(letter: Letter) -> None:
+        try:
+            if not opened:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                opened.append(open(os.open(name, flags, 0o600), "w", encoding="utf-8"))  # noqa: SIM115  # closed below
+            opened[0].write(json_text(line_of(letter.delivery)) + "\n")
+            opened[0].flush()
+        except OSError as error:
+            text = f"the originals cannot be written to {name}: {error.strerror}"
+            raise Failed(Failure(Kind.CONFIGURATION, "configuration", text)) from error
+
+    try:
+        yield keep
+    finally:
+        if opened:
+            opened[0].close()
+            print(f"the originals are in {name}; `deadletter-queue import` puts them back", file=sys.stderr)
+
+
+class _Showing:
+    """A change that shows on standard output what it does to the first few letters."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+        self._left = SHOWN
+
+    def __call__(self, letter: Letter) -> Letter | Leave:
+        new = self._change(letter)
+        if not isinstance(new, Leave) and self._left:
+            self._left -= 1
+            before, after = (_lines(each) for each in (letter, new))
+            for line in differences(before, after, ("as it is", "as it would be sent")):
+                print(printable(line) if len(line) <= MAX_LINE else printable(line[:MAX_LINE]) + "…")
+        return new
+
+
+def _lines(letter: Letter) -> list[str]:
+    line = line_of(letter.delivery)
+    body = indented(line["body"]) if "body" in line else line["body_base64"]
+    own = {name: value for name, value in line["headers"].items() if not name.startswith(("dead-", "x-"))}
+    return [*(f"{name}: {json_text(value)}" for name, value in (line["properties"] | own).items()), *body.splitlines()]

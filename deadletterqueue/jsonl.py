@@ -1,0 +1,86 @@
+"""Dead letters as lines of JSON, complete: what `export` writes, `import` reads back to the same message. Pure."""
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from connectorlib.messages import Delivery, Outgoing
+from deadletterqueue.copied import KEPT
+
+#: The broker's own count, which is another one at every look.
+_COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
+_TYPED = {"$bytes", "$time", "$decimal"}
+
+
+def line_of(delivery: Delivery) -> dict[str, Any]:
+    """Return a message as JSON values: `body` as text or `body_base64`, the properties by their AMQP names."""
+    properties: dict[str, Any] = {
+        name: value for name in (*KEPT, "user_id") if (value := getattr(delivery.properties, name)) is not None
+    }
+    headers = {str(name): _written(value) for name, value in delivery.headers.items() if name not in _COUNTS}
+    body: dict[str, Any]
+    try:
+        body = {"body": delivery.body.decode()}
+    except UnicodeDecodeError:
+        body = {"body_base64": base64.b64encode(delivery.body).decode()}
+    return {
+        "exchange": delivery.exchange,
+        "routing_key": delivery.routing_key,
+        "properties": properties,
+        "headers": headers,
+        **body,
+    }
+
+
+def outgoing_of(line: Mapping[str, Any], queue: str) -> Outgoing:
+    """Return the message of a line, for this queue. Raise ValueError that says what is wrong with the line."""
+    if not isinstance(line, Mapping) or ("body" in line) == ("body_base64" in line):
+        raise ValueError("expected an object with body or body_base64, as `deadletter-queue export` writes it")
+    given, headers = line.get("properties", {}), line.get("headers", {})
+    if not isinstance(given, Mapping) or not isinstance(headers, Mapping):
+        raise ValueError("properties and headers have to be objects")
+    unknown = [name for name in given if name not in (*KEPT, "user_id")]
+    if unknown:
+        raise ValueError(f"there is no property {unknown[0]!r} in AMQP; there are {', '.join(KEPT)}")
+    properties: dict[str, Any] = {name: value for name, value in given.items() if name in KEPT}
+    properties["headers"] = {name: _read(value) for name, value in headers.items() if name not in ("CC", "BCC")}
+    return Outgoing("", queue, _body(line), properties)
+
+
+def _body(line: Mapping[str, Any]) -> bytes:
+    text = line.get("body", line.get("body_base64"))
+    if not isinstance(text, str):
+        raise ValueError("the body has to be a text")
+    if "body" in line:
+        return text.encode()
+    return base64.b64decode(text, validate=True)
+
+
+def _written(value: Any) -> Any:
+    """JSON has no bytes, times and exact fractions: they are objects of one key, and come back as they were."""
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    if isinstance(value, datetime):
+        return {"$time": (value.replace(tzinfo=UTC) if value.tzinfo is None else value).isoformat()}
+    if isinstance(value, Decimal):
+        return {"$decimal": str(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _written(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_written(each) for each in value]
+    return value
+
+
+def _read(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_read(each) for each in value]
+    if not isinstance(value, Mapping):
+        return str(value) if isinstance(value, float) else value  # pika cannot send fractions
+    if len(value) == 1 and (kind := next(iter(value))) in _TYPED and isinstance(value[kind], str):
+        text = value[kind]
+        if kind == "$bytes":
+            return base64.b64decode(text, validate=True)
+        return datetime.fromisoformat(text) if kind == "$time" else text
+    return {name: _read(each) for name, each in value.items()}

@@ -1,0 +1,180 @@
+"""Options that the commands of `deadletter-queue` share. Imports only click and the standard library."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from connectorlib.service.cli_commands import config_option
+
+if TYPE_CHECKING:
+    from deadletterqueue.filter import Chosen
+
+Function = Callable[..., Any]
+SOURCES = "Broker"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach the broker, as given on the command line; None where nothing was given."""
+
+    file: str | None = None
+    url: str | None = None
+    host: tuple[str, ...] | None = None
+    port: int | None = None
+    vhost: str | None = None
+    username: str | None = None
+    password_file: str | None = None
+    tls: bool | None = None
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+    verify: bool | None = None
+    management_url: str | None = None
+
+    def over(self, other: "Connection") -> "Connection":
+        """Return this with what only the other one has."""
+        missing = {
+            each.name: getattr(other, each.name) for each in fields(self) if getattr(self, each.name) in (None, ())
+        }
+        return replace(self, **missing)
+
+
+_PORT = click.option("--port", type=click.IntRange(1, 65535), help="Port.  [5672, with TLS 5671]")
+_CONNECTION = (
+    config_option(required=False, about="A connector's configuration file: what it says of the broker holds here."),
+    click.option(
+        "--url", metavar="URL", envvar="AMQP_URL", help="amqp://user@host:port/vhost, or amqps://… (AMQP_URL)."
+    ),
+    click.option("--host", multiple=True, help="Host, or host:port; several are tried in turn.  [127.0.0.1]"),
+    _PORT,
+    click.option("--vhost", help="Virtual host.  [/]"),
+    click.option("--username", help="User.  [guest]"),
+    click.option(
+        "--password-file",
+        type=click.Path(dir_okay=False, allow_dash=True),
+        help="File with the password, - for standard input; without it AMQP_PASSWORD, or you are asked.",
+    ),
+    click.option("--tls/--no-tls", default=None, help="Encrypt; on by default for port 5671 and amqps://."),
+    click.option("--ca", type=click.Path(dir_okay=False), help="CA certificates to trust.  [the system's]"),
+    click.option("--cert", type=click.Path(dir_okay=False), help="Certificate of this client."),
+    click.option("--key", type=click.Path(dir_okay=False), help="Private key of this client."),
+    click.option("--server-name", help="Name in the broker's certificate, when it is not the host."),
+    click.option(
+        "--verify/--no-verify", default=None, help="Whether to check the broker's certificate; off for tests."
+    ),
+    click.option(
+        "--management-url",
+        metavar="URL",
+        help="Where RabbitMQ's management API is.  [http://HOST:15672, with TLS https://HOST:15671]",
+    ),
+)
+
+
+def connection_options(function: Function) -> Function:
+    """Give a command the options that say how to reach the broker, as `connection`. They may stand before the name of
+    the command too."""
+    return _with_connection(function, _CONNECTION)
+
+
+def connection_options_but_port(function: Function) -> Function:
+    """The same for a command that has a `--port` of its own."""
+    return _with_connection(function, [option for option in _CONNECTION if option is not _PORT])
+
+
+def _with_connection(function: Function, options: Sequence[Function]) -> Function:
+    @wraps(function)
+    def wrapped(**values: Any) -> Any:
+        ctx = click.get_current_context()
+        names = [each.name for each in fields(Connection) if each.name != "port" or _PORT in options]
+        own = Connection(**{name: values.pop(name) for name in names})
+        outer = ctx.find_object(Connection)
+        return function(connection=own.over(outer) if outer else own, **values)
+
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which dead letters a command is about, as given on the command line."""
+
+    #: The dead-letter queue to look into; None: `dead-letter`, or that of the configuration file.
+    source: str | None
+    where: tuple[str, ...]
+    queue: str | None
+    connector: str | None
+    reason: str | None
+    since: str | None
+    until: str | None
+    match: tuple[str, ...]
+    #: How many at most; None: all, or what the command thinks right.
+    limit: int | None
+
+    @property
+    def given(self) -> bool:
+        """Whether anything but `--limit` chooses among them."""
+        return any((self.where, self.queue, self.connector, self.reason, self.since, self.until, self.match))
+
+    def chooser(self) -> "Chosen":
+        """Return what tells whether a letter is meant. Raise click.UsageError for what makes no sense."""
+        from deadletterqueue.filter import chooser, parse_instant  # late, see the module
+
+        now = datetime.now(UTC)
+        try:
+            return chooser(
+                where=self.where,
+                queue=self.queue,
+                connector=self.connector,
+                reason=self.reason,
+                since=parse_instant(self.since, now) if self.since else None,
+                until=parse_instant(self.until, now) if self.until else None,
+                match=self.match,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+
+_FILTERS = (
+    click.option(
+        "--from",
+        "source",
+        metavar="QUEUE",
+        help="The dead-letter queue to look into.  [dead-letter, or that of the configuration file]",
+    ),
+    click.option(
+        "--where",
+        multiple=True,
+        metavar="FIELD=PATTERN",
+        help="code=22001, text=*duplicate*, fingerprint=…; repeatable.",
+    ),
+    click.option("--queue", metavar="PATTERN", help="Only those that died in this queue."),
+    click.option("--connector", metavar="PATTERN", help="Only those of this connector."),
+    click.option("--reason", metavar="PATTERN", help="reject, retries-exhausted, unknown, bug, expired, rejected, …"),
+    click.option("--since", metavar="WHEN", help="Dead for no longer than 2h, 7d; or 2026-03-01T22:00."),
+    click.option("--until", metavar="WHEN", help="Dead for longer than that, or before it."),
+    click.option(
+        "--match", multiple=True, metavar="EXPRESSION=PATTERN", help="By the body: device.id=p-7; repeatable."
+    ),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="No more than so many."),
+)
+
+
+def filter_options(function: Function) -> Function:
+    """Give a command the options that choose among dead letters, as `filters`."""
+
+    @wraps(function)
+    def wrapped(**values: Any) -> Any:
+        return function(filters=Filters(**{each.name: values.pop(each.name) for each in fields(Filters)}), **values)
+
+    for option in reversed(_FILTERS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

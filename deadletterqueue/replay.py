@@ -1,0 +1,253 @@
+"""Sends dead letters back: each is confirmed by the broker before it leaves the dead-letter queue.
+
+Killed at any instant, nothing is lost, and at most as many messages are doubled as may be in flight: one, unless told
+otherwise. What is not sent back stays in the queue, in its order.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectorlib.amqp import Broker, Moved, Mover
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Delivery
+from deadletterqueue.browse import Looker
+from deadletterqueue.filter import Chosen
+from deadletterqueue.letter import Letter
+from deadletterqueue.session import Workbench, letters
+from deadletterqueue.target import Leave, Route, Target, replayed, target_of
+
+#: Seconds after which everything is given back and the walk begins anew: RabbitMQ closes the channel of one who holds
+#: a message for half an hour, and a low rate may take longer than that.
+HOLD_S = 300.0
+#: Seconds without a confirm.
+CONFIRM_S = 60.0
+#: How often a wait for a confirm looks around.
+LOOK_S = 0.5
+
+Show = Callable[[int, int], None]
+#: Given a letter that is about to be sent, returns it as it is to be sent; or leaves it.
+Change = Callable[[Letter], Letter | Leave]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    route: Route = field(default_factory=Route)
+    #: Messages a second; None: as fast as the broker confirms.
+    rate: float | None = None
+    #: How many may be doubled when the process is killed.
+    in_flight: int = 1
+    #: How many letters that are meant are dealt with at most.
+    limit: int | None = None
+    dry_run: bool = False
+    hold_s: float = HOLD_S
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the letters: sent back (in a dry run: would be), left though meant, and not meant."""
+
+    sent: Counter[Target] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
+    others: int = 0
+    #: Those that lie in both places, maybe.
+    in_doubt: list[Delivery] = field(default_factory=list)
+    stopped: bool = False
+
+    @property
+    def meant(self) -> int:
+        return self.sent.total() + self.left.total()
+
+    def told(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "sent": self.sent.total(),
+            "to": [
+                {"exchange": each.exchange, "routing_key": each.routing_key, "count": count}
+                for each, count in self.sent.most_common()
+            ],
+            "left": [{"reason": reason, "count": count} for reason, count in self.left.most_common()],
+            "others": self.others,
+            "in_doubt": [each.properties.message_id or "" for each in self.in_doubt],
+            "stopped": self.stopped,
+        }
+
+
+def missing(broker: Broker, target: Target) -> str | None:
+    """Return what keeps everything from getting there; None if nothing does, as far as can be seen. Raise Failed when
+    the broker cannot be asked."""
+    try:
+        with broker.channel() as channel:
+            if target.exchange:
+                channel.exchange_declare(target.exchange, passive=True)
+            else:
+                channel.queue_declare(target.routing_key, passive=True)
+    except Failed as error:
+        if error.failure.code == "403":  # may not look, but may be allowed to publish
+            return None
+        if error.failure.code == "404":
+            what = f"exchange {target.exchange!r}" if target.exchange else str(target)
+            return f"{what} does not exist"
+        if error.failure.code in ("405", "bad-property"):
+            return error.failure.text
+        raise
+    return None
+
+
+class Replay:
+    """One replay. `report` says at any time, also after a failure, how far it is."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        meant: Chosen,
+        options: Options,
+        *,
+        change: Change = lambda letter: letter,
+        save: Callable[[Letter], None] = lambda letter: None,
+        show: Show = lambda done, total: None,
+    ) -> None:
+        """`change` is asked for every letter that is meant; `save` has the original of each just before it is sent."""
+        self._bench = bench
+        self._meant = meant
+        self._options = options
+        self._change = change
+        self._save = save
+        self._show = show
+        self._looker: Looker | None = None
+        self._total: int | None = None
+        #: Targets that take no more, and why.
+        self._closed: dict[Target, str | None] = {}
+        #: time.monotonic() before which nothing more is sent.
+        self._due = 0.0
+        self.report = Report()
+
+    def run(self) -> Report:
+        """Walk through the queue once. Raise Failed when the broker is lost, or takes nothing more."""
+        try:
+            while not self._round():
+                pass
+        except KeyboardInterrupt:
+            self.report.stopped = True
+        return self.report
+
+    def _round(self) -> bool:
+        """Walk from the beginning of the queue until all is done, or for as long as messages may be held; return
+        whether all is done. Each round sees again what the one before has left."""
+        report, before = self.report, self.report.sent.total()
+        report.left.clear()
+        report.others = 0
+        left = None if self._total is None else self._total - before
+        with self._bench.looker(limit=left, removing=not self._options.dry_run) as looker:
+            self._looker = looker
+            if self._total is None:
+                self._total = looker.total
+            if not looker.total:
+                return True
+            mover = None if self._options.dry_run else looker.mover(self._options.in_flight)
+            try:
+                done = self._walk(looker, mover, before)
+                if mover is not None:
+                    self._await(mover.finish)
+            except BaseException:  # whatever ended it: what is under way has to be counted
+                self._settle(mover)
+                raise
+        if not done and report.sent.total() == before:
+            text = f"nothing could be sent within {self._options.hold_s:g} s, for which messages may be held"
+            raise Failed(Failure(Kind.UNAVAILABLE, "too-slow", text, "replay"))
+        return done
+
+    def _walk(self, looker: Looker, mover: Mover | None, before: int) -> bool:
+        until = time.monotonic() + self._options.hold_s
+        for letter in letters(looker):
+            self._show(before + looker.looked, self._total or 0)
+            if not self._meant(letter):
+                self.report.others += 1
+                continue
+            if self._options.limit is not None and self._handled(mover) >= self._options.limit:
+                return True
+            target = self._target(letter)
+            if isinstance(target, Leave):
+                self.report.left[target.reason] += 1
+            elif mover is None:
+                self._rehearse(letter, target)
+            else:
+                self._send(letter, target, mover)
+            if time.monotonic() > until:
+                return False
+        return True
+
+    def _handled(self, mover: Mover | None) -> int:
+        return self.report.meant + (mover.unsettled if mover is not None else 0)
+
+    def _target(self, letter: Letter) -> Target | Leave:
+        target = target_of(letter, self._options.route, self._bench.queue)
+        if isinstance(target, Leave):
+            return target
+        if target not in self._closed:
+            self._closed[target] = missing(self._bench.broker, target)
+        reason = self._closed[target]
+        return target if reason is None else Leave(reason)
+
+    def _rehearse(self, letter: Letter, target: Target) -> None:
+        changed = self._change(letter)
+        if isinstance(changed, Leave):
+            self.report.left[changed.reason] += 1
+        else:
+            self.report.sent[target] += 1
+
+    def _send(self, letter: Letter, target: Target, mover: Mover) -> None:
+        changed = self._change(letter)
+        if isinstance(changed, Leave):
+            self.report.left[changed.reason] += 1
+            return
+        message = replayed(changed, target)
+        self._pace()
+        self._await(mover.room)
+        if (reason := self._closed[target]) is not None:  # by the one before
+            self.report.left[reason] += 1
+            return
+        self._save(letter)
+        mover.send(letter.delivery, message, target)
+
+    def _pace(self) -> None:
+        rate = self._options.rate
+        if rate is None:
+            return
+        now = time.monotonic()
+        if self._bench.stop.wait(max(self._due - now, 0.0)):
+            raise KeyboardInterrupt
+        self._due = max(self._due, now) + 1.0 / rate
+
+    def _await(self, settled: Callable[[float], list[Moved] | None]) -> None:
+        """Wait for confirms and note what they say. Raise Failed when none comes."""
+        deadline = time.monotonic() + CONFIRM_S
+        while (found := settled(LOOK_S)) is None:
+            if time.monotonic() > deadline:
+                alarm = "; it is short of memory or disk space" if self._bench.broker.blocked else ""
+                text = f"the broker has confirmed nothing for {CONFIRM_S:g} s{alarm}"
+                raise Failed(Failure(Kind.UNAVAILABLE, "unconfirmed", text, "replay"))
+        self._note(found)
+
+    def _note(self, settled: list[Moved]) -> None:
+        for delivery, target, failure in settled:
+            if failure is None:
+                self.report.sent[target] += 1
+                if self._looker is not None:
+                    self._looker.moved(delivery)
+                continue
+            reason = failure.text if failure.code == "unroutable" else f"{target}: {failure.text}"
+            self.report.left[reason] += 1
+            if failure.code != "bad-property":
+                self._closed[target] = self._closed[target] or reason
+
+    def _settle(self, mover: Mover | None) -> None:
+        """It ends early: what is in flight may still be confirmed, and would be doubled otherwise."""
+        if mover is None:
+            return
+        with suppress(Failed):
+            self._note(mover.finish(CONFIRM_S / 4) or [])
+        self.report.in_doubt = mover.in_doubt

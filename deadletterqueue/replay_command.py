@@ -1,0 +1,68 @@
+"""`replay`: what the command does, and how it tells what became of the letters."""
+
+import sys
+
+from connectorlib.service.process import ExitCode
+from deadletterqueue.options import Connection, Filters
+from deadletterqueue.replay import Options, Replay, Report
+from deadletterqueue.replay_options import Sending
+from deadletterqueue.session import workbench
+from deadletterqueue.target import Route
+from deadletterqueue.terminal import json_text, printable, progress, table
+
+#: Reasons that are told; a change can fail for each letter in its own words.
+MOST_REASONS = 20
+
+
+def run_replay(
+    connection: Connection, filters: Filters, sending: Sending, max_replays: int, *, as_json: bool
+) -> ExitCode:
+    """Send letters back; tell how many went where, and what was left for which reason."""
+    meant = filters.chooser()
+    options = options_of(sending, filters.limit, max_replays)
+    with workbench(connection, filters.source) as bench:
+        with progress("replaying") as show:
+            replay = Replay(bench, meant, options, show=show)
+            try:
+                replay.run()
+            except BaseException:  # whatever ended it: what was sent is told
+                tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
+                raise
+        return tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
+
+
+def options_of(sending: Sending, limit: int | None, max_replays: int | None) -> Options:
+    return Options(
+        Route(sending.to_exchange, sending.to_queue, max_replays),
+        rate=sending.rate,
+        in_flight=sending.in_flight,
+        limit=limit,
+        dry_run=sending.dry_run,
+    )
+
+
+def tell(report: Report, queue: str, *, dry_run: bool, as_json: bool) -> ExitCode:
+    """Print what became of the letters, and return what to exit with."""
+    if as_json:
+        print(json_text({**report.told(), "dry_run": dry_run}))
+    else:
+        _tell(report, queue, "would be sent" if dry_run else "sent")
+    if report.left or report.stopped:
+        return ExitCode.FAILED
+    return ExitCode.DONE if report.sent else ExitCode.NOTHING
+
+
+def _tell(report: Report, queue: str, sent: str) -> None:
+    rows = [(f"{count:,}", f"{sent} to {target}") for target, count in report.sent.most_common()]
+    rows += [(f"{count:,}", f"left: {reason}") for reason, count in report.left.most_common(MOST_REASONS)]
+    if len(report.left) > MOST_REASONS:
+        rows.append(("", f"left for {len(report.left) - MOST_REASONS:,} further reasons; --json tells them all"))
+    if rows:
+        table(("count", "what"), rows, right=("count",))
+    others = f"{report.others:,} others as before" if report.others else "no others"
+    print(f"{report.sent.total():,} {sent} back, {report.left.total():,} left, {others} in {queue}")
+    for delivery in report.in_doubt:
+        identity = printable(repr(delivery.properties.message_id or "without a message id"))
+        print(f"in doubt, it may be in both places: message {identity}", file=sys.stderr)
+    if report.stopped:
+        print("stopped early; run it again for the rest", file=sys.stderr)

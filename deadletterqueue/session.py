@@ -1,0 +1,130 @@
+"""What every command of the workbench works with: the broker, the queue, and words for what can go wrong."""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from shlex import quote
+
+import click
+
+from connectorlib.amqp import Broker
+from connectorlib.amqp.management import Management
+from connectorlib.errors import ConfigurationError, Failed, Failure
+from connectorlib.pipeline.run_sink import running_broker
+from connectorlib.service import logs
+from connectorlib.service.process import ExitCode, Life, exit_code
+from connectorlib.shared_settings import BrokerSettings, Logging
+from deadletterqueue.broker_login import broker_settings, management
+from deadletterqueue.browse import Looker
+from deadletterqueue.delivery_limit import Guard
+from deadletterqueue.letter import Letter, letter
+from deadletterqueue.options import Connection
+from deadletterqueue.terminal import printable
+
+logger = logging.getLogger(__name__)
+
+PROGRAM = "deadletter-queue"
+CONNECT_S = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """One connection to the broker, for one command."""
+
+    broker: Broker
+    settings: BrokerSettings
+    management: Management
+    #: The dead-letter queue.
+    queue: str
+    #: Set when the command is to end early.
+    stop: threading.Event
+
+    def looker(self, *, limit: int | None = None, removing: bool = False) -> Looker:
+        """Return a walk through the queue; see there."""
+        host = self.settings.virtual_host
+        told = partial(self.management.queue, host, self.queue)
+        guard = Guard(self.broker, self.queue, virtual_host=host, policies=told)
+        return Looker(self.broker, self.queue, limit=limit, removing=removing, guard=guard, stop=self.stop)
+
+
+def letters(looker: Looker) -> Iterator[Letter]:
+    """Return the letters of a walk."""
+    return map(letter, looker)
+
+
+@contextmanager
+def workbench(connection: Connection, queue: str | None = None) -> Iterator[Workbench]:
+    """Connect, and close at the end. Raise Failed, with words for a person."""
+    settings = broker_settings(connection)
+    with Life() as life, running_broker(settings, PROGRAM) as broker:
+        try:
+            _connect(broker, settings, life.stop)
+        except Failed as failed:
+            raise Failed(explained(failed.failure, settings)) from failed
+        api = management(connection, settings)
+        yield Workbench(broker, settings, api, queue or settings.dead_letter.queue, life.stop)
+
+
+def _connect(broker: Broker, settings: BrokerSettings, stop: threading.Event) -> None:
+    """Wait for the connection: longer where nobody answers than where all hosts refused. Raise Failed."""
+    for second in range(CONNECT_S):
+        try:
+            connected = broker.wait_connected(1.0, stop, give_up_on_refused=True)
+        except Failed:
+            refused = broker.failure is not None and second >= len(settings.hosts) - 1
+            if refused or second == CONNECT_S - 1:
+                raise
+        else:
+            if not connected:
+                raise KeyboardInterrupt
+            return
+
+
+def explained(failure: Failure, settings: BrokerSettings) -> Failure:
+    """Return why there is no connection, with what to do about it."""
+    host, user = settings.virtual_host, settings.username
+    if failure.code == "530" and "not found" in failure.text:
+        text = f"virtual host {host!r} does not exist on this broker. Make it: rabbitmqctl add_vhost {quote(host)}"
+    elif failure.code == "530" and "refused for user" in failure.text:
+        text = f"user {user!r} may not use virtual host {host!r}. Allow it: {allowing(settings)}"
+    elif failure.code == "403":
+        text = f"{failure.text} (user {user!r}; guest may log in from the broker's own machine only)"
+    else:
+        return failure
+    return replace(failure, text=text, place="", detail="")
+
+
+def allowing(settings: BrokerSettings) -> str:
+    """Return the command that allows a user everything in a virtual host."""
+    return f"rabbitmqctl set_permissions -p {quote(settings.virtual_host)} {quote(settings.username)} '.*' '.*' '.*'"
+
+
+def reported(run: Callable[[], ExitCode]) -> ExitCode:
+    """Run a command; tell a failure on standard error and return its exit code."""
+    logs.configure(Logging(level="warning"), PROGRAM)
+    try:
+        return run()
+    except Failed as failed:
+        for line in told(failed).splitlines():
+            print(printable(logs.secrets.redact(line)), file=sys.stderr)
+        return exit_code(failed.failure)
+    except KeyboardInterrupt:
+        print("stopped; what was not done is in the queue as before", file=sys.stderr)
+        return ExitCode.FAILED
+    except (click.ClickException, click.Abort, BrokenPipeError):  # click has its words for them
+        raise
+    except Exception:  # a bug of ours: its traceback may hold a secret, which only the log hides
+        logger.exception("bug", extra={"event": "bug"})
+        return ExitCode.FAILED
+
+
+def told(failed: Failed) -> str:
+    """Return why it failed, for a person."""
+    if isinstance(failed, ConfigurationError) or failed.failure.code in ("configuration", "delivery-limit"):
+        text = failed.failure.text
+        return f"{failed.failure.place}: {text}" if failed.failure.place else text
+    return str(failed)

@@ -1,0 +1,115 @@
+"""`deadletter-queue --vhost x`: makes what is missing, and says what was there, what it made and what differs."""
+
+import json
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from connectorlib.errors import Failed
+from connectorlib.service.process import ExitCode
+from deadletterqueue.options import Connection
+from deadletterqueue.policy import Policy, apply, dead_letter_policy
+from deadletterqueue.session import Workbench, allowing, workbench
+from deadletterqueue.setup import DIFFERENT, Part, Wanted, set_up
+from deadletterqueue.terminal import printable, table
+
+
+def run_set_up(
+    connection: Connection,
+    *,
+    exchange: str | None,
+    queue: str | None,
+    kind: str,
+    max_length: int | None,
+    ttl: float | None,
+    policy: bool,
+    apply_policy: bool,
+    policy_pattern: str | None,
+    as_json: bool,
+) -> ExitCode:
+    """Make exchange, queue and binding; print or apply the policy."""
+    with workbench(connection) as bench:
+        names = bench.settings.dead_letter
+        ttl_ms = round(ttl * 1000) if ttl is not None else None
+        wanted = Wanted(exchange or names.exchange, queue or names.queue, kind, max_length, ttl_ms)
+        if ttl is not None:
+            age = timedelta(seconds=ttl)
+            _warn(f"dead letters older than {age} will be deleted by the broker, for good and without a word")
+        parts = _set_up(bench, wanted)
+        for_others = dead_letter_policy(bench.settings.virtual_host, wanted.exchange, wanted.queue, policy_pattern)
+        different = [part for part in parts if part.status == DIFFERENT]
+        told: dict[str, Any] = {
+            "virtual_host": bench.settings.virtual_host,
+            "parts": [_told(part) for part in parts],
+        }
+        if not as_json:
+            _tell(parts, bench.settings.virtual_host)
+        if policy or apply_policy:
+            told["policy"] = _policy(bench, for_others, apply_policy=apply_policy and not different, as_json=as_json)
+    if as_json:
+        print(json.dumps(told, indent=2))
+    return ExitCode.BAD_CONFIGURATION if different else ExitCode.DONE
+
+
+def _set_up(bench: Workbench, wanted: Wanted) -> list[Part]:
+    def bound() -> bool | None:
+        try:
+            found = bench.management.bindings(bench.settings.virtual_host, wanted.exchange, wanted.queue)
+        except Failed:  # only AMQP is needed; it takes a binding that is there without a word
+            return None
+        return any(each.get("routing_key") == "#" for each in found)
+
+    try:
+        return set_up(bench.broker, wanted, bound)
+    except Failed as failed:
+        if failed.failure.code != "403":
+            raise
+        text = f"{failed.failure.text}. Allow it: {allowing(bench.settings)}"
+        raise Failed(replace(failed.failure, text=text)) from failed
+
+
+def _tell(parts: list[Part], virtual_host: str) -> None:
+    print(f"virtual host {virtual_host}:")
+    for part in parts:
+        print(f"  {part.kind:<9} {printable(part.name):<40} {part.status}")
+    for part in parts:
+        if part.differences:
+            print()
+            _warn(f"{part.kind} {part.name!r} exists with other arguments, and was left as it is")
+            rows = [(str(name), _value(there), _value(asked)) for name, there, asked in part.differences]
+            table(("argument", "there", "asked for"), rows)
+            _warn(f"ask for what is there, choose another name, or delete the {part.kind} when it is empty")
+
+
+def _policy(bench: Workbench, policy: Policy, *, apply_policy: bool, as_json: bool) -> dict[str, Any]:
+    url = bench.management.url
+    told: dict[str, Any] = {"name": policy.name, **policy.body, "command": policy.command, "call": policy.call(url)}
+    if apply_policy:
+        status, remarks = apply(policy, bench.management)
+        told |= {"status": status, "remarks": remarks}
+        for remark in remarks:
+            _warn(remark)
+    if not as_json:
+        print()
+        if apply_policy:
+            print(f"  policy    {policy.name:<40} {told['status']}: queues that match {policy.pattern}")
+        else:
+            print("to give existing queues this dead-letter exchange:\n")
+            print(f"  {policy.command}\n\nor through the management API:\n\n  {policy.call(url)}")
+            print("\nAn argument x-dead-letter-exchange of a queue comes before it.")
+    return told
+
+
+def _told(part: Part) -> dict[str, Any]:
+    differences = [{"name": name, "there": there, "asked": asked} for name, there, asked in part.differences]
+    told = {"kind": part.kind, "name": part.name, "status": part.status}
+    return {**told, "differences": differences} if differences else told
+
+
+def _value(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+def _warn(text: str) -> None:
+    print(printable(text), file=sys.stderr)

@@ -1,0 +1,131 @@
+"""What a message would become, asked without Salesforce: for `explain`, configuration tests, edited dead letters.
+
+What only the org knows (its fields, what a lookup finds, its rules) is not checked.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from connectorlib.config.document import open_document
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.expressions import json_text, shorten
+from connectorlib.messages import Delivery
+from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, Spot, problems, rejected
+from connectorlib.preflight.routing import takes
+from sfconnector import config
+from sfconnector.lookup import AMBIGUOUS, NOT_FOUND, Answer, Lookup
+from sfconnector.lookup_query import Key
+from sfconnector.mapping import Answers, CaseMapper, Draft
+from sfconnector.settings import Division, SfConfig
+from sfconnector.shared_queue import Routes
+
+MOST = 300  # characters of one value
+MOST_SHOWN = 20  # Cases of one message; as data there are all of them
+#: How a tests file says that a lookup finds several.
+SEVERAL = "ambiguous"
+
+
+def checker(file: str) -> Callable[[Delivery], list[str]] | None:
+    """Given a configuration file, return what tells the problems of a message; None if it is not sfconnector's.
+    Raise ConfigurationError for mistakes in it."""
+    if "divisions" not in open_document(file, {}, resolve_secrets=False).data:
+        return None
+    return opened(file).problems
+
+
+def opened(file: str) -> "Offline":
+    """Given a configuration file, return what explains messages. Raise ConfigurationError for mistakes in it."""
+    return Offline(config.load(file, resolve_secrets=False))
+
+
+class Found:
+    """Answers lookups without an org: by what a test says, else with words that say what would be found."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._given = {name.lower(): value for name, value in given.items()}
+
+    def answer(self, lookup: Lookup, key: Key) -> Answer:
+        name = lookup.search.sobject.lower()
+        if name in self._given:
+            value = self._given[name]
+            return NOT_FOUND if value is None else AMBIGUOUS if value == SEVERAL else value
+        where = " and ".join(
+            f"{field} = {json_text(value)}" for field, value in zip(lookup.search.where, key.values, strict=True)
+        )
+        return f"<{lookup.field} of the {lookup.search.sobject} where {where}>"
+
+
+class Offline:
+    """Explains messages by the divisions of one configuration. `mappers` know what the org's fields take."""
+
+    def __init__(self, settings: SfConfig, mappers: Mapping[str, CaseMapper] | None = None) -> None:
+        self._divisions = settings.divisions
+        self.format: Mapping[str, Any] = settings.divisions[0].format
+        self._mappers = mappers or {
+            division.name: CaseMapper(division.case, division.format, division.limits)
+            for division in settings.divisions
+        }
+
+    def queues(self, exchange: str, routing_key: str) -> Sequence[str]:
+        """Return the source queues that such a message comes into; all of them if nothing is said."""
+        sources = [division.source for division in self._divisions]
+        found = [each for each in sources if takes(each, exchange, routing_key)] if exchange else sources
+        return list(dict.fromkeys(source.queue for source in found))
+
+    def format_of(self, delivery: Delivery) -> Mapping[str, Any]:
+        try:
+            return self.division_of(delivery).format
+        except (Failed, LookupError):
+            return self.format
+
+    def problems(self, delivery: Delivery) -> list[str]:
+        """Return what would dead-letter this message again."""
+        return problems(self.explain(delivery))
+
+    def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN, answers: Answers | None = None) -> Explanation:
+        """Return the division and the Cases of a message, or why it would be rejected. `answers`: what lookups find."""
+        spot: Spot | None = None
+        drafts: list[Draft] = []
+        try:
+            division = self.division_of(delivery)
+            mapper = self._mappers[division.name]
+            for number, decoded in enumerate(mapper.records(delivery)):
+                spot = Spot(number)
+                decoded.scope.now = given.now
+                drafts.append(mapper.case(decoded, answers or Found(given.lookups)))
+        except Failed as failed:
+            return rejected(failed.failure, spot)
+        except LookupError as error:
+            return rejected(Failure(Kind.REJECT, "no-division", str(error.args[0])))
+        return _explanation(division, drafts)
+
+    def division_of(self, delivery: Delivery) -> Division:
+        """Return whose message it is. Raise LookupError if nobody takes from its queue, Failed if no `match` fits."""
+        sharing = [division for division in self._divisions if division.source.queue == delivery.queue]
+        if not sharing:
+            raise LookupError(f"no division takes messages from queue {delivery.queue!r}")
+        return sharing[0] if len(sharing) == 1 else sharing[Routes(sharing).of(delivery)]
+
+
+def _explanation(division: Division, drafts: Sequence[Draft]) -> Explanation:
+    count = len(drafts)
+    what = "one Case" if count == 1 else f"{count or 'no'} Cases"
+    lines: list[str] = []
+    for number, draft in enumerate(drafts[:MOST_SHOWN]):
+        lines += ["", f"Case {number + 1}"] if count > 1 else [""]
+        lines += _told(division, draft)
+    if count > MOST_SHOWN:
+        lines += ["", f"and {count - MOST_SHOWN} more (--json has them all)"]
+    data = {"division": division.name, "cases": [dict(draft.fields) for draft in drafts]}
+    return Explanation(f"division {division.name} would make {what} of it", lines, data)
+
+
+def _told(division: Division, draft: Draft) -> list[str]:
+    external = division.case.external_id
+    width = max(map(len, draft.fields), default=0)
+    lines = []
+    for name, value in draft.fields.items():
+        note = "  (the external id)" if external and name.lower() == external.field.lower() else ""
+        note = "  (cut)" if name in draft.truncated else note
+        lines.append(f"  {name:<{width}}  {shorten(json_text(value), MOST)}{note}")
+    return lines

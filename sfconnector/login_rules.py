@@ -1,0 +1,154 @@
+"""What the schema cannot say about logging in: what each OAuth flow needs, and which address may be asked."""
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from connectorlib.config import Review
+from connectorlib.config.json_source import Path
+from connectorlib.config.wording import listed
+from sfconnector.config_merge import Merged
+from sfconnector.settings import Salesforce
+
+#: What each flow needs, and what it takes besides.
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "password": ("client_id", "client_secret", "username", "password"),
+    "client_credentials": ("client_id", "client_secret"),
+    "jwt": ("client_id", "username", "private_key"),
+}
+TAKES: Mapping[str, tuple[str, ...]] = {
+    "password": ("security_token",),
+    "client_credentials": (),
+    "jwt": ("audience",),
+}
+WHY = {
+    "client_id": ": consumer key of the connected app",
+    "client_secret": ": consumer secret of the connected app, such as ${SF_SECRET}",
+    "username": ": the user that creates the Cases",
+    "password": ": of the user, such as ${SF_PASSWORD}",
+    "private_key": ": PEM text, such as ${credential:sf-key}",
+}
+#: Hosts that serve all orgs. Client credentials belong to one org, so Salesforce wants its own host for them.
+COMMON_HOSTS = ("login.salesforce.com", "test.salesforce.com")
+#: Below it an upsert of several Cases in one call does not exist, or does not say which were there.
+OLDEST_API = 46
+END_OF_PASSWORDS = "2027-02-20"  # release notes of Winter '27
+
+
+def review_logins(found: Review, merged: Merged) -> None:
+    """Check how each division logs in, and what several of them together do."""
+    with_password = []
+    for name in merged.divisions:
+        section = merged.section(name, "salesforce")
+        auth = _auth(found, merged, name)
+        if auth is not None:
+            _review_needs(found, merged, name, auth)
+            _review_unused(found, name, auth)
+        if auth == "password":
+            with_password.append(name)
+        for key in ("login_url", "audience"):
+            if key in section:
+                _review_address(found, merged.home(name, "salesforce", key), section[key])
+        _review_version(found, merged.home(name, "salesforce", "api_version"))
+    if with_password:
+        text = (
+            f"Salesforce ends the username-password flow on {END_OF_PASSWORDS}; jwt and client_credentials "
+            f"stay. It is used by {listed(with_password)}"
+        )
+        found.warn(merged.home(with_password[0], "salesforce", "auth")[:-1], text)
+    _review_same_user(found, merged)
+
+
+def _auth(found: Review, merged: Merged, name: str) -> str | None:
+    """Return the flow of a division; None when nobody can tell because the file is wrong there."""
+    for path in (("divisions", name, "salesforce"), ("tenant", "salesforce")):
+        if path in found.document.refused or (*path, "auth") in found.document.refused:
+            return None
+    where = merged.home(name, "salesforce", "auth")
+    auth = str(merged.section(name, "salesforce").get("auth", Salesforce().auth))
+    return None if where in found.document.pending else auth
+
+
+def _review_needs(found: Review, merged: Merged, name: str, auth: str) -> None:
+    section = merged.section(name, "salesforce")
+    path: Path = ("divisions", name, "salesforce")
+    for key in NEEDS[auth]:
+        if key not in section and ("tenant", "salesforce", key) not in found.document.refused:
+            found.missing(path, key, WHY[key])
+    where = merged.home(name, "salesforce", "private_key")
+    given = auth == "jwt" and "private_key" in section and where not in found.document.pending
+    if given and "PRIVATE KEY-----" not in section["private_key"]:
+        found.problem(where, "expected a private key as PEM text, which begins with -----BEGIN PRIVATE KEY-----")
+    if auth == "client_credentials":
+        _review_my_domain(found, merged, name)
+
+
+def _review_my_domain(found: Review, merged: Merged, name: str) -> None:
+    where = merged.home(name, "salesforce", "login_url")
+    url = merged.section(name, "salesforce").get("login_url")
+    hint = "client_credentials needs the org's My Domain, such as https://acme.my.salesforce.com"
+    if url is None and where not in found.document.refused:
+        found.missing(where[:-1], "login_url", f": {hint}")
+    elif url is not None and _host(url) in COMMON_HOSTS:
+        found.problem(where, hint)
+
+
+def _review_unused(found: Review, name: str, auth: str) -> None:
+    """A key that the flow does not know is ignored; most often another user is meant than the one that it will be."""
+    known = {*NEEDS[auth], *TAKES[auth]}
+    path: Path = ("divisions", name, "salesforce")
+    for key in found.section(*path):
+        if key in {*WHY, "security_token", "audience"} - known:
+            more = ": the app says which user it is" if auth == "client_credentials" and key == "username" else ""
+            found.warn((*path, key), f"is not used by auth {auth}{more}")
+
+
+def _review_address(found: Review, path: Path, url: str) -> None:
+    """Check an address. It may have come from a secret, so it is not repeated."""
+    if path in found.document.pending:
+        return
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for what is no port
+    except ValueError:
+        found.problem(path, "expected an address such as https://login.salesforce.com")
+        return
+    if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
+        found.problem(path, "expected only the address, such as https://login.salesforce.com")
+    elif "/services" in parts.path:
+        found.problem(path, "expected only the address; /services/oauth2/token is added to it")
+    elif parts.scheme == "http" and not _is_loopback(parts.hostname):
+        found.problem(path, "expected https://; http:// only for this machine (127.0.0.1), for the sandbox")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _review_version(found: Review, path: Path) -> None:
+    version = found.get(*path)
+    if version is not None and path not in found.document.pending and float(version) < OLDEST_API:
+        found.problem(path, f'expected "{OLDEST_API}.0" or newer')
+
+
+def _review_same_user(found: Review, merged: Merged) -> None:
+    """With client credentials the user belongs to the app, so each division needs an app of its own."""
+    seen: dict[tuple[object, object], str] = {}
+    for name in merged.divisions:
+        section = merged.section(name, "salesforce")
+        if section.get("auth") != "client_credentials" or "client_id" not in section:
+            continue
+        first = seen.setdefault((section.get("login_url"), section["client_id"]), name)
+        if first != name:
+            text = f"the same app as {first}, so the same user creates the Cases of both"
+            found.warn(merged.home(name, "salesforce", "client_id"), text)

@@ -1,0 +1,236 @@
+"""What `check` asks Salesforce, division by division: the log-in, the API version, every mapped field, what is left of
+the API calls. Makes no Case and changes nothing; each division logs in once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from functools import partial
+
+from connectorlib.config.wording import did_you_mean
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Delivery
+from connectorlib.preflight import certificates, check_broker
+from connectorlib.preflight.check_topology import Sending
+from connectorlib.preflight.explanation import Explanation
+from connectorlib.preflight.findings import Finding, bad, failed, good, odd
+from connectorlib.preflight.parallel import Group
+from connectorlib.preflight.sample import Sample
+from sfconnector import config as configuration
+from sfconnector.explain import Offline
+from sfconnector.login_rules import END_OF_PASSWORDS
+from sfconnector.lookup import Lookup, Lookups
+from sfconnector.mapping import CaseMapper
+from sfconnector.mapping_check import Described, check, warnings
+from sfconnector.salesforce.client import CASE, Client
+from sfconnector.salesforce.login import TokenProvider
+from sfconnector.settings import Division, SfConfig
+
+_DO = {
+    Kind.UNAVAILABLE: "is login_url right, does a firewall or proxy let it through?",
+    Kind.REFUSED: "put the log-in right before anything tries again: too many bad ones lock the user",
+}
+#: Types whose values stand without quotes in a query.
+_BARE = frozenset({"boolean", "int", "long", "double", "currency", "percent", "date", "datetime"})
+
+
+def load(file: str) -> SfConfig:
+    """Return the configuration. What is told of each division here is not among its warnings."""
+    config = configuration.load(file)
+    return replace(config, warnings=tuple(each for each in config.warnings if END_OF_PASSWORDS not in each))
+
+
+def plan(config: SfConfig, sample: Sample | None, management_url: str | None) -> Sequence[Group]:
+    """Return what is to be asked of the broker and of each division's org."""
+    replies = [division for division in config.divisions if division.reply is not None]
+    needs = check_broker.Needs(
+        config.broker,
+        "sfconnector",
+        tuple(division.source for division in config.divisions),
+        tuple(Sending(f"reply of {each.name}", each.reply.exchange) for each in replies if each.reply is not None),
+    )
+    offline = Offline(config)
+    deliveries = sample.deliveries(offline) if sample else []
+    groups: list[Group] = [("broker", lambda: check_broker.findings(needs, management_url))]
+    for division in config.divisions:
+        group = partial(
+            findings, config, division, sample, [each for each in deliveries if _is_for(offline, division, each)]
+        )
+        groups.append((division.name, group))
+    if sample is not None:
+        lost = [each for each in deliveries if not any(_is_for(offline, it, each) for it in config.divisions)]
+        groups.append(("sample", lambda: [sample.finding(offline, each, offline.explain(each)) for each in lost]))
+    return groups
+
+
+def _is_for(offline: Offline, division: Division, delivery: Delivery) -> bool:
+    try:
+        return offline.division_of(delivery).name == division.name
+    except (Failed, LookupError):
+        return False
+
+
+def findings(
+    config: SfConfig, division: Division, sample: Sample | None = None, deliveries: Iterable[Delivery] = ()
+) -> Iterator[Finding]:
+    """Yield what is found for one division; raise Failed if Salesforce stops answering."""
+    name = division.name
+    yield from _end_of_passwords(division)
+    yield from _key_certificate(division)
+    tokens = TokenProvider(division.salesforce, name)
+    with closing(Client(division.salesforce, name, tokens, division.case.errors)) as client:
+        about = f"log-in of {name}"
+        try:
+            token = client.log_in()
+        except Failed as error:
+            yield failed(about, error.failure, _DO.get(error.failure.kind, "put the division's salesforce right"))
+            return
+        user = division.salesforce.username or f"user {token.user_id}"
+        yield good(about, f"{user} at {token.instance_url} (this was one log-in)")
+        version = _version(client, division)
+        yield version
+        if version.kind is not None:
+            return
+        described = Described(client.describe(CASE))
+        yield from _mapping(client, division, described)
+        mapper = CaseMapper(division.case, division.format, division.limits)
+        yield from _lookups(client, division, mapper.lookups)
+        yield _limits(client, config, name)
+        if sample is not None:
+            yield from _sample(config, division, client, described, sample, deliveries)
+
+
+# -- the log-in
+
+
+def _end_of_passwords(division: Division, today: date | None = None) -> Iterator[Finding]:
+    if division.salesforce.auth != "password":
+        return
+    about, do = f"auth of {division.name}", "change auth to jwt or client_credentials"
+    left = (date.fromisoformat(END_OF_PASSWORDS) - (today or datetime.now(UTC).date())).days
+    if left > 0:
+        yield odd(about, f"Salesforce ends the username-password flow on {END_OF_PASSWORDS}, in {left} days", do)
+    else:
+        yield odd(about, f"Salesforce has ended the username-password flow on {END_OF_PASSWORDS}", do)
+
+
+def _key_certificate(division: Division) -> Iterator[Finding]:
+    """The certificate of a key is kept in Salesforce; often it stands beside the key as well."""
+    end = certificates.in_pem(division.salesforce.private_key or "")
+    if end is not None:
+        do = "make a new key and certificate, and upload the certificate to the connected app"
+        yield certificates.finding(f"certificate of {division.name}", end, do)
+
+
+def _version(client: Client, division: Division) -> Finding:
+    about, version = f"API of {division.name}", division.salesforce.api_version
+    known = client.versions()
+    if not known:
+        return good(about, f"version {version}; the org does not say which it has")
+    if version in known:
+        return good(about, f"version {version}; the org has {known[0]} to {known[-1]}")
+    text = f"the org has no version {version}, only {known[0]} to {known[-1]}"
+    return bad(about, text, "put api_version right", Kind.CONFIGURATION)
+
+
+def _limits(client: Client, config: SfConfig, name: str) -> Finding:
+    about, usage = f"API calls of {name}", client.limits()
+    if usage.maximum <= 0:
+        return odd(about, "the org does not say how many are left", "let the user view the setup")
+    left = max(0, usage.maximum - usage.used)
+    text = f"{left:,} of {usage.maximum:,} left in 24 hours"
+    if not left:
+        return bad(about, text, "wait, or buy more", Kind.UNAVAILABLE)
+    if usage.left_percent < config.reserve_percent:
+        return odd(about, f"{text}: divisions of low priority are paused", "see who uses them up")
+    return good(about, text)
+
+
+# -- the mapping
+
+
+def _mapping(client: Client, division: Division, described: Described) -> Iterator[Finding]:
+    about = f"case of {division.name}"
+
+    def related(name: str) -> Described:
+        return Described(client.describe(name))
+
+    problems = check(division.case, described, related)
+    do = "put the mapping right, or the field in Salesforce"
+    yield from (bad(about, problem, do, Kind.CONFIGURATION) for problem in problems)
+    yield from (odd(about, warning) for warning in warnings(division.case, described))
+    if problems:
+        return
+    fields = len({*division.case.mapping, *division.case.defaults})
+    yield good(about, f"all {fields} fields are there and may be filled" if fields > 1 else "its field may be filled")
+    if division.case.external_id is not None:
+        yield good(about, f"{division.case.external_id.field} is a unique external id")
+
+
+def _lookups(client: Client, division: Division, lookups: Sequence[Lookup]) -> Iterator[Finding]:
+    known: dict[str, Described | Failure] = {}
+    for lookup in lookups:
+        name = lookup.search.sobject
+        about = f"lookup of {division.name}"
+        if name not in known:
+            known[name] = _described(client, name)
+        answer = known[name]
+        if isinstance(answer, Failure):
+            yield bad(about, f"{name}: {answer.code} {answer.text}", "put lookup right", Kind.CONFIGURATION)
+            continue
+        problems = list(_lookup_problems(lookup, answer))
+        yield from (bad(about, problem, "put the lookup right", Kind.CONFIGURATION) for problem in problems)
+        if not problems:
+            yield good(about, f"{lookup.place.removeprefix('lookup ')} may be asked for")
+
+
+def _described(client: Client, name: str) -> Described | Failure:
+    try:
+        return Described(client.describe(name))
+    except Failed as error:
+        if error.failure.kind not in (Kind.CONFIGURATION, Kind.REJECT):
+            raise
+        return error.failure
+
+
+def _lookup_problems(lookup: Lookup, described: Described) -> Iterator[str]:
+    names = [field.name for field in described.fields]
+    for name, _, bare in lookup.where:
+        first, dot, _ = name.partition(".")
+        field = described.relationship(first) if dot else described.field(first)
+        if field is None:
+            yield f"{described.name} has no {'relationship' if dot else 'field'} {first}{did_you_mean(first, names)}"
+        elif not dot and field.type in _BARE and not bare:
+            yield f'{described.name}.{name} is of type {field.type}: its value in "where" needs a "type"'
+    first, dot, _ = lookup.field.partition(".")
+    if (described.relationship(first) if dot else described.field(first)) is None:
+        yield f"{described.name} has no {'relationship' if dot else 'field'} {first}{did_you_mean(first, names)}"
+
+
+# -- the sample
+
+
+def _sample(
+    config: SfConfig,
+    division: Division,
+    client: Client,
+    described: Described,
+    sample: Sample,
+    deliveries: Iterable[Delivery],
+) -> Iterator[Finding]:
+    """Map it by the org's own fields, its lookups asked for."""
+    mapper = CaseMapper(division.case, division.format, division.limits, described)
+    offline = Offline(config, {division.name: mapper})
+    lookups = Lookups()
+
+    def explain(delivery: Delivery) -> Explanation:
+        try:
+            wanted = [each for decoded in mapper.records(delivery) for each in mapper.wanted(decoded)]
+            lookups.fetch(client, wanted)
+        except Failed as error:
+            if error.failure.kind is not Kind.REJECT:
+                raise
+        return offline.explain(delivery, answers=lookups)
+
+    for delivery in deliveries:
+        yield sample.finding(offline, delivery, explain(delivery))

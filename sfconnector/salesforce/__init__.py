@@ -1,0 +1,1 @@
+"""Salesforce over HTTP: log-in, calls, and what its answers mean."""

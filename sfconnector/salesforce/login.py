@@ -1,0 +1,244 @@
+"""Access tokens. A refused log-in is never repeated by itself: bad ones lock the user.
+
+One log-in at a time and only when it is needed; what Salesforce refused stands until somebody says `forgive`. The
+requests are made here and not by simple_salesforce, which logs in again without end when every token is refused.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.expressions import shorten
+from connectorlib.service.redaction import secrets
+from sfconnector.salesforce import login_errors
+from sfconnector.salesforce.http_client import NOT_SENT, Lost, NotSent, Session, host_of, is_loopback
+from sfconnector.salesforce.responses import decode, without_answer
+from sfconnector.settings import Salesforce
+
+logger = logging.getLogger(__name__)
+
+PLACE = "salesforce"
+TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 - a path
+TIME_LIMIT = 30.0  # seconds for one log-in; it waits for no lock and no trigger
+JWT_SECONDS = 180  # the longest life that Salesforce accepts
+
+GRANTS = {
+    "password": "password",
+    "client_credentials": "client_credentials",
+    "jwt": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+}
+_AUDIENCES = ("https://login.salesforce.com", "https://test.salesforce.com")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a log-in gave. The ids are "" where the answer did not name them."""
+
+    access_token: str = field(repr=False)
+    instance_url: str
+    user_id: str = ""
+    org_id: str = ""
+
+
+class TokenProvider:
+    """The access token of one division. Thread-safe."""
+
+    def __init__(self, settings: Salesforce, division: str, *, session: Session | None = None) -> None:
+        self._settings = settings
+        self._division = division
+        self._session = session or Session()
+        self._lock = threading.Lock()
+        self._token: Token | None = None
+        #: A refusal that stands: `get` raises it without asking again.
+        self.refused: Failure | None = None
+        #: Log-in requests made so far.
+        self.logins = 0
+        both = f"{settings.password}{settings.security_token}" if settings.password else ""  # as they are sent
+        for secret in (settings.password, settings.security_token, both, settings.client_secret, settings.private_key):
+            secrets.add(secret or "")
+
+    def __repr__(self) -> str:
+        return f"<TokenProvider {self._division}>"
+
+    def get(self, stale: Token | None = None) -> Token:
+        """Return a token; log in if there is none, or if it is still the one that Salesforce does not take any more.
+
+        Raise Failed: REFUSED and CONFIGURATION stand until `forgive`, UNAVAILABLE (network, a 5xx, too many log-ins)
+        does not.
+        """
+        with self._lock:
+            if self.refused is not None:
+                raise Failed(self.refused)
+            if self._token is not None and (stale is None or self._token.access_token != stale.access_token):
+                return self._token
+            self._token = None
+            try:
+                self._token = self._log_in()
+            except Failed as failed:
+                if failed.failure.kind is not Kind.UNAVAILABLE:
+                    self.refused = failed.failure
+                raise
+            return self._token
+
+    def refuse(self, failure: Failure) -> None:
+        """Let a refusal stand that Salesforce gave to the token itself: another log-in would not help."""
+        with self._lock:
+            self._token, self.refused = None, failure
+
+    def forgive(self) -> None:
+        """Let the next `get` log in again. Waits for no log-in that is under way: a signal may ask."""
+        self.refused = None
+
+    def close(self) -> None:
+        """Close the connections. The token stays valid: other processes of the same user may share its session."""
+        self._session.close()
+
+    def _log_in(self) -> Token:
+        form = self._form()
+        self.logins += 1
+        self._session.freshen(idle=0.0)  # log-ins are rare; a connection kept since the last one would be dead
+        try:
+            answer = self._session.request(
+                "POST", self._settings.login_url.rstrip("/") + TOKEN_PATH, data=form, timeout=TIME_LIMIT
+            )
+        except NotSent as error:
+            kind = Kind.CONFIGURATION if error.code == NOT_SENT else Kind.UNAVAILABLE
+            raise Failed(self._failure(kind, error.code, error.text)) from None
+        except Lost as error:
+            raise Failed(self._failure(Kind.UNAVAILABLE, "no-answer", error.text)) from None
+        value = decode(answer.content)
+        if answer.status_code == 200 and isinstance(value, Mapping) and (token := token_of(value)) is not None:
+            secrets.add(token.access_token)
+            self._check(token)
+            return token
+        raise Failed(self._failure_of(answer.status_code, answer.content, value, answer.headers))
+
+    # -- what is sent
+
+    def _form(self) -> dict[str, str]:
+        settings = self._settings
+        if (grant := GRANTS.get(settings.auth)) is None:
+            raise Failed(self._failure(Kind.CONFIGURATION, "auth", f"there is no auth {settings.auth!r}"))
+        if settings.auth == "jwt":
+            return {"grant_type": grant, "assertion": self._assertion()}
+        form = {"grant_type": grant, "client_id": settings.client_id, "client_secret": settings.client_secret or ""}
+        if settings.auth == "password":
+            form["username"] = settings.username or ""
+            form["password"] = (settings.password or "") + settings.security_token
+        return form
+
+    def _assertion(self) -> str:
+        import jwt  # late: it brings cryptography, which two of three flows do without
+
+        settings = self._settings
+        claims = {
+            "iss": settings.client_id,
+            "sub": settings.username or "",
+            "aud": settings.audience or audience_of(settings.login_url),
+            "exp": int(time.time()) + JWT_SECONDS,
+        }
+        try:
+            return jwt.encode(claims, settings.private_key or "", algorithm="RS256")
+        except Exception as error:  # any: every kind of wrong key makes these libraries raise something else
+            logger.debug("private_key: %s", type(error).__name__)
+            text = f"private_key cannot be used to sign with RS256: {_why_not(settings.private_key)}"
+            # Not chained: what these libraries say may quote what they were given.
+            raise Failed(self._failure(Kind.CONFIGURATION, "private-key", text)) from None
+
+    # -- what came back
+
+    def _check(self, token: Token) -> None:
+        """The token goes to that address, so it must not travel in the clear."""
+        if urlsplit(token.instance_url).scheme == "https" or is_loopback(token.instance_url):
+            return
+        text = f"the log-in named {shorten(token.instance_url)} for the API, which is not https"
+        raise Failed(self._failure(Kind.CONFIGURATION, "instance-url", text))
+
+    def _failure_of(self, status: int, body: bytes, value: Any, headers: Mapping[str, str]) -> Failure:
+        if 300 <= status < 400:
+            host = host_of(headers.get("Location"))
+            text = f"it answers with a redirect to {shorten(host)}: login_url must be the address of the log-in itself"
+            return self._failure(Kind.UNAVAILABLE, "redirect", text)
+        error = value.get("error") if isinstance(value, Mapping) else None
+        if not isinstance(error, str) or not error:
+            return self._failure(Kind.UNAVAILABLE, f"http-{status}", without_answer(status, body))
+        said = value.get("error_description")
+        description = secrets.redact(said) if isinstance(said, str) else ""
+        kind = login_errors.kind_of(error, description, status)
+        if kind is Kind.UNAVAILABLE:
+            return self._failure(kind, error, description or "no description")
+        causes = login_errors.causes(self._settings.auth, error, description, skew=_skew(headers))
+        return self._failure(kind, error, description or "no description", causes)
+
+    def _failure(self, kind: Kind, code: str, text: str, causes: str = "") -> Failure:
+        told = f"{text} ({self._who()})" + (f"; {causes}" if causes else "")
+        return Failure(kind, shorten(code), shorten(told, 1000), PLACE)
+
+    def _who(self) -> str:
+        host = urlsplit(self._settings.login_url).netloc.rpartition("@")[2]
+        user = f", user {self._settings.username}" if self._settings.username else ""
+        return f"division {self._division}{user}, log-in at {host}"
+
+
+def token_of(value: Mapping[str, Any]) -> Token | None:
+    """Given the answer to a log-in, return its token; None if it has none, or no address to use it at.
+
+    `id` is `https://login.salesforce.com/id/<org>/<user>`.
+    """
+    access_token, instance_url, identity = (value.get(key) for key in ("access_token", "instance_url", "id"))
+    if not (isinstance(access_token, str) and access_token.isascii() and access_token.isprintable() and access_token):
+        return None
+    if not isinstance(instance_url, str) or not _is_address(instance_url):
+        return None
+    parts = urlsplit(identity).path.strip("/").split("/") if isinstance(identity, str) else []
+    org, user = parts[1:] if len(parts) == 3 and parts[0] == "id" else ("", "")
+    return Token(access_token, instance_url.rstrip("/"), user, org)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def audience_of(login_url: str) -> str:
+    """Return for whom an assertion is meant: Salesforce knows itself by two names, an org's own My Domain is a third.
+
+    A sandbox's address is told by its shape (`acme--uat.sandbox.my.salesforce.com`).
+    """
+    parts = urlsplit(login_url)
+    host = (parts.hostname or "").lower()
+    if host == "test.salesforce.com" or ".sandbox." in host:
+        return _AUDIENCES[1]
+    if host.endswith(".salesforce.com"):
+        return _AUDIENCES[0]
+    return login_url.rstrip("/")
+
+
+def _why_not(key: str | None) -> str:
+    text = (key or "").strip()
+    if not text:
+        return "it is empty"
+    if not text.startswith("-----BEGIN "):
+        return "it is not PEM text, which begins with -----BEGIN PRIVATE KEY-----"
+    if "ENCRYPTED" in text:
+        return "it is encrypted: store it without a passphrase, as a credential of the service"
+    if "PUBLIC KEY" in text or "CERTIFICATE" in text:
+        return "it is the public half"
+    return "it is damaged, or not an RSA key"
+
+
+def _skew(headers: Mapping[str, str]) -> float:
+    """Return by how many seconds the clock here is behind the server's, 0.0 if it cannot be told."""
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
+    except (ValueError, TypeError):
+        return 0.0

@@ -1,0 +1,141 @@
+"""What Salesforce answered, as values. Pure: takes bytes and decoded JSON, raises nothing."""
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connectorlib.expressions import shorten
+from connectorlib.service.redaction import secrets
+from sfconnector.salesforce.error_codes import SfError
+from sfconnector.salesforce.usage import Usage
+
+MAX_MESSAGE = 4000  # characters of one error's text; a trigger's stack trace may be long
+MAX_ERRORS = 20  # of one record or one call
+MAX_SAID = 200  # characters of an answer that is not Salesforce's
+
+#: At the end of a text that repeats a value: the one thing in it that nobody knows yet.
+_MAXIMUM = re.compile(r" \(max length=\d+\)\Z")
+_USAGE = re.compile(r"(?<!-)\bapi-usage=(\d+)/(\d+)")
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_UNSEEN = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one record. It was written if there are no errors."""
+
+    id: str | None
+    created: bool | None  # None: the answer does not say
+    errors: tuple[SfError, ...] = ()
+
+
+def usage_of(header: str | None, at: float) -> Usage | None:
+    """Given `Sforce-Limit-Info` (`api-usage=18/5000; per-app-api-usage=…`), return the org's usage."""
+    found = _USAGE.search(header or "")
+    return Usage(int(found[1]), int(found[2]), at) if found else None
+
+
+def decode(body: bytes) -> Any:
+    """Return a body as JSON; None for one that is not JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def errors_of(value: Any) -> tuple[SfError, ...]:
+    """Given the JSON of an answer, return the errors in it, as a list or one alone.
+
+    Nothing for HTML, an empty body or JSON of another shape: then it was not Salesforce's API that answered.
+    """
+    items = value if isinstance(value, list) else [value]
+    found = (_error_of(item) for item in items[:MAX_ERRORS])
+    return tuple(error for error in found if error is not None)
+
+
+def _error_of(item: Any) -> SfError | None:
+    if not isinstance(item, Mapping):
+        return None
+    # errorCode in an answer of its own, statusCode inside a collection.
+    code, text = item.get("errorCode") or item.get("statusCode"), item.get("message")
+    if not isinstance(code, str) or not code:
+        return None
+    text = text if isinstance(text, str) else ""
+    fields = item.get("fields")
+    names = fields[:MAX_ERRORS] if isinstance(fields, list) else ()
+    named = tuple(secrets.redact(str(name)[:MAX_SAID]) for name in names)
+    return SfError(secrets.redact(code[:MAX_SAID]), secrets.redact(_bounded(text)), named)
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= MAX_MESSAGE:
+        return text
+    maximum = _MAXIMUM.search(text, len(text) - 40)
+    return text[:MAX_MESSAGE] + (maximum[0] if maximum else "")
+
+
+def results_of(value: Any, count: int) -> list[Result] | None:
+    """Given the answer to a collection of `count` records, return what became of each, in their order.
+
+    None: it does not have one result for each record, so nothing is known of any.
+    """
+    if not isinstance(value, list) or len(value) != count:
+        return None
+    results = [_result_of(item) for item in value]
+    return [result for result in results if result is not None] if None not in results else None
+
+
+def _result_of(item: Any) -> Result | None:
+    if not isinstance(item, Mapping) or not isinstance(item.get("success"), bool):
+        return None
+    identifier, created = item.get("id"), item.get("created")
+    known = identifier if isinstance(identifier, str) else None
+    flag = created if isinstance(created, bool) else None
+    if item["success"]:
+        return Result(known, flag)
+    errors = item.get("errors")
+    unexplained = (SfError("UNEXPLAINED", "Salesforce did not write the record and gave no reason"),)
+    return Result(known, flag, errors_of(errors if isinstance(errors, list) else []) or unexplained)
+
+
+def records_of(value: Any) -> tuple[list[dict[str, Any]], str] | None:
+    """Given the answer to a query, return its records and the last part of the next page's address, "" if none."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("records"), list):
+        return None
+    records = [record for record in value["records"] if isinstance(record, dict)]
+    following = value.get("nextRecordsUrl")
+    more = value.get("done") is False and isinstance(following, str)
+    return records, str(following).rpartition("/")[2] if more else ""
+
+
+def daily_of(value: Any, at: float) -> Usage | None:
+    """Given the answer of `limits`, return the usage of API calls."""
+    daily = value.get("DailyApiRequests") if isinstance(value, Mapping) else None
+    if not isinstance(daily, Mapping):
+        return None
+    maximum, remaining = daily.get("Max"), daily.get("Remaining")
+    if not isinstance(maximum, int) or not isinstance(remaining, int):
+        return None
+    return Usage(maximum - remaining, maximum, at)
+
+
+def said(body: bytes) -> str:
+    """Return what an answer that is not Salesforce's JSON says to a person: the title of a page, or its text."""
+    text = body[:20_000].decode("utf-8", "replace")
+    title = _TITLE.search(text)
+    plain = html.unescape(_UNSEEN.sub(" ", title[1] if title else text))
+    return shorten(secrets.redact(" ".join(plain.split())), MAX_SAID)
+
+
+def without_answer(status: int, body: bytes) -> str:
+    """Return the text of a failure for an answer that is not one of Salesforce's API."""
+    words = said(body)
+    return f"HTTP {status} without an answer of Salesforce's: {words}" if words else f"HTTP {status}, empty answer"
+
+
+def joined(errors: Sequence[SfError]) -> str:
+    """Return several errors as one text."""
+    return "; ".join(f"{error.code} {error.text}".rstrip() for error in errors)

@@ -1,0 +1,196 @@
+"""sObject Collections: up to 200 records in one call, each with a result of its own, in order.
+
+What makes the body unreadable refuses the call (Malformed, 400); what is wrong with a record is that record's result.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from sfconnector.sandbox import ids, record_body, refusals
+from sfconnector.sandbox.objects import Catalog, Field, SObject
+from sfconnector.sandbox.org_rules import Rules
+from sfconnector.sandbox.record_body import Body
+from sfconnector.sandbox.record_writer import Call, Writer
+from sfconnector.sandbox.refusals import ApiError, Malformed, Problem
+from sfconnector.sandbox.store import Store
+
+MAX_RECORDS = 200
+MAX_CHUNKS = 10  # runs of records of one object
+
+Result = dict[str, Any]
+Item = tuple[SObject, Body] | ApiError
+
+
+def failure(error: ApiError) -> Result:
+    return {"success": False, "errors": error.in_collection()}
+
+
+class Collections:
+    """`found` returns the ids of the records that have a key."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        store: Store,
+        rules: Rules,
+        writer: Writer,
+        found: Callable[[SObject, Field, object], list[str]],
+    ) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._rules = rules
+        self._writer = writer
+        self._found = found
+
+    def write(
+        self,
+        records: object,
+        call: Call,
+        *,
+        all_or_none: bool,
+        key: tuple[SObject, Field] | None,
+        update: bool,
+        scope: str,
+    ) -> list[Result]:
+        if not isinstance(records, list):
+            raise refusals.unreadable("records: a list is required")
+        if len(records) > MAX_RECORDS:
+            raise ApiError(refusals.TOO_MANY)
+        sobjects = [self._sobject(record) for record in records]
+        if key is not None and any(each is not key[0] for each in sobjects):
+            text = f"All records must be of the type {key[0].name}, which the request's URL names"
+            raise ApiError(Problem("INVALID_TYPE", text, None))
+        if len(list(groupby(sobjects, lambda each: each.name))) > MAX_CHUNKS:
+            text = f"Cannot have more than {MAX_CHUNKS} chunks in a single operation. Please rearrange the data."
+            raise ApiError(Problem("LIMIT_EXCEEDED", text, None), status=400)
+        items = [self._read(sobject, record, scope) for sobject, record in zip(sobjects, records, strict=True)]
+        sizes = Counter(each.name for each in sobjects)
+        self._store.begin()
+        results = self._write_all(items, call, sizes, key, update)
+        if all_or_none and not all(each["success"] for each in results):
+            self._store.roll_back()
+            rolled_back = failure(ApiError(refusals.ROLLED_BACK))
+            results = [rolled_back if each["success"] else each for each in results]
+        return results
+
+    def _sobject(self, record: object) -> SObject:
+        told = record.get("attributes") if isinstance(record, Mapping) else None
+        name = told.get("type") if isinstance(told, Mapping) else None
+        if not isinstance(name, str) or not name:
+            text = "The 'type' attribute is required in the attributes of each record"
+            raise Malformed(Problem("MISSING_ARGUMENT", text, None))
+        sobject = self._catalog.find(name)
+        if sobject is None:
+            raise Malformed(Problem("INVALID_TYPE", f"sObject type '{name}' is not supported.", None))
+        return sobject
+
+    def _read(self, sobject: SObject, record: object, scope: str) -> Item:
+        try:
+            return sobject, record_body.read(self._catalog, sobject, record)
+        except Malformed as error:
+            if scope == "record" and error.problems[0].code == "INVALID_FIELD":
+                return error
+            raise
+
+    def _write_all(
+        self, items: list[Item], call: Call, sizes: Counter[str], key: tuple[SObject, Field] | None, update: bool
+    ) -> list[Result]:
+        twice = self._twice(items, key[1] if key else None)
+        calls = {name: replace(call, size=size) for name, size in sizes.items()}
+        results = []
+        for place, item in enumerate(items):
+            try:
+                if isinstance(item, ApiError):
+                    raise item
+                if place in twice:
+                    raise ApiError(twice[place])
+                sobject, body = item
+                own = calls[sobject.name]
+                if key is not None:
+                    results.append(self._upsert(sobject, key[1], body, own))
+                elif update:
+                    results.append(self._update(sobject, body, own))
+                else:
+                    results.append(self._create(sobject, body, own))
+            except ApiError as error:
+                results.append(failure(error))
+        return results
+
+    def _twice(self, items: list[Item], key: Field | None) -> dict[int, Problem]:
+        """Return the problems of records that share a key within the call: an upsert refuses all of them."""
+        problems: dict[int, Problem] = {}
+        seen: dict[tuple[str, str, Any], list[int]] = {}
+        fields = {}
+        for place, item in enumerate(items):
+            if isinstance(item, ApiError):
+                continue
+            sobject, body = item
+            watched = [key] if key else [each for each in sobject.indexed if each.unique]
+            for field in watched:
+                value = body.values.get(field.name)
+                if value is not None:
+                    fields[field.name] = field
+                    seen.setdefault((sobject.name, field.name, field.key(value)), []).append(place)
+        for (_, name, _), places in seen.items():
+            if len(places) < 2 or (key is None and self._rules.duplicates_in_call != "both"):
+                continue
+            for place in places:
+                item = items[place]
+                assert not isinstance(item, ApiError)
+                value = item[1].values[name]
+                problems[place] = (
+                    refusals.key_twice(value, name) if key else refusals.duplicate_value(*["<unknown>"] * 2)
+                )
+        return problems
+
+    def _create(self, sobject: SObject, body: Body, call: Call) -> Result:
+        if "Id" in body.values:
+            text = "cannot specify Id in an insert call"
+            raise ApiError(Problem("INVALID_FIELD_FOR_INSERT_UPDATE", text, ("Id",)))
+        return {"id": self._writer.create(sobject, body, call), "success": True, "errors": []}
+
+    def _update(self, sobject: SObject, body: Body, call: Call) -> Result:
+        given = body.without("Id")
+        if given is None:
+            raise ApiError(Problem("MISSING_ARGUMENT", "Id not specified in an update call"))
+        record_id = self._by_id(sobject, given)
+        self._writer.update(sobject, record_id, body, call)
+        return {"id": record_id, "success": True, "errors": []}
+
+    def _by_id(self, sobject: SObject, given: object) -> str:
+        wanted = ids.full(given)
+        if wanted is None or not wanted.startswith(sobject.prefix):
+            label = sobject.fields["Id"].label
+            raise ApiError(Problem("MALFORMED_ID", f"{label}: id value of incorrect type: {given}", ("Id",)))
+        record = self._store.get(sobject, wanted)
+        if record is None:
+            raise ApiError(refusals.bad_reference())
+        if record.get("IsDeleted"):
+            raise refusals.deleted(400)
+        return wanted
+
+    def _upsert(self, sobject: SObject, key: Field, body: Body, call: Call) -> Result:
+        if "Id" in body.values and key.type != "id":
+            raise refusals.not_in_body("Id")
+        value = body.values.get(key.name)
+        if value is None:
+            if key.type != "id":
+                raise ApiError(Problem("MISSING_ARGUMENT", f"{key.name} not specified"))
+            body.without("Id")
+            found: list[str] = []
+        elif key.type == "id":
+            found = [self._by_id(sobject, body.without("Id"))]
+        else:
+            found = self._found(sobject, key, value)
+        if len(found) > 1:
+            raise ApiError(refusals.several_records(key.label, found))
+        if not found:
+            record_id = self._writer.create(sobject, body, call)
+            return {"id": record_id, "success": True, "errors": [], "created": True}
+        if key.type != "id":
+            body.without(key.name)
+        self._writer.update(sobject, found[0], body, call)
+        return {"id": found[0], "success": True, "errors": [], "created": False}

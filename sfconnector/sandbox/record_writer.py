@@ -1,0 +1,289 @@
+"""Writes one record as an org does: rights, fields, values, references, rules, uniqueness; the first wrong one refuses.
+
+Every refusal is an ApiError, and nothing has changed then. What was written is in the store's journal.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+from sfconnector.sandbox import effects, field_values, ids, refusals, soql_parser, where
+from sfconnector.sandbox.effects import Author
+from sfconnector.sandbox.objects import Catalog, Field, SObject
+from sfconnector.sandbox.org_rules import Rules
+from sfconnector.sandbox.query import attributes
+from sfconnector.sandbox.record_body import Body, Reference
+from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.store import Record, Store
+
+
+@dataclass(frozen=True)
+class Call:
+    """What concerns a whole call: its user, its headers, its size."""
+
+    user_id: str | None
+    now: datetime
+    #: Sforce-Auto-Assign: use the active assignment rule, none, or the one with this id.
+    auto_assign: bool | str = True
+    #: allowSave of Sforce-Duplicate-Rule-Header.
+    allow_duplicates: bool = False
+    size: int = 1  # records of the call
+
+    @cached_property
+    def author(self) -> Author:
+        return Author(self.user_id, field_values.stamp(self.now))
+
+
+class Writer:
+    def __init__(self, catalog: Catalog, store: Store, rules: Rules, version: str) -> None:
+        self.catalog = catalog
+        self.store = store
+        self.rules = rules
+        self.version = version
+        self._tests: dict[tuple[str, str, date], where.Test] = {}
+
+    def forget_conditions(self) -> None:
+        """Read conditions anew, because the objects have other fields."""
+        self._tests.clear()
+
+    def check(self, name: str, condition: str) -> None:
+        """Raise ValueError for an object that is not there, ApiError for a condition that it cannot have."""
+        sobject = self.catalog.objects.get(name)
+        if sobject is None:
+            raise ValueError(f"there is no object {name}")
+        if condition:
+            self._compile(sobject, condition, datetime.now(UTC))
+
+    def _compile(self, sobject: SObject, condition: str, now: datetime) -> where.Test:
+        paths = where.Paths(self.catalog, self.store, sobject, condition)
+        return where.compile_condition(soql_parser.parse_condition(condition), paths, now)
+
+    def create(self, sobject: SObject, body: Body, call: Call) -> str:
+        """Return the new record's id. Raise ApiError."""
+        self._check_rights(call)
+        self._check_fields(body, [field.name for field in body.fields if not field.createable])
+        self._resolve(body)
+        self._check_values(body)
+        missing = [field.name for field in sobject.required if body.values.get(field.name) is None]
+        if missing:
+            raise ApiError(refusals.required(missing))
+        self._check_references(sobject, body)
+        record = {name: value for name, value in body.values.items() if value is not None}
+        comment = record.pop("Comments", None) if sobject.name == "Case" else None
+        record["Id"] = self.store.table(sobject).new_id()
+        effects.of_creation(self.store, sobject, record, call.author)
+        effects.of_writing(self.catalog, self.store, record, sobject, call.author, body.values.keys())
+        self._check_record(sobject, record, call)
+        self._check_similar(sobject, record, call)
+        self._check_unique(sobject, record, body)
+        self._assign(sobject, record, call)
+        self.store.put(sobject, record)
+        if comment is not None:
+            self._comment(record["Id"], comment, call)
+        return str(record["Id"])
+
+    def update(self, sobject: SObject, record_id: str, body: Body, call: Call) -> None:
+        """Change a record that is there. Raise ApiError."""
+        before = self.store.table(sobject).records[record_id]
+        self._check_rights(call)
+        self._check_fields(body, [field.name for field in body.fields if not field.updateable])
+        self._resolve(body)
+        self._check_values(body)
+        emptied = [field.name for field in sobject.required if body.values.get(field.name, field) is None]
+        if emptied:
+            raise ApiError(refusals.required(emptied))
+        self._check_references(sobject, body)
+        record = {name: value for name, value in {**before, **body.values}.items() if value is not None}
+        effects.of_writing(self.catalog, self.store, record, sobject, call.author, body.values.keys())
+        self._check_record(sobject, record, call)
+        self._check_unique(sobject, record, body)
+        self._assign(sobject, record, call)
+        self.store.put(sobject, record)
+
+    def seed(self, sobject: SObject, body: Body, call: Call) -> str:
+        """Put a record in without rules and rights; its Id may be given. Raise ApiError for a unique value that is
+        taken, or a parent that is not there."""
+        self._resolve(body)
+        record = {name: value for name, value in body.values.items() if value is not None}
+        for name in [each for each in record if sobject.fields[each].type in ("id", "reference")]:
+            record[name] = ids.full(record[name]) or record[name]
+        record.setdefault("Id", self.store.table(sobject).new_id())
+        effects.of_creation(self.store, sobject, record, call.author)
+        effects.of_writing(self.catalog, self.store, record, sobject, call.author, body.values.keys())
+        self._check_unique(sobject, record, body)
+        self.store.put(sobject, record)
+        return str(record["Id"])
+
+    def _check_rights(self, call: Call) -> None:
+        if call.user_id in self.rules.read_only_users:
+            raise ApiError(Problem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
+        if self.rules.storage_full:
+            raise ApiError(Problem("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded"))
+
+    def _check_fields(self, body: Body, closed: list[str]) -> None:
+        if closed:
+            raise ApiError(refusals.not_writeable(closed))
+        if body.problems:
+            raise ApiError(body.problems[0])
+
+    def _resolve(self, body: Body) -> None:
+        """Put the ids in for parents that are named by an external id."""
+        for reference in body.references:
+            body.values[reference.field.name] = self._parent(reference)
+            body.fields.append(reference.field)
+
+    def _parent(self, reference: Reference) -> str:
+        found = self.store.table(reference.parent).find(reference.key.name, reference.value)
+        if not found:
+            told = "" if reference.value is None else str(reference.value)
+            raise ApiError(refusals.no_foreign_key(told, reference.key.name, reference.parent.name))
+        if len(found) > 1:
+            raise ApiError(refusals.several_records(reference.key.label, found))
+        return found[0]
+
+    def _check_values(self, body: Body) -> None:
+        for field in body.fields:
+            problem = field_values.check(field, body.values.get(field.name))
+            if problem is not None:
+                raise ApiError(problem)
+
+    def _check_references(self, sobject: SObject, body: Body) -> None:
+        for field in body.fields:
+            given = body.values.get(field.name)
+            if field.type != "reference" or given is None:
+                continue
+            wanted = ids.full(given) or given
+            body.values[field.name] = wanted
+            parent = self.catalog.by_prefix.get(wanted[:3])
+            if parent is not None and parent.name in field.refers_to:
+                self._check_parent(sobject, field, wanted, self.store.get(parent, wanted))
+            elif parent is not None or any(name in self.catalog.objects for name in field.refers_to):
+                raise ApiError(field_values.wrong_id(field, given))
+
+    def _check_parent(self, sobject: SObject, field: Field, wanted: str, parent: Record | None) -> None:
+        if field.name == "RecordTypeId":
+            fits = parent is not None and parent.get("IsActive") and parent.get("SobjectType") == sobject.name
+            if not fits:
+                text = f"{field.label}: this ID value isn't valid for the user: {wanted}"
+                raise ApiError(Problem("INVALID_CROSS_REFERENCE_KEY", text, (field.name,)))
+            return
+        if parent is None:
+            raise ApiError(refusals.bad_reference())
+        if parent.get("IsDeleted"):
+            raise refusals.deleted(400)
+        if wanted in self.rules.hidden:
+            text = f"insufficient access rights on cross-reference id: {wanted}"
+            raise ApiError(Problem("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", text))
+        if field.name == "OwnerId":
+            self._check_owner(sobject, wanted, parent)
+
+    def _check_owner(self, sobject: SObject, wanted: str, owner: Record) -> None:
+        if wanted.startswith("005") and not owner.get("IsActive"):
+            text = f"operation performed with inactive user [{wanted[:15]}] as owner of {sobject.name.lower()}"
+            raise ApiError(Problem("INACTIVE_OWNER_OR_USER", text, ("OwnerId",)))
+        if wanted.startswith("00G") and owner.get("Type") != "Queue":
+            text = "The specified cross reference type isn't valid for the specified field."
+            raise ApiError(Problem("INVALID_CROSS_REFERENCE_TYPE_FOR_FIELD", text, ("OwnerId",)))
+
+    def _check_record(self, sobject: SObject, record: Record, call: Call) -> None:
+        """What looks at the whole record: locks, an object's own rules, validation rules (all that hold)."""
+        if self.rules.locked:
+            parents = [record.get(field.name) for field in sobject.fields.values() if field.type == "reference"]
+            locked = [each for each in (record["Id"], *parents) if each in self.rules.locked]
+            if locked:
+                raise ApiError(refusals.locked(dict.fromkeys(locked)))
+        if sobject.name == "Asset" and not (record.get("AccountId") or record.get("ContactId")):
+            text = "Every asset needs an account, a contact, or both."
+            raise ApiError(Problem("FIELD_INTEGRITY_EXCEPTION", text, ("AccountId", "ContactId")))
+        problems = [
+            Problem(rule.code, rule.message, (rule.field,) if rule.field else ())
+            for rule in self.rules.validation
+            if rule.active and rule.object == sobject.name and call.size > rule.more_than
+            if self._holds(rule.when, sobject, record, call)
+        ]
+        if problems:
+            raise ApiError(*problems)
+
+    def _holds(self, when: Any, sobject: SObject, record: Record, call: Call) -> bool:
+        if not isinstance(when, str):
+            return bool(when(record))
+        if not when:
+            return True
+        key = (sobject.name, when, call.now.date())  # a condition may say TODAY
+        test = self._tests.get(key)
+        if test is None:
+            test = self._tests[key] = self._compile(sobject, when, call.now)
+        return test(record)
+
+    def _check_similar(self, sobject: SObject, record: Record, call: Call) -> None:
+        """Duplicate rules, which a call may tell to let everything pass."""
+        names = self.rules.duplicates.get(sobject.name)
+        if not names or call.allow_duplicates or not all(record.get(name) is not None for name in names):
+            return
+        keys = [(field, field.key(record[field.name])) for name in names if (field := sobject.field(name))]
+        similar = [
+            other
+            for other in self.store.table(sobject).live()
+            if all(field.key(other.get(field.name)) == key for field, key in keys)
+        ]
+        if similar:
+            text = "Use one of these records?"
+            extra = {"duplicateResult": self._duplicate_result(sobject, similar, text)}
+            raise ApiError(Problem("DUPLICATES_DETECTED", text, (), extra))
+
+    def _duplicate_result(self, sobject: SObject, similar: list[Record], text: str) -> Mapping[str, Any]:
+        records = [
+            {
+                "additionalInformation": [],
+                "fieldDiffs": [],
+                "matchConfidence": 100.0,
+                "record": {
+                    "attributes": attributes(sobject.name, other["Id"], self.version),
+                    "Id": other["Id"],
+                },
+            }
+            for other in similar
+        ]
+        rule = f"Standard_{sobject.name}_Match_Rule"
+        match = {"entityType": sobject.name, "errors": [], "matchEngine": "ExactMatchEngine", "matchRecords": records}
+        return {
+            "allowSave": True,
+            "duplicateRule": f"Standard_{sobject.name}_Duplicate_Rule",
+            "duplicateRuleEntityType": sobject.name,
+            "errorMessage": text,
+            "matchResults": [{**match, "rule": rule, "size": len(records), "success": True}],
+        }
+
+    def _check_unique(self, sobject: SObject, record: Record, body: Body) -> None:
+        table = self.store.table(sobject)
+        for field in sobject.indexed:
+            if field.unique and field.name in body.values:
+                others = [each for each in table.find(field.name, record.get(field.name)) if each != record["Id"]]
+                if others:
+                    raise ApiError(refusals.duplicate_value(field.name, others[0]))
+
+    def _assign(self, sobject: SObject, record: Record, call: Call) -> None:
+        """Assignment rules come last, and their owner replaces the one that the call gave."""
+        rules = [rule for rule in self.rules.assignment if rule.object == sobject.name]
+        if isinstance(call.auto_assign, str):
+            rules = [rule for rule in rules if ids.full(rule.id) == ids.full(call.auto_assign)]
+            if not rules:
+                text = f"invalid assignment rule id: {call.auto_assign}"
+                raise ApiError(Problem("INVALID_ASSIGNMENT_RULE", text))
+        elif call.auto_assign:
+            rules = [rule for rule in rules if rule.active]
+        else:
+            return
+        for entry in rules[0].entries if rules else ():
+            if self._holds(entry.when, sobject, record, call):
+                record["OwnerId"] = ids.full(entry.owner) or entry.owner
+                return
+
+    def _comment(self, case_id: str, text: str, call: Call) -> None:
+        comments = self.catalog.objects["CaseComment"]
+        record: Record = {"Id": self.store.table(comments).new_id(), "ParentId": case_id, "CommentBody": text}
+        effects.of_creation(self.store, comments, record, call.author)
+        effects.of_writing(self.catalog, self.store, record, comments, call.author, record.keys())
+        self.store.put(comments, record)

@@ -1,0 +1,141 @@
+"""`sfconnector sandbox`: options, the state file, and the life of the server. Only click and the standard library are
+imported before it runs."""
+
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from connectorlib.service.cli_commands import HELP_OPTIONS, Duration, exit_codes, needing, running
+
+if TYPE_CHECKING:
+    from connectorlib.service.process import ExitCode, Life
+    from sfconnector.sandbox.world import Sandbox
+
+logger = logging.getLogger(__name__)
+
+SAVE_EVERY = 1.0  # seconds, at most
+
+
+@click.command(
+    context_settings=HELP_OPTIONS,
+    epilog=exit_codes("0  stopped by SIGTERM or Ctrl-C", "1  a file or the port cannot be used", "2  wrong usage"),
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Keep the records in this file (JSON).")
+@click.option(
+    "--schema",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help='More objects and fields: {"objects": [...]}, or a describe answer of an org of yours (JSON).',
+)
+@click.option("--latency", type=Duration(), help="How long every call takes, e.g. 150ms.")
+@click.option("--empty", is_flag=True, help="Start without users, apps and customers, for tests.")
+@click.pass_context
+@needing("sandbox", "the sandbox")
+def command(
+    ctx: click.Context,
+    host: str,
+    port: int,
+    state: Path | None,
+    schema: Path | None,
+    latency: float | None,
+    empty: bool,
+) -> None:
+    """Run a Salesforce on this machine, until SIGTERM.
+
+    \b
+    sfconnector sandbox
+    sfconnector sandbox --port 8081 --state org.json
+    sfconnector sandbox --schema describe-of-my-case.json --latency 150ms
+
+    It has the parts of the REST API that sfconnector uses, with their refusals, and forgets all at its end unless
+    --state is given. Open its address in a browser to see the Cases arrive.
+    """
+    from sfconnector.sandbox.world import Sandbox  # late, see the module
+
+    with running("sfconnector sandbox") as life:
+        try:
+            sandbox = Sandbox(_read(schema) if schema else None)
+            told = _fill(sandbox, state, empty=empty)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise click.ClickException(f"cannot be used: {error}") from error
+        sandbox.world.switches.latency_ms = (latency or 0.0) * 1000
+        ctx.exit(_serve(sandbox, life, host, port, state, told))
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _fill(sandbox: "Sandbox", state: Path | None, *, empty: bool) -> bool:
+    """Put in what was kept, else the demo; return whether it was the demo."""
+    if state is not None and state.exists():
+        sandbox.world.restore(_read(state))
+        return False
+    if not empty:
+        from sfconnector.sandbox import demo_data  # late, see the module
+
+        demo_data.fill(sandbox.world)
+    return not empty
+
+
+def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path | None, told: bool) -> "ExitCode":
+    from connectorlib.service.http_server import Server
+    from connectorlib.service.process import ExitCode  # late, see the module
+    from sfconnector.sandbox.application import Application
+    from sfconnector.sandbox.sandbox_server import LARGEST_BODY, THREADS, Gateway
+
+    application = Application(sandbox)
+    server = Server(application, host, port, threads=THREADS, largest_body=LARGEST_BODY, gateway=Gateway)
+    try:
+        url = server.bind()
+    except OSError as error:
+        click.echo(f"cannot listen on {host}:{port}: {error}", err=True)
+        return ExitCode.FAILED
+    _greet(sandbox, url, told)
+    saver = threading.Thread(target=_save, args=(sandbox, state), name="state") if state is not None else None
+    if saver is not None:
+        saver.start()
+    with server.serving():
+        life.stop.wait()
+        sandbox.stopping.set()
+    if saver is not None:
+        sandbox.dirty.set()
+        saver.join()
+    return ExitCode.DONE
+
+
+def _greet(sandbox: "Sandbox", url: str, told: bool) -> None:
+    click.echo(f"A local Salesforce is at {url} (Cases: open it in a browser)")
+    if told:
+        from sfconnector.sandbox import demo_data  # late, see the module
+
+        users = ", ".join(demo_data.USERS.values())
+        click.echo(f"Users: {users}, password {demo_data.PASSWORD}, token {demo_data.SECURITY_TOKEN}")
+        click.echo(f"A configuration of sfconnector for it:\n{demo_data.configuration(url)}")
+
+
+def _save(sandbox: "Sandbox", file: Path) -> None:
+    """Write the state after changes, and at the end, each time as a whole."""
+    while True:
+        sandbox.dirty.wait()
+        ending = sandbox.stopping.wait(SAVE_EVERY)
+        sandbox.dirty.clear()
+        new = file.with_name(file.name + ".new")
+        try:
+            # Nobody else's to read: it holds the passwords of the sandbox's users.
+            with open(new, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+                json.dump(sandbox.world.export(), out)
+            new.replace(file)
+        except OSError as error:
+            logger.error("the state was not kept: %s", error)
+        if ending:
+            return
