@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from connectorlib.amqp import Broker, Holder, Mover
+from connectorlib.amqp import Broker, Browser, Shovel
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 from deadletterqueue.delivery_limit import Guard
@@ -57,7 +57,7 @@ class Looker:
         self._limit = limit
         self._guard = guard or Guard(broker, queue)
         self._stop = stop or threading.Event()
-        self._holder: Holder | None = None
+        self._browser: Browser | None = None
         #: How many messages were asked for, and how many of the window have not come yet.
         self._asked = 0
         self._left = 0
@@ -76,29 +76,29 @@ class Looker:
         self.total = self.ready if self._limit is None else min(self.ready, self._limit)
         if self.total:
             self._guard.begin()
-            self._holder = self._broker.holder(self.queue)
+            self._browser = self._broker.browser(self.queue)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        holder = self._holder
-        if holder is None:
+        browser = self._browser
+        if browser is None:
             return
         try:
             if not self._broker.blocked:
-                self._hold_the_rest(holder)
-                self._guard.rescue(holder)
+                self._hold_the_rest(browser)
+                self._guard.rescue(browser)
         except Failed as failed:
             logger.warning("looking at %s ends early: %s", self.queue, failed)
         finally:
-            holder.give_back()
+            browser.requeue()
 
     def __iter__(self) -> Iterator[Delivery]:
-        holder = self._holder
-        while holder is not None and self._asked < self.total:
-            self._open_next(holder)
-            for batch in self._complete(holder) if self._removing else self._batches(holder):
+        browser = self._browser
+        while browser is not None and self._asked < self.total:
+            self._open_next(browser)
+            for batch in self._complete(browser) if self._removing else self._batches(browser):
                 yield from self._passed(batch)
             if self._left:
                 return  # somebody else has taken what was missing
@@ -108,8 +108,8 @@ class Looker:
         was lost: they are in the queue then."""
         if not self._removing:
             raise RuntimeError("this walk only looks")
-        if self._holder is not None:
-            self._holder.ack(deliveries)
+        if self._browser is not None:
+            self._browser.ack(deliveries)
             self._guard.acked(deliveries)
 
     def count(self) -> int:
@@ -120,29 +120,29 @@ class Looker:
     @property
     def failure(self) -> Failure | None:
         """Why nothing is held any more, which the walk raises at its next step."""
-        return self._holder.failure if self._holder is not None else None
+        return self._browser.failure if self._browser is not None else None
 
     @property
     def backlog(self) -> int:
         """Bytes of the bodies that have come and are not looked at yet."""
-        return self._holder.backlog if self._holder is not None else 0
+        return self._browser.backlog if self._browser is not None else 0
 
-    def mover(self, window: int = 1) -> Mover:
+    def shovel(self, window: int = 1) -> Shovel:
         """Return what moves messages of this walk elsewhere, with at most `window` of them in doubt; `moved` has to be
         told. Only where there is something to walk through."""
-        if not self._removing or self._holder is None:
+        if not self._removing or self._browser is None:
             raise RuntimeError("this walk only looks, or has nothing to look at")
-        return self._holder.mover(window)
+        return self._browser.shovel(window)
 
     def moved(self, delivery: Delivery) -> None:
         """This one has left the queue."""
         self._guard.acked([delivery])
 
-    def _open_next(self, holder: Holder) -> None:
-        self._open(holder, min(self._size(), self.total - self._asked))
+    def _open_next(self, browser: Browser) -> None:
+        self._open(browser, min(self._size(), self.total - self._asked))
 
-    def _open(self, holder: Holder, size: int) -> None:
-        holder.open(size)
+    def _open(self, browser: Browser, size: int) -> None:
+        browser.open(size)
         self._asked += size
         self._left = size
         self._largest = 0
@@ -159,22 +159,22 @@ class Looker:
                 self._guard.look(delivery)
             yield delivery
 
-    def _complete(self, holder: Holder) -> Iterator[list[Delivery]]:
+    def _complete(self, browser: Browser) -> Iterator[list[Delivery]]:
         """Return one window as a whole: an ack before it is complete would make room for one more message."""
-        complete = [delivery for batch in self._batches(holder) for delivery in batch]
-        holder.seal()
+        complete = [delivery for batch in self._batches(browser) for delivery in batch]
+        browser.end_window()
         yield complete
 
-    def _batches(self, holder: Holder) -> Iterator[list[Delivery]]:
+    def _batches(self, browser: Browser) -> Iterator[list[Delivery]]:
         """Return what comes, until the window is full or the queue is empty."""
         patience = time.monotonic() + STUCK_S
         while self._left > 0:
             if self._stop.is_set():
                 raise KeyboardInterrupt
-            if batch := holder.take(IDLE_S, min(self._left, BATCH)):
+            if batch := browser.take(IDLE_S, min(self._left, BATCH)):
                 self._arrived(batch)
                 if not (self._left or self._removing or self._guard.wary) and self._asked < self.total:
-                    self._open_next(holder)  # the broker need not wait until these are looked at
+                    self._open_next(browser)  # the broker need not wait until these are looked at
                 patience = time.monotonic() + STUCK_S
                 yield batch
             elif self._ready() == 0:
@@ -183,7 +183,7 @@ class Looker:
                 text = f"queue {self.queue!r} hands out no messages: does somebody else consume it alone?"
                 raise Failed(Failure(Kind.UNAVAILABLE, "stuck", text))
 
-    def _hold_the_rest(self, holder: Holder) -> None:
+    def _hold_the_rest(self, browser: Browser) -> None:
         """Take, without a look, what has to be held before anything is given back.
 
         A quorum queue keeps what came back in a line of its own, ahead of what was never delivered, and adds to the end
@@ -192,17 +192,17 @@ class Looker:
         """
         if self._guard.stopped and self.looked <= 1:
             return  # one message goes to the end of that line, instead of every message coming nearer to its limit
-        self._take_rest(holder)
+        self._take_rest(browser)
         while not (self._fresh or self._guard.in_place) and (ready := self._ready()):
-            self._open(holder, min(ready, self._size()))
-            self._take_rest(holder)
+            self._open(browser, min(ready, self._size()))
+            self._take_rest(browser)
             if self._left:
                 return  # somebody else has taken what was missing
 
-    def _take_rest(self, holder: Holder) -> None:
+    def _take_rest(self, browser: Browser) -> None:
         patience = time.monotonic() + STUCK_S
         while self._left > 0 and (self._guard.wary or not self._fresh):
-            if batch := holder.take(IDLE_S, min(self._left, BATCH)):
+            if batch := browser.take(IDLE_S, min(self._left, BATCH)):
                 self._arrived(batch)
                 patience = time.monotonic() + STUCK_S
             elif self._ready() == 0 or time.monotonic() > patience:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any
 
-from connectorlib.amqp import Broker, Holder, inspection, topology
+from connectorlib.amqp import Broker, Browser, inspection, topology
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 from deadletterqueue.copied import copied
@@ -105,17 +105,17 @@ class Guard:
         for delivery in deliveries:
             self._doomed.pop((delivery.generation, delivery.tag), None)
 
-    def rescue(self, holder: Holder) -> None:
+    def rescue(self, browser: Browser) -> None:
         """Copy to the end of the queue what would not survive being given back, and remove it where it was."""
         end = UNKNOWN_END if self._limit is None else self._limit
         doomed = [each for each in self._doomed.values() if _count(each) >= end]
-        if not doomed or holder.failure is not None:
+        if not doomed or browser.failure is not None:
             return
         ticket = self._broker.publisher.submit([copied(each, self._queue) for each in doomed])
         ticket.wait(CONFIRM_S)
         safe = [each for each, failure in zip(doomed, ticket.results, strict=True) if ticket.done and failure is None]
-        holder.seal()
-        holder.ack(safe)
+        browser.end_window()
+        browser.ack(safe)
         if safe:
             text = "%d messages of %s were moved to its end: given back once more they would have been deleted"
             logger.warning(text, len(safe), self._queue)

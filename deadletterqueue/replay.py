@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectorlib.amqp import Broker, Moved, Mover
+from connectorlib.amqp import Broker, Moved, Shovel
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 from deadletterqueue.browse import Looker
@@ -147,41 +147,41 @@ class Replay:
                 self._total = looker.total
             if not looker.total:
                 return True
-            mover = None if self._options.dry_run else looker.mover(self._options.in_flight)
+            shovel = None if self._options.dry_run else looker.shovel(self._options.in_flight)
             try:
-                done = self._walk(looker, mover, before)
-                if mover is not None:
-                    self._await(mover.finish)
+                done = self._walk(looker, shovel, before)
+                if shovel is not None:
+                    self._await(shovel.finish)
             except BaseException:  # whatever ended it: what is under way has to be counted
-                self._settle(mover)
+                self._settle(shovel)
                 raise
         if not done and report.sent.total() == before:
             text = f"nothing could be sent within {self._options.hold_s:g} s, for which messages may be held"
             raise Failed(Failure(Kind.UNAVAILABLE, "too-slow", text, "replay"))
         return done
 
-    def _walk(self, looker: Looker, mover: Mover | None, before: int) -> bool:
+    def _walk(self, looker: Looker, shovel: Shovel | None, before: int) -> bool:
         until = time.monotonic() + self._options.hold_s
         for letter in letters(looker):
             self._show(before + looker.looked, self._total or 0)
             if not self._meant(letter):
                 self.report.others += 1
                 continue
-            if self._options.limit is not None and self._handled(mover) >= self._options.limit:
+            if self._options.limit is not None and self._handled(shovel) >= self._options.limit:
                 return True
             target = self._target(letter)
             if isinstance(target, Leave):
                 self.report.left[target.reason] += 1
-            elif mover is None:
+            elif shovel is None:
                 self._rehearse(letter, target)
             else:
-                self._send(letter, target, mover)
+                self._send(letter, target, shovel)
             if time.monotonic() > until:
                 return False
         return True
 
-    def _handled(self, mover: Mover | None) -> int:
-        return self.report.meant + (mover.unsettled if mover is not None else 0)
+    def _handled(self, shovel: Shovel | None) -> int:
+        return self.report.meant + (shovel.unsettled if shovel is not None else 0)
 
     def _target(self, letter: Letter) -> Target | Leave:
         target = target_of(letter, self._options.route, self._bench.queue)
@@ -199,19 +199,19 @@ class Replay:
         else:
             self.report.sent[target] += 1
 
-    def _send(self, letter: Letter, target: Target, mover: Mover) -> None:
+    def _send(self, letter: Letter, target: Target, shovel: Shovel) -> None:
         changed = self._change(letter)
         if isinstance(changed, Leave):
             self.report.left[changed.reason] += 1
             return
         message = replayed(changed, target)
         self._pace()
-        self._await(mover.room)
+        self._await(shovel.room)
         if (reason := self._closed[target]) is not None:  # by the one before
             self.report.left[reason] += 1
             return
         self._save(letter)
-        mover.send(letter.delivery, message, target)
+        shovel.send(letter.delivery, message, target)
 
     def _pace(self) -> None:
         rate = self._options.rate
@@ -244,10 +244,10 @@ class Replay:
             if failure.code != "bad-property":
                 self._closed[target] = self._closed[target] or reason
 
-    def _settle(self, mover: Mover | None) -> None:
+    def _settle(self, shovel: Shovel | None) -> None:
         """It ends early: what is in flight may still be confirmed, and would be doubled otherwise."""
-        if mover is None:
+        if shovel is None:
             return
         with suppress(Failed):
-            self._note(mover.finish(CONFIRM_S / 4) or [])
-        self.report.in_doubt = mover.in_doubt
+            self._note(shovel.finish(CONFIRM_S / 4) or [])
+        self.report.in_doubt = shovel.in_doubt

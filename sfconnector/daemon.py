@@ -49,7 +49,7 @@ def _run(config: SfConfig, life: Term) -> ExitCode:
         running_broker(config.broker, "sfconnector") as broker,
         tracing(config.tracing, "sfconnector", names) as trace,
     ):
-        life.on_nudge(broker.nudge)
+        life.on_nudge(broker.reconnect_now)
         monitor = _monitor(config, broker, clients, life)
         monitor.trace = trace
         flows = [

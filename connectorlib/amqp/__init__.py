@@ -2,12 +2,12 @@
 
 from connectorlib.amqp import field_tables
 from connectorlib.amqp.broker import Broker
-from connectorlib.amqp.browser import Holder
+from connectorlib.amqp.browser import Browser
 from connectorlib.amqp.channel import SyncChannel
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.publisher import Publisher, Ticket
-from connectorlib.amqp.shovel import Moved, Mover
+from connectorlib.amqp.shovel import Moved, Shovel
 
 field_tables.install()
 
-__all__ = ["Broker", "Consumer", "Holder", "Moved", "Mover", "Publisher", "SyncChannel", "Ticket"]
+__all__ = ["Broker", "Browser", "Consumer", "Moved", "Publisher", "Shovel", "SyncChannel", "Ticket"]

@@ -8,7 +8,7 @@ below which nothing is unsettled.
 from collections.abc import Iterable
 
 
-class Ledger:
+class PendingAcks:
     """The tags of one channel that hold a delivery; they count from 1 without gaps, for it has one consumer.
 
     It keeps what is unsettled rather than what is settled: that is never more than the prefetch, even when one

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
-from connectorlib.amqp.browser import Holder
+from connectorlib.amqp.browser import Browser
 from connectorlib.amqp.channel import SyncChannel
-from connectorlib.amqp.connection import Link
+from connectorlib.amqp.connection import Connection
 from connectorlib.amqp.connection_parameters import tls_context
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.io_thread import IOThread
@@ -26,14 +26,14 @@ _HOPELESS = (Kind.REFUSED, Kind.CONFIGURATION)
 class _Companion:
     """Once one connection is there the other has nothing to wait for: back-offs apart can differ by half a minute."""
 
-    def __init__(self, others: list[Link]) -> None:
+    def __init__(self, others: list[Connection]) -> None:
         self._others = others
 
-    def link_up(self, connection: object) -> None:
-        for link in self._others:
-            link.hurry()
+    def connection_up(self, connection: object) -> None:
+        for connection in self._others:
+            connection.hurry()
 
-    def link_down(self, failure: Failure) -> None:
+    def connection_down(self, failure: Failure) -> None:
         """They will notice by themselves."""
 
 
@@ -44,12 +44,12 @@ class Broker:
         context = tls_context(settings.tls)
         self._changed = threading.Condition()
         self._io = IOThread(name, self._reset)
-        link = partial(Link, self._io, settings, context=context, on_change=self._notify)
-        self._consuming = link(name=f"{name} consuming", publishing=False) if consuming else None
-        self._publishing = link(name=f"{name} publishing", publishing=True) if publishing else None
-        self._links = [each for each in (self._consuming, self._publishing) if each is not None]
-        for each in self._links:
-            each.listen(_Companion([other for other in self._links if other is not each]))
+        connection = partial(Connection, self._io, settings, context=context, on_change=self._notify)
+        self._consuming = connection(name=f"{name} consuming", publishing=False) if consuming else None
+        self._publishing = connection(name=f"{name} publishing", publishing=True) if publishing else None
+        self._connections = [each for each in (self._consuming, self._publishing) if each is not None]
+        for each in self._connections:
+            each.listen(_Companion([other for other in self._connections if other is not each]))
         self._publisher = Publisher(self._io, self._publishing) if self._publishing else None
         self._consumers: list[Consumer] = []
         self._stopped = False
@@ -65,8 +65,8 @@ class Broker:
 
     def start(self) -> None:
         """Start the I/O thread, which connects by itself; `wait_connected` tells when it has."""
-        for link in self._links:
-            self._io.post(link.connect)
+        for connection in self._connections:
+            self._io.post(connection.connect)
         self._io.start()
 
     def stop(self, timeout: float = 10.0) -> bool:
@@ -78,19 +78,19 @@ class Broker:
             return self._io.stop(timeout)
         deadline = time.monotonic() + timeout
         for consumer in self._consumers:
-            consumer.give_back(max(timeout / 2, 0.1))
+            consumer.requeue(max(timeout / 2, 0.1))
         if self._publisher is not None:
             self._io.post(self._publisher.stop)
-        for link in self._links:
-            self._io.post(link.stop)
-        clean = self._wait_for(lambda: all(link.is_stopped for link in self._links), deadline, None)
+        for connection in self._connections:
+            self._io.post(connection.stop)
+        clean = self._wait_for(lambda: all(connection.is_stopped for connection in self._connections), deadline, None)
         ended = self._io.stop(max(deadline - time.monotonic(), 1.0))
         return clean and ended
 
-    def nudge(self) -> None:
+    def reconnect_now(self) -> None:
         """Try to connect now, without waiting for the end of a back-off. May be called from any thread."""
-        for link in self._links:
-            self._io.post(link.nudge)
+        for connection in self._connections:
+            self._io.post(connection.reconnect_now)
 
     def wait_connected(
         self, timeout: float, stop: threading.Event | None = None, *, give_up_on_refused: bool = False
@@ -113,38 +113,40 @@ class Broker:
 
     @property
     def connected(self) -> bool:
-        return all(link.connected_since is not None for link in self._links)
+        return all(connection.connected_since is not None for connection in self._connections)
 
     @property
     def next_try(self) -> float | None:
         """time.monotonic() when a missing connection is tried next; None if none is, or just now."""
-        return min((link.next_try for link in self._links if link.next_try is not None), default=None)
+        return min(
+            (connection.next_try for connection in self._connections if connection.next_try is not None), default=None
+        )
 
     @property
     def failure(self) -> Failure | None:
         """Why a connection is missing; None while there is nothing to complain about."""
-        return next((link.failure for link in self._links if link.failure is not None), None)
+        return next((connection.failure for connection in self._connections if connection.failure is not None), None)
 
     @property
     def connected_since(self) -> float | None:
         """time.monotonic() since when all connections are open; None while one is not."""
-        since = [link.connected_since for link in self._links]
+        since = [connection.connected_since for connection in self._connections]
         return max((each for each in since if each is not None), default=None) if self.connected else None
 
     @property
     def opened(self) -> int:
         """How often the connection was made that was made most often."""
-        return max(link.opened for link in self._links)
+        return max(connection.opened for connection in self._connections)
 
     @property
     def blocked(self) -> bool:
         """Whether the broker takes no messages because it is short of memory or disk."""
-        return any(link.blocked for link in self._links)
+        return any(connection.blocked for connection in self._connections)
 
     @property
     def server_version(self) -> tuple[int, ...]:
         """RabbitMQ's version, such as (3, 10, 8); () while there is no connection, or when it does not say."""
-        connection = self._links[0].connection
+        connection = self._connections[0].pika
         said = (connection.server_properties or {}).get("version", "") if connection is not None else ""
         return tuple(int(part) for part in str(said).split(".") if part.isdigit())
 
@@ -167,15 +169,15 @@ class Broker:
         self._consumers.append(consumer)
         return consumer
 
-    def holder(self, queue: str) -> Holder:
+    def browser(self, queue: str) -> Browser:
         """Return what takes messages of a queue, holds them all and gives them back in order."""
         if self._consuming is None:
             raise RuntimeError("this broker was opened without consuming")
-        return Holder(self._io, self._consuming, queue)
+        return Browser(self._io, self._consuming, queue)
 
     def channel(self, timeout: float = 30.0) -> SyncChannel:
         """Return a channel to be used in a `with`; on the consuming connection, which a broker alarm does not stop."""
-        return SyncChannel(self._io, self._consuming or self._links[0], timeout)
+        return SyncChannel(self._io, self._consuming or self._connections[0], timeout)
 
     def _wait_for(self, condition: Callable[[], bool], deadline: float, stop: threading.Event | None) -> bool:
         with self._changed:
@@ -191,5 +193,5 @@ class Broker:
             self._changed.notify_all()
 
     def _reset(self) -> None:
-        for link in self._links:
-            link.reset()
+        for connection in self._connections:
+            connection.reset()

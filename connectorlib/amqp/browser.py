@@ -18,10 +18,10 @@ from typing import Any
 
 from connectorlib.amqp import reply_codes
 from connectorlib.amqp.channel import SyncChannel
-from connectorlib.amqp.connection import Link
+from connectorlib.amqp.connection import Connection
 from connectorlib.amqp.io_thread import IOThread, fail, succeed
-from connectorlib.amqp.requeue import close_at_once, keep_late
-from connectorlib.amqp.shovel import Mover
+from connectorlib.amqp.requeue import close_without_cancel, hold_late_deliveries
+from connectorlib.amqp.shovel import Shovel
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 
@@ -56,12 +56,12 @@ class _Channel:
         return self.delivered - self.acked
 
 
-class Holder:
-    """For one worker: `open` a window, `take` what came, `ack` what is done with, `give_back` the rest."""
+class Browser:
+    """For one worker: `open` a window, `take` what came, `ack` what is done with, `requeue` the rest."""
 
-    def __init__(self, io: IOThread, link: Link, queue: str) -> None:
+    def __init__(self, io: IOThread, connection: Connection, queue: str) -> None:
         self._io = io
-        self._link = link
+        self._connection = connection
         self._changed = threading.Condition()
         self._handed: deque[Delivery] = deque()
         self._bytes = 0
@@ -69,22 +69,22 @@ class Holder:
         self._enough = 1
         self._unwanted = False
         self._channels: list[_Channel] = []
-        self._movers: list[Mover] = []
+        self._shovels: list[Shovel] = []
         self.queue = queue
         #: Why nothing is held any more: the connection or a channel was lost, and all is back in the queue.
         self.failure: Failure | None = None
-        io.post(partial(link.listen, self))
+        io.post(partial(connection.listen, self))
 
     # For the worker
 
     def open(self, size: int, timeout: float = 30.0) -> None:
         """Ask for exactly `size` further messages. The window before is over, whether it was filled or not."""
-        self.seal(timeout)
+        self.end_window(timeout)
         if not self._channels or len(self._channels[-1].tags) >= MAX_CONSUMERS:
             self._io.ask(self._open_channel, timeout, what="opening a channel")
         self._io.ask(partial(self._consume, size), timeout, what=f"consuming from {self.queue!r}")
 
-    def seal(self, timeout: float = 30.0) -> None:
+    def end_window(self, timeout: float = 30.0) -> None:
         """End the window, keep what it holds: from now on an ack makes no room for another message."""
         if self._channels and self._channels[-1].tags:
             self._io.ask(self._cancel, timeout, what=f"cancelling the consumer of {self.queue!r}")
@@ -110,15 +110,15 @@ class Holder:
 
     def ack(self, deliveries: Sequence[Delivery], timeout: float = 30.0) -> None:
         """Remove these from the queue; on its way to the broker when this returns. Raise Failed when they are gone
-        back to the queue. Only after `seal`."""
+        back to the queue. Only after `end_window`."""
         self._io.ask(partial(self._ack, [(each.generation, each.tag) for each in deliveries]), timeout, what="ack")
 
-    def mover(self, window: int = 1) -> Mover:
+    def shovel(self, window: int = 1) -> Shovel:
         """Return what publishes messages that are held here and acks each once it is confirmed, with at most `window`
         of them between the two."""
-        mover = Mover(self._io, self._connection, self._ack_one, window)
-        self._movers.append(mover)
-        return mover
+        shovel = Shovel(self._io, self._held_connection, self._ack_one, window)
+        self._shovels.append(shovel)
+        return shovel
 
     @property
     def backlog(self) -> int:
@@ -130,13 +130,13 @@ class Holder:
         """How many messages are held."""
         return sum(each.held for each in self._channels)
 
-    def give_back(self, timeout: float = 60.0) -> bool:
+    def requeue(self, timeout: float = 60.0) -> bool:
         """Return everything that is not acked to the queue, in order; return whether the broker said so in time."""
-        if self._link.blocked:  # the broker hears nothing now; the end of the connection does the same later
+        if self._connection.blocked:  # the broker hears nothing now; the end of the connection does the same later
             self._io.post(self._abandon)
             return False
         deadline = time.monotonic() + timeout
-        self._io.post(self._end_movers)
+        self._io.post(self._end_shovels)
         with self._changed:
             self._unwanted = True
             self._handed.clear()
@@ -144,8 +144,8 @@ class Holder:
             self._changed.notify_all()
         try:
             if len(self._channels) > 1:
-                self.seal(timeout)  # or it would take what the first channels give back
-            with SyncChannel(self._io, self._link, timeout) as asking:
+                self.end_window(timeout)  # or it would take what the first channels give back
+            with SyncChannel(self._io, self._connection, timeout) as asking:
                 for channel in self._channels:
                     self._return(channel, asking, deadline)
         except Failed as error:
@@ -168,24 +168,26 @@ class Holder:
 
     # In the I/O thread
 
-    def link_up(self, connection: Any) -> None:
+    def connection_up(self, connection: Any) -> None:
         """A new connection does not bring back what the old one held."""
 
-    def link_down(self, failure: Failure) -> None:
+    def connection_down(self, failure: Failure) -> None:
         for channel in self._channels:
             succeed(channel.closed)
         self._lose(failure)
 
     def _open_channel(self, future: "Future[Any]") -> None:
-        connection = self._link.connection
+        connection = self._connection.pika
         if self.failure is not None or connection is None:
             text = "there is no connection to the broker"
-            raise Failed(self.failure or self._link.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker"))
+            raise Failed(
+                self.failure or self._connection.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker")
+            )
         new = _Channel()
 
         def opened(channel: Any) -> None:
             channel.add_on_cancel_callback(lambda _frame: self._lose(_CANCELLED))
-            keep_late(channel, new)  # of a window that was ended before it was full
+            hold_late_deliveries(channel, new)  # of a window that was ended before it was full
             self._channels.append(new)
             succeed(future)
 
@@ -241,9 +243,9 @@ class Holder:
             channels[number].acked += 1
         succeed(future)
 
-    def _connection(self) -> Any:
+    def _held_connection(self) -> Any:
         self._current()
-        return self._link.connection
+        return self._connection.pika
 
     def _ack_one(self, delivery: Delivery) -> None:
         self._current()
@@ -258,7 +260,7 @@ class Holder:
 
     def _close(self, held: _Channel, future: "Future[Any]") -> None:
         held.closed.add_done_callback(lambda _closed: succeed(future))
-        close_at_once(held.channel)
+        close_without_cancel(held.channel)
 
     def _closed(self, held: _Channel, opening: "Future[Any]", _channel: Any, reason: Exception) -> None:
         failure = reply_codes.from_error(reason, place=f"queue {self.queue!r}")
@@ -273,18 +275,18 @@ class Holder:
             self._changed.notify_all()
         self._abandon()
 
-    def _end_movers(self) -> None:
-        for mover in self._movers:
-            mover.end(self.failure)
+    def _end_shovels(self) -> None:
+        for shovel in self._shovels:
+            shovel.end(self.failure)
 
     def _abandon(self) -> None:
         self._forget()
-        self._end_movers()
+        self._end_shovels()
         for held in self._channels:
-            close_at_once(held.channel)
+            close_without_cancel(held.channel)
 
     def _forget(self) -> None:
-        self._link.forget(self)
+        self._connection.forget(self)
 
 
 _CANCELLED = Failure(

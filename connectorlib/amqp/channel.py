@@ -12,7 +12,7 @@ from typing import Any
 from pika import spec
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.connection import Link
+from connectorlib.amqp.connection import Connection
 from connectorlib.amqp.io_thread import IOThread, fail, succeed
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
@@ -35,9 +35,9 @@ class SyncChannel:
     After such a failure the broker has closed the channel; only `close` is of use then.
     """
 
-    def __init__(self, io: IOThread, link: Link, timeout: float) -> None:
+    def __init__(self, io: IOThread, connection: Connection, timeout: float) -> None:
         self._io = io
-        self._link = link
+        self._connection = connection
         self._timeout = timeout
         self._channel: Any = None
         self._waiting: Future[Any] | None = None
@@ -155,22 +155,22 @@ class SyncChannel:
 
     # In the I/O thread
 
-    def link_up(self, connection: Any) -> None:
+    def connection_up(self, connection: Any) -> None:
         """A new connection does not bring this channel back."""
 
-    def link_down(self, failure: Failure) -> None:
+    def connection_down(self, failure: Failure) -> None:
         self._lose(failure)
 
     def _open(self, future: "Future[Any]") -> None:
-        connection = self._link.connection
+        connection = self._connection.pika
         if connection is None:
             text = "there is no connection to the broker"
-            raise Failed(self._link.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker"))
+            raise Failed(self._connection.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker"))
         self._waiting = future
         self._channel = connection.channel(on_open_callback=self._opened)
         self._channel.add_on_close_callback(lambda _channel, reason: self._lose(reply_codes.from_error(reason)))
         self._channel.add_callback(lambda _frame: self._answer(None), [spec.Basic.GetEmpty], one_shot=False)
-        self._link.listen(self)
+        self._connection.listen(self)
 
     def _opened(self, channel: Any) -> None:
         if self._failure is None:
@@ -193,7 +193,7 @@ class SyncChannel:
             self._channel.close()
 
     def _lose(self, failure: Failure) -> None:
-        self._link.forget(self)
+        self._connection.forget(self)
         succeed(self._closed)
         self._failure = self._failure or failure
         waiting, self._waiting = self._waiting, None

@@ -12,8 +12,8 @@ from typing import Any, Generic
 from pika import spec
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.requeue import close_at_once
-from connectorlib.amqp.unconfirmed import E, Flight, Identity
+from connectorlib.amqp.requeue import close_without_cancel
+from connectorlib.amqp.unconfirmed import E, Identity, Unconfirmed
 from connectorlib.errors import Failure, Kind
 
 logger = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ _NACKED = Failure(
 )
 
 
-class Outlet(Generic[E]):
-    """Lives in the I/O thread. Whoever publishes on the channel adds to `flight` what is written, in the same order."""
+class ConfirmChannel(Generic[E]):
+    """Lives in the I/O thread. A publisher adds to `unconfirmed` what it writes, in the order of writing."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Outlet(Generic[E]):
         self._newest: Any = None
         self._channel: Any = None
         self._refused = False
-        self.flight: Flight[E] = Flight()
+        self.unconfirmed: Unconfirmed[E] = Unconfirmed()
 
     @property
     def is_missing(self) -> bool:
@@ -60,24 +60,24 @@ class Outlet(Generic[E]):
             return None
         if not self._refused:
             return channel
-        if not len(self.flight):
+        if not len(self.unconfirmed):
             self.leave()
             self.open(channel.connection)
-            close_at_once(channel)
+            close_without_cancel(channel)
         return None
 
     def leave(self) -> list[E]:
         """Forget the channel; return what was in flight on it."""
         self._newest = self._channel = None
         self._refused = False
-        unconfirmed, self.flight = self.flight.entries(), Flight()
+        unconfirmed, self.unconfirmed = self.unconfirmed.entries(), Unconfirmed()
         return unconfirmed
 
     def close(self) -> None:
         channel = self._newest
         self.leave()
         if channel is not None:
-            close_at_once(channel)
+            close_without_cancel(channel)
 
     def _opened(self, channel: Any) -> None:
         if channel is not self._newest:  # left meanwhile
@@ -95,7 +95,7 @@ class Outlet(Generic[E]):
         method = frame.method
         nacked = None if isinstance(method, spec.Basic.Ack) else _NACKED
         self._refused = self._refused or nacked is not None
-        for entry, returned in self.flight.confirm(method.delivery_tag, method.multiple):
+        for entry, returned in self.unconfirmed.confirm(method.delivery_tag, method.multiple):
             self._on_settled(entry, returned or nacked)
         self._on_ready()
 
@@ -106,7 +106,7 @@ class Outlet(Generic[E]):
         )
         failure = Failure(reply.kind, "unroutable", reply.text, reply.place)
         identity = Identity(properties.message_id, method.exchange, method.routing_key)
-        if not self.flight.mark_returned(identity, failure):
+        if not self.unconfirmed.mark_returned(identity, failure):
             logger.error("a message came back that is not under way: %s", where)
 
     def _closed(self, channel: Any, reason: Exception) -> None:

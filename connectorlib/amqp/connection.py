@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from connectorlib.amqp import reply_codes
 from connectorlib.amqp.connection_parameters import connection_parameters
-from connectorlib.amqp.frame_reader import Connection
+from connectorlib.amqp.frame_reader import PikaConnection
 from connectorlib.amqp.io_thread import IOThread
-from connectorlib.amqp.reconnect import Schedule
+from connectorlib.amqp.reconnect import ReconnectSchedule
 from connectorlib.errors import Failure
 from connectorlib.shared_settings import BrokerSettings
 
@@ -27,14 +27,14 @@ ATTEMPT_SECONDS = 25.0
 HANDSHAKE_SECONDS = 1.0
 
 
-class Listener(Protocol):
+class ConnectionListener(Protocol):
     """Something that lives on a link; called in the I/O thread."""
 
-    def link_up(self, connection: Any) -> None: ...
-    def link_down(self, failure: Failure) -> None: ...
+    def connection_up(self, connection: Any) -> None: ...
+    def connection_down(self, failure: Failure) -> None: ...
 
 
-class Link:
+class Connection:
     """Its public attributes, all but `on_unblocked`, may be read from any thread; the rest is for the I/O thread."""
 
     def __init__(
@@ -53,15 +53,15 @@ class Link:
         self._context = context
         self._publishing = publishing
         self._on_change = on_change
-        self._schedule = Schedule(settings.hosts, SystemRandom())
+        self._schedule = ReconnectSchedule(settings.hosts, SystemRandom())
         self._attempt = 0
         self._address = ("", 0)
-        self._connection: Any = None
+        self._pika: Any = None
         self._timer: object = None
         self._stopping = False
         #: Whether the last attempt found no broker at all, rather than one that hung up.
         self._unreached = False
-        self._listeners: list[Listener] = []
+        self._listeners: list[ConnectionListener] = []
         self.failure: Failure | None = None
         self.connected_since: float | None = None
         #: How often it was opened.
@@ -72,16 +72,16 @@ class Link:
         self.on_unblocked: list[Callable[[], None]] = []
 
     @property
-    def connection(self) -> Any:
+    def pika(self) -> Any:
         """The open connection, or None."""
-        return self._connection if self.connected_since is not None else None
+        return self._pika if self.connected_since is not None else None
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: ConnectionListener) -> None:
         self._listeners.append(listener)
-        if self.connection is not None:
-            listener.link_up(self.connection)
+        if self.pika is not None:
+            listener.connection_up(self.pika)
 
-    def forget(self, listener: Listener) -> None:
+    def forget(self, listener: ConnectionListener) -> None:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
@@ -94,7 +94,7 @@ class Link:
         self._address = self._schedule.next_host()
         self._timer = self._io.call_later(ATTEMPT_SECONDS, partial(self._out_of_time, attempt))
         try:
-            self._connection = Connection(
+            self._pika = PikaConnection(
                 connection_parameters(
                     self._settings,
                     self._address,
@@ -110,15 +110,15 @@ class Link:
         except Exception as error:  # whatever pika finds wrong with a setting, the retry loop must go on
             self._ended(attempt, None, error)
 
-    def nudge(self) -> None:
+    def reconnect_now(self) -> None:
         """Try now instead of at the end of the back-off."""
-        if self._connection is None and not self._stopping:
+        if self._pika is None and not self._stopping:
             self._schedule.reset()
             self.connect()
 
     def hurry(self) -> None:
         """The broker answers elsewhere: try now, if all that was wrong is that it did not answer here."""
-        if self._connection is None and self._unreached and not self._stopping:
+        if self._pika is None and self._unreached and not self._stopping:
             self.connect()
 
     def reset(self) -> None:
@@ -129,7 +129,7 @@ class Link:
     def stop(self) -> None:
         self._stopping = True
         self._io.cancel(self._timer)
-        connection = self._connection
+        connection = self._pika
         if connection is not None and self.connected_since is None:
             self._timer = self._io.call_later(HANDSHAKE_SECONDS, self._abandon)
         elif connection is not None and not (connection.is_closing or connection.is_closed):
@@ -138,7 +138,7 @@ class Link:
 
     def _abandon(self) -> None:
         """Leave an attempt that does not end."""
-        handshake = getattr(getattr(self._connection, "_transport", None), "_sock", None)
+        handshake = getattr(getattr(self._pika, "_transport", None), "_sock", None)
         if handshake is not None:
             # As if the broker had hung up. Closed in the middle of a handshake, pika fails over an assertion and leaves
             # the socket open; it offers no other way out.
@@ -152,7 +152,7 @@ class Link:
     @property
     def is_stopped(self) -> bool:
         """Closed, or not to be closed in order: in an alarm the broker does not read that we wish to."""
-        return self._stopping and (self._connection is None or self.blocked)
+        return self._stopping and (self._pika is None or self.blocked)
 
     def _opened(self, attempt: int, connection: Any) -> None:
         if attempt != self._attempt or self._stopping:
@@ -167,7 +167,7 @@ class Link:
         connection.add_on_connection_unblocked_callback(partial(self._set_blocked, False))
         logger.info("connected to %s:%d as %s", *self._address, self._name)
         for listener in list(self._listeners):
-            self._io.guard(partial(listener.link_up, connection))
+            self._io.guard(partial(listener.connection_up, connection))
         self._on_change()
 
     def _ended(self, attempt: int, _connection: Any, error: BaseException | None = None) -> None:
@@ -192,7 +192,7 @@ class Link:
     def _drop(self) -> None:
         """Let go of the connection object; close it if it is still open, best effort."""
         self._io.cancel(self._timer)
-        connection, self._connection = self._connection, None
+        connection, self._pika = self._pika, None
         self.connected_since = None
         self.blocked = False
         if connection is not None and not (connection.is_closing or connection.is_closed):
@@ -204,7 +204,7 @@ class Link:
     def _tell_down(self, failure: Failure) -> None:
         for listener in list(self._listeners):
             try:
-                listener.link_down(failure)
+                listener.connection_down(failure)
             except Exception:  # resetting the link from here would recurse; the others must hear of it too
                 logger.exception("error while a lost connection was told")
         self._on_change()

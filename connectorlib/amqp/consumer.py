@@ -1,6 +1,6 @@
 """Deliveries on their way from the I/O thread to one worker, and their settlement on the way back.
 
-Rule: a delivery belongs to the generation of its channel. When that is gone the broker delivers again, so what the
+Rule: a delivery belongs to the subscription of its channel. When that is gone the broker delivers again, so what the
 old one left behind is dropped, and nothing of it is ever settled.
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 from pika import frame, spec
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.connection import Link
+from connectorlib.amqp.connection import Connection
 from connectorlib.amqp.io_thread import IOThread, fail, succeed
-from connectorlib.amqp.requeue import close_at_once, keep_late, returns_by_nack
-from connectorlib.amqp.subscription import Generation
+from connectorlib.amqp.requeue import close_without_cancel, hold_late_deliveries, requeues_by_nack
+from connectorlib.amqp.subscription import Subscription
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 
@@ -37,22 +37,22 @@ LOOK_S = 1.0
 
 
 class Consumer:
-    """Takes from one queue. `open` begins a generation; it ends with `give_back`, or by itself with a `failure`."""
+    """Takes from one queue. `open` begins a subscription; it ends with `requeue`, or by itself with a `failure`."""
 
-    def __init__(self, io: IOThread, link: Link, queue: str, prefetch: int) -> None:
+    def __init__(self, io: IOThread, connection: Connection, queue: str, prefetch: int) -> None:
         self._io = io
-        self._link = link
+        self._connection = connection
         self._ready = threading.Event()
         self._woken = False
         #: The I/O thread rings `_ready` once the hand-over holds this many; an int comparison, no lock, per message.
         self._wanted = _NEVER
-        self._current: Generation | None = None
+        self._current: Subscription | None = None
         self._opening: Future[None] | None = None
         self._cancelled = False
         self.queue = queue
         self.prefetch = prefetch
         self.failure: Failure | None = None
-        io.post(partial(link.listen, self))
+        io.post(partial(connection.listen, self))
 
     # For the worker
 
@@ -63,7 +63,7 @@ class Consumer:
 
     @property
     def generation(self) -> int:
-        """The number of the current generation; 0 when there is none."""
+        """The number of the current subscription; 0 when there is none."""
         current = self._current
         return current.number if current else 0
 
@@ -71,7 +71,7 @@ class Consumer:
     def held(self) -> int:
         """How many deliveries are in hand or in work, not settled."""
         current = self._current
-        return current.delivered - current.ledger.settled if current else 0
+        return current.delivered - current.acks.settled if current else 0
 
     @property
     def waiting(self) -> int:
@@ -90,7 +90,7 @@ class Consumer:
             self._io.ask(self._open, timeout, what=f"consuming from {self.queue!r}")
         except Failed as error:
             self._io.post(self._give_up_opening)
-            self.failure = self._link.failure if error.failure.code == "timeout" else None
+            self.failure = self._connection.failure if error.failure.code == "timeout" else None
             self.failure = self.failure or error.failure
             raise Failed(self.failure) from error
 
@@ -105,14 +105,14 @@ class Consumer:
         return batch
 
     def _take(self, size: int, wait_s: float, idle_s: float) -> list[Delivery]:
-        generation = self._current
-        if generation is None or self._cancelled:
+        subscription = self._current
+        if subscription is None or self._cancelled:
             return []
-        if not self._await(generation, 1, time.monotonic() + idle_s):
+        if not self._await(subscription, 1, time.monotonic() + idle_s):
             return []
-        handed = generation.handed
-        self._await(generation, size, handed[0].received + wait_s)
-        if self._woken or self._cancelled or not self.is_current(generation.number):
+        handed = subscription.handed
+        self._await(subscription, size, handed[0].received + wait_s)
+        if self._woken or self._cancelled or not self.is_current(subscription.number):
             return []
         return [handed.popleft() for _ in range(min(size, len(handed)))]
 
@@ -122,43 +122,43 @@ class Consumer:
         self._ready.set()
 
     def settle(self, generation: int, tags: Iterable[int]) -> None:
-        """Ack these tags of this generation; dropped when it is gone, for its messages come again."""
+        """Ack these tags of this subscription; dropped when it is gone, for its messages come again."""
         self._io.post(partial(self._settle, generation, list(tags)))
 
-    def widen(self, prefetch: int) -> None:
+    def raise_prefetch(self, prefetch: int) -> None:
         """Hold up to so many, from some moment soon, and give nothing back for it."""
-        self._io.post(partial(self._widen, prefetch))
+        self._io.post(partial(self._raise_prefetch, prefetch))
 
     def cancel(self, timeout: float = 10.0) -> None:
-        """Hand out nothing more, keep the generation: what is in work can still be settled before `give_back`."""
+        """Hand out nothing more, keep the subscription: what is in work can still be settled before `requeue`."""
         if self._current is not None and not self._cancelled:
             self._io.ask(self._cancel, timeout, what=f"cancelling the consumer of {self.queue!r}")
 
-    def give_back(self, timeout: float = 10.0) -> bool:
-        """Return everything unsettled to the queue, in order; the generation ends.
+    def requeue(self, timeout: float = 10.0) -> bool:
+        """Return everything unsettled to the queue, in order; the subscription ends.
 
         Return whether the broker confirmed it in time; if not, the end of the channel does the same later.
         """
-        generation = self._current
-        if generation is None:
+        subscription = self._current
+        if subscription is None:
             return True
         deadline = time.monotonic() + timeout
         try:
             self.cancel(timeout)
-            self._io.ask(partial(self._return_all, generation), max(deadline - time.monotonic(), 0.1), what="close")
+            self._io.ask(partial(self._return_all, subscription), max(deadline - time.monotonic(), 0.1), what="close")
         except Failed as error:
             logger.warning("messages of %s given back by closing the channel: %s", self.queue, error)
-            self._io.post(partial(self._abandon, generation))
-            self._end(generation, None)
+            self._io.post(partial(self._abandon, subscription))
+            self._end(subscription, None)
             return False
         return True
 
-    def _await(self, generation: Generation, size: int, deadline: float) -> bool:
+    def _await(self, subscription: Subscription, size: int, deadline: float) -> bool:
         """Wait until the hand-over holds `size`; return False on wake, on loss and at the deadline."""
-        handed = generation.handed
+        handed = subscription.handed
         while len(handed) < size:
             self._ready.clear()
-            if self._woken or self._cancelled or self._current is not generation:
+            if self._woken or self._cancelled or self._current is not subscription:
                 return False
             self._wanted = size
             if len(handed) >= size:  # came between the look and the wish
@@ -170,11 +170,11 @@ class Consumer:
 
     # In the I/O thread
 
-    def link_up(self, connection: Any) -> None:
+    def connection_up(self, connection: Any) -> None:
         if self._opening is not None:
             self._begin(connection, self._opening)
 
-    def link_down(self, failure: Failure) -> None:
+    def connection_down(self, failure: Failure) -> None:
         if self._current is not None:
             succeed(self._current.closed)
             self._end(self._current, failure)
@@ -184,8 +184,8 @@ class Consumer:
             self._abandon(self._current)
             self._end(self._current, None)
         self._opening = future
-        if self._link.connection is not None:
-            self._begin(self._link.connection, future)
+        if self._connection.pika is not None:
+            self._begin(self._connection.pika, future)
 
     def _give_up_opening(self) -> None:
         self._opening = None
@@ -196,39 +196,41 @@ class Consumer:
     def _begin(self, connection: Any, future: "Future[None]") -> None:
         """Channel, then prefetch, then consume; each step in the callback of the one before."""
         self._opening = None
-        generation = Generation(self.prefetch)
-        generation.channel = connection.channel(on_open_callback=partial(self._opened, generation, future))
-        generation.channel.add_on_close_callback(partial(self._closed, generation, future))
+        subscription = Subscription(self.prefetch)
+        subscription.channel = connection.channel(on_open_callback=partial(self._opened, subscription, future))
+        subscription.channel.add_on_close_callback(partial(self._closed, subscription, future))
 
-    def _opened(self, generation: Generation, future: "Future[None]", channel: Any) -> None:
-        channel.add_on_cancel_callback(partial(self._cancelled_by_broker, generation))
-        consume = partial(self._consume, generation, future)
-        channel.basic_qos(prefetch_count=generation.prefetch, callback=consume)
+    def _opened(self, subscription: Subscription, future: "Future[None]", channel: Any) -> None:
+        channel.add_on_cancel_callback(partial(self._cancelled_by_broker, subscription))
+        consume = partial(self._consume, subscription, future)
+        channel.basic_qos(prefetch_count=subscription.prefetch, callback=consume)
 
-    def _consume(self, generation: Generation, future: "Future[None]", _frame: Any) -> None:
+    def _consume(self, subscription: Subscription, future: "Future[None]", _frame: Any) -> None:
         if future.cancelled():  # the one who asked has stopped waiting
-            generation.channel.close()
+            subscription.channel.close()
             return
         # Current before the first message can come.
         self._cancelled = False
-        self._current = generation
-        self._subscribe(generation, lambda _frame: succeed(future))
+        self._current = subscription
+        self._subscribe(subscription, lambda _frame: succeed(future))
 
-    def _subscribe(self, generation: Generation, callback: Callable[[Any], None] = lambda _frame: None) -> None:
-        if not self._is_consuming(generation):
+    def _subscribe(self, subscription: Subscription, callback: Callable[[Any], None] = lambda _frame: None) -> None:
+        if not self._is_consuming(subscription):
             return
-        channel = generation.channel
-        receive = self._receiver(generation)
-        from_pika = channel.connection.deliveries.listen(channel.channel_number, self.queue, generation.number, receive)
-        generation.consumer_tag = channel.basic_consume(self.queue, from_pika, callback=callback)
+        channel = subscription.channel
+        receive = self._receiver(subscription)
+        from_pika = channel.connection.deliveries.listen(
+            channel.channel_number, self.queue, subscription.number, receive
+        )
+        subscription.consumer_tag = channel.basic_consume(self.queue, from_pika, callback=callback)
 
-    def _receiver(self, generation: Generation) -> Callable[[Delivery], None]:
+    def _receiver(self, subscription: Subscription) -> Callable[[Delivery], None]:
         """The hot path: some 30,000 calls a second."""
-        handed = generation.handed
+        handed = subscription.handed
         append = handed.append
 
         def receive(delivery: Delivery) -> None:
-            generation.delivered = delivery.tag
+            subscription.delivered = delivery.tag
             append(delivery)
             if len(handed) >= self._wanted:
                 self._wanted = _NEVER
@@ -237,125 +239,125 @@ class Consumer:
         return receive
 
     def _settle(self, number: int, tags: list[int]) -> None:
-        generation = self._current
-        if generation is None or generation.number != number or not generation.channel.is_open:
+        subscription = self._current
+        if subscription is None or subscription.number != number or not subscription.channel.is_open:
             return
-        generation.ledger.settle(tags)
-        if not generation.wider:
-            self._ack(generation)
-        elif generation.is_full and generation.is_done:
-            self._consume_more(generation)
+        subscription.acks.settle(tags)
+        if not subscription.wider:
+            self._ack(subscription)
+        elif subscription.is_full and subscription.is_done:
+            self._consume_more(subscription)
 
-    def _ack(self, generation: Generation) -> None:
-        up_to = generation.ledger.due()
+    def _ack(self, subscription: Subscription) -> None:
+        up_to = subscription.acks.due()
         if up_to:
-            generation.channel.basic_ack(up_to, multiple=True)
-        if generation.ledger.waiting and not generation.acking:
-            generation.acking = True
-            self._io.call_later(SINGLES_S, partial(self._ack_waiting, generation))
+            subscription.channel.basic_ack(up_to, multiple=True)
+        if subscription.acks.waiting and not subscription.acking:
+            subscription.acking = True
+            self._io.call_later(SINGLES_S, partial(self._ack_waiting, subscription))
 
-    def _ack_waiting(self, generation: Generation) -> None:
-        generation.acking = False
-        if not generation.wider:
-            self._ack_all(generation)
+    def _ack_waiting(self, subscription: Subscription) -> None:
+        subscription.acking = False
+        if not subscription.wider:
+            self._ack_all(subscription)
 
-    def _ack_all(self, generation: Generation) -> None:
+    def _ack_all(self, subscription: Subscription) -> None:
         """Ack what stands above something unsettled too, one by one: it is done, and must not come again."""
-        if not generation.channel.is_open or not generation.ledger.waiting:
+        if not subscription.channel.is_open or not subscription.acks.waiting:
             return
-        up_to = generation.ledger.due()
+        up_to = subscription.acks.due()
         if up_to:
-            generation.channel.basic_ack(up_to, multiple=True)
-        number = generation.channel.channel_number
-        acks = [frame.Method(number, spec.Basic.Ack(tag)).marshal() for tag in generation.ledger.singles()]
+            subscription.channel.basic_ack(up_to, multiple=True)
+        number = subscription.channel.channel_number
+        acks = [frame.Method(number, spec.Basic.Ack(tag)).marshal() for tag in subscription.acks.singles()]
         if acks:
-            generation.channel.connection.write(b"".join(acks))
-            generation.calm = time.monotonic() + CALM_S
+            subscription.channel.connection.write(b"".join(acks))
+            subscription.calm = time.monotonic() + CALM_S
 
-    def _widen(self, prefetch: int) -> None:
-        generation = self._current
-        if generation is not None and not generation.wider:
-            generation.wider = prefetch
-            self._look(generation, -1, -1)
+    def _raise_prefetch(self, prefetch: int) -> None:
+        subscription = self._current
+        if subscription is not None and not subscription.wider:
+            subscription.wider = prefetch
+            self._look(subscription, -1, -1)
 
-    def _look(self, generation: Generation, delivered: int, settled: int) -> None:
+    def _look(self, subscription: Subscription, delivered: int, settled: int) -> None:
         """Whether the queue is empty, or what the consumer holds is stuck: then nothing is on its way either."""
-        if not generation.wider or not self._is_consuming(generation):
+        if not subscription.wider or not self._is_consuming(subscription):
             return
-        now = generation.delivered, generation.ledger.settled
-        if now == (delivered, settled) and (generation.is_done or generation.is_full):
-            self._consume_more(generation)
+        now = subscription.delivered, subscription.acks.settled
+        if now == (delivered, settled) and (subscription.is_done or subscription.is_full):
+            self._consume_more(subscription)
         else:
-            self._io.call_later(LOOK_S, partial(self._look, generation, *now))
+            self._io.call_later(LOOK_S, partial(self._look, subscription, *now))
 
-    def _is_consuming(self, generation: Generation) -> bool:
-        return self._current is generation and not self._cancelled and bool(generation.channel.is_open)
+    def _is_consuming(self, subscription: Subscription) -> bool:
+        return self._current is subscription and not self._cancelled and bool(subscription.channel.is_open)
 
-    def _consume_more(self, generation: Generation) -> None:
+    def _consume_more(self, subscription: Subscription) -> None:
         """End the consumer and begin another on the same channel, while nothing is on its way: a cancel would return
         that, and a quorum queue would put it behind what came back before it."""
-        channel, tag = generation.channel, generation.consumer_tag
-        if not self._is_consuming(generation) or tag is None:
+        channel, tag = subscription.channel, subscription.consumer_tag
+        if not self._is_consuming(subscription) or tag is None:
             return
-        self.prefetch = generation.prefetch = generation.wider
-        generation.wider, generation.consumer_tag = 0, None
+        self.prefetch = subscription.prefetch = subscription.wider
+        subscription.wider, subscription.consumer_tag = 0, None
         channel.basic_cancel(tag)
-        self._ack(generation)
-        channel.basic_qos(prefetch_count=generation.prefetch, callback=lambda _frame: self._subscribe(generation))
+        self._ack(subscription)
+        channel.basic_qos(prefetch_count=subscription.prefetch, callback=lambda _frame: self._subscribe(subscription))
 
     def _cancel(self, future: "Future[None]") -> None:
-        generation = self._current
+        subscription = self._current
         self._cancelled = True
         self._ready.set()
         if (
-            generation is None
-            or generation.consumer_tag is None  # just between two consumers
-            or not generation.channel.is_open
-            or not returns_by_nack(generation.channel)
+            subscription is None
+            or subscription.consumer_tag is None  # just between two consumers
+            or not subscription.channel.is_open
+            or not requeues_by_nack(subscription.channel)
         ):
             succeed(future)
             return
         # Messages may still come before cancel-ok; they go back together with these.
-        keep_late(generation.channel, generation)
-        generation.closed.add_done_callback(lambda _closed: succeed(future))
-        generation.channel.basic_cancel(generation.consumer_tag, callback=lambda _frame: succeed(future))
+        hold_late_deliveries(subscription.channel, subscription)
+        subscription.closed.add_done_callback(lambda _closed: succeed(future))
+        subscription.channel.basic_cancel(subscription.consumer_tag, callback=lambda _frame: succeed(future))
 
-    def _return_all(self, generation: Generation, future: "Future[None]") -> None:
-        channel = generation.channel
-        if self._current is not generation or not channel.is_open:
+    def _return_all(self, subscription: Subscription, future: "Future[None]") -> None:
+        channel = subscription.channel
+        if self._current is not subscription or not channel.is_open:
             succeed(future)
             return
-        self._ack_all(generation)
-        left = generation.calm - time.monotonic()
+        self._ack_all(subscription)
+        left = subscription.calm - time.monotonic()
         if left > 0:
-            self._io.call_later(left, partial(self._return_all, generation, future))
+            self._io.call_later(left, partial(self._return_all, subscription, future))
             return
-        generation.closed.add_done_callback(lambda _closed: succeed(future))
-        if returns_by_nack(channel) and generation.delivered > generation.ledger.settled:
+        subscription.closed.add_done_callback(lambda _closed: succeed(future))
+        if requeues_by_nack(channel) and subscription.delivered > subscription.acks.settled:
             channel.basic_nack(0, multiple=True, requeue=True)  # 0: all of this channel
-        close_at_once(channel)
-        self._end(generation, None)
+        close_without_cancel(channel)
+        self._end(subscription, None)
 
-    def _closed(self, generation: Generation, opening: "Future[None]", _channel: Any, reason: Exception) -> None:
-        generation.channel.connection.deliveries.forget(generation.channel.channel_number)
-        succeed(generation.closed)
+    def _closed(self, subscription: Subscription, opening: "Future[None]", _channel: Any, reason: Exception) -> None:
+        subscription.channel.connection.deliveries.forget(subscription.channel.channel_number)
+        succeed(subscription.closed)
         failure = reply_codes.from_error(reason, place=f"queue {self.queue!r}")
         fail(opening, Failed(failure))
-        self._end(generation, failure)
+        self._end(subscription, failure)
 
-    def _cancelled_by_broker(self, generation: Generation, _frame: Any) -> None:
+    def _cancelled_by_broker(self, subscription: Subscription, _frame: Any) -> None:
         text = "by the broker: the queue was deleted or moved, or a message was held too long"
         failure = Failure(Kind.UNAVAILABLE, "cancelled", text, f"queue {self.queue!r}")
-        self._end(generation, failure)
-        self._abandon(generation)
+        self._end(subscription, failure)
+        self._abandon(subscription)
 
-    def _abandon(self, generation: Generation) -> None:
-        """Close the channel of a generation that is over; what it held goes back to the queue."""
-        self._ack_all(generation)
-        close_at_once(generation.channel)
+    def _abandon(self, subscription: Subscription) -> None:
+        """Close the channel of a subscription that is over; what it held goes back to the queue."""
+        self._ack_all(subscription)
+        close_without_cancel(subscription.channel)
 
-    def _end(self, generation: Generation, failure: Failure | None) -> None:
-        if self._current is not generation:
+    def _end(self, subscription: Subscription, failure: Failure | None) -> None:
+        if self._current is not subscription:
             return
         if failure is not None:
             self.failure = failure

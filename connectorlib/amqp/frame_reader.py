@@ -79,7 +79,7 @@ def decode_properties(raw: bytes) -> Properties:
     return properties
 
 
-class Reader:
+class FrameReader:
     """Takes a connection's bytes apart: deliveries of channels that are listened to here, the rest to pika."""
 
     def __init__(self, give: Callable[[bytes], None]) -> None:
@@ -209,11 +209,11 @@ def _body(data: bytes, at: int, channel: int, length: int) -> tuple[bytes, int]:
     return parts[0] if len(parts) == 1 else b"".join(parts), at
 
 
-class Connection(SelectConnection):  # type: ignore[misc]  # pika has no types
+class PikaConnection(SelectConnection):  # type: ignore[misc]  # pika has no types
     """pika's connection, with deliveries read by `deliveries`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.deliveries = Reader(super()._on_data_available)
+        self.deliveries = FrameReader(super()._on_data_available)
         super().__init__(*args, **kwargs)
 
     def _on_data_available(self, data_in: bytes) -> None:

@@ -15,18 +15,18 @@ from typing import Any
 from pika import exceptions
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.confirm_channel import Outlet
-from connectorlib.amqp.connection import Link
+from connectorlib.amqp.confirm_channel import ConfirmChannel
+from connectorlib.amqp.connection import Connection
 from connectorlib.amqp.frame_writer import encode_message
 from connectorlib.amqp.io_thread import STOPPED, IOThread
-from connectorlib.amqp.unconfirmed import judge
+from connectorlib.amqp.unconfirmed import assign_blame
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Outgoing
 
 logger = logging.getLogger(__name__)
 
 WINDOW = 4000
-#: Bodies in flight are held by us and, until sent, by pika; few of them when they are large.
+#: Bodies in unconfirmed are held by us and, until sent, by pika; few of them when they are large.
 WINDOW_BYTES = 32 * 1024 * 1024
 #: How many to publish before the loop gets a turn to send them and to read confirms.
 SLICE = 200
@@ -115,11 +115,11 @@ class Publish:
 class Publisher:
     """`submit` may be called from any thread, connected or not; everything else happens in the I/O thread."""
 
-    def __init__(self, io: IOThread, link: Link, *, window: int = WINDOW) -> None:
+    def __init__(self, io: IOThread, connection: Connection, *, window: int = WINDOW) -> None:
         self._io = io
-        self._link = link
+        self._connection = connection
         self._window = window
-        self._outlet: Outlet[Publish] = Outlet(
+        self._confirm_channel: ConfirmChannel[Publish] = ConfirmChannel(
             on_settled=Publish.settle, on_ready=self._feed_unless_feeding, on_lost=self._closed
         )
         self._tickets: deque[Ticket] = deque()
@@ -127,8 +127,8 @@ class Publisher:
         self._suspects: deque[Publish] = deque()
         self._feeding = False
         self._stopped = False
-        link.on_unblocked.append(self._feed)
-        io.post(partial(link.listen, self))
+        connection.on_unblocked.append(self._feed)
+        io.post(partial(connection.listen, self))
 
     def submit(self, messages: Sequence[Outgoing], on_done: Callable[[Ticket], None] | None = None) -> Ticket:
         """Publish these in order. `on_done` is called in the I/O thread and must not block."""
@@ -141,20 +141,20 @@ class Publisher:
     @property
     def unconfirmed(self) -> int:
         """How many messages are under way; may be read from any thread."""
-        return len(self._outlet.flight) + len(self._again) + len(self._suspects)
+        return len(self._confirm_channel.unconfirmed) + len(self._again) + len(self._suspects)
 
     # In the I/O thread
 
-    def link_up(self, connection: Any) -> None:
-        self._outlet.open(connection)
+    def connection_up(self, connection: Any) -> None:
+        self._confirm_channel.open(connection)
 
-    def link_down(self, failure: Failure) -> None:
-        self._lose(self._outlet.leave(), failure, blame=failure.code in _POISON)
+    def connection_down(self, failure: Failure) -> None:
+        self._lose(self._confirm_channel.leave(), failure, blame=failure.code in _POISON)
 
     def stop(self) -> None:
         """Nothing is published any more; who still waits is told."""
         self._stopped = True
-        for publish in (*self._outlet.leave(), *self._suspects, *self._again):
+        for publish in (*self._confirm_channel.leave(), *self._suspects, *self._again):
             publish.settle(STOPPED)
         self._again, self._suspects = deque(), deque()
         while self._tickets:
@@ -171,7 +171,7 @@ class Publisher:
 
     def _feed(self) -> None:
         """Publish until the window is full, a slice at a time."""
-        channel = self._outlet.usable()
+        channel = self._confirm_channel.usable()
         if channel is None:
             return
         frames, more = self._slice(channel)
@@ -183,7 +183,7 @@ class Publisher:
 
     def _slice(self, channel: Any) -> tuple[bytes, bool]:
         """Put the next few messages under way; return their frames, and whether there may be more."""
-        flight = self._outlet.flight
+        unconfirmed = self._confirm_channel.unconfirmed
         frames: list[bytes] = []
         size = 0
         for _ in range(self._room()):
@@ -192,10 +192,10 @@ class Publisher:
                 return b"".join(frames), False
             encoded = self._encoded(channel, publish)
             if encoded is not None:
-                flight.add(publish)
+                unconfirmed.add(publish)
                 frames.append(encoded)
                 size += len(encoded)
-            if size >= WRITE_BYTES or flight.bytes >= WINDOW_BYTES:
+            if size >= WRITE_BYTES or unconfirmed.bytes >= WINDOW_BYTES:
                 break
         return b"".join(frames), True
 
@@ -209,13 +209,13 @@ class Publisher:
 
     def _room(self) -> int:
         """Return how many messages may be published now."""
-        flight = self._outlet.flight
-        flying = len(flight)
-        if self._link.blocked:
+        unconfirmed = self._confirm_channel.unconfirmed
+        flying = len(unconfirmed)
+        if self._connection.blocked:
             return 0
         if self._suspects:
             return 0 if flying else 1
-        return min(SLICE, self._window - flying) if flight.bytes < WINDOW_BYTES else 0
+        return min(SLICE, self._window - flying) if unconfirmed.bytes < WINDOW_BYTES else 0
 
     def _next(self) -> Publish | None:
         if self._suspects:
@@ -242,22 +242,22 @@ class Publisher:
         only_channel = isinstance(reason, exceptions.ChannelClosedByBroker)
         self._lose(unconfirmed, failure, blame=only_channel or failure.code in _POISON)
         if only_channel and not self._stopped:
-            # With nothing in flight it is not a message's fault, and would happen again at once.
+            # With nothing in unconfirmed it is not a message's fault, and would happen again at once.
             self._io.call_later(0.0 if unconfirmed else REOPEN_SECONDS, self._reopen)
 
     def _reopen(self) -> None:
-        connection = self._link.connection
-        if connection is not None and self._outlet.is_missing:
-            self._outlet.open(connection)
+        connection = self._connection.pika
+        if connection is not None and self._confirm_channel.is_missing:
+            self._confirm_channel.open(connection)
 
     def _lose(self, unconfirmed: list[Publish], failure: Failure, *, blame: bool) -> None:
-        """Sort what was in flight into failed and to be published again."""
+        """Sort what was in unconfirmed into failed and to be published again."""
         if not blame:
             (self._suspects or self._again).extendleft(reversed(unconfirmed))
         elif unconfirmed:
-            verdict = judge(unconfirmed, failure)
-            logger.warning("publishing channel closed: %s (%d failed)", verdict.failure, len(verdict.guilty))
-            self._suspects.extendleft(reversed(verdict.suspects))
-            self._again.extendleft(reversed(verdict.innocent))
-            for publish in verdict.guilty:
-                publish.settle(verdict.failure)
+            found = assign_blame(unconfirmed, failure)
+            logger.warning("publishing channel closed: %s (%d failed)", found.failure, len(found.culprits))
+            self._suspects.extendleft(reversed(found.suspects))
+            self._again.extendleft(reversed(found.others))
+            for publish in found.culprits:
+                publish.settle(found.failure)

@@ -13,7 +13,7 @@ _FIRST = {Kind.REFUSED: 5.0, Kind.CONFIGURATION: 2.0}
 _LONGEST = {Kind.REFUSED: 300.0, Kind.CONFIGURATION: 60.0}
 
 
-class Schedule:
+class ReconnectSchedule:
     """Hosts in a random order, so that many connectors do not all begin with the first; then in turn, for ever."""
 
     def __init__(self, hosts: Sequence[tuple[str, int]], random: Random) -> None:

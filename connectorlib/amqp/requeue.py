@@ -7,13 +7,13 @@ of the others or behind them.
 from typing import Any, Protocol
 
 
-class Holding(Protocol):
+class HeldChannel(Protocol):
     """What has been delivered on one channel: the highest tag."""
 
     delivered: int
 
 
-def keep_late(channel: Any, holding: Holding) -> None:
+def hold_late_deliveries(channel: Any, holding: HeldChannel) -> None:
     """Hold like the others what still comes for a consumer that is cancelled: pika would reject it, one by one."""
 
     def note(delivery_tag: int = 0, requeue: bool = True) -> None:
@@ -22,7 +22,7 @@ def keep_late(channel: Any, holding: Holding) -> None:
     channel.basic_reject = note
 
 
-def close_at_once(channel: Any) -> None:
+def close_without_cancel(channel: Any) -> None:
     """Close a channel that may have consumers; pika would cancel those first. With its connection it is closed already,
     though it may not know yet."""
     if channel.is_open and channel.connection.is_open:
@@ -34,7 +34,7 @@ def _cancel_nothing(consumer_tag: str = "", callback: object = None) -> None:
     """In place of what pika does before it closes a channel."""
 
 
-def returns_by_nack(channel: Any) -> bool:
+def requeues_by_nack(channel: Any) -> bool:
     """Whether to give back with cancel, one nack and close, rather than with close alone.
 
     Both return everything, and up to RabbitMQ 4.2 both count as a delivery. But only the close of a channel that still

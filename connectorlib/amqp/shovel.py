@@ -1,4 +1,4 @@
-"""Publishes what a holder holds, and acks each message once the broker has confirmed that it lies elsewhere.
+"""Publishes what a browser holds, and acks each message once the broker has confirmed that it lies elsewhere.
 
 Rule: publish, confirm, ack, and all on the connection that holds the message, which the broker reads in order. So when
 the process is killed, at most `window` messages are in doubt: they lie in both places, and none in neither.
@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.confirm_channel import Outlet
+from connectorlib.amqp.confirm_channel import ConfirmChannel
 from connectorlib.amqp.frame_writer import encode_properties
 from connectorlib.amqp.io_thread import IOThread
 from connectorlib.errors import Failed, Failure, Kind
@@ -37,8 +37,8 @@ class _Move(NamedTuple):
     acks: int
 
 
-class Mover:
-    """For the worker of a holder: `room`, then `send`, and `finish` at the end."""
+class Shovel:
+    """For the worker of a browser: `room`, then `send`, and `finish` at the end."""
 
     def __init__(
         self, io: IOThread, connection: Callable[[], Any], ack: Callable[[Delivery], None], window: int
@@ -46,11 +46,11 @@ class Mover:
         """`connection` gives the one on which everything is held, or raises Failed when it is held no longer; it and
         `ack` belong to the I/O thread. `window` is how many messages may be in doubt."""
         self._io = io
-        self._connection = connection
+        self._held_connection = connection
         self._ack = ack
         self._window = window
         self._changed = threading.Condition()
-        self._outlet: Outlet[_Move] = Outlet(
+        self._confirm_channel: ConfirmChannel[_Move] = ConfirmChannel(
             on_settled=self._confirmed, on_ready=self._publish, on_lost=lambda _moves, reason: self._closed(reason)
         )
         #: Sent, and not published yet.
@@ -75,7 +75,7 @@ class Mover:
         return self._wait(0, timeout)
 
     def send(self, delivery: Delivery, message: Outgoing, mark: Any = None) -> None:
-        """Publish the message, and remove the delivery once it is confirmed. Only after `room`, and after the holder
+        """Publish the message, and remove the delivery once it is confirmed. Only after `room`, and after the browser
         has sealed its window."""
         with self._changed:
             self._open[delivery.identity] = delivery
@@ -114,16 +114,16 @@ class Mover:
         """Publish what waits, as soon as there is a channel for it."""
         while self._waiting:
             try:
-                connection = self._connection()
+                connection = self._held_connection()
                 if self._failure is not None:
                     raise Failed(self._failure)
             except Failed as error:  # not sent; what was held is back in the queue, or will be soon
                 self._forget_waiting()
                 self._lose(error.failure)
                 return
-            if self._outlet.is_missing:
-                self._outlet.open(connection)
-            channel = self._outlet.usable()
+            if self._confirm_channel.is_missing:
+                self._confirm_channel.open(connection)
+            channel = self._confirm_channel.usable()
             if channel is None:
                 return
             delivery, message, mark = self._waiting.popleft()
@@ -134,7 +134,7 @@ class Mover:
             except Exception as error:  # pika raises half a dozen types for what it cannot encode; nothing was sent
                 self._settle(move, Failure(Kind.REJECT, "bad-property", reply_codes.describe(error), "publish"))
             else:
-                self._outlet.flight.add(move)
+                self._confirm_channel.unconfirmed.add(move)
 
     def _confirmed(self, move: _Move, failure: Failure | None) -> None:
         try:
@@ -147,8 +147,8 @@ class Mover:
             self._settle(move, failure)
 
     def end(self, failure: Failure | None) -> None:
-        """Publish nothing more, hear nothing more of what is in flight; the failure is why nothing is held any more."""
-        self._outlet.close()
+        """Publish nothing more and ignore further confirms; `failure` is why the messages are no longer held."""
+        self._confirm_channel.close()
         self._forget_waiting()
         if failure is not None:
             self._lose(failure)

@@ -5,25 +5,25 @@ from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
-from connectorlib.amqp.acks import Ledger
+from connectorlib.amqp.acks import PendingAcks
 from connectorlib.messages import Delivery
 
 #: Every generation of every consumer has its own number, so that a delivery can never be settled on another's channel.
 _numbers = count(1)
 
 
-class Generation:
+class Subscription:
     """Only the I/O thread changes it, but for what the worker takes out of `handed`."""
 
     __slots__ = (
         "acking",
+        "acks",
         "calm",
         "channel",
         "closed",
         "consumer_tag",
         "delivered",
         "handed",
-        "ledger",
         "number",
         "prefetch",
         "wider",
@@ -38,9 +38,9 @@ class Generation:
         #: The larger prefetch that it is to have; until it has that nothing is acked. 0: none.
         self.wider = 0
         self.handed: deque[Delivery] = deque()
-        self.ledger = Ledger()
+        self.acks = PendingAcks()
         self.delivered = 0
-        #: Whether what the ledger keeps waiting will be acked in a moment.
+        #: Whether the pending acks will be sent in a moment.
         self.acking = False
         #: Until when (monotonic) the broker may still be busy with single acks.
         self.calm = 0.0
@@ -50,9 +50,9 @@ class Generation:
     @property
     def is_done(self) -> bool:
         """Whether all that came is settled."""
-        return self.ledger.settled == self.delivered
+        return self.acks.settled == self.delivered
 
     @property
     def is_full(self) -> bool:
         """Whether all that may be held has come, and nothing is on its way. It stays so until something is acked."""
-        return self.delivered - self.ledger.settled + self.ledger.waiting >= self.prefetch
+        return self.delivered - self.acks.settled + self.acks.waiting >= self.prefetch

@@ -32,7 +32,7 @@ def identify(message: Outgoing) -> Identity:
     return Identity(message.properties.get("message_id"), message.exchange, message.routing_key)
 
 
-class Flight(Generic[E]):
+class Unconfirmed(Generic[E]):
     """Publishes count from 1 on each channel; acks name a number, or all up to it, in any order."""
 
     def __init__(self) -> None:
@@ -84,11 +84,11 @@ class Flight(Generic[E]):
         return list(self._entries.values())
 
 
-class Verdict(NamedTuple, Generic[E]):
+class Blame(NamedTuple, Generic[E]):
     """What becomes of the unconfirmed when the broker closed their channel."""
 
-    guilty: list[E]
-    innocent: list[E]  # publish them again
+    culprits: list[E]
+    others: list[E]  # publish them again
     suspects: list[E]  # publish them again, one at a time, until one of them is found out
     failure: Failure
 
@@ -96,7 +96,7 @@ class Verdict(NamedTuple, Generic[E]):
 _NAMED_EXCHANGE = re.compile(r"(?:no exchange|write access to exchange) '(.*?)' in vhost")
 
 
-def judge(unconfirmed: Sequence[E], failure: Failure) -> Verdict[E]:
+def assign_blame(unconfirmed: Sequence[E], failure: Failure) -> Blame[E]:
     """Given what was in flight and why the channel was closed, return who caused it.
 
     A close comes some messages later and names none. A text that names an exchange convicts what went there;
@@ -104,12 +104,12 @@ def judge(unconfirmed: Sequence[E], failure: Failure) -> Verdict[E]:
     """
     if len(unconfirmed) == 1:
         kind = Kind.REJECT if failure.code == "406" else failure.kind
-        return Verdict([unconfirmed[0]], [], [], replace(failure, kind=kind))
+        return Blame([unconfirmed[0]], [], [], replace(failure, kind=kind))
     named = _NAMED_EXCHANGE.search(failure.text)
-    guilty: list[E] = []
+    culprits: list[E] = []
     others: list[E] = []
     for entry in unconfirmed:
-        (guilty if named and entry.message.exchange == named[1] else others).append(entry)
-    if not guilty:
-        return Verdict([], [], others, failure)
-    return Verdict(guilty, others, [], failure)
+        (culprits if named and entry.message.exchange == named[1] else others).append(entry)
+    if not culprits:
+        return Blame([], [], others, failure)
+    return Blame(culprits, others, [], failure)

@@ -245,7 +245,7 @@ class Pausing:
             if oldest is not None and self._consumer.active and now - oldest > self._hold_seconds:
                 # RabbitMQ closes a consumer that holds a delivery for 30 minutes (consumer_timeout).
                 logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
-                self._consumer.give_back(GIVE_BACK_S)
+                self._consumer.requeue(GIVE_BACK_S)
         return False
 
 

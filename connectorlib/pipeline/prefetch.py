@@ -104,14 +104,14 @@ class Intake:
 
     def _widen(self) -> None:
         if self._consumer.prefetch < self._prefetch:
-            self._consumer.widen(self._prefetch)  # at some moment soon
+            self._consumer.raise_prefetch(self._prefetch)  # at some moment soon
         else:
             self._narrow = 0
 
     def _give_back(self) -> None:
         """Give back what was not begun, to consume with another prefetch."""
         self._dead_letters.wait(SETTLE_S)
-        self._consumer.give_back(SETTLE_S)
+        self._consumer.requeue(SETTLE_S)
         # A quorum queue has them back a moment later; a consumer that is there at once would get newer ones first.
         self._pausing.stop.wait(GIVEN_BACK_S)
 

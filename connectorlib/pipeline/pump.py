@@ -91,7 +91,7 @@ class Pump:
                 self._turn()
         finally:
             self._dead_letters.wait(STOP_DEADLINE_S)
-            self._consumer.give_back(STOP_DEADLINE_S)
+            self._consumer.requeue(STOP_DEADLINE_S)
 
     def _greet(self) -> None:
         """Nothing is taken before the far side has answered once."""

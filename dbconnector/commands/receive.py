@@ -149,11 +149,11 @@ def _consumed(broker: Broker, source: Source, life: Life, wait_s: float) -> Iter
         yield Taken(
             delivery,
             ack=lambda: consumer.settle(delivery.generation, [delivery.tag]),
-            give_back=lambda: consumer.give_back(SETTLE_S),
+            give_back=lambda: consumer.requeue(SETTLE_S),
             valid=lambda: consumer.is_current(delivery.generation),
         )
     finally:
-        consumer.give_back(SETTLE_S)
+        consumer.requeue(SETTLE_S)
 
 
 def _refuse_if_not_empty(broker: Broker, source: Source) -> None:

@@ -120,7 +120,7 @@ def _subscribe(config: DbConfig, life: Term) -> ExitCode:
         _watchdog(broker, database) as watchdog,
         tracing(config.tracing, "dbconnector", config.name) as trace,
     ):
-        life.on_nudge(broker.nudge)
+        life.on_nudge(broker.reconnect_now)
         _log_start(config, "subscribe")
         notify("READY=1")
 
@@ -195,7 +195,7 @@ def _select_again_and_again(
         _broker(config, consuming=False) as broker,
         _watchdog(broker, database) as watchdog,
     ):
-        life.on_nudge(broker.nudge)
+        life.on_nudge(broker.reconnect_now)
         _log_start(config, "select")
         notify("READY=1")
         monitor = _monitor(config, broker, database, life)

@@ -57,5 +57,5 @@ def come_back(vhost, consumer, count):
     """Take so many and give them back: a quorum queue puts whatever else comes back behind them."""
     consumer.open(10)
     eventually(lambda: consumer.held == count, 10)
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     wait_for_depth(vhost, count)

@@ -2,26 +2,26 @@ from random import Random
 
 import pytest
 
-from connectorlib.amqp.reconnect import Schedule
+from connectorlib.amqp.reconnect import ReconnectSchedule
 from connectorlib.errors import Kind
 
 HOSTS = [("a", 1), ("b", 2), ("c", 3)]
 
 
 def delays(kind, count, hosts=HOSTS[:1], lasted=0.0):
-    schedule = Schedule(hosts, Random(7))
+    schedule = ReconnectSchedule(hosts, Random(7))
     return [schedule.delay_after(kind, lasted) for _ in range(count)]
 
 
 def test_every_host_has_its_turn_before_the_first_comes_again():
-    schedule = Schedule(HOSTS, Random(1))
+    schedule = ReconnectSchedule(HOSTS, Random(1))
     turns = [schedule.next_host() for _ in range(6)]
     assert sorted(turns[:3]) == HOSTS
     assert turns[3:] == turns[:3]
 
 
 def test_not_every_connector_begins_with_the_first_host():
-    assert len({Schedule(HOSTS, Random(seed)).next_host() for seed in range(20)}) == 3
+    assert len({ReconnectSchedule(HOSTS, Random(seed)).next_host() for seed in range(20)}) == 3
 
 
 def test_the_other_hosts_are_tried_almost_at_once():

@@ -1,4 +1,4 @@
-"""What is planned; tests/integration/test_broker_topology.py makes it."""
+"""What is planned; tests/integration/test_amqp_topology.py makes it."""
 
 from connectorlib.amqp.topology import Binding, Exchange, Queue, plan
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Destination, Source

@@ -266,7 +266,7 @@ def test_messages_submitted_before_there_is_a_connection_wait_for_it(vhost, queu
     broker._io.start()
     ticket = broker.publisher.submit([message(1)])
     assert not ticket.wait(0.2)
-    broker._io.post(broker._links[0].connect)
+    broker._io.post(broker._connections[0].connect)
     assert ticket.wait(10)
     broker.stop()
     assert ids(vhost, queue) == ["1"]

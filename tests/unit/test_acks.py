@@ -1,10 +1,10 @@
-"""The ledger against a model of the broker, which closes the channel when an ack names a tag it does not hold."""
+"""Pending acks against a model of the broker, which closes the channel when an ack names a tag it does not hold."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectorlib.amqp.acks import Ledger
+from connectorlib.amqp.acks import PendingAcks
 
 
 class UnackedSet:
@@ -29,10 +29,10 @@ class UnackedSet:
         self.tags.remove(tag)
 
 
-def settled(ledger, tags):
+def settled(acks, tags):
     """Settle these and return up to which tag to ack."""
-    ledger.settle(tags)
-    return ledger.due()
+    acks.settle(tags)
+    return acks.due()
 
 
 @pytest.mark.parametrize(
@@ -50,43 +50,43 @@ def settled(ledger, tags):
     ],
 )
 def test_acks_are_few_and_never_wrong(steps, up_to, singles):
-    ledger = Ledger()
-    assert [settled(ledger, tags) for tags in steps] == up_to
-    assert ledger.waiting == len(singles)
-    assert ledger.singles() == singles
-    assert ledger.waiting == 0
+    acks = PendingAcks()
+    assert [settled(acks, tags) for tags in steps] == up_to
+    assert acks.waiting == len(singles)
+    assert acks.singles() == singles
+    assert acks.waiting == 0
 
 
 def test_what_was_acked_alone_is_not_acked_again():
-    ledger = Ledger()
-    ledger.settle([2, 3])
-    assert ledger.singles() == [2, 3]
-    assert settled(ledger, [1]) == 1
-    assert settled(ledger, [4]) == 4
+    acks = PendingAcks()
+    acks.settle([2, 3])
+    assert acks.singles() == [2, 3]
+    assert settled(acks, [1]) == 1
+    assert settled(acks, [4]) == 4
 
 
 def test_what_is_settled_waits_until_it_is_asked_for():
-    ledger = Ledger()
+    acks = PendingAcks()
     for tags in ([1, 2], [4], [3]):
-        ledger.settle(tags)
-    assert (ledger.settled, ledger.waiting) == (4, 4)
-    assert ledger.due() == 4
-    assert (ledger.settled, ledger.waiting) == (4, 0)
+        acks.settle(tags)
+    assert (acks.settled, acks.waiting) == (4, 4)
+    assert acks.due() == 4
+    assert (acks.settled, acks.waiting) == (4, 0)
 
 
-def test_one_held_message_does_not_make_the_ledger_grow():
-    ledger = Ledger()
+def test_one_held_message_does_not_make_the_acks_grow():
+    acks = PendingAcks()
     for tag in range(2, 20_000):
-        ledger.settle([tag])
-        ledger.singles()
-    assert len(ledger._unsettled) == 1
+        acks.settle([tag])
+        acks.singles()
+    assert len(acks._unsettled) == 1
 
 
 @given(st.data())
 def test_whatever_is_settled_in_whatever_order_the_broker_agrees(data):
     count = data.draw(st.integers(1, 40))
     order = data.draw(st.permutations(range(1, count + 1)))
-    broker, ledger, delivered = UnackedSet(), Ledger(), 0
+    broker, acks, delivered = UnackedSet(), PendingAcks(), 0
     while order:
         size = data.draw(st.integers(1, 12))
         batch, order = order[:size], order[size:]
@@ -95,11 +95,11 @@ def test_whatever_is_settled_in_whatever_order_the_broker_agrees(data):
             broker.deliver(delivered)
         broker.allowed |= set(batch)
         repeated = data.draw(st.lists(st.sampled_from(sorted(broker.allowed)), max_size=3))
-        if up_to := settled(ledger, [*batch, *repeated]):
+        if up_to := settled(acks, [*batch, *repeated]):
             broker.ack_up_to(up_to)
         if data.draw(st.booleans()):
-            for tag in ledger.singles():
+            for tag in acks.singles():
                 broker.ack(tag)
             assert broker.tags == set(range(1, delivered + 1)) - broker.allowed
     assert broker.tags == set()
-    assert ledger.settled == count
+    assert acks.settled == count

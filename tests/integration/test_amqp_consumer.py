@@ -67,7 +67,7 @@ def test_what_is_settled_is_gone_and_what_is_not_comes_back(vhost, broker, queue
     batch = take_all(consumer, 8)
     consumer.settle(consumer.generation, [tag for tag in tags(batch) if tag not in (3, 6)])
     consumer.settle(consumer.generation, [3, 4])  # 4 once more: an ack of it would close the channel
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     assert remaining(vhost, 1) == [5]
 
 
@@ -94,7 +94,7 @@ def test_many_messages_pass_in_order_and_once(vhost, broker, queue):
         seen += bodies(batch)
     assert seen == list(range(3000))
     eventually(lambda: consumer.held == 0, 5)
-    consumer.give_back(10)
+    consumer.requeue(10)
     assert remaining(vhost, 0) == []
 
 
@@ -110,7 +110,7 @@ def test_giving_back_keeps_the_order_and_counts_one_delivery(vhost, broker, type
         assert bodies(batch) == list(range(done, done + 100))
         consumer.settle(consumer.generation, tags(batch))
         done += 100
-        assert consumer.give_back(10)
+        assert consumer.requeue(10)
         assert not consumer.active
         wait_for_depth(vhost, 1500 - done)
     found = vhost.get_all(queue)
@@ -130,20 +130,20 @@ def test_work_in_progress_can_be_settled_between_cancel_and_giving_back(vhost, b
     assert consumer.is_current(batch[0].generation)
     assert consumer.take(10, 0.1, 30) == []
     consumer.settle(batch[0].generation, tags(batch)[:4])
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     assert not consumer.is_current(batch[0].generation)
     assert remaining(vhost, 16) == list(range(4, 20))
 
 
 def test_a_broker_that_does_not_count_nacks_is_given_one(vhost, broker, queue, monkeypatch):
     # What RabbitMQ 4.3 gets; older ones take it too, at the price of the order.
-    monkeypatch.setattr("connectorlib.amqp.consumer.returns_by_nack", lambda _channel: True)
+    monkeypatch.setattr("connectorlib.amqp.consumer.requeues_by_nack", lambda _channel: True)
     fill(vhost, 500)
     consumer = broker.consumer(queue, 100)
     consumer.open(10)
     batch = take_all(consumer, 50)
     consumer.settle(consumer.generation, tags(batch))  # the next are on their way
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     assert sorted(remaining(vhost, 450)) == list(range(50, 500))
 
 
@@ -177,7 +177,7 @@ def test_a_stale_settlement_is_dropped(vhost, broker, queue):
     assert bodies(new) == bodies(old)
     assert all(delivery.redelivered for delivery in new)
     assert consumer.held == 5
-    consumer.give_back(10)
+    consumer.requeue(10)
     assert remaining(vhost, 5) == [0, 1, 2, 3, 4]
 
 
@@ -199,7 +199,7 @@ def test_giving_back_when_the_connection_is_gone_is_no_error(vhost, broker, queu
     consumer.open(10)
     take_all(consumer, 5)
     lose_connection(vhost, consumer)
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     assert consumer.held == 0
 
 
@@ -296,7 +296,7 @@ def test_headers_that_pika_cannot_decode_cost_neither_the_connection_nor_a_deliv
     assert not any(delivery.redelivered for delivery in batch)
     assert all(isinstance(name, str) for delivery in batch for name in delivery.headers)
     consumer.settle(consumer.generation, tags(batch))
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     assert broker.connected_since == since
     assert remaining(vhost, 0) == []
 

@@ -32,7 +32,7 @@ def test_a_larger_prefetch_gives_nothing_back_and_keeps_the_order(vhost, broker,
     taken: list[Delivery] = []
     while len(taken) < 300:
         if len(taken) == 60:
-            consumer.widen(100)
+            consumer.raise_prefetch(100)
         batch = take_all(consumer, 3)
         assert batch
         consumer.settle(generation, tags(batch))
@@ -42,7 +42,7 @@ def test_a_larger_prefetch_gives_nothing_back_and_keeps_the_order(vhost, broker,
     if type == "quorum":
         assert {delivery.headers["x-delivery-count"] for delivery in taken} == {1}
     eventually(lambda: consumer.held == 0, 10)
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     assert remaining(vhost, 0) == []
 
 
@@ -57,12 +57,12 @@ def test_a_message_that_is_held_does_not_keep_the_prefetch_small(vhost, broker, 
     consumer = broker.consumer(queue, 5)
     consumer.open(10)
     held, *others = take_all(consumer, 5)
-    consumer.widen(20)
+    consumer.raise_prefetch(20)
     consumer.settle(held.generation, tags(others))
     assert bodies(take_all(consumer, 20)) == list(range(5, 25))
     consumer.settle(held.generation, range(1, 26))
     assert bodies(take_all(consumer, 20)) == list(range(25, 45))
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     assert remaining(vhost, 25) == list(range(25, 50))
 
 
@@ -71,7 +71,7 @@ def test_an_empty_queue_does_not_keep_the_prefetch_small_nor_what_is_done_unackn
     fill(vhost, 3)
     consumer = broker.consumer(queue, 5)
     consumer.open(10)
-    consumer.widen(20)
+    consumer.raise_prefetch(20)
     batch = take_all(consumer, 3)
     consumer.settle(batch[0].generation, tags(batch))
     eventually(lambda: consumer.prefetch == 20, 10)
@@ -85,7 +85,7 @@ def test_what_is_done_while_the_prefetch_is_to_grow_is_acknowledged_by_giving_ba
     consumer = broker.consumer(queue, 10)
     consumer.open(10)
     batch = take_all(consumer, 10)
-    consumer.widen(20)
+    consumer.raise_prefetch(20)
     consumer.settle(batch[0].generation, tags(batch)[:4])
-    assert consumer.give_back(10)
+    assert consumer.requeue(10)
     assert remaining(vhost, 16) == list(range(4, 20))

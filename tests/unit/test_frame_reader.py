@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import BasicProperties, frame, spec
 
-from connectorlib.amqp.frame_reader import Reader, decode_properties
+from connectorlib.amqp.frame_reader import FrameReader, decode_properties
 from connectorlib.messages import Delivery
 
 HEARD, OTHER = 3, 4
@@ -32,7 +32,7 @@ class Heard:
     def __init__(self, *, forget_after: type | None = None) -> None:
         self.all: list[Delivery | Any] = []
         self._forget_after = forget_after
-        self.reader = Reader(self._for_pika)
+        self.reader = FrameReader(self._for_pika)
         self.reader.listen(HEARD, "readings", 7, self.all.append)
 
     def _for_pika(self, data: bytes) -> None:
@@ -128,7 +128,7 @@ def test_a_routing_key_that_is_no_utf_8_is_left_to_pika() -> None:
 
 def test_what_is_no_amqp_goes_to_pika_at_once() -> None:
     given_to_pika: list[bytes] = []
-    reader = Reader(given_to_pika.append)
+    reader = FrameReader(given_to_pika.append)
     reader.feed(b"AMQP\x00\x00\x09\x01")
     assert given_to_pika == [b"AMQP\x00\x00\x09\x01"]
 
@@ -138,7 +138,7 @@ def test_a_wrong_frame_end_goes_to_pika_which_closes_the_connection() -> None:
         frames = deliver(1, b"x", BasicProperties())
         frames[at] = frames[at][:-1] + b"\x00"
         given_to_pika: list[bytes] = []
-        reader = Reader(given_to_pika.append)
+        reader = FrameReader(given_to_pika.append)
         reader.listen(HEARD, "readings", 7, lambda delivery: None)
         reader.feed(b"".join(frames))
         assert b"".join(given_to_pika) == b"".join(frames)

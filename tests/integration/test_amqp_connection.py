@@ -109,7 +109,7 @@ def test_a_refused_login_is_tried_at_once_when_nudged(vhost):
             everything = {"configure": ".*", "write": ".*", "read": ".*"}
             vhost.api("PUT", "/api/permissions/{vhost}/late", everything)
             before = time.monotonic()
-            broker.nudge()
+            broker.reconnect_now()
             assert broker.wait_connected(10)
             assert time.monotonic() - before < 2  # the shortest wait after a refusal is longer
     finally:
