@@ -1,20 +1,26 @@
-"""What an existing exchange or queue is like, and what an operator should know of it. Pure but for the asking.
+"""What existing exchanges and queues are like, learnt without changing them, and what an operator should know of it.
 
-AMQP tells whether something exists, not what it is. That is learnt by declaring it once more on a throw-away channel:
-the broker changes nothing, takes it only if everything is equal, and else names one thing that is not, with its value.
-Should it have been deleted meanwhile, a queue is not made again by that: see `NEVER_MADE`.
-Nothing is said where nothing is wrong: existing ones may have any arguments.
+AMQP tells whether something exists, but not what it is like. That is learnt by declaring it once more: the broker
+changes nothing, accepts only what is equal in all arguments, and otherwise names one difference with its current value.
+A queue that was deleted meanwhile is not made again by that: see `NEVER_MADE`. Every question has a channel of its own,
+because a refusal closes the channel.
+Existing ones may have any arguments, so there is a remark only where something is wrong.
 """
 
 import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from connectorlib.errors import Failure
+from connectorlib.amqp.channel import SyncChannel
+from connectorlib.errors import Failed, Failure
 
+T = TypeVar("T")
 Arguments = Mapping[str, Any]
+#: Returns a new channel, to be used in a `with`.
+OpenChannel = Callable[[], SyncChannel]
 #: Given arguments, declares with them and returns why the broker refused, or None.
 Declare = Callable[[Arguments], Failure | None]
 
@@ -35,8 +41,108 @@ _INTEGERS = frozenset({"signedint", "unsignedint", "long", "unsignedlong", "shor
 _POLICIES = "If a policy does that already, all is well: AMQP does not show policies."
 
 
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    name: str
+    type: str = "topic"
+    #: Whether it is the dead-letter exchange.
+    dead_letters: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"exchange {self.name!r} ({self.type})"
+
+    def declare(self, channel: SyncChannel, *, passive: bool = False) -> None:
+        channel.exchange_declare(self.name, self.type, passive=passive)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    name: str
+    arguments: Arguments = field(default_factory=dict)
+    #: Those of the arguments that the configuration names.
+    configured: Arguments = field(default_factory=dict, compare=False)
+    #: Whether it is the dead-letter queue.
+    dead_letters: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"queue {self.name!r} ({self.arguments.get('x-queue-type', 'classic')})"
+
+    def declare(self, channel: SyncChannel, *, passive: bool = False) -> tuple[int, int]:
+        """Return how many messages are ready and how many consumers there are."""
+        return channel.queue_declare(self.name, passive=passive, arguments=None if passive else self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the broker tells of an exchange or a queue."""
+
+    #: Why it was not seen: "404" if it is missing, "403" if this user may not look.
+    unseen: Failure | None = None
+    #: Of a queue.
+    ready: int = 0
+    consumers: int = 0
+    #: Why it could not be declared once more as planned; None: it is as planned, or was not compared.
+    refusal: Failure | None = None
+    #: Of a queue; None if the broker does not tell, or it was not compared.
+    arguments: Arguments | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Raise Failed if that cannot be known."""
+        if self.unseen is None or self.unseen.code == "403":  # RabbitMQ 4.3 asks for a permission to look
+            return True
+        if self.unseen.code == "404":
+            return False
+        raise Failed(self.unseen)
+
+    @property
+    def difference(self) -> tuple[str, str] | None:
+        """The first thing that differs from the plan, by name and with its current value."""
+        return other_difference(self.refusal) if self.refusal else None
+
+
+def inspect(open_channel: OpenChannel, part: Exchange | Queue) -> State:
+    """Look at a part and, if it may exist, compare it with what is planned."""
+    state = look(open_channel, part)
+    if state.unseen is not None and state.unseen.code != "403":
+        return state
+    found = compare(open_channel, part)
+    return State(state.unseen, state.ready, state.consumers, found.refusal, found.arguments)
+
+
+def look(open_channel: OpenChannel, part: Exchange | Queue) -> State:
+    """Return whether a part exists, and what a queue holds."""
+    found = attempt(open_channel, lambda channel: part.declare(channel, passive=True))
+    return State(found) if isinstance(found, Failure) else State(None, *(found or ()))
+
+
+def compare(open_channel: OpenChannel, part: Exchange | Queue) -> State:
+    """Return how a part that exists differs from what is planned."""
+    if isinstance(part, Exchange):
+        found = attempt(open_channel, part.declare)
+        return State(refusal=found if isinstance(found, Failure) else None)
+    refusals: list[Failure | None] = []
+
+    def declare(arguments: Arguments) -> Failure | None:
+        found = attempt(open_channel, Queue(part.name, arguments).declare)
+        refusals.append(found if isinstance(found, Failure) else None)
+        return refusals[-1]
+
+    arguments = learn(declare, part.arguments)
+    return State(refusal=refusals[0], arguments=arguments)
+
+
+def attempt(open_channel: OpenChannel, action: Callable[[SyncChannel], T]) -> T | Failure:
+    """Do something on a channel of its own and return its result, or why it failed."""
+    try:
+        with open_channel() as channel:
+            return action(channel)
+    except Failed as error:
+        return error.failure
+
+
 def learn(declare: Declare, guess: Arguments) -> Arguments | None:
-    """Return the arguments of an existing queue, or None if the broker does not let us know."""
+    """Return the arguments of an existing queue, or None if the broker does not tell."""
     known = dict(guess)
     for _ in range(MAX_QUESTIONS):
         failure = declare({**known, **NEVER_MADE})
@@ -46,7 +152,7 @@ def learn(declare: Declare, guess: Arguments) -> Arguments | None:
         if difference is None:
             return None
         name, value = difference
-        if name in NEVER_MADE:  # a stream; what else differs is not told
+        if name in NEVER_MADE:  # a stream; the broker does not name what else differs
             return None
         if value is None:
             known.pop(name, None)
@@ -55,27 +161,28 @@ def learn(declare: Declare, guess: Arguments) -> Arguments | None:
     return None
 
 
-def read_difference(failure: Failure, asked: Arguments) -> tuple[str, Any] | None:
-    """Return the name and the current value (None: not set) of the argument that was refused; None if the failure is
-    about something else, such as `durable`, a type that cannot be sent, or a missing permission."""
-    said = _DIFFERENCE.search(failure.text)
-    if failure.code != "406" or said is None or not said["name"].startswith("x-"):
+def read_difference(failure: Failure, planned: Arguments) -> tuple[str, Any] | None:
+    """Return the name and the current value (None: not set) of the argument that was refused. Return None if the
+    failure is about something else, such as `durable`, a type that cannot be sent, or a missing permission."""
+    match = _DIFFERENCE.search(failure.text)
+    if failure.code != "406" or match is None or not match["name"].startswith("x-"):
         return None
-    if said["same"] is not None:
-        return said["name"], type(asked[said["name"]])(said["same"]) if said["name"] in asked else said["same"]
-    if said["value"] is None:
-        return said["name"], None
-    value = _value(said["value"], said["type"])
-    return None if value is None else (said["name"], value)
+    name, current = match["name"], match["same"]
+    if current is not None:
+        return name, type(planned[name])(current) if name in planned else current
+    if match["value"] is None:
+        return name, None
+    value = _value(match["value"], match["type"])
+    return None if value is None else (name, value)
 
 
 def other_difference(failure: Failure) -> tuple[str, str] | None:
-    """Return the name and the current value, as text, of what was refused though it is no argument: `durable`, or the
-    `type` of an exchange. None if the failure is about something else."""
-    said = _DIFFERENCE.search(failure.text)
-    if failure.code != "406" or said is None:
+    """Return the name and the current value, as text, of what was refused, argument or not (`durable`, the `type` of an
+    exchange). Return None if the failure is about something else."""
+    match = _DIFFERENCE.search(failure.text)
+    if failure.code != "406" or match is None:
         return None
-    return said["name"], said["same"] or said["value"] or "none"
+    return match["name"], match["same"] or match["value"] or "none"
 
 
 def _value(text: str, kind: str) -> Any:
@@ -86,13 +193,14 @@ def _value(text: str, kind: str) -> Any:
     return text if kind == "longstr" else None
 
 
-def source_remarks(queue: str, found: Arguments, *, asked: Arguments, exchange: str, virtual_host: str) -> list[str]:
-    """Return what is wrong with an existing source queue: no dead-letter exchange, or not what was asked for."""
+def source_remarks(
+    queue: str, found: Arguments, *, configured: Arguments, exchange: str, virtual_host: str
+) -> list[str]:
+    """Return what is wrong with an existing source queue: no dead-letter exchange, or not as configured."""
     remarks = [
-        f"queue {queue!r} exists and is used as it is: {_unlike(name, found, value)}. Delete it to have it made anew, "
+        f"queue {queue!r} exists and is used as it is: {difference}. Delete it to have it made anew, "
         "or take that out of broker.source.arguments"
-        for name, value in asked.items()
-        if found.get(name) != value
+        for difference in unlike(found, configured)
     ]
     if found.get("x-queue-type") == "quorum" and not found.get("x-dead-letter-exchange"):
         remarks.append(
@@ -101,6 +209,15 @@ def source_remarks(queue: str, found: Arguments, *, asked: Arguments, exchange: 
             f"{set_policy(queue, {'dead-letter-exchange': exchange}, virtual_host)}. {_POLICIES}"
         )
     return remarks
+
+
+def unlike(found: Arguments, configured: Arguments) -> list[str]:
+    """Return how the arguments of a queue differ from those that the configuration names."""
+    return [
+        f"{f'its {name} is {found[name]!r}' if name in found else f'it has no {name}'}, {value!r} was asked for"
+        for name, value in configured.items()
+        if found.get(name) != value
+    ]
 
 
 def dead_letter_remarks(queue: str, found: Arguments, *, limit: int, virtual_host: str) -> list[str]:
@@ -119,26 +236,22 @@ def dead_letter_remarks(queue: str, found: Arguments, *, limit: int, virtual_hos
     return [f"dead-letter queue {queue!r}: {loss}. {how}"]
 
 
-def exchange_remarks(exchange: str, asked: str, failure: Failure, *, dead_letters: bool) -> list[str]:
+def exchange_remarks(exchange: str, planned: str, failure: Failure, *, dead_letters: bool) -> list[str]:
     """Given why an exchange could not be declared once more, return what is wrong with its type."""
-    said = _DIFFERENCE.search(failure.text)
-    if failure.code != "406" or said is None or said["name"] != "type":
+    difference = other_difference(failure)
+    if difference is None or difference[0] != "type":
         return []
+    current = f"exchange {exchange!r} exists and is used as it is: its type is {difference[1]!r}"
     if not dead_letters:
-        text = f"exchange {exchange!r} exists and is used as it is: its type is {said['same']!r}, not {asked!r}"
-        return [f"{text}. It routes by its own rules; put exchange_type right to be rid of this line"]
-    if said["same"] in ("fanout", "topic"):
+        return [
+            f"{current}, not {planned!r}. It routes by its own rules; put exchange_type right to be rid of this line"
+        ]
+    if difference[1] in ("fanout", "topic"):
         return []
     return [
-        f"dead-letter exchange {exchange!r} exists and is used as it is: its type is {said['same']!r}, so the binding "
-        "'#' of the dead-letter queue takes nothing. Delete it to have it made anew, or bind the queue by the names of "
-        "the source queues"
+        f"dead-letter {current}, so the binding '#' of the dead-letter queue takes nothing. Delete it to have it made "
+        "anew, or bind the queue by the names of the source queues"
     ]
-
-
-def _unlike(name: str, found: Arguments, value: Any) -> str:
-    has = f"its {name} is {found[name]!r}" if name in found else f"it has no {name}"
-    return f"{has}, {value!r} was asked for"
 
 
 def set_policy(queue: str, definition: Arguments, virtual_host: str) -> str:

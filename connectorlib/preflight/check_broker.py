@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from connectorlib.amqp import Broker
+from connectorlib.amqp.inspection import Exchange
 from connectorlib.amqp.management import Management
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight import certificates
-from connectorlib.preflight.check_topology import Exchange, Look, Sending
+from connectorlib.preflight.check_topology import Sending, TopologyCheck
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
 from connectorlib.shared_settings import BrokerSettings, Source
 from deadletterqueue.broker_login import MANAGEMENT_PORTS
@@ -127,18 +128,18 @@ def _topology(needs: Needs, broker: Broker, management_url: str | None) -> Itera
     api, problem = _management(needs.settings, management_url)
     if problem is not None:
         yield problem
-    look = Look(broker, needs.settings, api)
+    check = TopologyCheck(broker, needs.settings, api)
     if needs.sources:
-        yield from look.dead_letters()
+        yield from check.dead_letters()
     exchanges = {each.exchange: each for each in needs.sources if each.exchange}
     for source in exchanges.values():
-        yield from look.exchange(Exchange(source.exchange or "", source.exchange_type))
+        yield from check.exchange(Exchange(source.exchange or "", source.exchange_type))
     queues = {each.queue: each for each in needs.sources}
     for source in queues.values():
-        yield from look.source(source)
+        yield from check.source(source)
     for sending in needs.sends:
-        yield from look.sending(sending)
-    yield from look.rights()
+        yield from check.sending(sending)
+    yield from check.rights()
 
 
 def _management(settings: BrokerSettings, url: str | None) -> tuple[Management | None, Finding | None]:

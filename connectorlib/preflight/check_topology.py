@@ -1,17 +1,19 @@
 """Exchanges, queues, bindings and rights, looked at without changing any of them.
 
-What exists is looked at by passive declares and by declares that make nothing (`broker.existing`); the rights by calls
-that the broker refuses as invalid after it has looked at the rights. AMQP shows no bindings: the management API does.
+What exists is inspected as in `amqp.inspection`; the rights by calls that the broker refuses as invalid after it has
+checked the rights. AMQP shows no bindings: the management API does.
 """
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from connectorlib.amqp import Broker, SyncChannel, inspection
+from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.management import Management
-from connectorlib.amqp.topology import DEAD_LETTER_DELIVERY_LIMIT, SOURCE_DELIVERY_LIMIT
+from connectorlib.amqp.topology import dead_letter_queue, remarks, source_queue
 from connectorlib.config.wording import listed
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
@@ -22,30 +24,20 @@ AT_START = "it is made at the start"
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    name: str
-    type: str
-    dead_letters: bool = False
-
-    def __str__(self) -> str:
-        return f"{'dead-letter ' * self.dead_letters}exchange {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
 class Sending:
-    """Where is published, and by which part of the configuration."""
+    """Where messages are published, and by which part of the configuration."""
 
     about: str
     exchange: str
-    #: None: not said, for it is not made.
+    #: None: the configuration has no type, for the exchange is not made.
     type: str | None = None
 
 
-class Look:
-    """One look at one virtual host."""
+class TopologyCheck:
+    """Checks one virtual host; every method yields or collects findings."""
 
     def __init__(self, broker: Broker, settings: BrokerSettings, api: Management | None) -> None:
-        self._broker = broker
+        self._open_channel = partial(broker.channel, CHANNEL_S)
         self._settings = settings
         self._api = api
         self._may: list[str] = []
@@ -55,75 +47,74 @@ class Look:
 
     def dead_letters(self) -> Iterator[Finding]:
         names = self._settings.dead_letter
-        exchange = Exchange(names.exchange, "topic", dead_letters=True)
-        yield from self.exchange(exchange)
-        queue = Source(names.queue, names.exchange, "topic", ("#",))
+        yield from self.exchange(Exchange(names.exchange, dead_letters=True))
+        queue = dead_letter_queue(names)
         about = f"dead-letter queue {names.queue}"
-        state = self._state(names.queue)
-        if isinstance(state, Failure):
-            yield self._missing(about, state, lambda: self._may_make(names.queue))
+        state = inspection.inspect(self._open_channel, queue)
+        if state.unseen is not None:
+            yield self._missing(about, state.unseen, lambda: self._may_make(names.queue))
         else:
-            guess = {"x-queue-type": "quorum", "x-delivery-limit": DEAD_LETTER_DELIVERY_LIMIT}
-            found = self._arguments(names.queue, guess)
-            remarks = inspection.dead_letter_remarks(
-                names.queue, found or {}, limit=DEAD_LETTER_DELIVERY_LIMIT, virtual_host=self._settings.virtual_host
-            )
-            if remarks and not self._by_policy(names.queue, "delivery-limit"):
-                yield from (odd(about, remark) for remark in remarks)
+            wrong = remarks(queue, state, self._settings)
+            if wrong and not self._by_policy(names.queue, "delivery-limit"):
+                yield from (odd(about, remark) for remark in wrong)
             else:
-                yield good(about, _counted(state, found))
-            yield from self._binding(queue)
-        self._ask(f"publish to {exchange}", lambda channel: channel.ask_to_publish(names.exchange), "write")
+                yield good(about, _counted(state))
+            yield from self._binding(Source(names.queue, names.exchange, "topic", ("#",)))
+        self._ask(
+            f"publish to dead-letter exchange {names.exchange}", lambda it: it.ask_to_publish(names.exchange), "write"
+        )
 
     def exchange(self, exchange: Exchange) -> Iterator[Finding]:
         if not exchange.name:
             return
-        failure = self._attempt(lambda it: it.exchange_declare(exchange.name, exchange.type, passive=True))
-        if failure is not None and failure.code != "403":  # RabbitMQ 4.3 asks for a right to look
-            yield self._missing(str(exchange), failure, lambda: None)
-            return
-        failure = self._attempt(lambda it: it.exchange_declare(exchange.name, exchange.type))
-        difference = inspection.other_difference(failure) if failure else None
-        if difference is None:
-            yield good(str(exchange), exchange.type if failure is None else "is there; this user may not know its type")
-        elif difference[0] != "type":
-            yield odd(
-                str(exchange), f"its {difference[0]} is {difference[1]}: after a restart of the broker it is gone"
-            )
-        elif exchange.dead_letters and failure is not None:
-            remarks = inspection.exchange_remarks(exchange.name, exchange.type, failure, dead_letters=True)
-            yield from (bad(str(exchange), remark, kind=Kind.CONFIGURATION) for remark in remarks)
-            if not remarks:
-                yield good(str(exchange), difference[1])
+        about = f"{'dead-letter ' * exchange.dead_letters}exchange {exchange.name}"
+        state = inspection.inspect(self._open_channel, exchange)
+        if state.unseen is not None and state.unseen.code != "403":  # RabbitMQ 4.3 asks for a right to look
+            yield self._missing(about, state.unseen, lambda: None)
+        elif state.difference is None:
+            known = state.refusal is None
+            yield good(about, exchange.type if known else "is there; this user may not know its type")
         else:
-            text = f"its type is {difference[1]}, the configuration says {exchange.type}"
-            yield bad(str(exchange), text, "put exchange_type right, or delete the exchange", Kind.CONFIGURATION)
+            yield from self._unlike_exchange(about, exchange, state, *state.difference)
+
+    def _unlike_exchange(
+        self, about: str, exchange: Exchange, state: State, name: str, found: str
+    ) -> Iterator[Finding]:
+        """Yield how an existing exchange differs from the configuration."""
+        if name != "type":
+            yield odd(about, f"its {name} is {found}: after a restart of the broker it is gone")
+        elif not exchange.dead_letters:
+            text = f"its type is {found}, the configuration says {exchange.type}"
+            yield bad(about, text, "put exchange_type right, or delete the exchange", Kind.CONFIGURATION)
+        elif wrong := remarks(exchange, state, self._settings):
+            yield from (bad(about, remark, kind=Kind.CONFIGURATION) for remark in wrong)
+        else:
+            yield good(about, found)
 
     def source(self, source: Source) -> Iterator[Finding]:
         about = f"queue {source.queue}"
-        state = self._state(source.queue)
-        if isinstance(state, Failure):
-            yield self._missing(about, state, lambda: self._may_make(source.queue))
+        state = inspection.inspect(self._open_channel, source_queue(self._settings, source))
+        if state.unseen is not None:
+            yield self._missing(about, state.unseen, lambda: self._may_make(source.queue))
             return
-        found = self._arguments(source.queue, self._guess(source))
-        unlike = list(self._unlike(about, source, found or {})) if found is not None else []
-        yield from unlike or [good(about, _counted(state, found))]
+        unlike = list(self._unlike_queue(about, source, state.arguments)) if state.arguments is not None else []
+        yield from unlike or [good(about, _counted(state))]
         yield from self._binding(source)
         self._ask(f"read {about}", lambda channel: channel.ask_to_consume(source.queue), "read")
 
     def sending(self, sending: Sending) -> Iterator[Finding]:
-        if sending.exchange:
-            exchange = Exchange(sending.exchange, sending.type or "topic")
-            if sending.type is not None:
-                yield from self.exchange(exchange)
-            elif failure := self._attempt(lambda it: it.exchange_declare(exchange.name, exchange.type, passive=True)):
-                yield failed(f"{sending.about}: {exchange}", failure, "make it, or name another")
+        name = f"exchange {sending.exchange}" if sending.exchange else "the default exchange"
+        if sending.exchange and sending.type is not None:
+            yield from self.exchange(Exchange(sending.exchange, sending.type))
+        elif sending.exchange:
+            state = inspection.look(self._open_channel, Exchange(sending.exchange))
+            if state.unseen is not None:
+                yield failed(f"{sending.about}: {name}", state.unseen, "make it, or name another")
                 return
-        what = f"publish to exchange {sending.exchange}" if sending.exchange else "publish to the default exchange"
-        self._ask(what, lambda channel: channel.ask_to_publish(sending.exchange), "write")
+        self._ask(f"publish to {name}", lambda channel: channel.ask_to_publish(sending.exchange), "write")
 
     def rights(self) -> Iterator[Finding]:
-        """Yield what this user may and may not do, as far as it was asked for the parts before."""
+        """Yield what this user may and may not do, as far as the parts before have asked."""
         if self._may:
             yield good(f"rights of {self._settings.username}", f"may {listed(dict.fromkeys(self._may))}")
         yield from dict.fromkeys(self._may_not)
@@ -145,63 +136,35 @@ class Look:
         return bad(about, text, self._grant("configure"), Kind.REFUSED)
 
     def _may_make(self, queue: str) -> Failure | None:
-        """Return why a queue may not be made; None if it may, which it is not by this."""
-        arguments = {"x-queue-type": "quorum", **inspection.NEVER_MADE}
-        failure = self._attempt(lambda it: it.queue_declare(queue, arguments=arguments))
+        """Return why a queue may not be made, or None if it may; this does not make it."""
+        wanted = Queue(queue, {"x-queue-type": "quorum", **inspection.NEVER_MADE})
+        failure = self._attempt(wanted.declare)
         return failure if failure is not None and failure.code == "403" else None
 
-    # -- what is there
+    # -- what exists
 
-    def _state(self, queue: str) -> tuple[int, int] | Failure:
-        """Return how many messages are ready and how many consumers there are."""
-        found: list[tuple[int, int]] = []
-        failure = self._attempt(lambda it: found.append(it.queue_declare(queue, passive=True)))
-        return failure or found[0]
-
-    def _guess(self, source: Source) -> dict[str, Any]:
-        guess: dict[str, Any] = {
-            "x-queue-type": source.type,
-            "x-dead-letter-exchange": self._settings.dead_letter.exchange,
-        }
-        if source.type == "quorum":
-            guess["x-delivery-limit"] = SOURCE_DELIVERY_LIMIT
-        return guess | dict(source.arguments)
-
-    def _arguments(self, queue: str, guess: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        return inspection.learn(
-            lambda arguments: self._attempt(lambda it: it.queue_declare(queue, arguments=arguments)), guess
-        )
-
-    def _unlike(self, about: str, source: Source, found: Mapping[str, Any]) -> Iterator[Finding]:
+    def _unlike_queue(self, about: str, source: Source, found: Mapping[str, Any]) -> Iterator[Finding]:
         """Yield how an existing queue differs from the configuration."""
-        wrong = [
-            f"{name} is {found[name]!r}, {value!r} was asked for"
-            if name in found
-            else f"it has no {name}, {value!r} was asked for"
-            for name, value in source.arguments.items()
-            if found.get(name) != value
-        ]
-        if wrong:
+        if wrong := inspection.unlike(found, source.arguments):
             do = "delete the queue to have it made anew, or put source.arguments right"
-            yield bad(about, "; ".join(wrong), do, Kind.CONFIGURATION)
+            yield bad(about, "; ".join(each.removeprefix("its ") for each in wrong), do, Kind.CONFIGURATION)
         kind = str(found.get("x-queue-type", "classic"))
         if kind != source.type:
             yield odd(about, f"is a {kind} queue, the configuration says {source.type}", "it is used as it is")
         if not self._by_policy(source.queue, "dead-letter-exchange"):
-            dead_letter = self._settings.dead_letter.exchange
-            host = self._settings.virtual_host
-            remarks = inspection.source_remarks(source.queue, found, asked={}, exchange=dead_letter, virtual_host=host)
-            yield from (odd(about, remark.removeprefix(f"queue {source.queue!r} ")) for remark in remarks)
+            unconfigured = Queue(source.queue, found)  # what is configured has its own finding
+            for remark in remarks(unconfigured, State(arguments=found), self._settings):
+                yield odd(about, remark.removeprefix(f"queue {source.queue!r} "))
 
     def _by_policy(self, queue: str, key: str) -> bool:
-        """Whether a policy gives the queue this, as far as the management API tells."""
+        """Return whether a policy sets this key for the queue, as far as the management API tells."""
         if self._api is None:
             return False
         try:
-            told = self._api.queue(self._settings.virtual_host, queue)
+            found = self._api.queue(self._settings.virtual_host, queue)
         except Failed:
             return False
-        return key in (told.get("effective_policy_definition") or {})
+        return key in (found.get("effective_policy_definition") or {})
 
     # -- bindings
 
@@ -256,7 +219,7 @@ class Look:
         elif failure.code == "403":
             about = f"rights of {self._settings.username}"
             self._may_not.append(bad(about, f"may not {what}", self._grant(right), Kind.REFUSED))
-        elif failure.code != "404":  # which was told already
+        elif failure.code != "404":  # which has its own finding
             self._may_not.append(failed(what, failure))
 
     def _grant(self, right: str) -> str:
@@ -264,18 +227,12 @@ class Look:
         return f"give {user} the right {right} for it (rabbitmqctl set_permissions -p {host} {user} …)"
 
     def _attempt(self, action: Callable[[SyncChannel], object]) -> Failure | None:
-        """Do it on a channel of its own, since a failure closes it."""
-        try:
-            with self._broker.channel(CHANNEL_S) as channel:
-                action(channel)
-        except Failed as error:
-            return error.failure
-        return None
+        found = inspection.attempt(self._open_channel, action)
+        return found if isinstance(found, Failure) else None
 
 
-def _counted(state: tuple[int, int], arguments: Mapping[str, Any] | None) -> str:
-    ready, consumers = state
-    kind = str((arguments or {}).get("x-queue-type", "classic")) if arguments is not None else ""
-    waiting = f"{ready} {'message' if ready == 1 else 'messages'} waiting"
-    read = "no consumer" if not consumers else f"{consumers} {'consumer' if consumers == 1 else 'consumers'}"
-    return ", ".join(part for part in (kind, waiting, read) if part)
+def _counted(state: State) -> str:
+    kind = str(state.arguments.get("x-queue-type", "classic")) if state.arguments is not None else ""
+    waiting = f"{state.ready} {'message' if state.ready == 1 else 'messages'} waiting"
+    consumers = f"{state.consumers or 'no'} {'consumer' if state.consumers in (0, 1) else 'consumers'}"
+    return ", ".join(part for part in (kind, waiting, consumers) if part)

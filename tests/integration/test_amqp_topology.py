@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectorlib.amqp import Broker, topology
+from connectorlib.amqp import Broker, inspection, topology
 from connectorlib.errors import Failed, Kind
 from connectorlib.shared_settings import Destination, Source
 
@@ -49,8 +49,8 @@ def test_everything_missing_is_made_once(vhost, ensure):
 
 @pytest.mark.parametrize("type", ["quorum", "classic"])
 def test_looking_at_a_queue_that_is_deleted_meanwhile_does_not_make_it_again(vhost, broker, type):
-    gone = topology.Queue("gone", {"x-queue-type": type, "x-message-ttl": 1000}, asked={"x-message-ttl": 1000})
-    assert topology._remarks(broker, gone, vhost.broker_settings()) == []
+    gone = inspection.Queue("gone", {"x-queue-type": type, "x-message-ttl": 1000}, configured={"x-message-ttl": 1000})
+    assert topology.remarks(gone, inspection.compare(broker.channel, gone), vhost.broker_settings()) == []
     assert not vhost.exists("gone")
 
 

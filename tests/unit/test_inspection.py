@@ -1,9 +1,11 @@
 """What is learnt of an existing queue, and what is said about it: only what is wrong, and what to do."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from connectorlib.amqp import inspection
-from connectorlib.errors import Failure, Kind
+from connectorlib.errors import Failed, Failure, Kind
 
 PLANNED = {"x-queue-type": "quorum", "x-dead-letter-exchange": "dead-letter", "x-delivery-limit": 100}
 
@@ -84,7 +86,9 @@ def test_asking_ends_although_the_broker_goes_on_refusing():
 
 
 def source(found, asked=None):
-    return inspection.source_remarks("q.1", found, asked=asked or {}, exchange="dead-letter", virtual_host="plant a")
+    return inspection.source_remarks(
+        "q.1", found, configured=asked or {}, exchange="dead-letter", virtual_host="plant a"
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,3 +153,74 @@ def test_an_exchange_of_another_type_is_told(current, dead_letters, said):
 def test_nothing_is_said_of_an_exchange_that_differs_otherwise():
     failure = refusal("alternate-exchange", "none", "the value 'x' of type 'longstr'")
     assert inspection.exchange_remarks("e", "topic", failure, dead_letters=False) == []
+
+
+class Channels:
+    """Opens channels of a broker that has these parts, and notes what it is asked on them."""
+
+    def __init__(self, *parts, may_look=True, may_configure=True):
+        self.parts = {(type(part), part.name): part for part in parts}
+        self.may_look, self.may_configure = may_look, may_configure
+        self.calls = []
+
+    @contextmanager
+    def open(self):
+        self.calls.append("open")
+        yield self
+
+    def exchange_declare(self, name, type, *, passive):
+        self._declare(inspection.Exchange(name, type), passive)
+
+    def queue_declare(self, name, *, passive, arguments):
+        self._declare(inspection.Queue(name, arguments or {}), passive)
+        return 7, 1
+
+    def _declare(self, asked, passive):
+        self.calls.append("passive" if passive else "declare")
+        if not (self.may_look if passive else self.may_configure):
+            raise Failed(Failure(Kind.REFUSED, "403", "ACCESS_REFUSED"))
+        found = self.parts.get((type(asked), asked.name))
+        if found is None:
+            assert passive, "an inspection makes nothing"
+            raise Failed(Failure(Kind.CONFIGURATION, "404", "NOT_FOUND"))
+        if isinstance(asked, inspection.Exchange) and not passive and found != asked:
+            raise Failed(refusal("type", f"'{asked.type}'", f"'{found.type}'"))
+
+
+EXCHANGE, QUEUE = inspection.Exchange("e", "topic"), inspection.Queue("q", PLANNED)
+
+
+@pytest.mark.parametrize(
+    ("channels", "part", "calls"),
+    [
+        pytest.param(Channels(), EXCHANGE, ["passive"], id="a missing one is not declared"),
+        pytest.param(Channels(), QUEUE, ["passive"], id="nor is a missing queue"),
+        pytest.param(Channels(EXCHANGE), EXCHANGE, ["passive", "declare"], id="one that exists is compared"),
+        pytest.param(Channels(QUEUE), QUEUE, ["passive", "declare"], id="and so is a queue"),
+        pytest.param(
+            Channels(QUEUE, may_look=False), QUEUE, ["passive", "declare"], id="one that may not be looked at"
+        ),
+    ],
+)
+def test_every_question_has_a_channel_of_its_own_and_makes_nothing(channels, part, calls):
+    inspection.inspect(channels.open, part)
+    assert channels.calls == [call for each in calls for call in ("open", each)]
+
+
+def test_a_state_says_what_exists_and_how_it_is():
+    seen = inspection.inspect(Channels(QUEUE).open, QUEUE)
+    assert (seen.exists, seen.ready, seen.consumers, seen.arguments) == (True, 7, 1, PLANNED)
+    assert not inspection.inspect(Channels().open, QUEUE).exists
+    other = inspection.inspect(Channels(inspection.Exchange("e", "fanout")).open, EXCHANGE)
+    assert (other.exists, other.difference) == (True, ("type", "fanout"))
+
+
+def test_what_this_user_may_not_see_exists_and_has_no_differences():
+    state = inspection.inspect(Channels(may_look=False, may_configure=False).open, QUEUE)
+    assert (state.exists, state.arguments, state.difference) == (True, None, None)
+
+
+def test_what_cannot_be_known_is_a_failure():
+    down = inspection.State(Failure(Kind.UNAVAILABLE, "unreachable", "connection lost"))
+    with pytest.raises(Failed, match="connection lost"):
+        assert down.exists

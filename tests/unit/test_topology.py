@@ -1,6 +1,7 @@
 """What is planned; tests/integration/test_amqp_topology.py makes it."""
 
-from connectorlib.amqp.topology import Binding, Exchange, Queue, plan
+from connectorlib.amqp.inspection import Exchange, Queue
+from connectorlib.amqp.topology import Binding, plan
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Destination, Source
 
 SETTINGS = BrokerSettings(dead_letter=DeadLetterSettings("dead", "letters"))
