@@ -1,6 +1,7 @@
 """What is learnt of an existing queue, and what is said about it: only what is wrong, and what to do."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -161,10 +162,10 @@ class Channels:
     def __init__(self, *parts, may_look=True, may_configure=True):
         self.parts = {(type(part), part.name): part for part in parts}
         self.may_look, self.may_configure = may_look, may_configure
-        self.calls = []
+        self.calls: list[str] = []
+        self.open: Any = contextmanager(self._open)
 
-    @contextmanager
-    def open(self):
+    def _open(self):
         self.calls.append("open")
         yield self
 
@@ -197,9 +198,7 @@ EXCHANGE, QUEUE = inspection.Exchange("e", "topic"), inspection.Queue("q", PLANN
         pytest.param(Channels(), QUEUE, ["passive"], id="nor is a missing queue"),
         pytest.param(Channels(EXCHANGE), EXCHANGE, ["passive", "declare"], id="one that exists is compared"),
         pytest.param(Channels(QUEUE), QUEUE, ["passive", "declare"], id="and so is a queue"),
-        pytest.param(
-            Channels(QUEUE, may_look=False), QUEUE, ["passive", "declare"], id="one that may not be looked at"
-        ),
+        pytest.param(Channels(QUEUE, may_look=False), QUEUE, ["passive", "declare"], id="one that is hidden"),
     ],
 )
 def test_every_question_has_a_channel_of_its_own_and_makes_nothing(channels, part, calls):
