@@ -1,29 +1,33 @@
 """Messages on their way in and out, and the outcome of each. Imports only errors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from connectorlib.errors import Failure
 
 
-class Properties(Protocol):
-    """AMQP 0-9-1 basic properties, as pika hands them over; every one may be None."""
+@dataclass(slots=True)
+class Properties:
+    """The basic properties of AMQP 0-9-1, in the order of their flags; None: not set."""
 
-    content_type: str | None
-    content_encoding: str | None
-    headers: Mapping[str, Any] | None
-    delivery_mode: int | None
-    priority: int | None
-    correlation_id: str | None
-    reply_to: str | None
-    expiration: str | None
-    message_id: str | None
-    timestamp: int | None
-    type: str | None
-    user_id: str | None
-    app_id: str | None
-    cluster_id: str | None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: Mapping[str, Any] | None = None
+    delivery_mode: int | None = None
+    priority: int | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    expiration: str | None = None
+    message_id: str | None = None
+    timestamp: int | None = None
+    type: str | None = None
+    user_id: str | None = None
+    app_id: str | None = None
+    cluster_id: str | None = None
+
+
+PROPERTY_NAMES = tuple(each.name for each in fields(Properties))
 
 
 class Delivery:

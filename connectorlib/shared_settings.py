@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from connectorlib.values.backoff import Backoff
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -75,6 +77,10 @@ class Retry:
     first_ms: int = 200
     max_s: float = 30.0
     breaker: int = 10
+
+    @property
+    def backoff(self) -> Backoff:
+        return Backoff(self.first_ms / 1000, self.max_s)
 
 
 @dataclass(frozen=True, slots=True)

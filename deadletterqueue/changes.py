@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import jsonpatch
@@ -22,7 +21,7 @@ from connectorlib.expressions import json_text, quote_name
 from connectorlib.expressions.path import Path, parse_path
 from connectorlib.formats import compile_format
 from connectorlib.formats.registry import MOST_DEPTH
-from connectorlib.messages import Delivery
+from connectorlib.messages import PROPERTY_NAMES, Delivery, Properties
 from connectorlib.pipeline.dead_letter import PROPERTIES, travelling
 from connectorlib.shared_settings import Limits
 from deadletterqueue.jsonl import line_of, outgoing_of
@@ -347,12 +346,10 @@ def _document(delivery: Delivery) -> dict[str, Any]:
 
 
 def _properties(delivery: Delivery) -> dict[str, Any]:
-    names = (*PROPERTIES, "expiration", "user_id", "cluster_id", "delivery_mode", "headers")
-    return {name: getattr(delivery.properties, name, None) for name in names}
+    return {name: getattr(delivery.properties, name) for name in PROPERTY_NAMES}
 
 
 def _with_properties(letter: Letter, properties: Mapping[str, Any]) -> Letter:
     delivery = copy.copy(letter.delivery)
-    changed: Any = SimpleNamespace(**dict.fromkeys(_properties(letter.delivery)) | dict(properties))
-    delivery.properties = changed
+    delivery.properties = Properties(**properties)
     return replace(letter, delivery=delivery)

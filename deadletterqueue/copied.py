@@ -2,23 +2,11 @@
 
 from typing import Any
 
-from connectorlib.messages import Delivery, Outgoing
+from connectorlib.messages import PROPERTY_NAMES, Delivery, Outgoing
 from connectorlib.pipeline.dead_letter import plain
 
 #: The properties of AMQP 0-9-1 that a copy keeps. `user_id` has to be that of the connection, or the broker closes it.
-KEPT = (
-    "content_type",
-    "content_encoding",
-    "priority",
-    "correlation_id",
-    "reply_to",
-    "expiration",
-    "message_id",
-    "timestamp",
-    "type",
-    "app_id",
-    "cluster_id",
-)
+KEPT = tuple(name for name in PROPERTY_NAMES if name not in ("headers", "delivery_mode", "user_id"))
 #: CC and BCC would bring it into other queues too; the counts are the broker's.
 _LEFT_OUT = frozenset({"CC", "BCC", "x-delivery-count", "x-acquired-count"})
 

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import IO, Any
 
 from connectorlib.amqp import Publisher
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.messages import Delivery, Outgoing
+from connectorlib.messages import Delivery, Outgoing, Properties
 from connectorlib.service.process import ExitCode
 from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of, outgoing_of
@@ -198,9 +197,7 @@ def _messages(lines: IO[str], file: str, queue: str, meant: Chosen) -> Iterator[
 
 def _letter(outgoing: Outgoing) -> Letter:
     """Return what a message says of itself before it is in a queue."""
-    from deadletterqueue.copied import KEPT
-
-    properties: Any = SimpleNamespace(**dict.fromkeys((*KEPT, "user_id", "headers")) | outgoing.properties)
+    properties = Properties(**outgoing.properties)
     delivery = Delivery(0, 0, outgoing.routing_key, "", outgoing.routing_key, False, properties, outgoing.body, 0.0)
     return letter(delivery)
 

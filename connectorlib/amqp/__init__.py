@@ -1,6 +1,6 @@
 """RabbitMQ over AMQP 0-9-1. The only package that imports pika; it imports errors, messages and settings of ours."""
 
-from connectorlib.amqp import field_tables
+from connectorlib.amqp import field_tables, pika_internals
 from connectorlib.amqp.broker import Broker
 from connectorlib.amqp.browser import Browser
 from connectorlib.amqp.channel import SyncChannel
@@ -8,6 +8,7 @@ from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.publisher import Publisher, Ticket
 from connectorlib.amqp.shovel import Moved, Shovel
 
+pika_internals.check()
 field_tables.install()
 
 __all__ = ["Broker", "Browser", "Consumer", "Moved", "Publisher", "Shovel", "SyncChannel", "Ticket"]

@@ -19,6 +19,7 @@ from typing import Any
 from connectorlib.amqp import reply_codes
 from connectorlib.amqp.channel import SyncChannel
 from connectorlib.amqp.connection import Connection
+from connectorlib.amqp.frame_reader import from_pika
 from connectorlib.amqp.io_thread import IOThread, fail, succeed
 from connectorlib.amqp.requeue import close_without_cancel, hold_late_deliveries
 from connectorlib.amqp.shovel import Shovel
@@ -209,12 +210,11 @@ class Browser:
         held.channel.basic_qos(prefetch_count=size, callback=consume)
 
     def _receiver(self, held: _Channel) -> Any:
-        queue, number, handed, changed, clock = self.queue, held.number, self._handed, self._changed, time.monotonic
+        queue, number, handed, changed = self.queue, held.number, self._handed, self._changed
 
         def receive(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            tag = held.delivered = method.delivery_tag
-            exchange, key, again = method.exchange, method.routing_key, method.redelivered
-            delivery = Delivery(tag, number, queue, exchange, key, again, properties, body, clock())
+            delivery = from_pika(queue, number, method, properties, body)
+            held.delivered = delivery.tag
             with changed:
                 if self._unwanted:
                     return

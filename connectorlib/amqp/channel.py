@@ -1,7 +1,6 @@
 """A throw-away channel that other threads use like a blocking one: declare, get one message, settle it."""
 
 import logging
-import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
@@ -13,6 +12,7 @@ from pika import spec
 
 from connectorlib.amqp import reply_codes
 from connectorlib.amqp.connection import Connection
+from connectorlib.amqp.frame_reader import from_pika
 from connectorlib.amqp.io_thread import IOThread, fail, succeed
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
@@ -229,14 +229,9 @@ class SyncChannel:
     def _get(self, what: str, queue: str, future: "Future[Any]") -> None:
         self._expect(future)
 
-        def receive(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            tag, exchange, key = method.delivery_tag, method.exchange, method.routing_key
-            now = time.monotonic()
-            self._answer(
-                Delivery(tag, self.generation, queue, exchange, key, method.redelivered, properties, body, now)
-            )
-
-        self._channel.basic_get(queue, receive)
+        self._channel.basic_get(
+            queue, lambda _channel, *message: self._answer(from_pika(queue, self.generation, *message))
+        )
 
     def _send(self, name: str, *args: Any) -> None:
         *values, future = args

@@ -8,13 +8,14 @@ like a whole message of a channel that is listened to goes to pika as it came, w
 import logging
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
-from pika import BasicProperties
 from pika.adapters.select_connection import SelectConnection
 
-from connectorlib.messages import Delivery, Properties
+from connectorlib.amqp.field_tables import decode_short_string, decode_table
+from connectorlib.messages import PROPERTY_NAMES, Delivery, Properties
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +25,15 @@ _FRAME = Struct(">BHL")
 _CONTENT = Struct(">BHLHHQ")
 #: Of basic.deliver, behind the consumer tag: delivery tag, redelivered, length of the exchange's name.
 _DELIVER = Struct(">QBB")
+_FLAGS = Struct(">H")
+_TIMESTAMP = Struct(">Q")
 _BASIC_DELIVER = b"\x00\x3c\x00\x3c"
 #: Octets of a frame beside its payload, and the last of them.
 _AROUND, _END = 8, 0xCE
 
 Receive = Callable[[Delivery], None]
+#: Given the bytes and an offset, returns a value and where it ends.
+Decode = Callable[[bytes, int], tuple[Any, int]]
 #: The queue and the generation of its deliveries, and who gets them.
 _Listener = tuple[str, int, Receive]
 
@@ -69,14 +74,49 @@ class LazyDelivery(Delivery):
 
 
 def decode_properties(raw: bytes) -> Properties:
-    """Given the property flags and list of a content header, return them; none if they are no AMQP."""
-    properties: Properties = BasicProperties()
+    """Return the properties of a content header, given their flags and values; none if they cannot be read."""
     try:
-        properties.decode(raw)  # type: ignore[attr-defined]
-    except Exception as error:  # pika has no type for it; a message must not be unreadable for its properties
+        (flags,) = _FLAGS.unpack_from(raw)
+        at = 2
+        while raw[at - 1] & 1:  # more flags follow, of which AMQP 0-9-1 defines none
+            at += 2
+        values: dict[str, Any] = {}
+        for name, decode in _decoders(flags):
+            values[name], at = decode(raw, at)
+        return Properties(**values)
+    except Exception as error:  # a message must not be unreadable for its properties
         logger.warning("the properties of a message cannot be read and are left out: %s", error)
-        properties = BasicProperties()
-    return properties
+        return Properties()
+
+
+@lru_cache(256)
+def _decoders(flags: int) -> list[tuple[str, Decode]]:
+    """Return the names of the properties that are set, in order, and how each is decoded."""
+    names = (name for bit, name in enumerate(PROPERTY_NAMES) if flags & 0x8000 >> bit)
+    return [(name, _DECODERS.get(name, decode_short_string)) for name in names]
+
+
+def _octet(raw: bytes, at: int) -> tuple[int, int]:
+    return raw[at], at + 1
+
+
+def _timestamp(raw: bytes, at: int) -> tuple[int, int]:
+    return _TIMESTAMP.unpack_from(raw, at)[0], at + 8
+
+
+_DECODERS: dict[str, Decode] = {
+    "headers": decode_table,
+    "delivery_mode": _octet,
+    "priority": _octet,
+    "timestamp": _timestamp,
+}
+
+
+def from_pika(queue: str, generation: int, method: Any, properties: Any, body: bytes) -> Delivery:
+    """Return a message that pika has read."""
+    where = queue, method.exchange, method.routing_key
+    known = Properties(**vars(properties))
+    return Delivery(method.delivery_tag, generation, *where, method.redelivered, known, body, time.monotonic())
 
 
 class FrameReader:
@@ -95,12 +135,7 @@ class FrameReader:
         does so for pika's `basic_consume`, if it is pika after all that reads a message."""
         self._listeners[channel] = queue, generation, receive
 
-        def from_pika(_channel: Any, method: Any, properties: Properties, body: bytes) -> None:
-            where = queue, method.exchange, method.routing_key
-            now = time.monotonic()
-            receive(Delivery(method.delivery_tag, generation, *where, method.redelivered, properties, body, now))
-
-        return from_pika
+        return lambda _channel, *message: receive(from_pika(queue, generation, *message))
 
     def forget(self, channel: int) -> None:
         self._listeners.pop(channel, None)

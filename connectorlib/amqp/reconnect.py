@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from random import Random
 
 from connectorlib.errors import Kind
+from connectorlib.values.backoff import Backoff
 
-#: A connection that lasted this long counts as a success; a shorter one must not reset the back-off,
-#: or a broker that hangs up after the handshake would be hammered.
+#: A connection that lasted this long counts as a success; a shorter one must not reset the back-off, or a broker that
+#: hangs up after the handshake would be hammered.
 LASTING_SECONDS = 10.0
 
-_FIRST = {Kind.REFUSED: 5.0, Kind.CONFIGURATION: 2.0}
-_LONGEST = {Kind.REFUSED: 300.0, Kind.CONFIGURATION: 60.0}
+#: Full jitter for an outage, which every connector notices at once.
+_OUTAGE = Backoff(0.5, 30.0, jitter=1.0, least=0.05)
+#: A refusal concerns this connector alone, and must stay slow.
+_REFUSALS = {Kind.REFUSED: Backoff(5.0, 300.0), Kind.CONFIGURATION: Backoff(2.0, 60.0)}
 
 
 class ReconnectSchedule:
-    """Hosts in a random order, so that many connectors do not all begin with the first; then in turn, for ever."""
+    """Hosts in a random order, so that many connectors do not all begin with the first; then in turn, without end."""
 
     def __init__(self, hosts: Sequence[tuple[str, int]], random: Random) -> None:
         self._hosts = random.sample(list(hosts), len(hosts))
@@ -35,8 +38,6 @@ class ReconnectSchedule:
             self._failures = 0
         self._failures += 1
         rounds, within = divmod(self._failures, len(self._hosts))
-        if within and kind not in _FIRST:
+        if within and kind not in _REFUSALS:
             return self._random.uniform(0.0, 0.2)  # the other hosts of this round have not been asked yet
-        longest = min(_LONGEST.get(kind, 30.0), _FIRST.get(kind, 0.5) * 2.0 ** min(rounds, 12))
-        # Full jitter for an outage, which everybody sees at once; a refusal is ours alone and must stay slow.
-        return self._random.uniform(longest / 2 if kind in _FIRST else 0.05, longest)
+        return _REFUSALS.get(kind, _OUTAGE).delay(rounds, self._random.random())

@@ -7,11 +7,12 @@ place; or, for an unknown failure with nothing else at hand, while the far side 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Retry
+from connectorlib.values.backoff import Backoff
 
 #: Kinds that stop the whole flow at once: trying other messages would tell nothing.
 PAUSING = frozenset({Kind.UNAVAILABLE, Kind.REFUSED})
@@ -22,28 +23,16 @@ REASONS = {Kind.RETRY: "retries-exhausted", Kind.CONFIGURATION: "reject", Kind.U
 #: The name under which a handler counts all messages that passed, whatever statements they had.
 ALL = ""
 
-PROBE_FIRST_S = 1.0
-PROBE_MAX_S = 60.0
+PROBES = Backoff(1.0, 60.0, jitter=0.25)
 #: A refused log-in is probed slowly: every attempt may count towards locking the user.
-REFUSED_FIRST_S = 5.0
-REFUSED_MAX_S = 300.0
+REFUSED_PROBES = Backoff(5.0, 300.0, jitter=0.25)
 REPEAT_PAUSE_LINE_S = 15 * 60.0
 
 
-def retry_delay(attempt: int, retry: Retry, random: float) -> float:
-    """Return seconds to wait before the given attempt (from 1): doubling, with jitter; `random` is in [0, 1)."""
-    ceiling = min(retry.max_s, retry.first_ms / 1000 * 2.0 ** (attempt - 1))
-    return ceiling * (0.5 + random / 2)
-
-
-def probe_delay(attempt: int, kind: Kind, random: float, longest: float | None = None) -> float:
-    """Return seconds to the next probe of a paused flow: 1 s doubling to 60 s, or to `longest`; a refused log-in: 5 s
-    to 5 minutes."""
-    first, usual = PROBE_FIRST_S, PROBE_MAX_S
-    if kind is Kind.REFUSED:
-        first, usual = REFUSED_FIRST_S, REFUSED_MAX_S
-    longest = usual if longest is None else longest
-    return min(longest, first * 2.0 ** min(attempt, 16)) * (0.75 + random / 4)
+def probe_delay(attempt: int, kind: Kind, chance: float, longest: float | None = None) -> float:
+    """Return the seconds before a probe of a paused flow, the first being 0; `longest` replaces the usual limit."""
+    backoff = REFUSED_PROBES if kind is Kind.REFUSED else PROBES
+    return (backoff if longest is None else replace(backoff, longest=longest)).delay(attempt, chance)
 
 
 def reason(failure: Failure) -> str:
@@ -88,7 +77,7 @@ class Line:
         before = self.retried.pop(delivery.tag, None)
         attempts = before.attempts + 1 if before else 1
         count = before.passed if before else _passed_by(passed, failure.place)
-        next_try = now + retry_delay(attempts, self.retry, random)
+        next_try = now + self.retry.backoff.delay(attempts - 1, random)
         guilty = before is not None and before.last
         self.suspects.append(Suspect(delivery, failure, count, attempts, next_try, guilty=guilty))
 

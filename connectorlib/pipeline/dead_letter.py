@@ -8,11 +8,10 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any
 
 from connectorlib.errors import Failure
-from connectorlib.messages import Dead, Delivery, Outgoing
+from connectorlib.messages import Dead, Delivery, Outgoing, Properties
 from connectorlib.shared_settings import DeadLetterSettings
 
 #: All headers of a dead letter together stay under this many bytes: pika sends a header block as one frame, and one
@@ -40,7 +39,6 @@ DROPPED_PREFIXES = ("x-first-death-", "x-last-death-")
 #: Kept through a second death: where the message first came from, and how often it was replayed.
 KEPT = ("dead-exchange", "dead-routing-key", "dead-replays")
 MAX_NESTING = 8
-NO_PROPERTIES: Any = SimpleNamespace(**dict.fromkeys((*PROPERTIES, *TOLD, "headers")))
 
 
 def dead_letter(
@@ -115,7 +113,7 @@ def only_reasons(headers: Mapping[str, Any]) -> dict[str, Any]:
 def bared(delivery: Delivery) -> Delivery:
     """Return the delivery without its properties, for one whose properties cannot be read."""
     bare = copy.copy(delivery)
-    bare.properties = NO_PROPERTIES
+    bare.properties = Properties()
     return bare
 
 

@@ -339,7 +339,7 @@ class Pump:
 
     def _back_off(self, failure: Failure, count: int) -> None:
         self.counts["retries"] += count
-        delay = blame.retry_delay(self._attempts, self.flow.retry, random.random())  # noqa: S311 - jitter, no secret
+        delay = self.flow.retry.backoff.delay(self._attempts - 1, random.random())  # noqa: S311 - jitter, no secret
         fields = {"code": failure.code, "text": failure.text, "messages": count, "attempt": self._attempts}
         logs.event(logger, logging.WARNING, "retrying", **fields)
         self._stop.wait(delay)

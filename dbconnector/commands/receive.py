@@ -74,7 +74,7 @@ def write_one(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Ev
         again = isinstance(outcome, Again) and outcome.failure.kind is Kind.RETRY
         if not again or attempt > config.retry.attempts:
             break
-        if stop.wait(blame.retry_delay(attempt, config.retry, random.random())):  # noqa: S311 - jitter
+        if stop.wait(config.retry.backoff.delay(attempt - 1, random.random())):  # noqa: S311 - jitter
             break
     return outcome
 

@@ -17,7 +17,6 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import shorten
 from connectorlib.formats import compile_format
 from connectorlib.messages import Outgoing
-from connectorlib.pipeline import blame
 from connectorlib.service import logs
 from dbconnector.mark_rows import Mark
 from dbconnector.odbc.database import Database
@@ -188,7 +187,7 @@ class _Run:
                 attempt += 1
                 if failed.failure.kind is not Kind.RETRY or attempt > self._retry.attempts:
                     raise
-                delay = blame.retry_delay(attempt, self._retry, random.random())  # noqa: S311 - jitter
+                delay = self._retry.backoff.delay(attempt - 1, random.random())  # noqa: S311 - jitter
                 logs.event(logger, logging.WARNING, "again", code=failed.failure.code, attempt=attempt, delay=delay)
                 if self._stop.wait(delay):
                     raise

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.messages import Dead, Delivery
-from connectorlib.pipeline.dead_letter import PROPERTIES, TOLD, dead_letter
+from connectorlib.messages import Dead, Delivery, Properties
+from connectorlib.pipeline.dead_letter import dead_letter
 from connectorlib.shared_settings import DeadLetterSettings
 from deadletterqueue.letter import Letter, letter
 from tests.services.rabbitmq import Message, Vhost
@@ -27,8 +26,7 @@ def delivery(
     **own: Any,
 ) -> Delivery:
     """Return a delivery with these AMQP properties."""
-    properties: Any = SimpleNamespace(**dict.fromkeys((*PROPERTIES, *TOLD, "headers", "cluster_id")) | own)
-    return Delivery(1, 1, queue, exchange, routing_key, False, properties, body, 0.0)
+    return Delivery(1, 1, queue, exchange, routing_key, False, Properties(**own), body, 0.0)
 
 
 def dead(

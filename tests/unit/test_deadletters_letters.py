@@ -1,14 +1,13 @@
 """What a dead letter says of itself: one of a connector, one of the broker, one that somebody put there by hand."""
 
 from datetime import UTC, datetime, timedelta, timezone
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.messages import Dead, Delivery
-from connectorlib.pipeline.dead_letter import PROPERTIES, TOLD, dead_letter
+from connectorlib.messages import Dead, Delivery, Properties
+from connectorlib.pipeline.dead_letter import dead_letter
 from connectorlib.shared_settings import DeadLetterSettings
 from deadletterqueue.letter import Letter, letter
 
@@ -17,8 +16,7 @@ DIED = datetime(2026, 11, 24, 3, 2, 11, tzinfo=UTC)
 
 def lying(headers: Any, body: bytes = b"{}", **properties: Any) -> Letter:
     """Return the letter of a message in the dead-letter queue."""
-    names = dict.fromkeys((*PROPERTIES, *TOLD))
-    found: Any = SimpleNamespace(**names | properties, headers=headers)
+    found = Properties(**properties, headers=headers)
     return letter(Delivery(1, 1, "dead-letter", "dead-letter", "readings", False, found, body, 0.0))
 
 
@@ -36,8 +34,7 @@ def died(reason: str, queue: str = "readings", **more: Any) -> dict[str, Any]:
 
 
 def test_what_a_connector_wrote_is_read_back() -> None:
-    properties: Any = SimpleNamespace(**dict.fromkeys((*PROPERTIES, *TOLD, "headers")) | {"message_id": "m-1"})
-    dying = Delivery(1, 1, "readings", "devices", "reading.p-1", False, properties, b"{}", 0.0)
+    dying = Delivery(1, 1, "readings", "devices", "reading.p-1", False, Properties(message_id="m-1"), b"{}", 0.0)
     failure = Failure(Kind.REJECT, "22001", "value too long", "write[0]", "write[0].values.device: too long")
     settings = DeadLetterSettings()
     made = dead_letter(dying, Dead(failure, "retries-exhausted", 5), settings=settings, connector="plant", now=DIED)

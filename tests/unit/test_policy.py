@@ -126,8 +126,8 @@ def test_a_blamed_message_says_why(failure: Failure, reason: str) -> None:
 
 def test_retries_double_and_keep_below_their_maximum() -> None:
     retry = Retry(attempts=5, first_ms=200, max_s=1.0)
-    assert [blame.retry_delay(n, retry, 1.0) for n in range(1, 6)] == [0.2, 0.4, 0.8, 1.0, 1.0]
-    assert blame.retry_delay(1, retry, 0.0) == pytest.approx(0.1)
+    assert [retry.backoff.delay(n, 1.0) for n in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
+    assert retry.backoff.delay(0, 0.0) == pytest.approx(0.1)
 
 
 def test_probes_slow_down_to_a_minute_and_refused_log_ins_to_five() -> None:
