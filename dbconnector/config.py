@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import bundle, parse_duration, printed, read_schema, reviewed
+from connectorlib.config import bundle, read_schema, reviewed
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
@@ -21,6 +21,7 @@ from connectorlib.config.sections import (
     source_settings,
     tracing,
 )
+from connectorlib.values.durations import parse_duration
 from dbconnector.rules import review
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Select, Write
 
@@ -31,11 +32,6 @@ FALLBACK_NAME = "dbconnector"
 def schema() -> dict[str, Any]:
     """Return the whole JSON Schema of db.config, which refers to no other."""
     return bundle(read_schema("dbconnector", "db.config.schema.json"))
-
-
-def schema_text() -> str:
-    """Return the schema as `dbconnector schema` prints it."""
-    return printed(schema())
 
 
 def load(path: str | FilePath, *, resolve_secrets: bool = True) -> DbConfig:

@@ -12,9 +12,12 @@ from connectorlib.config.document import open_document
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import Expression, Scope, compile_expression
 from connectorlib.formats import compile_format
+from connectorlib.formats.body_position import RecordPath
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
-from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, Spot, problems, rejected
+from connectorlib.preflight.config_tests import test_command
+from connectorlib.preflight.explain_command import explain_command
+from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
 from dbconnector import config
 from dbconnector.bind_values import make_binder
 from dbconnector.columns import Column
@@ -78,23 +81,23 @@ class Offline:
     def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN) -> Explanation:
         """Return the statements that a message would run, with their values, or why it would be rejected."""
         effort = Effort(self._limits)
-        spot: Spot | None = None
+        element: RecordPath | None = None
         rows: dict[str, list[Row]] = {}
         try:
             records = self._format.decode(delivery.body)
             key = self._key(records, self._scope(delivery, given))
             for number, record in enumerate(records):
-                spot = Spot(number)
+                element = RecordPath(number)
                 scope = self._scope(delivery, given, effort)
                 scope.root = record
                 for write in self._writes:
                     scope.index = number
-                    for row in write.rows(record, scope, spot):
+                    for row in write.rows(record, scope, element):
                         rows.setdefault(write.place, []).append(row)
         except _Located as located:
-            return rejected(located.failed.failure, located.spot)
+            return rejected(located.failed.failure, located.element)
         except Failed as failed:
-            return rejected(failed.failure, spot)
+            return rejected(failed.failure, element)
         return self._explanation(rows, key)
 
     def _scope(self, delivery: Delivery, given: Given, effort: Effort | None = None) -> Scope:
@@ -124,10 +127,10 @@ class Offline:
 class _Located(Exception):
     """A failure, and the element of `for_each` at which it came up."""
 
-    def __init__(self, failed: Failed, spot: Spot) -> None:
+    def __init__(self, failed: Failed, element: RecordPath) -> None:
         super().__init__(str(failed))
         self.failed = failed
-        self.spot = spot
+        self.element = element
 
 
 class _OfflineWrite:
@@ -149,16 +152,16 @@ class _OfflineWrite:
 
         self._write.bind_with(checked)
 
-    def rows(self, record: Any, scope: Scope, spot: Spot) -> Iterator[Row]:
+    def rows(self, record: Any, scope: Scope, element: RecordPath) -> Iterator[Row]:
         """Yield the values of each execution by name, as the mapping gives them. Raise Failed or _Located."""
         number = 0
         rows = self._write.rows(record, scope)
         while True:
-            at = Spot(spot.record, (*self._steps, number)) if self._steps is not None else spot
+            at = RecordPath(element.record, (*self._steps, number)) if self._steps is not None else element
             try:
                 row = next(rows, None)
             except Failed as failed:
-                raise _Located(failed, at if scope.index == number else spot) from None
+                raise _Located(failed, at if scope.index == number else element) from None
             if row is None:
                 return
             yield dict(zip(self._write.statement.names, row, strict=True))
@@ -212,3 +215,7 @@ def _steps_of(each: Expression | None) -> tuple[str | int, ...] | None:
     if each is None or len(each.parts) != 1 or each.parts[0].source not in (None, ""):
         return None
     return each.parts[0].steps
+
+
+explain = explain_command("dbconnector", "db.config", opened)
+test = test_command("dbconnector", "db.config", opened)

@@ -13,10 +13,11 @@ from connectorlib.config.wording import listed
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import compile_expression, compile_template
 from connectorlib.preflight import check_broker
+from connectorlib.preflight.check_command import check_command
 from connectorlib.preflight.check_topology import Sending
-from connectorlib.preflight.findings import Finding, bad, failed, good, odd
-from connectorlib.preflight.parallel import Group
+from connectorlib.preflight.findings import Finding, Group, bad, failed, good, odd
 from connectorlib.preflight.sample import Sample
+from dbconnector import config as configuration
 from dbconnector import prepare
 from dbconnector.explain import Offline
 from dbconnector.inbox_table import Inbox
@@ -277,3 +278,13 @@ def _sample(config: DbConfig, database: Database, sample: Sample) -> Iterator[Fi
     database.connect()
     offline = Offline(config, database.binder)
     yield from sample.findings(offline, offline.explain)
+
+
+check = check_command(
+    "dbconnector",
+    "db.config",
+    systems="broker and database",
+    remark="Statements are explained by the database and not run.",
+    load=configuration.load,
+    plan=plan,
+)

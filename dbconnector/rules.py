@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectorlib.config import Review
-from connectorlib.config.durations import parse_duration
 from connectorlib.config.json_source import Path
 from connectorlib.config.sections import lines_of
 from connectorlib.config.shared_rules import (
@@ -19,6 +18,7 @@ from connectorlib.config.shared_rules import (
 )
 from connectorlib.config.wording import did_you_mean
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
+from connectorlib.values.durations import parse_duration
 from dbconnector.sql import Statement, compile_statement
 
 _CONNECTION_KEYS = {"driver", "dsn", "filedsn"}

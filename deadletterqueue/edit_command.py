@@ -15,24 +15,24 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service.process import ExitCode
+from connectorlib.values.line_diff import differences
 from deadletterqueue.changes import Edit, chained, compile_patch, compile_set, compile_text, is_changed, text_of
 from deadletterqueue.connector_check import Check, open_check
 from deadletterqueue.filter import Chosen, decoded, first_life
 from deadletterqueue.jsonl import line_of
 from deadletterqueue.letter import Letter
-from deadletterqueue.line_diff import differences
-from deadletterqueue.options import Connection, Filters
+from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
 from deadletterqueue.readable_body import indented
 from deadletterqueue.replay import Change, Replay
 from deadletterqueue.replay_command import options_of, tell
-from deadletterqueue.replay_options import Sending
-from deadletterqueue.session import Workbench, letters, workbench
+from deadletterqueue.replay_options import Sending, sending_options
+from deadletterqueue.session import Workbench, letters, reported, workbench
 from deadletterqueue.target import Leave
 from deadletterqueue.terminal import json_text, printable, progress
 
@@ -284,3 +284,50 @@ def _lines(letter: Letter) -> list[str]:
     body = indented(line["body"]) if "body" in line else line["body_base64"]
     own = {name: value for name, value in line["headers"].items() if not name.startswith(("dead-", "x-"))}
     return [*(f"{name}: {json_text(value)}" for name, value in (line["properties"] | own).items()), *body.splitlines()]
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("position", type=click.IntRange(min=1), required=False)
+@filter_options
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="device.id=p-7 in JSON or XML, '$headers.NAME=…', '$message_id=…'; repeatable.",
+)
+@click.option("--patch", type=click.Path(dir_okay=False), help="A file with a JSON Patch (RFC 6902) for each body.")
+@click.option(
+    "--originals", type=click.Path(dir_okay=False), help="Add what was to this file.  [originals-TIME.jsonl, here]"
+)
+@sending_options
+@json_option
+@connection_options
+@click.pass_context
+def edit(
+    ctx: click.Context,
+    /,
+    connection: Connection,
+    filters: Filters,
+    sending: Sending,
+    position: int | None,
+    as_json: bool,
+    **changes: Any,
+) -> None:
+    """Change dead letters and send them back: the one at POSITION of `list`, or those that are chosen.
+
+    \b
+    deadletter-queue edit 3        in $EDITOR, headers and all
+    deadletter-queue edit --where code=22001 --set device.id=p-7 --dry-run
+    deadletter-queue edit --where code=22001 --patch mend.json -c db.config
+
+    Given a connector's configuration with -c, a changed message is decoded and mapped as the connector would, without
+    its database or Salesforce, before it is sent; else JSON and XML have to be readable. What would die again stays as
+    it is. Originals leave the queue when the new message is confirmed, and are kept in a file that `import` reads.
+    """
+
+    def ask(question: str) -> bool:
+        return sys.stdin.isatty() and click.confirm(question, default=True, err=True)
+
+    given = Changes(**changes)
+    ctx.exit(reported(lambda: run_edit(connection, filters, sending, given, position, ask=ask, as_json=as_json)))

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectorlib.config.durations import parse_duration
 from connectorlib.errors import Failed
 from connectorlib.expressions import Scope, compile_expression, compile_patterns, compile_wildcard
 from connectorlib.formats.registry import MOST_DEPTH, Format, compile_format
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Limits
+from connectorlib.values.durations import parse_duration
 from deadletterqueue.letter import FIELDS, Letter
 
 Chosen = Callable[[Letter], bool]

@@ -6,15 +6,17 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+import click
+
 from connectorlib.pipeline.dead_letter import bounded
 from connectorlib.service.process import ExitCode
 from deadletterqueue.browse import Looker
 from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of
 from deadletterqueue.letter import Letter
-from deadletterqueue.options import Connection, Filters
+from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
 from deadletterqueue.readable_body import readable
-from deadletterqueue.session import letters, workbench
+from deadletterqueue.session import letters, reported, workbench
 from deadletterqueue.terminal import JsonList, Progress, json_text, local, pairs, progress, span, table
 
 #: What a terminal shows when nobody says how many.
@@ -257,3 +259,51 @@ def _origin(letter: Letter) -> str:
         return ""
     exchange = repr(letter.exchange) if letter.exchange else "the default exchange"
     return f"{exchange} with routing key {letter.routing_key!r}"
+
+
+@click.command("list", epilog=EXIT_CODES)
+@filter_options
+@json_option
+@connection_options
+@click.pass_context
+def list_(ctx: click.Context, connection: Connection, filters: Filters, as_json: bool) -> None:
+    """List dead letters, the oldest first; 100 of them unless --limit or --json says otherwise.
+
+    \b
+    deadletter-queue list --where code=22001 --since 2h
+    deadletter-queue list --match 'device.id=p-7' --json
+    """
+    ctx.exit(reported(lambda: run_list(connection, filters, as_json=as_json)))
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("position", type=click.IntRange(min=1), required=False)
+@filter_options
+@json_option
+@connection_options
+@click.pass_context
+def show(ctx: click.Context, connection: Connection, filters: Filters, position: int | None, as_json: bool) -> None:
+    """Show dead letters with body, headers and properties: the one at POSITION of `list`, or those that are chosen.
+
+    \b
+    deadletter-queue show 3 --vhost plant
+    deadletter-queue show --where code=22001 --limit 2 --json
+    """
+    ctx.exit(reported(lambda: run_show(connection, filters, position, as_json=as_json)))
+
+
+@click.command(epilog=EXIT_CODES)
+@filter_options
+@json_option
+@connection_options
+@click.pass_context
+def group(ctx: click.Context, connection: Connection, filters: Filters, as_json: bool) -> None:
+    """Group dead letters by cause: reason, code, and the field or statement; the most frequent first.
+
+    \b
+    deadletter-queue group --vhost plant
+    deadletter-queue group --connector dbconnector --since 1d
+
+    `--where fingerprint=…` chooses those of one line for every other command.
+    """
+    ctx.exit(reported(lambda: run_group(connection, filters, as_json=as_json)))

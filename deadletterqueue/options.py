@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connectorlib.service.cli_commands import config_option
+from connectorlib.service.cli_options import config_option, exit_codes
 
 if TYPE_CHECKING:
     from deadletterqueue.filter import Chosen
 
 Function = Callable[..., Any]
+
+EXIT_CODES = exit_codes(
+    " 0  done                      3  nothing there",
+    " 1  failed, or stopped       69  broker cannot be reached",
+    " 2  wrong usage              77  a log-in or a permission was refused",
+    "                             78  bad configuration, or made otherwise",
+)
 SOURCES = "Broker"
 
 

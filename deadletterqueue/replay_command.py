@@ -2,11 +2,13 @@
 
 import sys
 
+import click
+
 from connectorlib.service.process import ExitCode
-from deadletterqueue.options import Connection, Filters
+from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
 from deadletterqueue.replay import Options, Replay, Report
-from deadletterqueue.replay_options import Sending
-from deadletterqueue.session import workbench
+from deadletterqueue.replay_options import Sending, sending_options
+from deadletterqueue.session import reported, workbench
 from deadletterqueue.target import Route
 from deadletterqueue.terminal import json_text, printable, progress, table
 
@@ -66,3 +68,34 @@ def _tell(report: Report, queue: str, sent: str) -> None:
         print(f"in doubt, it may be in both places: message {identity}", file=sys.stderr)
     if report.stopped:
         print("stopped early; run it again for the rest", file=sys.stderr)
+
+
+@click.command(epilog=EXIT_CODES)
+@filter_options
+@sending_options
+@click.option(
+    "--max-replays",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Leave what was sent back so often already: it only goes round in circles.",
+)
+@json_option
+@connection_options
+@click.pass_context
+def replay(
+    ctx: click.Context, connection: Connection, filters: Filters, sending: Sending, max_replays: int, as_json: bool
+) -> None:
+    """Send dead letters back, each to the queue it died in, whoever dead-lettered it. The rest stays in order.
+
+    \b
+    deadletter-queue replay --where code=22001 --dry-run    what would go where
+    deadletter-queue replay --where code=22001 --rate 50/s
+    deadletter-queue replay --queue readings --to-queue readings.retry
+
+    A message leaves the dead-letter queue when the broker has confirmed it where it goes: killed at any instant, none
+    is lost and at most one doubled, which an idempotent connector takes for what it is. Only what was there at the
+    beginning is sent, so one that dies again is not sent twice.
+    """
+    ctx.exit(reported(lambda: run_replay(connection, filters, sending, max_replays, as_json=as_json)))

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+import click
+
 from connectorlib.amqp import Publisher
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery, Outgoing, Properties
@@ -18,8 +20,8 @@ from connectorlib.service.process import ExitCode
 from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.letter import Letter, letter
-from deadletterqueue.options import Connection, Filters
-from deadletterqueue.session import Workbench, letters, workbench
+from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
+from deadletterqueue.session import Workbench, letters, reported, workbench
 from deadletterqueue.terminal import Progress, json_text, progress
 
 #: Messages of one call to the publisher.
@@ -238,3 +240,62 @@ def _stopped(count: int, total: int) -> Failed:
 
 def _wrong(text: str) -> Failed:
     return Failed(Failure(Kind.CONFIGURATION, "configuration", text))
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("target", metavar="[FILE]", type=click.Path(dir_okay=False, allow_dash=True), default="-")
+@filter_options
+@click.option("--overwrite", is_flag=True, help="Replace FILE when it exists.")
+@json_option
+@connection_options
+@click.pass_context
+def export(
+    ctx: click.Context, connection: Connection, filters: Filters, target: str, overwrite: bool, as_json: bool
+) -> None:
+    """Write dead letters, complete, into FILE as JSON Lines (- is standard output). The queue stays as it is.
+
+    \b
+    deadletter-queue export letters.jsonl --vhost plant
+    deadletter-queue export --where code=22001 | jq .headers
+    """
+    ctx.exit(reported(lambda: run_export(connection, filters, target, overwrite=overwrite, as_json=as_json)))
+
+
+@click.command("import", epilog=EXIT_CODES)
+@click.argument("origin", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
+@filter_options
+@json_option
+@connection_options
+@click.pass_context
+def import_(ctx: click.Context, connection: Connection, filters: Filters, origin: str, as_json: bool) -> None:
+    """Put the messages of FILE, as `export` writes it, at the end of the dead-letter queue.
+
+    \b
+    deadletter-queue import letters.jsonl --vhost plant
+    deadletter-queue import originals.jsonl --where code=22001
+
+    Each is confirmed by the broker. Nothing is sent unless every line is right.
+    """
+    ctx.exit(reported(lambda: run_import(connection, filters, origin, as_json=as_json)))
+
+
+@click.command(epilog=EXIT_CODES)
+@filter_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@connection_options
+@click.pass_context
+def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: bool, as_json: bool) -> None:
+    """Remove dead letters for good. `export` first keeps a copy.
+
+    \b
+    deadletter-queue purge --where code=22001 --until 30d
+    deadletter-queue purge --from dead-letter.old --yes
+
+    Only what was there when you were asked is removed; the rest stays in order.
+    """
+
+    def ask(question: str) -> bool:
+        return yes or click.confirm(question, err=True)
+
+    ctx.exit(reported(lambda: run_purge(connection, filters, ask, as_json=as_json)))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 from connectorlib.config.schema import bundle, expand  # noqa: E402
 from connectorlib.errors import Kind  # noqa: E402
 from connectorlib.preflight import tests_file as trials  # noqa: E402
-from connectorlib.service.cli_commands import real  # noqa: E402  # found through the line above
+from connectorlib.service.lazy_group import LazyGroup  # noqa: E402  # found through the line above
 from dbconnector import config as db  # noqa: E402
 from dbconnector import drivers, sqlstate  # noqa: E402
 from sfconnector import config as sf  # noqa: E402
@@ -183,9 +183,9 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
     options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
     if options:
         yield "| option | means | default |\n| --- | --- | --- |\n" + "".join(map(_option, options)) + "\n"
-    if isinstance(command, click.Group):
-        for inner, each in command.commands.items():
-            yield from _command(f"{name} {inner}", real(each))
+    if isinstance(command, LazyGroup):
+        for inner in command.commands:
+            yield from _command(f"{name} {inner}", command.load(inner))
 
 
 def _text(text: str | None) -> str:

@@ -1,35 +1,42 @@
-"""The command line of sfconnector. Only click and the standard library are imported before a command runs."""
-
-from typing import TYPE_CHECKING
+"""The command line of sfconnector: the daemon, and the table of its other commands. Imports only click and the standard
+library until the daemon runs."""
 
 import click
 
-from connectorlib.preflight.commands import add_proofs, tests_schema
-from connectorlib.service.cli_commands import (
-    HELP_OPTIONS,
-    Commands,
-    Later,
-    add_completion,
-    add_init,
-    add_status,
-    config_option,
-    exit_codes,
-    logging_as_told,
-    running,
-)
-from sfconnector.proofs import PROOFS
-
-if TYPE_CHECKING:
-    from sfconnector.settings import SfConfig
+from connectorlib.service.cli_options import HELP_OPTIONS, config_option, exit_codes
+from connectorlib.service.lazy_group import Lazy, LazyGroup
 
 EXIT_CODES = exit_codes(
     " 0  stopped                  75  stuck, restart me",
     " 1  failed                   77  the log-in of every division was refused",
     " 2  wrong usage              78  bad configuration",
 )
+NAMES = ("sfconnector", "config.json")
+COMMANDS = {
+    "init": Lazy("sfconnector.init:init", "Write a configuration to start from, after a few questions."),
+    "status": Lazy(
+        "connectorlib.monitoring.status_command:status_command", "Tell how the running one is doing.", NAMES
+    ),
+    "check": Lazy("sfconnector.preflight:check", "Prove it against the live broker and Salesforce."),
+    "explain": Lazy("sfconnector.explain:explain", "Print the Cases that a message would become; asks nobody."),
+    "test": Lazy("sfconnector.explain:test", "Run its tests: messages in, Cases out; asks nobody."),
+    "schema": Lazy(
+        "connectorlib.preflight.schema_command:schema_command", "Print the JSON Schema of the configuration.", NAMES
+    ),
+    "sandbox": Lazy(
+        "sfconnector.sandbox.sandbox_command:command", "Run a Salesforce on this machine, to try a configuration with."
+    ),
+    "completion": Lazy(
+        "connectorlib.service.completion_command:completion_command",
+        "Print what makes a shell complete commands and options.",
+        NAMES[:1],
+    ),
+}
 
 
-@click.group(cls=Commands, invoke_without_command=True, epilog=EXIT_CODES, context_settings=HELP_OPTIONS)
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, invoke_without_command=True, epilog=EXIT_CODES, context_settings=HELP_OPTIONS
+)
 @click.version_option(package_name="amqp-connectors", prog_name="sfconnector")
 @config_option(required=False)
 @click.pass_context
@@ -55,58 +62,8 @@ def main(ctx: click.Context, file: str | None) -> None:
         return
     if file is None:
         raise click.UsageError("Missing option '-c' / '-i' / '--config': the configuration file.")
-    from sfconnector import daemon  # late, see the module
+    from connectorlib.service.bootstrap import loading_logs, running  # late: --help does without them
+    from sfconnector import config, daemon
 
     with running("sfconnector") as life:
-        ctx.exit(daemon.run(file, life, load=_load))
-
-
-def _init() -> click.Command:
-    from sfconnector.init import init  # late, see the module
-
-    return init
-
-
-add_init(main, _init)
-
-
-add_status(main, "sfconnector", "config.json")
-
-
-add_proofs(main, PROOFS)
-
-
-@main.command(
-    short_help="Print the JSON Schema of the configuration.", epilog=exit_codes("0  printed", "2  wrong usage")
-)
-@click.option("--tests", is_flag=True, help="That of a tests file instead.")
-def schema(tests: bool) -> None:
-    """Print the JSON Schema of the configuration, for editors that complete and check by it.
-
-    \b
-    sfconnector schema > config.schema.json
-    sfconnector schema --tests > config.tests.schema.json
-
-    A configuration names it in "$schema".
-    """
-    from sfconnector import config  # late, see the module
-
-    click.echo(tests_schema(PROOFS.program) if tests else config.schema_text())
-
-
-def _sandbox() -> click.Command:
-    from sfconnector.sandbox.sandbox_command import command  # late, see the module
-
-    return command
-
-
-main.add_command(Later("sandbox", "Run a Salesforce on this machine, to try a configuration with.", _sandbox))
-
-
-add_completion(main, "sfconnector")
-
-
-def _load(file: str) -> "SfConfig":
-    from sfconnector import config  # late, see the module
-
-    return logging_as_told(config.load, "sfconnector")(file)
+        ctx.exit(daemon.run(file, life, load=loading_logs(config.load, "sfconnector")))

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from connectorlib.config import bundle, printed, read_schema, reviewed
+from connectorlib.config import bundle, read_schema, reviewed
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
@@ -38,11 +38,6 @@ from sfconnector.settings import (
 def schema() -> dict[str, Any]:
     """Return the whole JSON Schema of config.json, which refers to no other."""
     return bundle(read_schema("sfconnector", "config.schema.json"))
-
-
-def schema_text() -> str:
-    """Return the schema as `sfconnector schema` prints it."""
-    return printed(schema())
 
 
 def load(path: str | Path, *, resolve_secrets: bool = True) -> SfConfig:

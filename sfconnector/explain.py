@@ -9,9 +9,12 @@ from typing import Any
 from connectorlib.config.document import open_document
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import json_text, shorten
+from connectorlib.formats.body_position import RecordPath
 from connectorlib.messages import Delivery
-from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, Spot, problems, rejected
-from connectorlib.preflight.routing import takes
+from connectorlib.preflight.config_tests import test_command
+from connectorlib.preflight.explain_command import explain_command
+from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
+from connectorlib.preflight.message_options import takes
 from sfconnector import config
 from sfconnector.lookup import AMBIGUOUS, NOT_FOUND, Answer, Lookup
 from sfconnector.lookup_query import Key
@@ -84,17 +87,17 @@ class Offline:
 
     def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN, answers: Answers | None = None) -> Explanation:
         """Return the division and the Cases of a message, or why it would be rejected. `answers`: what lookups find."""
-        spot: Spot | None = None
+        element: RecordPath | None = None
         drafts: list[Draft] = []
         try:
             division = self.division_of(delivery)
             mapper = self._mappers[division.name]
             for number, decoded in enumerate(mapper.records(delivery)):
-                spot = Spot(number)
+                element = RecordPath(number)
                 decoded.scope.now = given.now
                 drafts.append(mapper.case(decoded, answers or Found(given.lookups)))
         except Failed as failed:
-            return rejected(failed.failure, spot)
+            return rejected(failed.failure, element)
         except LookupError as error:
             return rejected(Failure(Kind.REJECT, "no-division", str(error.args[0])))
         return _explanation(division, drafts)
@@ -129,3 +132,7 @@ def _told(division: Division, draft: Draft) -> list[str]:
         note = "  (cut)" if name in draft.truncated else note
         lines.append(f"  {name:<{width}}  {shorten(json_text(value), MOST)}{note}")
     return lines
+
+
+explain = explain_command("sfconnector", "config.json", opened)
+test = test_command("sfconnector", "config.json", opened)

@@ -11,17 +11,18 @@ from connectorlib.config.wording import did_you_mean
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 from connectorlib.preflight import certificates, check_broker
+from connectorlib.preflight.check_command import check_command
 from connectorlib.preflight.check_topology import Sending
 from connectorlib.preflight.explanation import Explanation
-from connectorlib.preflight.findings import Finding, bad, failed, good, odd
-from connectorlib.preflight.parallel import Group
+from connectorlib.preflight.findings import Finding, Group, bad, failed, good, odd
 from connectorlib.preflight.sample import Sample
 from sfconnector import config as configuration
+from sfconnector import mapping_check
 from sfconnector.explain import Offline
 from sfconnector.login_rules import END_OF_PASSWORDS
 from sfconnector.lookup import Lookup, Lookups
 from sfconnector.mapping import CaseMapper
-from sfconnector.mapping_check import Described, check, warnings
+from sfconnector.mapping_check import Described, warnings
 from sfconnector.salesforce.client import CASE, Client
 from sfconnector.salesforce.login import TokenProvider
 from sfconnector.settings import Division, SfConfig
@@ -155,7 +156,7 @@ def _mapping(client: Client, division: Division, described: Described) -> Iterat
     def related(name: str) -> Described:
         return Described(client.describe(name))
 
-    problems = check(division.case, described, related)
+    problems = mapping_check.check(division.case, described, related)
     do = "put the mapping right, or the field in Salesforce"
     yield from (bad(about, problem, do, Kind.CONFIGURATION) for problem in problems)
     yield from (odd(about, warning) for warning in warnings(division.case, described))
@@ -234,3 +235,13 @@ def _sample(
 
     for delivery in deliveries:
         yield sample.finding(offline, delivery, explain(delivery))
+
+
+check = check_command(
+    "sfconnector",
+    "config.json",
+    systems="broker and Salesforce",
+    remark="Each division logs in once, which Salesforce's login history shows.",
+    load=load,
+    plan=plan,
+)

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-import click
-
+from connectorlib.service.lazy_group import LazyGroup
 from dbconnector import cli as dbconnector
 from deadletterqueue import cli as deadletters
 from sfconnector import cli as sfconnector
 
-PROGRAMS: Mapping[str, click.Group] = {
+PROGRAMS: Mapping[str, LazyGroup] = {
     "dbconnector": dbconnector.main,
     "sfconnector": sfconnector.main,
     "deadletter-queue": deadletters.main,

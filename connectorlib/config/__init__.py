@@ -7,7 +7,6 @@ cannot say, `sections` turns what both connectors share into connectorlib.shared
 """
 
 from connectorlib.config.document import Document, load
-from connectorlib.config.durations import parse_duration
 from connectorlib.config.schema import bundle, printed, read_schema
 from connectorlib.config.shared_rules import Review, reviewed
 
@@ -16,7 +15,6 @@ __all__ = [
     "Review",
     "bundle",
     "load",
-    "parse_duration",
     "printed",
     "read_schema",
     "reviewed",

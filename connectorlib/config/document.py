@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from connectorlib.config import json_source
-from connectorlib.config.json_source import Path, show
+from connectorlib.config.json_source import Path, line_of, show
 from connectorlib.config.schema import Schema
 from connectorlib.config.secrets import References, mentions, resolve
 from connectorlib.errors import ConfigurationError, Problem
@@ -120,13 +120,6 @@ def _take_out(data: Any, path: Path) -> None:
         node[int(path[-1])] = None
         if not any(isinstance(each, dict) for each in node):
             _take_out(data, path[:-1])
-
-
-def line_of(lines: Mapping[Path, int], path: Path) -> int:
-    """Return the line of a path or of the nearest thing around it; 1 for the whole file."""
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path, 1)
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:

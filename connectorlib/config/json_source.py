@@ -7,6 +7,7 @@ only a text or bracket that is never closed ends the reading.
 
 import bisect
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from json import JSONDecodeError, JSONDecoder
@@ -296,6 +297,13 @@ class _Members:
 
 
 _PLAIN_KEY = re.compile(r"[\w@#$*-]+")
+
+
+def line_of(lines: Mapping[Path, int], path: Path) -> int:
+    """Return the line of a path or of the nearest thing around it; 1 for the whole file."""
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
 
 
 def show(path: Path) -> str:

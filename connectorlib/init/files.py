@@ -15,7 +15,7 @@ from connectorlib.errors import ConfigurationError, Failed
 from connectorlib.expressions import json_text
 from connectorlib.preflight import tests_file
 from connectorlib.preflight.explanation import Explanation, Given, Offline
-from connectorlib.preflight.made_up_message import made_up
+from connectorlib.preflight.message_options import made_up
 from connectorlib.service.process import ExitCode, exit_code
 
 WIDTH = 110
@@ -82,7 +82,7 @@ class Start:
 
 def refuse_to_overwrite(target: str, *, force: bool) -> None:
     """Raise UsageError if a file is there already, before anything is asked."""
-    there = [name for name in (target, message_of(target), tests_file.beside(target)) if Path(name).exists()]
+    there = [name for name in (target, message_of(target), tests_file.path_for(target)) if Path(name).exists()]
     if there and not force:
         verb = "is" if len(there) == 1 else "are"
         raise click.UsageError(f"{', '.join(there)} {verb} there already; --force writes over, -c names another file")
@@ -90,7 +90,7 @@ def refuse_to_overwrite(target: str, *, force: bool) -> None:
 
 def message_of(target: str) -> str:
     """Return where the sample message is: `db.config.message.json`, `config.message.json` of `config.json`."""
-    return tests_file.beside(target).removesuffix(".tests.json") + ".message.json"
+    return tests_file.path_for(target).removesuffix(".tests.json") + ".message.json"
 
 
 def write(start: Start, target: str, *, force: bool) -> ExitCode:
@@ -124,7 +124,7 @@ def _texts(start: Start, name: str) -> dict[str, str]:
         texts[message_of(name)] = laid_out(start.sample.body)
         tests = list(_tests(start.sample, offline))
         note = f"run with `{start.program} test {start.option} {name}`; needs no network and no secret"
-        texts[tests_file.beside(name)] = laid_out({"// what it is": note, "tests": tests})
+        texts[tests_file.path_for(name)] = laid_out({"// what it is": note, "tests": tests})
     return texts
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from connectorlib.init.addresses import broker
-from connectorlib.service.cli_commands import HELP_OPTIONS, config_option
+from connectorlib.service.cli_options import HELP_OPTIONS, config_option
 
 if TYPE_CHECKING:
     from connectorlib.init.files import Start

@@ -1,5 +1,5 @@
-"""The command `status`: asks the running process on its monitoring port. Reads only `monitoring` of the configuration,
-and needs no secret."""
+"""The command `status`, the same in both connectors: asks the running process on its monitoring port. Reads only
+`monitoring` of the configuration, and needs no secret."""
 
 import http.client
 import json
@@ -12,6 +12,7 @@ import click
 from connectorlib.config import json_source
 from connectorlib.config.secrets import References, Unresolved, typed
 from connectorlib.monitoring.status_text import told
+from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.process import ExitCode
 from connectorlib.shared_settings import Monitoring
 
@@ -24,6 +25,37 @@ ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S1
 
 class NoAnswer(Exception):
     """There is no status to be had; the text says why, and what to do."""
+
+
+def status_command(program: str, file: str) -> click.Command:
+    """Return the command of a connector whose configuration is called `file` in examples."""
+
+    @click.command(
+        "status",
+        epilog=exit_codes(
+            " 0  all is running",
+            " 1  something is paused or stuck",
+            " 2  wrong usage",
+            "69  no process answers",
+            "78  the configuration cannot be read, or has no section monitoring",
+        ),
+        help=f"""Ask the running process on its monitoring port, and end with the first thing that is wrong and what to
+        do.
+
+        \b
+        {program} status -c {file}
+        {program} status -c {file} --json
+
+        Reads only `monitoring` of the configuration, and needs no secret.
+        """,
+    )
+    @config_option()
+    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.pass_context
+    def command(ctx: click.Context, file: str, as_json: bool) -> None:
+        ctx.exit(status(program, file, as_json=as_json))
+
+    return command
 
 
 def status(connector: str, file: str, *, as_json: bool) -> ExitCode:

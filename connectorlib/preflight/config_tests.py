@@ -1,4 +1,4 @@
-"""The command `test`: runs the tests of a configuration and tells what differs."""
+"""The command `test`: runs the tests of a configuration and prints what differs."""
 
 import json
 from collections.abc import Callable
@@ -9,78 +9,95 @@ import click
 
 from connectorlib.errors import Failed
 from connectorlib.preflight import diff, tests_file
-from connectorlib.preflight.check import can_print
-from connectorlib.preflight.explain_command import located, queues_of
-from connectorlib.preflight.explain_options import Beside
-from connectorlib.preflight.explanation import Explanation, Given, Offline
-from connectorlib.preflight.made_up_message import made_up
-from connectorlib.preflight.tests_file import Trial
+from connectorlib.preflight.check_command import can_print
+from connectorlib.preflight.explanation import Given, Offline, located
+from connectorlib.preflight.message_options import MESSAGE_FILE
+from connectorlib.preflight.tests_file import ConfigTest
+from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.process import ExitCode, exit_code
 from connectorlib.service.redaction import secrets
-
-_OUTER = ("queue", "exchange", "routing_key")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one test went: the lines that say what differs, none if it passed."""
+    """The outcome of one test: the lines that differ, none if it passed."""
 
     name: str
     lines: tuple[str, ...] = ()
 
 
-def test(opener: Callable[[str], Offline], package: str, config: str, tests: str | None, *, as_json: bool) -> ExitCode:
-    """Run the tests of a configuration; return 0 if all pass, 1 if one fails, 78 if one of the two files is wrong."""
-    try:
-        offline = opener(config)
-        trials = tests_file.load(tests or tests_file.beside(config), package)
-    except Failed as failed:
-        click.echo(str(failed), err=True)
-        return exit_code(failed.failure)
-    results = [run(offline, trial) for trial in trials]
-    wrong = [result for result in results if result.lines]
+def test_command(program: str, file: str, opened: Callable[[str], Offline]) -> click.Command:
+    """Return the command of a connector whose configuration is called `file` in examples."""
+
+    @click.command(
+        "test",
+        epilog=exit_codes(
+            " 0  all pass",
+            " 1  one fails",
+            " 2  wrong usage",
+            "78  one of the two files is wrong",
+        ),
+        help=f"""Run the tests of a configuration: each is a message, and what it has to become.
+
+        \b
+        {program} test -c {file}
+        {program} test -c {file} --tests other.tests.json
+
+        Asks no network and needs no secret. A test that fails is told with what differs. `schema --tests` prints the
+        JSON Schema of the file.
+        """,
+    )
+    @config_option()
+    @click.option(
+        "--tests",
+        metavar="FILE",
+        type=MESSAGE_FILE,
+        help="The tests; without it db.config.tests.json (of config.json config.tests.json).",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.pass_context
+    def test(ctx: click.Context, /, file: str, tests: str | None, as_json: bool) -> None:
+        try:
+            offline = opened(file)
+            wanted = tests_file.load(tests or tests_file.path_for(file), program)
+        except Failed as failed:
+            click.echo(str(failed), err=True)
+            ctx.exit(exit_code(failed.failure))
+        ctx.exit(_report([run(offline, each) for each in wanted], as_json=as_json))
+
+    return test
+
+
+def _report(results: list[Result], *, as_json: bool) -> ExitCode:
+    count, wrong = len(results), sum(bool(result.lines) for result in results)
     if as_json:
         click.echo(json.dumps({"tests": [_as_json(result) for result in results]}, indent=2, ensure_ascii=False))
     else:
         for result in results:
-            click.echo("\n".join(_told(result)))
-        count = len(results)
-        click.echo(f"{len(wrong)} of {count} failed" if wrong else f"all {count} passed" if count > 1 else "passed")
+            click.echo("\n".join(_lines_of(result)))
+        click.echo(f"{wrong} of {count} failed" if wrong else f"all {count} passed" if count > 1 else "passed")
     return ExitCode.FAILED if wrong else ExitCode.DONE
 
 
-def run(offline: Offline, trial: Trial) -> Result:
-    """Return how one test went."""
-    given = trial.beside
-    properties = {name: value for name, value in given.items() if name not in _OUTER}
+def run(offline: Offline, test: ConfigTest) -> Result:
+    """Run one test."""
     try:
-        queue = _queue(offline, given)
+        queue = _queue(offline, test)
     except ValueError as error:
-        return Result(trial.name, (str(error),))
-    delivery = made_up(
-        trial.body,
-        queue=queue,
-        exchange=given.get("exchange", ""),
-        routing_key=given.get("routing_key", ""),
-        properties=properties,
-    )
-    explanation = offline.explain(delivery, Given(trial.now, trial.lookups))
-    place = located(offline, delivery, explanation)
-    return Result(trial.name, tuple(_lines(trial, explanation, place)))
+        return Result(test.name, (str(error),))
+    delivery = test.envelope.delivery(test.body, queue)
+    explanation = offline.explain(delivery, Given(test.now, test.lookups))
+    position = located(offline, delivery, explanation)
+    found = diff.outcome(explanation, test.expected, position)
+    if lines := diff.differences(test.expected, found):
+        lines += diff.unexpected_rejection(explanation, test.expected, position)
+    return Result(test.name, tuple(lines))
 
 
-def _lines(trial: Trial, explanation: Explanation, place: Any) -> list[str]:
-    found = diff.outcome(explanation, trial.expected, place)
-    lines = diff.differs(trial.expected, found)
-    return [*lines, *diff.why(explanation, trial.expected, place)] if lines else []
-
-
-def _queue(offline: Offline, given: Any) -> str:
-    """Return the queue that the message comes into. Raise ValueError if that is not clear."""
-    named = {name: given.get(name) for name in _OUTER}
-    beside = Beside(**named, header=(), message_id=None, correlation_id=None, timestamp=None)
+def _queue(offline: Offline, test: ConfigTest) -> str:
+    """Return the queue that the message reaches. Raise ValueError if that is not clear."""
     try:
-        queues = queues_of(offline, beside)
+        queues = test.envelope.queues(offline)
     except click.UsageError as error:
         raise ValueError(f"message: {error.message.replace('--', '')}") from error
     if len(queues) > 1:
@@ -88,7 +105,7 @@ def _queue(offline: Offline, given: Any) -> str:
     return queues[0]
 
 
-def _told(result: Result) -> list[str]:
+def _lines_of(result: Result) -> list[str]:
     signs = ("✔", "✘") if can_print("✔✘") else ("ok", "X ")
     lines = [secrets.redact(line) for line in result.lines]
     return [f"{signs[bool(lines)]} {result.name}", *(f"    {line}".rstrip() for line in lines)]

@@ -1,31 +1,30 @@
-"""What a message has become, beside what it has to become; and what differs, as a person reads it. Pure."""
+"""What differs between the expected outcome of a configuration test and the actual one. Pure."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from connectorlib.expressions import text_of
-from connectorlib.formats.body_position import Place
-from connectorlib.preflight.explanation import Explanation
-from connectorlib.preflight.explanation_text import indented_json, rejection_lines
-from deadletterqueue.line_diff import differences
+from connectorlib.formats.body_position import TextPosition
+from connectorlib.preflight.explanation import Explanation, indented_json, rejection_lines
+from connectorlib.values.line_diff import differences as line_differences
+from connectorlib.values.text import text_of
 
-#: What may be part of the text that there is.
+#: Keys of `rejected` that are satisfied by a part of the actual text.
 _PARTS = ("text", "detail")
 #: JSON writes these as they are; everything else is compared by its text.
 _PLAIN = (str, int, float, Decimal, type(None))
 
 
-def outcome(explanation: Explanation, expected: Mapping[str, Any], place: Place | None) -> dict[str, Any]:
-    """Return what a message has become, in the words and the form of what is expected."""
+def outcome(explanation: Explanation, expected: Mapping[str, Any], position: TextPosition | None) -> dict[str, Any]:
+    """Return what a message has become, in the form that is expected."""
     if explanation.rejection is not None:
         failure = explanation.rejection.failure
-        told: dict[str, Any] = {"code": failure.code, "text": failure.text, "detail": failure.detail}
-        told |= {"line": place.line} if place else {}
-        asked = expected.get("rejected")
-        if isinstance(asked, str):
-            return {"rejected": told["code"]}
-        return {"rejected": {name: value for name, value in told.items() if not asked or name in asked}}
+        facts: dict[str, Any] = {"code": failure.code, "text": failure.text, "detail": failure.detail}
+        facts |= {"line": position.line} if position else {}
+        wanted = expected.get("rejected")
+        if isinstance(wanted, str):
+            return {"rejected": facts["code"]}
+        return {"rejected": {name: value for name, value in facts.items() if not wanted or name in wanted}}
     found = {name: _plain(value) for name, value in explanation.data.items()}
     if isinstance(expected.get("rows"), list) and len(found.get("rows", {})) <= 1:
         found["rows"] = next(iter(found["rows"].values()), [])
@@ -35,19 +34,21 @@ def outcome(explanation: Explanation, expected: Mapping[str, Any], place: Place 
     return {name: value for name, value in found.items() if name not in optional}
 
 
-def differs(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return the lines of a diff, none if it is what was expected."""
+def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a diff, none if the outcome is as expected."""
     aligned = _aligned(expected, found)
     if _same(expected, aligned):
         return []
     before, after = (indented_json(dict(each)).splitlines() for each in (expected, aligned))
-    return [line.rstrip("\n") for line in differences(before, after, ("expected", "found"))]
+    return [line.rstrip("\n") for line in line_differences(before, after, ("expected", "found"))]
 
 
-def why(explanation: Explanation, expected: Mapping[str, Any], place: Place | None) -> Iterator[str]:
-    """Yield why a message was rejected that was not to be."""
+def unexpected_rejection(
+    explanation: Explanation, expected: Mapping[str, Any], position: TextPosition | None
+) -> Iterator[str]:
+    """Yield why a message was rejected that should have been taken."""
     if explanation.rejection is not None and "rejected" not in expected:
-        yield from rejection_lines(explanation.rejection, place, "message")
+        yield from rejection_lines(explanation.rejection, position, "message")
 
 
 def _plain(value: Any) -> Any:
@@ -60,17 +61,17 @@ def _plain(value: Any) -> Any:
 
 
 def _aligned(expected: Any, found: Any) -> Any:
-    """Return what was found, written like what was expected where that is the same: 1.50 like 1.5, keys in order."""
+    """Return the actual value, written as the expected one where both are equal: 1.50 as 1.5, keys in order."""
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
         names = [*(name for name in expected if name in found), *(name for name in found if name not in expected)]
-        return {name: _part(name, expected[name], found[name]) if name in expected else found[name] for name in names}
+        return {name: _member(name, expected[name], found[name]) if name in expected else found[name] for name in names}
     if isinstance(expected, list) and isinstance(found, list):
         pairs = [_aligned(one, other) for one, other in zip(expected, found, strict=False)]
         return [*pairs, *found[len(pairs) :]]
     return expected if _same(expected, found) else found
 
 
-def _part(name: str, expected: Any, found: Any) -> Any:
+def _member(name: str, expected: Any, found: Any) -> Any:
     if name == "rejected" and isinstance(expected, Mapping) and isinstance(found, Mapping):
         parts = {key for key in _PARTS if key in expected and str(expected[key]) in str(found.get(key, ""))}
         return _aligned(expected, {key: expected[key] if key in parts else each for key, each in found.items()})

@@ -1,95 +1,76 @@
 """The command `explain`: prints what one message would become. Asks no network, and needs no secret."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import click
 
 from connectorlib.errors import Failed
-from connectorlib.formats.body_position import Place, place_of
-from connectorlib.messages import Delivery
-from connectorlib.preflight.explain_options import Beside
-from connectorlib.preflight.explanation import Explanation, Offline
-from connectorlib.preflight.explanation_text import as_json, indented_json, told
-from connectorlib.preflight.made_up_message import made_up
+from connectorlib.preflight.explanation import Offline, as_json, as_text, indented_json, located
+from connectorlib.preflight.message_options import (
+    MESSAGE_FILE,
+    STANDARD_INPUT,
+    Envelope,
+    envelope,
+    envelope_options,
+    read_body,
+)
+from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.process import ExitCode, exit_code
 
-STANDARD_INPUT = "-"
 Opener = Callable[[str], Offline]
 
 
-def explain(opener: Opener, file: str, message: str, beside: Beside, *, json: bool) -> ExitCode:
-    """Print what would become of the message in a file (`-`: standard input); return 0 if it would be taken, 1 if it
-    would be rejected, 78 if the configuration is wrong."""
+def explain_command(program: str, file: str, opened: Opener) -> click.Command:
+    """Return the command of a connector whose configuration is called `file` in examples."""
+
+    @click.command(
+        "explain",
+        epilog=exit_codes(
+            " 0  the message would be taken",
+            " 1  it would become a dead letter",
+            " 2  wrong usage, or no source queue takes it",
+            "78  the configuration is wrong",
+        ),
+        help=f"""Print what the message in the file MESSAGE (- is standard input) would become, or why it would be
+        rejected, and where in its body that stands.
+
+        \b
+        {program} explain -c {file} message.json
+        {program} explain -c {file} - --header site=Ulm < message.json
+
+        Asks no network and needs no secret; the options stand for what travels beside the body.
+        """,
+    )
+    @config_option()
+    @click.argument("message", metavar="MESSAGE", type=MESSAGE_FILE)
+    @envelope_options
+    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.pass_context
+    def explain(ctx: click.Context, /, file: str, message: str, as_json: bool, **options: Any) -> None:
+        ctx.exit(_explain(opened, file, message, envelope(**options), json=as_json))
+
+    return explain
+
+
+def _explain(opened: Opener, file: str, message: str, envelope: Envelope, *, json: bool) -> ExitCode:
     try:
-        offline = opener(file)
+        offline = opened(file)
     except Failed as failed:
         click.echo(str(failed), err=True)
         return exit_code(failed.failure)
-    body = read_body(message)
-    found = [(queue, *_explained(offline, queue, body, beside)) for queue in queues_of(offline, beside)]
-    name = "message" if message == STANDARD_INPUT else message
+    body, name = read_body(message), "message" if message == STANDARD_INPUT else message
+    found = []
+    for queue in envelope.queues(offline):
+        delivery = envelope.delivery(body, queue)
+        explanation = offline.explain(delivery)
+        found.append((queue, explanation, located(offline, delivery, explanation)))
     if json:
-        values = [as_json(explanation, place, queue) for queue, explanation, place in found]
+        values = [as_json(explanation, position, queue) for queue, explanation, position in found]
         click.echo(indented_json(values[0] if len(values) == 1 else values))
     else:
-        texts = [told(explanation, place, name) for _, explanation, place in found]
-        if len(found) > 1:  # a message comes into every queue that takes it
+        texts = [as_text(explanation, position, name) for _, explanation, position in found]
+        if len(found) > 1:  # every queue that is bound gets a copy
             texts = [f"queue {queue}\n{text}" for (queue, _, _), text in zip(found, texts, strict=True)]
         click.echo("\n\n".join(texts))
     return ExitCode.FAILED if any(explanation.rejection for _, explanation, _ in found) else ExitCode.DONE
-
-
-def _explained(offline: Offline, queue: str, body: bytes, beside: Beside) -> tuple[Explanation, Place | None]:
-    delivery = delivery_of(body, queue, beside)
-    explanation = offline.explain(delivery)
-    return explanation, located(offline, delivery, explanation)
-
-
-def located(offline: Offline, delivery: Delivery, explanation: Explanation) -> Place | None:
-    """Return where in the body stands what it is rejected for."""
-    if explanation.rejection is None:
-        return None
-    return place_of(delivery.body, offline.format_of(delivery), explanation.rejection)
-
-
-def delivery_of(body: bytes, queue: str, beside: Beside) -> Delivery:
-    """Return the message that a body and the options make."""
-    return made_up(
-        body,
-        queue=queue,
-        exchange=beside.exchange or "",
-        routing_key=beside.routing_key or "",
-        properties=beside.properties,
-    )
-
-
-def queues_of(offline: Offline, beside: Beside) -> list[str]:
-    """Return the queues that the message comes into. Raise click.UsageError where that is not clear."""
-    known = offline.queues("", "")
-    if beside.queue is not None:
-        if beside.queue not in known:
-            raise click.UsageError(f"--queue: no source is {beside.queue!r}; there are {', '.join(known)}")
-        return [beside.queue]
-    if beside.exchange is None or len(known) == 1:
-        if len(known) > 1:
-            what = "say which, with --queue, or with --exchange and --routing-key"
-            raise click.UsageError(f"there are several source queues: {', '.join(known)}; {what}")
-        return list(known)
-    found = list(offline.queues(beside.exchange, beside.routing_key or ""))
-    if not found:
-        raise click.UsageError(
-            f"no source queue takes {beside.routing_key or ''!r} from exchange {beside.exchange!r}: it would not come"
-        )
-    return found
-
-
-def read_body(message: str) -> bytes:
-    """Return the bytes of a file. Raise click.UsageError for one that cannot be read."""
-    if message == STANDARD_INPUT:
-        return sys.stdin.buffer.read()
-    try:
-        return Path(message).read_bytes()
-    except OSError as error:
-        raise click.UsageError(f"{message} cannot be read: {error.strerror}") from error

@@ -1,17 +1,22 @@
-"""The answer to "what would become of this message?", as values. Imports only errors and messages."""
+"""The answer to "what would this message become?": as a value, as text for a terminal, and as JSON. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from connectorlib.errors import Failure
+from connectorlib.expressions.path import Path, parse_path_at
+from connectorlib.formats.body_position import RecordPath, TextPosition, element_position, parser_position
 from connectorlib.messages import Delivery
+from connectorlib.values.text import json_text
+
+_ARROW = " <- "
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a configuration test says of the world outside; nothing of it: as it is, and every lookup finds a record."""
+    """What a configuration test assumes. By default the clock is real, and every lookup finds a record."""
 
     now: datetime | None = None
     #: By sObject what its lookups find: the value, None for nothing; not among them: some record.
@@ -22,27 +27,17 @@ NOTHING_GIVEN = Given()
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """What was worked on when a message was rejected."""
-
-    #: Of a body with several records, from 0.
-    record: int = 0
-    #: From the record to the element of `for_each`.
-    steps: tuple[str | int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a message would become a dead letter."""
 
     failure: Failure
-    #: None: nothing in the body is to blame, or all of it.
-    spot: Spot | None = None
+    #: The element being mapped when it was rejected; None: no element in particular.
+    element: RecordPath | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would become of one message."""
+    """What one message would become."""
 
     #: In one line: `written by 2 statements`.
     title: str
@@ -60,20 +55,99 @@ class Offline(Protocol):
     format: Mapping[str, Any]
 
     def queues(self, exchange: str, routing_key: str) -> Sequence[str]:
-        """Return the source queues that such a message comes into; all of them where nobody can tell."""
+        """Return the source queues that such a message reaches; all of them where that cannot be known."""
 
     def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN) -> Explanation:
-        """Return what would become of a message."""
+        """Return what a message would become."""
 
     def format_of(self, delivery: Delivery) -> Mapping[str, Any]:
-        """Return the format that its body is read by."""
+        """Return the format that the body is decoded by."""
 
 
-def rejected(failure: Failure, spot: Spot | None = None) -> Explanation:
+def rejected(failure: Failure, element: RecordPath | None = None) -> Explanation:
     """Return the explanation of a message that would be rejected."""
-    return Explanation("rejected", rejection=Rejection(failure, spot))
+    return Explanation("rejected", rejection=Rejection(failure, element))
 
 
 def problems(explanation: Explanation) -> list[str]:
-    """Return what would dead-letter the message again, as the dead-letter tool asks it."""
+    """Return what would dead-letter the message again, for deadletter-queue."""
     return [] if explanation.rejection is None else [str(explanation.rejection.failure)]
+
+
+# -- where in the body
+
+
+def located(offline: Offline, delivery: Delivery, explanation: Explanation) -> TextPosition | None:
+    """Return the position in the body of what the message is rejected for."""
+    if explanation.rejection is None:
+        return None
+    return position_of(delivery.body, offline.format_of(delivery), explanation.rejection)
+
+
+def position_of(body: bytes, format: Mapping[str, Any], rejection: Rejection) -> TextPosition | None:
+    """Return the position of what a body is rejected for; None where there is none."""
+    failure, element = rejection.failure, rejection.element
+    if failure.code == "not-decodable" and (found := parser_position(body, format, failure.text)):
+        return found
+    path = _path_in(failure.detail)
+    if element is None or (path is not None and path.source):  # it is about a property, not about the body
+        return None
+    steps = path.steps if path is not None else ()
+    if path is None or path.source is None:
+        steps = (*element.steps, *steps)
+    return element_position(body, format, RecordPath(element.record, steps))
+
+
+def _path_in(detail: str) -> Path | None:
+    """Return the path that a failure's detail names: `write[0].values.device <- device.name: no such field`."""
+    at = detail.rfind(_ARROW)
+    if at < 0:
+        return None
+    try:
+        return parse_path_at(detail, at + len(_ARROW), stops=":")[0]
+    except ValueError:
+        return None
+
+
+# -- as text and as JSON
+
+
+def as_text(explanation: Explanation, position: TextPosition | None, file: str) -> str:
+    """Return the lines to print; `file` is the name of the message."""
+    if explanation.rejection is not None:
+        return "\n".join(rejection_lines(explanation.rejection, position, file))
+    return "\n".join([f"{file}: {explanation.title}", *explanation.lines])
+
+
+def rejection_lines(rejection: Rejection, position: TextPosition | None, file: str) -> Iterator[str]:
+    failure = rejection.failure
+    yield f"{file}: would be rejected: {failure.code} {failure.text}".rstrip()
+    if failure.detail:
+        yield f"  {failure.detail}"
+    if position is not None:
+        number = f"  {file}:{position.line}: "
+        yield f"{number}{position.text}"
+        if position.column:
+            yield " " * (len(number) + position.column - 1) + "^"
+
+
+def as_json(explanation: Explanation, position: TextPosition | None, queue: str) -> dict[str, Any]:
+    """Return the explanation as JSON values; decimals keep their digits."""
+    found: dict[str, Any] = {"queue": queue, **explanation.data}
+    if explanation.rejection is not None:
+        failure = explanation.rejection.failure
+        found["rejected"] = {"code": failure.code, "text": failure.text, "detail": failure.detail}
+        if position is not None:
+            found["rejected"]["line"] = position.line
+    return found
+
+
+def indented_json(value: Any, indent: str = "") -> str:
+    """Return JSON for a person; decimals keep their digits, which the standard library's writer cannot do."""
+    inner = indent + "  "
+    if isinstance(value, Mapping) and value:
+        members = [f"{inner}{json_text(str(name))}: {indented_json(each, inner)}" for name, each in value.items()]
+        return "{\n" + ",\n".join(members) + f"\n{indent}}}"
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(inner + indented_json(each, inner) for each in value) + f"\n{indent}]"
+    return json_text(value)

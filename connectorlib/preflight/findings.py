@@ -1,21 +1,22 @@
-"""What `check` has found: a mark, what it is about, what is so, and what to do. Pure."""
+"""What `check` finds: a mark, the subject, the text, and what to do about it; asked of several systems at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from connectorlib.errors import Failure, Kind
-from connectorlib.expressions import shorten
+from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service.process import ExitCode
 from connectorlib.service.redaction import secrets
+from connectorlib.values.text import shorten
 
-MOST = 600  # characters of one line
+MAX_LINE = 600  # characters
 
 
 class Mark(StrEnum):
     GOOD = "good"
-    #: Works, though hardly as it is meant, or not for ever.
+    #: Works, but probably not as intended, or not indefinitely.
     ODD = "odd"
     BAD = "bad"
 
@@ -27,14 +28,14 @@ PLAIN_SIGNS = {Mark.GOOD: "ok", Mark.ODD: "! ", Mark.BAD: "X "}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line."""
+    """One line of the report."""
 
     mark: Mark
-    #: What was looked at: `broker`, `queue readings`, `write[0]`.
+    #: The subject: `broker`, `queue readings`, `write[0]`.
     about: str
     text: str
     do: str = ""
-    #: What kind of failure it is; decides the exit code of what is bad.
+    #: The kind of failure, which decides the exit code.
     kind: Kind | None = None
     code: str = ""
 
@@ -52,16 +53,16 @@ def bad(about: str, text: str, do: str = "", kind: Kind | None = None) -> Findin
 
 
 def failed(about: str, failure: Failure, do: str = "") -> Finding:
-    """Return the finding for something that went wrong."""
+    """Return the finding for a failure."""
     text = f"{failure.code} {failure.text}".strip()
     return Finding(Mark.BAD, about, text, do, failure.kind, failure.code)
 
 
 def line(finding: Finding, signs: Mapping[Mark, str] = SIGNS) -> str:
-    """Return a finding as one line, whatever the far side said."""
+    """Return a finding as one line without secrets or control characters."""
     do = f" → {finding.do}" if finding.do else ""
     text = " ".join(f"{finding.about}: {finding.text}{do}".split())
-    return f"{signs[finding.mark]} {shorten(secrets.redact(text), MOST)}"
+    return f"{signs[finding.mark]} {shorten(secrets.redact(text), MAX_LINE)}"
 
 
 def as_json(findings: Iterable[Finding], code: ExitCode) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def as_json(findings: Iterable[Finding], code: ExitCode) -> dict[str, Any]:
 
 
 def exit_code_of(findings: Iterable[Finding]) -> ExitCode:
-    """Return what `check` exits with: what somebody has to put right comes before what may pass by itself."""
+    """Return the exit code of `check`: what somebody has to correct counts before an outage, which may pass."""
     kinds = {each.kind for each in findings if each.mark is Mark.BAD}
     if Kind.CONFIGURATION in kinds:
         return ExitCode.BAD_CONFIGURATION
@@ -98,3 +99,29 @@ def summary(findings: Iterable[Finding]) -> str:
     if wrong:
         return f"{wrong} of {len(marks)} {'is' if wrong == 1 else 'are'} wrong"
     return f"nothing is wrong{f'; {remarks} to look at' if remarks else ''}"
+
+
+#: A name, and the function that finds out about one target.
+Group = tuple[str, Callable[[], Iterable[Finding]]]
+
+
+def run(groups: Sequence[Group]) -> Iterator[Finding]:
+    """Run all groups in parallel; yield their findings, group by group in order."""
+    if not groups:
+        return
+    with ThreadPoolExecutor(len(groups), thread_name_prefix="check") as workers:
+        for future in [workers.submit(_findings_of, about, group) for about, group in groups]:
+            yield from future.result()
+
+
+def _findings_of(about: str, group: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        for each in group():  # one by one: the findings before a failure count
+            found.append(each)
+    except Failed as error:
+        found.append(failed(about, error.failure))
+    except Exception as error:  # a bug of ours must not hide what the other groups have found
+        text = f"{type(error).__name__}: {error}"
+        found.append(Finding(Mark.BAD, about, text, "this is a bug of check; please report it", Kind.UNKNOWN, "bug"))
+    return found

@@ -1,4 +1,4 @@
-"""A tests file, `db.config.tests.json` beside `db.config`: read, all its mistakes told at once, made into trials."""
+"""A tests file, `db.config.tests.json` next to `db.config`: every mistake in it at once, then its tests."""
 
 import base64
 import binascii
@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from connectorlib.config.document import Document, open_document
-from connectorlib.config.json_source import Path as Place
+from connectorlib.config.json_source import Path as JsonPath
 from connectorlib.config.schema import read_schema
-from connectorlib.errors import ConfigurationError, Problem
-from connectorlib.expressions import json_text
+from connectorlib.errors import Problem
+from connectorlib.messages import PROPERTY_NAMES
+from connectorlib.preflight.message_options import Envelope
+from connectorlib.values.text import json_text
 
 _BODIES = ("body", "file", "base64")
 _NOT_OUTCOMES = frozenset({"name", "message", "now", "lookups", "division", "key"})
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ConfigTest:
     """One message, and what it has to become."""
 
     name: str
     body: bytes
-    #: What travels beside it, as it was written: exchange, routing_key, queue, and properties by their AMQP names.
-    beside: Mapping[str, Any]
+    envelope: Envelope
     now: datetime | None
     lookups: Mapping[str, Any]
     #: `rows`, `key`, `division`, `case`, `cases` or `rejected`, whichever are given.
@@ -33,7 +34,7 @@ class Trial:
 
 
 def schema(package: str) -> dict[str, Any]:
-    """Return the schema of a tests file: what all have in common, and the outcomes that a connector knows."""
+    """Return the schema of a tests file: what both connectors share, and the outcomes that this one knows."""
     whole, own = read_schema("connectorlib", "tests.schema.json"), read_schema(package, "tests.schema.json")
     whole["title"] = own["title"]
     whole["$defs"] |= own["$defs"]
@@ -41,57 +42,57 @@ def schema(package: str) -> dict[str, Any]:
     return whole
 
 
-def beside(config: str) -> str:
-    """Return where the tests of a configuration are: `db.config.tests.json`, `config.tests.json` of `config.json`."""
+def path_for(config: str) -> str:
+    """Return the file of a configuration's tests: `db.config.tests.json`, `config.tests.json` for `config.json`."""
     path = Path(config)
-    name = path.name.removesuffix(".json") if path.suffix == ".json" else path.name
-    return str(path.with_name(f"{name}.tests.json"))
+    return str(path.with_name(f"{path.name.removesuffix('.json')}.tests.json"))
 
 
-def load(file: str, package: str) -> list[Trial]:
-    """Return the trials of a file. Raise ConfigurationError with everything that is wrong in it."""
+def load(file: str, package: str) -> list[ConfigTest]:
+    """Return the tests of a file. Raise ConfigurationError with everything that is wrong in it."""
     own = schema(package)
     outcomes = [name for name in own["$defs"]["test"]["properties"] if name not in _NOT_OUTCOMES]
     document = open_document(file, own, resolve_secrets=False)
     problems: list[Problem] = []
-    trials = []
+    found = []
     tests = document.data.get("tests")
-    for at, test in enumerate(tests if isinstance(tests, list) else ()):
+    for index, test in enumerate(tests if isinstance(tests, list) else ()):
         if isinstance(test, dict) and isinstance(test.get("message"), dict):
-            trials.append(_Reading(document, ("tests", at), problems).trial(test, outcomes))
+            found.append(_Reader(document, ("tests", index), problems).read(test, outcomes))
     document.fail(problems)
-    return trials
+    return found
 
 
-class _Reading:
-    """One test of the document; what is wrong with it is added to `problems`."""
+class _Reader:
+    """Reads one test of the document, and adds its mistakes to `problems`."""
 
-    def __init__(self, document: Document, place: Place, problems: list[Problem]) -> None:
+    def __init__(self, document: Document, path: JsonPath, problems: list[Problem]) -> None:
         self._document = document
-        self._place = place
+        self._path = path
         self._problems = problems
 
-    def trial(self, test: Mapping[str, Any], outcomes: list[str]) -> Trial:
-        message = test["message"]
+    def read(self, test: Mapping[str, Any], outcomes: list[str]) -> ConfigTest:
         given = [name for name in outcomes if name in test]
-        if len(given) != 1 and not any((*self._place, name) in self._document.refused for name in outcomes):
+        if len(given) != 1 and not any((*self._path, name) in self._document.refused for name in outcomes):
             words = f"{', '.join(outcomes[:-1])} or {outcomes[-1]}" if len(outcomes) > 1 else outcomes[0]
             self._wrong((), f"expected exactly one of {words}, which says what has to come out")
-        expected = {name: value for name, value in test.items() if name in outcomes or name in ("key", "division")}
-        own = {name: value for name, value in message.items() if name not in _BODIES}
-        if "timestamp" in own:
-            own["timestamp"] = self._seconds(own["timestamp"])
-        return Trial(
+        return ConfigTest(
             name=str(test.get("name", "")),
-            body=self._body(message),
-            beside=own,
+            body=self._body(test["message"]),
+            envelope=self._envelope(test["message"]),
             now=self._moment(("now",), test["now"]) if "now" in test else None,
             lookups=test.get("lookups", {}),
-            expected=expected,
+            expected={name: value for name, value in test.items() if name in (*outcomes, "key", "division")},
         )
 
-    def _wrong(self, path: Place, text: str) -> None:
-        self._problems.append(self._document.problem((*self._place, *path), text))
+    def _wrong(self, path: JsonPath, text: str) -> None:
+        self._problems.append(self._document.problem((*self._path, *path), text))
+
+    def _envelope(self, message: Mapping[str, Any]) -> Envelope:
+        properties = {name: value for name, value in message.items() if name in PROPERTY_NAMES}
+        if "timestamp" in properties:
+            properties["timestamp"] = self._seconds(properties["timestamp"])
+        return Envelope(message.get("exchange"), message.get("routing_key"), message.get("queue"), properties)
 
     def _body(self, message: Mapping[str, Any]) -> bytes:
         given = [name for name in _BODIES if name in message]
@@ -121,7 +122,7 @@ class _Reading:
             return int(moment.timestamp()) if moment else 0
         return int(value)
 
-    def _moment(self, path: Place, text: Any) -> datetime | None:
+    def _moment(self, path: JsonPath, text: Any) -> datetime | None:
         try:
             moment = datetime.fromisoformat(str(text))
         except ValueError:
@@ -135,6 +136,3 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (ValueError, binascii.Error) as error:
         raise ValueError(f"is not base64: {error}") from error
-
-
-__all__ = ["ConfigurationError", "Trial", "beside", "load", "schema"]

@@ -2,8 +2,8 @@
 
 from markupsafe import Markup
 
+from connectorlib.values.line_diff import differences
 from deadletterqueue.letter import Letter
-from deadletterqueue.line_diff import differences
 from deadletterqueue.list_command import facts
 from deadletterqueue.readable_body import indented, readable
 from deadletterqueue.web.html import EMPTY, html, joined, raw

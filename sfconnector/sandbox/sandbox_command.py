@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connectorlib.service.cli_commands import HELP_OPTIONS, Duration, exit_codes, needing, running
+from connectorlib.service.bootstrap import needing, running
+from connectorlib.service.cli_options import HELP_OPTIONS, Duration, exit_codes
 
 if TYPE_CHECKING:
     from connectorlib.service.process import ExitCode, Life

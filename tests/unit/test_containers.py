@@ -19,7 +19,7 @@ import click
 import pytest
 import yaml
 
-from connectorlib.preflight.made_up_message import made_up
+from connectorlib.preflight.message_options import made_up
 from connectorlib.service.redaction import secrets
 from dbconnector import cli as dbconnector
 from dbconnector import config as db

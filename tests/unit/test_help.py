@@ -6,7 +6,6 @@ import shlex
 import click
 import pytest
 
-from connectorlib.service.cli_commands import real
 from tests.programs import PROGRAMS
 
 
@@ -14,8 +13,8 @@ def commands():
     """Every command of every program, by what one types."""
     for program, group in PROGRAMS.items():
         yield program, group
-        for name, command in group.commands.items():
-            yield f"{program} {name}", real(command)
+        for name in group.commands:
+            yield f"{program} {name}", group.load(name)
 
 
 COMMANDS = dict(commands())

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from connectorlib.config.schema import bundle
 from connectorlib.preflight import tests_file as trials
-from connectorlib.service.cli_commands import real
+from connectorlib.service.lazy_group import LazyGroup
 from dbconnector import config as db
 from sfconnector import config as sf
 from tests.pages import PAGES, READ, ROOT, RUN, blocks
@@ -119,8 +119,8 @@ def options_of(name, arguments):
     """Return the options of the command that these arguments reach."""
     command: click.Command = PROGRAMS[name]
     for word in arguments:
-        if isinstance(command, click.Group) and word in command.commands:
-            command = real(command.commands[word])
+        if isinstance(command, LazyGroup) and word in command.commands:
+            command = command.load(word)
     return {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help", "-h"}
 
 

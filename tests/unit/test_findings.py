@@ -17,9 +17,9 @@ from connectorlib.preflight.findings import (
     good,
     line,
     odd,
+    run,
     summary,
 )
-from connectorlib.preflight.parallel import run
 from connectorlib.service.process import ExitCode
 from connectorlib.service.redaction import secrets
 from tests.services.salesforce import private_key

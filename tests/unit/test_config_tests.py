@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from connectorlib.errors import ConfigurationError, Failure, Kind
-from connectorlib.formats.body_position import Place
+from connectorlib.formats.body_position import TextPosition
 from connectorlib.preflight import diff, tests_file
 from connectorlib.preflight.config_tests import run
 from connectorlib.preflight.explanation import Explanation, rejected
+from connectorlib.preflight.message_options import Envelope
 from dbconnector import explain as db
 from sfconnector import explain as sf
 from tests.pages import blocks
@@ -23,8 +24,8 @@ LINE = "2026-01-02T00:00:00+00:00"
 FAILURE = Failure(Kind.REJECT, "missing-field", "no value for :device", "w", "w.values.device <- device.name: no such")
 
 
-def differences(expected: Any, explanation: Explanation, place: Place | None = None) -> list[str]:
-    return diff.differs(expected, diff.outcome(explanation, expected, place))
+def differences(expected: Any, explanation: Explanation, place: TextPosition | None = None) -> list[str]:
+    return diff.differences(expected, diff.outcome(explanation, expected, place))
 
 
 @pytest.mark.parametrize(
@@ -79,20 +80,20 @@ def test_what_differs_is_told_as_a_diff(expected: Any, data: Any, lines: list[st
     ],
 )
 def test_of_a_rejection_is_compared_what_is_asked_for(expected: Any, same: bool) -> None:
-    found = differences({"rejected": expected}, rejected(FAILURE), Place(3, ""))
+    found = differences({"rejected": expected}, rejected(FAILURE), TextPosition(3, ""))
     assert (found == []) is same
 
 
 def test_why_a_message_was_rejected_is_told_where_that_was_not_expected() -> None:
-    place = Place(3, '  "device": {}')
-    assert list(diff.why(rejected(FAILURE), {"rows": {}}, place))[-1] == '  message:3:   "device": {}'
-    assert list(diff.why(rejected(FAILURE), {"rejected": "no-key"}, place)) == []
+    place = TextPosition(3, '  "device": {}')
+    assert list(diff.unexpected_rejection(rejected(FAILURE), {"rows": {}}, place))[-1] == '  message:3:   "device": {}'
+    assert list(diff.unexpected_rejection(rejected(FAILURE), {"rejected": "no-key"}, place)) == []
 
 
 # -- the file
 
 
-def load(folder: Path, *tests: Any, package: str = "dbconnector") -> list[tests_file.Trial]:
+def load(folder: Path, *tests: Any, package: str = "dbconnector") -> list[tests_file.ConfigTest]:
     path = folder / "db.config.tests.json"
     path.write_text(json.dumps({"tests": tests}))
     return tests_file.load(str(path), package)
@@ -107,7 +108,7 @@ def load(folder: Path, *tests: Any, package: str = "dbconnector") -> list[tests_
     ],
 )
 def test_the_tests_lie_beside_the_configuration(config: str, tests: str) -> None:
-    assert tests_file.beside(config) == tests
+    assert tests_file.path_for(config) == tests
 
 
 @pytest.mark.parametrize(
@@ -128,7 +129,7 @@ def test_a_body_is_given_in_four_ways(tmp_path: Path, message: Any, body: bytes)
 def test_what_travels_beside_the_body_is_read(tmp_path: Path) -> None:
     message = {"body": {}, "headers": {"site": "Ulm"}, "routing_key": "a.b", "timestamp": "2026-11-24T03:02:11Z"}
     (trial,) = load(tmp_path, {"name": "x", "message": message, "rows": [], "now": "2026-01-02T03:04:05"})
-    assert trial.beside == {"headers": {"site": "Ulm"}, "routing_key": "a.b", "timestamp": 1795489331}
+    assert trial.envelope == Envelope(None, "a.b", None, {"headers": {"site": "Ulm"}, "timestamp": 1795489331})
     assert trial.now == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

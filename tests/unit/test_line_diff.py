@@ -2,7 +2,7 @@
 
 from difflib import unified_diff
 
-from deadletterqueue.line_diff import differences
+from connectorlib.values.line_diff import differences
 
 NAMES = ("was", "is")
 

@@ -10,11 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.formats.body_position import place_of
-from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, Rejection, Spot
-from connectorlib.preflight.explanation_text import as_json, indented_json
-from connectorlib.preflight.made_up_message import made_up
-from connectorlib.preflight.routing import takes
+from connectorlib.formats.body_position import RecordPath
+from connectorlib.preflight.explanation import (
+    NOTHING_GIVEN,
+    Explanation,
+    Given,
+    Rejection,
+    as_json,
+    indented_json,
+    position_of,
+)
+from connectorlib.preflight.message_options import made_up, takes
 from connectorlib.shared_settings import Source
 from dbconnector import explain as db
 from dbconnector.sql_literal import literal
@@ -30,22 +36,22 @@ RECORDS = {"type": "xml", "record": "order"}
 @pytest.mark.parametrize(
     ("body", "format", "spot", "detail", "line"),
     [
-        (ORDER, {}, Spot(0, ("lines", 1)), "w.values.sku <- sku: is null", 5),
-        (ORDER, {}, Spot(0, ("lines", 1)), "w.values.id <- $.id: is null", 2),
-        (ORDER, {}, Spot(0, ("lines", 1)), 'w.values.x <- "other name": no such field', 5),
-        (ORDER, {}, Spot(0), "w.for_each <- rows: no such field; here are id, lines", 1),
-        (ORDER, {}, Spot(0), "lookup Contact where Email: Email <- lines[0].sku: empty", 4),
-        (ORDERS, {}, Spot(1), "mapping.Subject <- lines[3].sku: lines has 0 elements", 4),
-        (XML, RECORDS, Spot(0), "w.values.id <- id: no", 2),
-        (XML, RECORDS, Spot(1), "w.values.id <- id: no", 4),
-        (XML, RECORDS, Spot(1, ("line", 1)), "w.values.id <- x: no", 5),
-        (b"a|b\n1|2\n3|4\n", {"type": "delimited", "header": True}, Spot(1), "w.values.b <- b: no", 3),
+        (ORDER, {}, RecordPath(0, ("lines", 1)), "w.values.sku <- sku: is null", 5),
+        (ORDER, {}, RecordPath(0, ("lines", 1)), "w.values.id <- $.id: is null", 2),
+        (ORDER, {}, RecordPath(0, ("lines", 1)), 'w.values.x <- "other name": no such field', 5),
+        (ORDER, {}, RecordPath(0), "w.for_each <- rows: no such field; here are id, lines", 1),
+        (ORDER, {}, RecordPath(0), "lookup Contact where Email: Email <- lines[0].sku: empty", 4),
+        (ORDERS, {}, RecordPath(1), "mapping.Subject <- lines[3].sku: lines has 0 elements", 4),
+        (XML, RECORDS, RecordPath(0), "w.values.id <- id: no", 2),
+        (XML, RECORDS, RecordPath(1), "w.values.id <- id: no", 4),
+        (XML, RECORDS, RecordPath(1, ("line", 1)), "w.values.id <- x: no", 5),
+        (b"a|b\n1|2\n3|4\n", {"type": "delimited", "header": True}, RecordPath(1), "w.values.b <- b: no", 3),
     ],
 )
 def test_a_rejection_is_found_in_the_body(
-    body: bytes, format: dict[str, Any], spot: Spot, detail: str, line: int
+    body: bytes, format: dict[str, Any], spot: RecordPath, detail: str, line: int
 ) -> None:
-    place = place_of(body, format, Rejection(Failure(Kind.REJECT, "bad-value", "", detail=detail), spot))
+    place = position_of(body, format, Rejection(Failure(Kind.REJECT, "bad-value", "", detail=detail), spot))
     assert place is not None
     assert place.line == line
     assert place.text == body.decode().split("\n")[line - 1][:100]
@@ -60,13 +66,13 @@ def test_a_rejection_is_found_in_the_body(
 )
 def test_no_body_and_no_detail_fails_the_search(body: bytes, format: Any, detail: str, record: int, code: str) -> None:
     failure = Failure(Kind.REJECT, code, "line 2 column 99", detail=detail)
-    place = place_of(body, format, Rejection(failure, Spot(record, ("lines", 2))))
+    place = position_of(body, format, Rejection(failure, RecordPath(record, ("lines", 2))))
     assert place is None or (place.text.isprintable() and place.line > 0)
 
 
 def test_a_body_cannot_command_the_terminal_that_it_is_shown_on() -> None:
     rejection = Rejection(Failure(Kind.REJECT, "not-decodable", "no value: line 1 column 3"), None)
-    place = place_of(b"\t\x1b[2Jx\xc2\x9b\n", {}, rejection)
+    place = position_of(b"\t\x1b[2Jx\xc2\x9b\n", {}, rejection)
     assert place is not None
     assert place.text.isprintable()
     assert (place.text[1], place.column) == ("\ufffd", 3)
@@ -75,14 +81,14 @@ def test_a_body_cannot_command_the_terminal_that_it_is_shown_on() -> None:
 @pytest.mark.parametrize(
     ("body", "detail", "spot"),
     [
-        (ORDER, "key <- $message_id: the message has none", Spot(0)),
+        (ORDER, "key <- $message_id: the message has none", RecordPath(0)),
         (ORDER, "", None),
-        (b"\xff\xfe", "w <- id: no", Spot(0)),
-        (b'{"id": ', "w <- id: no", Spot(0)),
+        (b"\xff\xfe", "w <- id: no", RecordPath(0)),
+        (b'{"id": ', "w <- id: no", RecordPath(0)),
     ],
 )
-def test_what_is_not_about_the_body_has_no_place_in_it(body: bytes, detail: str, spot: Spot | None) -> None:
-    assert place_of(body, {}, Rejection(Failure(Kind.REJECT, "no-key", "", detail=detail), spot)) is None
+def test_what_is_not_about_the_body_has_no_place_in_it(body: bytes, detail: str, spot: RecordPath | None) -> None:
+    assert position_of(body, {}, Rejection(Failure(Kind.REJECT, "no-key", "", detail=detail), spot)) is None
 
 
 def explained(
@@ -96,7 +102,7 @@ def explained(
     opened: Any = db.opened(str(file)) if "database" in config else sf.opened(str(file))
     explanation = opened.explain(message, given)
     rejection = explanation.rejection
-    return explanation, rejection and place_of(raw, opened.format_of(message), rejection)
+    return explanation, rejection and position_of(raw, opened.format_of(message), rejection)
 
 
 @pytest.mark.parametrize(

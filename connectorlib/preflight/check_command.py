@@ -1,0 +1,132 @@
+"""The command `check`: prints what was found, line by line, and returns the exit code."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from connectorlib.errors import ConfigurationError, Failed, Kind
+from connectorlib.preflight.findings import (
+    PLAIN_SIGNS,
+    SIGNS,
+    Finding,
+    Group,
+    as_json,
+    bad,
+    exit_code_of,
+    line,
+    odd,
+    run,
+    summary,
+)
+from connectorlib.preflight.message_options import MESSAGE_FILE, envelope, envelope_options, read_body
+from connectorlib.preflight.sample import Sample
+from connectorlib.service import logs
+from connectorlib.service.cli_options import config_option, exit_codes
+from connectorlib.service.process import ExitCode
+from connectorlib.shared_settings import Logging
+
+
+class Configured(Protocol):
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What looks wrong in it, though it is not."""
+
+
+Loaded = TypeVar("Loaded", bound=Configured)
+#: Given the configuration, a sample (or none) and the address of the management API, returns what to ask.
+Planner = Callable[[Loaded, Sample | None, str | None], Sequence[Group]]
+
+
+def check_command(
+    program: str, file: str, *, systems: str, remark: str, load: Callable[[str], Loaded], plan: Planner[Loaded]
+) -> click.Command:
+    """Return the command of a connector. `systems` it asks, in words; `remark` is one more sentence of its help."""
+
+    @click.command(
+        "check",
+        help=f"""Prove the configuration against the live {systems}, without taking a message.
+
+        One line for each finding: ✔ is as it should be, ! works but is worth a look, ✘ has to be put right; behind the
+        arrow stands what to do. {remark}
+
+        \b
+        {program} check -c {file}
+        {program} check -c {file} --sample message.json
+        {program} check -c {file} --json
+
+        With --sample a message is mapped, with what the live systems say; it is written nowhere. The options after it
+        stand for what travels beside its body.
+        """,
+        epilog=exit_codes(
+            " 0  nothing is wrong (there may be lines with !)",
+            " 1  something is wrong",
+            " 2  wrong usage",
+            "69  something cannot be reached, and nothing else is wrong",
+            "77  a log-in or a right is refused",
+            "78  the configuration is wrong, or does not fit what is there",
+        ),
+    )
+    @config_option()
+    @click.option("--sample", metavar="FILE", type=MESSAGE_FILE, help="A message to map (- is standard input).")
+    @envelope_options
+    @click.option("--management-url", metavar="URL", help="Of RabbitMQ's management API, else looked for on its port.")
+    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.pass_context
+    def check(
+        ctx: click.Context,
+        /,
+        file: str,
+        sample: str | None,
+        management_url: str | None,
+        as_json: bool,
+        **options: Any,
+    ) -> None:
+        logs.configure(Logging(level="error"), program)  # the findings are printed
+        message = None if sample is None else Sample(sample, read_body(sample), envelope(**options))
+        ctx.exit(_check(_findings(file, load, plan, message, management_url), json=as_json))
+
+    return check
+
+
+def _check(findings: Iterator[Finding], *, json: bool) -> ExitCode:
+    signs = SIGNS if can_print("".join(SIGNS.values())) else PLAIN_SIGNS
+    found: list[Finding] = []
+    for finding in findings:
+        found.append(finding)
+        if not json:
+            click.echo(line(finding, signs))
+    code = exit_code_of(found)
+    click.echo(_json_of(found, code) if json else summary(found))
+    return code
+
+
+def _findings(
+    file: str, load: Callable[[str], Loaded], plan: Planner[Loaded], sample: Sample | None, management_url: str | None
+) -> Iterator[Finding]:
+    try:
+        config = load(file)
+    except ConfigurationError as error:
+        do = "put it right; nothing else was looked at"
+        yield from (bad(error.file, str(problem), do, Kind.CONFIGURATION) for problem in error.problems)
+        return
+    except Failed as error:
+        yield bad(file, error.failure.text, kind=error.failure.kind)
+        return
+    yield from (odd(file, warning) for warning in config.warnings)
+    yield from run(plan(config, sample, management_url))
+
+
+def _json_of(found: Sequence[Finding], code: ExitCode) -> str:
+    return json.dumps(as_json(found, code), indent=2, ensure_ascii=not can_print("✔"))
+
+
+def can_print(text: str) -> bool:
+    """Return whether standard output takes these characters."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

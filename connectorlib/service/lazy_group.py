@@ -1,0 +1,55 @@
+"""Command groups whose commands are imported only when they are used. Imports only click and the standard library."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+
+
+class Lazy(NamedTuple):
+    """Where a command is defined, and what the group's help says about it."""
+
+    #: `module:attribute`: a command, or a function that returns one.
+    target: str
+    short_help: str
+    #: The arguments of the function.
+    arguments: tuple[str, ...] = ()
+
+
+class LazyCommand(click.Command):
+    """The entry of a group for a command that is imported when it runs, or when its help is asked for."""
+
+    def __init__(self, name: str, lazy: Lazy) -> None:
+        super().__init__(name, short_help=lazy.short_help)
+        self._lazy = lazy
+
+    @cached_property
+    def command(self) -> click.Command:
+        """The command itself, with its options."""
+        module, _, attribute = self._lazy.target.partition(":")
+        found = getattr(import_module(module), attribute)
+        return found if isinstance(found, click.Command) else found(*self._lazy.arguments)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return self.command.make_context(info_name, args, parent, **extra)
+
+
+class LazyGroup(click.Group):
+    """A group given by a table. Its help lists the commands in the order of the table and imports none of them."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, Lazy], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for name, entry in lazy.items():
+            self.add_command(LazyCommand(name, entry))
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def load(self, name: str) -> click.Command:
+        """Return a command of the table, imported."""
+        command = self.commands[name]
+        return command.command if isinstance(command, LazyCommand) else command
