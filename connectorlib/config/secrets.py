@@ -15,7 +15,7 @@ from typing import Any
 from connectorlib.config import file_modes
 from connectorlib.config.json_source import Path
 from connectorlib.config.schema import Schema, expand, step, types
-from connectorlib.service.redaction import NO_SECRETS, Secrets
+from connectorlib.service.redaction import NO_SECRETS, Secrets, is_secret_name, keyword_secrets
 
 MAX_FILE_BYTES = 1_048_576
 
@@ -23,8 +23,6 @@ _REFERENCE = re.compile(r"\$?\$\{([^}]*)(\}?)")
 _WHOLE = re.compile(r"\$\{[^}]*\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CREDENTIAL = re.compile(r"[^/\0]+")
-_SECRET_KEY = re.compile(r"(?i)pass|pwd|secret|token|private_?key|credential|api_?key")
-_PASSWORD_IN_TEXT = re.compile(r"(?i)\b(?:pwd|password)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)")
 
 #: Keys whose value, also when it comes from the environment, may be logged: a log without them says nothing.
 _PUBLIC_KEYS = frozenset(
@@ -131,7 +129,7 @@ def mentions(data: Any, schema: Schema) -> dict[Path, str]:
 
 def is_secret(path: Path) -> bool:
     """Return whether a value at this path must not be shown, going by the names on the way to it."""
-    return any(isinstance(key, str) and _SECRET_KEY.search(key) is not None for key in path)
+    return any(isinstance(key, str) and is_secret_name(key) for key in path)
 
 
 def last_name(path: Path) -> str:
@@ -203,8 +201,8 @@ class _Walk:
 
     def hide(self, value: str, path: Path) -> bool:
         """Return whether there is a secret in the value."""
-        found = [value] if is_secret((last_name(path),)) else []
-        found += [match[1].strip("{}") for match in _PASSWORD_IN_TEXT.finditer(value)]
+        found = [value] if is_secret_name(last_name(path)) else []
+        found += keyword_secrets(value)
         for each in found:
             self.secrets.add(each)
         return any(each not in NO_SECRETS for each in found)

@@ -25,7 +25,7 @@ from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service.log_dedup import Repeats, Summary
-from connectorlib.service.redaction import MARK, secrets
+from connectorlib.service.redaction import MARK, is_secret_name, secrets
 from connectorlib.shared_settings import Logging
 
 __all__ = ["Output", "configure", "event", "pause_line", "paused", "secrets"]
@@ -55,7 +55,6 @@ ALWAYS_TOLD = frozenset({"paused", "reload-refused", "resumed"})
 MAX_VALUE = 2000  # characters of one field or message
 
 _BYTES = re.compile(r"""\bb'(?:[^'\\]|\\.)*'|\bb"(?:[^"\\]|\\.)*\"""")
-_SECRET_FIELDS = frozenset({"password", "pwd", "passwd", "client_secret", "access_token", "security_token"})
 
 
 def event(logger: logging.Logger, level: int, name: str, /, **fields: object) -> None:
@@ -216,7 +215,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _clean(key: str, value: object) -> Any:
-    return MARK if key in _SECRET_FIELDS else secrets.redact_value(value)
+    return MARK if is_secret_name(key) else secrets.redact_value(value)
 
 
 # -- the way out

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from connectorlib.service.redaction import is_secret_name
 from dbconnector.drivers import Driver
 
 
@@ -73,12 +74,9 @@ def join_connection(pairs: Mapping[str, str]) -> str:
     return ";".join(f"{key}={quote_value(value)}" for key, value in pairs.items())
 
 
-_SECRET_KEYS = re.compile(r"pwd|password|secret|token|passphrase", re.IGNORECASE)
-
-
 def secrets(keywords: Mapping[str, str]) -> list[str]:
     """Return the values among connection keywords that must not be shown."""
-    return [value for key, value in keywords.items() if value and _SECRET_KEYS.search(key)]
+    return [value for key, value in keywords.items() if value and is_secret_name(key)]
 
 
 def hide_in(text: str, keywords: Mapping[str, str]) -> str:
@@ -90,4 +88,4 @@ def hide_in(text: str, keywords: Mapping[str, str]) -> str:
 
 def hide_secrets(keywords: Mapping[str, str]) -> dict[str, str]:
     """Return the keywords fit to be printed."""
-    return {key: "***" if _SECRET_KEYS.search(key) else value for key, value in keywords.items()}
+    return {key: "***" if is_secret_name(key) else value for key, value in keywords.items()}

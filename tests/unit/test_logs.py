@@ -8,12 +8,14 @@ import time
 
 import pytest
 
+from connectorlib.config.secrets import is_secret
 from connectorlib.errors import Failed
 from connectorlib.service import logs
 from connectorlib.service.log_dedup import Repeats, Summary
 from connectorlib.service.logs import Output, QuietPika, Redact, TextFormatter
-from connectorlib.service.redaction import Secrets, secrets
+from connectorlib.service.redaction import Secrets, is_secret_name, keyword_secrets, secrets
 from connectorlib.shared_settings import Logging
+from dbconnector.odbc import connection_string
 
 logger = logging.getLogger("connectorlib.test")
 
@@ -298,7 +300,63 @@ SHAPES = [
     ("client_secret=abc&grant_type=password", "client_secret=[secret]&grant_type=password"),
     ("password authentication failed for user app", "password authentication failed for user app"),
     ("broker.password: expected a text", "broker.password: expected a text"),
+    (
+        "private_key=x api_key=x token=x secret=x",
+        "private_key=[secret] api_key=[secret] token=[secret] secret=[secret]",
+    ),
+    ("sslpassword=x;APIKEY=x;DB_PASS=x", "sslpassword=[secret];APIKEY=[secret];DB_PASS=[secret]"),
+    ("https://host/a?user=u&access_token=a%2Bb&x=1", "https://host/a?user=u&access_token=[secret]&x=1"),
+    ("Driver=x;PWD={a;b}}c};Uid=u", "Driver=x;PWD=[secret];Uid=u"),
+    ('{"client_secret": "x", "n": 1}', '{"client_secret": [secret], "n": 1}'),
+    ('{"token": 12, "tokens": ["a", "b"]}', '{"token": [secret], "tokens": [secret]}'),
+    (r'{"body": "{\"api_key\": \"a b\", \"n\": 1}"}', r'{"body": "{\"api_key\": [secret], \"n\": 1}"}'),
+    ("{'private-key': 'a b'}", "{'private-key': [secret]}"),
+    ("Authorization: Basic dXNlcjpwdw==, x", "Authorization: Basic [secret], x"),
+    ("X-Api-Key: abc", "X-Api-Key: [secret]"),
+    ("token_type=x secret_file=/run/key passed=3", "token_type=x secret_file=/run/key passed=3"),
+    ("mapping.token <- token: no such field", "mapping.token <- token: no such field"),
 ]
+
+NAMES = {
+    "password": True,
+    "Pwd": True,
+    "sslKeyPassphrase": True,
+    "db_pass": True,
+    "client_secret": True,
+    "security_token": True,
+    "accessTokens": True,
+    "private_key": True,
+    "privateKey2": True,
+    "X-Api-Key": True,
+    "Authorization": True,
+    "AWS_SECRET_ACCESS_KEY": True,
+    "token_type": False,
+    "secret_file": False,
+    "client_id": False,
+    "passive": False,
+    "bypass": False,
+    "key": False,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_table_says_which_names_mean_a_secret(name):
+    assert is_secret_name(name) is NAMES[name]
+    assert ("[secret]" in Secrets().redact(f"{name}=x")) is NAMES[name]
+    assert (connection_string.hide_secrets({name: "x"}) == {name: "***"}) is NAMES[name]
+    assert is_secret(("section", name)) is NAMES[name]
+
+
+@pytest.mark.parametrize(("text", "found"), [("PWD={a;b}}c};Uid=u", "a;b}c"), ("Uid=u;Password=a b ", "a b ")])
+def test_the_password_in_a_connection_string_is_a_secret_of_the_configuration(text, found):
+    assert keyword_secrets(text) == [found]
+
+
+def test_a_long_hostile_text_is_redacted_in_a_moment():
+    for text in ("pass" * 50_000, "token-" * 50_000 + "=", "secret={" * 50_000, "token=" + '\\"' * 100_000):
+        started = time.monotonic()
+        Secrets().redact(text)
+        assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(("text", "shown"), SHAPES)
