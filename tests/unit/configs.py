@@ -74,7 +74,7 @@ def spoilt(good: Any, junk: Sequence[tuple[tuple[Step, ...], Any]]) -> Any:
         try:
             for key in path[:-1]:
                 node = node[key]
-            node[path[-1]] = value
+            node[path[-1]] = copy.deepcopy(value)  # the strategies share values between examples
         except (LookupError, TypeError):  # replaced already
             continue
     return data
