@@ -27,7 +27,7 @@ _WORDS = (
     *("private[_-]?key", "api[_-]?key", "access[_-]?key"),
 )
 #: `client_secret`, `accessTokens`, `Pwd2`; not `token_type` or `secret_file`, which say something about a secret.
-_NAME = rf"(?:{'|'.join(_WORDS)})[\w-]{{0,32}}(?<!type)(?<!file)(?<!path)(?<!name)(?<![_-]id)"
+_NAME = rf"(?:{'|'.join(_WORDS)})[\w-]{{0,32}}+(?<!type)(?<!file)(?<!path)(?<!name)(?<![_-]id)"
 _SECRET_NAME = re.compile(rf"(?i){_NAME}(?![\w-])")
 _BRACED = r"\{(?:[^}]|\}\}){0,999}\}"
 _QUOTED = r"\\\"(?:[^\"\\]|\\[^\"]){0,999}\\\"|\"(?:[^\"\\]|\\.){0,999}\"|'(?:[^'\\]|\\.|''){0,999}'"
