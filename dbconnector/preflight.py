@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from connectorlib.config.wording import listed
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import compile_expression, compile_template
 from connectorlib.preflight import check_broker
@@ -17,6 +16,7 @@ from connectorlib.preflight.check_command import check_command
 from connectorlib.preflight.check_topology import Sending
 from connectorlib.preflight.findings import Finding, Group, bad, failed, good, odd
 from connectorlib.preflight.sample import Sample
+from connectorlib.values.text import listed
 from dbconnector import config as configuration
 from dbconnector import prepare
 from dbconnector.explain import Offline

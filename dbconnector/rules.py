@@ -16,9 +16,9 @@ from connectorlib.config.shared_rules import (
     review_source,
     review_template,
 )
-from connectorlib.config.wording import did_you_mean
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
 from connectorlib.values.durations import parse_duration
+from connectorlib.values.text import did_you_mean
 from dbconnector.sql import Statement, compile_statement
 
 _CONNECTION_KEYS = {"driver", "dsn", "filedsn"}

@@ -24,10 +24,11 @@ from connectorlib.formats.registry import MOST_DEPTH
 from connectorlib.messages import PROPERTY_NAMES, Delivery, Properties
 from connectorlib.pipeline.dead_letter import PROPERTIES, travelling
 from connectorlib.shared_settings import Limits
+from connectorlib.values.text import printable
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.letter import Letter
 from deadletterqueue.readable_body import indented
-from deadletterqueue.terminal import local, printable
+from deadletterqueue.terminal import local
 
 #: Given a letter, returns it changed; raises ValueError that says why that cannot be done.
 Edit = Callable[[Letter], Letter]

@@ -22,6 +22,7 @@ import click
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service.process import ExitCode
 from connectorlib.values.line_diff import differences
+from connectorlib.values.text import printable
 from deadletterqueue.changes import Edit, chained, compile_patch, compile_set, compile_text, is_changed, text_of
 from deadletterqueue.connector_check import Check, open_check
 from deadletterqueue.filter import Chosen, decoded, first_life
@@ -34,7 +35,7 @@ from deadletterqueue.replay_command import options_of, tell
 from deadletterqueue.replay_options import Sending, sending_options
 from deadletterqueue.session import Workbench, letters, reported, workbench
 from deadletterqueue.target import Leave
-from deadletterqueue.terminal import json_text, printable, progress
+from deadletterqueue.terminal import json_text, progress
 
 #: More than this nobody changes by hand.
 MOST_BY_HAND = 20

@@ -10,7 +10,8 @@ from typing import Any
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Delivery
-from connectorlib.pipeline.dead_letter import bounded, fingerprint
+from connectorlib.pipeline.dead_letter import MAX_TEXT, fingerprint
+from connectorlib.values.text import cut_bytes
 
 #: What the broker means by its reasons.
 _BROKER_TEXTS = {
@@ -179,7 +180,7 @@ def _fingerprint(reason: str, code: str, detail: str) -> str:
 
 def _text(headers: Mapping[str, Any], name: str) -> str:
     value = headers.get(name)
-    return bounded(value) if isinstance(value, str) else ""
+    return cut_bytes(value, MAX_TEXT) if isinstance(value, str) else ""
 
 
 def _number(headers: Mapping[str, Any], name: str) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from connectorlib.pipeline.dead_letter import bounded
 from connectorlib.service.process import ExitCode
+from connectorlib.values.text import cut_bytes
 from deadletterqueue.browse import Looker
 from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of
@@ -129,11 +129,11 @@ def grouped(found: Iterator[tuple[int, Letter]]) -> list[Group]:
                 reason=letter.reason,
                 code=letter.code,
                 queue=letter.queue,
-                spot=bounded(letter.detail.partition(":")[0], MAX_TEXT),
+                spot=cut_bytes(letter.detail.partition(":")[0], MAX_TEXT),
                 count=0,
                 first=None,
                 last=None,
-                example=bounded(what(letter), MAX_TEXT),
+                example=cut_bytes(what(letter), MAX_TEXT),
                 position=at,
             )
         group.add(letter)

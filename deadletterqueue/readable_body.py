@@ -5,7 +5,7 @@ import re
 
 from lxml import etree
 
-from deadletterqueue.terminal import printable
+from connectorlib.values.text import printable
 
 #: Characters of a body that are shown; the rest is told by its length.
 MAX_BODY = 16 * 1024

@@ -5,12 +5,13 @@ import sys
 import click
 
 from connectorlib.service.process import ExitCode
+from connectorlib.values.text import printable
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
 from deadletterqueue.replay import Options, Replay, Report
 from deadletterqueue.replay_options import Sending, sending_options
 from deadletterqueue.session import reported, workbench
 from deadletterqueue.target import Route
-from deadletterqueue.terminal import json_text, printable, progress, table
+from deadletterqueue.terminal import json_text, progress, table
 
 #: Reasons that are told; a change can fail for each letter in its own words.
 MOST_REASONS = 20

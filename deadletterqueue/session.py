@@ -18,12 +18,12 @@ from connectorlib.pipeline.run_sink import running_broker
 from connectorlib.service import logs
 from connectorlib.service.process import ExitCode, Life, exit_code
 from connectorlib.shared_settings import BrokerSettings, Logging
+from connectorlib.values.text import printable
 from deadletterqueue.broker_login import broker_settings, management
 from deadletterqueue.browse import Looker
 from deadletterqueue.delivery_limit import Guard
 from deadletterqueue.letter import Letter, letter
 from deadletterqueue.options import Connection
-from deadletterqueue.terminal import printable
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from connectorlib.errors import Failed
 from connectorlib.service.process import ExitCode
+from connectorlib.values.text import printable
 from deadletterqueue.options import Connection
 from deadletterqueue.policy import Policy, apply, dead_letter_policy
 from deadletterqueue.session import Workbench, allowing, workbench
 from deadletterqueue.setup import DIFFERENT, Part, Wanted, set_up
-from deadletterqueue.terminal import printable, table
+from deadletterqueue.terminal import table
 
 
 def run_set_up(

@@ -2,11 +2,12 @@
 
 import json
 import sys
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Protocol
+
+from connectorlib.values.text import printable
 
 #: Between two columns.
 GAP = "  "
@@ -17,23 +18,6 @@ ROOM = 40
 CELL, NARROW_CELL = 48, 22
 #: The longest name that others are set in line with.
 NAME = 40
-#: Control characters, and marks that turn the direction of the text around them.
-_STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-
-def printable(text: str, *, lines: bool = False) -> str:
-    """Return the text with whatever could steer a terminal as an escape; `lines` keeps line ends and tabs."""
-    if text.isprintable():
-        return text
-    return "".join(char if _harmless(char) or (lines and char in "\n\t") else _escaped(char) for char in text)
-
-
-def _harmless(char: str) -> bool:
-    return unicodedata.category(char) not in _STEERING
-
-
-def _escaped(char: str) -> str:
-    return json.dumps(char)[1:-1] if char > "\x7f" or char in "\n\r\t\b\f" else f"\\x{ord(char):02x}"
 
 
 def span(first: datetime | None, last: datetime | None) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from connectorlib.config import Review
 from connectorlib.config.json_source import Path
-from connectorlib.config.wording import listed
+from connectorlib.values.text import listed
 from sfconnector.config_merge import Merged
 from sfconnector.settings import Salesforce
 

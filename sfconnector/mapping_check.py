@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectorlib.config.wording import bounded, did_you_mean, listed, near_miss
+from connectorlib.config.wording import MAX_SHOWN
 from connectorlib.errors import Failed, Kind
 from connectorlib.expressions.template import parse_template
+from connectorlib.values.text import cut, did_you_mean, listed, near_miss
 from connectorlib.values.types import compile_conversion
 from sfconnector.coercion import coercion, utf16_length
 from sfconnector.salesforce.describe import PICKLISTS, REFERENCES, Described, Field
@@ -45,7 +46,7 @@ def warnings(case: CaseSettings, described: Described) -> list[str]:
             for constant in _constants(entry):
                 for word in _unknown_choices(field, constant):
                     hint = did_you_mean(word, field.values)
-                    found.append(f'{constant.path}: "{bounded(word)}" is not among the values of {field.name}{hint}')
+                    found.append(f'{constant.path}: "{_cut(word)}" is not among the values of {field.name}{hint}')
     return found
 
 
@@ -257,14 +258,14 @@ class _Check:
         if field.type in REFERENCES and constant.whole:
             if not _ID.fullmatch(value):
                 hint = 'a name needs {"lookup": …} in "mapping"'
-                text = f'"{bounded(value)}" is not a Salesforce id (15 or 18 letters and digits); {hint}'
+                text = f'"{_cut(value)}" is not a Salesforce id (15 or 18 letters and digits); {hint}'
                 self._found.append(f"{constant.path}: {text}")
         elif field.length and length > field.length:
             self._found.append(f"{constant.path}: {length} characters; {field.name} takes at most {field.length}")
         elif field.type in PICKLISTS and field.restricted:
             for word in _unknown_choices(field, constant):
                 hint = did_you_mean(word, field.values)
-                text = f'"{bounded(word)}" is not a value of {field.name}, a restricted picklist'
+                text = f'"{_cut(word)}" is not a value of {field.name}, a restricted picklist'
                 self._found.append(f"{constant.path}: {text}{hint}")
 
     def _twice(self) -> None:
@@ -311,3 +312,7 @@ class _Check:
                 self._found.append(f"required: {_no_field(key)}{did_you_mean(key, self._createable_names())}")
             elif field.name.lower() not in self._filled:
                 self._found.append(f"required: nothing fills {key}, so every message would be dead-lettered")
+
+
+def _cut(value: str) -> str:
+    return cut(value, MAX_SHOWN)

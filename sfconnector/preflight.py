@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 
-from connectorlib.config.wording import did_you_mean
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 from connectorlib.preflight import certificates, check_broker
@@ -16,6 +15,7 @@ from connectorlib.preflight.check_topology import Sending
 from connectorlib.preflight.explanation import Explanation
 from connectorlib.preflight.findings import Finding, Group, bad, failed, good, odd
 from connectorlib.preflight.sample import Sample
+from connectorlib.values.text import did_you_mean
 from sfconnector import config as configuration
 from sfconnector import mapping_check
 from sfconnector.explain import Offline

@@ -14,8 +14,8 @@ from connectorlib.config.shared_rules import (
     review_source,
     review_template,
 )
-from connectorlib.config.wording import listed
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits, Source
+from connectorlib.values.text import listed
 from sfconnector.config_merge import HOLD, OF_THE_FLOW, Merged, paced
 from sfconnector.login_rules import review_logins
 from sfconnector.settings import DEFAULT_BATCH, DEFAULT_HOLD_SECONDS

@@ -14,7 +14,8 @@ from referencing import Registry
 from connectorlib.config.json_source import Path, show
 from connectorlib.config.schema import Schema, expand, homes, known_keys
 from connectorlib.config.secrets import is_secret
-from connectorlib.config.wording import SENTENCES, TYPES, bounded, describe, did_you_mean, is_type, near_miss, written
+from connectorlib.config.wording import SENTENCES, TYPES, describe, is_type, written
+from connectorlib.values.text import did_you_mean, near_miss
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class _Explainer:
         description = next((str(each["description"]) for each in facts if "description" in each), "")
         example = next((each["examples"][0] for each in facts if each.get("examples")), None)
         text = f": {description.partition('. ')[0].rstrip('.')}" if description else ""
-        return f"{text}, such as {bounded(written(example))}" if example is not None else text
+        return f"{text}, such as {written(example)}" if example is not None else text
 
     # -- alternatives
 

@@ -23,8 +23,8 @@ from connectorlib.config.sections import (
     host_texts,
     in_folder,
 )
-from connectorlib.config.wording import listed
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
+from connectorlib.values.text import listed
 
 if TYPE_CHECKING:
     from connectorlib.expressions import Expression, Extra

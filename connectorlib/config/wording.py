@@ -1,10 +1,11 @@
 """How messages about a configuration are worded: values, types, limits, near misses. Pure."""
 
-import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
+
+from connectorlib.values.text import cut
 
 TYPES = {
     "string": "a text in double quotes",
@@ -15,42 +16,14 @@ TYPES = {
     "array": "a list […]",
     "null": "null",
 }
-MAX_SHOWN = 60  # characters of a value that is repeated in a message
-MAX_KNOWN = 12  # names that are listed when none is near
-
-
-def near_miss(word: str, known: Iterable[str]) -> str:
-    """Return the known name that was probably meant, or an empty text."""
-    lower = {name.lower(): name for name in reversed(list(known))}
-    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
-    return lower[near[0]] if near else ""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean "fetch"?`, or `; known here: …` when nothing is near."""
-    names = list(known)
-    near = near_miss(word, names)
-    if near:
-        return f'; did you mean "{near}"?'
-    return f"; known here: {listed(names)}" if names else ""
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return the first names with commas between them."""
-    every = list(names)
-    return ", ".join(every[:MAX_KNOWN]) + (", …" if len(every) > MAX_KNOWN else "")
-
-
-def bounded(text: str) -> str:
-    """Return the beginning of a long text."""
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+MAX_SHOWN = 61  # characters of a value that is repeated in a message
 
 
 def written(value: Any) -> str:
     """Return a value as one writes it in the file, cut when long."""
     if isinstance(value, Decimal):
-        return bounded(str(value))
-    return bounded(json.dumps(value, ensure_ascii=False, default=str))
+        return cut(str(value), MAX_SHOWN)
+    return cut(json.dumps(value, ensure_ascii=False, default=str), MAX_SHOWN)
 
 
 def describe(value: Any, *, shown: bool) -> str:

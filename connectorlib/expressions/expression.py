@@ -1,7 +1,6 @@
 """Value expressions, compiled once at the start into closures, so that a message costs no parsing."""
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from connectorlib.expressions.jmespath import Interpreter, with_floats
 from connectorlib.expressions.path import MISSING, Path, only_names, parse_path, walk
 from connectorlib.expressions.scope import Evaluate, Scope, compile_source
 from connectorlib.expressions.template import Part, parse_template
-from connectorlib.values.text import kind_of, quoted, shorten, text_of
+from connectorlib.values.text import kind_of, quoted, shorten, text_of, unknown_key
 from connectorlib.values.types import compile_conversion
 
 
@@ -166,17 +165,12 @@ def _compile_full(spec: Mapping[str, Any], extra: Extras) -> Expression:
     known = [*kinds, *_MODIFIERS, *(key for kind in named if kind in extra for key in extra[kind].keys)]
     unknown = [key for key in spec if key not in known]
     if unknown:
-        raise ValueError(_unknown_key(unknown[0], known))
+        raise ValueError(unknown_key(unknown[0], known))
     if len(named) != 1:
         raise ValueError(f"exactly one of {', '.join(kinds)} is needed; here are {', '.join(named) or 'none'}")
     kind = named[0]
     source = extra[kind].build(spec) if kind in extra else _FULL[kind](spec[kind], extra)
     return Expression(_with_modifiers(source.evaluate, spec), source.text, source.parts)
-
-
-def _unknown_key(key: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(known), 1)
-    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
 
 
 def _with_modifiers(evaluate: Evaluate, spec: Mapping[str, Any]) -> Evaluate:

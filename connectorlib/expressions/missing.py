@@ -1,13 +1,12 @@
 """What to tell the person who finds the dead letter: which path led nowhere, and what is there instead."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from connectorlib.expressions.expression import Expression
 from connectorlib.expressions.path import MISSING, Path, join_steps, quote_name, take
 from connectorlib.expressions.scope import Scope
-from connectorlib.values.text import kind_of, shorten
+from connectorlib.values.text import kind_of, near_misses, shorten
 
 _MOST = 10
 
@@ -49,7 +48,7 @@ def _fields(record: Mapping[str, Any], wanted: str) -> str:
         return "no fields"
     names = [str(name) for name in list(record)[:200]]
     plain = {name: _plain(name) for name in names}
-    near = set(difflib.get_close_matches(_plain(wanted), list(plain.values()), 3, 0.7))
+    near = set(near_misses(_plain(wanted), plain.values(), 3, 0.7))
     ordered = sorted(names, key=lambda name: plain[name] not in near)
     shown = ", ".join(quote_name(shorten(name, 40)) for name in ordered[:_MOST])
     return f"{shown}, …" if len(record) > _MOST else shown

@@ -1,6 +1,5 @@
 """What travels beside the record: `$message_id`, `$headers.division`, `$result.reading.id`, `$now`, …"""
 
-import difflib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,6 +8,7 @@ from connectorlib.errors import reject
 from connectorlib.expressions.path import MISSING, Path, only_names, walk
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
+from connectorlib.values.text import near_miss
 
 Evaluate = Callable[[Any, "Scope"], Any]
 
@@ -57,8 +57,8 @@ def compile_source(path: Path) -> Evaluate:
 
 
 def _unknown_source(path: Path) -> str:
-    near = difflib.get_close_matches(path.source or "", _SOURCES, 1, 0.6)
-    hint = f"did you mean ${near[0]}?" if near else "known are " + ", ".join(f"${name}" for name in _SOURCES)
+    near = near_miss(path.source or "", _SOURCES)
+    hint = f"did you mean ${near}?" if near else "known are " + ", ".join(f"${name}" for name in _SOURCES)
     return f"unknown ${path.source} in {path.text!r}; {hint}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from connectorlib.formats.delimited_layout import Layout, Quoted
 from connectorlib.formats.strictness import check_count, check_size, first_repeated, not_decodable, not_encodable
 from connectorlib.shared_settings import Limits
-from connectorlib.values.text import kind_of, quoted, text_of
+from connectorlib.values.text import kind_of, listed, quoted, text_of
 
 _BOM = "\ufeff"
 #: What these write they read back to the same; for others it is looked at (Shift JIS reads ¥ back as a backslash).
@@ -186,7 +186,7 @@ def _refuse_nul(records: list[dict[str, Any]]) -> None:
 
 
 def _names(names: Sequence[str]) -> str:
-    return ", ".join(quoted(name, 40) for name in names[:10]) + (", …" if len(names) > 10 else "")
+    return listed((quoted(name, 40) for name in names), 10)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

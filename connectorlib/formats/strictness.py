@@ -1,12 +1,11 @@
 """What all formats refuse in the same way, and the failures they give."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from connectorlib.errors import Failed, reject
 from connectorlib.shared_settings import Limits
-from connectorlib.values.text import shorten
+from connectorlib.values.text import shorten, unknown_key
 
 
 def not_decodable(text: str) -> Failed:
@@ -42,9 +41,7 @@ def refuse_unknown_keys(settings: Mapping[str, Any], known: Iterable[str]) -> No
     known = list(known)
     for key in settings:
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-            raise ValueError(f"unknown key {key!r}; {hint}")
+            raise ValueError(unknown_key(key, known))
 
 
 def first_repeated(names: Iterable[str]) -> str | None:

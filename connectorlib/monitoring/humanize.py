@@ -28,11 +28,6 @@ def since(text: str, now: datetime) -> str:
     return f"{shown} ({ago((now - at).total_seconds())} ago)"
 
 
-def short(text: str, most: int) -> str:
-    """Return the text, cut to so many characters."""
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
-
-
 def counted(number: int, what: str) -> str:
     """Return a number with its noun: `1 message`, `2 messages`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connectorlib.monitoring.humanize import ago, counted, moment, short
+from connectorlib.monitoring.humanize import ago, counted, moment
+from connectorlib.values.text import cut
 
 #: Messages in hand for so long without any result: something hangs.
 STUCK_S = 300.0
@@ -41,7 +42,7 @@ def _wrong(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"stuck: {status['stuck']}: it ends by itself with 75; restart it if nobody does"
     for flow in status["flows"]:
         for pause in flow["pauses"]:
-            since, text = moment(pause["since"], now), short(pause["text"], MOST_TEXT)
+            since, text = moment(pause["since"], now), cut(pause["text"], MOST_TEXT)
             yield f"{pause['name']} is paused since {since}, {pause['cause']}: {text}: {pause['do']}"
     for connection in status["connections"]:
         if connection["to"] == "broker" and connection["since"] is None:

@@ -13,6 +13,7 @@ from typing import Any
 from connectorlib.errors import Failure
 from connectorlib.messages import Dead, Delivery, Outgoing, Properties
 from connectorlib.shared_settings import DeadLetterSettings
+from connectorlib.values.text import cut_bytes
 
 #: All headers of a dead letter together stay under this many bytes: pika sends a header block as one frame, and one
 #: over frame_max (131,072) ends the connection with 501 FRAME_ERROR.
@@ -78,31 +79,25 @@ def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> d
     failure, old = dead.failure, delivery.headers
     reasons: dict[str, Any] = {
         "dead-reason": dead.reason,
-        "dead-code": bounded(failure.code, 100),
-        "dead-text": bounded(failure.text),
-        "dead-detail": bounded(failure.detail or failure.place),
+        "dead-code": cut_bytes(failure.code, 100),
+        "dead-text": cut_bytes(failure.text, MAX_TEXT),
+        "dead-detail": cut_bytes(failure.detail or failure.place, MAX_TEXT),
         "dead-exchange": delivery.exchange,
         "dead-routing-key": delivery.routing_key,
         "dead-queue": delivery.queue,
         "dead-time": now.isoformat(timespec="milliseconds"),
         "dead-attempts": dead.attempts,
-        "dead-connector": bounded(connector, 255),
+        "dead-connector": cut_bytes(connector, 255),
         "dead-fingerprint": fingerprint(dead.reason, failure),
     }
     for name in KEPT:
         if isinstance(kept := old.get(name), str | int):
-            reasons[name] = bounded(kept, 255) if isinstance(kept, str) else kept
+            reasons[name] = cut_bytes(kept, 255) if isinstance(kept, str) else kept
     for name in TOLD:
         value = getattr(delivery.properties, name)
         if value is not None:
-            reasons[f"dead-{name.replace('_', '-')}"] = bounded(str(value), 255)
+            reasons[f"dead-{name.replace('_', '-')}"] = cut_bytes(str(value), 255)
     return reasons
-
-
-def bounded(text: str, limit: int = MAX_TEXT) -> str:
-    """Return the text cut to `limit` bytes of UTF-8, without anything that it cannot carry."""
-    raw = text.encode("utf-8", "replace")
-    return raw.decode() if len(raw) <= limit else raw[: limit - 3].decode("utf-8", "ignore") + "…"
 
 
 def only_reasons(headers: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,10 +126,10 @@ def plain(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | int | str | bytes | datetime):
         return value
     if depth < MAX_NESTING and isinstance(value, Mapping):
-        return {bounded(_text(key), MAX_NAME): plain(item, depth + 1) for key, item in value.items()}
+        return {cut_bytes(_text(key), MAX_NAME): plain(item, depth + 1) for key, item in value.items()}
     if depth < MAX_NESTING and isinstance(value, list | tuple):
         return [plain(item, depth + 1) for item in value]
-    return format(value, "f") if isinstance(value, Decimal) else bounded(str(value), 255)
+    return format(value, "f") if isinstance(value, Decimal) else cut_bytes(str(value), 255)
 
 
 def _text(raw: object) -> str:
@@ -154,7 +149,7 @@ def _fit(reasons: dict[str, Any], others: Iterator[tuple[str, Any]]) -> dict[str
         else:
             cut.append(name)
     if cut:
-        reasons["dead-headers-cut"] = bounded(", ".join(cut), 900)
+        reasons["dead-headers-cut"] = cut_bytes(", ".join(cut), 900)
     return reasons
 
 

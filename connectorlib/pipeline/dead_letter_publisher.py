@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery, Outgoing
-from connectorlib.pipeline.dead_letter import bared, bounded, dead_letter, only_reasons
+from connectorlib.pipeline.dead_letter import bared, dead_letter, only_reasons
 from connectorlib.service import logs
 from connectorlib.shared_settings import DeadLetterSettings
+from connectorlib.values.text import cut_bytes
 
 if TYPE_CHECKING:
     from connectorlib.amqp import Publisher, Ticket
@@ -126,7 +127,7 @@ class DeadLetterSender:
             queue=delivery.queue,
             reason=verdict.reason,
             code=verdict.failure.code,
-            detail=bounded(verdict.failure.detail or verdict.failure.place, 300),
-            text=bounded(verdict.failure.text.partition("DETAIL:")[0], 300),  # PostgreSQL's DETAIL has the row
+            detail=cut_bytes(verdict.failure.detail or verdict.failure.place, 300),
+            text=cut_bytes(verdict.failure.text.partition("DETAIL:")[0], 300),  # PostgreSQL's DETAIL has the row
             message_id=delivery.properties.message_id,
         )

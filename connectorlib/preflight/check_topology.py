@@ -14,10 +14,10 @@ from connectorlib.amqp import Broker, SyncChannel, inspection
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.management import Management
 from connectorlib.amqp.topology import dead_letter_queue, remarks, source_queue
-from connectorlib.config.wording import listed
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
 from connectorlib.shared_settings import BrokerSettings, Source
+from connectorlib.values.text import listed
 
 CHANNEL_S = 5.0
 AT_START = "it is made at the start"

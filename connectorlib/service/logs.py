@@ -27,6 +27,7 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service.log_dedup import Repeats, Summary
 from connectorlib.service.redaction import MARK, is_secret_name, secrets
 from connectorlib.shared_settings import Logging
+from connectorlib.values.text import printable
 
 __all__ = ["Output", "configure", "event", "pause_line", "paused", "secrets"]
 
@@ -101,8 +102,7 @@ def _bounded(text: str) -> str:
 
 def _one_line(text: str) -> str:
     """Return the text on one line: what a message or a server sent must not be able to forge log lines."""
-    text = _bounded(text)
-    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    return printable(_bounded(text))
 
 
 def _event_name(record: logging.LogRecord) -> str:

@@ -1,23 +1,32 @@
-"""Values as text, exactly: for templates, comparisons, and bodies. Raises ValueError for what has no text."""
+"""Values as text, exactly, for templates, comparisons and bodies; and texts made fit for a person. Pure.
+
+A value that has no text raises ValueError.
+"""
 
 import base64
+import difflib
 import json.encoder
 import math
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
-#: Longest number that is written or read; Python converts no longer ones (sys.int_info.default_max_str_digits).
+#: Digits of the longest number that is written or read: Python's own limit (sys.int_info.default_max_str_digits).
 MAX_DIGITS = 4300
+
+#: Unicode categories of control characters, and of marks that change the direction of the text around them.
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 _encode_string: Callable[[str], str] = json.encoder.encode_basestring
 
 
 def decimal_text(value: Decimal) -> str:
-    """All digits as they are, without an exponent: 0E-10 is 0.0000000000, as the database says it."""
+    """Return all digits, without an exponent: 0E-10 is 0.0000000000, as databases write it."""
     if not value.is_finite():
         raise ValueError(f"{value} is not a number")
     if not -MAX_DIGITS < value.adjusted() < MAX_DIGITS:
@@ -29,7 +38,7 @@ def decimal_text(value: Decimal) -> str:
 
 
 def float_text(value: float) -> str:
-    """The shortest text that reads back to the same float."""
+    """Return the shortest text that reads back as the same float."""
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a number")
     return float.__repr__(value)
@@ -62,12 +71,12 @@ _SCALARS: dict[type, Callable[[Any], str]] = {
     UUID: str,
     type(None): _null_text,
 }
-#: The kinds that JSON writes as they are; all others become a JSON string.
+#: Types that JSON writes bare; all others become a JSON string.
 _BARE = (int, bool, float, Decimal, type(None))
 
 
 def text_of(value: Any) -> str:
-    """Given a value, return its text: numbers and booleans as in JSON, times in ISO 8601, bytes in base64,
+    """Return the text of a value: numbers and booleans as in JSON, times in ISO 8601, bytes in base64,
     lists and objects as JSON."""
     write = _SCALARS.get(type(value))
     return write(value) if write else _text_of_other(value)
@@ -87,7 +96,7 @@ def _writer_of_subclass(value: Any, writers: Mapping[type, Callable[[Any], str]]
 
 
 def json_text(value: Any) -> str:
-    """Given a value, return it as JSON; decimals keep their digits, which the standard library's writer cannot do."""
+    """Return a value as JSON. Decimals keep their digits, which the standard library's writer cannot do."""
     write = _JSON.get(type(value))
     return write(value) if write else _json_of_other(value)
 
@@ -128,21 +137,75 @@ _JSON: dict[type, Callable[[Any], str]] = {
 }
 
 
-def shorten(text: str, limit: int = 200) -> str:
-    """Given any text, return at most `limit` characters of it that can be logged, sent and stored:
-    no lone surrogates, no control characters."""
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
-    if short.isprintable():
-        return short
-    return "".join(char if char.isprintable() else _escape(char) for char in short)[:limit]
+# -- text for a person
+
+
+def cut(text: str, limit: int) -> str:
+    """Return at most `limit` characters of a text, the last of them an ellipsis if it is longer."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def cut_bytes(text: str, limit: int) -> str:
+    """Return at most `limit` bytes of a text in UTF-8, without what UTF-8 cannot carry."""
+    encoded = text.encode("utf-8", "replace")
+    return encoded.decode() if len(encoded) <= limit else encoded[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Return a text in which everything that could steer a terminal is an escape; `lines` keeps line ends and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(char if _is_harmless(char) or (lines and char in "\n\t") else _escape(char) for char in text)
+
+
+def _is_harmless(char: str) -> bool:
+    return unicodedata.category(char) not in _STEERING
 
 
 def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+    return f"\\u{ord(char):04x}" if "\x7f" < char <= "\xff" else char.encode("unicode_escape").decode("ascii")
+
+
+def shorten(text: str, limit: int = 200) -> str:
+    """Return at most `limit` printable characters of a text, fit to be logged, sent and stored."""
+    return printable(cut(text, limit))[:limit]
+
+
+def near_misses(word: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return the known names that resemble a word, in any case of letters, the nearest first."""
+    lower = {name.lower(): name for name in reversed(list(known))}
+    return [lower[name] for name in difflib.get_close_matches(word.lower(), lower, count, cutoff)]
+
+
+def near_miss(word: str, known: Iterable[str]) -> str:
+    """Return the known name that is nearest to a word, or an empty text."""
+    return next(iter(near_misses(word, known)), "")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean "fetch"?`, or `; known here: …` when nothing is near."""
+    names = list(known)
+    if near := near_miss(word, names):
+        return f'; did you mean "{near}"?'
+    return f"; known here: {listed(names)}" if names else ""
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Return the message about a key that an expression or a format does not have."""
+    names = list(known)
+    near = near_miss(key, names)
+    hint = f"did you mean {near!r}?" if near else f"known are {', '.join(names)}"
+    return f"unknown key {key!r}; {hint}"
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Return the first names with commas between them."""
+    first = list(islice(names, most + 1))
+    return ", ".join(first[:most]) + (", …" if len(first) > most else "")
 
 
 def quoted(value: Any, limit: int = 60) -> str:
-    """Given a value, return a short piece of it for an error message."""
+    """Return a short form of a value for an error message."""
     if isinstance(value, str):
         return f"'{shorten(value, limit)}'"
     if isinstance(value, list | tuple | Mapping):
@@ -151,7 +214,7 @@ def quoted(value: Any, limit: int = 60) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """Given a value, return what it is, in words."""
+    """Return the kind of a value, in words."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list | tuple):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
-from deadletterqueue.terminal import printable
+from connectorlib.values.text import printable
 
 EMPTY = Markup()
 

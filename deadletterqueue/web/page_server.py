@@ -11,10 +11,10 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import redaction
 from connectorlib.service.http_server import Server
 from connectorlib.service.process import ExitCode
+from connectorlib.values.text import printable
 from deadletterqueue.connector_check import Check, open_check
 from deadletterqueue.options import Connection
 from deadletterqueue.session import told, workbench
-from deadletterqueue.terminal import printable
 from deadletterqueue.web.access import SHORTEST_TOKEN, Access, is_loopback
 from deadletterqueue.web.desk import Desk
 from deadletterqueue.web.views import LARGEST_FORM, Application

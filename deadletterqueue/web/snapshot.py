@@ -9,7 +9,7 @@ from typing import Any
 
 from connectorlib.errors import Failed
 from connectorlib.messages import Delivery
-from connectorlib.pipeline.dead_letter import bounded
+from connectorlib.values.text import cut_bytes
 from deadletterqueue import edit_command
 from deadletterqueue.letter import Letter
 from deadletterqueue.list_command import MAX_TEXT, Group, grouped
@@ -136,8 +136,8 @@ def _rows(found: Iterator[Letter]) -> Iterator[Row]:
                 delivery=bare,
                 reason=one(letter.reason),
                 code=one(letter.code),
-                text=one(bounded(letter.text, MAX_TEXT)),
-                detail=one(bounded(letter.detail, MAX_TEXT)),
+                text=one(cut_bytes(letter.text, MAX_TEXT)),
+                detail=one(cut_bytes(letter.detail, MAX_TEXT)),
                 queue=one(letter.queue),
                 exchange=one(letter.exchange),
                 routing_key=one(letter.routing_key),
