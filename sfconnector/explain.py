@@ -16,11 +16,14 @@ from connectorlib.preflight.explain_command import explain_command
 from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
 from connectorlib.preflight.message_options import takes
 from sfconnector import config
-from sfconnector.lookup import AMBIGUOUS, NOT_FOUND, Answer, Lookup
+from sfconnector.lookup import AMBIGUOUS, NOT_FOUND, Answer, Answers, Lookup
 from sfconnector.lookup_query import Key
-from sfconnector.mapping import Answers, CaseMapper, Draft
+from sfconnector.mapping import CaseMapper, Decoded, Draft
 from sfconnector.settings import Division, SfConfig
 from sfconnector.shared_queue import Routes
+
+#: Answers the lookups of records.
+Fetch = Callable[[CaseMapper, Sequence[Decoded]], Answers]
 
 MOST = 300  # characters of one value
 MOST_SHOWN = 20  # Cases of one message; as data there are all of them
@@ -85,21 +88,27 @@ class Offline:
         """Return what would dead-letter this message again."""
         return problems(self.explain(delivery))
 
-    def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN, answers: Answers | None = None) -> Explanation:
-        """Return the division and the Cases of a message, or why it would be rejected. `answers`: what lookups find."""
-        element: RecordPath | None = None
-        drafts: list[Draft] = []
+    def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN, fetch: Fetch | None = None) -> Explanation:
+        """Return the division and the Cases of a message, or why it would be rejected. `fetch` answers its lookups;
+        it may raise Failed."""
         try:
             division = self.division_of(delivery)
-            mapper = self._mappers[division.name]
-            for number, decoded in enumerate(mapper.records(delivery)):
-                element = RecordPath(number)
-                decoded.scope.now = given.now
-                drafts.append(mapper.case(decoded, answers or Found(given.lookups)))
+            records = self._mappers[division.name].records(delivery)
         except Failed as failed:
-            return rejected(failed.failure, element)
+            return rejected(failed.failure)
         except LookupError as error:
             return rejected(Failure(Kind.REJECT, "no-division", str(error.args[0])))
+        for decoded in records:
+            decoded.scope.now = given.now
+        answers = Found(given.lookups) if fetch is None else fetch(self._mappers[division.name], records)
+        drafts: list[Draft] = []
+        for number, decoded in enumerate(records):
+            try:
+                draft = self._mappers[division.name].case(decoded, answers)
+            except Failed as failed:
+                return rejected(failed.failure, RecordPath(number))
+            assert isinstance(draft, Draft), "every lookup has an answer"
+            drafts.append(draft)
         return _explanation(division, drafts)
 
     def division_of(self, delivery: Delivery) -> Division:

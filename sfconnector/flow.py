@@ -21,7 +21,7 @@ from sfconnector.salesforce.usage import PLACE as API_CALLS
 from sfconnector.salesforce.usage import RATE_PLACE, Budgets
 from sfconnector.settings import Division, SfConfig
 from sfconnector.shared_queue import Member, Shared
-from sfconnector.sink import Cases
+from sfconnector.sink import make_sink
 
 if TYPE_CHECKING:
     from connectorlib.monitoring.monitor import Monitor
@@ -62,7 +62,7 @@ def make_flow(
     for division in divisions:
         reply = division.reply
         replies = Replies(reply, broker.publisher, division.name, own_queues) if reply else None
-        cases = Cases(
+        cases = make_sink(
             division,
             clients[division.name],
             budgets,

@@ -1,12 +1,13 @@
-"""From a message to the fields of its Cases: decode, evaluate, make values what the fields take.
+"""From a message to the fields of its Cases: decode, evaluate, convert to what the fields take. Pure.
 
-Everything that can be compiled is compiled once, at the start; per message only closures run. Nothing here asks
-Salesforce: what has to be looked up is collected first (`wanted`) and answered from `Lookups` (`case`).
+Expressions are compiled once, when the mapping is read. A body is decoded once and a mapping evaluated once per record,
+however often the record is sent. Only an entry with a lookup is evaluated again when its answers are there; the values
+that it looks up by are not.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression, describe_missing, shorten
@@ -25,52 +26,79 @@ from sfconnector.coercion import (
     unless_blank,
     utf16_length,
 )
-from sfconnector.lookup import NOT_FOUND, Answer, Lookup, LookupScope, lookup_extra
+from sfconnector.lookup import NOT_FOUND, UNKNOWN, Answer, Answers, Fetched, Lookup, LookupScope, Wanted, lookup_extra
 from sfconnector.lookup_query import Key
 from sfconnector.salesforce.describe import Described, Field
 from sfconnector.settings import CaseSettings, ExternalId
 
-__all__ = ["CaseMapper", "Decoded", "Draft", "lookup_extra"]
-
 PLACE = "case"
-
-Used = tuple[Lookup, Key]
-
-
-class Answers(Protocol):
-    def answer(self, lookup: Lookup, key: Key) -> Answer: ...
-
-
-class Decoded:
-    """One record of a message, with what travels beside it."""
-
-    __slots__ = ("effort", "record", "scope")
-
-    def __init__(self, record: Any, scope: LookupScope, effort: Effort) -> None:
-        self.record = record
-        self.scope = scope
-        #: The whole message's; it rests but while one of its records is worked on.
-        self.effort = effort
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A Case as it will be sent."""
+    """A Case as it is sent."""
 
     #: Ready for JSON; a relationship is an object with the other record's external id; the own external id is included.
     fields: dict[str, Any]
-    #: The external id; None: there is none, and a second delivery would make a second Case.
+    #: The external id; None: there is none, and a second delivery creates a second Case.
     key: str | None = None
     #: Whether the mapping names an owner, which an assignment rule would replace.
     owner_given: bool = False
-    #: Which lookups have had a part in it.
-    looked_up: tuple[Used, ...] = ()
+    #: The lookups that it depends on.
+    looked_up: tuple[Wanted, ...] = ()
     #: Fields whose text was cut.
-    truncated: list[str] = field(default_factory=list)
+    truncated: tuple[str, ...] = ()
+
+
+class Decoded:
+    """One record of a message, and what the mapping has made of it so far."""
+
+    __slots__ = ("draft", "effort", "is_counted", "key", "looked_up", "record", "scope", "truncated", "values")
+
+    def __init__(self, record: Any, scope: LookupScope, effort: Effort) -> None:
+        self.record = record
+        self.scope = scope
+        #: Of the whole message; suspended except while one of its records is evaluated.
+        self.effort = effort
+        #: By entry of a mapping with lookups: its value, None for nothing, or why it failed.
+        self.values: dict[str, Any] = {}
+        self.looked_up: dict[str, list[Wanted]] | None = None
+        self.truncated: tuple[str, ...] = ()
+        #: The external id: as the field takes it, and as text.
+        self.key: tuple[Any, str] | None = None
+        self.draft: Draft | None = None
+        #: Whether the size of its values counts in `effort` already.
+        self.is_counted = False
+
+    def forget_lookups(self) -> None:
+        """Have every entry that a lookup decides evaluated again."""
+        if self.looked_up:
+            for entry in self.looked_up:
+                del self.values[entry]
+            self.looked_up, self.draft = None, None
+
+
+class _Asking:
+    """Answers the lookups of one entry, and notes them."""
+
+    __slots__ = ("_answers", "asked", "incomplete")
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self.asked: list[Wanted] = []
+        self.incomplete = False
+
+    def __call__(self, lookup: Lookup, key: Key) -> Answer:
+        self.asked.append((lookup, key))
+        answer = self._answers.answer(lookup, key)
+        if answer is UNKNOWN:
+            self.incomplete = True
+            return NOT_FOUND  # so that the alternatives of a first_of are asked for in the same query
+        return answer
 
 
 class _Target:
-    """One entry of `mapping`: a Case field, or the field of a related record by which it is found."""
+    """One entry of `mapping`: a Case field, or the field of a related record that identifies it."""
 
     def __init__(self, key: str, spec: Any, described: Described | None, truncate: bool) -> None:
         self.key = key
@@ -80,11 +108,26 @@ class _Target:
         self.evaluate = self.expression.evaluate
         first, _, self.inner = key.partition(".")
         known = _of(described, first, bool(self.inner))
-        #: The field itself, or the one that a relationship fills.
+        #: The field itself, or the reference field of a relationship.
         self.name = known.name if known else first
         self.relationship = (known.relationship if known else None) or first
         self.coerce: Coerce = _coercion_of_other(spec) if self.inner else coercion(known)
         self.cut = known.cut if known and truncate and not self.inner else 0
+
+    def value(self, decoded: Decoded) -> Any:
+        """Return the value for the field, None for nothing. Raise Failed."""
+        try:
+            value = self.evaluate(decoded.record, decoded.scope)
+            if value is MISSING or value is None:
+                return None
+            value = self.coerce(value)
+        except (Failed, ValueError) as error:
+            raise _placed(self, error) from error
+        if self.cut and value is not None and utf16_length(value) > self.cut:
+            value = cut_text(value, self.cut)
+            if self.name not in decoded.truncated:
+                decoded.truncated += (self.name,)
+        return value
 
     def put(self, fields: dict[str, Any], value: Any) -> None:
         if self.inner:
@@ -107,7 +150,8 @@ def _of(described: Described | None, name: str, related: bool) -> Field | None:
 
 
 class CaseMapper:
-    """The mapping of one division. `described` is what its org says about Case; without it, values keep their types."""
+    """The compiled mapping of one division; any thread may use it. Without `described`, the org's description of Case,
+    values keep their types."""
 
     def __init__(
         self,
@@ -120,9 +164,6 @@ class CaseMapper:
         self._limits = limits
         self._described = described
         self._targets = [_Target(key, spec, described, case.truncate) for key, spec in case.mapping.items()]
-        self._looking = [target for target in self._targets if target.lookups]
-        #: Whether anything has to be asked before `case`.
-        self.looks_up = bool(self._looking)
         self.lookups = tuple(lookup for target in self._targets for lookup in target.lookups)
         self._defaults = self._constants(case.defaults)
         self._required = [(name, _Target(name, "$", described, truncate=False)) for name in case.required]
@@ -150,66 +191,83 @@ class CaseMapper:
         effort.rest()
         for index, record in enumerate(records):
             scope = LookupScope(delivery, record, index, encoding=self._format.encoding, effort=effort)
+            if self.lookups:
+                scope.keys = {}
             decoded.append(Decoded(record, scope, effort))
         return decoded
 
-    def wanted(self, decoded: Decoded) -> list[Used]:
-        """Return what has to be looked up before `case` is called; more than it will use where one lookup stands in
-        for another."""
-        wanted: list[Used] = []
-
-        def note(lookup: Lookup, key: Key) -> Answer:
-            wanted.append((lookup, key))
-            return NOT_FOUND
-
-        decoded.scope.ask = note
-        with decoded.effort:
-            for target in self._looking:
-                try:
-                    target.evaluate(decoded.record, decoded.scope)
-                except Failed:
-                    continue  # an answer may make it pass; else `case` fails in the same way, and says where
-        return wanted
-
-    def case(self, decoded: Decoded, answers: Answers) -> Draft:
-        """Return the Case for a record. Raise Failed (reject), or what Salesforce answered to one of its lookups."""
+    def case(self, decoded: Decoded, answers: Answers) -> Draft | list[Wanted]:
+        """Return the Case of a record, or the lookups that have to be answered first. Raise Failed (reject), or what
+        Salesforce answered to one of its lookups."""
+        if decoded.draft is not None:
+            return decoded.draft
         with decoded.effort as effort:
-            draft = self._draft(decoded, answers)
-            try:
-                effort.grow(draft.fields.values())
-            except Failed as failed:
-                raise Failed(replace(failed.failure, place=PLACE, detail="mapping")) from None
+            if self.lookups and (wanted := self._evaluate(decoded, answers)):
+                return wanted
+            draft = self._draft(decoded)
+            if not decoded.is_counted:
+                _check_growth(effort, draft)
+        decoded.draft, decoded.is_counted = draft, True
         return draft
 
-    def _draft(self, decoded: Decoded, answers: Answers) -> Draft:
-        record, scope = decoded.record, decoded.scope
-        used: list[Used] = []
-
-        def ask(lookup: Lookup, key: Key) -> Answer:
-            used.append((lookup, key))
-            return answers.answer(lookup, key)
-
-        scope.ask = ask
-        fields = dict(self._defaults)
-        truncated: list[str] = []
-        for target in self._targets:
+    def wanted(self, records: Sequence[Decoded]) -> list[Wanted]:
+        """Return all lookups that have to be answered for these records."""
+        wanted: list[Wanted] = []
+        for decoded in records:
             try:
-                value = target.evaluate(record, scope)
-                if value is MISSING or value is None:
-                    continue
-                value = target.coerce(value)
-            except (Failed, ValueError) as error:
-                raise _placed(target, error) from error
-            if value is None:
+                made = self.case(decoded, Fetched({}))
+            except Failed:
+                continue  # `case` fails in the same way
+            wanted += made if isinstance(made, list) else ()
+        return wanted
+
+    def _evaluate(self, decoded: Decoded, answers: Answers) -> list[Wanted]:
+        """Evaluate the entries that have no value yet; return the lookups that some of them wait for."""
+        values = decoded.values
+        wanted: list[Wanted] = []
+        for target in self._targets:
+            if target.key in values:
                 continue
-            if target.cut and utf16_length(value) > target.cut:
-                value = cut_text(value, target.cut)
-                truncated.append(target.name)
-            target.put(fields, value)
+            if target.lookups:
+                wanted += self._look_up(target, decoded, answers, bool(wanted))
+                continue
+            try:
+                values[target.key] = target.value(decoded)
+            except Failed as failed:
+                if not wanted:
+                    raise
+                values[target.key] = failed  # unless an entry before it fails, whose answer is not there yet
+        return wanted
+
+    def _look_up(self, target: _Target, decoded: Decoded, answers: Answers, wanted: bool) -> list[Wanted]:
+        """Evaluate an entry with lookups; return them if they have to be answered first."""
+        asking = decoded.scope.ask = _Asking(answers)
+        value: Any
+        try:
+            value = target.value(decoded)
+        except Failed as failed:
+            if not asking.incomplete and not wanted:
+                raise
+            value = failed
+        if asking.incomplete:
+            return asking.asked
+        decoded.values[target.key] = value
+        decoded.looked_up = {**(decoded.looked_up or {}), target.key: asking.asked}
+        return []
+
+    def _draft(self, decoded: Decoded) -> Draft:
+        values, fields = decoded.values, dict(self._defaults)
+        for target in self._targets:
+            value = values[target.key] if values else target.value(decoded)  # without lookups, the draft is kept
+            if type(value) is Failed:
+                raise value
+            if value is not None:
+                target.put(fields, value)
         self._check_required(fields, decoded)
-        key = None if self._id is None else self._id.put(fields, record, scope)
+        key = None if self._id is None else self._id.put(fields, decoded)
         owner_given = bool(fields.get("OwnerId") or fields.get("Owner"))
-        return Draft(fields, key, owner_given, tuple(used), truncated)
+        looked_up = tuple(each for asked in (decoded.looked_up or {}).values() for each in asked)
+        return Draft(fields, key, owner_given, looked_up, decoded.truncated)
 
     def _check_required(self, fields: Mapping[str, Any], decoded: Decoded) -> None:
         for name, required in self._required:
@@ -227,8 +285,15 @@ class CaseMapper:
         return reject("missing-field", f"nothing fills {name}, which is required", place=PLACE, detail=detail)
 
 
+def _check_growth(effort: Effort, draft: Draft) -> None:
+    try:
+        effort.grow(draft.fields.values())
+    except Failed as failed:
+        raise Failed(replace(failed.failure, place=PLACE, detail="mapping")) from None
+
+
 def _is_filled(fields: Mapping[str, Any], required: _Target) -> bool:
-    """Whether there is a value. Salesforce takes a blank text for none."""
+    """Return whether there is a value. To Salesforce a blank text is none."""
     related = fields.get(required.relationship)
     if isinstance(related, Mapping):
         return not required.inner or required.inner in related
@@ -237,7 +302,7 @@ def _is_filled(fields: Mapping[str, Any], required: _Target) -> bool:
 
 
 def _placed(target: _Target, error: Failed | ValueError) -> Failed:
-    """Return the failure with the entry of the mapping that it comes from."""
+    """Return the failure with the entry of the mapping that caused it."""
     failure = error.failure if isinstance(error, Failed) else reject("bad-value", shorten(str(error))).failure
     source = failure.detail
     if not source:
@@ -247,7 +312,7 @@ def _placed(target: _Target, error: Failed | ValueError) -> Failed:
 
 
 class _ExternalId:
-    """The field that makes a message which comes twice one Case."""
+    """The unique field that makes a message which is delivered twice one Case."""
 
     def __init__(self, settings: ExternalId, described: Described | None) -> None:
         known = _of(described, settings.field, related=False)
@@ -257,20 +322,25 @@ class _ExternalId:
         self._expression = compile_expression(settings.value)
         self._accepts_none = settings.missing == "accept"
 
-    def put(self, fields: dict[str, Any], record: Any, scope: Scope) -> str | None:
+    def put(self, fields: dict[str, Any], decoded: Decoded) -> str | None:
         """Add the external id to the fields and return it; None for a message without one, if those are accepted.
         It is never cut: two that differ only at their ends would become one Case."""
+        if decoded.key is None:
+            decoded.key = self._evaluated(decoded.record, decoded.scope)
+        sent, text = decoded.key
+        if text:
+            fields[self._name] = sent
+        return text or None
+
+    def _evaluated(self, record: Any, scope: Scope) -> tuple[Any, str]:
         try:
             value = self._expression.evaluate(record, scope)
             text = "" if value is MISSING or value is None else key_text(value, self._length)
             sent = self._coerce(text)
         except (Failed, ValueError) as error:
             self._refuse(error)
-        if text:
-            fields[self._name] = sent
-            return text
-        if self._accepts_none:
-            return None
+        if text or self._accepts_none:
+            return sent, text
         blank = isinstance(value, str)
         why = f"{self._expression.text}: empty" if blank else describe_missing(self._expression, record, scope)
         detail = f"external_id.value <- {why}"

@@ -12,7 +12,6 @@ from connectorlib.messages import Delivery
 from connectorlib.preflight import certificates, check_broker
 from connectorlib.preflight.check_command import check_command
 from connectorlib.preflight.check_topology import Sending
-from connectorlib.preflight.explanation import Explanation
 from connectorlib.preflight.findings import Finding, Group, bad, failed, good, odd
 from connectorlib.preflight.sample import Sample
 from connectorlib.values.text import did_you_mean
@@ -20,8 +19,8 @@ from sfconnector import config as configuration
 from sfconnector import mapping_check
 from sfconnector.explain import Offline
 from sfconnector.login_rules import END_OF_PASSWORDS
-from sfconnector.lookup import Lookup, Lookups
-from sfconnector.mapping import CaseMapper
+from sfconnector.lookup import Answers, Lookup, Lookups
+from sfconnector.mapping import CaseMapper, Decoded
 from sfconnector.mapping_check import Described, warnings
 from sfconnector.salesforce.client import CASE, Client
 from sfconnector.salesforce.login import TokenProvider
@@ -224,17 +223,11 @@ def _sample(
     offline = Offline(config, {division.name: mapper})
     lookups = Lookups()
 
-    def explain(delivery: Delivery) -> Explanation:
-        try:
-            wanted = [each for decoded in mapper.records(delivery) for each in mapper.wanted(decoded)]
-            lookups.fetch(client, wanted)
-        except Failed as error:
-            if error.failure.kind is not Kind.REJECT:
-                raise
-        return offline.explain(delivery, answers=lookups)
+    def fetch(mapper: CaseMapper, records: Sequence[Decoded]) -> Answers:
+        return lookups.fetch(client, mapper.wanted(records))
 
     for delivery in deliveries:
-        yield sample.finding(offline, delivery, explain(delivery))
+        yield sample.finding(offline, delivery, offline.explain(delivery, fetch=fetch))
 
 
 check = check_command(

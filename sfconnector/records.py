@@ -1,72 +1,96 @@
-"""One record of a message on its way to become a Case, and what a whole message's outcome is. Pure."""
+"""Messages and their records as values: what was decoded, what is sent, what became of each. Pure."""
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from connectorlib.errors import Failure
+from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
-
-if TYPE_CHECKING:
-    from sfconnector.mapping import Decoded, Draft
+from sfconnector.mapping import Decoded, Draft
 
 
-@dataclass(slots=True, eq=False)
-class Item:
-    """A record. It has a `draft` once it is mapped, and an `outcome` once it is decided."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """A message and its records: several if the body is a list, and they share one outcome."""
 
     delivery: Delivery
-    decoded: "Decoded"
-    draft: "Draft | None" = None
+    records: Sequence[Decoded] = ()
+    #: Of a message that was not decoded.
     outcome: Outcome | None = None
-    #: Of the Case that it became, or that was there before; empty if nobody knows.
-    case_id: str = ""
-    #: Whether its looked-up references were asked for a second time.
-    looked_up_anew: bool = False
 
-    @property
-    def exact_key(self) -> str | None:
-        """Its external id, as it is sent."""
-        return self.draft.key if self.draft else None
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """A record that is ready to be sent."""
+
+    delivery: Delivery
+    record: Decoded
+    draft: Draft
+    #: Whether its lookups were asked for a second time.
+    refreshed: bool = False
 
     @property
     def key(self) -> str | None:
-        """Its external id as Salesforce compares it: without case (a field can be made to, and mostly is not)."""
-        return None if self.exact_key is None else self.exact_key.casefold()
-
-    def done(self, case_id: str | None, *, already: bool) -> None:
-        self.case_id = case_id or ""
-        self.outcome = ALREADY if already else DONE
+        """The external id as Salesforce compares it: ignoring case (unless the field is case-sensitive)."""
+        return None if self.draft.key is None else self.draft.key.casefold()
 
 
-@dataclass(slots=True, eq=False)
-class Unit:
-    """A message and its records. A body that is a list has several, which share one outcome."""
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What became of a record."""
 
-    delivery: Delivery
-    items: list[Item] = field(default_factory=list)
-    #: Of a message that could not even be decoded.
-    outcome: Outcome | None = None
+    outcome: Outcome
+    #: Of the Case that it became, or that was there before; "" if unknown.
+    case_id: str = ""
 
-    def verdict(self) -> Outcome:
-        """Return the outcome of the message: the worst of its records."""
-        if self.outcome is not None:
-            return self.outcome
-        if len(self.items) == 1 and isinstance(self.items[0].outcome, Done):  # nearly always
-            return self.items[0].outcome
-        outcomes = [item.outcome for item in self.items]
-        for position, outcome in enumerate(outcomes):
-            if isinstance(outcome, Dead):
-                return Dead(self._located(outcome.failure, position), outcome.reason, outcome.attempts)
-        again = next((outcome for outcome in outcomes if isinstance(outcome, Again)), None)
-        if again is not None:
-            return again
-        assert all(isinstance(outcome, Done) for outcome in outcomes), "a record without an outcome"
-        return ALREADY if outcomes and all(outcome is ALREADY for outcome in outcomes) else DONE
 
-    def _located(self, failure: Failure, position: int) -> Failure:
-        """Say which record of several it was, and what became of the others."""
-        if len(self.items) == 1:
-            return failure
-        cases = sum(1 for item in self.items if isinstance(item.outcome, Done))
-        where = f"record {position} (from 0) of {len(self.items)}, {cases} of which are Cases"
-        return replace(failure, detail=f"{where}: {failure.detail}" if failure.detail else where)
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """What became of a message and of each of its records; of none if it was not decoded."""
+
+    unit: Unit
+    outcome: Outcome
+    records: Sequence[Decided] = ()
+
+
+def created(case_id: str | None, *, already: bool) -> Decided:
+    return Decided(ALREADY if already else DONE, case_id or "")
+
+
+def outcome_of(failure: Failure) -> Outcome:
+    """Return the outcome of a record that could not be decoded, mapped or sent."""
+    return Dead(failure) if failure.kind is Kind.REJECT else Again(failure)
+
+
+def settle(unit: Unit, decided: Mapping[Decoded, Decided], failure: Failure | None) -> Settled:
+    """Return what became of a message; `failure` is why records without a decision were not sent."""
+    if unit.outcome is not None:
+        return Settled(unit, unit.outcome)
+    rest = None if failure is None else Decided(Again(failure))
+    records = [each for record in unit.records if (each := decided.get(record, rest)) is not None]
+    assert len(records) == len(unit.records), "a record without an outcome"
+    if failure is not None and not records:
+        return Settled(unit, Again(failure))
+    return Settled(unit, message_outcome([each.outcome for each in records]), records)
+
+
+def message_outcome(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of a message: the worst of its records."""
+    if len(outcomes) == 1 and isinstance(outcomes[0], Done):  # nearly always
+        return outcomes[0]
+    for position, outcome in enumerate(outcomes):
+        if isinstance(outcome, Dead):
+            return replace(outcome, failure=_located(outcome.failure, position, outcomes))
+    again = next((outcome for outcome in outcomes if isinstance(outcome, Again)), None)
+    if again is not None:
+        return again
+    assert all(isinstance(outcome, Done) for outcome in outcomes), "a record without an outcome"
+    return ALREADY if outcomes and all(outcome is ALREADY for outcome in outcomes) else DONE
+
+
+def _located(failure: Failure, position: int, outcomes: Sequence[Outcome]) -> Failure:
+    """Name the record among several, and say how many of them are Cases."""
+    if len(outcomes) == 1:
+        return failure
+    cases = sum(1 for outcome in outcomes if isinstance(outcome, Done))
+    where = f"record {position} (from 0) of {len(outcomes)}, {cases} of which are Cases"
+    return replace(failure, detail=f"{where}: {failure.detail}" if failure.detail else where)

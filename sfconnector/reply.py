@@ -1,6 +1,6 @@
-"""Result messages: the Case's id and number, or why there is none, with the correlation id of the message.
+"""Reply messages: the Case's id and number, or why there is none, with the correlation id of the message.
 
-They are an extra: a reply that cannot be written or sent is told in the log and costs no Case. Nothing is raised here.
+A reply that cannot be written or sent is logged and costs no Case. Nothing here raises.
 """
 
 import logging
@@ -14,7 +14,7 @@ from connectorlib.expressions import MISSING, Scope, compile_template, json_text
 from connectorlib.messages import ALREADY, Dead, Delivery, Outgoing
 from connectorlib.service import logs
 from sfconnector import soql
-from sfconnector.records import Unit
+from sfconnector.records import Settled
 from sfconnector.settings import Reply
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ MOST_IDS = 200
 
 
 class Replies:
-    """Replies of one division. `own_queues` are never answered to: the answer would come back as a message,
-    or lie among the dead letters."""
+    """Sends the replies of one division; never to `own_queues`, where they would come back as messages or be dead
+    letters."""
 
     def __init__(self, settings: Reply, publisher: "Publisher", division: str, own_queues: frozenset[str]) -> None:
         self._exchange = settings.exchange
@@ -42,38 +42,38 @@ class Replies:
         self._division = division
         self._own_queues = own_queues
 
-    def done(self, units: Sequence[Unit], client: "Client") -> None:
-        """Tell of messages that are Cases now, before they are acknowledged."""
-        with self._costing_nothing():
-            numbers = self._numbers(units, client)
+    def done(self, settled: Sequence[Settled], client: "Client") -> None:
+        """Reply to messages that are Cases now, before they are acknowledged."""
+        with self._suppressed():
+            numbers = self._numbers(settled, client)
             messages = []
-            for unit in units:
-                cases = [{"id": item.case_id, "number": numbers.get(item.case_id)} for item in unit.items]
-                status = "already-there" if unit.verdict() is ALREADY else "created"
-                messages += self._messages(unit.delivery, {"status": status, "cases": cases})
+            for each in settled:
+                cases = [{"id": record.case_id, "number": numbers.get(record.case_id)} for record in each.records]
+                status = "already-there" if each.outcome is ALREADY else "created"
+                messages += self._messages(each.unit.delivery, {"status": status, "cases": cases})
             if messages:
-                ticket = self._publisher.submit(messages, self._told)
+                ticket = self._publisher.submit(messages, self._confirmed)
                 if not ticket.wait(CONFIRM_S):
-                    ticket.abandon()  # a broker that takes nothing now must not collect what nobody waits for
+                    ticket.abandon()  # or they pile up while the broker takes nothing
                     self._not_delivered(GIVEN_UP)
 
     def dead(self, delivery: Delivery, verdict: Dead) -> None:
-        """Tell why a message became no Case."""
+        """Reply why a message became no Case."""
         failure = verdict.failure
         body = {"status": "dead-lettered", "reason": verdict.reason, "code": failure.code, "text": failure.text}
-        with self._costing_nothing():
+        with self._suppressed():
             messages = self._messages(delivery, body | ({"detail": failure.detail} if failure.detail else {}))
             if messages:
-                self._publisher.submit(messages, self._told)
+                self._publisher.submit(messages, self._confirmed)
 
-    def _numbers(self, units: Sequence[Unit], client: "Client") -> Mapping[str, str]:
-        """Return the CaseNumber by id: creating answers with the id alone."""
-        ids = [item.case_id for unit in units for item in unit.items if item.case_id]
+    def _numbers(self, settled: Sequence[Settled], client: "Client") -> Mapping[str, str]:
+        """Return the CaseNumber by id: the answer to a creation has the id alone."""
+        ids = [record.case_id for each in settled for record in each.records if record.case_id]
         numbers: dict[str, str] = {}
         try:
             for start in range(0, len(ids), MOST_IDS):
-                some = ", ".join(map(soql.literal, ids[start : start + MOST_IDS]))
-                found = client.query(f"SELECT Id, CaseNumber FROM Case WHERE Id IN ({some})")
+                where = {"Id": [soql.literal(each) for each in ids[start : start + MOST_IDS]]}
+                found = client.query(soql.select("Case", ("Id", "CaseNumber"), where))
                 numbers |= {record["Id"]: record["CaseNumber"] for record in found}
         except Failed as failed:
             logs.event(logger, logging.WARNING, "replies without case numbers", code=failed.failure.code)
@@ -81,14 +81,14 @@ class Replies:
 
     def _messages(self, delivery: Delivery, body: Mapping[str, Any]) -> list[Outgoing]:
         properties = delivery.properties
-        told: dict[str, Any] = {"content_type": "application/json", "message_id": str(uuid.uuid4()), "type": "case"}
+        own: dict[str, Any] = {"content_type": "application/json", "message_id": str(uuid.uuid4()), "type": "case"}
         correlation_id = properties.correlation_id or properties.message_id
         if correlation_id:
-            told["correlation_id"] = correlation_id
+            own["correlation_id"] = correlation_id
         messages: list[Outgoing] = []
-        with self._costing_nothing():
+        with self._suppressed():
             text = json_text({"division": self._division, "message_id": properties.message_id} | dict(body)).encode()
-            messages += [Outgoing(exchange, key, text, told) for exchange, key in self._addresses(delivery)]
+            messages += [Outgoing(exchange, key, text, own) for exchange, key in self._addresses(delivery)]
         return messages
 
     def _addresses(self, delivery: Delivery) -> list[tuple[str, str]]:
@@ -101,8 +101,8 @@ class Replies:
             addresses.append(("", reply_to))
         return addresses
 
-    def _told(self, ticket: "Ticket") -> None:
-        """Runs in the I/O thread."""
+    def _confirmed(self, ticket: "Ticket") -> None:
+        """Called in the I/O thread."""
         failure: Failure | None = next((each for each in ticket.results if each is not None), None)
         if failure is not None:
             self._not_delivered(failure)
@@ -112,8 +112,8 @@ class Replies:
         logs.event(logger, logging.WARNING, "reply not delivered", **fields)
 
     @contextmanager
-    def _costing_nothing(self) -> Iterator[None]:
-        """Whatever goes wrong with a reply, and be it a bug of ours: the Case is there, and must not be made again."""
+    def _suppressed(self) -> Iterator[None]:
+        """Log every failure of a reply, a bug too: the Case is there, and must not be created again."""
         try:
             yield
         except Failed as failed:

@@ -137,7 +137,7 @@ def _review_case(found: Review, merged: Merged, name: str) -> None:
 
 
 def _review_mapping(found: Review, path: Path) -> None:
-    from sfconnector.mapping import lookup_extra  # late: jmespath is not needed for --help
+    from sfconnector.lookup import lookup_extra  # late: jmespath is not needed for --help
 
     extra = lookup_extra()
     for field, spec in found.section(*path).items():

@@ -18,7 +18,7 @@ from connectorlib.pipeline.blame import PAUSING
 from connectorlib.pipeline.pause import Pausing
 from connectorlib.pipeline.sink import handled, probed
 from sfconnector.settings import Division
-from sfconnector.sink import Cases
+from sfconnector.sink import CaseSink
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Routes:
 class Member:
     """One division of the queue. `pausing` tells of its own pauses."""
 
-    cases: Cases
+    cases: CaseSink
     pausing: Pausing
     #: What it waits for, and until when; None: it works.
     failure: Failure | None = None

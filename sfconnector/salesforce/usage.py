@@ -36,8 +36,8 @@ class Budgets:
         self._lock = threading.Lock()
         self._usages: dict[str, Usage] = {}
 
-    def tell(self, org: str, usage: Usage | None) -> None:
-        """Take note of what an answer said."""
+    def note(self, org: str, usage: Usage | None) -> None:
+        """Take note of the usage in an answer, unless a newer one is known."""
         if usage is None:
             return
         with self._lock:

@@ -30,22 +30,22 @@ def test_an_org_without_a_maximum_has_nothing_left():
 
 def test_orgs_have_budgets_of_their_own():
     budgets = Budgets(10.0)
-    budgets.tell("00D1", Usage(100, 100, 0.0))
-    budgets.tell("00D2", None)
+    budgets.note("00D1", Usage(100, 100, 0.0))
+    budgets.note("00D2", None)
     assert budgets.lack("00D1", "high", 1.0) is not None
     assert budgets.lack("00D2", "high", 1.0) is None
 
 
 def test_an_older_word_does_not_replace_a_newer_one():
     budgets = Budgets(10.0)
-    budgets.tell("org", Usage(100, 100, 5.0))
-    budgets.tell("org", Usage(50, 100, 4.0))
+    budgets.note("org", Usage(100, 100, 5.0))
+    budgets.note("org", Usage(50, 100, 4.0))
     assert budgets.lack("org", "high", 6.0) is not None
 
 
 def test_what_was_said_long_ago_or_is_forgotten_stops_nobody():
     budgets = Budgets(10.0)
-    budgets.tell("org", Usage(100, 100, 0.0))
+    budgets.note("org", Usage(100, 100, 0.0))
     assert budgets.lack("org", "high", STALE_S) is not None
     assert budgets.lack("org", "high", STALE_S + 1) is None
     budgets.forget("org")

@@ -5,18 +5,22 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
+from typing import Any
 
 import pytest
 from pika import BasicProperties
 
 from connectorlib.errors import Failed, Kind
+from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
 from connectorlib.service import logs
 from connectorlib.shared_settings import Source
+from sfconnector import mapping
 from sfconnector.salesforce.usage import Budgets
 from sfconnector.sandbox.org_rules import ValidationRule
 from sfconnector.settings import CaseSettings, Division, ExternalId, Salesforce
-from sfconnector.sink import Cases
+from sfconnector.sink import make_sink
 from tests.unit.calls import CaseClient, lost, raising, rejected
 
 BY_EMAIL = {"lookup": "Contact", "where": {"Email": "email"}, "missing": "reject"}
@@ -34,7 +38,7 @@ def cases_of(client, mapping=MAPPING, external_id="$message_id", hold_seconds=30
     settings = CaseSettings(mapping=mapping, external_id=key, **case)
     source = Source("q", None, prefetch=400)
     division = Division("hvac", Salesforce(), source, settings, hold_seconds=hold_seconds)
-    cases = Cases(division, client, Budgets(10), stop=threading.Event())
+    cases = make_sink(division, client, Budgets(10), stop=threading.Event())
     cases.probe()
     return cases
 
@@ -209,7 +213,7 @@ def test_after_more_cases_at_once_than_the_rate_allows_messages_wait_in_the_queu
     with pytest.raises(Failed) as caught:
         cases.probe()
     assert caught.value.failure.code == "rate"
-    cases._rate.take(-600, time.monotonic())
+    cases._state.rate.take(-600, time.monotonic())
     cases.probe()
     assert handle(cases, message(2, {})) == [DONE]
 
@@ -237,11 +241,67 @@ def test_what_is_known_of_a_message_is_let_go_when_it_is_blamed(client):
     assert not cases._sender.doubted
 
 
+class Counting(dict[str, Any]):
+    """A record that counts how often each field is read."""
+
+    def __init__(self, record):
+        super().__init__(record)
+        self.read: Counter[str] = Counter()
+
+    def __getitem__(self, name):
+        self.read[name] += 1
+        return super().__getitem__(name)
+
+
+class CountingFormat:
+    """Keeps the records of each body that it decodes."""
+
+    def __init__(self, format):
+        self._format = format
+        self.encoding = format.encoding
+        self.decoded = []
+
+    def decode(self, body):
+        self.decoded.append([Counting(record) for record in self._format.decode(body)])
+        return self.decoded[-1]
+
+
+def test_a_body_is_decoded_and_a_mapping_evaluated_once_however_often_the_message_is_sent(client, monkeypatch):
+    formats = []
+
+    def compile_counting(settings, limits):
+        formats.append(CountingFormat(compile_format(settings, limits)))
+        return formats[-1]
+
+    monkeypatch.setattr(mapping, "compile_format", compile_counting)
+    old = [contact(client, f"{name}@example.com") for name in "ab"]
+    cases = cases_of(client, {**MAPPING, "Description": "{text}"}, "key")
+    batch = [
+        message(at, {"subject": s, "text": "t", "email": f"{name}@example.com", "key": f"k{at}"})
+        for at, (s, name) in enumerate((("1", "a"), ("locked", "b"), ("3", "a")))
+    ]
+    client.before = [lost()]
+    assert {type(outcome) for outcome in handle(cases, *batch)} == {Again}  # looked up, and the answer was lost
+    client.org.delete("Contact", old[0], client.user)
+    contact(client, "a@example.com")
+    client.org.configure({"validation": [LOCKED]})
+    outcomes = handle(cases, *batch)  # two were looked up again, one is locked
+    assert [type(outcome) for outcome in outcomes] == [type(DONE), Again, type(DONE)]
+    client.org.configure({"validation": []})
+    assert handle(cases, batch[1]) == [DONE]
+    assert client.sizes == [3, 3, 2, 1]
+    assert len(client.asked) == 2
+    (counting,) = formats
+    assert [len(records) for records in counting.decoded] == [1, 1, 1]
+    for (record,) in counting.decoded:
+        assert record.read == {"subject": 1, "text": 1, "email": 1, "key": 1}
+
+
 def test_each_oddity_of_a_mapping_is_told_though_they_come_together(client):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.TextFormatter())
-    output, logger = logs.Output([handler]), logging.getLogger("sfconnector.sink")
+    output, logger = logs.Output([handler]), logging.getLogger("sfconnector.division")
     logger.addHandler(output)
     try:
         cases_of(client, {"Priority": {"value": "Hihg"}, "Status": {"value": "Nwe"}})

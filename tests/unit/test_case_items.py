@@ -6,7 +6,7 @@ from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
 from connectorlib.pipeline.duplicates import by_first
 from sfconnector.mapping import Draft
-from sfconnector.records import Item, Unit
+from sfconnector.records import Item, Unit, message_outcome, settle
 
 LOCKED = Failure(Kind.RETRY, "UNABLE_TO_LOCK_ROW", "locked", "case")
 AWAY = Failure(Kind.UNAVAILABLE, "http-503", "maintenance", "salesforce")
@@ -15,12 +15,12 @@ BAD_VALUE = Failure(Kind.REJECT, "bad-value", "no date", "case")
 MESSAGE = Delivery(1, 1, "q", "", "q", False, None, b"", 0.0)  # type: ignore[arg-type]  # properties are not looked at
 
 
-def item(outcome=None, key=None):
-    return Item(MESSAGE, None, Draft({}, key), outcome)  # type: ignore[arg-type]  # the record is not looked at
+def item(key=None):
+    return Item(MESSAGE, None, Draft({}, key))  # type: ignore[arg-type]  # the record is not looked at
 
 
 def verdict(*outcomes):
-    return Unit(MESSAGE, [item(outcome) for outcome in outcomes]).verdict()
+    return message_outcome(outcomes)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_single_dead_record_is_the_message_itself():
 
 
 def test_a_message_that_could_not_be_read_has_an_outcome_without_records():
-    assert Unit(MESSAGE, outcome=Dead(BAD_VALUE)).verdict() == Dead(BAD_VALUE)
+    assert settle(Unit(MESSAGE, outcome=Dead(BAD_VALUE)), {}, None).outcome == Dead(BAD_VALUE)
 
 
 def test_a_record_without_an_outcome_is_a_bug():

@@ -41,8 +41,7 @@ def decoded(mapper, record):
 def draft(org, mapping, record):
     mapper, lookups = mapper_of(org, mapping), Lookups()
     each = decoded(mapper, record)
-    lookups.fetch(OrgClient(org), mapper.wanted(each))
-    return mapper.case(each, lookups)
+    return mapper.case(each, lookups.fetch(OrgClient(org), mapper.wanted([each])))
 
 
 def refused(org, mapping, record):
@@ -113,7 +112,7 @@ def test_a_mapping_knows_its_lookups_wherever_they_stand(org):
 )
 def test_what_may_be_needed_is_wanted_and_nothing_else(org, record, wanted):
     mapper = mapper_of(org, {"AssetId": {"first_of": ["id", SERIAL, NAME]}, "ContactId": CONTACT, "Subject": "name"})
-    assert [key.values[0] for _, key in mapper.wanted(decoded(mapper, record))] == wanted
+    assert [key.values[0] for _, key in mapper.wanted([decoded(mapper, record)])] == wanted
 
 
 def test_a_fallback_is_taken_when_the_first_lookup_finds_nothing(org):

@@ -48,8 +48,8 @@ def found(client, spec, *records, lookups=None):
     lookup = compile_lookup(spec)
     keys = [key_of(lookup, record) for record in records]
     lookups = lookups or Lookups()
-    lookups.fetch(client, [(lookup, key) for key in keys if key is not None])
-    return [NOT_FOUND if key is None else lookups.answer(lookup, key) for key in keys]
+    answers = lookups.fetch(client, [(lookup, key) for key in keys if key is not None])
+    return [NOT_FOUND if key is None else answers.answer(lookup, key) for key in keys]
 
 
 # -- what is asked

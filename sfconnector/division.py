@@ -1,0 +1,180 @@
+"""What all sinks of one division share: its checked mapping, cached lookups, API budget, rate and counters.
+
+A sink has a client and a sender of its own, so that a division may have several; everything here is thread-safe.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import DONE
+from connectorlib.pipeline.blame import ALL
+from connectorlib.service import logs
+from sfconnector.lookup import Lookups
+from sfconnector.mapping import CaseMapper
+from sfconnector.mapping_check import check, warnings
+from sfconnector.records import Settled
+from sfconnector.salesforce.describe import Described
+from sfconnector.salesforce.error_codes import MISMATCH
+from sfconnector.salesforce.usage import Budgets, Rate
+from sfconnector.settings import Division
+
+if TYPE_CHECKING:
+    from sfconnector.salesforce.client import Client
+
+logger = logging.getLogger(__name__)
+
+SOBJECT = "Case"
+
+
+class DivisionState:
+    """Shared by the sinks of a division. `on_first` gets the result of the first log-in and check of the mapping:
+    None, or why they failed."""
+
+    def __init__(
+        self,
+        settings: Division,
+        budgets: Budgets,
+        *,
+        on_first: Callable[[Failure | None], None] = lambda failure: None,
+    ) -> None:
+        self.settings = settings
+        self.place = f"case of {settings.name}"
+        self.lookups = Lookups()
+        self.rate = Rate(settings.case.rate, time.monotonic()) if settings.case.rate else None
+        #: The mapping, once it was compared with the org.
+        self.mapper: CaseMapper | None = None
+        #: Messages that became Cases, by place: in all, and by each lookup.
+        self.passed: Counter[str] = Counter({self.place: 0, ALL: 0})
+        #: Cases that were made of messages that are done.
+        self.created = 0
+        self._budgets = budgets
+        self._on_first: Callable[[Failure | None], None] | None = on_first
+        self._counting = threading.Lock()
+        self._preparing = threading.Lock()
+        #: Whether Salesforce has refused a mapping that fitted before.
+        self._is_doubtful = False
+        #: Whether the next Case would have to wait longer for the rate than a message is held.
+        self._in_debt = False
+
+    # -- signs of life
+
+    def probe(self, client: "Client") -> None:
+        """Log in and compare the mapping with the org where that is due; else ask for the limits. Raise Failed."""
+        try:
+            self._probe(client)
+        except Failed as failed:
+            self._report_first(failed.failure)
+            raise
+        self._report_first(None)
+
+    def _probe(self, client: "Client") -> None:
+        self.heed_budget(client)
+        with self._preparing:
+            if self.mapper is None or self._is_doubtful:
+                self._prepare(client)
+                self._is_doubtful = False
+            else:
+                client.limits()
+        self.note_usage(client)
+        self.heed_budget(client)
+        self._heed_debt()
+
+    def _report_first(self, failure: Failure | None) -> None:
+        report, self._on_first = self._on_first, None
+        if report is not None:
+            report(failure)
+
+    def _prepare(self, client: "Client") -> None:
+        name, case = self.settings.name, self.settings.case
+        client.log_in()
+        described = Described(client.describe(SOBJECT))
+        problems = check(case, described, lambda other: Described(client.describe(other)))
+        if problems:
+            for problem in problems:
+                logs.event(logger, logging.ERROR, "mapping", division=name, problem=problem)
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise Failed(Failure(Kind.CONFIGURATION, MISMATCH, problems[0] + more, self.place))
+        if self.mapper is None:
+            for text in warnings(case, described):
+                logs.event(logger, logging.WARNING, "odd mapping", division=name, problem=text)
+        mapper = CaseMapper(case, self.settings.format, self.settings.limits, described)
+        for lookup in mapper.lookups:
+            self.passed.setdefault(lookup.place, 0)
+        self.mapper = mapper
+        user, instance = self.settings.salesforce.username, client.token and client.token.instance_url
+        logs.event(logger, logging.INFO, "logged in", division=name, user=user, instance=instance)
+
+    def doubt_mapping(self) -> None:
+        """Have the mapping compared with the org at the next probe."""
+        self._is_doubtful = True
+
+    def nudge(self, client: "Client") -> None:
+        """Let the next probe log in again and ignore the known usage. Any thread may call it."""
+        client.tokens.forgive()
+        self._budgets.forget(self._org(client))
+
+    # -- the API budget and the rate
+
+    def heed_budget(self, client: "Client") -> None:
+        """Raise Failed if the org has no API calls left for this division."""
+        lack = self._budgets.lack(self._org(client), self.settings.priority, time.monotonic())
+        if lack is not None:
+            raise Failed(lack)
+
+    def note_usage(self, client: "Client") -> None:
+        self._budgets.note(self._org(client), client.usage)
+
+    def _org(self, client: "Client") -> str:
+        """Return the org whose calls are counted; the division alone until a log-in has named it."""
+        token = client.token
+        return (token.org_id if token else "") or self.settings.name
+
+    def take_turn(self, count: int, oldest: float, stop: threading.Event) -> bool:
+        """Wait until the rate allows so many Cases; return False when stopped meanwhile. Raise Failed if the oldest
+        message, received then, would be held too long."""
+        if self.rate is None:
+            return True
+        now = time.monotonic()
+        delay = self.rate.delay(count, now)
+        if delay > 0:
+            if now + delay - oldest > self.settings.hold_seconds:
+                self._in_debt = True
+                raise Failed(self.rate.lack(count, now))
+            name = self.settings.name
+            logs.event(logger, logging.INFO, "held by rate", division=name, seconds=round(delay, 1))
+            if stop.wait(delay):
+                return False
+        self.rate.take(count, time.monotonic())
+        return True
+
+    def return_turn(self, count: int) -> None:
+        """Take back what was counted for Cases that were not created."""
+        if self.rate is not None:
+            self.rate.take(-count, time.monotonic())
+
+    def _heed_debt(self) -> None:
+        now = time.monotonic()
+        if self.rate is not None and self._in_debt and self.rate.delay(1, now) > 0:
+            raise Failed(self.rate.lack(1, now))
+        self._in_debt = False
+
+    # -- counters
+
+    def count(self, done: Sequence[Settled]) -> None:
+        """Count messages that are done."""
+        with self._counting:
+            self.passed[self.place] += len(done)
+            self.passed[ALL] += len(done)
+            for each in done:
+                self.created += sum(record.outcome is DONE for record in each.records)
+                self.passed.update(_places(each))
+
+
+def _places(done: Settled) -> set[str]:
+    drafts = (record.draft for record in done.unit.records)
+    return {lookup.place for draft in drafts if draft is not None for lookup, _ in draft.looked_up}

@@ -1,0 +1,162 @@
+"""From a record to how it is sent, and from Salesforce's answer to the record's outcome. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Final
+
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Again, Dead
+from sfconnector.mapping import Draft
+from sfconnector.mapping_check import constants
+from sfconnector.records import Decided, Item, created
+from sfconnector.salesforce.error_codes import (
+    SfError,
+    duplicate_of,
+    failure,
+    gravest,
+    is_about_owner,
+    is_governor,
+    is_stale_reference,
+)
+from sfconnector.salesforce.responses import Result
+from sfconnector.settings import CaseSettings
+
+OWNER = "OwnerId"
+_ID = re.compile("[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
+
+
+class NotYet(Enum):
+    """Why a record has to be sent once more."""
+
+    CROWDED = "its call hit a governor limit"
+    OUTDATED = "a record that it refers to is gone"
+
+
+CROWDED: Final = NotYet.CROWDED
+OUTDATED: Final = NotYet.OUTDATED
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What records of one call have in common."""
+
+    #: The value of Sforce-Auto-Assign, which applies to the whole call.
+    assign: str
+    #: Whether they are upserted, not created.
+    upsert: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Decides by the configuration of a division."""
+
+    place: str
+    key_field: str = ""
+    upsert: bool = False
+    auto_assign: str = "TRUE"
+    #: `retry` or `dead-letter`: what to do when it is unknown whether a record without a key was created.
+    on_unknown: str = "retry"
+    errors: Mapping[str, str] = field(default_factory=dict)
+    #: Owners that the configuration names.
+    owners: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, case: CaseSettings, place: str) -> "Judge":
+        return cls(
+            place,
+            case.external_id.field if case.external_id else "",
+            case.external_id is not None and case.external_id.mode == "upsert",
+            case.auto_assign if isinstance(case.auto_assign, str) else str(case.auto_assign).upper(),
+            case.on_unknown,
+            case.errors,
+            constants(case, OWNER),
+        )
+
+    def way(self, draft: Draft) -> Way:
+        """Return how a record is sent."""
+        return Way("FALSE" if draft.owner_given else self.auto_assign, self.upsert and draft.key is not None)
+
+    def is_repeatable(self, items: Sequence[Item]) -> bool:
+        """Return whether sending these twice is harmless: without a key a second request may create a second Case."""
+        return self.on_unknown == "retry" or all(item.draft.key is not None for item in items)
+
+    def unknown(self, item: Item, lost: Failure) -> Decided | None:
+        """Decide about a record whose call was not answered; None: it is sent again, and its key shows whether it is
+        there."""
+        if self.on_unknown != "dead-letter" or item.draft.key is not None:
+            return None
+        text = f"{lost.text}; whether the Case was made is unknown (on_unknown is dead-letter)"
+        return Decided(Dead(replace(lost, kind=Kind.UNKNOWN, text=text), "unknown"))
+
+    def result(self, item: Item, result: Result, *, alone: bool) -> Decided | NotYet:
+        """Decide about a record by its result; `alone`: no other record was in the call."""
+        if not result.errors:
+            return created(result.id, already=result.created is False)
+        if not alone and any(map(is_governor, result.errors)):
+            return CROWDED
+        if item.draft.looked_up and not item.refreshed and any(map(is_stale_reference, result.errors)):
+            return OUTDATED
+        return self.refused(item, result.errors)
+
+    def refused(self, item: Item, errors: Sequence[SfError], status: int = 200) -> Decided:
+        """Decide about a record that was refused for these errors."""
+        if self.key_field and not self.upsert:
+            for error in errors:
+                existing = duplicate_of(error, self.key_field)
+                if existing is not None:
+                    return created(existing, already=True)
+        error, kind = gravest(errors, status, self.errors)
+        if kind is None:  # `errors` of the configuration says `done`
+            return created(None, already=True)
+        if kind is Kind.REJECT and self._is_of_configuration(item, error):
+            kind = Kind.CONFIGURATION
+        found = replace(failure(error, kind, "case", _references(item, error)), place=self.place)
+        if len(errors) > 1:
+            texts = (f"{each.code} {failure(each, kind, 'case').text}" for each in errors)
+            found = replace(found, text="; ".join(texts)[:2000])
+        return Decided(Dead(found) if kind is Kind.REJECT else Again(found))
+
+    def _is_of_configuration(self, item: Item, error: SfError) -> bool:
+        """Return whether every message would fail like this: the configuration names an owner who has left."""
+        if error.code in self.errors or not is_about_owner(error):
+            return False
+        return item.draft.fields.get(OWNER) in self.owners
+
+
+def _references(item: Item, error: SfError) -> str:
+    """Return the references of a record, if Salesforce does not say which of them leads nowhere."""
+    if error.fields or not is_stale_reference(error):
+        return ""
+    return ", ".join(f"case.{name} = {value}" for name, value in item.draft.fields.items() if _is_id(name, value))
+
+
+def _is_id(name: str, value: object) -> bool:
+    named = name.endswith(("Id", "__c"))
+    return named and isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+#: Records in one call (sObject Collections, Salesforce REST API guide).
+MOST_RECORDS = 200
+#: Calls without a governor limit after which the number of records may double again.
+CALM_CALLS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CallSize:
+    """How many records go into one call: fewer while the org's automation hits governor limits."""
+
+    records: int = MOST_RECORDS
+    #: Calls since the last governor limit, or since it was raised.
+    calm: int = 0
+
+    def after(self, sent: int, *, crowded: bool) -> "CallSize":
+        """Return the size after a call of so many records."""
+        if crowded:
+            return CallSize(max(1, sent // 2))
+        if self.records == MOST_RECORDS:
+            return self
+        if self.calm + 1 < CALM_CALLS:
+            return CallSize(self.records, self.calm + 1)
+        return CallSize(min(MOST_RECORDS, self.records * 2))
