@@ -19,9 +19,9 @@ from connectorlib.preflight.config_tests import test_command
 from connectorlib.preflight.explain_command import explain_command
 from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
 from dbconnector import config
-from dbconnector.bind_values import make_binder
+from dbconnector.binder import make_binder
 from dbconnector.columns import Column
-from dbconnector.drivers import GENERIC
+from dbconnector.dialects.base import GENERIC
 from dbconnector.inbox_table import Inbox
 from dbconnector.parameters import Binder, BinderOf, BoundWrite, Key
 from dbconnector.settings import DbConfig, Write

@@ -10,7 +10,7 @@ from typing import Any
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression
 from dbconnector.bisect import LARGEST, portions
-from dbconnector.drivers import Driver
+from dbconnector.dialects.base import Dialect
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import Key
 from dbconnector.settings import Idempotency
@@ -61,19 +61,18 @@ class Inbox:
 
     def insert(self, database: Database, keys: Sequence[Key]) -> int:
         """Insert the keys, sorted so that two consumers never deadlock over them; return how many are new."""
-        driver, new = database.driver, 0
-        for portion in portions(sorted(key.digest for key in keys), min(driver.max_rows, LARGEST)):
+        dialect, new = database.dialect, 0
+        for portion in portions(sorted(key.digest for key in keys), min(dialect.max_rows, LARGEST)):
             rows = portion if self._literal else [value for digest in portion for value in (self.consumer, digest)]
-            count = database.execute(self._sql(driver, len(portion)), rows, place=PLACE)
-            new += _new(driver, len(portion), count)
+            count = database.execute(self._sql(dialect, len(portion)), rows, place=PLACE)
+            new += _new(dialect, len(portion), count)
         return new
 
-    def _sql(self, driver: Driver, rows: int) -> str:
-        """Return the insert of that many keys; where the driver knows no way to skip duplicates, one is an error."""
-        style = driver.insert_or_ignore
+    def _sql(self, dialect: Dialect, rows: int) -> str:
+        """Return the insert of that many keys; where the dialect has no way to skip duplicates, one is an error."""
+        insert = dialect.insert_or_ignore or "INSERT INTO {table} VALUES {rows}"
         values = ", ".join([f"({self._literal or '?'}, ?)"] * rows)
-        verb, suffix = style.get("verb", "INSERT"), style.get("suffix", "")
-        return f"{verb} INTO {self.table} (consumer, message_key) VALUES {values} {suffix}".rstrip()
+        return insert.format(table=f"{self.table} (consumer, message_key)", rows=values)
 
     def delete_older(self, database: Database, seconds: float) -> int:
         """Delete this consumer's keys that were applied longer ago than that; return how many."""
@@ -86,9 +85,9 @@ class Inbox:
         )
 
 
-def _new(driver: Driver, keys: int, count: int) -> int:
+def _new(dialect: Dialect, keys: int, count: int) -> int:
     """Given how many rows the driver says one insert has made, return how many of its keys are new."""
-    if not driver.insert_or_ignore:
+    if not dialect.insert_or_ignore:
         return keys  # a key that is there is an error; and SQL Server with NOCOUNT says -1
     if count < 0:
         text = "the driver does not say how many rows were inserted, so nobody knows which messages are new"

@@ -9,6 +9,7 @@ from connectorlib.init.questions import BROKER, NOTHING, WHERE_SECRETS, Answers,
 
 if TYPE_CHECKING:
     from connectorlib.init.files import Sample, Secret, Start
+    from dbconnector.dialects import Dialect
 
 _EXAMPLE = "postgresql://app@127.0.0.1/plant"
 #: A value of each type that a column may be said to have.
@@ -198,31 +199,28 @@ def _columns(text: str) -> list[tuple[str, str]]:
 
 def _connection(text: str) -> tuple[dict[str, str], bool]:
     """Return the ODBC keywords for an address, and whether a password goes with them. Raise ValueError."""
+    from dbconnector import dialects  # late, see the module
+
     its = address(text, _EXAMPLE)
-    if its.scheme == "sqlite":
+    dialect = dialects.dialect_of_scheme(its.scheme)
+    if dialect is not None and dialect.file_keyword:
         if its.host or not its.name:
-            raise ValueError("expected sqlite:///plant.db, or sqlite:////var/lib/plant.db")
-        return {"Driver": "SQLite3", "Database": its.name}, False
+            raise ValueError(f"expected {its.scheme}:///plant.db, or {its.scheme}:////var/lib/plant.db")
+        return _keywords(dialect, its), False
     if not its.host or not (its.name or its.scheme == "dsn"):
         raise ValueError(f"expected an address such as {_EXAMPLE}")
-    return {**_keywords(its), "Uid": its.user or "app"}, True
+    if its.scheme == "dsn":
+        keywords = {"DSN": its.host}
+    elif dialect is not None:
+        keywords = _keywords(dialect, its)
+    else:
+        servers_first = sorted(dialects.known(), key=lambda each: each.file_keyword)
+        raise ValueError(f"{its.scheme}: there are {', '.join(each.name for each in servers_first)} and dsn")
+    return {**keywords, "Uid": its.user or "app"}, True
 
 
-def _keywords(its: Address) -> dict[str, str]:
-    port = {"Port": str(its.port)} if its.port else {}
-    match its.scheme:
-        case "postgresql" | "postgres":
-            return {"Driver": "PostgreSQL Unicode", "Server": its.host, **port, "Database": its.name}
-        case "mariadb" | "mysql":
-            return {"Driver": "MariaDB Unicode", "Server": its.host, **port, "Database": its.name}
-        case "sqlserver":
-            server = f"{its.host},{its.port}" if its.port else its.host
-            return {"Driver": "ODBC Driver 18 for SQL Server", "Server": server, "Database": its.name}
-        case "oracle":
-            return {"Driver": "Oracle 21 ODBC driver", "DBQ": f"{its.host}:{its.port or 1521}/{its.name}"}
-        case "dsn":
-            return {"DSN": its.host}
-    raise ValueError(f"{its.scheme}: there are postgresql, mariadb, mysql, sqlserver, oracle, sqlite and dsn")
+def _keywords(dialect: "Dialect", its: Address) -> dict[str, str]:
+    return {"Driver": dialect.installed_as, **dialect.keywords(its.host, its.port, its.name)}
 
 
 def _opened(file: str) -> Any:

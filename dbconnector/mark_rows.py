@@ -34,11 +34,11 @@ class Mark:
     def run(self, database: Database, rows: Sequence[Sequence[Any]]) -> int:
         """Run the statement for the parameters of each row, in the transaction, for as many rows at once as it allows;
         return how many rows changed."""
-        any_of, driver, changed = self.statement.any_of, database.driver, 0
+        any_of, changed = self.statement.any_of, 0
         if any_of is None:
             portions_of_rows: Iterable[Sequence[Sequence[Any]]] = ([row] for row in rows)
         else:
-            portions_of_rows = portions(rows, min(LARGEST, driver.max_rows, driver.max_parameters // any_of.width))
+            portions_of_rows = portions(rows, min(LARGEST, database.dialect.rows_at_once(any_of.width)))
         for portion in portions_of_rows:
             sql = any_of.sql(len(portion)) if any_of and len(portion) > 1 else self.statement.sql
             changed += max(database.execute(sql, list(chain.from_iterable(portion)), place=self.place), 0)

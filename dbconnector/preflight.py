@@ -19,6 +19,7 @@ from connectorlib.preflight.sample import Sample
 from connectorlib.values.text import listed
 from dbconnector import config as configuration
 from dbconnector import prepare
+from dbconnector.dialects.base import GENERIC
 from dbconnector.explain import Offline
 from dbconnector.inbox_table import Inbox
 from dbconnector.odbc import connection_string
@@ -88,10 +89,9 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
 
 
 def _missing_file(database: Database) -> str:
-    """Return the file of SQLite that is not there: connecting would make it, and whoever checks would own it."""
-    if database.driver.kind != "sqlite":
-        return ""
-    name = next((value for key, value in database.keywords.items() if key.lower() == "database"), "")
+    """Return the missing file of a database that is a file: connecting would create it, for the user who checks."""
+    wanted = database.dialect.file_keyword.lower()
+    name = next((value for key, value in database.keywords.items() if wanted and key.lower() == wanted), "")
     return "" if not name or name.startswith((":", "file:")) or Path(name).exists() else name
 
 
@@ -100,7 +100,7 @@ def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:
     yield good(ABOUT, database.versions)
     given = {key.lower() for key in (connection_string.split_connection(own) if isinstance(own, str) else own)}
     defaults = {k: v for k, v in connection_string.hide_secrets(database.keywords).items() if k.lower() not in given}
-    if driver.kind == "generic":
+    if database.dialect is GENERIC:
         text = "not in the table of drivers: rows are written one by one, and a bad one costs its batch a rollback"
         yield odd("driver", text, "use another driver where there is one")
     elif defaults:

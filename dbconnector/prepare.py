@@ -17,23 +17,8 @@ from dbconnector.sql import compile_statement
 from dbconnector.sql.lexer import T, Token, sent, tokenize
 from dbconnector.sql.shapes import inserted
 
-_EXPLAINING = ("postgresql", "sqlite")
 _EXPLAINED = {"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "VALUES"}
 _ONE_TOO_MANY = "parameter markers"
-
-#: Columns that every new row needs a value for: NOT NULL, no default, not counted up by the database.
-_NEEDED = {
-    "postgresql": (
-        "SELECT a.attname FROM pg_attribute a WHERE a.attrelid = to_regclass(?) AND a.attnum > 0"
-        " AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' ORDER BY a.attnum"
-    ),
-    "mariadb": (
-        "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ?"
-        " AND is_nullable = 'NO' AND column_default IS NULL AND extra NOT LIKE '%auto_increment%'"
-        " AND COALESCE(generation_expression, '') = '' ORDER BY ordinal_position"
-    ),
-    "sqlite": 'SELECT name FROM pragma_table_info(?) WHERE "notnull" = 1 AND dflt_value IS NULL AND pk = 0',
-}
 
 
 def refusal(database: Database, text: str, place: str) -> Failure | None:
@@ -44,7 +29,7 @@ def refusal(database: Database, text: str, place: str) -> Failure | None:
     database.connect()
     statement = compile_statement(text)
     try:
-        if database.driver.kind in _EXPLAINING and _first_word(text) in _EXPLAINED:
+        if database.dialect.explains and _first_word(text) in _EXPLAINED:
             database.execute(f"EXPLAIN {_with_nulls(text)}", place=place)
         else:
             database.execute(statement.sql, [None] * (len(statement.names) + 1), place=place)
@@ -78,14 +63,16 @@ def _with_nulls(text: str, position: int = -1, value: str = "") -> str:
 def unfilled(database: Database, text: str) -> list[str]:
     """Return the columns that every new row needs and an INSERT does not fill; none where nobody can tell."""
     target = inserted(tokenize(text))
-    question = _NEEDED.get(database.driver.kind)
-    if target is None or question is None or not target[1]:
+    if target is None or not target[1]:
         return []
     table, columns = target
-    named = table if database.driver.kind == "postgresql" else plain_name(table.rpartition(".")[2])
+    question = database.dialect.required_query(table)
+    if question is None:
+        return []
+    query, parameters = question
     database.connect()
     try:
-        needed = [str(row[0]) for _, rows in database.query(question, (named,), place="catalogue") for row in rows]
+        needed = [str(row[0]) for _, rows in database.query(query, parameters, place="catalogue") for row in rows]
     except Failed as failed:
         if failed.failure.kind is Kind.UNAVAILABLE:
             raise
@@ -99,9 +86,8 @@ def unfilled(database: Database, text: str) -> list[str]:
 def columns(database: Database, query: str, values: Sequence[Any], place: str) -> tuple[str, ...]:
     """Return the names of a query's columns, none of its rows being read. Raise Failed."""
     sql = compile_statement(query).sql.strip().rstrip(";")
-    dual = " FROM DUAL" if database.driver.kind == "oracle" else ""
     # One row of nulls, whatever is in the table: a query without rows would not tell its columns.
-    whole = f"SELECT q.* FROM (SELECT 1 AS one_row{dual}) o LEFT JOIN (\n{sql}\n) q ON 1 = 0"
+    whole = f"SELECT q.* FROM (SELECT 1 AS one_row{database.dialect.from_dual}) o LEFT JOIN (\n{sql}\n) q ON 1 = 0"
     database.connect()
     try:
         for names, _ in database.query(whole, values, fetch=1, place=place):
@@ -117,7 +103,7 @@ def refused_value(database: Database, text: str, position: int, value: Any) -> s
     database.connect()
     try:
         bound = database.binder(statement)([value if at == position else None for at in range(len(statement.names))])
-        if database.driver.kind == "postgresql" and isinstance(bound[position], str | int | float | Decimal):
+        if database.dialect.explains_constants and isinstance(bound[position], str | int | float | Decimal):
             # As psqlodbc sends it: as text whose type the column says. PostgreSQL reads constants when it plans.
             database.execute(f"EXPLAIN {_with_nulls(text, position, text_of(bound[position]))}", place="value")
     except Failed as failed:

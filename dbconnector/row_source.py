@@ -55,7 +55,7 @@ class Reader:
         self._database = database
         self._values = values
         self._all = self._query(settings.query)
-        limited = limit_rows(settings.query, settings.fetch) if database.driver.paging == "limit" else settings.query
+        limited = limit_rows(settings.query, settings.fetch) if database.dialect.has_limit else settings.query
         self._page = self._query(limited)
 
     def page(self) -> Batch | None:
@@ -66,7 +66,7 @@ class Reader:
     def all(self) -> Generator[Batch, None, None]:
         """Give all rows of the query, `fetch` at a time, in bounded memory if the driver or a key allows it."""
         driver = self._database.driver
-        if driver.streams and (driver.streams_parameters or not self._all.has_parameters):
+        if driver.streams_query(parameters=self._all.has_parameters):
             return self._all.batches(self._settings.fetch)
         if self._settings.key:
             return self._by_key(self._settings.key)
@@ -80,7 +80,7 @@ class Reader:
     def _by_key(self, key: Sequence[str]) -> Generator[Batch, None, None]:
         # One more than fetch: a later page begins with a row that is known already.
         size = self._settings.fetch + 1
-        paging = page_by_key(self._settings.query, key, rows=size, style=self._database.driver.paging)
+        paging = page_by_key(self._settings.query, key, rows=size, words=self._database.dialect.paging)
         found = _whole(self._query(paging.first).batches(size))
         following = self._query(paging.following, **dict.fromkeys(paging.parameters))
         last: Row | None = None

@@ -131,9 +131,7 @@ class Writer:
             self.database.execute(sql, list(chain.from_iterable(portion)), place=write.place)
 
     def _rows_at_once(self, write: BoundWrite) -> int:
-        driver = self.database.driver
-        width = max(1, len(write.statement.names))
-        return min(driver.max_rows, driver.max_parameters // width)
+        return self.database.dialect.rows_at_once(len(write.statement.names))
 
     def _multi_row_sql(self, write: BoundWrite, rows: int) -> str:
         key = (write.index, rows)
@@ -190,7 +188,7 @@ class _Batch:
         """Give every unit its outcome: all in one transaction, or split until the bad ones stand alone."""
         if not units:
             return
-        if not self._writer.database.driver.savepoints:
+        if not self._writer.database.dialect.savepoints:
             self._by_transactions(units)
         elif len(units) > max(1, self._writer.sieve.size):
             self._by_savepoints(units)

@@ -22,7 +22,8 @@ from connectorlib.errors import Kind  # noqa: E402
 from connectorlib.preflight import tests_file as trials  # noqa: E402
 from connectorlib.service.lazy_group import LazyGroup  # noqa: E402  # found through the line above
 from dbconnector import config as db  # noqa: E402
-from dbconnector import drivers, sqlstate  # noqa: E402
+from dbconnector import dialects  # noqa: E402
+from dbconnector.dialects import sqlstate  # noqa: E402
 from sfconnector import config as sf  # noqa: E402
 from sfconnector.salesforce import error_codes as salesforce  # noqa: E402
 from tests.programs import PROGRAMS  # noqa: E402
@@ -217,9 +218,13 @@ def codes() -> str:
         "A driver's own code comes first, then the SQLSTATE, then its class (the first two characters).\n\n"
     )
     parts.append(_table("SQLSTATE", {**sqlstate.STATES, **{f"{key}…": kind for key, kind in sqlstate.CLASSES.items()}}))
-    for driver in (drivers.MARIADB, drivers.SQLITE, drivers.SQLSERVER, drivers.ORACLE):
-        note = "" if driver.measured else " (known from documentation only)"
-        parts.append(f"### {driver.name}\n\n{_table(f'codes of {driver.name}{note}', _spans(driver.natives))}")
+    shown: list[Mapping[int, Kind]] = [{}]
+    for dialect in dialects.known():
+        if dialect.natives not in shown:
+            shown.append(dialect.natives)
+            driver = dialect.drivers[-1]
+            note = "" if driver.measured else " (known from documentation only)"
+            parts.append(f"### {driver.name}\n\n{_table(f'codes of {driver.name}{note}', _spans(dialect.natives))}")
     parts.append(f"## Salesforce\n\n{_table('codes of Salesforce', salesforce.KINDS)}")
     parts.append("A few codes stand for several causes; there the text decides.\n")
     return "".join(parts)

@@ -1,16 +1,16 @@
-"""The keywords of an ODBC connection: read, put together with a driver's defaults, quoted, and hidden. Pure."""
+"""The keywords of an ODBC connection: parsed, merged with a driver's defaults, quoted, and hidden. Pure."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from connectorlib.service.redaction import is_secret_name
-from dbconnector.drivers import Driver
+from dbconnector.dialects.base import Dialect, Driver
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLimits:
-    """Seconds after which a call has to be over; each longer than the one before it."""
+    """Seconds after which a call must have ended; each longer than the one before it."""
 
     login: int = 10
     lock: int = 20
@@ -19,7 +19,7 @@ class TimeLimits:
     socket: int = 75
 
     def words(self) -> dict[str, int]:
-        """Return the numbers that stand in `Driver.defaults` as `{login_s}`, `{lock_ms}` and so on."""
+        """Return the values of `{login_s}`, `{lock_ms}` and so on in the texts of dialects and drivers."""
         seconds = {"login": self.login, "lock": self.lock, "statement": self.statement, "socket": self.socket}
         return {f"{k}_s": v for k, v in seconds.items()} | {f"{k}_ms": v * 1000 for k, v in seconds.items()}
 
@@ -27,8 +27,8 @@ class TimeLimits:
 def quote_value(value: str) -> str:
     """Return a value for a connection string, in braces only if it needs them.
 
-    psqlodbc takes `Port={5432}` for the text `{5432}`, so braces are no harmless default. Raise ValueError for
-    characters that no driver can carry.
+    psqlodbc takes `Port={5432}` for the text `{5432}`, so braces are not a harmless default. Raise ValueError for
+    characters that no driver accepts.
     """
     if re.search(r"[\0\r\n]", value):
         raise ValueError("a connection value cannot hold a line break or NUL")
@@ -38,7 +38,7 @@ def quote_value(value: str) -> str:
 
 
 def split_connection(text: str) -> dict[str, str]:
-    """Given `Driver=x;Pwd={a;b}`, return its keywords. Raise ValueError for what is not one."""
+    """Given `Driver=x;Pwd={a;b}`, return its keywords. Raise ValueError if it cannot be parsed."""
     pairs: dict[str, str] = {}
     rest = text.strip()
     while rest:
@@ -54,7 +54,7 @@ def split_connection(text: str) -> dict[str, str]:
 def merge_defaults(
     driver: Driver, own: Mapping[str, str], limits: TimeLimits = TimeLimits(), *, reading: bool = False
 ) -> dict[str, str]:
-    """Return the connection's keywords with the driver's defaults under them; keywords are the same in any case."""
+    """Return the connection's keywords with the driver's defaults under them; keywords are case-insensitive."""
     words = limits.words()
     forced = {key.lower() for key in driver.forced}
     kept = {key: str(value) for key, value in own.items() if key.lower() not in forced}
@@ -64,13 +64,13 @@ def merge_defaults(
     return {**kept, **defaults, **driver.forced}
 
 
-def session_statements(driver: Driver, limits: TimeLimits) -> list[str]:
-    """Return the statements with which every session of this driver begins."""
-    return [statement.format(**limits.words()) for statement in driver.session]
+def session_statements(dialect: Dialect, driver: Driver, limits: TimeLimits) -> list[str]:
+    """Return the statements that begin every session."""
+    return [statement.format(**limits.words()) for statement in (*driver.session, *dialect.session)]
 
 
 def join_connection(pairs: Mapping[str, str]) -> str:
-    """Return the connection string. Raise ValueError for a value that it cannot hold."""
+    """Return the connection string. Raise ValueError for a value that it cannot contain."""
     return ";".join(f"{key}={quote_value(value)}" for key, value in pairs.items())
 
 
@@ -80,7 +80,7 @@ def secrets(keywords: Mapping[str, str]) -> list[str]:
 
 
 def hide_in(text: str, keywords: Mapping[str, str]) -> str:
-    """Return a text without the secrets among the keywords; as whole words, for one may be a single letter."""
+    """Return a text without the secrets among the keywords, replaced as whole words: one may be a single letter."""
     for value in secrets(keywords):
         text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "***", text)
     return text

@@ -1,4 +1,4 @@
-"""The cursors of one connection: prepared ones are kept, and all are closed together with it, out of the way."""
+"""The cursors of one connection: prepared ones are kept, and all are closed together with it, in another thread."""
 
 import contextlib
 import re
@@ -16,18 +16,18 @@ _ROWS_ONLY = re.compile(r"\s*(INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNOREC
 
 
 class Cursors:
-    """Holds every cursor of a connection, so that none is freed in the caller's thread when the link is dead: that
-    could hang as close() does."""
+    """Holds every cursor of a connection, so that none is freed in the caller's thread when the network is dead: that
+    could block as close() does."""
 
     def __init__(self, connection: Any, bmp_only: bool = False) -> None:
-        """`bmp_only`: see the driver's entry."""
+        """`bmp_only`: see `Driver`."""
         self.connection = connection
         self._bmp_only = bmp_only
         self._prepared: OrderedDict[str, Any] = OrderedDict()
         self._open: list[Any] = []
 
     def prepared(self, sql: str) -> Any:
-        """Return the cursor that is kept for this text: pyodbc prepares again when a cursor changes its text."""
+        """Return the cursor that is kept for this text: pyodbc prepares again when a cursor's text changes."""
         cursor = self._prepared.get(sql)
         if cursor is None:
             self._refuse(sql)
@@ -39,12 +39,12 @@ class Cursors:
         return cursor
 
     def forget(self, cursor: Any) -> None:
-        """Close a prepared cursor that is not fit to be used again."""
+        """Close a prepared cursor that must not be used again."""
         for sql in [sql for sql, kept in self._prepared.items() if kept is cursor]:
             self._prepared.pop(sql).close()
 
     def open(self, sql: str) -> Any:
-        """Return a cursor for one query, to be given to `release`."""
+        """Return a cursor for one query; the caller has to `release` it."""
         self._refuse(sql)
         cursor = self.connection.cursor()
         self._open.append(cursor)
@@ -60,11 +60,11 @@ class Cursors:
             raise Failed(Failure(Kind.CONFIGURATION, "statement", text))
 
     def close(self) -> threading.Thread:
-        """Close the connection in a thread of its own: it rolls back first and hangs on a link that swallows all."""
+        """Close the connection in a thread of its own: it rolls back first, and blocks on a network that drops all."""
 
         def close() -> None:
-            # All is thrown away, whatever it says. Where the session is dead each of them may complain (psqlodbc 17
-            # does); what is not closed complains when it is freed, and the error turns up in whatever code runs then.
+            # Errors are ignored: psqlodbc 17 raises one for each if the session is dead. One that is not closed raises
+            # when it is freed, and the error turns up in whatever code runs then.
             for each in (*self._prepared.values(), *self._open, self.connection):
                 with contextlib.suppress(Exception):
                     each.close()
@@ -80,7 +80,7 @@ def columns_of(cursor: Any, widened: bool) -> list[tuple[str, type]]:
 
 
 def _narrowed(name: str) -> str:
-    """Given a name of which every character is one byte of UTF-8, return the name that was meant."""
+    """Decode a name of which every character is one byte of UTF-8."""
     try:
         return name if name.isascii() else name.encode("latin-1").decode()
     except UnicodeError:
@@ -88,22 +88,21 @@ def _narrowed(name: str) -> str:
 
 
 def hidden_error(messages: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """Given what a driver said beside a success (`[01000] (1265)` and a text), return it as pyodbc says an error."""
+    """Given a message of a success (`[01000] (1265)` and a text), return the args of an error of pyodbc."""
     head, text = messages[0]
     state, native = head.strip("[").split("] ", 1)
     return state, f"[{state}] {text} {native}"
 
 
 def is_single(sql: str) -> bool:
-    """Return whether this text is surely one INSERT, UPDATE or the like, and not several statements or a procedure."""
+    """Return whether a text is certainly one INSERT, UPDATE or the like: not several statements, nor a procedure."""
     return ";" not in sql and _ROWS_ONLY.match(sql) is not None
 
 
 def drain(cursor: Any, check: Callable[[Any], None], *, single: bool) -> None:
-    """Read results to their end, looking at each: procedures report the errors of later statements only there.
+    """Read all results and check each: procedures report the errors of later statements only there.
 
-    `single`: what was run gives one result, so that a row count is not asked for a next one, which takes the drivers
-    2 to 3 µs.
+    `single`: the statement gives one result, so a row count is not asked for the next one, which takes 2 to 3 µs.
     """
     rows = cursor.description is not None
     if rows:

@@ -1,11 +1,12 @@
 """One connection to an ODBC database, used by one thread. The only module that imports pyodbc.
 
-Every error leaves as `Failed`. The rule after one: a *reject* leaves the transaction to `rollback_to` or `rollback`;
-any other failure discards the connection. `commit` refuses while an error stands, because psqlodbc would answer
-"done" although the server has rolled back, and on a dead connection as well.
+Every error is raised as `Failed`. After a *reject* the caller has to call `rollback_to` or `rollback`; any other
+failure discards the connection. Until then `commit` refuses, because psqlodbc would report success although the server
+has rolled back, and on a dead connection as well.
 """
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,8 +15,12 @@ from typing import Any
 import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
-from dbconnector import bind_values, columns, drivers, fetch_plan, sqlstate
-from dbconnector.drivers import Driver
+from dbconnector import dialects
+from dbconnector.binder import make_binder
+from dbconnector.columns import Column
+from dbconnector.dialects import GENERIC, UNKNOWN_DRIVER, Dialect, Driver, sqlstate
+from dbconnector.dialects.base import Savepoints
+from dbconnector.dialects.fetch_plan import FetchPlan, describing
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.connection_string import TimeLimits
 from dbconnector.odbc.cursors import Cursors, columns_of, drain, hidden_error, is_single
@@ -30,14 +35,19 @@ GRACE = 30.0
 CLOSING = 2.0  # seconds to wait for an orderly end of a connection
 
 _BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
+_RETURNING = re.compile(r"\b(RETURNING|OUTPUT)\b", re.IGNORECASE)
+_NO_RETURNING = (
+    "this driver does not hand out the row of RETURNING; name a statement after it instead that reads the key,"
+    " such as SELECT last_insert_rowid() AS id"
+)
 
 
 class AlreadyThere(Failed):
-    """A reject whose code the configuration declares `done`: for a message that stands alone, its rows are there."""
+    """A reject whose code the configuration declares `done`: the rows of a message written alone exist already."""
 
 
 class Database:
-    """A connection that is made when it is needed and thrown away when it failed."""
+    """A connection that is opened when it is needed and discarded after a failure."""
 
     def __init__(self, settings: DatabaseSettings, *, reading: bool = False, limits: TimeLimits | None = None) -> None:
         self._settings = settings
@@ -47,21 +57,22 @@ class Database:
         self._cursors: Cursors | None = None
         self._failure: Failure | None = None
         self._in_transaction = False
-        #: Since when there is a connection (monotonic), and how many there were.
+        #: When the connection was opened (monotonic), and how many were opened so far.
         self.connected_since: float | None = None
         self.opened = 0
-        #: The cursor of a stream beside which nothing else may run (see `_start`).
+        #: The cursor of an open query that any other statement would end (see `Driver.streams_alone`).
         self._alone: pyodbc.Cursor | None = None
-        self._fetches: dict[str, fetch_plan.Fetch] = {}
-        self._columns: dict[Target, columns.Column] = {}
+        self._plans: dict[str, FetchPlan] = {}
+        self._columns: dict[Target, Column] = {}
         #: Monotonic time at which the call in progress counts as stuck; None while there is none.
         self.deadline: float | None = None
         self.busy_since: float | None = None
-        #: What the driver and the server say of themselves, once connected.
+        #: What the driver and the server report of themselves, once connected.
         self.versions = ""
-        self.driver: Driver = drivers.GENERIC
+        self.dialect: Dialect = GENERIC
+        self.driver: Driver = UNKNOWN_DRIVER
         self._own = self._own_keywords()
-        self.driver = drivers.find_driver(_driver_name(self._own))
+        self.dialect, self.driver = dialects.find_driver(_driver_name(self._own))
 
     def __repr__(self) -> str:
         return f"<Database {self.driver.name}, {'connected' if self.connected else 'not connected'}>"
@@ -78,34 +89,34 @@ class Database:
         return connection_string.merge_defaults(self.driver, self._own, self._limits, reading=self._reading)
 
     def connect(self) -> None:
-        """Open the connection unless it is open; leave behind an unfinished transaction. Raise Failed."""
+        """Open the connection unless it is open, and roll back an unfinished transaction. Raise Failed."""
         if self._connection is not None:
             self.rollback()
         if self._connection is None:
             self._failure = None
             self._columns.clear()
-            self._fetches.clear()
+            self._plans.clear()
             self._connection = self._open()
             self._cursors = Cursors(self._connection, self.driver.bmp_only)
             self.connected_since, self.opened = time.monotonic(), self.opened + 1
 
     def close(self) -> None:
-        """Close the connection; what is not committed is rolled back. Waits a moment, but not for a dead link."""
+        """Close the connection; what is not committed is rolled back. Wait a moment, but not for a dead network."""
         if (closing := self._discard()) is not None:
             closing.join(CLOSING)
         self._failure = None
 
     def probe(self) -> None:
-        """Ask a fresh connection whether the database answers. Raise Failed if not."""
+        """Raise Failed unless the database answers on a new connection."""
         connection = self._open()
         try:
             with self._calling("database", self._limits.statement, discard=False):
-                connection.execute("SELECT 1" + " FROM DUAL" * (self.driver.kind == "oracle")).fetchall()
+                connection.execute(f"SELECT 1{self.dialect.from_dual}").fetchall()
         finally:
             Cursors(connection).close()
 
     def stuck(self) -> str | None:
-        """Return what hangs when a call is past its deadline; for the watchdog, callable from any thread."""
+        """Return what is stuck if a call is past its deadline; for the watchdog, from any thread."""
         deadline, since = self.deadline, self.busy_since
         if deadline is None or since is None or time.monotonic() < deadline:
             return None
@@ -114,47 +125,47 @@ class Database:
     # --- statements -------------------------------------------------------------------------------------------------
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), *, place: str = "") -> int:
-        """Run one statement in the transaction and return how many rows it changed (-1: the driver does not say)."""
+        """Run one statement in the transaction and return how many rows it changed; -1 if the driver does not count."""
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count: int = cursor.rowcount
-            drain(cursor, self._check, single=self.driver.one_result and is_single(sql))
+            drain(cursor, self._check, single=self.dialect.one_result and is_single(sql))
         return count
 
     def execute_returning(
         self, sql: str, parameters: Sequence[Any] = (), *, place: str = ""
     ) -> tuple[int, dict[str, Any] | None]:
-        """Run one statement; return its row count and the first row it gives, by column name in lower case."""
-        if not self.driver.returning and drivers.RETURNING.search(sql):
-            raise Failed(Failure(Kind.CONFIGURATION, "no-returning", drivers.NO_RETURNING, place))
+        """Run one statement; return its row count and the first row of its result by lower-case column name."""
+        if not self.driver.returning and _RETURNING.search(sql):
+            raise Failed(Failure(Kind.CONFIGURATION, "no-returning", _NO_RETURNING, place))
         with self._calling(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count, found = cursor.rowcount, columns_of(cursor, self.driver.widens_names)
             row = cursor.fetchone() if found else None
-            drain(cursor, self._check, single=self.driver.one_result and is_single(sql))
+            drain(cursor, self._check, single=self.dialect.one_result and is_single(sql))
         if row is None:
             return count, None
         return count, {name.lower(): value for (name, _), value in zip(found, row, strict=True)}
 
     def binder(self, statement: Statement, *, place: str = "") -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-        """Return the function that makes a row of values fit for this statement's parameters (see `values`).
+        """Return the function that makes a row of values fit for this statement's parameters (see `binder`).
 
-        Asks the database for the types of the columns they go into, once each.
+        The database is asked for the type of each column once.
         """
         kinds = [self._column(target) for target in statement.targets]
         if not self._in_transaction and self._alone is None:
-            self.rollback()  # or the question would be the start of one: SQLite could not write in it
-        return bind_values.make_binder(self.driver, kinds, statement.names, place)
+            self.rollback()  # the question has begun a transaction, in which SQLite could not write
+        return make_binder(self.dialect, kinds, statement.names, place)
 
     def query(
         self, sql: str, parameters: Sequence[Any] = (), *, fetch: int = 1000, place: str = "query"
     ) -> Iterator[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
-        """Run a query and give its rows in batches of `fetch`, with the column names.
+        """Run a query and yield its rows in batches of `fetch`, with the column names.
 
-        The cursor is closed when the iterator ends or is closed. Memory stays bounded if `driver.streams`.
+        The cursor is closed when the iterator ends or is closed. Memory is bounded if `driver.streams`.
         """
         with self._calling(place, self._limits.statement):
-            plan = self._fetch(sql, parameters)
+            plan = self._plan(sql, parameters)
             cursor, kept = self._start(plan.sql, parameters), self._kept
         try:
             if cursor.description is None:
@@ -178,13 +189,13 @@ class Database:
     # --- transactions -----------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Commit. Raise Failed if that fails or if an error has not been rolled back (see the module's rule)."""
+        """Commit. Raise Failed if that fails or if an error has not been rolled back."""
         with self._calling("commit", self._limits.statement):
             self._live().commit()
             self._in_transaction = False
 
     def rollback(self) -> None:
-        """Roll back and forget the last error. Never raises: a connection that cannot is discarded."""
+        """Roll back and forget the last error. A connection on which that fails is discarded; nothing is raised."""
         self._failure = self._alone = None
         self._in_transaction = False
         if self._connection is None:
@@ -200,7 +211,7 @@ class Database:
         self.execute(self._savepoints.set.format(name), place="savepoint")
 
     def rollback_to(self, name: str) -> bool:
-        """Undo everything since the savepoint, the last reject included; return whether the savepoint still stands."""
+        """Undo all since the savepoint, and forget the last reject; return whether the savepoint still exists."""
         self._failure = None
         self.execute(self._savepoints.back.format(name), place="savepoint")
         return self._savepoints.stay
@@ -208,68 +219,62 @@ class Database:
     # --- within -----------------------------------------------------------------------------------------------------
 
     @property
-    def _savepoints(self) -> drivers.Savepoints:
-        if self.driver.savepoints is None:
+    def _savepoints(self) -> Savepoints:
+        if self.dialect.savepoints is None:
             raise RuntimeError(f"{self.driver.name}: savepoints are not known to be safe")
-        return self.driver.savepoints
+        return self.dialect.savepoints
 
-    def _column(self, target: Target | None) -> columns.Column:
+    def _column(self, target: Target | None) -> Column:
         if target is None:
-            return columns.Column.UNKNOWN
+            return Column.UNKNOWN
         if target not in self._columns:
             self._columns[target] = self._ask_type(target)
         return self._columns[target]
 
-    def _ask_type(self, target: Target) -> columns.Column:
-        """Return the class of a column; UNKNOWN if the database will not say. The statement itself will then."""
-        question = columns.type_question(self.driver.kind, target.table, target.column)
+    def _ask_type(self, target: Target) -> Column:
+        """Return the class of a column; UNKNOWN if the database does not know it, as the statement will then report."""
+        question = self.dialect.type_query(target.table, target.column)
         if question is None:
-            return columns.Column.UNKNOWN
+            return Column.UNKNOWN
         query, parameters = question
-        # Beside a stream that nothing may run beside, through another connection.
+        # Through another connection while a query is open that any statement would end.
         connection = self._live() if self._alone is None else self._open()
         with self._calling("database", self._limits.statement), contextlib.closing(connection.cursor()) as cursor:
             row = cursor.execute(query, parameters).fetchone()
         if connection is not self._connection:
             Cursors(connection).close()
-        return columns.column_class(self.driver.kind, row[0]) if row else columns.Column.UNKNOWN
+        return self.dialect.column_class(row[0]) if row else Column.UNKNOWN
 
-    def _fetch(self, sql: str, parameters: Sequence[Any]) -> fetch_plan.Fetch:
-        """Return how to run a query so that its values come out exactly; as it is if it cannot be described."""
-        if not fetch_plan.has_plan(self.driver):
-            return fetch_plan.Fetch(sql, ())
-        if sql not in self._fetches:
+    def _plan(self, sql: str, parameters: Sequence[Any]) -> FetchPlan:
+        """Return how to run a query so that its values arrive exactly; as it is if it cannot be described."""
+        if self.dialect.fetch_plan is None:
+            return FetchPlan(sql)
+        if sql not in self._plans:
             described = self._describe(sql, parameters)
-            self._fetches[sql] = (
-                fetch_plan.plan(self.driver, sql, described) if described else fetch_plan.Fetch(sql, ())
-            )
-        return self._fetches[sql]
+            self._plans[sql] = self.dialect.fetch_plan(sql, described) if described else FetchPlan(sql)
+        return self._plans[sql]
 
     def _describe(self, sql: str, parameters: Sequence[Any]) -> list[tuple[str, type]] | None:
-        """Return name and Python type of each column of a query, or None: it is not a plain SELECT, or wrong (which
-        shows when it is run)."""
-        connection = self._live()
+        """Return name and Python type of each column of a query; None if it is not a plain SELECT, or contains a
+        mistake, which is reported when it is run."""
+        connection, words = self._live(), self._savepoints
         with contextlib.closing(connection.cursor()) as cursor:
-            cursor.execute("SAVEPOINT describe")
+            cursor.execute(words.set.format("describe"))
             try:
-                cursor.execute(fetch_plan.describing(sql), *([parameters] if parameters else []))
+                cursor.execute(describing(sql), *([parameters] if parameters else []))
                 found = columns_of(cursor, self.driver.widens_names)
             except pyodbc.Error:
                 found = None
-                cursor.execute("ROLLBACK TO SAVEPOINT describe")
-            cursor.execute("RELEASE SAVEPOINT describe")
+                cursor.execute(words.back.format("describe"))
+            cursor.execute(words.release.format("describe"))
         if not self._in_transaction:
             connection.rollback()
         return found
 
     def _start(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
-        """Execute a query on a cursor of its own.
-
-        sqliteodbc reads a result row by row (StepAPI) only outside a transaction and without parameters, else all of
-        it into memory. And it ends such a result, as if there were no more rows, when any other statement is run.
-        """
+        """Execute a query on a cursor of its own, in bounded memory if that is possible."""
         connection = self._live()
-        alone = self.driver.kind == "sqlite" and self._reading and not parameters and not self._in_transaction
+        alone = self.driver.streams_alone and self._reading and not parameters and not self._in_transaction
         connection.autocommit = alone
         self._in_transaction = not alone
         cursor = self._kept.open(sql)
@@ -298,29 +303,35 @@ class Database:
         return connection
 
     def _prepare(self, connection: pyodbc.Connection) -> None:
-        """Make a new connection what the rest of this class expects; statements of `on_connect` run on their own,
-        for some of them (SQLite's `PRAGMA journal_mode`) are refused inside a transaction."""
-        ask = connection.getinfo
+        """Set up a new connection. Each statement runs in a transaction of its own: some of `on_connect`, such as
+        SQLite's `PRAGMA journal_mode`, are refused inside one."""
+        self._identify(connection.getinfo)
+        self._set_types(connection)
+        session = connection_string.session_statements(self.dialect, self.driver, self._limits)
+        for statement in (*session, *self._settings.on_connect):
+            connection.execute(statement).close()
+        connection.autocommit = False
+
+    def _identify(self, ask: Callable[[int], Any]) -> None:
+        """Learn from the connection what server and driver it has; the driver if the keywords did not name it."""
         library = ask(pyodbc.SQL_DRIVER_NAME)
-        found = drivers.find_driver(f"{library}")
-        if self.driver is drivers.GENERIC and found is not drivers.GENERIC:
-            self.driver = found
+        if self.driver is UNKNOWN_DRIVER:
+            self.dialect, self.driver = dialects.find_driver(f"{library}")
+        server = f"{ask(pyodbc.SQL_DBMS_NAME)} {ask(pyodbc.SQL_DBMS_VER)}"
+        self.versions = f"{server} through {library} {ask(pyodbc.SQL_DRIVER_VER)}"
+
+    def _set_types(self, connection: pyodbc.Connection) -> None:
         if self.driver.utf8:
             connection.setencoding(encoding="utf-8", ctype=pyodbc.SQL_CHAR)
             for sqltype in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
                 connection.setdecoding(sqltype, encoding="utf-8", ctype=pyodbc.SQL_CHAR)
-        server = f"{ask(pyodbc.SQL_DBMS_NAME)} {ask(pyodbc.SQL_DBMS_VER)}"
-        self.versions = f"{server} through {library} {ask(pyodbc.SQL_DRIVER_VER)}"
-        for sqltype, convert in fetch_plan.CONVERTERS.get(self.driver.kind, {}).items():
+        for sqltype, convert in self.driver.converters.items():
             connection.add_output_converter(sqltype, convert)
         if hasattr(connection, "decimal_mode"):  # `binary` of pyodbc 5.5 leaks 48 bytes a value, and ends at 38 digits
             connection.decimal_mode = "text"
-        for statement in (*connection_string.session_statements(self.driver, self._limits), *self._settings.on_connect):
-            connection.execute(statement).close()
-        connection.autocommit = False
 
     def _discard(self) -> threading.Thread | None:
-        """Let go of the connection, whatever state it is in; return the thread that closes it."""
+        """Give up the connection in whatever state it is; return the thread that closes it."""
         if self._cursors is None:
             return None
         cursors, self._connection, self._cursors, self._alone = self._cursors, None, None, None
@@ -350,9 +361,9 @@ class Database:
         return cursor
 
     def _check(self, cursor: pyodbc.Cursor) -> None:
-        """Raise what the driver said beside a success if that is an error (see `Driver.hides_errors`)."""
+        """Raise the error that the driver reported as a message with a success (see `Driver.hides_errors`)."""
         if self.driver.hides_errors and (messages := cursor.messages):
-            self._kept.forget(cursor)  # used again, MariaDB's would wait for an answer that has come already
+            self._kept.forget(cursor)  # used again, MariaDB's would wait for an answer that has already arrived
             raise pyodbc.Error(*hidden_error(messages))
 
     @property
@@ -362,7 +373,7 @@ class Database:
 
     @contextlib.contextmanager
     def _calling(self, place: str, seconds: float, *, connecting: bool = False, discard: bool = True) -> Iterator[None]:
-        """Bound a call for the watchdog and turn whatever goes wrong in it into Failed."""
+        """Give a call a deadline for the watchdog, and raise every error in it as Failed."""
         self.busy_since = time.monotonic()
         self.deadline = self.busy_since + seconds + GRACE
         try:
@@ -374,8 +385,8 @@ class Database:
             self._failure = failed.failure if discard and not connecting else self._failure
             if discard and failed.failure.kind is not Kind.REJECT:
                 self._discard()
-            # Without its traceback, so that no cursor of a discarded connection is freed in this thread: that
-            # could wait for the same dead link.
+            # Without its traceback, so that no cursor of a discarded connection is freed in this thread: that could
+            # wait for the same dead network.
             raise failed from error.with_traceback(None)
         finally:
             self.deadline = self.busy_since = None
@@ -388,15 +399,15 @@ class Database:
         state, native, text = sqlstate.read_error(error.args)
         word = sqlstate.override(self._settings.errors, state, native)
         kind = sqlstate.overridden_kind(word) or sqlstate.classify(
-            self.driver, state, native, text, connecting=connecting
+            self.dialect, state, native, text, connecting=connecting
         )
-        code = sqlstate.code_of(self.driver, state, native)
+        code = sqlstate.code_of(self.dialect, state, native)
         failure = Failure(kind, code, sqlstate.clean(connection_string.hide_in(text, self._own)), place)
         return AlreadyThere(failure) if word == "done" else Failed(failure)
 
 
 def _driver_name(own: Mapping[str, str]) -> str:
-    """Return the name of the driver that the keywords mean, through the data source if they name one."""
+    """Return the name of the driver that the keywords name, through the data source if they name that."""
     keys = {key.lower(): value for key, value in own.items()}
     if "driver" in keys:
         return keys["driver"]

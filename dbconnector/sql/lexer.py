@@ -56,7 +56,7 @@ _TOKEN = re.compile(
       (?P<space>\s+)
     | (?P<comment>--[^\r\n]*)
     | (?P<block>/\*)
-    | (?P<oracle>\b[nN]?[qQ]'(?=\S))
+    | (?P<alternative>\b[nN]?[qQ]'(?=\S))
     | (?P<escaped>\b[eE]')
     | (?P<dollar>(?<![\w$])\$(?:[^\W\d]\w*)?\$)
     | (?P<quote>['"`])
@@ -113,7 +113,7 @@ class _Lexer:
                 return T.COMMENT, end
             case "block":
                 return T.COMMENT, self._comment_end(end)
-            case "oracle":
+            case "alternative":  # Oracle's q'[…]'
                 return T.STRING, self._after(_ORACLE_CLOSE.get(self._text[end], self._text[end]) + "'", end + 1, at)
             case "dollar":
                 return T.STRING, self._after(text, end, at)

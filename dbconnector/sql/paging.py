@@ -1,6 +1,6 @@
-"""Rewrites a query so that it gives one page at a time: the first rows only, or from a unique key on. Pure.
+"""Rewrites a query so that it returns one page at a time: the first rows only, or those from a unique key on. Pure.
 
-Texts in, texts out; `:name` parameters stay what they are.
+`:name` parameters are kept.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,6 @@ from itertools import pairwise
 
 from dbconnector.sql.lexer import T, Token, tokenize
 
-#: How a database limits rows, by the style that the driver table names: around `SELECT … ` and its end.
-_LIMITS = {
-    "limit": ("SELECT", " LIMIT {rows}"),
-    "fetch": ("SELECT", " FETCH FIRST {rows} ROWS ONLY"),
-    "top": ("SELECT TOP {rows}", ""),
-}
 _LIMITED = {"LIMIT", "FETCH", "OFFSET", "TOP"}
 _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "TRUNCATE"}
 
@@ -28,14 +22,14 @@ class Paging:
     parameters: tuple[str, ...]
 
 
-def page_by_key(query: str, key: Sequence[str], *, rows: int, style: str = "limit") -> Paging:
+def page_by_key(query: str, key: Sequence[str], *, rows: int, words: tuple[str, str]) -> Paging:
     """Given a query, its unique key columns and the rows of a page, return the queries for the first and later pages.
 
     A page begins *at* the last key of the page before, not after it: that its row comes again shows that the database
     understands the value exactly, and a second row with the same key that the key is not unique. Either would
-    otherwise lose rows without a word. `style` is one of the driver table: `limit`, `fetch` or `top`.
+    otherwise lose rows silently. `words`: what the dialect puts in place of SELECT and at the end.
     """
-    select, limit = (part.format(rows=rows) for part in _LIMITS[style])
+    select, limit = (part.format(rows=rows) for part in words)
     inner = f"{select} * FROM (\n{_text(_statement(tokenize(query)))}\n) page"
     order = f"ORDER BY {', '.join(f'page.{column}' for column in key)}{limit}"
     names = tuple(f"page_key_{number}" for number in range(len(key)))
@@ -45,7 +39,7 @@ def page_by_key(query: str, key: Sequence[str], *, rows: int, style: str = "limi
 def limit_rows(query: str, rows: int) -> str:
     """Given a query, return it with a LIMIT, unless it has a limit of its own or is no SELECT.
 
-    For databases with `LIMIT n`, which stands before `FOR UPDATE`: so no more rows are read, and locked, than are used.
+    For databases with `LIMIT n`, which goes before `FOR UPDATE`: no more rows are read, and locked, than are used.
     """
     tokens = _statement(tokenize(query))
     outer = _outer(tokens)
@@ -62,7 +56,7 @@ def limit_rows(query: str, rows: int) -> str:
 
 
 def only_reads(query: str) -> bool:
-    """Whether a query changes nothing: its rows may be read in part, and read again."""
+    """Return whether a query changes nothing: its rows may be read in part, and read again."""
     tokens = [token for token in tokenize(query) if token.type not in (T.SPACE, T.COMMENT)]
     words = [token.upper for token in tokens]
     if words[:1] != ["WITH"]:
@@ -71,7 +65,7 @@ def only_reads(query: str) -> bool:
 
 
 def _from_key(key: Sequence[str], names: Sequence[str]) -> str:
-    """Return `key >= last key` in the order of its columns, written out, for not every database compares tuples."""
+    """Return `key >= last key`, column by column: not every database compares tuples."""
     alternatives: list[str] = []
     for last, column in enumerate(key):
         operator = ">=" if last == len(key) - 1 else ">"
@@ -81,13 +75,13 @@ def _from_key(key: Sequence[str], names: Sequence[str]) -> str:
 
 
 def _statement(tokens: list[Token]) -> list[Token]:
-    """Return the tokens without the semicolon that may end them, and what stands behind it."""
+    """Return the tokens without the semicolon that may end them and what follows it."""
     end = next((at for at in range(len(tokens) - 1, -1, -1) if tokens[at].type not in (T.SPACE, T.COMMENT)), 0)
     return tokens[:end] if tokens[end].text == ";" else tokens
 
 
 def _outer(tokens: Sequence[Token]) -> list[int]:
-    """Return where the words are that stand in no brackets."""
+    """Return the positions of the words outside all brackets."""
     depth, found = 0, []
     for at, token in enumerate(tokens):
         depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dbconnector import drivers
+from dbconnector import dialects
 from dbconnector.odbc import connection_string
 from tests.services.database import Database
 from tests.services.mariadb import MariaDB
@@ -82,4 +82,5 @@ class Services:
 def odbc(database: Database) -> str:
     """Return the connection string with which the connector itself reaches a database."""
     own: dict[str, Any] = database.connection
-    return connection_string.join_connection(connection_string.merge_defaults(drivers.find_driver(own["Driver"]), own))
+    _, driver = dialects.find_driver(own["Driver"])
+    return connection_string.join_connection(connection_string.merge_defaults(driver, own))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dbconnector import drivers
+from dbconnector import dialects
 from dbconnector.odbc import connection_string
 from tests.e2e.conftest import Connector
 from tests.services.waiting import eventually
@@ -51,7 +51,7 @@ def by_connector(connector: Connector) -> float:
 
 def by_hand(connector: Connector) -> float:
     own = connector.database.connection
-    driver = drivers.find_driver(own["Driver"])
+    _, driver = dialects.find_driver(own["Driver"])
     job = {
         "amqp": connector.vhost.config(),
         "queue": "readings",

@@ -242,8 +242,7 @@ def test_row_counts_say_how_many_rows_there_were(database, odbc):
 
 def test_an_insert_that_skips_what_is_there_counts_what_is_new(database, odbc):
     make(database)
-    style = odbc.driver.insert_or_ignore
-    sql = f"{style.get('verb', 'INSERT')} INTO v (id) VALUES (?), (?), (?) {style.get('suffix', '')}"
+    sql = odbc.dialect.insert_or_ignore.format(table="v (id)", rows="(?), (?), (?)")
     odbc.execute("INSERT INTO v (id) VALUES (2)")
     assert odbc.execute(sql, (1, 2, 3)) == 2
     assert odbc.execute(sql, (1, 2, 3)) == 0
@@ -616,7 +615,7 @@ def test_a_connection_string_does_the_same_as_keywords(database):
     odbc = Database(DatabaseSettings(connection=join_connection(database.connection)))
     odbc.connect()
     assert odbc.execute("SELECT 1") is not None
-    assert odbc.driver.kind == database.kind
+    assert odbc.dialect.name == database.kind
     assert odbc.versions
     odbc.close()
 

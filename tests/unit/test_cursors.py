@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbconnector import drivers
+from dbconnector.dialects import GENERIC, sqlserver
 from dbconnector.odbc.cursors import Cursors, drain, is_single
 
 
@@ -65,7 +65,7 @@ def test_only_what_is_surely_one_statement_counts_as_one(sql, single):
 
 
 def test_where_triggers_may_add_results_every_statement_is_asked():
-    assert not any(driver.one_result for driver in (drivers.SQLSERVER, drivers.FREETDS, drivers.GENERIC))
+    assert not any(dialect.one_result for dialect in (sqlserver.DIALECT, GENERIC))
 
 
 class Complaining:

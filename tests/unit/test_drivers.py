@@ -1,38 +1,49 @@
-"""The table of drivers: which entry a name finds, what its errors mean, and how a connection string is put together."""
+"""Which dialect and driver a name finds, what their errors mean, and how a connection string is put together."""
 
 import pytest
 
 from connectorlib.errors import Kind
-from dbconnector import drivers, sqlstate
+from dbconnector import dialects
+from dbconnector.dialects import (
+    GENERIC,
+    UNKNOWN_DRIVER,
+    mariadb,
+    mysql,
+    oracle,
+    postgresql,
+    sqlite,
+    sqlserver,
+    sqlstate,
+)
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.connection_string import TimeLimits
 
-PG, MARIA, SQLITE = drivers.POSTGRESQL, drivers.MARIADB, drivers.SQLITE
-MSSQL, ORACLE, GENERIC = drivers.SQLSERVER, drivers.ORACLE, drivers.GENERIC
+PG, MARIA, SQLITE = postgresql.DIALECT, mariadb.DIALECT, sqlite.DIALECT
+MSSQL, ORACLE = sqlserver.DIALECT, oracle.DIALECT
 REJECT, RETRY, UNAVAILABLE = Kind.REJECT, Kind.RETRY, Kind.UNAVAILABLE
 REFUSED, CONFIGURATION, UNKNOWN = Kind.REFUSED, Kind.CONFIGURATION, Kind.UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "dialect", "driver"),
     [
-        ("PostgreSQL Unicode", drivers.POSTGRESQL),
-        ("PostgreSQL ANSI", drivers.POSTGRESQL_ANSI),
-        ("/usr/lib/x86_64-linux-gnu/odbc/psqlodbca.so", drivers.POSTGRESQL_ANSI),
-        ("psqlodbcw.so", drivers.POSTGRESQL),
-        ("MariaDB Unicode", drivers.MARIADB),
-        ("libmaodbc.so", drivers.MARIADB),
-        ("MySQL ODBC 8.0 Unicode Driver", drivers.MYSQL),
-        ("SQLite3", drivers.SQLITE),
-        ("ODBC Driver 18 for SQL Server", drivers.SQLSERVER),
-        ("FreeTDS", drivers.FREETDS),
-        ("Oracle 21 ODBC driver", drivers.ORACLE),
-        ("IBM DB2 ODBC DRIVER", drivers.GENERIC),
-        ("", drivers.GENERIC),
+        ("PostgreSQL Unicode", PG, postgresql.UNICODE),
+        ("PostgreSQL ANSI", PG, postgresql.ANSI),
+        ("/usr/lib/x86_64-linux-gnu/odbc/psqlodbca.so", PG, postgresql.ANSI),
+        ("psqlodbcw.so", PG, postgresql.UNICODE),
+        ("MariaDB Unicode", MARIA, mariadb.CONNECTOR),
+        ("libmaodbc.so", MARIA, mariadb.CONNECTOR),
+        ("MySQL ODBC 8.0 Unicode Driver", mysql.DIALECT, mysql.CONNECTOR),
+        ("SQLite3", SQLITE, sqlite.SQLITEODBC),
+        ("ODBC Driver 18 for SQL Server", MSSQL, sqlserver.MSODBCSQL),
+        ("FreeTDS", MSSQL, sqlserver.FREETDS),
+        ("Oracle 21 ODBC driver", ORACLE, oracle.DRIVER),
+        ("IBM DB2 ODBC DRIVER", GENERIC, UNKNOWN_DRIVER),
+        ("", GENERIC, UNKNOWN_DRIVER),
     ],
 )
-def test_a_driver_is_found_by_its_name_or_library(name, found):
-    assert drivers.find_driver(name) is found
+def test_a_driver_is_found_by_its_name_or_library(name, dialect, driver):
+    assert dialects.find_driver(name) == (dialect, driver)
 
 
 def test_an_unknown_driver_is_used_with_caution():
@@ -128,10 +139,10 @@ STATEMENT_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("driver", "state", "native", "text", "kind", "code"), STATEMENT_ERRORS)
-def test_the_error_of_a_statement_is_classified(driver, state, native, text, kind, code):
-    assert sqlstate.classify(driver, state, native, text) is kind
-    assert sqlstate.code_of(driver, state, native) == code
+@pytest.mark.parametrize(("dialect", "state", "native", "text", "kind", "code"), STATEMENT_ERRORS)
+def test_the_error_of_a_statement_is_classified(dialect, state, native, text, kind, code):
+    assert sqlstate.classify(dialect, state, native, text) is kind
+    assert sqlstate.code_of(dialect, state, native) == code
 
 
 CONNECT_ERRORS = [
@@ -160,9 +171,9 @@ CONNECT_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("driver", "state", "native", "text", "kind"), CONNECT_ERRORS)
-def test_the_error_of_a_connection_is_classified(driver, state, native, text, kind):
-    assert sqlstate.classify(driver, state, native, text, connecting=True) is kind
+@pytest.mark.parametrize(("dialect", "state", "native", "text", "kind"), CONNECT_ERRORS)
+def test_the_error_of_a_connection_is_classified(dialect, state, native, text, kind):
+    assert sqlstate.classify(dialect, state, native, text, connecting=True) is kind
 
 
 @pytest.mark.parametrize(
@@ -253,7 +264,7 @@ def test_what_is_no_connection_string_is_refused_without_showing_it(text):
 
 def test_the_users_keywords_win_over_the_defaults_in_any_case():
     merged = connection_string.merge_defaults(
-        PG, {"Driver": "PostgreSQL Unicode", "PROTOCOL": "7.4-1", "boolsaschar": "1"}
+        postgresql.UNICODE, {"Driver": "PostgreSQL Unicode", "PROTOCOL": "7.4-1", "boolsaschar": "1"}
     )
     assert merged["PROTOCOL"] == "7.4-1"
     assert "Protocol" not in merged
@@ -263,22 +274,25 @@ def test_the_users_keywords_win_over_the_defaults_in_any_case():
 
 def test_time_limits_stand_in_the_defaults_and_the_session():
     limits = TimeLimits(login=3, lock=4, statement=5, socket=6)
-    merged = connection_string.merge_defaults(MARIA, {}, limits)
+    merged = connection_string.merge_defaults(mariadb.CONNECTOR, {}, limits)
     assert (merged["CONN_TIMEOUT"], merged["READ_TIMEOUT"]) == ("3", "6")
     assert (
-        "max_statement_time = 5, innodb_lock_wait_timeout = 4" in connection_string.session_statements(MARIA, limits)[0]
+        "max_statement_time = 5, innodb_lock_wait_timeout = 4"
+        in connection_string.session_statements(MARIA, mariadb.CONNECTOR, limits)[0]
     )
-    assert "'statement_timeout', '5000'" in connection_string.session_statements(PG, limits)[0]
+    assert "'statement_timeout', '5000'" in connection_string.session_statements(PG, postgresql.UNICODE, limits)[0]
 
 
 def test_only_a_reading_connection_streams():
-    assert "UseDeclareFetch" not in connection_string.merge_defaults(PG, {})
-    assert connection_string.merge_defaults(PG, {}, reading=True)["UseDeclareFetch"] == "1"
-    assert connection_string.merge_defaults(SQLITE, {}, reading=True)["StepAPI"] == "1"
+    assert "UseDeclareFetch" not in connection_string.merge_defaults(postgresql.UNICODE, {})
+    assert connection_string.merge_defaults(postgresql.UNICODE, {}, reading=True)["UseDeclareFetch"] == "1"
+    assert connection_string.merge_defaults(sqlite.SQLITEODBC, {}, reading=True)["StepAPI"] == "1"
 
 
 def test_a_keyword_without_which_text_would_be_damaged_cannot_be_changed():
-    assert connection_string.merge_defaults(MARIA, {"Charset": "latin1"}) == connection_string.merge_defaults(MARIA, {})
+    driver = mariadb.CONNECTOR
+    changed = connection_string.merge_defaults(driver, {"Charset": "latin1"})
+    assert changed == connection_string.merge_defaults(driver, {})
 
 
 def test_secrets_are_hidden_in_keywords_and_texts():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbconnector.dialects.base import FETCH, LIMIT, TOP
 from dbconnector.sql import Target, compile_statement, limit_rows, only_reads, page_by_key
 from dbconnector.sql.lexer import T, tokenize
 
@@ -274,14 +275,14 @@ def test_the_column_of_a_parameter_is_told_when_the_text_says_so(text: str, expe
 
 
 def test_paging_by_one_key_begins_at_the_last_row_of_the_page_before() -> None:
-    paging = page_by_key("SELECT id FROM t WHERE x = :x ; -- all\n", ["id"], rows=10)
+    paging = page_by_key("SELECT id FROM t WHERE x = :x ; -- all\n", ["id"], rows=10, words=LIMIT)
     assert paging.first == "SELECT * FROM (\nSELECT id FROM t WHERE x = :x \n) page ORDER BY page.id LIMIT 10"
     assert "WHERE page.id >= :page_key_0 ORDER BY" in paging.following
     assert compile_statement(paging.following).names == ("x", *paging.parameters)
 
 
 def test_paging_by_two_keys_compares_them_in_their_order() -> None:
-    paging = page_by_key("SELECT 1 -- one", ["a", "b"], rows=10, style="top")
+    paging = page_by_key("SELECT 1 -- one", ["a", "b"], rows=10, words=TOP)
     condition = "(page.a > :page_key_0) OR (page.a = :page_key_0 AND page.b >= :page_key_1)"
     assert f"WHERE {condition} ORDER BY page.a, page.b" in paging.following
     assert paging.following.startswith("SELECT TOP 10 * FROM (")
@@ -290,7 +291,7 @@ def test_paging_by_two_keys_compares_them_in_their_order() -> None:
 
 
 def test_paging_limits_rows_in_the_words_of_the_database() -> None:
-    assert page_by_key("SELECT 1", ["a"], rows=10, style="fetch").first.endswith(" page.a FETCH FIRST 10 ROWS ONLY")
+    assert page_by_key("SELECT 1", ["a"], rows=10, words=FETCH).first.endswith(" page.a FETCH FIRST 10 ROWS ONLY")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dbconnector import sqlstate
+from dbconnector.dialects import known, sqlstate
 from tests.pages import ROOT
 
 PAGE = (ROOT / "docs/troubleshooting.md").read_text()
@@ -25,7 +25,11 @@ def texts():
 
 TEXTS = "\n".join(texts())
 #: Said by drivers; the connector knows these words too.
-QUOTED = "\n".join(pattern for pattern, _ in (*sqlstate._CONNECT_TEXTS, *sqlstate._MANAGER_TEXTS))
+QUOTED = "\n".join(
+    pattern
+    for source in known()
+    for pattern, _ in (*source.connect_texts, *source.texts, *sqlstate.CONNECT_TEXTS, *sqlstate.TEXTS)
+)
 
 
 def test_there_are_messages():

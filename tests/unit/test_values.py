@@ -1,4 +1,4 @@
-"""What is bound for a value, by driver and column; what is fetched for what a database hands out."""
+"""What is bound for a value, by dialect and column; what is fetched for what a database hands out."""
 
 import datetime
 import decimal
@@ -10,12 +10,12 @@ from decimal import Decimal
 import pytest
 
 from connectorlib.errors import Failed, Kind
-from dbconnector import drivers, fetch_plan
-from dbconnector.bind_values import make_binder
-from dbconnector.columns import Column, column_class, plain_name, type_question
+from dbconnector.binder import make_binder
+from dbconnector.columns import Column, plain_name
+from dbconnector.dialects import GENERIC, fetch_plan, known, mariadb, oracle, postgresql, sqlite, sqlserver
 
-PG, MARIA, SQLITE = drivers.POSTGRESQL, drivers.MARIADB, drivers.SQLITE
-ALL = [PG, drivers.POSTGRESQL_ANSI, MARIA, SQLITE, drivers.SQLSERVER, drivers.ORACLE, drivers.GENERIC]
+PG, MARIA, SQLITE = postgresql.DIALECT, mariadb.DIALECT, sqlite.DIALECT
+ALL = [*known(), GENERIC]
 UTC = datetime.UTC
 EAST = datetime.timezone(datetime.timedelta(hours=2))
 MOMENT = datetime.datetime(2024, 1, 2, 3, 4, 5, 123456)
@@ -23,57 +23,57 @@ HERE = MOMENT.replace(tzinfo=EAST)
 WIDE = 2**64 - 1
 
 
-def bound(driver, column, value):
-    (result,) = make_binder(driver, [column], ["x"])((value,))
+def bound(dialect, column, value):
+    (result,) = make_binder(dialect, [column], ["x"])((value,))
     return result
 
 
-def refused(driver, column, value):
+def refused(dialect, column, value):
     with pytest.raises(Failed) as caught:
-        make_binder(driver, [column], ["x"], "write[0]")((value,))
+        make_binder(dialect, [column], ["x"], "write[0]")((value,))
     failure = caught.value.failure
     assert (failure.kind, failure.code, failure.place) == (Kind.REJECT, "bad-value", "write[0]")
     assert failure.detail.startswith("write[0].values.x: ")
     return failure.text
 
 
-@pytest.mark.parametrize("driver", ALL)
+@pytest.mark.parametrize("dialect", ALL)
 @pytest.mark.parametrize("column", list(Column))
-def test_null_stays_null(driver, column):
-    assert bound(driver, column, None) is None
+def test_null_stays_null(dialect, column):
+    assert bound(dialect, column, None) is None
 
 
-@pytest.mark.parametrize("driver", ALL)
+@pytest.mark.parametrize("dialect", ALL)
 @pytest.mark.parametrize("column", [c for c in Column if c is not Column.BINARY])
-def test_a_nul_in_a_text_is_refused(driver, column):
-    assert "NUL" in refused(driver, column, "a\0b")
+def test_a_nul_in_a_text_is_refused(dialect, column):
+    assert "NUL" in refused(dialect, column, "a\0b")
 
 
-@pytest.mark.parametrize("driver", ALL)
+@pytest.mark.parametrize("dialect", ALL)
 @pytest.mark.parametrize("value", [[1], {"a": 1}, (1,), object(), datetime.timedelta(1), 1j])
-def test_what_is_no_single_value_is_refused(driver, value):
-    assert "cannot be a parameter" in refused(driver, Column.UNKNOWN, value)
+def test_what_is_no_single_value_is_refused(dialect, value):
+    assert "cannot be a parameter" in refused(dialect, Column.UNKNOWN, value)
 
 
-@pytest.mark.parametrize("driver", ALL)
+@pytest.mark.parametrize("dialect", ALL)
 @pytest.mark.parametrize(
     ("value", "text"),
     [(True, "true"), (False, "false"), (5, "5"), (WIDE, str(WIDE)), (Decimal("1.50"), "1.50"), (0.1, "0.1")],
 )
-def test_what_is_no_text_arrives_in_a_text_column_as_its_text(driver, value, text):
-    assert bound(driver, Column.TEXT, value) == text
+def test_what_is_no_text_arrives_in_a_text_column_as_its_text(dialect, value, text):
+    assert bound(dialect, Column.TEXT, value) == text
 
 
-@pytest.mark.parametrize("driver", ALL)
-def test_binary_data_for_a_text_column_is_refused(driver):
-    assert "binary" in refused(driver, Column.TEXT, b"abc")
-    assert bound(driver, Column.BINARY, bytearray(b"abc")) == b"abc"
+@pytest.mark.parametrize("dialect", ALL)
+def test_binary_data_for_a_text_column_is_refused(dialect):
+    assert "binary" in refused(dialect, Column.TEXT, b"abc")
+    assert bound(dialect, Column.BINARY, bytearray(b"abc")) == b"abc"
 
 
-@pytest.mark.parametrize("driver", [PG, MARIA, SQLITE])
-def test_text_for_a_binary_column_is_its_utf8(driver):
-    assert bound(driver, Column.BINARY, "é\\x41") == "é\\x41".encode()
-    assert "binary" in refused(driver, Column.BINARY, 5)
+@pytest.mark.parametrize("dialect", [PG, MARIA, SQLITE])
+def test_text_for_a_binary_column_is_its_utf8(dialect):
+    assert bound(dialect, Column.BINARY, "é\\x41") == "é\\x41".encode()
+    assert "binary" in refused(dialect, Column.BINARY, 5)
 
 
 BINDS = [
@@ -131,16 +131,16 @@ BINDS = [
     (SQLITE, Column.TIMESTAMP, "2024-01-02T03:04:05+02:00", "2024-01-02T03:04:05+02:00"),
     (SQLITE, Column.DECIMAL, "123456789012345678", "123456789012345678"),
     (SQLITE, Column.DECIMAL, "not a number at all", "not a number at all"),
-    (drivers.SQLSERVER, Column.TIMESTAMP, HERE, "2024-01-02T01:04:05.123456"),
-    (drivers.GENERIC, Column.UNKNOWN, HERE, datetime.datetime(2024, 1, 2, 1, 4, 5, 123456)),
-    (drivers.GENERIC, Column.UNKNOWN, datetime.date(2024, 1, 2), datetime.date(2024, 1, 2)),
-    (drivers.ORACLE, Column.TEXT, "x", "x"),
+    (sqlserver.DIALECT, Column.TIMESTAMP, HERE, "2024-01-02T01:04:05.123456"),
+    (GENERIC, Column.UNKNOWN, HERE, datetime.datetime(2024, 1, 2, 1, 4, 5, 123456)),
+    (GENERIC, Column.UNKNOWN, datetime.date(2024, 1, 2), datetime.date(2024, 1, 2)),
+    (oracle.DIALECT, Column.TEXT, "x", "x"),
 ]
 
 
-@pytest.mark.parametrize(("driver", "column", "value", "expected"), [b for b in BINDS if b[3] is not None])
-def test_a_value_is_bound_in_a_form_that_the_database_reads_exactly(driver, column, value, expected):
-    result = bound(driver, column, value)
+@pytest.mark.parametrize(("dialect", "column", "value", "expected"), [b for b in BINDS if b[3] is not None])
+def test_a_value_is_bound_in_a_form_that_the_database_reads_exactly(dialect, column, value, expected):
+    result = bound(dialect, column, value)
     assert (result, type(result)) == (expected, type(expected))
 
 
@@ -164,13 +164,13 @@ REFUSALS = [
     (PG, Column.DATE, MOMENT, "only a date"),
     (MARIA, Column.TIME, MOMENT, "more than the time"),
     (MARIA, Column.TIME, datetime.time(1, tzinfo=UTC), "zone"),
-    (drivers.ORACLE, Column.TEXT, "", "NULL"),
+    (oracle.DIALECT, Column.TEXT, "", "NULL"),
 ]
 
 
-@pytest.mark.parametrize(("driver", "column", "value", "words"), REFUSALS)
-def test_what_a_database_would_alter_is_refused(driver, column, value, words):
-    assert re.search(words, refused(driver, column, value))
+@pytest.mark.parametrize(("dialect", "column", "value", "words"), REFUSALS)
+def test_what_a_database_would_alter_is_refused(dialect, column, value, words):
+    assert re.search(words, refused(dialect, column, value))
 
 
 def test_a_binder_names_the_value_that_it_refuses():
@@ -203,52 +203,52 @@ def test_exotic_decimals_do_not_depend_on_the_context():
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "column"),
+    ("dialect", "name", "column"),
     [
-        ("postgresql", "character varying", Column.TEXT),
-        ("postgresql", "text", Column.TEXT),
-        ("postgresql", "character", Column.TEXT),
-        ("postgresql", "bigint", Column.INTEGER),
-        ("postgresql", "integer", Column.INTEGER),
-        ("postgresql", "numeric", Column.DECIMAL),
-        ("postgresql", "double precision", Column.FLOAT),
-        ("postgresql", "boolean", Column.BOOLEAN),
-        ("postgresql", "timestamp without time zone", Column.TIMESTAMP),
-        ("postgresql", "timestamp with time zone", Column.TIMESTAMP),
-        ("postgresql", "date", Column.DATE),
-        ("postgresql", "time without time zone", Column.TIME),
-        ("postgresql", "bytea", Column.BINARY),
-        ("postgresql", "jsonb", Column.JSON),
-        ("postgresql", "integer[]", Column.UNKNOWN),
-        ("postgresql", "uuid", Column.UNKNOWN),
-        ("postgresql", "interval", Column.UNKNOWN),
-        ("postgresql", "point", Column.UNKNOWN),
-        ("mariadb", "varchar(20)", Column.TEXT),
-        ("mariadb", "longtext", Column.TEXT),
-        ("mariadb", "enum('a','b')", Column.TEXT),
-        ("mariadb", "tinyint(1)", Column.BOOLEAN),
-        ("mariadb", "tinyint(4)", Column.INTEGER),
-        ("mariadb", "bigint(20) unsigned", Column.INTEGER),
-        ("mariadb", "decimal(10,2)", Column.DECIMAL),
-        ("mariadb", "double", Column.FLOAT),
-        ("mariadb", "datetime(6)", Column.TIMESTAMP),
-        ("mariadb", "timestamp", Column.TIMESTAMP),
-        ("mariadb", "time(6)", Column.TIME),
-        ("mariadb", "varbinary(5)", Column.BINARY),
-        ("mariadb", "longblob", Column.BINARY),
-        ("mariadb", "bit(1)", Column.UNKNOWN),
-        ("sqlite", "INTEGER", Column.INTEGER),
-        ("sqlite", "VARCHAR(20)", Column.TEXT),
-        ("sqlite", "DOUBLE", Column.FLOAT),
-        ("sqlite", "BLOB", Column.BINARY),
-        ("sqlite", "BOOLEAN", Column.BOOLEAN),
-        ("sqlite", "TIMESTAMP", Column.TIMESTAMP),
-        ("sqlite", "DECIMAL(10,2)", Column.DECIMAL),
-        ("sqlite", "", Column.UNKNOWN),
+        (PG, "character varying", Column.TEXT),
+        (PG, "text", Column.TEXT),
+        (PG, "character", Column.TEXT),
+        (PG, "bigint", Column.INTEGER),
+        (PG, "integer", Column.INTEGER),
+        (PG, "numeric", Column.DECIMAL),
+        (PG, "double precision", Column.FLOAT),
+        (PG, "boolean", Column.BOOLEAN),
+        (PG, "timestamp without time zone", Column.TIMESTAMP),
+        (PG, "timestamp with time zone", Column.TIMESTAMP),
+        (PG, "date", Column.DATE),
+        (PG, "time without time zone", Column.TIME),
+        (PG, "bytea", Column.BINARY),
+        (PG, "jsonb", Column.JSON),
+        (PG, "integer[]", Column.UNKNOWN),
+        (PG, "uuid", Column.UNKNOWN),
+        (PG, "interval", Column.UNKNOWN),
+        (PG, "point", Column.UNKNOWN),
+        (MARIA, "varchar(20)", Column.TEXT),
+        (MARIA, "longtext", Column.TEXT),
+        (MARIA, "enum('a','b')", Column.TEXT),
+        (MARIA, "tinyint(1)", Column.BOOLEAN),
+        (MARIA, "tinyint(4)", Column.INTEGER),
+        (MARIA, "bigint(20) unsigned", Column.INTEGER),
+        (MARIA, "decimal(10,2)", Column.DECIMAL),
+        (MARIA, "double", Column.FLOAT),
+        (MARIA, "datetime(6)", Column.TIMESTAMP),
+        (MARIA, "timestamp", Column.TIMESTAMP),
+        (MARIA, "time(6)", Column.TIME),
+        (MARIA, "varbinary(5)", Column.BINARY),
+        (MARIA, "longblob", Column.BINARY),
+        (MARIA, "bit(1)", Column.UNKNOWN),
+        (SQLITE, "INTEGER", Column.INTEGER),
+        (SQLITE, "VARCHAR(20)", Column.TEXT),
+        (SQLITE, "DOUBLE", Column.FLOAT),
+        (SQLITE, "BLOB", Column.BINARY),
+        (SQLITE, "BOOLEAN", Column.BOOLEAN),
+        (SQLITE, "TIMESTAMP", Column.TIMESTAMP),
+        (SQLITE, "DECIMAL(10,2)", Column.DECIMAL),
+        (SQLITE, "", Column.UNKNOWN),
     ],
 )
-def test_a_type_name_tells_the_class_of_a_column(kind, name, column):
-    assert column_class(kind, name) is column
+def test_a_type_name_tells_the_class_of_a_column(dialect, name, column):
+    assert dialect.column_class(name) is column
 
 
 def test_identifiers_lose_their_quotes_and_fold_where_the_database_folds_them():
@@ -259,22 +259,22 @@ def test_identifiers_lose_their_quotes_and_fold_where_the_database_folds_them():
 
 
 @pytest.mark.parametrize(
-    ("kind", "table", "column", "parameters"),
+    ("dialect", "table", "column", "parameters"),
     [
-        ("postgresql", 'public."Order"', "Id", ('public."Order"', "id")),
-        ("mariadb", "`plant`.`order`", "id", ("plant", "order", "id")),
-        ("mariadb", "reading", "id", ("", "reading", "id")),
-        ("sqlite", '"reading"', "id", ("reading", "id")),
+        (PG, 'public."Order"', "Id", ('public."Order"', "id")),
+        (MARIA, "`plant`.`order`", "id", ("plant", "order", "id")),
+        (MARIA, "reading", "id", ("", "reading", "id")),
+        (SQLITE, '"reading"', "id", ("reading", "id")),
     ],
 )
-def test_the_catalogue_is_asked_with_names_as_parameters(kind, table, column, parameters):
-    question = type_question(kind, table, column)
+def test_the_catalogue_is_asked_with_names_as_parameters(dialect, table, column, parameters):
+    question = dialect.type_query(table, column)
     assert question is not None
     assert question[1] == parameters
 
 
 def test_a_driver_without_a_known_catalogue_is_not_asked():
-    assert type_question("generic", "t", "c") is None
+    assert GENERIC.type_query("t", "c") is None
 
 
 # --- out ------------------------------------------------------------------------------------------------------------
@@ -302,16 +302,16 @@ def test_a_moment_is_parsed_and_what_python_cannot_hold_stays_text(decode, text,
 
 
 def test_a_query_without_moments_is_run_as_it_is():
-    assert fetch_plan.plan(PG, "SELECT 1", [("a", int), ("b", str)]).sql == "SELECT 1"
+    assert postgresql._fetch_plan("SELECT 1", [("a", int), ("b", str)]).sql == "SELECT 1"
 
 
 def test_a_query_may_end_with_a_semicolon_or_a_comment():
-    plan = fetch_plan.plan(PG, "SELECT now() AS a -- now\n;", [("a", datetime.datetime)])
+    plan = postgresql._fetch_plan("SELECT now() AS a -- now\n;", [("a", datetime.datetime)])
     assert plan.sql == "SELECT CAST(c1 AS text) FROM (\nSELECT now() AS a -- now\n\n) AS q(c1)"
 
 
 def test_sqlite_values_come_as_what_they_are():
-    plan = fetch_plan.plan(SQLITE, "SELECT * FROM t", [("a", str), ("b", bool)])
+    plan = sqlite._fetch_plan("SELECT * FROM t", [("a", str), ("b", bool)])
     assert plan.rows(
         [("i5", "i1"), ("r0.30000000000000004", "i0"), ("tx", "i7"), ("b00ff", None), ("x610062", "tyes")]
     ) == [

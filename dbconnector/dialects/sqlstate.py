@@ -1,24 +1,24 @@
-"""What an ODBC error means, as tables: the driver's own code first, then the SQLSTATE, then its class. Pure.
+"""What an ODBC error means: the native code decides first, then the text, the SQLSTATE, and its class. Pure.
 
-A text decides only where drivers give no code. `errors` of the configuration goes before all of it.
+`errors` of the configuration takes precedence over all of them.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
 from connectorlib.errors import Kind
-from dbconnector.drivers import Driver
+from dbconnector.dialects.base import Dialect, Texts
 
 STATES: Mapping[str, Kind] = {
     # retry: serialization, deadlock, lock, cancelled by a time limit
     **dict.fromkeys(("40001", "40P01", "55P03", "55006", "57014", "HY018", "HYT00", "HY008"), Kind.RETRY),
     "40003": Kind.UNAVAILABLE,  # statement completion unknown
     "25006": Kind.UNAVAILABLE,  # read-only: a standby, or a primary just demoted
-    "26000": Kind.UNAVAILABLE,  # PostgreSQL: a prepared statement that its pooler or a reset forgot; connect anew
+    "26000": Kind.UNAVAILABLE,  # PostgreSQL: a prepared statement that its pooler or a reset forgot; connect again
     "HYT01": Kind.UNAVAILABLE,
     "54000": Kind.REJECT,  # PostgreSQL: a limit that this row exceeds, such as the size of an index entry
     **dict.fromkeys(("P0001", "P0002", "P0003", "P0004", "45000"), Kind.REJECT),
-    # what pyodbc or the driver manager says of a value that cannot be bound
+    # pyodbc and the driver manager: a value that cannot be bound
     **dict.fromkeys(("HY105", "HY004", "HY003", "HY104", "07006"), Kind.REJECT),
     "21S01": Kind.CONFIGURATION,  # as many columns as values: the statement
     "21S02": Kind.CONFIGURATION,
@@ -46,20 +46,11 @@ CLASSES: Mapping[str, Kind] = {
     "IM": Kind.CONFIGURATION,  # driver manager: no such driver, no such data source
     "HYC": Kind.CONFIGURATION,
 }
-#: psqlodbc gives 08001 and no SQLSTATE of the server for everything that goes wrong while connecting, so only the
-#: text tells them apart. The server speaks the language of its lc_messages: in another one than English all of them
-#: count as "unavailable", which pauses and probes as well.
-_CONNECT_TEXTS: tuple[tuple[str, Kind], ...] = (
-    (r"authentication failed|no password supplied|no pg_hba\.conf entry|role \".*\" does not exist", Kind.REFUSED),
-    (r"is not permitted to log in|password .*expired|Access denied|Login failed", Kind.REFUSED),
-    (r"database \".*\" does not exist|conflicts with other|invalid connection option", Kind.CONFIGURATION),
-)
-#: The driver manager itself: 01000 when a driver's library is missing.
-_MANAGER_TEXTS: tuple[tuple[str, Kind], ...] = (
+#: Where a code says too little, while connecting and always. A dialect has texts of its own.
+CONNECT_TEXTS: Texts = ((r"Access denied|Login failed", Kind.REFUSED),)
+TEXTS: Texts = (
+    # The driver manager: 01000 when a driver's library is missing.
     (r"\[Driver Manager\].*(Can't open lib|file not found)", Kind.CONFIGURATION),
-    (r"Unexpected EOF from the server", Kind.UNAVAILABLE),
-    # MariaDB: of one parameter, under a code that means anything (1105).
-    (r"longer than 'max_allowed_packet'", Kind.REJECT),
     (r"Attempt to use a closed connection", Kind.UNAVAILABLE),
     # psqlodbc, under HY000, when it finds out before it has asked the server anything.
     (r"connection (has been |is )?(lost|down|broken)|communication (error|down)", Kind.UNAVAILABLE),
@@ -75,7 +66,7 @@ _NATIVE = re.compile(r"\((-?\d+)\)\s*(?:\(SQL\w+\))?\s*$")
 def read_error(args: Sequence[object]) -> tuple[str, int | None, str]:
     """Given the args of a pyodbc error, return SQLSTATE (may be empty), native code and text.
 
-    Errors of the driver are (state, text), pyodbc's own the other way round or without a state.
+    Errors of the driver are (state, text); pyodbc's own are in the reverse order, or have no state.
     """
     parts = [str(part) for part in args]
     state = next((part for part in parts if _STATE.fullmatch(part)), "")
@@ -85,7 +76,7 @@ def read_error(args: Sequence[object]) -> tuple[str, int | None, str]:
 
 
 def clean(text: str) -> str:
-    """Return a driver's text on one line, bounded, without what it wraps around the server's words."""
+    """Return a driver's text on one line, shortened, without what the driver adds to the server's message."""
     text = re.sub(r"\0.*?(?=( \(\d+\))?( \(SQL\w+\))?$)", "", text, flags=re.DOTALL)  # memory behind MariaDB's texts
     text = re.sub(r"\s+", " ", text)
     text = re.sub(r"^(\[[^\]]*\] ?)+", "", text)
@@ -94,39 +85,39 @@ def clean(text: str) -> str:
     return text[:TEXT]
 
 
-def classify(driver: Driver, state: str, native: int | None, text: str, *, connecting: bool = False) -> Kind:
-    """Given an error as the driver told it, return what to do about it. Code before class, native before state."""
-    kind = _by_code(driver, native) or _by_text(text, connecting) or _by_state(state)
+def classify(dialect: Dialect, state: str, native: int | None, text: str, *, connecting: bool = False) -> Kind:
+    """Return what to do about an error: by its native code, else by its text, its SQLSTATE, the class of that."""
+    kind = _by_code(dialect, native) or _by_text(dialect, text, connecting) or _by_state(state)
     if connecting and (kind is Kind.RETRY or (kind is None and state == "HY000")):
         return Kind.UNAVAILABLE  # a time limit, or no words at all, while connecting: the server was not reached
     return kind or Kind.UNKNOWN
 
 
-def _by_code(driver: Driver, native: int | None) -> Kind | None:
-    return driver.natives.get(native) if driver.native_codes and native is not None else None
+def _by_code(dialect: Dialect, native: int | None) -> Kind | None:
+    return None if native is None else dialect.natives.get(native)
 
 
-def _by_text(text: str, connecting: bool) -> Kind | None:
-    for pattern, kind in (*_CONNECT_TEXTS, *_MANAGER_TEXTS) if connecting else _MANAGER_TEXTS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return kind
-    return None
+def _by_text(dialect: Dialect, text: str, connecting: bool) -> Kind | None:
+    texts = (*dialect.texts, *TEXTS)
+    if connecting:
+        texts = (*dialect.connect_texts, *CONNECT_TEXTS, *texts)
+    return next((kind for pattern, kind in texts if re.search(pattern, text, re.IGNORECASE)), None)
 
 
 def _by_state(state: str) -> Kind | None:
     return STATES.get(state) or CLASSES.get(state[:3]) or CLASSES.get(state[:2])
 
 
-def code_of(driver: Driver, state: str, native: int | None) -> str:
-    """Return the code to show: the SQLSTATE, with the native code where the state alone says nothing."""
-    vague = state in ("", "HY000", "01000") or (driver.native_codes and native in driver.natives)
-    if native and driver.native_codes and vague and state[:2] not in ("22", "23"):
+def code_of(dialect: Dialect, state: str, native: int | None) -> str:
+    """Return the code to show: the SQLSTATE, with the native code where the state alone says too little."""
+    vague = state in ("", "HY000", "01000") or native in dialect.natives
+    if native and dialect.natives and vague and state[:2] not in ("22", "23"):
         return f"{state or 'HY000'}/{native}"
     return state or "HY000"
 
 
 def override(errors: Mapping[str, str], state: str, native: int | None) -> str | None:
-    """Return what `errors` of the configuration says: `23000/1062` before `23000` before `23`; None: nothing."""
+    """Return the word that `errors` of the configuration has for a code: `23000/1062` before `23000` before `23`."""
     for key in (f"{state}/{native}", state, state[:2]):
         if key in errors:
             return errors[key].lower()
@@ -134,5 +125,5 @@ def override(errors: Mapping[str, str], state: str, native: int | None) -> str |
 
 
 def overridden_kind(word: str | None) -> Kind | None:
-    """Return the kind that an override means. `done` is a reject that the writer takes as *already there*."""
+    """Return the kind of an override. `done` is a reject that the writer takes as *already there*."""
     return Kind.REJECT if word == "done" else _KINDS.get(word or "")

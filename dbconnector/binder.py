@@ -1,9 +1,7 @@
-"""Values on their way into a database: exactly as they are, or rejected. Pure.
+"""What makes a row of values fit to be bound: each in the form that the database itself parses exactly. Pure.
 
-Drivers lose things without a word: all three cut text at a NUL, MariaDB's drops microseconds and turns a UUID into an
-empty string, psqlodbc stores `true` in a text column as `1`, SQLite rounds decimals beyond 15 digits, MariaDB rounds
-fractions in integer columns. So every value is bound in the form that the database itself parses exactly, which
-depends on the class of the column it goes into, and what has no such form raises.
+Drivers alter values without an error, each its own (see dialects/), so the form depends on the dialect and on the class
+of the column. A value that has no such form is rejected.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +10,8 @@ from typing import Any
 
 from connectorlib.errors import Failed, reject
 from dbconnector.columns import Column
-from dbconnector.conversions import Convert, conversions, plain_text, refuse
-from dbconnector.drivers import Driver
+from dbconnector.dialects.base import Dialect
+from dbconnector.dialects.conversions import Bindings, Convert, plain_text, refuse
 
 #: Combinations of types remembered for one statement.
 PLANS = 1000
@@ -22,13 +20,13 @@ _Plan = tuple[Callable[[Sequence[Any]], tuple[str, ...]] | None, tuple[tuple[int
 
 
 def make_binder(
-    driver: Driver, columns: Sequence[Column], names: Sequence[str], place: str = ""
+    dialect: Dialect, columns: Sequence[Column], names: Sequence[str], place: str = ""
 ) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """Return the function that makes one row of values fit to be bound; it raises Failed (reject, `bad-value`).
 
-    It runs for every row: what there is to do is worked out once for each combination of types.
+    It runs for every row, so the conversions are worked out once for each combination of types.
     """
-    tables = [_Table(conversions(driver.kind, column)) for column in columns]
+    tables = [_Table(dialect.bindings(column)) for column in columns]
     plans: dict[tuple[type, ...], _Plan] = {}
 
     def bind(values: Sequence[Any]) -> tuple[Any, ...]:
@@ -60,7 +58,7 @@ def _plan(tables: Sequence["_Table"], types: Sequence[type]) -> "_Plan":
     found = [table[kind] for table, kind in zip(tables, types, strict=True)]
     texts = [at for at, convert in enumerate(found) if convert is plain_text]
     converts = tuple((at, convert) for at, convert in enumerate(found) if convert not in (None, plain_text))
-    # Twice the same position if there is one only: itemgetter then still gives a tuple.
+    # Twice the same position if there is one only: itemgetter then still returns a tuple.
     getter = itemgetter(*texts, *texts[:1]) if texts else None
     return getter, converts
 
@@ -68,7 +66,7 @@ def _plan(tables: Sequence["_Table"], types: Sequence[type]) -> "_Plan":
 def _bad_value(
     tables: Sequence["_Table"], names: Sequence[str], values: Sequence[Any], place: str, error: Exception
 ) -> Failed:
-    """Run the row once more, one by one, to name the value that did it."""
+    """Convert the row once more, value by value, to name the one that failed."""
     for name, table, value in zip(names, tables, values, strict=False):
         try:
             convert = table[type(value)]
@@ -80,14 +78,10 @@ def _bad_value(
     return reject("bad-value", str(error), place=place)
 
 
-class _Table(dict[type, Convert | None]):
-    """Type to conversion; None binds the value as it is. Subclasses are looked up once and remembered."""
+class _Table(Bindings):
+    """Type to conversion. A subclass is bound as its base; it is looked up once and remembered."""
 
     def __missing__(self, kind: type) -> Convert | None:
-        found: Convert | None = refuse
-        for base in kind.__mro__[1:-1]:
-            if base in self:
-                found = self[base]
-                break
+        found = next((self[base] for base in kind.__mro__[1:-1] if base in self), refuse)
         self[kind] = found
         return found

@@ -1,0 +1,173 @@
+"""What differs between databases (`Dialect`) and between the ODBC drivers of one (`Driver`), as values. Pure.
+
+The defaults are those of an unknown database: single rows, no savepoints, classes of SQLSTATE only, so that the worst
+it can be is slow. A module of this package that defines `DIALECT` adds a database; nothing else names it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from connectorlib.errors import Kind
+from dbconnector.columns import Column, column_class
+from dbconnector.dialects.conversions import Bindings, common_bindings, native_temporals
+from dbconnector.dialects.fetch_plan import Decode, FetchPlan
+
+#: pyodbc counts parameter markers in 16 bits with a sign.
+PYODBC_PARAMETERS = 32_767
+
+#: A catalogue query and its parameters. Catalogues can be read without the right to read the table itself.
+Query = tuple[str, tuple[str, ...]]
+#: Patterns of error texts, for errors that have no telling code.
+Texts = tuple[tuple[str, Kind], ...]
+
+
+class PageWords(NamedTuple):
+    """The words around a query that limit it to `{rows}` rows: instead of SELECT, and at its end."""
+
+    select: str = "SELECT"
+    end: str = ""
+
+
+LIMIT = PageWords(end=" LIMIT {rows}")
+FETCH = PageWords(end=" FETCH FIRST {rows} ROWS ONLY")
+TOP = PageWords(select="SELECT TOP {rows}")
+
+
+class Savepoints(NamedTuple):
+    """Statements; `{}` stands for the name."""
+
+    set: str = "SAVEPOINT {}"
+    back: str = "ROLLBACK TO SAVEPOINT {}"
+    #: Needed only where there is a `fetch_plan`.
+    release: str = "RELEASE SAVEPOINT {}"
+    #: Whether a savepoint still exists after a rollback to it. If that is not certain it is set again.
+    stay: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One ODBC driver library. `{login_s}`, `{lock_ms}` and so on in its texts stand for the time limits."""
+
+    name: str
+    #: Pattern of its name in odbcinst.ini or of its library's file.
+    pattern: str
+    #: Keywords put under those of the connection, and shown by `check`.
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    #: Added for a connection that only reads.
+    reading: Mapping[str, str] = field(default_factory=dict)
+    #: Keywords put over those of the connection: without these values would be damaged.
+    forced: Mapping[str, str] = field(default_factory=dict)
+    #: Run on every new connection, before the statements of the dialect.
+    session: tuple[str, ...] = ()
+    #: Reads a result of any size in bounded memory; otherwise a large select needs `key`.
+    streams: bool = False
+    #: Streams only a query without parameters outside a transaction, and ends the result, as if there were no more
+    #: rows, when another statement is run.
+    streams_alone: bool = False
+    #: An INSERT with RETURNING or OUTPUT returns its row.
+    returning: bool = True
+    #: Text travels as UTF-8 bytes instead of SQL_C_WCHAR: psqlodbc's ANSI driver does not know that type,
+    #: MariaDB's stores text of more than 255 characters wrong and reads it back shorter, sqliteodbc's reads
+    #: characters from U+100000 on as others and ends a statement at one beyond the BMP.
+    utf8: bool = False
+    #: The driver manager makes a character of every byte of a column's name: there is no function for wide ones, or
+    #: (sqliteodbc) it is not used because statements are sent as UTF-8.
+    widens_names: bool = False
+    #: A statement that contains a character beyond the BMP gets all its non-ASCII characters wrong: unixODBC turns
+    #: UTF-8 into UCS-2 for a driver that has only wide functions. Parameters are not affected.
+    bmp_only: bool = False
+    #: An error of SQLSTATE 01000 (MariaDB: 1265, a value that its column cannot take) is reported as a success with a
+    #: message when a prepared statement is run: nothing was done, and nothing is raised.
+    hides_errors: bool = False
+    #: What the driver returns as bytes instead of a value of its own, by SQL type: SQL_TYPE_DATE 91, SQL_TYPE_TIME 92,
+    #: SQL_TYPE_TIMESTAMP 93, SQL_GUID -11.
+    converters: Mapping[int, Decode] = field(default_factory=dict)
+    #: False: known from the vendor's documentation only.
+    measured: bool = True
+
+    def streams_query(self, *, parameters: bool) -> bool:
+        return self.streams and not (self.streams_alone and parameters)
+
+
+def _server_keywords(host: str, port: int | None, name: str) -> dict[str, str]:
+    return {"Server": host, **({"Port": str(port)} if port else {}), "Database": name}
+
+
+def _unknown(*_names: str) -> Query | None:
+    """Return None: there is no way to ask that cannot fail."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One database."""
+
+    name: str = "generic"
+    #: The first whose pattern matches is used.
+    drivers: tuple[Driver, ...] = ()
+    #: Position in lists for people.
+    order: int = 100
+
+    #: For `init`: schemes of addresses, the driver's name in odbcinst.ini, and keywords for host, port and database.
+    schemes: tuple[str, ...] = ()
+    installed_as: str = ""
+    keywords: Callable[[str, int | None, str], dict[str, str]] = _server_keywords
+    #: The connection keyword that names a file, where the database is one that connecting would create.
+    file_keyword: str = ""
+
+    #: Run on every new connection, before `on_connect`; time limits as in `Driver`.
+    session: tuple[str, ...] = ()
+    #: Appended to a SELECT that needs no table.
+    from_dual: str = ""
+    max_parameters: int = PYODBC_PARAMETERS
+    #: Rows in one VALUES list; 1: it is not known to take more.
+    max_rows: int = 1
+    savepoints: Savepoints | None = None
+    paging: PageWords = FETCH
+    #: Inserts `{rows}` into `{table}` except those that are there already, and does not count those; empty: a duplicate
+    #: is an error.
+    insert_or_ignore: str = ""
+    #: An INSERT, UPDATE or DELETE gives one result, whatever its triggers do. Where they add theirs, an error may come
+    #: with any of them.
+    one_result: bool = False
+    #: EXPLAIN plans a statement without running it.
+    explains: bool = False
+    #: EXPLAIN reports a text constant that its column cannot take.
+    explains_constants: bool = False
+
+    #: What the native error codes mean; empty: those of its drivers mean nothing.
+    natives: Mapping[int, Kind] = field(default_factory=dict)
+    texts: Texts = ()
+    #: The same for errors while connecting.
+    connect_texts: Texts = ()
+
+    #: The class of a column, by its type as the catalogue names it.
+    column_class: Callable[[str], Column] = column_class
+    #: Asks for the type of a column, given table and column as written in SQL.
+    type_query: Callable[[str, str], Query | None] = _unknown
+    #: Asks for the columns of a table that every new row needs a value for: NOT NULL, no default, not generated.
+    required_query: Callable[[str], Query | None] = _unknown
+    #: How values are bound for a column where that differs from `common_bindings`.
+    own_bindings: Callable[[Column], Bindings] = native_temporals
+    #: How to run a query, given its columns (name, Python type), so that its values arrive exactly; None: as it is.
+    fetch_plan: Callable[[str, Sequence[tuple[str, type]]], FetchPlan] | None = None
+
+    @property
+    def has_limit(self) -> bool:
+        return self.paging == LIMIT
+
+    def bindings(self, column: Column) -> Bindings:
+        return common_bindings(column) | self.own_bindings(column)
+
+    def rows_at_once(self, width: int) -> int:
+        """Return how many rows of `width` parameters one statement takes."""
+        return min(self.max_rows, self.max_parameters // max(1, width))
+
+
+GENERIC = Dialect()
+UNKNOWN_DRIVER = Driver("unknown driver", pattern=r"(?!)", measured=False)
+
+
+def codes(kind: Kind, *numbers: int) -> dict[int, Kind]:
+    return dict.fromkeys(numbers, kind)

@@ -1,0 +1,49 @@
+"""Oracle, through its own driver (from documentation)."""
+
+from connectorlib.errors import Kind
+from dbconnector.columns import Column
+from dbconnector.dialects.base import Dialect, Driver, Savepoints, codes
+from dbconnector.dialects.conversions import Bindings, native_temporals, plain_text
+
+_CODES = {
+    **codes(Kind.RETRY, 54, 60, 8177, 30006),
+    **codes(Kind.UNAVAILABLE, 257, 1012, 1033, 1034, 1089, 3113, 3114, 3135, 12170, 12514, 12537, 12541, 12543),
+    **codes(Kind.UNAVAILABLE, 1536, 1652, 1653, 1654, 16000, 30036),
+    **codes(Kind.REFUSED, 1005, 1017, 1045, 28000, 28001),
+    **codes(Kind.CONFIGURATION, 900, 903, 904, 907, 911, 917, 923, 933, 936, 942, 12154, 12505),
+    **codes(Kind.REJECT, 1, 1400, 1407, 1438, 1461, 1722, 1839, 1840, 1841, 1843, 1847, 1858, 1861, 2290, 2291, 2292),
+    **codes(Kind.REJECT, 12899),
+    **codes(Kind.REJECT, *range(20000, 21000)),  # RAISE_APPLICATION_ERROR
+}
+
+
+def _keywords(host: str, port: int | None, name: str) -> dict[str, str]:
+    return {"DBQ": f"{host}:{port or 1521}/{name}"}
+
+
+def _bindings(column: Column) -> Bindings:
+    """Refuse the empty string, which Oracle takes for NULL."""
+    own = native_temporals(column)
+    return own | {str: _not_empty} if column in (Column.TEXT, Column.UNKNOWN) else own
+
+
+def _not_empty(value: str) -> str:
+    if not value:
+        raise ValueError("Oracle keeps the empty string as NULL")
+    return plain_text(value)
+
+
+DRIVER = Driver(name="Oracle", pattern="oracle|libsqora|sqora", streams=True, returning=False, measured=False)
+
+DIALECT = Dialect(
+    name="oracle",
+    order=6,
+    drivers=(DRIVER,),
+    schemes=("oracle",),
+    installed_as="Oracle 21 ODBC driver",
+    keywords=_keywords,
+    from_dual=" FROM DUAL",
+    savepoints=Savepoints(),
+    natives=_CODES,
+    own_bindings=_bindings,
+)

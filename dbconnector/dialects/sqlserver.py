@@ -1,0 +1,63 @@
+"""SQL Server, through Microsoft's driver or FreeTDS (from documentation)."""
+
+import datetime
+from dataclasses import replace
+
+from connectorlib.errors import Kind
+from dbconnector.columns import Column
+from dbconnector.dialects.base import TOP, Dialect, Driver, Savepoints, codes
+from dbconnector.dialects.conversions import Bindings, utc_datetime
+
+_CODES = {
+    **codes(Kind.RETRY, 1204, 1205, 1222, 3960, 3961, 41301, 41302, 41305, 41325),
+    **codes(Kind.UNAVAILABLE, 20003, 20004, 20006, 20009, 20017, 20020, 40197, 40501, 40613, 49918, 49919, 49920),
+    **codes(Kind.UNAVAILABLE, 701, 976, 983, 1105, 3906, 9002, 10928, 10929, 17142, 233, 10053, 10054, 10060),
+    **codes(Kind.REFUSED, 18452, 18456, 18470, 18486, 18487, 18488),
+    **codes(Kind.CONFIGURATION, 207, 208, 4060),
+    **codes(Kind.REJECT, 220, 241, 242, 245, 515, 547, 2601, 2627, 2628, 8114, 8115, 8134, 8152, 50000),
+}
+
+
+def _keywords(host: str, port: int | None, name: str) -> dict[str, str]:
+    return {"Server": f"{host},{port}" if port else host, "Database": name}
+
+
+def _bindings(column: Column) -> Bindings:
+    """ISO 8601 with a T is read the same under every language setting."""
+    return {datetime.datetime: _iso_utc} if column in (Column.TIMESTAMP, Column.UNKNOWN) else {}
+
+
+def _iso_utc(value: datetime.datetime) -> str:
+    return utc_datetime(value).replace(" ", "T")
+
+
+MSODBCSQL = Driver(
+    name="SQL Server",
+    pattern="msodbcsql|sql server|sqlsrv|sqlncli",
+    defaults={"ConnectRetryCount": "0"},  # a silent reconnect would lose the session's settings
+    streams=True,
+    measured=False,
+)
+FREETDS = replace(
+    MSODBCSQL,
+    name="SQL Server (FreeTDS)",
+    pattern="freetds|libtdsodbc|tdsodbc",
+    defaults={"TDS_Version": "7.4", "ClientCharset": "UTF-8"},
+)
+
+DIALECT = Dialect(
+    name="sqlserver",
+    order=5,
+    drivers=(FREETDS, MSODBCSQL),
+    schemes=("sqlserver",),
+    installed_as="ODBC Driver 18 for SQL Server",
+    keywords=_keywords,
+    session=("SET LOCK_TIMEOUT {lock_ms}",),
+    max_parameters=2_090,  # 2,100, of which the driver's sp_prepexec takes some
+    max_rows=1_000,
+    savepoints=Savepoints("SAVE TRANSACTION {}", "ROLLBACK TRANSACTION {}", release="", stay=False),
+    paging=TOP,
+    natives=_CODES,
+    texts=((r"Unexpected EOF from the server", Kind.UNAVAILABLE),),
+    own_bindings=_bindings,
+)

@@ -1,0 +1,40 @@
+"""A database that only a test knows, on SQLite: its module is all that the connection needs."""
+
+from dbconnector.odbc.database import Database
+from dbconnector.settings import DatabaseSettings
+from dbconnector.sql import compile_statement
+from tests.dialects import added
+
+PLANT = """
+from dataclasses import replace
+from dbconnector.columns import Column
+from dbconnector.dialects import sqlite
+from dbconnector.dialects.base import Savepoints
+
+DIALECT = replace(
+    sqlite.DIALECT,
+    name="plant",
+    order=0,  # before SQLite, whose driver it uses
+    drivers=(replace(sqlite.SQLITEODBC, name="Plant"),),
+    session=("CREATE TEMP TABLE session (seconds)", "INSERT INTO session VALUES ({statement_s})"),
+    savepoints=Savepoints("SAVEPOINT plant_{}", "ROLLBACK TO plant_{}", "RELEASE plant_{}"),
+    column_class=lambda name: Column.TEXT if name == "WORDS" else sqlite.DIALECT.column_class(name),
+)
+"""
+
+
+def test_a_new_module_is_the_dialect_of_a_connection(tmp_path, sqlite_db):
+    sqlite_db.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, w WORDS)")
+    with added(tmp_path, "plant", PLANT):
+        odbc = Database(DatabaseSettings(connection=sqlite_db.connection))
+    assert (odbc.dialect.name, odbc.driver.name) == ("plant", "Plant")
+    odbc.connect()
+    assert [rows for _, rows in odbc.query("SELECT seconds FROM session")] == [[(60,)]]
+    insert = compile_statement("INSERT INTO t (id, w) VALUES (:id, :w)")
+    odbc.execute(insert.sql, odbc.binder(insert)((1, True)))
+    odbc.savepoint("one")
+    odbc.execute(insert.sql, odbc.binder(insert)((2, False)))
+    assert odbc.rollback_to("one")
+    odbc.commit()
+    odbc.close()
+    assert sqlite_db.rows("SELECT id, w FROM t") == [(1, "true")]
