@@ -1,7 +1,7 @@
-"""Statements shown to the database without being run: do their tables and columns exist, may this user use them?
+"""Checks statements against the database without running them: tables, columns and rights.
 
-PostgreSQL and SQLite explain a statement, which plans it and runs nothing. MariaDB's driver, and those that are not
-known, prepare it: by one parameter too many, which pyodbc refuses after the preparation and before the execution.
+A database that can explain a statement plans it and runs nothing. Others prepare it: one parameter too many is sent,
+which pyodbc refuses after the preparation and before the execution.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from connectorlib.expressions import text_of
 from dbconnector.columns import plain_name
 from dbconnector.odbc.database import Database
 from dbconnector.sql import compile_statement
+from dbconnector.sql.inserts import read_insert
 from dbconnector.sql.lexer import T, Token, sent, tokenize
-from dbconnector.sql.shapes import inserted
 
 _EXPLAINED = {"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "VALUES"}
 _ONE_TOO_MANY = "parameter markers"
 
 
 def refusal(database: Database, text: str, place: str) -> Failure | None:
-    """Return why the database does not take a statement, None if it does. Raise Failed if it does not answer.
+    """Return why the database does not accept a statement, None if it does. Raise Failed if it does not answer.
 
-    What it objects to in the values is no reason: they are all NULL here.
+    Objections to the values are ignored: all of them are NULL.
     """
     database.connect()
     statement = compile_statement(text)
@@ -48,7 +48,7 @@ def _first_word(text: str) -> str:
 
 
 def _with_nulls(text: str, position: int = -1, value: str = "") -> str:
-    """Return a statement with NULL in the place of its parameters, but for the one at a position."""
+    """Return a statement with NULL in place of its parameters, except the one at a position."""
     numbers = count()
     literal = "'" + value.replace("'", "''") + "'"
 
@@ -61,13 +61,10 @@ def _with_nulls(text: str, position: int = -1, value: str = "") -> str:
 
 
 def unfilled(database: Database, text: str) -> list[str]:
-    """Return the columns that every new row needs and an INSERT does not fill; none where nobody can tell."""
-    target = inserted(tokenize(text))
-    if target is None or not target[1]:
-        return []
-    table, columns = target
-    question = database.dialect.required_query(table)
-    if question is None:
+    """Return the columns that every new row needs and an INSERT does not fill; none if that is unknown."""
+    insert = read_insert(tokenize(text))
+    question = database.dialect.required_query(insert.table) if insert is not None and insert.columns else None
+    if insert is None or question is None:
         return []
     query, parameters = question
     database.connect()
@@ -79,14 +76,14 @@ def unfilled(database: Database, text: str) -> list[str]:
         return []
     finally:
         database.rollback()
-    filled = {plain_name(column).lower() for column in columns}
+    filled = {plain_name(column).lower() for column in insert.columns}
     return [column for column in needed if column.lower() not in filled]
 
 
 def columns(database: Database, query: str, values: Sequence[Any], place: str) -> tuple[str, ...]:
-    """Return the names of a query's columns, none of its rows being read. Raise Failed."""
+    """Return the names of a query's columns without reading its rows. Raise Failed."""
     sql = compile_statement(query).sql.strip().rstrip(";")
-    # One row of nulls, whatever is in the table: a query without rows would not tell its columns.
+    # One row of nulls, whatever the table contains: without a row the columns would not be reported.
     whole = f"SELECT q.* FROM (SELECT 1 AS one_row{database.dialect.from_dual}) o LEFT JOIN (\n{sql}\n) q ON 1 = 0"
     database.connect()
     try:
@@ -98,13 +95,13 @@ def columns(database: Database, query: str, values: Sequence[Any], place: str) -
 
 
 def refused_value(database: Database, text: str, position: int, value: Any) -> str:
-    """Return why a parameter's column does not take a value, "" if it does, or if only a row would tell."""
+    """Return why a parameter's column does not accept a value, "" if it does or if only a row could show it."""
     statement = compile_statement(text)
     database.connect()
     try:
         bound = database.binder(statement)([value if at == position else None for at in range(len(statement.names))])
         if database.dialect.explains_constants and isinstance(bound[position], str | int | float | Decimal):
-            # As psqlodbc sends it: as text whose type the column says. PostgreSQL reads constants when it plans.
+            # As the driver sends it: as text of the column's type. Constants are parsed when the statement is planned.
             database.execute(f"EXPLAIN {_with_nulls(text, position, text_of(bound[position]))}", place="value")
     except Failed as failed:
         if failed.failure.kind is Kind.UNAVAILABLE:

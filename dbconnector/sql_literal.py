@@ -1,4 +1,4 @@
-"""Values as one writes them in SQL, for a person who reads what a message would become. Never executed."""
+"""Values as SQL literals, for people who read what a message would become. Never executed."""
 
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -10,7 +10,7 @@ MOST = 200  # characters of one value
 
 
 def literal(value: Any) -> str:
-    """Return a value as text; a long one is cut."""
+    """Return a value as a literal; a long one is shortened."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):

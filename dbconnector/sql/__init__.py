@@ -1,13 +1,15 @@
-"""SQL as it is written in the configuration, compiled once: `:name` becomes `?`, all that is SQL stays as it is.
+"""SQL of the configuration, compiled once: `:name` becomes `?`, everything else is kept.
 
-Pure: knows nothing of drivers or connections.
+Pure: independent of databases, drivers and connections.
 """
 
 from dataclasses import dataclass
 
+from dbconnector.sql.inserts import MultiRow, multi_row
+from dbconnector.sql.keys import AnyOf, any_of
 from dbconnector.sql.lexer import T, sent, tokenize
 from dbconnector.sql.paging import Paging, limit_rows, only_reads, page_by_key
-from dbconnector.sql.shapes import AnyOf, MultiRow, Target, any_of, multi_row, targets
+from dbconnector.sql.targets import Target, targets
 
 __all__ = [
     "AnyOf",
@@ -29,7 +31,7 @@ class Statement:
     text: str
     #: The text with a `?` for each parameter, and without the comments that confuse a driver.
     sql: str
-    #: The name of each `?`, in order; a name that is used twice stands here twice.
+    #: The name of each `?`, in order; a name that is used twice is contained twice.
     names: tuple[str, ...]
     #: How to write many rows at once; None where that could change what is written.
     multi_row: MultiRow | None
@@ -42,7 +44,7 @@ class Statement:
 def compile_statement(text: str) -> Statement:
     """Given SQL with `:name` parameters, return it compiled.
 
-    Raise ValueError if it cannot be read: an open quote, a `?`, nothing at all.
+    Raise ValueError if it cannot be parsed: an open quote, a `?`, no SQL at all.
     """
     tokens = tokenize(text)
     if all(token.type in (T.SPACE, T.COMMENT) or token.text == ";" for token in tokens):

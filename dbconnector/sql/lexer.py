@@ -1,10 +1,10 @@
-"""Cuts SQL of any dialect into tokens, so that `:name` is found only where it is a parameter.
+"""Splits SQL of any dialect into tokens, so that `:name` is found only where it is a parameter.
 
-The tokens joined give the text again, character for character. Imports nothing of ours.
+The joined tokens are the text again, character for character. Imports nothing of this project.
 
-Three things mean different things in different databases, and the text alone does not say which is meant: a backslash
-before a quote, `#`, and `/*` inside a comment. Each possible reading is tried; a reading with an open quote or bracket
-is none. When two readings stand and disagree about the parameters, the statement is refused rather than guessed at.
+Databases disagree about a backslash before a quote, `#`, and `/*` inside a comment. Each possible reading is tried; one
+that leaves a quote or bracket open is discarded. If two readings remain and find different parameters, the statement is
+refused.
 """
 
 import re
@@ -15,7 +15,7 @@ from itertools import product
 
 
 class T(Enum):
-    """What a token is."""
+    """Type of a token."""
 
     SPACE = auto()
     COMMENT = auto()
@@ -40,15 +40,15 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One way to understand what the dialects disagree about."""
+    """One combination of the rules that databases disagree about."""
 
-    backslash: bool  # '\'' is one quote (MariaDB, MySQL), else a backslash is a letter (the standard)
+    backslash: bool  # '\'' is one quote (MariaDB, MySQL), else a backslash is a character like any other (the standard)
     hash_comment: bool  # MariaDB, MySQL; else an operator (PostgreSQL)
     nested: bool  # comments nest (PostgreSQL, SQL Server)
 
 
 class Unreadable(ValueError):
-    """This reading makes no sense of the text."""
+    """The text is not valid under this reading."""
 
 
 _TOKEN = re.compile(
@@ -90,7 +90,7 @@ class _Lexer:
         self._reading = reading
         self._open: list[str] = []
         self._last: Token | None = None  # but for space and comments
-        self._touching = False  # nothing stands between `_last` and here
+        self._touching = False  # no space or comment since `_last`
 
     def tokens(self) -> Iterator[Token]:
         at = 0
@@ -144,7 +144,7 @@ class _Lexer:
         return T.MARKER if text == "?" else T.SYMBOL, end
 
     def _is_comment(self, at: int) -> bool:
-        """Whether this `#` begins a comment: at the start of its line always, else as the reading has it."""
+        """Return whether this `#` begins a comment: always at the start of its line, else if the reading says so."""
         following = self._text[at + 1 : at + 2]
         if following == ">":  # #> and #>>: paths into JSON
             return False
@@ -154,7 +154,7 @@ class _Lexer:
         return starts_line or self._reading.hash_comment
 
     def _is_subscript(self) -> bool:
-        """Whether this `[` opens a subscript or an array; else it quotes an identifier (SQL Server, SQLite)."""
+        """Return whether this `[` opens a subscript or an array; else it quotes an identifier (SQL Server, SQLite)."""
         last = self._last
         if last is None:
             return False
@@ -197,9 +197,9 @@ class _Lexer:
 
 
 def tokenize(text: str) -> list[Token]:
-    """Given SQL, return its tokens, which joined are the text.
+    """Given SQL, return its tokens; joined they are the text.
 
-    Raise ValueError if a quote, comment or bracket stays open, or if databases disagree about what a parameter is.
+    Raise ValueError if a quote, comment or bracket is left open, or if databases disagree about the parameters.
     """
     readings: list[list[Token]] = []
     problem: Unreadable | None = None
@@ -223,9 +223,9 @@ def tokenize(text: str) -> list[Token]:
 
 
 def sent(tokens: Iterable[Token]) -> str:
-    """Return the SQL that goes to the driver: a `?` for each parameter.
+    """Return the SQL that is sent to the driver: a `?` for each parameter.
 
-    A comment that holds a question mark or a quote is left out (a hint is not): sqliteodbc counts parameters itself,
+    A comment that contains a question mark or a quote is omitted (a hint is not): sqliteodbc counts parameters itself,
     and takes such a `?` for one, or the rest of the statement for a literal.
     """
     return "".join(map(_sent, tokens))
@@ -240,7 +240,7 @@ def _sent(token: Token) -> str:
 
 
 def _markers(tokens: list[Token]) -> list[tuple[int, str]]:
-    """Return what a reading says about parameters: where they stand."""
+    """Return the positions and texts of the parameters."""
     found, at = [], 0
     for token in tokens:
         if token.type in (T.PARAMETER, T.MARKER):
