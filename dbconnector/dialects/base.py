@@ -64,7 +64,7 @@ class Driver:
     streams: bool = False
     #: Streams only a query without parameters outside a transaction, and ends the result, as if there were no more
     #: rows, when another statement is run.
-    streams_alone: bool = False
+    streams_exclusively: bool = False
     #: An INSERT with RETURNING or OUTPUT returns its row.
     returning: bool = True
     #: Text travels as UTF-8 bytes instead of SQL_C_WCHAR: psqlodbc's ANSI driver does not know that type,
@@ -87,7 +87,7 @@ class Driver:
     measured: bool = True
 
     def streams_query(self, *, parameters: bool) -> bool:
-        return self.streams and not (self.streams_alone and parameters)
+        return self.streams and not (self.streams_exclusively and parameters)
 
 
 def _server_keywords(host: str, port: int | None, name: str) -> dict[str, str]:

@@ -86,14 +86,7 @@ def _whole_text(value: str) -> str:
 
 def finite(value: float) -> float:
     if not math.isfinite(value):
-        raise ValueError(f"{value} is not a number that the column can hold")
-    return value
-
-
-def _finite_exactly(value: Decimal) -> Decimal:
-    """Like `finite`, without the detour over a float, which has no room for 1E+400."""
-    if not value.is_finite():
-        raise ValueError(f"{value} is not a number that the column can hold")
+        raise _not_finite(value)
     return value
 
 
@@ -104,12 +97,20 @@ def digits_of(value: Decimal) -> str:
 
 
 def finite_digits(value: Decimal) -> str:
-    return digits_of(_finite_exactly(value))
+    if not value.is_finite():
+        raise _not_finite(value)
+    return digits_of(value)
 
 
 def _finite_decimal(value: Decimal) -> Decimal | str:
+    if not value.is_finite():
+        raise _not_finite(value)
     # A decimal parameter has at most 38 digits; longer ones are sent as text.
-    return value if len(_finite_exactly(value).as_tuple().digits) <= 38 else digits_of(value)
+    return value if len(value.as_tuple().digits) <= 38 else digits_of(value)
+
+
+def _not_finite(value: float | Decimal) -> ValueError:
+    return ValueError(f"{value} is not a number that the column can hold")
 
 
 def _json_number(value: float | Decimal) -> str:
@@ -142,7 +143,7 @@ def naive_utc(value: datetime.datetime) -> datetime.datetime:
 
 
 def utc_datetime(value: datetime.datetime) -> str:
-    return str(naive_utc(value))
+    return str(value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value)
 
 
 def _only_date(value: datetime.datetime) -> str:

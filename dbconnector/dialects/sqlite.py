@@ -164,7 +164,7 @@ SQLITEODBC = Driver(
     utf8=True,
     widens_names=True,
     streams=True,
-    streams_alone=True,
+    streams_exclusively=True,
     returning=False,
 )
 

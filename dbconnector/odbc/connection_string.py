@@ -52,15 +52,15 @@ def split_connection(text: str) -> dict[str, str]:
 
 
 def merge_defaults(
-    driver: Driver, own: Mapping[str, str], limits: TimeLimits = TimeLimits(), *, reading: bool = False
+    driver: Driver, keywords: Mapping[str, str], limits: TimeLimits = TimeLimits(), *, reading: bool = False
 ) -> dict[str, str]:
     """Return the connection's keywords with the driver's defaults under them; keywords are case-insensitive."""
     words = limits.words()
     forced = {key.lower() for key in driver.forced}
-    kept = {key: str(value) for key, value in own.items() if key.lower() not in forced}
-    mine = {key.lower() for key in kept}
+    kept = {key: str(value) for key, value in keywords.items() if key.lower() not in forced}
+    given = {key.lower() for key in kept}
     table = {**driver.defaults, **(driver.reading if reading else {})}
-    defaults = {key: value.format(**words) for key, value in table.items() if key.lower() not in mine}
+    defaults = {key: value.format(**words) for key, value in table.items() if key.lower() not in given}
     return {**kept, **defaults, **driver.forced}
 
 

@@ -43,7 +43,7 @@ _NO_RETURNING = (
 
 
 class AlreadyThere(Failed):
-    """A reject whose code the configuration declares `done`: the rows of a message written alone exist already."""
+    """A reject whose code the configuration declares `done`: if one message alone causes it, its rows exist already."""
 
 
 class Database:
@@ -60,8 +60,8 @@ class Database:
         #: When the connection was opened (monotonic), and how many were opened so far.
         self.connected_since: float | None = None
         self.opened = 0
-        #: The cursor of an open query that any other statement would end (see `Driver.streams_alone`).
-        self._alone: pyodbc.Cursor | None = None
+        #: The cursor of an open query that any other statement would end (see `Driver.streams_exclusively`).
+        self._exclusive: pyodbc.Cursor | None = None
         self._plans: dict[str, FetchPlan] = {}
         self._columns: dict[Target, Column] = {}
         #: Monotonic time at which the call in progress counts as stuck; None while there is none.
@@ -71,8 +71,8 @@ class Database:
         self.versions = ""
         self.dialect: Dialect = GENERIC
         self.driver: Driver = UNKNOWN_DRIVER
-        self._own = self._own_keywords()
-        self.dialect, self.driver = dialects.find_driver(_driver_name(self._own))
+        self._given = self._given_keywords()
+        self.dialect, self.driver = dialects.find_driver(_driver_name(self._given))
 
     def __repr__(self) -> str:
         return f"<Database {self.driver.name}, {'connected' if self.connected else 'not connected'}>"
@@ -86,7 +86,7 @@ class Database:
     @property
     def keywords(self) -> Mapping[str, str]:
         """The connection's keywords, defaults included; holds the password: see `connection_string.hide_secrets`."""
-        return connection_string.merge_defaults(self.driver, self._own, self._limits, reading=self._reading)
+        return connection_string.merge_defaults(self.driver, self._given, self._limits, reading=self._reading)
 
     def connect(self) -> None:
         """Open the connection unless it is open, and roll back an unfinished transaction. Raise Failed."""
@@ -110,7 +110,7 @@ class Database:
         """Raise Failed unless the database answers on a new connection."""
         connection = self._open()
         try:
-            with self._calling("database", self._limits.statement, discard=False):
+            with self._guarded("database", self._limits.statement, discard=False):
                 connection.execute(f"SELECT 1{self.dialect.from_dual}").fetchall()
         finally:
             Cursors(connection).close()
@@ -126,7 +126,7 @@ class Database:
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), *, place: str = "") -> int:
         """Run one statement in the transaction and return how many rows it changed; -1 if the driver does not count."""
-        with self._calling(place, self._limits.statement):
+        with self._guarded(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count: int = cursor.rowcount
             drain(cursor, self._check, single=self.dialect.one_result and is_single(sql))
@@ -138,7 +138,7 @@ class Database:
         """Run one statement; return its row count and the first row of its result by lower-case column name."""
         if not self.driver.returning and _RETURNING.search(sql):
             raise Failed(Failure(Kind.CONFIGURATION, "no-returning", _NO_RETURNING, place))
-        with self._calling(place, self._limits.statement):
+        with self._guarded(place, self._limits.statement):
             cursor = self._run(sql, parameters)
             count, found = cursor.rowcount, columns_of(cursor, self.driver.widens_names)
             row = cursor.fetchone() if found else None
@@ -153,7 +153,7 @@ class Database:
         The database is asked for the type of each column once.
         """
         kinds = [self._column(target) for target in statement.targets]
-        if not self._in_transaction and self._alone is None:
+        if not self._in_transaction and self._exclusive is None:
             self.rollback()  # the question has begun a transaction, in which SQLite could not write
         return make_binder(self.dialect, kinds, statement.names, place)
 
@@ -164,44 +164,44 @@ class Database:
 
         The cursor is closed when the iterator ends or is closed. Memory is bounded if `driver.streams`.
         """
-        with self._calling(place, self._limits.statement):
+        with self._guarded(place, self._limits.statement):
             plan = self._plan(sql, parameters)
-            cursor, kept = self._start(plan.sql, parameters), self._kept
+            cursor, cursors = self._start(plan.sql, parameters), self._open_cursors
         try:
             if cursor.description is None:
                 raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
             names = plan.names or tuple(name for name, _ in columns_of(cursor, self.driver.widens_names))
-            alone = self._alone
+            stream = self._exclusive
             while True:
-                if self._alone is not alone:
+                if self._exclusive is not stream:
                     raise Failed(Failure(Kind.UNKNOWN, "stream-cut", "the query was cut short by a rollback", place))
-                with self._calling(place, self._limits.statement):
+                with self._guarded(place, self._limits.statement):
                     rows = plan.rows(cursor.fetchmany(fetch))
                 if not rows:
                     return
                 yield names, rows
         finally:
-            self._alone = None
-            if self._cursors is kept:  # else its connection was discarded, and it with that
+            self._exclusive = None
+            if self._cursors is cursors:  # else it was closed together with its connection
                 with contextlib.suppress(pyodbc.Error):
-                    kept.release(cursor)
+                    cursors.release(cursor)
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
         """Commit. Raise Failed if that fails or if an error has not been rolled back."""
-        with self._calling("commit", self._limits.statement):
+        with self._guarded("commit", self._limits.statement):
             self._live().commit()
             self._in_transaction = False
 
     def rollback(self) -> None:
         """Roll back and forget the last error. A connection on which that fails is discarded; nothing is raised."""
-        self._failure = self._alone = None
+        self._failure = self._exclusive = None
         self._in_transaction = False
         if self._connection is None:
             return
         try:
-            with self._calling("rollback", self._limits.statement):
+            with self._guarded("rollback", self._limits.statement):
                 self._connection.rollback()
         except Failed:
             self._discard()
@@ -238,8 +238,8 @@ class Database:
             return Column.UNKNOWN
         query, parameters = question
         # Through another connection while a query is open that any statement would end.
-        connection = self._live() if self._alone is None else self._open()
-        with self._calling("database", self._limits.statement), contextlib.closing(connection.cursor()) as cursor:
+        connection = self._live() if self._exclusive is None else self._open()
+        with self._guarded("database", self._limits.statement), contextlib.closing(connection.cursor()) as cursor:
             row = cursor.execute(query, parameters).fetchone()
         if connection is not self._connection:
             Cursors(connection).close()
@@ -274,14 +274,14 @@ class Database:
     def _start(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
         """Execute a query on a cursor of its own, in bounded memory if that is possible."""
         connection = self._live()
-        alone = self.driver.streams_alone and self._reading and not parameters and not self._in_transaction
-        connection.autocommit = alone
-        self._in_transaction = not alone
-        cursor = self._kept.open(sql)
-        self._alone = cursor if alone else None
+        exclusive = self.driver.streams_exclusively and self._reading and not parameters and not self._in_transaction
+        connection.autocommit = exclusive
+        self._in_transaction = not exclusive
+        cursor = self._open_cursors.open(sql)
+        self._exclusive = cursor if exclusive else None
         return self._executed(cursor, sql, parameters)
 
-    def _own_keywords(self) -> dict[str, str]:
+    def _given_keywords(self) -> dict[str, str]:
         connection = self._settings.connection
         if not isinstance(connection, str):
             return {key: str(value) for key, value in connection.items()}
@@ -291,11 +291,11 @@ class Database:
             raise Failed(Failure(Kind.CONFIGURATION, "connection", str(error), "database.connection")) from None
 
     def _open(self) -> pyodbc.Connection:
-        with self._calling("database", self._limits.login + self._limits.socket, connecting=True):
+        with self._guarded("database", self._limits.login + self._limits.socket, connecting=True):
             text = connection_string.join_connection(self.keywords)
             connection = pyodbc.connect(text, autocommit=True, timeout=self._limits.login)
         try:
-            with self._calling("database.on_connect", self._limits.statement, discard=False):
+            with self._guarded("database.on_connect", self._limits.statement, discard=False):
                 self._prepare(connection)
         except Failed:
             Cursors(connection).close()
@@ -334,7 +334,7 @@ class Database:
         """Give up the connection in whatever state it is; return the thread that closes it."""
         if self._cursors is None:
             return None
-        cursors, self._connection, self._cursors, self._alone = self._cursors, None, None, None
+        cursors, self._connection, self._cursors, self._exclusive = self._cursors, None, None, None
         self._in_transaction, self.connected_since = False, None
         return cursors.close()
 
@@ -345,7 +345,7 @@ class Database:
             raise Failed(Failure(Kind.UNKNOWN, "not-rolled-back", text, self._failure.place))
         if self._connection is None:
             raise Failed(Failure(Kind.UNAVAILABLE, "not-connected", "there is no connection to the database"))
-        if self._alone is not None:
+        if self._exclusive is not None:
             raise Failed(Failure(Kind.UNKNOWN, "stream-open", "another statement would cut the open query short"))
         return self._connection
 
@@ -354,7 +354,7 @@ class Database:
         if connection.autocommit:
             connection.autocommit = False
         self._in_transaction = True
-        return self._executed(self._kept.prepared(sql), sql, parameters)
+        return self._executed(self._open_cursors.prepared(sql), sql, parameters)
 
     def _executed(self, cursor: pyodbc.Cursor, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
         self._check(cursor.execute(sql, *([parameters] if parameters else [])))
@@ -363,16 +363,16 @@ class Database:
     def _check(self, cursor: pyodbc.Cursor) -> None:
         """Raise the error that the driver reported as a message with a success (see `Driver.hides_errors`)."""
         if self.driver.hides_errors and (messages := cursor.messages):
-            self._kept.forget(cursor)  # used again, MariaDB's would wait for an answer that has already arrived
+            self._open_cursors.forget(cursor)  # used again, MariaDB's would wait for an answer that has already arrived
             raise pyodbc.Error(*hidden_error(messages))
 
     @property
-    def _kept(self) -> Cursors:
+    def _open_cursors(self) -> Cursors:
         assert self._cursors is not None  # as long as there is a connection
         return self._cursors
 
     @contextlib.contextmanager
-    def _calling(self, place: str, seconds: float, *, connecting: bool = False, discard: bool = True) -> Iterator[None]:
+    def _guarded(self, place: str, seconds: float, *, connecting: bool = False, discard: bool = True) -> Iterator[None]:
         """Give a call a deadline for the watchdog, and raise every error in it as Failed."""
         self.busy_since = time.monotonic()
         self.deadline = self.busy_since + seconds + GRACE
@@ -402,13 +402,13 @@ class Database:
             self.dialect, state, native, text, connecting=connecting
         )
         code = sqlstate.code_of(self.dialect, state, native)
-        failure = Failure(kind, code, sqlstate.clean(connection_string.hide_in(text, self._own)), place)
+        failure = Failure(kind, code, sqlstate.clean(connection_string.hide_in(text, self._given)), place)
         return AlreadyThere(failure) if word == "done" else Failed(failure)
 
 
-def _driver_name(own: Mapping[str, str]) -> str:
+def _driver_name(given: Mapping[str, str]) -> str:
     """Return the name of the driver that the keywords name, through the data source if they name that."""
-    keys = {key.lower(): value for key, value in own.items()}
+    keys = {key.lower(): value for key, value in given.items()}
     if "driver" in keys:
         return keys["driver"]
     return str(pyodbc.dataSources().get(keys.get("dsn", ""), ""))
