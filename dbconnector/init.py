@@ -4,12 +4,11 @@ library before that."""
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from connectorlib.init.addresses import Address, address, broker, identifier
+from connectorlib.init.addresses import address, broker, identifier
 from connectorlib.init.questions import BROKER, NOTHING, WHERE_SECRETS, Answers, Question, fixed, init_command, source
 
 if TYPE_CHECKING:
     from connectorlib.init.files import Sample, Secret, Start
-    from dbconnector.dialects import Dialect
 
 _EXAMPLE = "postgresql://app@127.0.0.1/plant"
 #: A value of each type that a column may be said to have.
@@ -206,21 +205,17 @@ def _connection(text: str) -> tuple[dict[str, str], bool]:
     if dialect is not None and dialect.file_keyword:
         if its.host or not its.name:
             raise ValueError(f"expected {its.scheme}:///plant.db, or {its.scheme}:////var/lib/plant.db")
-        return _keywords(dialect, its), False
+        return {"Driver": dialect.installed_as, **dialect.keywords("", None, its.name)}, False
     if not its.host or not (its.name or its.scheme == "dsn"):
         raise ValueError(f"expected an address such as {_EXAMPLE}")
     if its.scheme == "dsn":
         keywords = {"DSN": its.host}
     elif dialect is not None:
-        keywords = _keywords(dialect, its)
+        keywords = {"Driver": dialect.installed_as, **dialect.keywords(its.host, its.port, its.name)}
     else:
         servers_first = sorted(dialects.known(), key=lambda each: each.file_keyword)
         raise ValueError(f"{its.scheme}: there are {', '.join(each.name for each in servers_first)} and dsn")
     return {**keywords, "Uid": its.user or "app"}, True
-
-
-def _keywords(dialect: "Dialect", its: Address) -> dict[str, str]:
-    return {"Driver": dialect.installed_as, **dialect.keywords(its.host, its.port, its.name)}
 
 
 def _opened(file: str) -> Any:

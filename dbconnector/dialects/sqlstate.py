@@ -25,26 +25,14 @@ STATES: Mapping[str, Kind] = {
     "23001": Kind.REJECT,
 }
 CLASSES: Mapping[str, Kind] = {
-    "08": Kind.UNAVAILABLE,
-    "53": Kind.UNAVAILABLE,  # PostgreSQL: disk full, out of memory, too many connections
-    "57": Kind.UNAVAILABLE,  # PostgreSQL: shutting down, crashed, starting up, database dropped
-    "58": Kind.UNAVAILABLE,  # PostgreSQL: I/O error
-    "21": Kind.REJECT,
-    "22": Kind.REJECT,
-    "23": Kind.REJECT,
-    "27": Kind.REJECT,
-    "44": Kind.REJECT,  # WITH CHECK OPTION
+    # PostgreSQL: 53 disk full, out of memory, too many connections; 57 shutting down, crashed, starting up, database
+    # dropped; 58 I/O error.
+    **dict.fromkeys(("08", "53", "57", "58"), Kind.UNAVAILABLE),
+    **dict.fromkeys(("21", "22", "23", "27", "44"), Kind.REJECT),  # 44: WITH CHECK OPTION
     "40": Kind.RETRY,
     "28": Kind.REFUSED,
-    "07": Kind.CONFIGURATION,
-    "0A": Kind.CONFIGURATION,
-    "34": Kind.CONFIGURATION,
-    "37": Kind.CONFIGURATION,
-    "3D": Kind.CONFIGURATION,
-    "3F": Kind.CONFIGURATION,
-    "42": Kind.CONFIGURATION,
-    "IM": Kind.CONFIGURATION,  # driver manager: no such driver, no such data source
-    "HYC": Kind.CONFIGURATION,
+    # IM: the driver manager has no such driver or data source.
+    **dict.fromkeys(("07", "0A", "34", "37", "3D", "3F", "42", "IM", "HYC"), Kind.CONFIGURATION),
 }
 #: Where a code says too little, while connecting and always. A dialect has texts of its own.
 CONNECT_TEXTS: Texts = ((r"Access denied|Login failed", Kind.REFUSED),)
@@ -87,14 +75,10 @@ def clean(text: str) -> str:
 
 def classify(dialect: Dialect, state: str, native: int | None, text: str, *, connecting: bool = False) -> Kind:
     """Return what to do about an error: by its native code, else by its text, its SQLSTATE, the class of that."""
-    kind = _by_code(dialect, native) or _by_text(dialect, text, connecting) or _by_state(state)
+    kind = dialect.natives.get(native or 0) or _by_text(dialect, text, connecting) or _by_state(state)
     if connecting and (kind is Kind.RETRY or (kind is None and state == "HY000")):
         return Kind.UNAVAILABLE  # a time limit, or no words at all, while connecting: the server was not reached
     return kind or Kind.UNKNOWN
-
-
-def _by_code(dialect: Dialect, native: int | None) -> Kind | None:
-    return None if native is None else dialect.natives.get(native)
 
 
 def _by_text(dialect: Dialect, text: str, connecting: bool) -> Kind | None:

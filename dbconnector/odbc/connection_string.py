@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from connectorlib.service.redaction import is_secret_name
 from dbconnector.dialects.base import Dialect, Driver
@@ -20,7 +20,7 @@ class TimeLimits:
 
     def words(self) -> dict[str, int]:
         """Return the values of `{login_s}`, `{lock_ms}` and so on in the texts of dialects and drivers."""
-        seconds = {"login": self.login, "lock": self.lock, "statement": self.statement, "socket": self.socket}
+        seconds = asdict(self)
         return {f"{k}_s": v for k, v in seconds.items()} | {f"{k}_ms": v * 1000 for k, v in seconds.items()}
 
 

@@ -78,7 +78,7 @@ _ESCAPED = {
 _BRACKETED = re.compile(r"\[(?:[^\]]|\]\])*\](?!\])")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _CONFUSING = re.compile(r"[?'\"`]")
-_LINE = re.compile(r"[^\r\n]*")
+_LINE_END = re.compile(r"[\r\n]")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _ORACLE_CLOSE = {"[": "]", "{": "}", "(": ")", "<": ">"}
 _BEFORE_TABLE = {"INTO", "FROM", "JOIN", "UPDATE", "TABLE", "EXISTS", "MERGE", "USING"}
@@ -132,7 +132,7 @@ class _Lexer:
 
     def _symbol(self, text: str, at: int, end: int) -> tuple[T, int]:
         if text == "#" and self._is_comment(at):
-            return T.COMMENT, self._matched(_LINE, at).end()
+            return T.COMMENT, at + len(_LINE_END.split(self._text[at:], maxsplit=1)[0])
         if text == "[" and not self._is_subscript():
             return T.NAME, self._quoted(_BRACKETED, at, at)
         if text == "*/":
@@ -186,11 +186,6 @@ class _Lexer:
         if match is None:
             raise Unreadable(f"the quote at {self._shown(at)} is not closed")
         return match.end()
-
-    def _matched(self, pattern: re.Pattern[str], at: int) -> re.Match[str]:
-        match = pattern.match(self._text, at)
-        assert match is not None
-        return match
 
     def _shown(self, at: int) -> str:
         return repr(self._text[at : at + 20])
