@@ -1,4 +1,4 @@
-"""Messages on their way in and out, and the outcome of each. Imports only errors."""
+"""Incoming and outgoing messages, and the outcomes of handling one. Imports only errors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -30,47 +30,24 @@ class Properties:
 PROPERTY_NAMES = tuple(each.name for each in fields(Properties))
 
 
+@dataclass(slots=True, eq=False)
 class Delivery:
-    """One message from a queue. `tag` means something only on the channel of its `generation`."""
+    """One message from a queue. `tag` is valid only on the channel that `generation` numbers."""
 
-    __slots__ = (
-        "body",
-        "exchange",
-        "generation",
-        "properties",
-        "queue",
-        "received",
-        "redelivered",
-        "routing_key",
-        "tag",
-    )
-
-    def __init__(
-        self,
-        tag: int,
-        generation: int,
-        queue: str,
-        exchange: str,
-        routing_key: str,
-        redelivered: bool,
-        properties: Properties,
-        body: bytes,
-        received: float,
-    ) -> None:
-        self.tag = tag
-        self.generation = generation
-        self.queue = queue
-        self.exchange = exchange
-        self.routing_key = routing_key
-        self.redelivered = redelivered
-        self.properties = properties
-        self.body = body
-        #: time.monotonic() of its arrival; no delivery is held longer than `hold_seconds`.
-        self.received = received
+    tag: int
+    generation: int
+    queue: str
+    exchange: str
+    routing_key: str
+    redelivered: bool
+    properties: Properties
+    body: bytes
+    #: time.monotonic() of its arrival; no delivery is held longer than `hold_seconds`.
+    received: float
 
     @property
     def identity(self) -> tuple[int, int]:
-        """What no other delivery of the process has; a message that is delivered again has another one."""
+        """Unique among the deliveries of the process; a message that is delivered again gets another one."""
         return self.generation, self.tag
 
     @property
@@ -80,8 +57,7 @@ class Delivery:
 
 @dataclass(slots=True)
 class Outgoing:
-    """One message to publish. `properties` are keyword arguments by their AMQP names (`message_id`, `headers`, …);
-    delivery_mode is always persistent and the publish always mandatory."""
+    """One message to publish, always persistent and mandatory; `properties` by their AMQP names."""
 
     exchange: str
     routing_key: str
@@ -91,14 +67,14 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Written; `already` when the inbox or the external id shows that an earlier delivery did it."""
+    """Written; `already` if the inbox or the external id shows that an earlier delivery was."""
 
     already: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """Will never pass: goes to the dead-letter exchange. `reason`: reject, retries-exhausted, unknown, bug."""
+    """Will never pass and goes to the dead-letter exchange. `reason`: reject, retries-exhausted, unknown, bug."""
 
     failure: Failure
     reason: str = "reject"
@@ -107,15 +83,15 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Not done, and rolled back; `failure.kind` decides what happens next."""
+    """Failed and rolled back; `failure.kind` decides what happens next."""
 
     failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not tried: what it alone is for is paused, while others of the same queue go on. Hold it until `until`
-    (monotonic seconds), then hand it over again."""
+    """Not tried, because its own target is paused while others of the same queue go on. Hold it until `until`
+    (monotonic seconds), then try again."""
 
     failure: Failure
     until: float
@@ -123,7 +99,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not tried: its batch was too much at once. Hand it over again when the rest of the batch is done."""
+    """Not tried, because its batch was too large. Try again when the rest of the batch is done."""
 
 
 Outcome = Done | Dead | Again | Wait | Later

@@ -1,8 +1,8 @@
-"""A connection that reads deliveries and writes publishes by itself, and leaves everything else to pika.
+"""A connection that reads deliveries and writes frames itself, and leaves everything else to pika.
 
-pika makes nine objects of the three frames of a message, in about 30 µs; here it is one, in about 4, and the
-properties are decoded only if somebody asks for them. Frames are those of AMQP 0-9-1, section 4.2; what does not look
-like a whole message of a channel that is listened to goes to pika as it came, which knows what to do about it.
+pika makes nine objects of the three frames of a message, in about 30 µs; this makes one, in about 3, and decodes the
+properties only if they are asked for. Frames are those of AMQP 0-9-1, section 4.2; what does not look like a whole
+message of a registered channel is passed to pika unchanged.
 """
 
 import logging
@@ -21,27 +21,27 @@ logger = logging.getLogger(__name__)
 
 _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _FRAME = Struct(">BHL")
-#: A content header frame: its frame header, then class, weight and body size.
+#: A content header: the frame header, then class, weight and body size.
 _CONTENT = Struct(">BHLHHQ")
-#: Of basic.deliver, behind the consumer tag: delivery tag, redelivered, length of the exchange's name.
+#: A basic.deliver after the consumer tag: delivery tag, redelivered, length of the exchange's name.
 _DELIVER = Struct(">QBB")
 _FLAGS = Struct(">H")
 _TIMESTAMP = Struct(">Q")
 _BASIC_DELIVER = b"\x00\x3c\x00\x3c"
-#: Octets of a frame beside its payload, and the last of them.
-_AROUND, _END = 8, 0xCE
+#: Octets of a frame besides its payload, and the last of them.
+_OVERHEAD, _END = 8, 0xCE
 
 Receive = Callable[[Delivery], None]
 #: Given the bytes and an offset, returns a value and where it ends.
 Decode = Callable[[bytes, int], tuple[Any, int]]
-#: The queue and the generation of its deliveries, and who gets them.
+#: The queue and the generation of the deliveries, and what receives them.
 _Listener = tuple[str, int, Receive]
 
 
 class LazyDelivery(Delivery):
-    """A delivery whose properties are still as they came."""
+    """A delivery whose properties are decoded at the first access."""
 
-    __slots__ = ("_properties", "_raw")
+    __slots__ = ("_raw",)
 
     def __init__(
         self,
@@ -62,15 +62,15 @@ class LazyDelivery(Delivery):
         self.routing_key = routing_key
         self.redelivered = redelivered
         self._raw = raw
-        self._properties: Properties | None = None
         self.body = body
         self.received = received
 
-    @property
-    def properties(self) -> Properties:  # type: ignore[override]  # read only, as everywhere
-        if self._properties is None:
-            self._properties = decode_properties(self._raw)
-        return self._properties
+    def __getattr__(self, name: str) -> Properties:
+        """Fill the one slot that is still empty."""
+        if name != "properties":
+            raise AttributeError(name)
+        self.properties = decode_properties(self._raw)
+        return self.properties
 
 
 def decode_properties(raw: bytes) -> Properties:
@@ -120,19 +120,19 @@ def from_pika(queue: str, generation: int, method: Any, properties: Any, body: b
 
 
 class FrameReader:
-    """Takes a connection's bytes apart: deliveries of channels that are listened to here, the rest to pika."""
+    """Splits a connection's bytes into deliveries of registered channels, and the rest for pika."""
 
-    def __init__(self, give: Callable[[bytes], None]) -> None:
-        """`give` gets what is pika's: whole frames."""
-        self._give_pika = give
+    def __init__(self, for_pika: Callable[[bytes], None]) -> None:
+        """`for_pika` receives whole frames."""
+        self._for_pika = for_pika
         self._listeners: dict[int, _Listener] = {}
-        #: What has come and is not yet a whole frame or message, and how much of it to wait for.
+        #: What has arrived and is not a whole frame or message yet, and how many bytes that needs.
         self._chunks: list[bytes] = []
         self._have = self._need = 0
 
     def listen(self, channel: int, queue: str, generation: int, receive: Receive) -> Callable[..., None]:
-        """Hand what is delivered on a channel to `receive`, until `forget`; there is one consumer on it. Return what
-        does so for pika's `basic_consume`, if it is pika after all that reads a message."""
+        """Pass what is delivered on a channel with one consumer to `receive`, until `forget`. Return the callback for
+        pika's `basic_consume`, for messages that pika reads after all."""
         self._listeners[channel] = queue, generation, receive
 
         return lambda _channel, *message: receive(from_pika(queue, generation, *message))
@@ -141,7 +141,7 @@ class FrameReader:
         self._listeners.pop(channel, None)
 
     def feed(self, data_in: bytes) -> None:
-        """Something came from the socket."""
+        """Read what has arrived from the socket."""
         self._chunks.append(data_in)
         self._have += len(data_in)
         if self._have < self._need:
@@ -153,52 +153,52 @@ class FrameReader:
         self._have = len(rest)
 
     def _read(self, data: bytes) -> tuple[int, int]:
-        """Take all whole frames and messages; return where they end, and how much the next one needs at least."""
+        """Read all whole frames and messages; return where they end, and how many bytes the next one needs at least."""
         now = time.monotonic()
-        at = plain = 0  # where the next frame begins, and the first that is pika's and not yet with it
+        at = plain = 0  # where the next frame begins, and the first one that pika still has to get
         while len(data) - at >= _FRAME.size:
             kind, channel, size = _FRAME.unpack_from(data, at)
-            end = at + size + _AROUND
+            end = at + size + _OVERHEAD
             listener = self._listeners.get(channel) if kind == _METHOD else None
             if listener is not None and data.startswith(_BASIC_DELIVER, at + 7):
                 if plain < at:
-                    plain = self._give(data, plain, at)
-                    continue  # it may have been what closes the channel
-                until = _take(data, at, end, channel, listener, now)
+                    plain = self._pass_to_pika(data, plain, at)
+                    continue  # that may have closed the channel
+                until = _receive(data, at, end, channel, listener, now)
                 if until > len(data):
                     return at, until - at
                 if until:
                     at = plain = until
                     continue
-            if kind > _HEARTBEAT:  # no AMQP 0-9-1, which is for pika to say
+            if kind > _HEARTBEAT:  # not AMQP 0-9-1, which pika reports
                 at = len(data)
                 break
             if end > len(data):
-                self._give(data, plain, at)
+                self._pass_to_pika(data, plain, at)
                 return at, end - at
             at = end
-        self._give(data, plain, at)
+        self._pass_to_pika(data, plain, at)
         return at, _FRAME.size
 
-    def _give(self, data: bytes, start: int, end: int) -> int:
-        """Leave whole frames to pika; return where they end."""
+    def _pass_to_pika(self, data: bytes, start: int, end: int) -> int:
+        """Pass whole frames to pika; return where they end."""
         if start < end:
-            self._give_pika(data[start:end])
+            self._for_pika(data[start:end])
         return end
 
 
-def _take(data: bytes, at: int, end: int, channel: int, listener: _Listener, now: float) -> int:
-    """Given where a basic.deliver begins and ends, receive its message and return where that ends.
+def _receive(data: bytes, at: int, end: int, channel: int, listener: _Listener, now: float) -> int:
+    """Given where a basic.deliver begins and ends, receive the message and return where that ends.
 
-    Return more than there is of `data` if it is not there yet, and 0 if it is for pika: other frames are in between
-    (section 4.2.6 allows those of other channels), or something is wrong with it.
+    Return more than the length of `data` if the message is incomplete, and 0 if it is for pika: other frames are in
+    between (section 4.2.6 allows those of other channels), or something is wrong with it.
     """
     if len(data) < end + _CONTENT.size:
         return end + _CONTENT.size
     length: int
-    kind, its_channel, size, _class, _weight, length = _CONTENT.unpack_from(data, end)
-    start: int = end + size + _AROUND
-    if kind != _HEADER or its_channel != channel or data[end - 1] != _END:
+    kind, frame_channel, size, _class, _weight, length = _CONTENT.unpack_from(data, end)
+    start: int = end + size + _OVERHEAD
+    if kind != _HEADER or frame_channel != channel or data[end - 1] != _END:
         return 0
     if length == 0:
         body, until = b"", start
@@ -223,16 +223,16 @@ def _take(data: bytes, at: int, end: int, channel: int, listener: _Listener, now
 
 
 def _body(data: bytes, at: int, channel: int, length: int) -> tuple[bytes, int]:
-    """Return a body of that length, and where its frames end; as `_take` does where they are not whole or not right."""
-    if len(data) < at + length + _AROUND:
-        return b"", at + length + _AROUND
+    """Return a body of that length and where its frames end; for incomplete or wrong ones, see `_receive`."""
+    if len(data) < at + length + _OVERHEAD:
+        return b"", at + length + _OVERHEAD
     parts: list[bytes] = []
     while length > 0:
         if len(data) < at + _FRAME.size:
             return b"", at + _FRAME.size
-        kind, its_channel, size = _FRAME.unpack_from(data, at)
-        end: int = at + size + _AROUND
-        if kind != _BODY or its_channel != channel or not 0 < size <= length:
+        kind, frame_channel, size = _FRAME.unpack_from(data, at)
+        end: int = at + size + _OVERHEAD
+        if kind != _BODY or frame_channel != channel or not 0 < size <= length:
             return b"", 0
         if end > len(data):
             return b"", end
@@ -252,10 +252,10 @@ class PikaConnection(SelectConnection):  # type: ignore[misc]  # pika has no typ
         super().__init__(*args, **kwargs)
 
     def _on_data_available(self, data_in: bytes) -> None:
-        """pika's: something came from the socket. Should a later pika not call it, it reads the deliveries itself."""
-        self.bytes_received += len(data_in)  # by which pika's heartbeat knows that the broker lives
+        """Read what has arrived, instead of pika's method of this name."""
+        self.bytes_received += len(data_in)  # which pika's heartbeat check compares
         self.deliveries.feed(data_in)
 
     def write(self, frames: bytes) -> None:
-        """Send whole frames of open channels, behind all that pika has sent."""
+        """Send whole frames of open channels, after everything that pika has sent."""
         self._output_marshaled_frames([frames])

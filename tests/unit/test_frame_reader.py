@@ -1,5 +1,6 @@
 """What the fast path reads of a connection's bytes is what pika reads of them, however they are cut."""
 
+import copy
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from pika import BasicProperties, frame, spec
 
 from connectorlib.amqp.frame_reader import FrameReader, decode_properties
-from connectorlib.messages import Delivery
+from connectorlib.messages import Delivery, Properties
 
 HEARD, OTHER = 3, 4
 #: Small, so that bodies of a few bytes take several frames.
@@ -142,6 +143,17 @@ def test_a_wrong_frame_end_goes_to_pika_which_closes_the_connection() -> None:
         reader.listen(HEARD, "readings", 7, lambda delivery: None)
         reader.feed(b"".join(frames))
         assert b"".join(given_to_pika) == b"".join(frames)
+
+
+def test_a_delivery_can_get_other_properties_before_and_after_its_own_are_read() -> None:
+    heard = Heard()
+    heard.reader.feed(b"".join(deliver(1, b"x", BasicProperties(message_id="m-1"))))
+    (delivery,) = heard.deliveries
+    untouched = copy.copy(delivery)
+    untouched.properties = Properties(message_id="m-2")
+    assert (untouched.properties.message_id, delivery.properties.message_id) == ("m-2", "m-1")
+    delivery.properties = Properties()
+    assert delivery.properties.message_id is None
 
 
 def test_properties_that_are_no_amqp_are_left_out() -> None:
