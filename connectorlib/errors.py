@@ -1,8 +1,8 @@
 """Failures, named by what to do about them. Imports nothing of ours.
 
     Failed                    something went wrong; `failure` says what kind it is
-    ├── ConfigurationError    the configuration file is wrong; `problems` lists every mistake
-    └── Stale                 the deliveries in hand belong to a channel that is gone: drop them, settle nothing
+    └── ConfigurationError    the configuration file is wrong; `problems` lists every mistake
+    Stale                     the deliveries in work belong to a channel that is gone: drop them, settle nothing
 
 Foreign errors (pika, ODBC, HTTP, parsers) become one of these where they enter, with `raise ... from`.
 """
@@ -16,10 +16,10 @@ class Kind(StrEnum):
     """What to do about a failure (docs/guarantees.md has the table)."""
 
     REJECT = "reject"  # this message will never pass: dead-letter at once
-    RETRY = "retry"  # the same again may pass: back off, try again, then the blame rule
-    UNAVAILABLE = "unavailable"  # the far side is down: pause, nothing is dead-lettered
+    RETRY = "retry"  # another attempt may pass: back off, try again, then the blame rule
+    UNAVAILABLE = "unavailable"  # the target is down: pause, nothing is dead-lettered
     REFUSED = "refused"  # a log-in was refused: pause, probe slowly or not at all
-    CONFIGURATION = "configuration"  # fails for every message: pause and say it loudly
+    CONFIGURATION = "configuration"  # fails for every message: pause and report it
     UNKNOWN = "unknown"  # not in any table, or a bug of ours: the blame rule
 
 
@@ -28,13 +28,13 @@ class Failure:
     """One failure as a value, so that deciding about it needs no exception, clock or socket."""
 
     kind: Kind
-    #: SQLSTATE, Salesforce error code, AMQP reply code, or one of our own words such as `not-decodable`.
+    #: An SQLSTATE, an error code of a target, an AMQP reply code, or a code of ours such as `not-decodable`.
     code: str
-    #: What the far side said, as it said it (bounded where it is written down).
+    #: The target's own text (bounded where it is written down).
     text: str
-    #: What was being done: `format`, `write[0]` or the statement's name. Successes are compared by it.
+    #: Which step failed: `format`, `write[0]` or the name of a statement. Successes are counted by it.
     place: str = ""
-    #: The exact spot, for a person: `write[0].values.device <- device.name: no such field`.
+    #: Where exactly, for a person: `write[0].values.device <- device.name: no such field`.
     detail: str = ""
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Failure:
 
 
 class Failed(Exception):
-    """Carries a `Failure` to the place where it is decided."""
+    """Carries a `Failure` to where it is decided about."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -56,7 +56,7 @@ class Stale(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a configuration file: `line` counts from 1, 0 is unknown."""
+    """One mistake in a configuration file; `line` counts from 1, 0 means unknown."""
 
     line: int
     path: str
@@ -68,7 +68,7 @@ class Problem:
 
 
 class ConfigurationError(Failed):
-    """The configuration cannot be used; `problems` has all that is wrong, in the order of the file."""
+    """The configuration cannot be used; `problems` lists every mistake, in the order of the file."""
 
     def __init__(self, file: str, problems: Sequence[Problem]) -> None:
         text = "\n".join(f"{file}: {problem}" for problem in problems)

@@ -1,4 +1,4 @@
-"""`deadletter-queue --vhost x`: makes what is missing, and says what was there, what it made and what differs."""
+"""`deadletter-queue --vhost x`: makes what is missing and prints what existed, what was made and what differs."""
 
 import json
 import sys
@@ -40,16 +40,16 @@ def run_set_up(
         parts = _set_up(bench, wanted)
         for_others = dead_letter_policy(bench.settings.virtual_host, wanted.exchange, wanted.queue, policy_pattern)
         different = [part for part in parts if part.status == DIFFERENT]
-        told: dict[str, Any] = {
+        result: dict[str, Any] = {
             "virtual_host": bench.settings.virtual_host,
-            "parts": [_told(part) for part in parts],
+            "parts": [_part_json(part) for part in parts],
         }
         if not as_json:
-            _tell(parts, bench.settings.virtual_host)
+            _print(parts, bench.settings.virtual_host)
         if policy or apply_policy:
-            told["policy"] = _policy(bench, for_others, apply_policy=apply_policy and not different, as_json=as_json)
+            result["policy"] = _policy(bench, for_others, apply_policy=apply_policy and not different, as_json=as_json)
     if as_json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(result, indent=2))
     return ExitCode.BAD_CONFIGURATION if different else ExitCode.DONE
 
 
@@ -57,7 +57,7 @@ def _set_up(bench: Workbench, wanted: Wanted) -> list[Part]:
     def bound() -> bool | None:
         try:
             found = bench.management.bindings(bench.settings.virtual_host, wanted.exchange, wanted.queue)
-        except Failed:  # only AMQP is needed; it takes a binding that is there without a word
+        except Failed:  # AMQP is enough: it accepts a binding that exists
             return None
         return any(each.get("routing_key") == "#" for each in found)
 
@@ -70,7 +70,7 @@ def _set_up(bench: Workbench, wanted: Wanted) -> list[Part]:
         raise Failed(replace(failed.failure, text=text)) from failed
 
 
-def _tell(parts: list[Part], virtual_host: str) -> None:
+def _print(parts: list[Part], virtual_host: str) -> None:
     print(f"virtual host {virtual_host}:")
     for part in parts:
         print(f"  {part.kind:<9} {printable(part.name):<40} {part.status}")
@@ -85,27 +85,27 @@ def _tell(parts: list[Part], virtual_host: str) -> None:
 
 def _policy(bench: Workbench, policy: Policy, *, apply_policy: bool, as_json: bool) -> dict[str, Any]:
     url = bench.management.url
-    told: dict[str, Any] = {"name": policy.name, **policy.body, "command": policy.command, "call": policy.call(url)}
+    result: dict[str, Any] = {"name": policy.name, **policy.body, "command": policy.command, "call": policy.call(url)}
     if apply_policy:
         status, remarks = apply(policy, bench.management)
-        told |= {"status": status, "remarks": remarks}
+        result |= {"status": status, "remarks": remarks}
         for remark in remarks:
             _warn(remark)
     if not as_json:
         print()
         if apply_policy:
-            print(f"  policy    {policy.name:<40} {told['status']}: queues that match {policy.pattern}")
+            print(f"  policy    {policy.name:<40} {result['status']}: queues that match {policy.pattern}")
         else:
             print("to give existing queues this dead-letter exchange:\n")
             print(f"  {policy.command}\n\nor through the management API:\n\n  {policy.call(url)}")
             print("\nAn argument x-dead-letter-exchange of a queue comes before it.")
-    return told
+    return result
 
 
-def _told(part: Part) -> dict[str, Any]:
+def _part_json(part: Part) -> dict[str, Any]:
     differences = [{"name": name, "there": there, "asked": asked} for name, there, asked in part.differences]
-    told = {"kind": part.kind, "name": part.name, "status": part.status}
-    return {**told, "differences": differences} if differences else told
+    found = {"kind": part.kind, "name": part.name, "status": part.status}
+    return {**found, "differences": differences} if differences else found
 
 
 def _value(value: Any) -> str:

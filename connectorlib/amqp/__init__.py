@@ -1,4 +1,4 @@
-"""RabbitMQ over AMQP 0-9-1. The only package that imports pika; it imports errors, messages and settings of ours."""
+"""RabbitMQ over AMQP 0-9-1. The only package that imports pika; of ours it imports the ground modules alone."""
 
 from connectorlib.amqp import field_tables, pika_internals
 from connectorlib.amqp.broker import Broker

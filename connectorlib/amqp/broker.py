@@ -1,4 +1,4 @@
-"""The broker as the rest of the program sees it: one I/O thread, up to two connections, and what is built on them."""
+"""The broker as the rest of the program sees it: one I/O thread, up to two connections, and what uses them."""
 
 import logging
 import threading
@@ -9,22 +9,23 @@ from types import TracebackType
 
 from connectorlib.amqp.browser import Browser
 from connectorlib.amqp.channel import SyncChannel
-from connectorlib.amqp.connection import Connection
+from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.connection_parameters import tls_context
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.io_thread import IOThread
 from connectorlib.amqp.publisher import Publisher
+from connectorlib.amqp.requeue import server_version
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import BrokerSettings
 
 logger = logging.getLogger(__name__)
 
-#: Kinds that waiting does not mend: somebody has to change something.
+#: Kinds that waiting does not cure: somebody has to change something.
 _HOPELESS = (Kind.REFUSED, Kind.CONFIGURATION)
 
 
-class _Companion:
-    """Once one connection is there the other has nothing to wait for: back-offs apart can differ by half a minute."""
+class _Companion(ConnectionListener):
+    """Makes the other connection hurry once one is open: their back-offs can differ by half a minute."""
 
     def __init__(self, others: list[Connection]) -> None:
         self._others = others
@@ -33,12 +34,9 @@ class _Companion:
         for connection in self._others:
             connection.hurry()
 
-    def connection_down(self, failure: Failure) -> None:
-        """They will notice by themselves."""
-
 
 class Broker:
-    """Consuming and publishing have a connection each: in a broker alarm a shared one would starve its acks."""
+    """Has a connection for consuming and one for publishing: in a broker alarm a shared one would starve its acks."""
 
     def __init__(self, settings: BrokerSettings, *, name: str, consuming: bool = True, publishing: bool = True) -> None:
         context = tls_context(settings.tls)
@@ -64,13 +62,13 @@ class Broker:
         self.stop()
 
     def start(self) -> None:
-        """Start the I/O thread, which connects by itself; `wait_connected` tells when it has."""
+        """Start the I/O thread, which connects by itself; see `wait_connected`."""
         for connection in self._connections:
             self._io.post(connection.connect)
         self._io.start()
 
     def stop(self, timeout: float = 10.0) -> bool:
-        """Give back what consumers hold, close the connections, end the thread; return whether all ended in time."""
+        """Requeue what consumers hold, close the connections and end the thread; return whether all ended in time."""
         if self._stopped:
             return True
         self._stopped = True
@@ -88,7 +86,7 @@ class Broker:
         return clean and ended
 
     def reconnect_now(self) -> None:
-        """Try to connect now, without waiting for the end of a back-off. May be called from any thread."""
+        """Try to connect now instead of at the end of a back-off. May be called from any thread."""
         for connection in self._connections:
             self._io.post(connection.reconnect_now)
 
@@ -117,25 +115,25 @@ class Broker:
 
     @property
     def next_try(self) -> float | None:
-        """time.monotonic() when a missing connection is tried next; None if none is, or just now."""
+        """time.monotonic() of the next attempt at a missing connection; None if none is waiting for one."""
         return min(
             (connection.next_try for connection in self._connections if connection.next_try is not None), default=None
         )
 
     @property
     def failure(self) -> Failure | None:
-        """Why a connection is missing; None while there is nothing to complain about."""
+        """Why a connection is missing; None if none is."""
         return next((connection.failure for connection in self._connections if connection.failure is not None), None)
 
     @property
     def connected_since(self) -> float | None:
-        """time.monotonic() since when all connections are open; None while one is not."""
+        """time.monotonic() since when all connections are open; None if one is not."""
         since = [connection.connected_since for connection in self._connections]
         return max((each for each in since if each is not None), default=None) if self.connected else None
 
     @property
     def opened(self) -> int:
-        """How often the connection was made that was made most often."""
+        """How many times the connection was opened that was opened most often."""
         return max(connection.opened for connection in self._connections)
 
     @property
@@ -145,14 +143,13 @@ class Broker:
 
     @property
     def server_version(self) -> tuple[int, ...]:
-        """RabbitMQ's version, such as (3, 10, 8); () while there is no connection, or when it does not say."""
+        """RabbitMQ's version, such as (3, 10, 8); () without a connection, or if the broker does not tell."""
         connection = self._connections[0].pika
-        said = (connection.server_properties or {}).get("version", "") if connection is not None else ""
-        return tuple(int(part) for part in str(said).split(".") if part.isdigit())
+        return server_version(connection) if connection is not None else ()
 
     @property
     def ticked(self) -> float:
-        """time.monotonic() of the I/O thread's last sign of life; one comes every second."""
+        """time.monotonic() of the I/O thread's last sign of life, which it gives every second."""
         return self._io.ticked
 
     @property
@@ -163,21 +160,22 @@ class Broker:
 
     def consumer(self, queue: str, prefetch: int) -> Consumer:
         """Return a consumer that is not open yet."""
-        if self._consuming is None:
-            raise RuntimeError("this broker was opened without consuming")
-        consumer = Consumer(self._io, self._consuming, queue, prefetch)
+        consumer = Consumer(self._io, self._require_consuming(), queue, prefetch)
         self._consumers.append(consumer)
         return consumer
 
     def browser(self, queue: str) -> Browser:
-        """Return what takes messages of a queue, holds them all and gives them back in order."""
-        if self._consuming is None:
-            raise RuntimeError("this broker was opened without consuming")
-        return Browser(self._io, self._consuming, queue)
+        """Return what takes messages of a queue, holds them all and requeues them in order."""
+        return Browser(self._io, self._require_consuming(), queue)
 
     def channel(self, timeout: float = 30.0) -> SyncChannel:
-        """Return a channel to be used in a `with`; on the consuming connection, which a broker alarm does not stop."""
+        """Return a channel to use in a `with`, on the consuming connection, which a broker alarm does not block."""
         return SyncChannel(self._io, self._consuming or self._connections[0], timeout)
+
+    def _require_consuming(self) -> Connection:
+        if self._consuming is None:
+            raise RuntimeError("this broker was opened without consuming")
+        return self._consuming
 
     def _wait_for(self, condition: Callable[[], bool], deadline: float, stop: threading.Event | None) -> bool:
         with self._changed:

@@ -1,4 +1,4 @@
-"""A throw-away channel that other threads use like a blocking one: declare, get one message, settle it."""
+"""A short-lived channel with blocking calls for other threads: declare, get one message, settle it."""
 
 import logging
 from collections.abc import Mapping
@@ -11,25 +11,25 @@ from typing import Any
 from pika import spec
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.connection import Connection
+from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.frame_reader import from_pika
-from connectorlib.amqp.io_thread import IOThread, fail, succeed
+from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 
 logger = logging.getLogger(__name__)
 
-#: Apart from the generations of consumers, which count upwards.
+#: Distinct from the numbers of subscriptions, which count upwards.
 _numbers = count(-1, -1)
-_LEFT = Failure(Kind.UNAVAILABLE, "closed", "the channel is closed", "broker")
+_CLOSED = Failure(Kind.UNAVAILABLE, "closed", "the channel is closed", "broker")
 _LATE = Failure(Kind.UNAVAILABLE, "timeout", "the answer to an earlier question has not come yet", "broker")
 
 
 def _ignore(*_: Any) -> None:
-    """A consumer that is never to come about."""
+    """The callback of a consumer that is never created."""
 
 
-class SyncChannel:
+class SyncChannel(ConnectionListener):
     """Every method waits for the broker's answer and raises Failed: code "404", "403", "405", "406", "timeout", …
 
     After such a failure the broker has closed the channel; only `close` is of use then.
@@ -60,11 +60,11 @@ class SyncChannel:
 
     @property
     def is_open(self) -> bool:
-        """Whether what was got here can still be settled here."""
+        """Whether what was received on this channel can still be settled."""
         return self._channel is not None and self._failure is None and not self._closed.done()
 
     def close(self) -> None:
-        """Close it; what was got and not settled goes back to its queue. Acks sent before have arrived then."""
+        """Close the channel, which requeues what is not settled. Acks sent before have arrived when this returns."""
         try:
             self._io.ask(self._close, self._timeout, what="closing a channel")
         except Failed as error:
@@ -111,26 +111,26 @@ class SyncChannel:
         return int(self._call(f"purging queue {name!r}", "queue_purge", name).message_count)
 
     def queue_delete(self, name: str, *, if_unused: bool = False, if_empty: bool = False) -> int:
-        """Return how many messages went with it."""
+        """Return how many messages were deleted with it."""
         return int(self._call(f"deleting queue {name!r}", "queue_delete", name, if_unused, if_empty).message_count)
 
     def ask_to_consume(self, queue: str) -> None:
-        """Find out whether this user may read a queue, without taking a message: consume with an argument that the
-        broker refuses, which it does after it has looked at the rights. Raise Failed, 403, if not. Ends the channel."""
+        """Find out whether this user may read a queue without taking a message: consume with an argument that the
+        broker refuses, after it has checked the rights. Raise Failed, 403, if not. This ends the channel."""
         arguments = {"x-priority": "not a number"}
         self._ask(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
 
     def ask_to_publish(self, exchange: str, routing_key: str = "") -> None:
-        """Find out whether this user may publish to an exchange, without a message: by one with an expiration that the
-        broker refuses after it has looked at the rights. Raise Failed, 403 or 404, if not. Ends the channel."""
+        """Find out whether this user may publish to an exchange without publishing: send an expiration that the broker
+        refuses, after it has checked the rights. Raise Failed, 403 or 404, if not. This ends the channel."""
         refused = spec.BasicProperties(expiration="not a number")
         self._io.ask(
             partial(self._send, "basic_publish", exchange, routing_key, b"", refused), self._timeout, what="publishing"
         )
-        self._ask(f"publishing to exchange {exchange!r}", "basic_qos")  # which has an answer, or the refusal
+        self._ask(f"publishing to exchange {exchange!r}", "basic_qos")  # is answered, or the refusal comes first
 
     def _ask(self, what: str, name: str, *args: Any, **kwargs: Any) -> None:
-        """Make a call that fails as invalid (406) where it is not refused."""
+        """Make a call that fails as invalid (406) if this user has the rights for it."""
         try:
             self._call(what, name, *args, **kwargs)
         except Failed as error:
@@ -155,17 +155,11 @@ class SyncChannel:
 
     # In the I/O thread
 
-    def connection_up(self, connection: Any) -> None:
-        """A new connection does not bring this channel back."""
-
     def connection_down(self, failure: Failure) -> None:
         self._lose(failure)
 
     def _open(self, future: "Future[Any]") -> None:
-        connection = self._connection.pika
-        if connection is None:
-            text = "there is no connection to the broker"
-            raise Failed(self._connection.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker"))
+        connection = self._connection.require()
         self._waiting = future
         self._channel = connection.channel(on_open_callback=self._opened)
         self._channel.add_on_close_callback(lambda _channel, reason: self._lose(reply_codes.from_error(reason)))
@@ -175,12 +169,12 @@ class SyncChannel:
     def _opened(self, channel: Any) -> None:
         if self._failure is None:
             self._answer(None)
-        else:  # abandoned meanwhile
+        else:  # abandoned before it was open
             channel.close()
 
     def _abandon(self) -> None:
-        """Nobody waits for this channel any more: close it, now or as soon as it has opened."""
-        self._lose(_LEFT)
+        """Close the channel, for which nobody waits any more, now or as soon as it has opened."""
+        self._lose(_CLOSED)
         if self._channel is not None and self._channel.is_open:
             self._channel.close()
 
@@ -188,7 +182,7 @@ class SyncChannel:
         if self._channel is None or self._closed.done():
             succeed(future)
             return
-        self._closed.add_done_callback(lambda _closed: succeed(future))
+        succeed_after(self._closed, future)
         if self._channel.is_open:
             self._channel.close()
 
@@ -208,11 +202,11 @@ class SyncChannel:
     def _check(self) -> None:
         """Raise Failed unless the channel is open."""
         if self._failure is not None or not self._channel.is_open:
-            raise Failed(self._failure or _LEFT)
+            raise Failed(self._failure or _CLOSED)
 
     def _expect(self, future: "Future[Any]") -> None:
         self._check()
-        if self._waiting is not None and self._waiting.cancelled():  # its answer would be taken for this one's
+        if self._waiting is not None and self._waiting.cancelled():  # this call would get its answer
             raise Failed(_LATE)
         self._waiting = future
 
@@ -222,7 +216,7 @@ class SyncChannel:
         self._expect(future)
         try:
             getattr(self._channel, name)(*args, callback=lambda frame: self._answer(frame.method), **kwargs)
-        except Exception as error:  # names and arguments that AMQP cannot carry; pika has a type for each
+        except Exception as error:  # what AMQP cannot carry; pika has an exception type for each case
             text = f"{what[:100]}: {reply_codes.describe(error)}"
             raise Failed(Failure(Kind.CONFIGURATION, "bad-property", text, "broker")) from error
 

@@ -1,8 +1,8 @@
-"""The way out to one broker: a channel that confirms, what is in flight on it, and another channel when it is spoilt.
+"""A channel with publisher confirms, what is unconfirmed on it, and its replacement when it can no longer be used.
 
-Rule: a quorum queue tells each channel when it is full and when no longer; but not the latter if its limit was lifted,
-and the channel would go on refusing for it for ever (seen with RabbitMQ 3.10). So a channel that has refused something
-is left as soon as nothing is in flight on it.
+Rule: a quorum queue tells each channel when it is full and when it is no longer; but not the latter if its limit was
+lifted, and the channel would go on refusing without end (seen with RabbitMQ 3.10). So a channel that has refused
+something is replaced as soon as nothing is unconfirmed on it.
 """
 
 import logging
@@ -24,7 +24,7 @@ _NACKED = Failure(
 
 
 class ConfirmChannel(Generic[E]):
-    """Lives in the I/O thread. A publisher adds to `unconfirmed` what it writes, in the order of writing."""
+    """Lives in the I/O thread. Whoever publishes adds to `unconfirmed` what it writes, in the order of writing."""
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class ConfirmChannel(Generic[E]):
         on_ready: Callable[[], None],
         on_lost: Callable[[list[E], Exception], None],
     ) -> None:
-        """`on_settled` hears what became of each entry, `on_ready` that there may be room for more, and `on_lost` of
-        what was in flight on a channel that is closed, and why."""
+        """`on_settled` gets the result of each entry, `on_ready` is called when there may be room for more, and
+        `on_lost` gets what was unconfirmed on a channel that is closed, and why it is."""
         self._on_settled = on_settled
         self._on_ready = on_ready
         self._on_lost = on_lost
@@ -54,7 +54,7 @@ class ConfirmChannel(Generic[E]):
         self._newest.add_on_close_callback(self._closed)
 
     def usable(self) -> Any:
-        """Return the channel to publish on; None if there is none just now, and `on_ready` tells when there is."""
+        """Return the channel to publish on, or None if there is none yet; `on_ready` is called when there is."""
         channel = self._channel
         if channel is None or not channel.is_open:
             return None
@@ -67,11 +67,11 @@ class ConfirmChannel(Generic[E]):
         return None
 
     def leave(self) -> list[E]:
-        """Forget the channel; return what was in flight on it."""
+        """Forget the channel; return what was unconfirmed on it."""
         self._newest = self._channel = None
         self._refused = False
-        unconfirmed, self.unconfirmed = self.unconfirmed.entries(), Unconfirmed()
-        return unconfirmed
+        entries, self.unconfirmed = self.unconfirmed.entries(), Unconfirmed()
+        return entries
 
     def close(self) -> None:
         channel = self._newest
@@ -80,7 +80,7 @@ class ConfirmChannel(Generic[E]):
             close_without_cancel(channel)
 
     def _opened(self, channel: Any) -> None:
-        if channel is not self._newest:  # left meanwhile
+        if channel is not self._newest:  # replaced before it was open
             channel.close()
             return
         channel.add_on_return_callback(self._returned)
@@ -110,6 +110,6 @@ class ConfirmChannel(Generic[E]):
             logger.error("a message came back that is not under way: %s", where)
 
     def _closed(self, channel: Any, reason: Exception) -> None:
-        """By the broker, or with its connection."""
+        """Handle a close by the broker, or of the whole connection."""
         if channel is self._newest:
             self._on_lost(self.leave(), reason)

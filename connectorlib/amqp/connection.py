@@ -1,4 +1,4 @@
-"""One AMQP connection that comes back by itself, over all hosts, for ever. Lives in the I/O thread."""
+"""One AMQP connection that reconnects by itself, over all hosts, without end. Lives in the I/O thread."""
 
 import contextlib
 import logging
@@ -9,33 +9,36 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from random import SystemRandom
-from typing import Any, Protocol
+from typing import Any
 
 from connectorlib.amqp import reply_codes
 from connectorlib.amqp.connection_parameters import connection_parameters
 from connectorlib.amqp.frame_reader import PikaConnection
 from connectorlib.amqp.io_thread import IOThread
 from connectorlib.amqp.reconnect import ReconnectSchedule
-from connectorlib.errors import Failure
+from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import BrokerSettings
 
 logger = logging.getLogger(__name__)
 
-#: One attempt at one host in all. pika limits TCP and the handshake, but not the name look-up.
+#: Limit of one attempt at one host. pika limits TCP and the handshake, but not the name look-up.
 ATTEMPT_SECONDS = 25.0
-#: How long a stop lets a handshake end by itself: pika, closed in the middle of one, fails over an assertion.
+#: How long a stop lets a handshake end by itself: pika, closed in the middle of one, fails with an assertion.
 HANDSHAKE_SECONDS = 1.0
 
 
-class ConnectionListener(Protocol):
-    """Something that lives on a link; called in the I/O thread."""
+class ConnectionListener:
+    """Depends on a connection; called in the I/O thread. Nothing comes back by itself with a new connection."""
 
-    def connection_up(self, connection: Any) -> None: ...
-    def connection_down(self, failure: Failure) -> None: ...
+    def connection_up(self, connection: Any) -> None:
+        """Handle a connection that has opened."""
+
+    def connection_down(self, failure: Failure) -> None:
+        """Handle a connection that is lost, or an attempt that has failed."""
 
 
 class Connection:
-    """Its public attributes, all but `on_unblocked`, may be read from any thread; the rest is for the I/O thread."""
+    """Public attributes, except `on_unblocked`, may be read from any thread; the rest is for the I/O thread."""
 
     def __init__(
         self,
@@ -59,12 +62,12 @@ class Connection:
         self._pika: Any = None
         self._timer: object = None
         self._stopping = False
-        #: Whether the last attempt found no broker at all, rather than one that hung up.
+        #: Whether the last attempt failed, rather than an open connection.
         self._unreached = False
         self._listeners: list[ConnectionListener] = []
         self.failure: Failure | None = None
         self.connected_since: float | None = None
-        #: How often it was opened.
+        #: How many times it was opened.
         self.opened = 0
         #: time.monotonic() of the next attempt; None while there is a connection or an attempt.
         self.next_try: float | None = None
@@ -73,8 +76,15 @@ class Connection:
 
     @property
     def pika(self) -> Any:
-        """The open connection, or None."""
+        """pika's open connection, or None."""
         return self._pika if self.connected_since is not None else None
+
+    def require(self) -> Any:
+        """Return pika's open connection; raise Failed if there is none."""
+        if self.pika is None:
+            text = "there is no connection to the broker"
+            raise Failed(self.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker"))
+        return self.pika
 
     def listen(self, listener: ConnectionListener) -> None:
         self._listeners.append(listener)
@@ -111,18 +121,18 @@ class Connection:
             self._ended(attempt, None, error)
 
     def reconnect_now(self) -> None:
-        """Try now instead of at the end of the back-off."""
+        """Try now instead of at the end of the back-off, and start the back-off again."""
         if self._pika is None and not self._stopping:
             self._schedule.reset()
             self.connect()
 
     def hurry(self) -> None:
-        """The broker answers elsewhere: try now, if all that was wrong is that it did not answer here."""
+        """Try now if all that was wrong is that the broker did not answer; it answers another connection."""
         if self._pika is None and self._unreached and not self._stopping:
             self.connect()
 
     def reset(self) -> None:
-        """Throw the connection away, whatever state it is in, and begin anew."""
+        """Drop the connection, whatever state it is in, and connect again."""
         if not self._stopping:
             self._ended(self._attempt, None, RuntimeError("connection reset after an internal error"))
 
@@ -137,11 +147,11 @@ class Connection:
         self._on_change()
 
     def _abandon(self) -> None:
-        """Leave an attempt that does not end."""
+        """Abandon an attempt that does not end."""
         handshake = getattr(getattr(self._pika, "_transport", None), "_sock", None)
         if handshake is not None:
-            # As if the broker had hung up. Closed in the middle of a handshake, pika fails over an assertion and leaves
-            # the socket open; it offers no other way out.
+            # As if the broker had hung up: closed in the middle of a handshake, pika fails with an assertion and leaves
+            # the socket open; it offers no other way.
             with contextlib.suppress(OSError):
                 handshake.shutdown(socket.SHUT_RDWR)
                 return
@@ -151,7 +161,7 @@ class Connection:
 
     @property
     def is_stopped(self) -> bool:
-        """Closed, or not to be closed in order: in an alarm the broker does not read that we wish to."""
+        """Whether it is closed, or cannot be closed properly: in an alarm the broker does not read the request."""
         return self._stopping and (self._pika is None or self.blocked)
 
     def _opened(self, attempt: int, connection: Any) -> None:
@@ -171,13 +181,13 @@ class Connection:
         self._on_change()
 
     def _ended(self, attempt: int, _connection: Any, error: BaseException | None = None) -> None:
-        """An attempt failed, or an open connection was lost."""
+        """Handle a failed attempt, or the loss of an open connection."""
         if attempt != self._attempt:
-            return  # an attempt that was given up before
+            return  # an attempt that was abandoned before
         self._attempt += 1
         lasted = time.monotonic() - self.connected_since if self.connected_since is not None else 0.0
         self._unreached = self.connected_since is None
-        # Whoever waits for a connection tells why there is none: a command that ends, or a flow that pauses.
+        # A failed attempt is reported by whoever waits for it: a command that ends, or a flow that pauses.
         level = logging.DEBUG if self.connected_since is None else logging.WARNING
         self._drop()
         if not self._stopping:
@@ -187,10 +197,10 @@ class Connection:
             self.next_try = time.monotonic() + delay
             self._timer = self._io.call_later(delay, self.connect)
             logger.log(level, "no connection as %s: %s; next try in %.1f s", self._name, self.failure, delay)
-        self._tell_down(self.failure or reply_codes.from_error(error))
+        self._notify_down(self.failure or reply_codes.from_error(error))
 
     def _drop(self) -> None:
-        """Let go of the connection object; close it if it is still open, best effort."""
+        """Forget the connection object; close it if it is still open, on a best-effort basis."""
         self._io.cancel(self._timer)
         connection, self._pika = self._pika, None
         self.connected_since = None
@@ -198,14 +208,14 @@ class Connection:
         if connection is not None and not (connection.is_closing or connection.is_closed):
             try:
                 connection.close()
-            except Exception:  # it is in an unknown state and not ours any more
+            except Exception:  # its state is unknown
                 logger.debug("closing a dropped connection failed", exc_info=True)
 
-    def _tell_down(self, failure: Failure) -> None:
+    def _notify_down(self, failure: Failure) -> None:
         for listener in list(self._listeners):
             try:
                 listener.connection_down(failure)
-            except Exception:  # resetting the link from here would recurse; the others must hear of it too
+            except Exception:  # a reset would recurse; the other listeners have to be notified too
                 logger.exception("error while a lost connection was told")
         self._on_change()
 

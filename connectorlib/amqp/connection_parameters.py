@@ -1,4 +1,4 @@
-"""How pika is told to connect: address, log-in, time limits, TLS, and a name that an operator recognises."""
+"""pika's parameters for a connection: address, log-in, time limits, TLS, and a name that an operator recognises."""
 
 import logging
 import platform
@@ -14,7 +14,7 @@ from connectorlib.shared_settings import BrokerSettings, Tls
 logger = logging.getLogger(__name__)
 
 SOCKET_SECONDS = 5.0
-#: TCP, TLS and AMQP handshake together, for one address.
+#: Limit of TCP, TLS and AMQP handshake together, for one address.
 STACK_SECONDS = 10.0
 
 
@@ -70,11 +70,11 @@ def connection_parameters(
 
 
 def _tcp_options(heartbeat: int, user_timeout: bool) -> dict[str, int]:
-    """Where heartbeats are off, only TCP notices a dead peer; these are Linux's names, others lack some."""
+    """Return the TCP options that notice a dead peer without heartbeats; not every system has all of them."""
     options = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
     if user_timeout:
-        # Not where we publish: in a broker alarm the peer's window stays shut for as long as the alarm lasts,
-        # which to this option looks like a dead peer.
+        # Not for publishing: in a broker alarm the peer's window stays closed as long as the alarm lasts, which to this
+        # option looks like a dead peer.
         options["TCP_USER_TIMEOUT"] = max(2 * heartbeat, 30) * 1000
     return {key: value for key, value in options.items() if hasattr(socket, key)}
 
@@ -82,5 +82,5 @@ def _tcp_options(heartbeat: int, user_timeout: bool) -> dict[str, int]:
 def _version() -> str:
     try:
         return metadata.version("amqp-connectors")
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
         return "0"

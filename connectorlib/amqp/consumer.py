@@ -1,7 +1,7 @@
-"""Deliveries on their way from the I/O thread to one worker, and their settlement on the way back.
+"""Passes deliveries from the I/O thread to one worker, and settles them on the way back.
 
-Rule: a delivery belongs to the subscription of its channel. When that is gone the broker delivers again, so what the
-old one left behind is dropped, and nothing of it is ever settled.
+Rule: a delivery belongs to the subscription of its channel. When that is gone the broker delivers again, so the rest of
+the old one is dropped, and nothing of it is settled.
 """
 
 import logging
@@ -16,8 +16,8 @@ from typing import Any
 from pika import frame, spec
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.connection import Connection
-from connectorlib.amqp.io_thread import IOThread, fail, succeed
+from connectorlib.amqp.connection import Connection, ConnectionListener
+from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
 from connectorlib.amqp.requeue import close_without_cancel, hold_late_deliveries, requeues_by_nack
 from connectorlib.amqp.subscription import Subscription
 from connectorlib.errors import Failed, Failure, Kind
@@ -26,25 +26,25 @@ from connectorlib.messages import Delivery
 logger = logging.getLogger(__name__)
 
 _NEVER = sys.maxsize
-#: How long what is done waits for something below it, mostly the confirm of a dead letter, to be acked together with
-#: it: a broker takes one ack for many far more easily than many.
+#: How long settled deliveries wait for one below them, mostly for the confirm of a dead letter, to be acknowledged
+#: together with it: one multiple ack costs a broker far less than many single ones.
 SINGLES_S = 0.05
-#: How long a channel stays open after single acks: a quorum queue takes 32 of them at a time, and what still waits in
-#: the channel is forgotten when that closes (RabbitMQ 3.10).
-CALM_S = 0.2
-#: How often to look whether a consumer that is to hold more has anything on its way.
+#: How long a channel stays open after single acks: a quorum queue takes 32 of them at a time, and those that still wait
+#: in the channel are lost when it closes (RabbitMQ 3.10).
+BUSY_S = 0.2
+#: How often to check whether anything is on its way to a consumer whose prefetch is to be raised.
 LOOK_S = 1.0
 
 
-class Consumer:
-    """Takes from one queue. `open` begins a subscription; it ends with `requeue`, or by itself with a `failure`."""
+class Consumer(ConnectionListener):
+    """Consumes one queue. `open` begins a subscription; it ends with `requeue`, or by itself with a `failure`."""
 
     def __init__(self, io: IOThread, connection: Connection, queue: str, prefetch: int) -> None:
         self._io = io
         self._connection = connection
         self._ready = threading.Event()
         self._woken = False
-        #: The I/O thread rings `_ready` once the hand-over holds this many; an int comparison, no lock, per message.
+        #: The I/O thread sets `_ready` once this many deliveries wait: one comparison per message instead of a lock.
         self._wanted = _NEVER
         self._current: Subscription | None = None
         self._opening: Future[None] | None = None
@@ -69,13 +69,13 @@ class Consumer:
 
     @property
     def held(self) -> int:
-        """How many deliveries are in hand or in work, not settled."""
+        """How many deliveries are not settled, whether they wait or are being worked on."""
         current = self._current
         return current.delivered - current.acks.settled if current else 0
 
     @property
     def waiting(self) -> int:
-        """How many deliveries the next `take` finds there."""
+        """How many deliveries wait for `take`."""
         current = self._current
         return len(current.handed) if current and not self._cancelled else 0
 
@@ -84,20 +84,20 @@ class Consumer:
         return current is not None and current.number == generation
 
     def open(self, timeout: float = 30.0) -> None:
-        """Begin to consume, as soon as there is a connection. Raise Failed when that is not done in `timeout`."""
+        """Begin to consume as soon as there is a connection. Raise Failed if that takes longer than `timeout`."""
         self.failure = None
         try:
             self._io.ask(self._open, timeout, what=f"consuming from {self.queue!r}")
         except Failed as error:
-            self._io.post(self._give_up_opening)
+            self._io.post(self._abandon_opening)
             self.failure = self._connection.failure if error.failure.code == "timeout" else None
             self.failure = self.failure or error.failure
             raise Failed(self.failure) from error
 
     def take(self, size: int, wait_s: float, idle_s: float) -> list[Delivery]:
-        """Return the next batch: it closes at `size`, or `wait_s` after its first message came.
+        """Return the next batch: up to `size` deliveries, gathered for at most `wait_s` after the first arrived.
 
-        Wait up to `idle_s` for the first. Return [] when none came, on `wake`, and when the consumer is inactive.
+        Wait up to `idle_s` for the first. Return [] if none arrives, on `wake`, and when the consumer is inactive.
         """
         batch = self._take(size, wait_s, idle_s)
         if not batch:
@@ -117,27 +117,27 @@ class Consumer:
         return [handed.popleft() for _ in range(min(size, len(handed)))]
 
     def wake(self) -> None:
-        """Let the `take` that waits now, or the next one, return [] at once. May be called from any thread."""
+        """Make the `take` that waits now, or the next one, return [] at once. May be called from any thread."""
         self._woken = True
         self._ready.set()
 
     def settle(self, generation: int, tags: Iterable[int]) -> None:
-        """Ack these tags of this subscription; dropped when it is gone, for its messages come again."""
+        """Acknowledge these tags of a subscription; do nothing if it is gone, because its messages come again."""
         self._io.post(partial(self._settle, generation, list(tags)))
 
     def raise_prefetch(self, prefetch: int) -> None:
-        """Hold up to so many, from some moment soon, and give nothing back for it."""
+        """Raise the prefetch soon, without requeueing anything for it."""
         self._io.post(partial(self._raise_prefetch, prefetch))
 
     def cancel(self, timeout: float = 10.0) -> None:
-        """Hand out nothing more, keep the subscription: what is in work can still be settled before `requeue`."""
+        """Stop delivering but keep the subscription, so that work in progress can be settled before `requeue`."""
         if self._current is not None and not self._cancelled:
             self._io.ask(self._cancel, timeout, what=f"cancelling the consumer of {self.queue!r}")
 
     def requeue(self, timeout: float = 10.0) -> bool:
-        """Return everything unsettled to the queue, in order; the subscription ends.
+        """End the subscription and return everything unsettled to the queue, in order.
 
-        Return whether the broker confirmed it in time; if not, the end of the channel does the same later.
+        Return whether the broker confirmed that in time; if not, the end of the channel does the same later.
         """
         subscription = self._current
         if subscription is None:
@@ -145,7 +145,7 @@ class Consumer:
         deadline = time.monotonic() + timeout
         try:
             self.cancel(timeout)
-            self._io.ask(partial(self._return_all, subscription), max(deadline - time.monotonic(), 0.1), what="close")
+            self._io.ask(partial(self._requeue_all, subscription), max(deadline - time.monotonic(), 0.1), what="close")
         except Failed as error:
             logger.warning("messages of %s given back by closing the channel: %s", self.queue, error)
             self._io.post(partial(self._abandon, subscription))
@@ -154,14 +154,14 @@ class Consumer:
         return True
 
     def _await(self, subscription: Subscription, size: int, deadline: float) -> bool:
-        """Wait until the hand-over holds `size`; return False on wake, on loss and at the deadline."""
+        """Return True once `size` deliveries wait; False on wake, on loss and at the deadline."""
         handed = subscription.handed
         while len(handed) < size:
             self._ready.clear()
             if self._woken or self._cancelled or self._current is not subscription:
                 return False
             self._wanted = size
-            if len(handed) >= size:  # came between the look and the wish
+            if len(handed) >= size:  # arrived meanwhile
                 break
             if not self._ready.wait(max(deadline - time.monotonic(), 0.0)):
                 self._wanted = _NEVER
@@ -187,14 +187,14 @@ class Consumer:
         if self._connection.pika is not None:
             self._begin(self._connection.pika, future)
 
-    def _give_up_opening(self) -> None:
+    def _abandon_opening(self) -> None:
         self._opening = None
         if self._current is not None:
             self._abandon(self._current)
             self._end(self._current, None)
 
     def _begin(self, connection: Any, future: "Future[None]") -> None:
-        """Channel, then prefetch, then consume; each step in the callback of the one before."""
+        """Open a channel, then set the prefetch, then consume; each step in the callback of the one before."""
         self._opening = None
         subscription = Subscription(self.prefetch)
         subscription.channel = connection.channel(on_open_callback=partial(self._opened, subscription, future))
@@ -206,10 +206,10 @@ class Consumer:
         channel.basic_qos(prefetch_count=subscription.prefetch, callback=consume)
 
     def _consume(self, subscription: Subscription, future: "Future[None]", _frame: Any) -> None:
-        if future.cancelled():  # the one who asked has stopped waiting
+        if future.cancelled():  # nobody waits for it any more
             subscription.channel.close()
             return
-        # Current before the first message can come.
+        # Before the first message can arrive.
         self._cancelled = False
         self._current = subscription
         self._subscribe(subscription, lambda _frame: succeed(future))
@@ -225,7 +225,7 @@ class Consumer:
         subscription.consumer_tag = channel.basic_consume(self.queue, from_pika, callback=callback)
 
     def _receiver(self, subscription: Subscription) -> Callable[[Delivery], None]:
-        """The hot path: some 30,000 calls a second."""
+        """Return what takes a delivery. This is the hot path: some 30,000 calls a second."""
         handed = subscription.handed
         append = handed.append
 
@@ -243,7 +243,7 @@ class Consumer:
         if subscription is None or subscription.number != number or not subscription.channel.is_open:
             return
         subscription.acks.settle(tags)
-        if not subscription.wider:
+        if not subscription.next_prefetch:
             self._ack(subscription)
         elif subscription.is_full and subscription.is_done:
             self._consume_more(subscription)
@@ -252,17 +252,17 @@ class Consumer:
         up_to = subscription.acks.due()
         if up_to:
             subscription.channel.basic_ack(up_to, multiple=True)
-        if subscription.acks.waiting and not subscription.acking:
-            subscription.acking = True
+        if subscription.acks.waiting and not subscription.ack_scheduled:
+            subscription.ack_scheduled = True
             self._io.call_later(SINGLES_S, partial(self._ack_waiting, subscription))
 
     def _ack_waiting(self, subscription: Subscription) -> None:
-        subscription.acking = False
-        if not subscription.wider:
+        subscription.ack_scheduled = False
+        if not subscription.next_prefetch:
             self._ack_all(subscription)
 
     def _ack_all(self, subscription: Subscription) -> None:
-        """Ack what stands above something unsettled too, one by one: it is done, and must not come again."""
+        """Acknowledge also what is settled above something unsettled, one by one, so that it does not come again."""
         if not subscription.channel.is_open or not subscription.acks.waiting:
             return
         up_to = subscription.acks.due()
@@ -272,35 +272,35 @@ class Consumer:
         acks = [frame.Method(number, spec.Basic.Ack(tag)).marshal() for tag in subscription.acks.singles()]
         if acks:
             subscription.channel.connection.write(b"".join(acks))
-            subscription.calm = time.monotonic() + CALM_S
+            subscription.busy_until = time.monotonic() + BUSY_S
 
     def _raise_prefetch(self, prefetch: int) -> None:
         subscription = self._current
-        if subscription is not None and not subscription.wider:
-            subscription.wider = prefetch
-            self._look(subscription, -1, -1)
+        if subscription is not None and not subscription.next_prefetch:
+            subscription.next_prefetch = prefetch
+            self._check_idle(subscription, -1, -1)
 
-    def _look(self, subscription: Subscription, delivered: int, settled: int) -> None:
-        """Whether the queue is empty, or what the consumer holds is stuck: then nothing is on its way either."""
-        if not subscription.wider or not self._is_consuming(subscription):
+    def _check_idle(self, subscription: Subscription, delivered: int, settled: int) -> None:
+        """Raise the prefetch once nothing is on its way: the queue is empty, or the prefetch used up and stuck."""
+        if not subscription.next_prefetch or not self._is_consuming(subscription):
             return
         now = subscription.delivered, subscription.acks.settled
         if now == (delivered, settled) and (subscription.is_done or subscription.is_full):
             self._consume_more(subscription)
         else:
-            self._io.call_later(LOOK_S, partial(self._look, subscription, *now))
+            self._io.call_later(LOOK_S, partial(self._check_idle, subscription, *now))
 
     def _is_consuming(self, subscription: Subscription) -> bool:
         return self._current is subscription and not self._cancelled and bool(subscription.channel.is_open)
 
     def _consume_more(self, subscription: Subscription) -> None:
-        """End the consumer and begin another on the same channel, while nothing is on its way: a cancel would return
-        that, and a quorum queue would put it behind what came back before it."""
+        """Replace the consumer on the same channel while nothing is on its way: a cancel would return that, and a
+        quorum queue would put it behind what came back before it."""
         channel, tag = subscription.channel, subscription.consumer_tag
         if not self._is_consuming(subscription) or tag is None:
             return
-        self.prefetch = subscription.prefetch = subscription.wider
-        subscription.wider, subscription.consumer_tag = 0, None
+        self.prefetch = subscription.prefetch = subscription.next_prefetch
+        subscription.next_prefetch, subscription.consumer_tag = 0, None
         channel.basic_cancel(tag)
         self._ack(subscription)
         channel.basic_qos(prefetch_count=subscription.prefetch, callback=lambda _frame: self._subscribe(subscription))
@@ -311,28 +311,28 @@ class Consumer:
         self._ready.set()
         if (
             subscription is None
-            or subscription.consumer_tag is None  # just between two consumers
+            or subscription.consumer_tag is None  # between two consumers
             or not subscription.channel.is_open
             or not requeues_by_nack(subscription.channel)
         ):
             succeed(future)
             return
-        # Messages may still come before cancel-ok; they go back together with these.
+        # What still arrives before cancel-ok is requeued together with the rest.
         hold_late_deliveries(subscription.channel, subscription)
-        subscription.closed.add_done_callback(lambda _closed: succeed(future))
+        succeed_after(subscription.closed, future)
         subscription.channel.basic_cancel(subscription.consumer_tag, callback=lambda _frame: succeed(future))
 
-    def _return_all(self, subscription: Subscription, future: "Future[None]") -> None:
+    def _requeue_all(self, subscription: Subscription, future: "Future[None]") -> None:
         channel = subscription.channel
         if self._current is not subscription or not channel.is_open:
             succeed(future)
             return
         self._ack_all(subscription)
-        left = subscription.calm - time.monotonic()
+        left = subscription.busy_until - time.monotonic()
         if left > 0:
-            self._io.call_later(left, partial(self._return_all, subscription, future))
+            self._io.call_later(left, partial(self._requeue_all, subscription, future))
             return
-        subscription.closed.add_done_callback(lambda _closed: succeed(future))
+        succeed_after(subscription.closed, future)
         if requeues_by_nack(channel) and subscription.delivered > subscription.acks.settled:
             channel.basic_nack(0, multiple=True, requeue=True)  # 0: all of this channel
         close_without_cancel(channel)
@@ -352,7 +352,7 @@ class Consumer:
         self._abandon(subscription)
 
     def _abandon(self, subscription: Subscription) -> None:
-        """Close the channel of a subscription that is over; what it held goes back to the queue."""
+        """Close the channel of a subscription that has ended, which requeues what it holds."""
         self._ack_all(subscription)
         close_without_cancel(subscription.channel)
 

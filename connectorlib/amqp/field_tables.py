@@ -1,9 +1,9 @@
-"""Headers and names as they come from the broker, decoded so that no message can cost the connection.
+"""Decodes headers and short strings so that no message can cost the connection.
 
-pika's own decoder raises for a timestamp past the year 9999, for NaN and for tables nested a few hundred deep. That
-ends the connection, the broker delivers the message again, and so on for ever, while its neighbours wait. It also cuts
-the fraction off a float, and leaves names that are not UTF-8 as bytes. pika offers no other way in, so `install` puts
-these functions in the place of its own.
+pika's own decoder raises for a timestamp past the year 9999, for NaN and for tables nested a few hundred levels deep.
+That ends the connection, the broker delivers the message again, and so on without end, while other messages wait. It
+also truncates floats, and leaves names that are not UTF-8 as bytes. pika has no hook for a decoder, so `install`
+replaces its functions.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from typing import Any
 from pika import data
 
 MAX_DEPTH = 32
-#: In the place of what cannot be read: a header that says why.
+#: The header that replaces what cannot be read; its value says why.
 UNREADABLE = "unreadable-headers"
 
 
@@ -26,7 +26,7 @@ def install() -> None:
 
 
 def decode_short_string(encoded: bytes, offset: int) -> tuple[str, int]:
-    """Return a name and where it ends; bytes that are no UTF-8 are written as `\\xff`."""
+    """Return a short string and where it ends; bytes that are not UTF-8 are written as `\\xff`."""
     end = offset + 1 + encoded[offset]
     value = encoded[offset + 1 : end]
     try:
@@ -36,11 +36,11 @@ def decode_short_string(encoded: bytes, offset: int) -> tuple[str, int]:
 
 
 def decode_table(encoded: bytes, offset: int) -> tuple[dict[str, Any], int]:
-    """Return the headers and where they end, which does not depend on what is in them."""
+    """Return the headers and where they end, which does not depend on their content."""
     end = offset + 4 + _SIZE.unpack_from(encoded, offset)[0]
     try:
         return _table(encoded, offset, 0), end
-    except Exception as error:  # whatever is wrong with the headers of one message, the others must come through
+    except Exception as error:  # whatever is wrong with the headers of one message, the others have to get through
         return {UNREADABLE: f"{type(error).__name__}: {error}"[:200]}, end
 
 
@@ -51,7 +51,7 @@ def _table(encoded: bytes, offset: int, depth: int) -> dict[str, Any]:
     table: dict[str, Any] = {}
     while offset < end:
         name, offset = decode_short_string(encoded, offset)
-        if encoded[offset] == _TEXT:  # nearly all are texts, and a dead letter has a dozen of them
+        if encoded[offset] == _TEXT:  # nearly all are strings, and a dead letter has a dozen of them
             begin, offset = _span(encoded, offset + 1)
             table[name] = _decoded(encoded[begin:offset])
         else:
@@ -71,8 +71,8 @@ def _array(encoded: bytes, offset: int, depth: int) -> list[Any]:
 
 
 def _value(encoded: bytes, offset: int, depth: int) -> tuple[Any, int]:
-    """Given where a value begins, with the letter of its type (RabbitMQ's errata to AMQP 0-9-1), return it and where
-    it ends. Raise ValueError for a type that RabbitMQ does not have."""
+    """Return the value at an offset, where the letter of its type is (RabbitMQ's errata to AMQP 0-9-1), and where it
+    ends. Raise ValueError for a type that RabbitMQ does not have."""
     kind, offset = encoded[offset : offset + 1], offset + 1
     if kind in _FIXED:
         struct, convert = _FIXED[kind]
@@ -84,7 +84,7 @@ def _value(encoded: bytes, offset: int, depth: int) -> tuple[Any, int]:
 
 
 def _span(encoded: bytes, offset: int) -> tuple[int, int]:
-    """Return where the content behind a length begins and ends."""
+    """Return where the content after a length begins and ends."""
     begin = offset + 4
     end = begin + _SIZE.unpack_from(encoded, offset)[0]
     if end > len(encoded):
@@ -104,7 +104,7 @@ def _text(encoded: bytes, offset: int, depth: int) -> str | bytes:
 def _decoded(value: bytes) -> str | bytes:
     try:
         return value.decode()
-    except UnicodeDecodeError:  # RabbitMQ's management writes binary headers so
+    except UnicodeDecodeError:  # binary headers that RabbitMQ's management has sent
         return value
 
 
@@ -115,7 +115,7 @@ def _fraction(value: float) -> Decimal | str:
 def _instant(seconds: int) -> datetime | str:
     try:
         return datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):  # not in a year that Python knows
+    except (ValueError, OverflowError, OSError):  # a year that Python does not support
         return str(seconds)
 
 

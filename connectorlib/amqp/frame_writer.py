@@ -1,4 +1,4 @@
-"""From a message to its frames. What AMQP cannot carry is found before it reaches the wire, where it would cost the
+"""Encodes a message as frames. What AMQP cannot carry is refused before it is sent, where it would cost the
 connection."""
 
 from collections.abc import Mapping
@@ -16,24 +16,25 @@ HEADER_BYTES = 64 * 1024
 
 
 _FRAME = Struct(">BHL")
-#: A content header frame up to the properties: frame header, then class, weight and body size.
+#: A content header up to the properties: the frame header, then class, weight and body size.
 _CONTENT = Struct(">BHLHHQ")
 _CLASS = 60
 _END = b"\xce"
-#: Octets of a frame beside its payload.
-_AROUND = 8
+#: Octets of a frame besides its payload.
+_OVERHEAD = 8
 
 
 def encode_message(channel: int, message: Outgoing, frame_max: int) -> bytes:
-    """Return the frames that publish a message, persistent and mandatory. Raise, as pika does, for what cannot be.
+    """Return the frames that publish a message, persistent and mandatory. Raise what pika raises for what AMQP cannot
+    carry.
 
-    pika writes each frame by itself, which costs a message 40 µs; a batch of these is one write.
+    pika writes each frame separately, which costs 40 µs per message; a batch of these is one write.
     """
     properties = b"".join(encode_properties(message).encode())
     body = message.body
     start = _CONTENT.pack(spec.FRAME_HEADER, channel, 12 + len(properties), _CLASS, 0, len(body))
     pieces = [_method(channel, message.exchange, message.routing_key), start, properties, _END]
-    longest = frame_max - _AROUND
+    longest = frame_max - _OVERHEAD
     for at in range(0, len(body), longest):
         piece = body if len(body) <= longest else body[at : at + longest]
         pieces += [_FRAME.pack(spec.FRAME_BODY, channel, len(piece)), piece, _END]
@@ -56,7 +57,7 @@ def encode_properties(message: Outgoing) -> pika.BasicProperties:
 
 
 def check_size(headers: Mapping[str, Any]) -> None:
-    """Encode only what could be too large: an upper bound is summed first, and is nearly always enough."""
+    """Raise ValueError if the headers are too large. An upper bound nearly always spares the encoding."""
     bound = 0
     for name, value in headers.items():
         # 4 bytes a character at most; other scalars take 9 at most; nested ones are measured.

@@ -1,4 +1,4 @@
-"""The one thread that owns pika's event loop. Everything handed to it runs there, in order, and must not block."""
+"""The thread that owns pika's event loop. What is posted to it runs there in order, and must not block."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ STOPPED = Failure(Kind.UNAVAILABLE, "stopped", "the connector is stopping", "bro
 
 
 class IOThread:
-    """Runs the loop until `stop`. An exception in it is logged and answered with `on_error`, never the thread's end."""
+    """Runs the loop until `stop`. An exception in it is logged and followed by `on_error`; the thread goes on."""
 
     def __init__(self, name: str, on_error: Callable[[], None]) -> None:
         self.loop = IOLoop()
@@ -52,7 +52,7 @@ class IOThread:
         self.loop.add_callback_threadsafe(partial(self.guard, action))
 
     def call_later(self, delay: float, action: Callable[[], None]) -> object:
-        """Only in the I/O thread: run `action` after `delay` seconds, unless `cancel` comes first."""
+        """Run `action` after `delay` seconds, unless it is cancelled. To be called in the I/O thread only."""
         return self.loop.call_later(delay, partial(self.guard, action))
 
     def cancel(self, timer: object) -> None:
@@ -60,7 +60,7 @@ class IOThread:
             self.loop.remove_timeout(timer)
 
     def ask(self, action: Callable[["Future[Any]"], None], timeout: float, *, what: str) -> Any:
-        """Run `action` in the I/O thread with a future that it settles, now or later; return or raise its result."""
+        """Run `action` in the I/O thread with a future that it settles now or later; return or raise the result."""
         if not self.is_running():
             raise Failed(STOPPED)
         future: Future[Any] = Future()
@@ -83,7 +83,7 @@ class IOThread:
     def _answer(action: Callable[["Future[Any]"], None], future: "Future[Any]") -> None:
         try:
             action(future)
-        except Exception as error:  # it belongs to the thread that asked
+        except Exception as error:  # for the thread that asked
             fail(future, error)
 
     def _run(self) -> None:
@@ -98,7 +98,7 @@ class IOThread:
         self.loop.close()
 
     def _restart(self) -> None:
-        """pika loses the timers that were due when one of them raised, ours among them."""
+        """Start the ticker again: pika loses the timers that were due when one of them raised."""
         self.cancel(self._ticker)
         self._tick()
         self._on_error()
@@ -109,9 +109,14 @@ class IOThread:
 
 
 def succeed(future: "Future[Any]", value: object = None) -> None:
-    """Settle `future` unless it is settled, or the one who asked has stopped waiting."""
+    """Settle `future`, unless it is settled or nobody waits for it any more."""
     if not future.done():
         future.set_result(value)
+
+
+def succeed_after(first: "Future[Any]", future: "Future[Any]") -> None:
+    """Settle `future` once the first one is done."""
+    first.add_done_callback(lambda _first: succeed(future))
 
 
 def fail(future: "Future[Any]", error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""RabbitMQ's management API, for the two things that AMQP cannot do: to see what policies say, and to set one."""
+"""RabbitMQ's management API, for what AMQP cannot do: read bindings and policies, and set a policy."""
 
 import base64
 import json
@@ -16,17 +16,17 @@ PLACE = "management API"
 
 
 class Management:
-    """Speaks with one node. Every method raises Failed: refused, missing, not reachable."""
+    """Talks to one node. Every method raises Failed: refused, missing, not reachable."""
 
     def __init__(self, url: str, username: str, password: str, context: ssl.SSLContext | None = None) -> None:
         """`url` is the address of the API without `/api`, such as http://rabbit1:15672."""
         self.url = url.rstrip("/")
         self._log_in = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
-        # A redirect could take the password elsewhere.
+        # A redirect could send the password elsewhere.
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
 
     def queue(self, virtual_host: str, name: str) -> dict[str, Any]:
-        """Return what the API says of a queue: `type`, `arguments`, `policy`, `effective_policy_definition`, …"""
+        """Return the API's description of a queue: `type`, `arguments`, `effective_policy_definition`, …"""
         answer = self._call("GET", "queues", virtual_host, name)
         return answer if isinstance(answer, dict) else {}
 
@@ -61,7 +61,7 @@ class Management:
         except urllib.error.HTTPError as error:
             with error:
                 raise Failed(_failure(error, address)) from error
-        except ValueError as error:  # no address, or an answer that is no JSON
+        except ValueError as error:  # not an address, or the answer is not JSON
             text = f"{self.url}: no management API there ({error})"
             raise Failed(Failure(Kind.CONFIGURATION, "management", text, PLACE)) from error
         except OSError as error:
@@ -78,10 +78,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _failure(error: urllib.error.HTTPError, address: str) -> Failure:
     kinds = {401: Kind.REFUSED, 403: Kind.REFUSED, 404: Kind.CONFIGURATION}
     try:
-        said = json.loads(error.read(4096)).get("reason", "")
+        reason = json.loads(error.read(4096)).get("reason", "")
     except (ValueError, AttributeError, OSError):
-        said = ""
-    text = f"{address}: {error.code} {said or error.reason}"
+        reason = ""
+    text = f"{address}: {error.code} {reason or error.reason}"
     if error.code in (401, 403):
         text += " (the management API takes users with the tag management, monitoring, policymaker or administrator)"
     kind = kinds.get(error.code, Kind.UNAVAILABLE if error.code >= 500 else Kind.CONFIGURATION)

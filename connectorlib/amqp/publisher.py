@@ -1,7 +1,7 @@
-"""Publishes mandatory, persistent messages with pipelined confirms; one ticket tells the fate of each batch.
+"""Publishes mandatory, persistent messages with pipelined confirms; a ticket per batch collects the results.
 
-Rule: a message is done when the broker confirms it. Whatever was not confirmed when the connection was lost is
-published again with the same message id, so a message may come twice and is never lost.
+Rule: a message is done when the broker confirms it. What was not confirmed when the connection was lost is published
+again with the same message id, so a message may arrive twice and is never lost.
 """
 
 import logging
@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from pika import exceptions
 
 from connectorlib.amqp import reply_codes
 from connectorlib.amqp.confirm_channel import ConfirmChannel
-from connectorlib.amqp.connection import Connection
+from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.frame_writer import encode_message
 from connectorlib.amqp.io_thread import STOPPED, IOThread
 from connectorlib.amqp.unconfirmed import assign_blame
@@ -26,19 +27,19 @@ from connectorlib.messages import Outgoing
 logger = logging.getLogger(__name__)
 
 WINDOW = 4000
-#: Bodies in unconfirmed are held by us and, until sent, by pika; few of them when they are large.
+#: Limit of the unconfirmed bodies, which stay in memory, and until they are sent a second time in pika.
 WINDOW_BYTES = 32 * 1024 * 1024
-#: How many to publish before the loop gets a turn to send them and to read confirms.
+#: How many to publish before the loop may send them and read confirms.
 SLICE = 200
 #: And how many bytes to write at once.
 WRITE_BYTES = 1024 * 1024
 REOPEN_SECONDS = 1.0
-#: Closes of the whole connection that one malformed message brings about.
+#: Reply codes with which one malformed message closes the whole connection.
 _POISON = {"501", "502", "503", "505", "506"}
 
 
 class Ticket:
-    """The fate of one batch: `results` has None for each confirmed message, else why it failed."""
+    """The results of one batch: None for each confirmed message, else why it failed."""
 
     def __init__(self, messages: Sequence[Outgoing], on_done: Callable[["Ticket"], None] | None) -> None:
         self.messages = messages
@@ -64,13 +65,13 @@ class Ticket:
         return True
 
     def abandon(self) -> None:
-        """Do not publish what has not been published yet; what is under way may still arrive."""
+        """Do not publish the rest of the batch; what is unconfirmed may still arrive."""
         self._abandoned = True
 
     # In the I/O thread
 
     def next_publish(self) -> "Publish | None":
-        """Return the next message to publish, None when all have been."""
+        """Return the next message to publish, or None if there is none left."""
         index = self._next
         if self._abandoned or index >= len(self.messages):
             return None
@@ -94,25 +95,23 @@ class Ticket:
         if self._on_done is not None:
             try:
                 self._on_done(self)
-            except Exception:  # somebody else's code, called from pika's: it would cost the connection
+            except Exception:  # foreign code in a callback of pika's, where an exception would cost the connection
                 logger.exception("error in what was to be done after publishing")
 
 
+@dataclass(slots=True, eq=False)
 class Publish:
-    """One message of a ticket, on its way."""
+    """One message of a ticket."""
 
-    __slots__ = ("index", "message", "ticket")
-
-    def __init__(self, ticket: Ticket, index: int, message: Outgoing) -> None:
-        self.ticket = ticket
-        self.index = index
-        self.message = message
+    ticket: Ticket
+    index: int
+    message: Outgoing
 
     def settle(self, failure: Failure | None) -> None:
         self.ticket.settle(self.index, failure)
 
 
-class Publisher:
+class Publisher(ConnectionListener):
     """`submit` may be called from any thread, connected or not; everything else happens in the I/O thread."""
 
     def __init__(self, io: IOThread, connection: Connection, *, window: int = WINDOW) -> None:
@@ -140,7 +139,7 @@ class Publisher:
 
     @property
     def unconfirmed(self) -> int:
-        """How many messages are under way; may be read from any thread."""
+        """How many messages are not confirmed; may be read from any thread."""
         return len(self._confirm_channel.unconfirmed) + len(self._again) + len(self._suspects)
 
     # In the I/O thread
@@ -152,7 +151,7 @@ class Publisher:
         self._lose(self._confirm_channel.leave(), failure, blame=failure.code in _POISON)
 
     def stop(self) -> None:
-        """Nothing is published any more; who still waits is told."""
+        """Publish nothing more and settle every open ticket."""
         self._stopped = True
         for publish in (*self._confirm_channel.leave(), *self._suspects, *self._again):
             publish.settle(STOPPED)
@@ -170,7 +169,7 @@ class Publisher:
             self._feed()
 
     def _feed(self) -> None:
-        """Publish until the window is full, a slice at a time."""
+        """Publish until the window is full, one slice at a time."""
         channel = self._confirm_channel.usable()
         if channel is None:
             return
@@ -182,7 +181,7 @@ class Publisher:
             self._io.post(self._feed_on)
 
     def _slice(self, channel: Any) -> tuple[bytes, bool]:
-        """Put the next few messages under way; return their frames, and whether there may be more."""
+        """Return the frames of the next few messages, and whether there may be more."""
         unconfirmed = self._confirm_channel.unconfirmed
         frames: list[bytes] = []
         size = 0
@@ -210,12 +209,12 @@ class Publisher:
     def _room(self) -> int:
         """Return how many messages may be published now."""
         unconfirmed = self._confirm_channel.unconfirmed
-        flying = len(unconfirmed)
+        count = len(unconfirmed)
         if self._connection.blocked:
             return 0
         if self._suspects:
-            return 0 if flying else 1
-        return min(SLICE, self._window - flying) if unconfirmed.bytes < WINDOW_BYTES else 0
+            return 0 if count else 1
+        return min(SLICE, self._window - count) if unconfirmed.bytes < WINDOW_BYTES else 0
 
     def _next(self) -> Publish | None:
         if self._suspects:
@@ -237,12 +236,12 @@ class Publisher:
             return None
 
     def _closed(self, unconfirmed: list[Publish], reason: Exception) -> None:
-        """The broker closed the channel, or it went with its connection (which is told after it)."""
+        """Handle a close by the broker, or of the whole connection (`connection_down` comes after it)."""
         failure = reply_codes.from_error(reason, place="publish")
         only_channel = isinstance(reason, exceptions.ChannelClosedByBroker)
         self._lose(unconfirmed, failure, blame=only_channel or failure.code in _POISON)
         if only_channel and not self._stopped:
-            # With nothing in unconfirmed it is not a message's fault, and would happen again at once.
+            # With nothing unconfirmed no message has caused it, and it would happen again at once.
             self._io.call_later(0.0 if unconfirmed else REOPEN_SECONDS, self._reopen)
 
     def _reopen(self) -> None:
@@ -251,7 +250,7 @@ class Publisher:
             self._confirm_channel.open(connection)
 
     def _lose(self, unconfirmed: list[Publish], failure: Failure, *, blame: bool) -> None:
-        """Sort what was in unconfirmed into failed and to be published again."""
+        """Fail the messages that caused the loss, and publish the others again."""
         if not blame:
             (self._suspects or self._again).extendleft(reversed(unconfirmed))
         elif unconfirmed:

@@ -1,4 +1,4 @@
-"""AMQP and pika errors become a `Failure` here, most specific first. Reads exceptions; opens and logs nothing."""
+"""Translates errors of AMQP and pika into failures, most specific first. Pure."""
 
 import re
 import socket
@@ -17,7 +17,7 @@ _KINDS = {
     402: Kind.CONFIGURATION,  # INVALID_PATH
     403: Kind.REFUSED,  # ACCESS_REFUSED
     404: Kind.CONFIGURATION,  # NOT_FOUND
-    405: Kind.UNAVAILABLE,  # RESOURCE_LOCKED: somebody else's, and may be free again
+    405: Kind.UNAVAILABLE,  # RESOURCE_LOCKED: in use elsewhere, and may be free again
     406: Kind.CONFIGURATION,  # PRECONDITION_FAILED
     530: Kind.CONFIGURATION,  # NOT_ALLOWED
     540: Kind.CONFIGURATION,  # NOT_IMPLEMENTED
@@ -38,13 +38,13 @@ _CLOSED = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*)\2")
 
 
 def from_reply(code: int, text: str, *, place: str = "broker", detail: str = "") -> Failure:
-    """Given what a broker said in a close or a return, return it as a failure."""
+    """Return the failure for the code and the text of a close or a return."""
     kind = next((kind for known, pattern, kind in _TEXTS if known == code and pattern.search(text)), None)
     return Failure(kind or _KINDS.get(code, Kind.UNAVAILABLE), str(code), text, place, detail)
 
 
 def from_error(error: BaseException | None, *, place: str = "broker", tls: bool = False) -> Failure:
-    """Given why a connection (over TLS or not) or a channel did not open or was lost, return it as a failure."""
+    """Return the failure for an error with which a connection (over TLS or not) or a channel ended or did not open."""
     if isinstance(error, Failed):
         return error.failure
     causes = list(_unfold(error))
@@ -57,12 +57,12 @@ def from_error(error: BaseException | None, *, place: str = "broker", tls: bool 
 
 
 def describe(error: Exception) -> str:
-    """Return what pika says about something that it cannot encode; it quotes the whole of it."""
+    """Return pika's error about a value that it cannot encode, shortened: it quotes the whole value."""
     return f"{type(error).__name__}: {error}"[:300]
 
 
 def _unfold(error: BaseException | None) -> Iterator[BaseException]:
-    """pika wraps errors in errors, in three different ways; the last is the most telling."""
+    """Yield an error and what it wraps, in any of pika's three ways; the last is the most specific."""
     if error is None:
         return
     yield error
@@ -94,7 +94,7 @@ def _specific(error: BaseException, place: str, tls: bool) -> Failure | None:
     return None
 
 
-#: What OpenSSL says of a handshake, by a part of it; the rest is told as it is.
+#: Explanations of OpenSSL's reasons, by a part of the reason; others are shown as they are.
 _TLS_WORDS = {
     "PROTOCOL_VERSION": "the broker knows only versions of TLS before TLS 1.2, which are not safe",
     "UNSUPPORTED_PROTOCOL": "the broker knows only versions of TLS before TLS 1.2, which are not safe",
@@ -112,8 +112,8 @@ def _tls_words(reason: str) -> str:
 
 
 def _hung_up(text: str) -> str:
-    """With TLS 1.3 a broker refuses a client's certificate after the handshake. pika keeps the repr of the alert, or of
-    the end of the connection if that was seen first."""
+    """Explain a hang-up after the TLS handshake, when a broker with TLS 1.3 refuses a client's certificate. pika keeps
+    the repr of the alert, or of the end of the connection if that was seen first."""
     alert = _ALERT.search(text)
     return (
         _tls_words(alert[1])
@@ -123,9 +123,9 @@ def _hung_up(text: str) -> str:
 
 
 def _from_handshake(error: BaseException, place: str) -> Failure:
-    said = _CLOSED.search(str(error.args[0]) if error.args else "")
-    if said:
-        return from_reply(int(said[1]), said[3], place=place)
+    closed = _CLOSED.search(str(error.args[0]) if error.args else "")
+    if closed:
+        return from_reply(int(closed[1]), closed[3], place=place)
     if isinstance(error, exceptions.ProbableAuthenticationError):
         return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up during the log-in", place)
     return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up while the virtual host was opened", place)

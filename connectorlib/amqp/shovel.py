@@ -1,9 +1,9 @@
-"""Publishes what a browser holds, and acks each message once the broker has confirmed that it lies elsewhere.
+"""Publishes what a browser holds, and acknowledges each message once the broker has confirmed the new one.
 
-Rule: publish, confirm, ack, and all on the connection that holds the message, which the broker reads in order. So when
-the process is killed, at most `window` messages are in doubt: they lie in both places, and none in neither.
+Rule: publish, confirm, ack, all on the connection that holds the message, which the broker reads in order. So when the
+process is killed, at most `window` messages are in doubt: they are in both places, and none is in neither.
 An AMQP transaction of publish and ack would leave none in doubt and is four times as fast, but what it publishes to a
-full or missing queue is lost: the acks hold all the same (seen with RabbitMQ 3.10).
+full or missing queue is lost, and the acks hold all the same (seen with RabbitMQ 3.10).
 """
 
 import threading
@@ -21,10 +21,10 @@ from connectorlib.messages import Delivery, Outgoing
 
 
 class Moved(NamedTuple):
-    """What became of one message: with no failure it is elsewhere and gone here, else it is still held."""
+    """The result for one message: without a failure it has been moved, otherwise it is still held."""
 
     delivery: Delivery
-    #: What the sender gave with it.
+    #: What was passed to `send` with it.
     mark: Any
     failure: Failure | None
 
@@ -33,18 +33,18 @@ class _Move(NamedTuple):
     delivery: Delivery
     message: Outgoing
     mark: Any
-    #: How many acks had gone before it: its confirm tells that they have arrived.
+    #: How many acks were sent before it: its confirm proves that they have arrived.
     acks: int
 
 
 class Shovel:
-    """For the worker of a browser: `room`, then `send`, and `finish` at the end."""
+    """For the worker of a browser: call `room` before each `send`, and `finish` at the end."""
 
     def __init__(
         self, io: IOThread, connection: Callable[[], Any], ack: Callable[[Delivery], None], window: int
     ) -> None:
-        """`connection` gives the one on which everything is held, or raises Failed when it is held no longer; it and
-        `ack` belong to the I/O thread. `window` is how many messages may be in doubt."""
+        """`connection` returns the one on which everything is held, or raises Failed if it no longer is; it and `ack`
+        are called in the I/O thread. `window` is how many messages may be in doubt."""
         self._io = io
         self._held_connection = connection
         self._ack = ack
@@ -66,31 +66,31 @@ class Shovel:
     # For the worker
 
     def room(self, timeout: float) -> list[Moved] | None:
-        """Wait until one more may be sent and return what is settled by now; None when it takes too long. Raise Failed
-        when the channel is lost."""
+        """Wait until one more may be sent and return what is settled by then; None if that takes too long. Raise Failed
+        if the channel is lost."""
         return self._wait(self._window - 1, timeout)
 
     def finish(self, timeout: float) -> list[Moved] | None:
-        """Wait until everything is settled and return it, as `room`."""
+        """Wait until everything is settled and return it, like `room`."""
         return self._wait(0, timeout)
 
     def send(self, delivery: Delivery, message: Outgoing, mark: Any = None) -> None:
-        """Publish the message, and remove the delivery once it is confirmed. Only after `room`, and after the browser
-        has sealed its window."""
+        """Publish the message, and acknowledge the delivery once it is confirmed. To be called after `room`, and after
+        the browser's `end_window`."""
         with self._changed:
             self._open[delivery.identity] = delivery
         self._io.post(partial(self._accept, delivery, message, mark))
 
     @property
     def unsettled(self) -> int:
-        """How many have been sent that `room` and `finish` have said nothing of."""
+        """How many were sent and not returned yet by `room` or `finish`."""
         with self._changed:
             return len(self._open) + len(self._settled)
 
     @property
     def in_doubt(self) -> list[Delivery]:
-        """What has been sent and neither confirmed nor refused. Once the channel is lost, also those whose ack may not
-        have arrived: no more than `window` of them all are back in the queue and lie elsewhere too."""
+        """What was sent and neither confirmed nor refused. Once the channel is lost, also what was confirmed and whose
+        ack may not have arrived: at most `window` of them all are back in the queue and also at their new place."""
         with self._changed:
             doubtful = list(self._open.values())
             return [delivery for _, delivery in self._acked] + doubtful if self._failure is not None else doubtful
@@ -111,13 +111,13 @@ class Shovel:
         self._publish()
 
     def _publish(self) -> None:
-        """Publish what waits, as soon as there is a channel for it."""
+        """Publish what waits, as far as there is a channel for it."""
         while self._waiting:
             try:
                 connection = self._held_connection()
                 if self._failure is not None:
                     raise Failed(self._failure)
-            except Failed as error:  # not sent; what was held is back in the queue, or will be soon
+            except Failed as error:  # nothing was sent; what was held is back in the queue, or will be soon
                 self._forget_waiting()
                 self._lose(error.failure)
                 return
@@ -140,7 +140,7 @@ class Shovel:
         try:
             if failure is None:
                 self._ack(move.delivery)
-        except Failed as error:  # all that was held is back in the queue, this one too
+        except Failed as error:  # everything that was held is back in the queue
             self._lose(error.failure)
         else:
             self._note_acks(move, acked=failure is None)
@@ -162,7 +162,7 @@ class Shovel:
                 self._acked.append((self._acks, move.delivery))
 
     def _closed(self, reason: Exception) -> None:
-        """By the broker, or with the connection."""
+        """Handle a close by the broker, or of the whole connection."""
         self._forget_waiting()
         self._lose(reply_codes.from_error(reason, place="publish"))
 

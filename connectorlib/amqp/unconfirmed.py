@@ -1,4 +1,4 @@
-"""What has been published on one channel and not been confirmed yet. Pure: numbers in, finished entries out."""
+"""What has been published on one channel and is not confirmed yet. Pure: numbers in, finished entries out."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from connectorlib.messages import Outgoing
 
 
 class Entry(Protocol):
-    """One publish. Whose it is, and which of theirs, is for the one who confirms it to know."""
+    """One published message; whoever publishes it knows the rest."""
 
     @property
     def message(self) -> Outgoing: ...
@@ -21,7 +21,7 @@ E = TypeVar("E", bound=Entry)
 
 
 class Identity(NamedTuple):
-    """All that a return tells about which message it was."""
+    """All that a return says about which message it was."""
 
     message_id: str | None
     exchange: str
@@ -33,13 +33,13 @@ def identify(message: Outgoing) -> Identity:
 
 
 class Unconfirmed(Generic[E]):
-    """Publishes count from 1 on each channel; acks name a number, or all up to it, in any order."""
+    """Publishes count from 1 on each channel; acks name a number, or all numbers up to it, in any order."""
 
     def __init__(self) -> None:
         self._entries: dict[int, E] = {}
         self._returned: dict[int, Failure] = {}
         self._last = 0
-        #: Nothing below it is in flight.
+        #: Everything below is confirmed.
         self._lowest = 1
         #: Returns come in the order of the publishes, so the search goes on from the last one.
         self._last_returned = 0
@@ -54,7 +54,8 @@ class Unconfirmed(Generic[E]):
         self.bytes += len(entry.message.body)
 
     def mark_returned(self, identity: Identity, failure: Failure) -> bool:
-        """Note that this message could not be routed: the ack that follows means failure. Oldest first."""
+        """Note that the oldest message with this identity could not be routed: the ack that follows means failure.
+        Return False if there is none."""
         start = max(self._lowest, self._last_returned + 1)
         for number in chain(range(start, self._last + 1), range(self._lowest, start)):
             entry = self._entries.get(number)
@@ -65,7 +66,7 @@ class Unconfirmed(Generic[E]):
         return False
 
     def confirm(self, number: int, multiple: bool) -> Iterator[tuple[E, Failure | None]]:
-        """Take out what this ack or nack settles; the failure is that of a return."""
+        """Remove and yield what this ack or nack settles; the failure is that of a return."""
         if multiple:
             numbers = range(self._lowest, number + 1)
             self._lowest = number + 1
@@ -80,16 +81,16 @@ class Unconfirmed(Generic[E]):
                 yield found, self._returned.pop(settled, None) if self._returned else None
 
     def entries(self) -> list[E]:
-        """Everything unconfirmed, in the order of publishing."""
+        """Return everything unconfirmed, in the order of publishing."""
         return list(self._entries.values())
 
 
 class Blame(NamedTuple, Generic[E]):
-    """What becomes of the unconfirmed when the broker closed their channel."""
+    """Which of the unconfirmed made the broker close their channel."""
 
     culprits: list[E]
     others: list[E]  # publish them again
-    suspects: list[E]  # publish them again, one at a time, until one of them is found out
+    suspects: list[E]  # publish them again, one at a time, until the culprit is found
     failure: Failure
 
 
@@ -97,13 +98,13 @@ _NAMED_EXCHANGE = re.compile(r"(?:no exchange|write access to exchange) '(.*?)' 
 
 
 def assign_blame(unconfirmed: Sequence[E], failure: Failure) -> Blame[E]:
-    """Given what was in flight and why the channel was closed, return who caused it.
+    """Given what was unconfirmed and why the channel was closed, return who caused it.
 
-    A close comes some messages later and names none. A text that names an exchange convicts what went there;
-    otherwise only a message that was alone in flight is known to be the one, and then it is not the far side's fault.
+    A close comes some messages later and names none. If its text names an exchange, what was published there is the
+    cause; otherwise only a message that was unconfirmed alone is known to be.
     """
     if len(unconfirmed) == 1:
-        kind = Kind.REJECT if failure.code == "406" else failure.kind
+        kind = Kind.REJECT if failure.code == "406" else failure.kind  # a 406 is about the message, not the broker
         return Blame([unconfirmed[0]], [], [], replace(failure, kind=kind))
     named = _NAMED_EXCHANGE.search(failure.text)
     culprits: list[E] = []

@@ -1,5 +1,5 @@
-"""What `check` asks a broker: is it there, is everything there as configured, may this user use it. Takes, publishes
-and makes nothing."""
+"""Checks a broker for `check`: whether it answers, has everything as configured, and this user may use it. Consumes,
+publishes and makes nothing."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ from connectorlib.preflight.findings import Finding, bad, failed, good, odd
 from connectorlib.shared_settings import BrokerSettings, Source
 from deadletterqueue.broker_login import MANAGEMENT_PORTS
 
-#: For one host. Others may take longer, but whoever waits for this waits for the line.
+#: Limit for one host, short because a person waits for the result.
 CONNECT_S = 8.0
 STOP_S = 2.0
 PROBE_S = 1.0
@@ -35,7 +35,7 @@ class Needs:
     """What a configuration needs of its broker."""
 
     settings: BrokerSettings
-    #: How the connection calls itself.
+    #: The name of the connection.
     name: str
     sources: tuple[Source, ...] = ()
     #: Where it publishes, apart from the dead letters.
@@ -43,32 +43,26 @@ class Needs:
 
 
 def findings(needs: Needs, management_url: str | None = None) -> Iterator[Finding]:
-    """Yield what is found; raise Failed for settings that cannot even be tried."""
+    """Yield the findings; raise Failed for settings that cannot even be tried."""
     settings = needs.settings
     with contextlib.ExitStack() as stack:
-        trying = []
+        brokers = {}
         for host in settings.hosts:
             broker = Broker(replace(settings, hosts=(host,)), name=f"{needs.name} check", publishing=False)
             stack.callback(broker.stop, STOP_S)
             broker.start()
-            trying.append((host, broker))
-        reached: Broker | None = None
-        lines: list[tuple[tuple[str, int], Failure | None]] = []
-        for host, broker in trying:
-            failure = _connect(broker)
-            lines.append((host, failure))
-            if failure is None and reached is None:
-                reached = broker
-        for (name, port), failure in lines:
-            broker = next(broker for host, broker in trying if host == (name, port))
-            yield from _connection(settings, broker, (name, port), failure, others=reached is not None)
+            brokers[host] = broker
+        failures = {host: _connect(broker) for host, broker in brokers.items()}
+        reached = next((broker for host, broker in brokers.items() if failures[host] is None), None)
+        for host, broker in brokers.items():
+            yield from _connection(settings, broker, host, failures[host], others=reached is not None)
         yield from _own_certificate(settings)
         if reached is not None:
             yield from _topology(needs, reached, management_url)
 
 
 def _connect(broker: Broker) -> Failure | None:
-    """Return why the first attempt failed; whoever is looking does not wait for a second one."""
+    """Return why the first attempt failed, without waiting for a second one; None if it did not."""
     deadline = time.monotonic() + CONNECT_S
     while True:
         try:
@@ -119,7 +113,7 @@ def _own_certificate(settings: BrokerSettings) -> Iterator[Finding]:
         with open(file, encoding="utf-8") as stream:
             end = certificates.in_pem(stream.read())
     except (OSError, UnicodeDecodeError):
-        return  # the connection has told already that it is of no use
+        return  # the connection has a finding for it
     if end is not None:
         yield certificates.finding(f"certificate {file}", end, "renew it, and give the broker its issuer")
 
@@ -143,7 +137,7 @@ def _topology(needs: Needs, broker: Broker, management_url: str | None) -> Itera
 
 
 def _management(settings: BrokerSettings, url: str | None) -> tuple[Management | None, Finding | None]:
-    """Return the management API, where it answers; a finding if it was asked for by name and does not."""
+    """Return the management API if it answers, and a finding if its address was given and it does not."""
     host = settings.hosts[0][0]
     port = MANAGEMENT_PORTS[bool(settings.tls)]
     if url is None and not _listens(host, port):

@@ -219,7 +219,7 @@ class TopologyCheck:
         elif failure.code == "403":
             about = f"rights of {self._settings.username}"
             self._may_not.append(bad(about, f"may not {what}", self._grant(right), Kind.REFUSED))
-        elif failure.code != "404":  # which has its own finding
+        elif failure.code != "404":  # which has a finding already
             self._may_not.append(failed(what, failure))
 
     def _grant(self, right: str) -> str:
