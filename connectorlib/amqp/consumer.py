@@ -180,9 +180,7 @@ class Consumer(ConnectionListener):
             self._end(self._current, failure)
 
     def _open(self, future: "Future[None]") -> None:
-        if self._current is not None:
-            self._abandon(self._current)
-            self._end(self._current, None)
+        self._abandon_opening()
         self._opening = future
         if self._connection.pika is not None:
             self._begin(self._connection.pika, future)

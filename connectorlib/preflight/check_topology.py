@@ -70,7 +70,7 @@ class TopologyCheck:
         about = f"{'dead-letter ' * exchange.dead_letters}exchange {exchange.name}"
         state = inspection.inspect(self._open_channel, exchange)
         if state.unseen is not None and state.unseen.code != "403":  # RabbitMQ 4.3 asks for a right to look
-            yield self._missing(about, state.unseen, lambda: None)
+            yield self._missing(about, state.unseen, lambda: True)
         elif state.difference is None:
             known = state.refusal is None
             yield good(about, exchange.type if known else "is there; this user may not know its type")
@@ -121,7 +121,7 @@ class TopologyCheck:
 
     # -- what is missing
 
-    def _missing(self, about: str, failure: Failure, may_make: Callable[[], Failure | None]) -> Finding:
+    def _missing(self, about: str, failure: Failure, may_make: Callable[[], bool]) -> Finding:
         if failure.code != "404":
             return failed(about, failure)
         if self._settings.declare != "create":
@@ -129,17 +129,15 @@ class TopologyCheck:
             host = self._settings.virtual_host
             do = f"deadletter-queue --vhost {host} makes it" if about.startswith("dead-letter") else "make it"
             return bad(about, text, do, Kind.CONFIGURATION)
-        refused = may_make()
-        if refused is None:
+        if may_make():
             return odd(about, "is not there yet", AT_START)
         text = "is not there, and this user may not make it"
         return bad(about, text, self._grant("configure"), Kind.REFUSED)
 
-    def _may_make(self, queue: str) -> Failure | None:
-        """Return why a queue may not be made, or None if it may; this does not make it."""
-        wanted = Queue(queue, {"x-queue-type": "quorum", **inspection.NEVER_MADE})
-        failure = self._attempt(wanted.declare)
-        return failure if failure is not None and failure.code == "403" else None
+    def _may_make(self, queue: str) -> bool:
+        """Return whether this user may make a queue, without making it."""
+        failure = self._attempt(Queue(queue, {"x-queue-type": "quorum", **inspection.NEVER_MADE}).declare)
+        return failure is None or failure.code != "403"
 
     # -- what exists
 

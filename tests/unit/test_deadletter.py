@@ -7,8 +7,8 @@ import pytest
 from pika import BasicProperties
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.messages import Dead, Delivery, Outgoing
-from connectorlib.pipeline.dead_letter import MAX_HEADER_BYTES, _size, bared, dead_letter, fingerprint
+from connectorlib.messages import PROPERTY_NAMES, Dead, Delivery, Outgoing
+from connectorlib.pipeline.dead_letter import MAX_HEADER_BYTES, PROPERTIES, TOLD, _size, bared, dead_letter, fingerprint
 from connectorlib.shared_settings import DeadLetterSettings
 
 TOO_LONG = Failure(
@@ -122,3 +122,7 @@ def test_a_delivery_whose_properties_cannot_be_read_still_says_why_it_died() -> 
     assert letter.properties["headers"]["dead-code"] == "22001"
     assert all(name.startswith("dead-") for name in letter.properties["headers"])
     assert delivery.properties.message_id == "m-1"
+
+
+def test_what_travels_and_what_a_header_says_instead_are_amqp_properties() -> None:
+    assert {*PROPERTIES, *TOLD} == set(PROPERTY_NAMES) - {"headers", "delivery_mode", "cluster_id"}
