@@ -71,48 +71,28 @@ class SyncChannel(ConnectionListener):
             logger.debug("channel not closed in order: %s", error)
             self._io.post(self._abandon)
 
-    def exchange_declare(
-        self,
-        name: str,
-        type: str = "topic",
-        *,
-        passive: bool = False,
-        durable: bool = True,
-        arguments: Mapping[str, Any] | None = None,
-    ) -> None:
-        options = {"passive": passive, "durable": durable, "arguments": dict(arguments or {})}
-        self._call(f"declaring exchange {name!r}", "exchange_declare", name, type, **options)
-
-    def exchange_delete(self, name: str, *, if_unused: bool = False) -> None:
-        self._call(f"deleting exchange {name!r}", "exchange_delete", name, if_unused)
+    def exchange_declare(self, name: str, type: str = "topic", *, passive: bool = False) -> None:
+        self._call(f"declaring exchange {name!r}", "exchange_declare", name, type, passive=passive, durable=True)
 
     def queue_declare(
-        self, name: str, *, passive: bool = False, durable: bool = True, arguments: Mapping[str, Any] | None = None
+        self, name: str, *, passive: bool = False, arguments: Mapping[str, Any] | None = None
     ) -> tuple[int, int]:
         """Return how many messages are ready and how many consumers there are."""
-        options = {"passive": passive, "durable": durable, "arguments": dict(arguments or {})}
+        options = {"passive": passive, "durable": True, "arguments": dict(arguments or {})}
         method = self._call(f"declaring queue {name!r}", "queue_declare", name, **options)
         return method.message_count, method.consumer_count
 
-    def queue_bind(
-        self, queue: str, exchange: str, routing_key: str = "", arguments: Mapping[str, Any] | None = None
-    ) -> None:
-        what = f"binding queue {queue!r} to exchange {exchange!r}"
-        self._call(what, "queue_bind", queue, exchange, routing_key, dict(arguments or {}))
+    def queue_bind(self, queue: str, exchange: str, routing_key: str = "") -> None:
+        self._call(f"binding queue {queue!r} to exchange {exchange!r}", "queue_bind", queue, exchange, routing_key)
 
-    def queue_unbind(
-        self, queue: str, exchange: str, routing_key: str = "", arguments: Mapping[str, Any] | None = None
-    ) -> None:
-        what = f"unbinding queue {queue!r} from exchange {exchange!r}"
-        self._call(what, "queue_unbind", queue, exchange, routing_key, dict(arguments or {}))
+    def queue_unbind(self, queue: str, exchange: str, routing_key: str = "") -> None:
+        self._call(
+            f"unbinding queue {queue!r} from exchange {exchange!r}", "queue_unbind", queue, exchange, routing_key
+        )
 
     def queue_purge(self, name: str) -> int:
         """Return how many messages were removed."""
         return int(self._call(f"purging queue {name!r}", "queue_purge", name).message_count)
-
-    def queue_delete(self, name: str, *, if_unused: bool = False, if_empty: bool = False) -> int:
-        """Return how many messages were deleted with it."""
-        return int(self._call(f"deleting queue {name!r}", "queue_delete", name, if_unused, if_empty).message_count)
 
     def ask_to_consume(self, queue: str) -> None:
         """Find out whether this user may read a queue without taking a message: consume with an argument that the
@@ -120,13 +100,11 @@ class SyncChannel(ConnectionListener):
         arguments = {"x-priority": "not a number"}
         self._ask(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
 
-    def ask_to_publish(self, exchange: str, routing_key: str = "") -> None:
+    def ask_to_publish(self, exchange: str) -> None:
         """Find out whether this user may publish to an exchange without publishing: send an expiration that the broker
         refuses, after it has checked the rights. Raise Failed, 403 or 404, if not. This ends the channel."""
         refused = spec.BasicProperties(expiration="not a number")
-        self._io.ask(
-            partial(self._send, "basic_publish", exchange, routing_key, b"", refused), self._timeout, what="publishing"
-        )
+        self._write("publishing", "basic_publish", exchange, "", b"", refused)
         self._ask(f"publishing to exchange {exchange!r}", "basic_qos")  # is answered, or the refusal comes first
 
     def _ask(self, what: str, name: str, *args: Any, **kwargs: Any) -> None:
@@ -143,11 +121,15 @@ class SyncChannel(ConnectionListener):
         delivery: Delivery | None = self._io.ask(partial(self._get, what, queue), self._timeout, what=what)
         return delivery
 
-    def ack(self, tag: int, *, multiple: bool = False) -> None:
-        self._io.ask(partial(self._send, "basic_ack", tag, multiple), self._timeout, what="ack")
+    def ack(self, tag: int) -> None:
+        self._write("ack", "basic_ack", tag)
 
-    def nack(self, tag: int, *, multiple: bool = False, requeue: bool = True) -> None:
-        self._io.ask(partial(self._send, "basic_nack", tag, multiple, requeue), self._timeout, what="nack")
+    def nack(self, tag: int, *, requeue: bool = True) -> None:
+        self._write("nack", "basic_nack", tag, False, requeue)
+
+    def _write(self, what: str, name: str, *args: Any) -> None:
+        """Make a call that the broker does not answer."""
+        self._io.ask(partial(self._send, name, *args), self._timeout, what=what)
 
     def _call(self, what: str, name: str, *args: Any, **kwargs: Any) -> Any:
         action = partial(self._request, what, name, args, kwargs)

@@ -247,12 +247,15 @@ class Consumer(ConnectionListener):
             self._consume_more(subscription)
 
     def _ack(self, subscription: Subscription) -> None:
-        up_to = subscription.acks.due()
-        if up_to:
-            subscription.channel.basic_ack(up_to, multiple=True)
+        self._ack_due(subscription)
         if subscription.acks.waiting and not subscription.ack_scheduled:
             subscription.ack_scheduled = True
             self._io.call_later(SINGLES_S, partial(self._ack_waiting, subscription))
+
+    def _ack_due(self, subscription: Subscription) -> None:
+        up_to = subscription.acks.due()
+        if up_to:
+            subscription.channel.basic_ack(up_to, multiple=True)
 
     def _ack_waiting(self, subscription: Subscription) -> None:
         subscription.ack_scheduled = False
@@ -263,9 +266,7 @@ class Consumer(ConnectionListener):
         """Acknowledge also what is settled above something unsettled, one by one, so that it does not come again."""
         if not subscription.channel.is_open or not subscription.acks.waiting:
             return
-        up_to = subscription.acks.due()
-        if up_to:
-            subscription.channel.basic_ack(up_to, multiple=True)
+        self._ack_due(subscription)
         number = subscription.channel.channel_number
         acks = [frame.Method(number, spec.Basic.Ack(tag)).marshal() for tag in subscription.acks.singles()]
         if acks:
