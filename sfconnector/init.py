@@ -1,41 +1,42 @@
-"""What `sfconnector init` asks, and the configuration that it makes of the answers. Imports only click and the standard
-library before that."""
+"""What `sfconnector init` asks, and how the answers fill its template."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 from connectorlib.init.addresses import address, broker
-from connectorlib.init.questions import BROKER, NOTHING, WHERE_SECRETS, Answers, Question, fixed, init_command, source
-
-if TYPE_CHECKING:
-    from connectorlib.init.files import Sample, Secret, Start
-    from sfconnector.explain import Offline
+from connectorlib.init.files import ExampleMessage, Secret, Start
+from connectorlib.init.questions import BROKER, NOTHING, SECRETS, Answers, Question, init_command
+from connectorlib.init.template import fill, read_template
+from sfconnector.explain import opened
 
 _SANDBOX = "http://127.0.0.1:8080"
 _ORG = "https://acme.my.salesforce.com"
 #: A user of the sandbox, see sfconnector/sandbox/demo_data.py.
 _SANDBOX_USER = "field-service@example.com"
+_START_SANDBOX = ("sfconnector sandbox", "in another terminal: a Salesforce to try with; it forgets all at its end")
+#: The variables of the secrets that each OAuth flow needs.
+_FLOWS = {
+    "jwt": ("SF_KEY",),
+    "client_credentials": ("SF_CLIENT_SECRET",),
+    "password": ("SF_CLIENT_SECRET", "SF_PASSWORD", "SF_SECURITY_TOKEN"),
+}
 
 
 def _is_sandbox(answers: Answers) -> bool:
     return answers["login_url"].startswith("http://")
 
 
-def _flow(answers: Answers) -> str:
-    return "password" if _is_sandbox(answers) else "jwt"
-
-
 QUESTIONS = (
-    Question("division", "The division, as you call those who work on the Cases", fixed("field-service")),
+    Question("division", "The division, as you call those who work on the Cases", "field-service"),
     Question(
         "login-url",
         f"Salesforce: the My Domain of your org ({_ORG}), or `sfconnector sandbox` on this machine",
-        fixed(_SANDBOX),
-        check=lambda text: _login_url(text),
+        _SANDBOX,
+        check=lambda text: _check_login_url(text),
     ),
     Question(
         "auth",
         "The OAuth flow; Salesforce is ending password",
-        _flow,
+        lambda answers: "password" if _is_sandbox(answers) else "jwt",
         choices=("jwt", "client_credentials", "password"),
     ),
     Question(
@@ -52,160 +53,86 @@ QUESTIONS = (
     Question(
         "external-id",
         "A field of Case, External ID and Unique, that keeps a message which comes twice one Case (- for none)",
-        fixed("Message_Id__c"),
+        "Message_Id__c",
     ),
     BROKER,
     Question("queue", "The queue to read", lambda answers: f"cases.{answers['division']}"),
-    Question("exchange", "The exchange that the messages come from (- for none)", fixed("devices")),
+    Question("exchange", "The exchange that the messages come from (- for none)", "devices"),
     Question(
         "routing-key",
         "Their routing key, with wildcards",
-        fixed("alarm.#"),
+        "alarm.#",
         asked=lambda answers: answers["exchange"] != NOTHING,
     ),
-    WHERE_SECRETS,
+    SECRETS,
 )
 
 
-def make(answers: Answers) -> "Start":
+def make(answers: Answers) -> Start:
     """Return the configuration for the answers, and what goes with it."""
-    from connectorlib.init.files import Start  # late, see the module
-
-    secrets = _secrets(answers)
-    sandbox = ("sfconnector sandbox", "in another terminal: a Salesforce to try with; it forgets all at its end")
+    secrets, bound, user = _secrets(answers), answers["exchange"] != NOTHING, broker(answers["broker"])
+    external_id = {"field": answers["external_id"], "value": "{device.id}:{alarm}:{at}"}
+    values = {
+        **user,
+        "broker_user": user["username"],
+        **{secret.variable: secret.reference(answers["secrets"]) for secret in secrets},
+        **{key: answers[key] for key in ("login_url", "auth", "client_id", "division", "queue")},
+        "username": answers.get("username"),
+        "exchange": answers["exchange"] if bound else None,
+        "routing_keys": [answers["routing_key"]] if bound else None,
+        "external_id": external_id if answers["external_id"] != NOTHING else None,
+    }
     return Start(
         program="sfconnector",
         option="-i",
-        configuration=_configuration(answers, secrets),
-        opened=_opened,
-        secrets=list(secrets.values()),
-        where=answers["secrets"],
+        configuration=fill(read_template("sfconnector", "config.json"), values),
+        opened=opened,
+        secrets=secrets,
+        secret_source=answers["secrets"],
         run=("", "makes Cases, for ever"),
         unit="sfconnector",
         check_unit="sfconnector-check",
-        sample=_sample(answers),
-        first=sandbox if _is_sandbox(answers) else None,
+        message=_message(answers),
+        first=_START_SANDBOX if _is_sandbox(answers) else None,
     )
 
 
-def _secrets(answers: Answers) -> "dict[str, Secret]":
-    """Return the secrets that the flow needs, by the key that each belongs to."""
-    from connectorlib.init.files import Secret  # late, see the module
-
-    def known(text: str) -> str:
-        return text if _is_sandbox(answers) else ""
-
+def _secrets(answers: Answers) -> list[Secret]:
     user = answers.get("username", "")
-    needed = {"jwt": ("private_key",), "client_credentials": ("client_secret",)}.get(
-        answers["auth"], ("client_secret", "password", "security_token")
+    every = (
+        Secret("SF_KEY", "sf-key", "private key of the app's certificate, PEM", several_lines=True),
+        Secret("SF_CLIENT_SECRET", "sf-client-secret", "consumer secret of the app", "sandbox-secret"),
+        Secret("SF_PASSWORD", "sf-password", f"of {user}", "sandbox-password"),
+        Secret("SF_SECURITY_TOKEN", "sf-security-token", f"of {user}", "sandbox-token"),
     )
-    each = {
-        "private_key": Secret("SF_KEY", "sf-key", "private key of the app's certificate, PEM", several_lines=True),
-        "client_secret": Secret(
-            "SF_CLIENT_SECRET", "sf-client-secret", "consumer secret of the app", known("sandbox-secret")
-        ),
-        "password": Secret("SF_PASSWORD", "sf-password", f"of {user}", known("sandbox-password")),
-        "security_token": Secret("SF_SECURITY_TOKEN", "sf-security-token", f"of {user}", known("sandbox-token")),
-    }
-    found = {key: each[key] for key in needed}
-    found["amqp"] = Secret("AMQP_PASSWORD", "amqp", f"of the broker's user {broker(answers['broker'])['username']}")
-    return found
+    needed = [each for each in every if each.variable in _FLOWS[answers["auth"]]]
+    if not _is_sandbox(answers):
+        needed = [replace(each, known="") for each in needed]
+    return [*needed, Secret("AMQP_PASSWORD", "amqp", f"of the broker's user {broker(answers['broker'])['username']}")]
 
 
-def _configuration(answers: Answers, secrets: "dict[str, Secret]") -> dict[str, Any]:
-    given = {key: secret.reference(answers["secrets"]) for key, secret in secrets.items()}
-    amqp = {**broker(answers["broker"]), "password": given.pop("amqp")}
-    user = {"username": answers["username"]} if "username" in answers else {}
-    division = {
-        "// salesforce": "the user of this division; every division has one of its own",
-        "salesforce": {**user, **{key: text for key, text in given.items() if key != "client_secret"}},
-        "// source": "made and bound at the start where it is missing",
-        "source": source(answers),
-        "format": {"type": "json"},
-        "case": _case(answers),
-    }
-    app = {"client_secret": given["client_secret"]} if "client_secret" in given else {}
-    tenant = {
-        "// salesforce": "what all divisions share",
-        "salesforce": {
-            "login_url": answers["login_url"],
-            "auth": answers["auth"],
-            "client_id": answers["client_id"],
-            **app,
-        },
-        "amqp": {**amqp, "dead_letter": {"exchange": "dead-letter", "queue": "dead-letter"}},
-    }
-    return {
-        "// what it does": "Messages become Cases, division by division. A key that begins with // is a comment.",
-        "// editor": "`sfconnector schema > config.schema.json`, and the next line without // completes and checks",
-        "//$schema": "config.schema.json",
-        "tenant": tenant,
-        "divisions": {answers["division"]: division},
-        "// monitoring": "status, health and metrics; a port of its own for each process",
-        "monitoring": {"host": "127.0.0.1", "port": 9401},
-    }
-
-
-def _case(answers: Answers) -> dict[str, Any]:
-    case: dict[str, Any] = {
-        "// defaults": "constants; the mapping wins where it yields something",
-        "defaults": {"Origin": "Device"},
-        "// mapping": "fields of Case: a path into the message, a template with braces, or an object for more",
-        "mapping": {
-            "Subject": "Device {device.id}: {alarm}",
-            "Description": "{description|} Reported at {at|an unknown time}.",
-            "Priority": {"path": "severity", "map": {"1": "Low", "2": "Medium", "3": "High"}, "default": "Medium"},
-            "SuppliedEmail": "contact.email",
-            "// ContactId": "who is found by the address is linked, who is not is left out",
-            "ContactId": {"lookup": "Contact", "where": {"Email": "contact.email"}, "missing": "skip"},
-        },
-        "// required": "a message without these is dead-lettered",
-        "required": ["Subject"],
-    }
-    if answers["external_id"] != NOTHING:
-        case["// external_id"] = "one Case for a device, alarm and time, however often the message comes"
-        case["external_id"] = {"field": answers["external_id"], "value": "{device.id}:{alarm}:{at}"}
-    return case
-
-
-def _sample(answers: Answers) -> "Sample":
-    from connectorlib.init.files import Sample  # late, see the module
-
-    body: dict[str, Any] = {
-        "device": {"id": "p-7"},
-        "alarm": "overheated",
-        "severity": 3,
-        "description": "Bearing at 104 °C.",
-        "at": "2026-11-24T03:02:11Z",
-        "contact": {"email": "ada.field@example.com"},
-    }
-    beside = {}
+def _message(answers: Answers) -> ExampleMessage:
+    envelope = {}
     if answers["exchange"] != NOTHING:
         key = answers["routing_key"].replace("#", "p-7").replace("*", "p-7")
-        beside = {"exchange": answers["exchange"], "routing_key": key}
-    without = {name: value for name, value in body.items() if name != "alarm"}
-    return Sample(
+        envelope = {"exchange": answers["exchange"], "routing_key": key}
+    return ExampleMessage(
         "an alarm becomes a Case",
-        body,
-        beside,
+        read_template("sfconnector", "message.json"),
+        "alarm",
+        "a message without an alarm is rejected",
+        envelope,
         lookups={"Contact": "003000000000001AAA"},
-        rejected={"a message without an alarm is rejected": without},
     )
 
 
-def _login_url(text: str) -> None:
-    """Raise ValueError for what is no address of Salesforce."""
-    its = address(text, _ORG)
-    if its.scheme not in ("https", "http") or not its.host or its.name:
+def _check_login_url(text: str) -> None:
+    """Raise ValueError for what cannot be an address of Salesforce."""
+    parts = address(text, _ORG)
+    if parts.scheme not in ("https", "http") or not parts.host or parts.name:
         raise ValueError(f"expected an address such as {_ORG}")
-    if its.scheme == "http" and its.host not in ("127.0.0.1", "localhost", "::1"):
+    if parts.scheme == "http" and parts.host not in ("127.0.0.1", "localhost", "::1"):
         raise ValueError("http:// is for a sandbox on this machine only; an org has https://")
-
-
-def _opened(file: str) -> "Offline":
-    from sfconnector.explain import opened  # late, see the module
-
-    return opened(file)
 
 
 init = init_command("sfconnector", "config.json", QUESTIONS, make)

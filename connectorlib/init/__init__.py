@@ -1,5 +1,2 @@
-"""`init`: a configuration to start from, after a few questions.
-
-`questions` asks, on a terminal or through options; a connector makes the configuration; `writing` proves it, writes it
-with a sample message and tests beside it, and says what to do next.
-"""
+"""`init`: a configuration to start from. A connector has a table of questions and a template; the answers are put into
+it, the connector itself proves the result, and a sample message and tests are written next to it."""

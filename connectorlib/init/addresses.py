@@ -1,4 +1,4 @@
-"""Addresses that a person writes in one line, as what the configuration says in several. Pure."""
+"""Addresses that a person writes in one line, as the configuration has them in several. Pure."""
 
 import re
 from typing import Any, NamedTuple
@@ -6,10 +6,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?")
 _TLS_PORT = 5671
+_EXAMPLE = "amqp://guest@127.0.0.1/"
 
 
 class Address(NamedTuple):
-    """`scheme://user@host:port/name`, each part as it is meant; missing parts are empty, or None."""
+    """`scheme://user@host:port/name`; missing parts are empty, or None."""
 
     scheme: str
     user: str
@@ -19,7 +20,7 @@ class Address(NamedTuple):
 
 
 def address(text: str, example: str) -> Address:
-    """Given an address, return its parts. Raise ValueError that shows the example; a password is refused."""
+    """Return the parts of an address. Raise ValueError that shows the example; a password is refused."""
     try:
         parts = urlsplit(text.strip())
         port = parts.port
@@ -33,18 +34,15 @@ def address(text: str, example: str) -> Address:
 
 
 def broker(text: str) -> dict[str, Any]:
-    """Given `amqp://user@host/vhost`, return what a configuration says of the broker, without the password."""
-    example = "amqp://guest@127.0.0.1/"
-    its = address(text, example)
-    if its.scheme not in ("amqp", "amqps") or not its.host:
-        raise ValueError(f"expected an address such as {example}")
-    found: dict[str, Any] = {"host": its.host}
-    if its.port is not None:
-        found["port"] = its.port
-    if its.scheme == "amqps":
-        found["tls"] = True
-        found.setdefault("port", _TLS_PORT)
-    return found | {"virtual_host": its.name or "/", "username": its.user or "guest"}
+    """Return the broker's section of a configuration for `amqp://user@host/vhost`, without the password."""
+    parts = address(text, _EXAMPLE)
+    if parts.scheme not in ("amqp", "amqps") or not parts.host:
+        raise ValueError(f"expected an address such as {_EXAMPLE}")
+    tls = parts.scheme == "amqps"
+    port = parts.port if parts.port is not None else _TLS_PORT if tls else None
+    optional = {"tls": tls or None, "port": port}
+    found = {"host": parts.host, **{key: value for key, value in optional.items() if value is not None}}
+    return found | {"virtual_host": parts.name or "/", "username": parts.user or "guest"}
 
 
 def identifier(text: str) -> str:
@@ -56,6 +54,5 @@ def identifier(text: str) -> str:
 
 def _host(parts: SplitResult) -> str:
     """Return the host as it was written: urlsplit makes it lower case, which a DSN need not be."""
-    place = parts.netloc.rpartition("@")[2]
-    host = re.sub(r":\d*$", "", place)
+    host = re.sub(r":\d*$", "", parts.netloc.rpartition("@")[2])
     return unquote(host.removeprefix("[").removesuffix("]") if host.startswith("[") else host)

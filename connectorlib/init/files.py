@@ -1,5 +1,5 @@
-"""Writes what `init` has put together, after the connector itself has said what it makes of it. Nothing is written over
-unless that was asked for."""
+"""Writes the files of `init`, after the connector itself has proved them, and prints the commands to run next. An
+existing file is kept unless --force is given."""
 
 import json
 import shlex
@@ -12,35 +12,38 @@ from typing import Any
 import click
 
 from connectorlib.errors import ConfigurationError, Failed
-from connectorlib.expressions import json_text
+from connectorlib.init.template import laid_out
 from connectorlib.preflight import tests_file
 from connectorlib.preflight.explanation import Explanation, Given, Offline
-from connectorlib.preflight.message_options import made_up
+from connectorlib.preflight.message_options import Envelope
 from connectorlib.service.process import ExitCode, exit_code
+from connectorlib.values.text import json_text
 
-WIDTH = 110
+#: Where secrets are looked up; the configuration holds references only.
+SECRET_SOURCES = ("env", "file", "credential")
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret that the configuration refers to by one of three ways. `known`: what it is where that is no secret."""
+    """A secret that the configuration refers to, by its name in each of the three places where it can be."""
 
     variable: str
-    #: As the systemd units that come along call it.
+    #: As in the systemd units of this project.
     credential: str
     about: str
+    #: Its value, for a sandbox where it is no secret.
     known: str = ""
-    #: A text of several lines, which no variable of the environment should hold.
+    #: A text of several lines, which no environment variable should hold.
     several_lines: bool = False
 
-    def reference(self, where: str) -> str:
-        """Return what stands for it in the configuration."""
-        if where == "credential":
+    def reference(self, source: str) -> str:
+        """Return the reference in the configuration."""
+        if source == "credential":
             return f"${{credential:{self.credential}}}"
-        return f"${{file:{self.file}}}" if self.in_file(where) else f"${{{self.variable}}}"
+        return f"${{file:{self.file}}}" if self.in_file(source) else f"${{{self.variable}}}"
 
-    def in_file(self, where: str) -> bool:
-        return where == "file" or (where == "env" and self.several_lines)
+    def in_file(self, source: str) -> bool:
+        return source == "file" or (source == "env" and self.several_lines)
 
     @property
     def file(self) -> str:
@@ -48,20 +51,25 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """A message that the configuration takes, and others that it rejects: by a sentence, the body."""
+class ExampleMessage:
+    """A message that the configuration takes, and one without a field, which it rejects."""
 
     name: str
     body: Mapping[str, Any]
-    #: `exchange` and `routing_key`.
-    beside: Mapping[str, str] = field(default_factory=dict)
+    missing: str
+    rejected_name: str
+    envelope: Mapping[str, str] = field(default_factory=dict)
     lookups: Mapping[str, Any] = field(default_factory=dict)
-    rejected: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def bodies(self) -> dict[str, Mapping[str, Any]]:
+        """Return the bodies by the names of their tests."""
+        without = {name: value for name, value in self.body.items() if name != self.missing}
+        return {self.name: self.body, self.rejected_name: without}
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What is to be written, and what to do with it."""
+    """What to write, and how to go on."""
 
     program: str
     option: str
@@ -69,32 +77,36 @@ class Start:
     #: Opens the configuration without secrets, and raises Failed if it is wrong.
     opened: Callable[[str], Offline | None]
     secrets: Sequence[Secret]
-    where: str
-    #: The command that makes it run, and what that does.
+    secret_source: str
+    #: The command that runs it, and what that does.
     run: tuple[str, str]
-    #: The systemd units that do the same.
     unit: str
     check_unit: str
-    sample: Sample | None = None
-    #: What has to run first, and what that is.
+    message: ExampleMessage | None = None
+    #: The command to run before, and what it does.
     first: tuple[str, str] | None = None
+
+    def command(self, command: str, target: str) -> str:
+        return " ".join(word for word in (self.program, command, self.option, shlex.quote(target)) if word)
 
 
 def refuse_to_overwrite(target: str, *, force: bool) -> None:
-    """Raise UsageError if a file is there already, before anything is asked."""
-    there = [name for name in (target, message_of(target), tests_file.path_for(target)) if Path(name).exists()]
-    if there and not force:
-        verb = "is" if len(there) == 1 else "are"
-        raise click.UsageError(f"{', '.join(there)} {verb} there already; --force writes over, -c names another file")
+    """Raise UsageError if one of the files exists."""
+    existing = [name for name in (target, message_path(target), tests_file.path_for(target)) if Path(name).exists()]
+    if existing and not force:
+        verb = "is" if len(existing) == 1 else "are"
+        raise click.UsageError(
+            f"{', '.join(existing)} {verb} there already; --force writes over, -c names another file"
+        )
 
 
-def message_of(target: str) -> str:
-    """Return where the sample message is: `db.config.message.json`, `config.message.json` of `config.json`."""
+def message_path(target: str) -> str:
+    """Return the file of the sample message: `db.config.message.json`, `config.message.json` for `config.json`."""
     return tests_file.path_for(target).removesuffix(".tests.json") + ".message.json"
 
 
 def write(start: Start, target: str, *, force: bool) -> ExitCode:
-    """Write the files and say what is next; return 78 if the connector refuses what the answers have come to."""
+    """Write the files and print what is next; return 78 if the connector refuses the configuration."""
     try:
         texts = _texts(start, Path(target).name)
     except Failed as failed:
@@ -106,12 +118,12 @@ def write(start: Start, target: str, *, force: bool) -> ExitCode:
                 out.write(text)
     except OSError as error:
         raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}") from error
-    click.echo("\n".join(_said(start, target, list(texts))))
+    click.echo("\n".join(_report(start, target, list(texts))))
     return ExitCode.DONE
 
 
 def _texts(start: Start, name: str) -> dict[str, str]:
-    """Return the files by name, with the tests as the connector itself fills them in. Raise Failed."""
+    """Return the texts of the files by name. Raise Failed if the connector refuses the configuration."""
     texts = {name: laid_out(start.configuration)}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / name
@@ -119,27 +131,28 @@ def _texts(start: Start, name: str) -> dict[str, str]:
         try:
             offline = start.opened(str(file))
         except ConfigurationError as error:
-            raise ConfigurationError(name, error.problems) from None  # the folder is nobody's business
-    if start.sample is not None and offline is not None:
-        texts[message_of(name)] = laid_out(start.sample.body)
-        tests = list(_tests(start.sample, offline))
+            raise ConfigurationError(name, error.problems) from None  # its path would name the temporary folder
+    if start.message is not None and offline is not None:
+        texts[message_path(name)] = laid_out(start.message.body)
         note = f"run with `{start.program} test {start.option} {name}`; needs no network and no secret"
+        tests = list(_tests(start.message, offline))
         texts[tests_file.path_for(name)] = laid_out({"// what it is": note, "tests": tests})
     return texts
 
 
-def _tests(sample: Sample, offline: Offline) -> Iterator[dict[str, Any]]:
-    """Yield the tests: what each message becomes is what the connector itself makes of it."""
-    given: dict[str, Any] = {"lookups": dict(sample.lookups)} if sample.lookups else {}
-    for name, body in {sample.name: sample.body, **sample.rejected}.items():
-        message = json_text(body).encode()
-        delivery = made_up(message, queue=offline.queues("", "")[0], properties={}, **sample.beside)
-        explanation = offline.explain(delivery, Given(lookups=sample.lookups))
-        yield {"name": name, "message": {**sample.beside, "body": body}, **given, **_outcome(explanation)}
+def _tests(message: ExampleMessage, offline: Offline) -> Iterator[dict[str, Any]]:
+    """Yield the tests, with the outcomes that the connector itself gives."""
+    given: dict[str, Any] = {"lookups": dict(message.lookups)} if message.lookups else {}
+    for name, body in message.bodies().items():
+        delivery = Envelope(message.envelope.get("exchange"), message.envelope.get("routing_key")).delivery(
+            json_text(body).encode(), offline.queues("", "")[0]
+        )
+        explanation = offline.explain(delivery, Given(lookups=message.lookups))
+        yield {"name": name, "message": {**message.envelope, "body": body}, **given, **_outcome(explanation)}
 
 
 def _outcome(explanation: Explanation) -> dict[str, Any]:
-    """Return what has become of a message, by the words of a tests file."""
+    """Return the outcome in the words of a tests file."""
     if explanation.rejection is not None:
         return {"rejected": explanation.rejection.failure.code}
     found: dict[str, Any] = json.loads(json_text(dict(explanation.data)))
@@ -148,25 +161,10 @@ def _outcome(explanation: Explanation) -> dict[str, Any]:
     return found
 
 
-def laid_out(value: Any) -> str:
-    """Return JSON for a person: what fits into a line, and has no comments in it, stands in one."""
-    return _layout(value, "", outermost=True) + "\n"
+# -- what is printed at the end
 
 
-def _layout(value: Any, indent: str, *, outermost: bool = False, before: int = 0) -> str:
-    line = json.dumps(value, ensure_ascii=False)
-    fits = len(indent) + before + len(line) <= WIDTH and '"//' not in line and not outermost
-    if fits or not isinstance(value, (Mapping, list)) or not value:
-        return line
-    inner = indent + "  "
-    if isinstance(value, Mapping):
-        keys = [f"{json.dumps(str(name), ensure_ascii=False)}: " for name in value]
-        parts = [key + _layout(each, inner, before=len(key)) for key, each in zip(keys, value.values(), strict=True)]
-        return "{\n" + ",\n".join(inner + part for part in parts) + f"\n{indent}}}"
-    return "[\n" + ",\n".join(inner + _layout(each, inner) for each in value) + f"\n{indent}]"
-
-
-def _said(start: Start, target: str, names: Sequence[str]) -> Iterator[str]:
+def _report(start: Start, target: str, names: Sequence[str]) -> Iterator[str]:
     yield f"Written: {', '.join(names)}"
     yield ""
     yield "Passwords are not in it. Before the next commands:"
@@ -175,29 +173,23 @@ def _said(start: Start, target: str, names: Sequence[str]) -> Iterator[str]:
         yield from _in_columns([start.first])
     yield ""
     yield "Then:"
-    yield from _in_columns(list(_next(start, target)))
-    if start.sample is not None:
+    yield from _in_columns(list(_next_commands(start, target)))
+    if start.message is not None:
         yield ""
-        yield f"`{_command(start, 'test', target)}` proves it again after each change."
+        yield f"`{start.command('test', target)}` proves it again after each change."
 
 
-def _next(start: Start, target: str) -> Iterator[tuple[str, str]]:
-    """Yield the commands to run next, each with what it does."""
-    if start.sample is not None:
-        sample = shlex.quote(message_of(target))
-        yield f"{_command(start, 'explain', target)} {sample}", "what the sample message would become"
+def _next_commands(start: Start, target: str) -> Iterator[tuple[str, str]]:
+    if start.message is not None:
+        sample = shlex.quote(message_path(target))
+        yield f"{start.command('explain', target)} {sample}", "what the sample message would become"
     run, about = start.run
-    if start.where == "credential":  # which only a unit has
+    if start.secret_source == "credential":  # noqa: S105  # only a unit has credentials
         yield f"systemctl start {start.check_unit}", "does it fit what is there? See config/systemd"
         yield f"systemctl enable --now {start.unit}", about
     else:
-        yield _command(start, "check", target), "does it fit what is there?"
-        yield _command(start, run, target), about
-
-
-def _command(start: Start, command: str, target: str) -> str:
-    words = (start.program, command, start.option, shlex.quote(target))
-    return " ".join(word for word in words if word)
+        yield start.command("check", target), "does it fit what is there?"
+        yield start.command(run, target), about
 
 
 def _in_columns(lines: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -207,9 +199,9 @@ def _in_columns(lines: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def _how_to_give(secret: Secret, start: Start, folder: Path) -> tuple[str, str]:
-    if start.where == "credential":
+    if start.secret_source == "credential":  # noqa: S105  # the name of a source
         return f"LoadCredential={secret.credential}:/path in {start.unit}", secret.about
-    if secret.in_file(start.where):
+    if secret.in_file(start.secret_source):
         return f"install -m 600 /dev/stdin {shlex.quote(str(folder / secret.file))}", secret.about
     if secret.known:
         return f"export {secret.variable}={shlex.quote(secret.known)}", secret.about

@@ -1,42 +1,41 @@
-"""What `init` asks, and the command itself, alike in both connectors. Every question is an option too. Imports only
-click and the standard library before the command runs."""
+"""The questions of `init`, and the command itself. Every question is an option too."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
+from connectorlib.init import files
 from connectorlib.init.addresses import broker
+from connectorlib.init.files import SECRET_SOURCES, Start
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option
-
-if TYPE_CHECKING:
-    from connectorlib.init.files import Start
 
 Answers = Mapping[str, str]
 
 #: The answer to what can be left out.
 NOTHING = "-"
-#: Where a secret is looked up: what the configuration holds is never more than a reference to it.
-SECRETS = ("env", "file", "credential")
 
 
 class Question(NamedTuple):
-    """One thing to know. The name is that of the option."""
+    """One question; its name is that of the option."""
 
     name: str
     text: str
-    #: What Enter takes, by what was answered before; None: something has to be said.
-    default: Callable[[Answers], str | None]
+    #: The answer that Enter takes, maybe by the answers so far; None: there is none.
+    default: str | Callable[[Answers], str | None] | None
     choices: tuple[str, ...] = ()
-    #: Whether it makes sense after what was answered before.
+    #: Whether it makes sense after the answers so far.
     asked: Callable[[Answers], bool] = lambda answers: True
-    #: Raises ValueError for what cannot be meant.
+    #: Raises ValueError for an answer that cannot be right.
     check: Callable[[str], object] = str
 
     @property
     def key(self) -> str:
         return self.name.replace("-", "_")
+
+    def default_for(self, answers: Answers) -> str | None:
+        return self.default(answers) if callable(self.default) else self.default
 
     def checked(self, value: str) -> str:
         """Return the answer. Raise BadParameter for a wrong one."""
@@ -46,28 +45,40 @@ class Question(NamedTuple):
             raise click.BadParameter(str(error), param_hint=f"--{self.name}") from error
         return value
 
+    def option(self) -> Callable[[Any], Any]:
+        kind = click.Choice(self.choices) if self.choices else None
+        return click.option(f"--{self.name}", type=kind, metavar=None if kind else "TEXT", help=f"{self.text}.")
 
-def fixed(text: str) -> Callable[[Answers], str]:
-    """Return the default of a question that is always the same."""
-    return lambda answers: text
+    def prompt(self, default: str | None) -> str:
+        """Ask on the terminal until the answer can be right."""
+
+        def value(text: str) -> str:
+            try:
+                return self.checked(text)
+            except click.BadParameter as error:
+                raise click.UsageError(error.message) from error
+
+        kind: Any = click.Choice(self.choices) if self.choices else None
+        answer: str = click.prompt(self.text, default=default, type=kind, value_proc=None if kind else value, err=True)
+        return answer
 
 
 BROKER = Question(
     "broker",
     "RabbitMQ, as amqp://USER@HOST[:PORT]/VHOST (amqps: with TLS), without the password",
-    fixed("amqp://guest@127.0.0.1/"),
+    "amqp://guest@127.0.0.1/",
     check=broker,
 )
-WHERE_SECRETS = Question(
+SECRETS = Question(
     "secrets",
     "Where the passwords are: variables of the environment, files, or credentials of a systemd unit",
-    fixed("env"),
-    choices=SECRETS,
+    "env",
+    choices=SECRET_SOURCES,
 )
 
 
 def init_command(
-    program: str, file: str, questions: Sequence[Question], make: "Callable[[Answers], Start]"
+    program: str, file: str, questions: Sequence[Question], make: Callable[[Answers], Start]
 ) -> click.Command:
     """Return the command of a connector; `make` turns the answers into what is to be written."""
 
@@ -98,68 +109,41 @@ def init_command(
     @click.option("--force", is_flag=True, help="Write over files that are there.")
     @click.pass_context
     def init(ctx: click.Context, /, non_interactive: bool, force: bool, **given: Any) -> None:
-        from connectorlib.init import files  # late, see the module
-
         target = given.pop("file") or file
         files.refuse_to_overwrite(target, force=force)
         if not non_interactive and not sys.stdin.isatty():
             raise click.UsageError("there is no terminal to ask on: --non-interactive takes the defaults")
-        answers = answered(questions, given, None if non_interactive else _asked)
+        answers = answered(questions, given, None if non_interactive else Question.prompt)
         ctx.exit(files.write(make(answers), target, force=force))
 
     return init
 
 
-def source(answers: Answers) -> dict[str, Any]:
-    """Return the source section for the answers to `queue`, `exchange` and `routing-key`."""
-    found: dict[str, Any] = {"queue": answers["queue"]}
-    if answers["exchange"] == NOTHING:
-        return found
-    return {**found, "exchange": answers["exchange"], "routing_keys": [answers["routing_key"]]}
+def _options(questions: Sequence[Question]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
+        for question in reversed(questions):
+            function = question.option()(function)
+        return function
+
+    return decorate
 
 
 def answered(
     questions: Sequence[Question], given: Mapping[str, str | None], ask: Callable[[Question, str | None], str] | None
 ) -> Answers:
-    """Return all answers: what is given, else what `ask` finds out, else the default. Raise UsageError for a wrong one,
-    or one that is missing."""
+    """Return all answers: the given ones, else those that `ask` gets, else the defaults. Raise UsageError for a wrong
+    one, or one that is missing."""
     answers: dict[str, str] = {}
     for question in questions:
-        said = given.get(question.key)
+        answer = given.get(question.key)
         if not question.asked(answers):
-            if said is not None:
+            if answer is not None:
                 raise click.UsageError(f"--{question.name} has no meaning beside the other answers")
             continue
-        default = question.default(answers)
-        if said is None:
-            said = ask(question, default) if ask else default
-        if said is None:
+        if answer is None:
+            default = question.default_for(answers)
+            answer = ask(question, default) if ask else default
+        if answer is None:
             raise click.UsageError(f"--{question.name} is missing: {question.text}")
-        answers[question.key] = question.checked(said)
+        answers[question.key] = question.checked(answer)
     return answers
-
-
-def _options(questions: Sequence[Question]) -> Callable[[Any], Any]:
-    def decorate(command: Any) -> Any:
-        for question in reversed(questions):
-            kind = click.Choice(question.choices) if question.choices else None
-            metavar = None if question.choices else "TEXT"
-            add = click.option(f"--{question.name}", type=kind, metavar=metavar, help=f"{question.text}.")
-            command = add(command)
-        return command
-
-    return decorate
-
-
-def _asked(question: Question, default: str | None) -> str:
-    """Ask on the terminal until the answer can be meant."""
-
-    def value(text: str) -> str:
-        try:
-            return question.checked(text)
-        except click.BadParameter as error:
-            raise click.UsageError(error.message) from error
-
-    kind: Any = click.Choice(question.choices) if question.choices else None
-    answer: str = click.prompt(question.text, default=default, type=kind, value_proc=None if kind else value, err=True)
-    return answer

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from connectorlib.init import addresses, files
-from connectorlib.init.questions import Question, answered, fixed
+from connectorlib.init import addresses, template
+from connectorlib.init.questions import Question, answered
 from dbconnector import cli as dbconnector
 from dbconnector import init as db
 from sfconnector import cli as sfconnector
@@ -105,10 +105,10 @@ def test_what_is_given_is_not_asked_and_defaults_follow_what_was_answered():
         return "new" if question.name == "a" else default
 
     questions = (
-        Question("a", "A?", fixed("old")),
-        Question("b", "B?", fixed("x")),
+        Question("a", "A?", "old"),
+        Question("b", "B?", "x"),
         Question("c", "C?", lambda answers: f"after {answers['a']}"),
-        Question("d", "D?", fixed("x"), asked=lambda answers: answers["a"] == "old"),
+        Question("d", "D?", "x", asked=lambda answers: answers["a"] == "old"),
     )
     assert answered(questions, {"b": "given"}, ask) == {"a": "new", "b": "given", "c": "after new"}
     assert asked == [("a", "old"), ("c", "after new")]
@@ -116,11 +116,11 @@ def test_what_is_given_is_not_asked_and_defaults_follow_what_was_answered():
 
 def test_json_is_laid_out_in_lines_that_fit_and_says_the_same():
     value = {"// why": "a comment", "a": {"b": [1, 2]}, "c": {"// d": "é", "e": []}, "f": ["x" * 60, "y" * 60], "g": {}}
-    text = files.laid_out(value)
+    text = template.laid_out(value)
     assert json.loads(text) == value
     assert text.splitlines()[2] == '  "a": {"b": [1, 2]},'
     assert '    "// d": "é",' in text.splitlines()
-    assert max(map(len, text.splitlines())) <= files.WIDTH
+    assert max(map(len, text.splitlines())) <= template.WIDTH
 
 
 # -- the command
