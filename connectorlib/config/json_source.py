@@ -1,13 +1,13 @@
-"""Reads JSON text and remembers the line of every key and element. Pure; knows nothing of schemas.
+"""Reads JSON text with the line of every key and element. Pure; knows nothing of schemas.
 
-The standard parser stops at the first mistake and forgets positions; a person at night wants all mistakes at once.
-So the usual slips (a comma too many or missing, single quotes, `True`, a `//` line) are noted and read as meant, and
-only a text or bracket that is never closed ends the reading.
+The standard library's parser stops at the first mistake and keeps no positions. This one reports all mistakes at once:
+common ones (a comma too many or missing, single quotes, `True`, a `//` line) are noted and corrected, and only an
+unclosed text or bracket ends the reading.
 """
 
 import bisect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from json import JSONDecodeError, JSONDecoder
@@ -32,7 +32,7 @@ _DECODER = JSONDecoder()
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None}
-#: Words from other languages, read as meant after the complaint.
+#: Words of other languages, and what they are in JSON.
 _FOREIGN_WORDS: dict[str, Any] = {
     "True": True,
     "TRUE": True,
@@ -47,7 +47,7 @@ _FOREIGN_WORDS: dict[str, Any] = {
 
 @dataclass(slots=True)
 class Reading:
-    """What was read. `readable` is False when reading had to stop; `data` is then of no use."""
+    """The result. `readable` is False when reading had to stop; `data` is then None."""
 
     data: Any = None
     problems: list[Problem] = field(default_factory=list)
@@ -56,11 +56,11 @@ class Reading:
 
 
 class _Stop(Exception):
-    """Reading cannot go on in a way that makes sense."""
+    """Reading cannot continue."""
 
 
 def read(text: str) -> Reading:
-    """Given JSON text, return its data (fractions as Decimal, `//` keys left out), the lines and all mistakes."""
+    """Return the data (fractions as Decimal, without `//` keys), the lines of it, and all mistakes."""
     reader = _Reader(text)
     try:
         reader.reading.data = reader.document()
@@ -91,7 +91,7 @@ class _Reader:
         return _Stop()
 
     def skip(self) -> str:
-        """Go past blanks (and comments, with a complaint); return the next character, empty at the end."""
+        """Skip blanks, and comments with a complaint; return the next character, empty at the end."""
         while True:
             self.at = _BLANK.match(self.text, self.at).end()  # type: ignore[union-attr]  # matches always
             comment = _COMMENT.match(self.text, self.at)
@@ -126,12 +126,12 @@ class _Reader:
 
     def object(self, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for _ in self._members("{", "}"):
+        for _ in self.members("{", "}"):
             at = self.at
             key = self.key()
             here = (*path, key)
             if not key.startswith(COMMENT_KEY):
-                self._place(here, at, repeated=key in result)
+                self.place(here, at, repeated=key in result)
             self.colon(key)
             value = self.value(here)
             if not key.startswith(COMMENT_KEY):
@@ -140,16 +140,48 @@ class _Reader:
 
     def array(self, path: Path) -> list[Any]:
         result: list[Any] = []
-        for _ in self._members("[", "]"):
+        for _ in self.members("[", "]"):
             here = (*path, len(result))
             self.reading.lines[here] = self.line(self.at)
             result.append(self.value(here))
         return result
 
-    def _members(self, opening: str, closing: str) -> "_Members":
-        return _Members(self, opening, closing)
+    def members(self, opening: str, closing: str) -> Iterator[None]:
+        """Yield before each member, which the caller then reads, up to the closing bracket."""
+        opened = self.at
+        self.at += 1
+        end, comma, first = self.at, None, True
+        while (char := self.next_member()) != closing:
+            if char in ("", "]", "}"):
+                raise self._unclosed(opening, opened, closing, char)
+            if not first and comma is None:
+                self.complain(end, "a comma is missing here")
+            yield
+            end, comma, first = self.at, self.take_comma(), False
+        if comma is not None:
+            self.complain(comma, f"one comma too many: none stands before {closing}")
+        self.at += 1
 
-    def _place(self, path: Path, at: int, *, repeated: bool) -> None:
+    def take_comma(self) -> int | None:
+        """Go past a comma; return its position, None if there is none."""
+        if self.skip() != ",":
+            return None
+        self.at += 1
+        return self.at - 1
+
+    def next_member(self) -> str:
+        while (char := self.skip()) == ",":
+            self.complain(self.at, "one comma too many")
+            self.at += 1
+        return char
+
+    def _unclosed(self, opening: str, opened: int, closing: str, char: str) -> _Stop:
+        bracket = f"the {opening} of line {self.line(opened)}"
+        if char:
+            return self.stop(self.at, f"{bracket} is closed by {char}; expected {closing}")
+        return self.stop(self.at, f"{bracket} is never closed; expected {closing}")
+
+    def place(self, path: Path, at: int, *, repeated: bool) -> None:
         line = self.line(at)
         if repeated:
             text = f"given twice; the first is on line {self.reading.lines[path]}: keep one"
@@ -216,7 +248,7 @@ class _Reader:
         return match[1]
 
     def word(self) -> Any:
-        """A number, true, false, null, or something that is none of them."""
+        """Read a number, true, false or null, or complain."""
         word = _WORD.match(self.text, self.at)
         if word is None:
             found = self.text[self.at : self.at + 1]
@@ -238,8 +270,8 @@ class _Reader:
     def _foreign(self, word: str, at: int) -> Any:
         # The word is not repeated: it may be a password that lost its quotes.
         if word in _FOREIGN_WORDS:
-            meant = {True: "true", False: "false", None: "null"}[_FOREIGN_WORDS[word]]
-            self.complain(at, f"in JSON {word} is written {meant}")
+            json_word = {True: "true", False: "false", None: "null"}[_FOREIGN_WORDS[word]]
+            self.complain(at, f"in JSON {word} is written {json_word}")
             return _FOREIGN_WORDS[word]
         if word[0].isdigit() or word[0] in "+-." or word in ("NaN", "Infinity"):
             self.complain(at, "this is not a JSON number; if it is a text, put it in double quotes")
@@ -248,66 +280,18 @@ class _Reader:
         return word
 
 
-class _Members:
-    """Steps through what stands between brackets; the caller reads each member. Minds the commas."""
-
-    def __init__(self, reader: _Reader, opening: str, closing: str) -> None:
-        self.reader, self.opening, self.closing = reader, opening, closing
-        self.opened = reader.at
-        self.comma: int | None = None
-        self.end = self.opened + 1
-        self.first = True
-        reader.at += 1
-
-    def __iter__(self) -> "_Members":
-        return self
-
-    def __next__(self) -> None:
-        reader = self.reader
-        if not self.first:
-            self._take_comma()
-        char = reader.skip()
-        while char == ",":
-            reader.complain(reader.at, "one comma too many")
-            reader.at += 1
-            char = reader.skip()
-        if char == self.closing:
-            if self.comma is not None:
-                reader.complain(self.comma, f"one comma too many: none stands before {self.closing}")
-            reader.at += 1
-            raise StopIteration
-        if char in ("", "]", "}"):
-            raise self._unclosed(char)
-        if not self.first and self.comma is None:
-            reader.complain(self.end, "a comma is missing here")
-        self.first = False
-
-    def _take_comma(self) -> None:
-        self.end = self.reader.at
-        self.comma = None
-        if self.reader.skip() == ",":
-            self.comma = self.reader.at
-            self.reader.at += 1
-
-    def _unclosed(self, char: str) -> _Stop:
-        opened = f"the {self.opening} of line {self.reader.line(self.opened)}"
-        if char:
-            return self.reader.stop(self.reader.at, f"{opened} is closed by {char}; expected {self.closing}")
-        return self.reader.stop(self.reader.at, f"{opened} is never closed; expected {self.closing}")
-
-
 _PLAIN_KEY = re.compile(r"[\w@#$*-]+")
 
 
 def line_of(lines: Mapping[Path, int], path: Path) -> int:
-    """Return the line of a path or of the nearest thing around it; 1 for the whole file."""
+    """Return the line of a path or of its nearest parent; 1 for the whole file."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)
 
 
 def show(path: Path) -> str:
-    """Return a path as people write it: `database.write[0].values."serial no"`."""
+    """Return a path as text: `database.write[0].values."serial no"`."""
     text = ""
     for step in path:
         if isinstance(step, int):
