@@ -1,7 +1,7 @@
-"""What decoding and mapping one message may take: time, rows, and the size of what comes out of it.
+"""Limits of decoding and mapping one message: time, rows, and the size of the values.
 
-A body is small, and what a mapping makes of it need not be: a filter runs over half a million elements, a template
-repeats one long text for each of ten thousand. Imports only errors and settings.
+A small body can map to much: a filter over half a million elements, a template that repeats a long text for each of
+ten thousand. Imports only errors and settings.
 """
 
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from typing import Any, Self
 from connectorlib.errors import Failed, reject
 from connectorlib.shared_settings import Limits
 
-#: All values of one message together may be that many times as large as a body may be.
+#: The size of all values of one message, as a multiple of limits.body_bytes.
 MOST_GROWTH = 64
 
 
 class Effort:
-    """One message's. Every method raises Failed (reject), `too-large`, once the message has taken too much.
+    """The effort of one message. Every method raises Failed (reject), `too-large`, once it is too much.
 
-    What counts is the processor time of this thread, so that no message dies because the machine is busy or was
-    suspended. Its clock is slow to read, so the first half of the time is told by the clock on the wall.
+    The limit is processor time of this thread, so that no message is rejected because the machine is busy or was
+    suspended. That clock is slow to read, so the first half of the time is measured by the wall clock.
     """
 
     __slots__ = ("_begun", "_counted", "_half", "_limits", "_rested", "_room", "_rows")
@@ -34,7 +34,7 @@ class Effort:
         self._begun = monotonic()
 
     def check(self) -> None:
-        """Refuse a message that has taken too long."""
+        """Raise Failed if the message has taken too long."""
         if self._counted is not None:
             if thread_time() - self._counted > self._half:
                 raise _too_large(f"decoding and mapping take longer than limits.seconds, {self._limits.seconds:g} s")
@@ -42,7 +42,7 @@ class Effort:
             self._counted = thread_time()
 
     def rest(self) -> None:
-        """Stop the clocks until `resume`: what follows is not the message's doing."""
+        """Stop the clocks until `resume`: the time in between is not the message's."""
         self._rested = monotonic() if self._counted is None else thread_time()
 
     def resume(self) -> None:
@@ -59,13 +59,13 @@ class Effort:
         self.rest()
 
     def count(self, statement: int, rows: int) -> None:
-        """Take note of so many rows more for a statement, given its index."""
+        """Count more rows of a statement, by its index."""
         total = self._rows[statement] = self._rows.get(statement, 0) + rows
         if total > self._limits.records:
             raise _too_large(f"{total} rows for one statement, and limits.records is {self._limits.records}")
 
     def grow(self, values: Iterable[Any]) -> None:
-        """Take note of values that were made of the message."""
+        """Count the size of values made from the message."""
         for value in values:
             if type(value) is str or type(value) is bytes:
                 self._room -= len(value)

@@ -24,7 +24,7 @@ class DeadLetterSettings:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """How to reach the broker. `hosts` are (host, port) pairs; all are tried in turn, for ever."""
+    """How to reach the broker. `hosts` are (host, port) pairs; all are tried in turn, without end."""
 
     hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", 5672),)
     virtual_host: str = "/"

@@ -1,9 +1,9 @@
-"""Configuration files: JSON with positions and comments, secrets, and all problems at once in words that help.
+"""Configuration files: JSON with positions and comments, secrets, and all problems at once.
 
     document = load("db.config", bundle(read_schema("dbconnector", "db.config.schema.json")))
 
-`reading` parses, `references` resolves `${…}`, `validation` checks against the schema, `review` looks at what a schema
-cannot say, `sections` turns what both connectors share into connectorlib.shared_settings.
+`json_source` parses, `secrets` resolves `${…}`, `schema_errors` words what jsonschema finds, `shared_rules` checks what
+a schema cannot express, `sections` makes connectorlib.shared_settings of the sections that both connectors have.
 """
 
 from connectorlib.config.document import Document, load

@@ -1,4 +1,4 @@
-"""One configuration file: read, references resolved, checked against its schema; every mistake told with its line."""
+"""One configuration file: read, references resolved, checked against its schema; every mistake with its line."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,44 +17,43 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 
 @dataclass(slots=True)
 class Document:
-    """The data of a file, and the way back from a value to its line."""
+    """The data of a file, with the line of each value."""
 
     file: str
-    #: Without the values that are wrong, as long as `problems` is not empty: see `refused`.
+    #: Without the values that are wrong: see `refused`.
     data: dict[str, Any]
     lines: Mapping[Path, int]
-    #: The references that values came from, by path; values at these paths must not be shown.
+    #: References as written, by path; the values at these paths must not be shown.
     sources: Mapping[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    #: Where a secret stands in the file itself.
+    #: Paths of secrets that are in the file itself.
     literals: list[Path] = field(default_factory=list)
-    #: Paths of values that were wrong and have been taken out of `data`.
+    #: Paths of wrong values, which are removed from `data`.
     refused: set[Path] = field(default_factory=set)
-    #: Paths of values that hold a reference and were not resolved: nobody knows yet what they will be.
+    #: Paths of references that were not resolved.
     pending: frozenset[Path] = frozenset()
 
     def problem(self, path: Sequence[str | int], text: str) -> Problem:
-        """Given a path (also of something that is missing), return the problem with the nearest line."""
-        # Compilers of expressions and formats repeat what they cannot read, and it may have come from a secret.
+        """Return a problem with the line nearest to a path, which may be missing."""
+        # Error messages repeat what they cannot parse, which may come from a secret.
         return Problem(line_of(self.lines, tuple(path)), show(tuple(path)), secrets.redact(text))
 
     @property
     def folder(self) -> FilePath:
-        """Where relative paths in the file begin."""
+        """The folder that relative paths in the file start from."""
         return FilePath(self.file).absolute().parent
 
     def fail(self, more: Iterable[Problem] = ()) -> None:
-        """Raise ConfigurationError with all problems, these included, when there are any."""
+        """Raise ConfigurationError with all problems and these, if there are any."""
         found = in_order([*self.problems, *more])
         if found:
             raise ConfigurationError(self.file, found)
 
 
 def load(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) -> Document:
-    """Given a file and the (bundled) schema for it, return the document.
+    """Return the document of a file. Raise ConfigurationError with all problems.
 
-    Raise ConfigurationError with all problems. With `resolve_secrets=False` references stay as they are written, for
-    commands that work offline.
+    With `resolve_secrets=False` references stay as written, for commands that work offline.
     """
     document = open_document(path, schema, resolve_secrets=resolve_secrets)
     document.fail()
@@ -62,8 +61,8 @@ def load(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) 
 
 
 def open_document(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) -> Document:
-    """The same, for a caller that goes on looking: the problems found so far are in the document, and what is wrong
-    is not in its data. Raise ConfigurationError only for a file that makes no sense at all."""
+    """Return the document with its problems, for a caller that checks more; wrong values are not in its data. Raise
+    ConfigurationError only for a file that cannot be read at all."""
     file = str(path)
     read = json_source.read(_text(file))
     if not read.readable:
@@ -93,7 +92,7 @@ def _resolve(document: Document, schema: Schema) -> None:
 
 
 def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
-    """Check against the schema. `silent` paths hold no value yet, or have their problem already."""
+    """Check against the schema. `silent` paths have no value yet, or already have a problem."""
     from connectorlib.config import schema_errors  # late: jsonschema is slow to import, and --help does without
 
     for finding in schema_errors.check(document.data, schema, document.sources):
@@ -104,15 +103,15 @@ def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
 
 
 def _take_out(data: Any, path: Path) -> None:
-    """Remove a value, so that later checks do not stumble over it.
+    """Remove a value, so that later checks do not meet it.
 
-    In a list of objects the others keep their numbers; any other list goes as a whole.
+    In a list of objects the others keep their indexes; any other list is removed as a whole.
     """
     node = data
     for key in path[:-1]:
         try:
             node = node[key]
-        except (LookupError, TypeError):  # something around it is out already
+        except (LookupError, TypeError):  # a parent is removed already
             return
     if isinstance(node, dict):
         node.pop(path[-1], None)

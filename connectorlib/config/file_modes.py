@@ -1,4 +1,4 @@
-"""Who else can read a file that holds a secret. Goes by modes, as POSIX has them; access lists are not looked at."""
+"""Whether others can read a file that holds a secret, by POSIX modes; access control lists are ignored."""
 
 import os
 import shlex
@@ -9,8 +9,8 @@ _OTHERS = stat.S_IROTH | stat.S_IWOTH
 
 
 def is_open(file: str | Path) -> bool:
-    """Return whether every user of this machine could read or write a file: its mode lets them, and so do all folders
-    on the way to it. False for what is no regular file (a pipe, a terminal), and for what is not there."""
+    """Return whether every user of this machine can read or write a regular file, by its mode and those of all its
+    folders."""
     if os.name != "posix":
         return False
     real = Path(os.path.realpath(file))
@@ -26,12 +26,12 @@ def is_open(file: str | Path) -> bool:
 
 
 def advice(file: str | Path) -> str:
-    """Return what is wrong with an open file, and what to do."""
+    """Return the message about an open file."""
     return f"every user of this machine can read it: chmod o= {shlex.quote(str(file))}"
 
 
 def holds_key(file: str | Path) -> bool:
-    """Return whether there is a private key in a PEM file; False when it cannot be read."""
+    """Return whether a PEM file can be read and holds a private key."""
     try:
         return b"PRIVATE KEY-----" in Path(file).read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Broker addresses as people write them: `name`, `name:port`, `10.0.0.5:5671`, `[::1]:5672`, `::1`. Pure."""
+"""Broker addresses: `name`, `name:port`, `10.0.0.5:5671`, `[::1]:5672`, `::1`. Pure."""
 
 import re
 
@@ -7,7 +7,7 @@ _NAME = re.compile(r"[^\s/@:\[\]]+")
 
 
 def parse_host(text: str) -> tuple[str, int | None]:
-    """Return name and port (None when not given). Raise ValueError that says what is expected."""
+    """Return name and port (None when not given). Raise ValueError for any other text."""
     if "://" in text or "@" in text or "/" in text:
         raise ValueError("expected only the host: port, virtual_host, username and password have keys of their own")
     bracketed = _BRACKETS.fullmatch(text)

@@ -1,7 +1,7 @@
-"""JSON Schemas of this project: read from package data, put together, and looked through. Nothing is ever fetched.
+"""The JSON Schemas of this project: read from package data, bundled, and searched. Nothing is fetched.
 
-Besides the standard keywords a schema may say `x-verbatim: true` (SQL, paths and templates: `${…}` stands as it is)
-and `x-expected: "a duration such as 30s"` (how the error message calls what is wanted here).
+Beyond the standard keywords there are `x-verbatim: true` (SQL, paths and templates: `${…}` is no reference) and
+`x-expected: "a duration such as 30s"` (the words of the error message).
 """
 
 import json
@@ -24,7 +24,7 @@ def read_schema(package: str, name: str) -> dict[str, Any]:
 
 
 def bundle(schema: Schema) -> dict[str, Any]:
-    """Given a schema that refers to the common one, return one schema that stands alone (only what it uses)."""
+    """Return a schema with the definitions of the common one that it uses."""
     common = read_schema("connectorlib", "common.schema.json")["$defs"]
     result = {key: _rewrite(value) for key, value in schema.items() if key != "$defs"}
     definitions = {name: _rewrite(value) for name, value in schema.get("$defs", {}).items()}
@@ -38,12 +38,12 @@ def bundle(schema: Schema) -> dict[str, Any]:
 
 
 def printed(schema: Schema) -> str:
-    """Return a bundled schema as the commands print it for editors."""
+    """Return a bundled schema as text, for editors."""
     return json.dumps(with_comments(schema), indent=2, ensure_ascii=False)
 
 
 def with_comments(node: Any) -> Any:
-    """Return the schema for editors, which see the keys that begin with `//`; the connectors take them out first."""
+    """Return a schema that allows keys that begin with `//`; the connectors remove them before they validate."""
     if isinstance(node, list):
         return [with_comments(each) for each in node]
     if not isinstance(node, Mapping):
@@ -79,7 +79,7 @@ def _references(node: Any) -> Iterator[str]:
 
 
 def expand(root: Schema, schema: Any) -> Iterator[Schema]:
-    """Return every schema that may speak about the same value: through $ref, allOf, anyOf and oneOf."""
+    """Yield every schema that applies, or may apply, to the same value: through $ref, allOf, anyOf and oneOf."""
     if not isinstance(schema, Mapping):
         return
     yield schema
@@ -91,7 +91,7 @@ def expand(root: Schema, schema: Any) -> Iterator[Schema]:
 
 
 def step(root: Schema, schemas: Iterable[Schema], key: str | int) -> list[Schema]:
-    """Given the schemas of an object or a list, return those of its member."""
+    """Return the schemas of a member, from those of its object or list."""
     members = [_member(schema, key) for schema in schemas]
     return [schema for member in members if member is not None for schema in expand(root, member)]
 
@@ -109,7 +109,7 @@ def known_keys(root: Schema, schema: Any) -> list[str]:
 
 
 def types(schemas: Iterable[Schema]) -> set[str]:
-    """Return the JSON types that these schemas let through, as far as they name any."""
+    """Return the JSON types that these schemas name."""
     found: set[str] = set()
     for schema in schemas:
         kind = schema.get("type", ())
@@ -118,7 +118,7 @@ def types(schemas: Iterable[Schema]) -> set[str]:
 
 
 def homes(root: Schema, key: str) -> list[tuple[str, ...]]:
-    """Return the objects (not those in lists) where a key of this name belongs; none when there are many."""
+    """Return the paths of the objects, outside lists, that have a key of this name; none if there are many."""
     found = [path for path, keys in _objects(root, root, ()) if key in keys]
     return found if len(found) <= MAX_HOMES else []
 

@@ -1,6 +1,6 @@
-"""Turns what jsonschema finds into sentences that say what to write. Pure: data and schema in, findings out.
+"""Sentences that say what to write, for the errors that jsonschema finds. Pure.
 
-The own text of jsonschema is never shown: it repeats values, and values may be secrets.
+The messages of jsonschema are not shown: they repeat values, which may be secrets.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from connectorlib.values.text import did_you_mean, near_miss
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One mistake. `refuses`: the value at `path` is wrong; otherwise something is missing in it."""
+    """One mistake. `refuses`: the value at `path` is wrong; otherwise a key is missing in it."""
 
     path: Path
     text: str
@@ -28,13 +28,13 @@ class Finding:
 
 
 def check(data: Any, schema: Schema, sources: Mapping[Path, str]) -> list[Finding]:
-    """Return every mistake in the data. `sources` has, by path, the references that values came from."""
-    # An empty registry: a $ref that leads out of the schema is an error, never a download.
+    """Return every mistake in the data. `sources` has the references that values came from, by path."""
+    # With an empty registry a $ref to another schema is an error, not a download.
     validator = Draft202012Validator(schema, registry=Registry())
     errors = list(validator.iter_errors(data))
     explainer = _Explainer(schema, sources)
     found = list(dict.fromkeys(finding for error in errors for finding in explainer.explain(error)))
-    if errors and not found:  # must not happen; a wrong file must not pass because of a missing sentence
+    if errors and not found:  # a wrong file must not pass because a sentence is missing
         return [Finding(tuple(error.absolute_path), f"does not fit the schema ({error.validator})") for error in errors]
     return found
 
@@ -65,7 +65,7 @@ class _Explainer:
         return sentence(_rule(error)) if sentence else self.wanted(error.schema)
 
     def instead(self, error: ValidationError, path: Path) -> str:
-        """Return `, not 0`: what stands there, as far as it may be shown."""
+        """Return `, not 0`: the value, as far as it may be shown."""
         if path in self.sources:
             return f"; {self.sources[path]} gives something else"
         text = f", not {describe(error.instance, shown=not is_secret(path))}"
@@ -75,7 +75,7 @@ class _Explainer:
         return text
 
     def wanted(self, schema: Any) -> str:
-        """Return what a schema wants, in words."""
+        """Return what a schema expects, in words."""
         facts = list(expand(self.root, schema))
         named = next((each["x-expected"] for each in facts if "x-expected" in each), None)
         return str(named) if named else " or ".join(TYPES[kind] for kind in self.kinds(schema)) or "something else"
@@ -104,14 +104,14 @@ class _Explainer:
 
     def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Finding]:
         known = known_keys(self.root, error.schema)
-        # One that is only misspelt is told once, as an unknown key.
-        meant = {near_miss(key, known) for key in _instance(error) if key not in known}
+        # A misspelt key is reported once, as an unknown key.
+        misspelt = {near_miss(key, known) for key in _instance(error) if key not in known}
         for key in _rule(error):
-            if key not in _instance(error) and key not in meant:
+            if key not in _instance(error) and key not in misspelt:
                 yield Finding(path, f'"{key}" is missing{self.purpose(error.schema, key)}', refuses=False)
 
     def purpose(self, schema: Any, key: str) -> str:
-        """Return what a missing key is for: the first sentence of its description, and an example."""
+        """Return the first sentence of a missing key's description, and an example."""
         members = [each.get("properties", {}).get(key) for each in expand(self.root, schema)]
         facts = [fact for member in members for fact in expand(self.root, member)]
         description = next((str(each["description"]) for each in facts if "description" in each), "")
@@ -122,16 +122,16 @@ class _Explainer:
     # -- alternatives
 
     def alternatives(self, error: ValidationError, path: Path) -> Iterator[Finding]:
-        """Speak about the alternative that was meant: of the same JSON type, and with the same `type` key."""
+        """Yield the mistakes in the most likely alternative: of the same JSON type, and with the same `type` key."""
         branches: list[Any] = list(_rule(error))
         fitting = [at for at, branch in enumerate(branches) if self.fits(branch, error.instance)]
         if not fitting:
             yield Finding(path, f"expected {self.wanted(error.schema)}{self.instead(error, path)}")
             return
         switched = [at for at in fitting if self.switch(branches[at]) is not None]
-        meant = [at for at in switched if self.switch(branches[at]) == _type_key(error.instance)]
-        # With a wrong `type` none is meant; the enum beside the alternatives says so.
-        for at in (meant if switched else fitting)[:1]:
+        chosen = [at for at in switched if self.switch(branches[at]) == _type_key(error.instance)]
+        # A wrong `type` selects none; it has a finding of its own.
+        for at in (chosen if switched else fitting)[:1]:
             for inner in error.context or ():
                 if inner.relative_schema_path[0] == at:
                     yield from self.explain(inner)
@@ -141,13 +141,13 @@ class _Explainer:
         return not kinds or any(is_type(instance, kind) for kind in kinds)
 
     def switch(self, branch: Any) -> Any:
-        """Return the value of the key `type` that selects this alternative, None when there is no such thing."""
+        """Return the value of the key `type` that selects this alternative, if any."""
         constants = [each.get("properties", {}).get("type", {}) for each in expand(self.root, branch)]
         return next((each["const"] for each in constants if "const" in each), None)
 
 
 def _instance(error: ValidationError) -> Any:
-    return error.instance  # typed as perhaps unset, which it never is when it comes from iter_errors
+    return error.instance  # typed as maybe unset, which it never is from iter_errors
 
 
 def _rule(error: ValidationError) -> Any:

@@ -1,7 +1,7 @@
 """Secrets in the configuration: `${NAME}`, `${file:/path}`, `${credential:name}`; `$${` is a literal `${`.
 
-They are resolved anywhere except where the schema says `x-verbatim` (SQL, paths, templates). What they give is added
-to the log redaction, unless its key says that it is no secret (`host`, `queue`, …), and so is every `password`.
+They are resolved except where the schema has `x-verbatim` (SQL, paths, templates). Their values are added to the log
+redaction, unless the name of the key is public (`host`, `queue`, …), and so is every `password`.
 """
 
 import os
@@ -24,7 +24,7 @@ _WHOLE = re.compile(r"\$\{[^}]*\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CREDENTIAL = re.compile(r"[^/\0]+")
 
-#: Keys whose value, also when it comes from the environment, may be logged: a log without them says nothing.
+#: Keys whose values may be logged even if they come from the environment: a log is useless without them.
 _PUBLIC_KEYS = frozenset(
     {
         *("host", "port", "server", "servername", "server_name", "driver", "dsn", "database", "dbq"),
@@ -36,29 +36,29 @@ _PUBLIC_KEYS = frozenset(
 
 
 class Unresolved(ValueError):
-    """A reference that leads nowhere; the text says why, and names no secret."""
+    """A reference cannot be resolved; the text says why, without a secret."""
 
 
 @dataclass(slots=True)
 class Resolved:
-    """`data` with references replaced. `sources` has the text as written, by path: it may be shown, the value not."""
+    """`data` with references replaced. `sources` has the texts as written, by path, which may be shown."""
 
     data: Any
     sources: dict[Path, str] = field(default_factory=dict)
     problems: list[tuple[Path, str]] = field(default_factory=list)
-    #: Where a secret stands in the file itself.
+    #: Paths of secrets that are in the file itself.
     literals: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Where references are looked up. Paths in `${file:…}` begin at `folder` unless they are absolute."""
+    """Looks references up. Relative paths in `${file:…}` start from `folder`."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     folder: FilePath = FilePath()
 
     def look_up(self, reference: str) -> str:
-        """Given what stands in the braces, return the value. Raise Unresolved."""
+        """Return the value for the text in the braces. Raise Unresolved."""
         kind, colon, name = reference.partition(":")
         if not colon:
             return self._variable(reference)
@@ -103,7 +103,7 @@ def _read_secret(file: FilePath) -> str:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Unresolved(f"the secret file {file} is not UTF-8 text") from error
-    # One line end, as editors and `echo` leave it; a password may end with any other blank.
+    # One line end, as editors and `echo` add it; a password may end with any other blank.
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
@@ -111,7 +111,7 @@ def _read_secret(file: FilePath) -> str:
 
 
 def resolve(data: Any, schema: Schema, references: References, secrets: Secrets) -> Resolved:
-    """Given data and the schema that it is about to be checked with, replace the references in it."""
+    """Replace the references in data, by the schema that it will be checked with."""
     result = Resolved(None)
     walk = _Walk(schema, references, secrets, result)
     result.data = walk.value(data, (), list(expand(schema, schema)))
@@ -119,7 +119,7 @@ def resolve(data: Any, schema: Schema, references: References, secrets: Secrets)
 
 
 def mentions(data: Any, schema: Schema) -> dict[Path, str]:
-    """Return the texts that hold references, by path, without looking anything up."""
+    """Return the texts with references, by path, without resolving them."""
     found: dict[Path, str] = {}
     for path, text, schemas in _texts(data, schema, (), list(expand(schema, schema))):
         if "${" in text and not _verbatim(schemas):
@@ -128,12 +128,12 @@ def mentions(data: Any, schema: Schema) -> dict[Path, str]:
 
 
 def is_secret(path: Path) -> bool:
-    """Return whether a value at this path must not be shown, going by the names on the way to it."""
+    """Return whether a value must not be shown, by the names in its path."""
     return any(isinstance(key, str) and is_secret_name(key) for key in path)
 
 
 def last_name(path: Path) -> str:
-    """Return the innermost name of a path, past the numbers of list elements."""
+    """Return the innermost name of a path, skipping list indexes."""
     return next((key for key in reversed(path) if isinstance(key, str)), "")
 
 
@@ -181,7 +181,7 @@ class _Walk:
         if found:
             self.result.sources[path] = text
         result = typed(value, wanted) if _WHOLE.fullmatch(text) else value
-        # A number or boolean is no secret, and hiding every 20 would make the log unreadable.
+        # A number or boolean is no secret; hiding every 20 would make the log unreadable.
         if isinstance(result, str):
             for each in found:
                 self.secrets.add(each)
@@ -189,7 +189,7 @@ class _Walk:
         return result
 
     def one(self, match: re.Match[str], path: Path, found: list[str]) -> str:
-        """Return what stands for one reference; what must not be logged is added to `found`."""
+        """Return the value of one reference; add it to `found` if it must not be logged."""
         if match[0].startswith("$$"):
             return match[0][1:]
         if not match[2]:
@@ -200,7 +200,7 @@ class _Walk:
         return value
 
     def hide(self, value: str, path: Path) -> bool:
-        """Return whether there is a secret in the value."""
+        """Add the secrets in a value to the redaction; return whether there are any."""
         found = [value] if is_secret_name(last_name(path)) else []
         found += keyword_secrets(value)
         for each in found:
@@ -209,7 +209,7 @@ class _Walk:
 
 
 def typed(text: str, wanted: set[str]) -> Any:
-    """Return a text as the number or boolean that the schema wants here, else unchanged."""
+    """Return a text as the number or boolean that the schema expects, else unchanged."""
     if "string" in wanted:
         return text
     converters: dict[str, Callable[[str], Any]] = {"boolean": _boolean, "integer": int, "number": _number}

@@ -1,4 +1,4 @@
-"""From the sections of a valid file that both connectors share to the values of connectorlib.shared_settings. Pure."""
+"""Makes the values of connectorlib.shared_settings of the valid sections that both connectors have. Pure."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
@@ -23,7 +23,7 @@ Section = Mapping[str, Any]
 
 PLAIN_PORT, TLS_PORT = 5672, 5671
 
-#: The type of an exchange that every broker has, by its name.
+#: The types of the exchanges that every broker has, by name.
 BUILT_IN_EXCHANGES = {
     "amq.direct": "direct",
     "amq.fanout": "fanout",
@@ -36,7 +36,7 @@ DEFAULT_ROUTING_KEYS: Mapping[str, tuple[str, ...]] = {"topic": ("#",), "fanout"
 
 
 def broker_settings(section: Section, folder: FilePath) -> BrokerSettings:
-    """Given `broker` or `amqp`, return its values; relative file names begin at `folder`."""
+    """Return the settings of `broker` or `amqp`; relative file names start from `folder`."""
     tls = tls_settings(section, folder)
     port = section.get("port", TLS_PORT if tls else PLAIN_PORT)
     plain = {
@@ -56,7 +56,7 @@ def host_texts(section: Section) -> list[str]:
 
 
 def tls_settings(section: Section, folder: FilePath) -> Tls | None:
-    """Return how to encrypt; without `tls`, it is on when every host's port is 5671."""
+    """Return the TLS settings; without the key `tls`, TLS is on if every host's port is 5671."""
     given = section.get("tls")
     if given is None:
         given = all(port == TLS_PORT for port in ports(section))
@@ -67,7 +67,7 @@ def tls_settings(section: Section, folder: FilePath) -> Tls | None:
 
 
 def ports(section: Section) -> list[int]:
-    """Return the port of each host, as far as they are said."""
+    """Return the port of each host."""
     return [own or section.get("port", PLAIN_PORT) for _, own in map(parse_host, host_texts(section))]
 
 
@@ -113,12 +113,12 @@ def logging_settings(section: Section, folder: FilePath) -> Logging:
 
 
 def monitoring(section: Section | None) -> Monitoring | None:
-    """Return None when the section is absent: no port then."""
+    """Return None without the section: no port."""
     return None if section is None else Monitoring(**section)
 
 
 def tracing(section: Section | None) -> Tracing | None:
-    """Return None when the section is absent: no traces then."""
+    """Return None without the section: no traces."""
     return None if section is None else Tracing(**_with_floats(section, "sample"))
 
 
@@ -127,5 +127,5 @@ def _with_floats(section: Section, *keys: str) -> dict[str, Any]:
 
 
 def lines_of(text: str | Sequence[str]) -> str:
-    """Return SQL that was given as one text or as a list of lines."""
+    """Return SQL that is one text or a list of lines."""
     return text if isinstance(text, str) else "\n".join(text)

@@ -1,7 +1,6 @@
-"""What a schema cannot say about the shared sections: the checks that look at two values at once.
+"""The checks of the shared sections that a schema cannot express, such as those of two values at once.
 
-A review works on whatever is readable: a value that the schema refused is absent here, so that all mistakes of a
-file are told at once and none twice.
+A value that the schema refused is absent here, so that each mistake of a file is reported once, all at the same time.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,13 +28,13 @@ from connectorlib.values.text import listed
 if TYPE_CHECKING:
     from connectorlib.expressions import Expression, Extra
 
-#: More than this can be in memory as waiting bodies before somebody should think about it.
+#: Bytes of bodies in flight that are worth a warning.
 MUCH_MEMORY = 2 * 1024**3
 _MAX_ROUTING_KEY = 255  # bytes, AMQP 0-9-1 shortstr
 
 
 class Review:
-    """Collects what is wrong (`problem`) and what only looks wrong (`warn`) in one document."""
+    """Collects the mistakes (`problem`) and the doubtful values (`warn`) of one document."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -43,12 +42,12 @@ class Review:
         self._found: list[tuple[Path, str]] = []
 
     def problem(self, path: Path, text: str) -> None:
-        """Note what is wrong with the value at a path, unless a part of that value was refused already."""
+        """Add a problem with a value, unless a part of that value was refused already."""
         if not any(refused[: len(path)] == path for refused in self.document.refused):
             self._found.append((path, text))
 
     def missing(self, path: Path, key: str, why: str) -> None:
-        """Note that a key is missing, unless it is there with a value that was refused."""
+        """Add that a key is missing, unless its value was refused."""
         if (*path, key) not in self.document.refused:
             self._found.append((path, f'"{key}" is missing{why}'))
 
@@ -56,7 +55,7 @@ class Review:
         self.warnings.append(str(self.document.problem(path, text)))
 
     def attempt(self, path: Path, compile: Callable[[], Any]) -> Any:
-        """Return what `compile` returns; note the ValueError it raises and return None."""
+        """Return what `compile` returns; for a ValueError add a problem and return None."""
         try:
             return compile()
         except ValueError as error:
@@ -64,32 +63,32 @@ class Review:
             return None
 
     def section(self, *path: str | int) -> Mapping[str, Any]:
-        """Return the object at a path, an empty one when there is none."""
+        """Return the object at a path, else an empty one."""
         value = self.get(*path)
         return value if isinstance(value, dict) else {}
 
     def get(self, *path: str | int) -> Any:
-        """Return the value at a path, None when there is none."""
+        """Return the value at a path, else None."""
         node: Any = self.document.data
         for key in path:
             try:
                 node = node[key]
-            except (LookupError, TypeError):  # not there, or not an object
+            except (LookupError, TypeError):  # missing, or not an object
                 return None
         return node
 
     def finish(self) -> None:
-        """Raise ConfigurationError when something is wrong."""
+        """Raise ConfigurationError if there are problems."""
         self.document.fail(self.document.problem(path, text) for path, text in self._found)
 
 
 def reviewed(
     path: str | FilePath, schema: Schema, review: Callable[[Review], None], *, resolve_secrets: bool = True
 ) -> tuple[Document, tuple[str, ...]]:
-    """Given a file, its bundled schema and what to check beyond it, return the document and the warnings. Raise
-    ConfigurationError with everything that is wrong.
+    """Return the document of a file and the warnings, after the checks of its schema and of `review`. Raise
+    ConfigurationError with all problems.
 
-    With `resolve_secrets=False` references stay as they are written, for commands that work offline.
+    With `resolve_secrets=False` references stay as written, for commands that work offline.
     """
     document = open_document(path, schema, resolve_secrets=resolve_secrets)
     found = Review(document)
@@ -102,7 +101,7 @@ def reviewed(
 
 
 def _review_secrets(review: Review) -> None:
-    """A password in the configuration is how one begins, so it is told; what is only there to hold one is refused."""
+    """Warn of passwords in a file that others can read; a secret file that others can read is an error."""
     file = review.document.file
     for path in review.document.literals if file_modes.is_open(file) else ():
         keep = "or write ${file:/path}, ${credential:name} or ${NAME} instead"
@@ -112,7 +111,7 @@ def _review_secrets(review: Review) -> None:
 def _has_opentelemetry() -> bool:
     try:
         return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
-    except ModuleNotFoundError:  # of a package that it is part of
+    except ModuleNotFoundError:  # a parent package is missing
         return False
 
 
@@ -132,7 +131,7 @@ def review_broker(review: Review, path: Path) -> None:
 
 
 def _review_host(review: Review, path: Path, section: Mapping[str, Any], at: int, text: str) -> int | None:
-    """Return the port of a host, 0 when it is not said, None when the host is wrong."""
+    """Return the port of a host, 0 if it has none, None if the host is wrong."""
     where: Path = (*path, "host", at) if isinstance(section.get("host"), list) else (*path, "host")
     host = review.attempt(where, lambda: parse_host(text))
     return None if host is None else host[1] or section.get("port", 0)
@@ -166,7 +165,7 @@ def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> Non
 
 
 def review_file(review: Review, path: Path, file: str) -> None:
-    """Note a file that cannot be read."""
+    """Add a problem for a file that cannot be read."""
     name = in_folder(file, review.document.folder)
     try:
         with open(name, "rb"):
@@ -179,7 +178,7 @@ def review_file(review: Review, path: Path, file: str) -> None:
 
 
 def review_source(review: Review, path: Path, dead_letter: DeadLetterSettings, batch: Batch, limits: Limits) -> None:
-    """Check one source; `dead_letter` is where its dead letters go, which must not lead back to it."""
+    """Check one source, whose dead letters must not come back to it."""
     section = review.section(*path)
     _review_exchange(review, path, section)
     _review_bindings(review, path, section)
@@ -236,7 +235,7 @@ def _review_bindings(review: Review, path: Path, section: Mapping[str, Any]) -> 
 
 
 def mqtt_hint(key: str) -> str:
-    """Return how an MQTT topic is written on amq.topic: `MQTT devices/+/temp is devices.*.temp`."""
+    """Return the routing key for an MQTT topic: `MQTT devices/+/temp is devices.*.temp`."""
     words = ["*" if word == "+" else word for word in key.split("/")]
     return f"MQTT {key} is {'.'.join(words)}"
 
@@ -248,7 +247,7 @@ def _review_arguments(review: Review, path: Path, section: Mapping[str, Any]) ->
         review.problem((*where, "x-queue-type"), 'the type of the queue stands in "type", not here')
     limit = arguments.get("x-delivery-limit", 0)
     if isinstance(limit, int) and limit < 0:
-        # RabbitMQ 3.10 accepts -1 and drops every message on its first return.
+        # RabbitMQ 3.10 accepts -1 and drops every message when it is requeued first.
         text = "no negative limit: older brokers take it and drop every message that comes back; a large number is safe"
         review.problem((*where, "x-delivery-limit"), text)
 
@@ -267,7 +266,7 @@ def review_format(review: Review, path: Path, limits: Limits) -> None:
 def review_expression(
     review: Review, path: Path, spec: Any, extra: "Mapping[str, Extra] | None" = None
 ) -> "Expression | None":
-    """Return the expression compiled, None when it is wrong, which is noted."""
+    """Return the compiled expression; add a problem and return None if it is wrong."""
     from connectorlib.expressions import compile_expression  # late: jmespath is not needed for --help
 
     compiled: Expression | None = review.attempt(path, lambda: compile_expression(spec, extra=extra))
@@ -282,7 +281,7 @@ def review_template(review: Review, path: Path, text: Any) -> "Expression | None
 
 
 def review_patterns(review: Review, path: Path, text: str, patterns: Any) -> "tuple[Expression, ...]":
-    """Check one entry of `when` or `match`; return the expressions that it asks."""
+    """Check one entry of `when` or `match`; return its expressions."""
     from connectorlib.expressions import compile_tests  # late: jmespath is not needed for --help
 
     compiled = review.attempt(path, lambda: compile_tests({text: patterns}))
@@ -290,7 +289,7 @@ def review_patterns(review: Review, path: Path, text: str, patterns: Any) -> "tu
 
 
 def review_key(review: Review, path: Path, exchange: str | None) -> None:
-    """Check the expression that makes a message the same one; `exchange` is where its messages come from."""
+    """Check the expression that identifies a message; `exchange` is the one of its source."""
     key = review.get(*path)
     compiled = None if key is None else review_expression(review, path, key)
     if compiled is None:

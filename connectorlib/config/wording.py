@@ -1,4 +1,4 @@
-"""How messages about a configuration are worded: values, types, limits, near misses. Pure."""
+"""The words of messages about a configuration: values, types, limits. Pure."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ MAX_SHOWN = 61  # characters of a value that is repeated in a message
 
 
 def written(value: Any) -> str:
-    """Return a value as one writes it in the file, cut when long."""
+    """Return a value as written in the file, cut if long."""
     if isinstance(value, Decimal):
         return cut(str(value), MAX_SHOWN)
     return cut(json.dumps(value, ensure_ascii=False, default=str), MAX_SHOWN)
 
 
 def describe(value: Any, *, shown: bool) -> str:
-    """Return what stands there, in words: a value that may be secret only by its type."""
+    """Return a value in words; one that may be secret by its type only."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list):
@@ -63,7 +63,7 @@ def _plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-#: What a keyword of JSON Schema wants, from its value.
+#: What a keyword of JSON Schema expects, by its value.
 SENTENCES: Mapping[str, Callable[[Any], str]] = {
     "enum": _one_of,
     "const": written,

@@ -1,4 +1,4 @@
-"""Value expressions: paths, templates and the full form, over a record and what travels beside it."""
+"""Value expressions: paths, templates and the full form, over a record and the message it came in."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def elements_of(value: Any) -> list[Any]:
-    """Given the value of `for_each`, return its elements: a single value is a list of one, null an empty list."""
+    """Return the elements of the value of `for_each`: a single value is a list of one, null an empty list."""
     if isinstance(value, list):
         return value
     return [] if value is None else [value]

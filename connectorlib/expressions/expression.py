@@ -1,4 +1,4 @@
-"""Value expressions, compiled once at the start into closures, so that a message costs no parsing."""
+"""Value expressions, compiled once into closures, so that no message costs parsing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from connectorlib.values.types import compile_conversion
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """`evaluate(record, scope)` returns a value, None or MISSING; it raises Failed (reject) with `bad-value` or
-    `not-in-map`, whose place and detail the caller knows."""
+    """`evaluate(record, scope)` returns a value, None or MISSING. It raises Failed (reject), `bad-value` or
+    `not-in-map`, to which the caller adds place and detail."""
 
     evaluate: Evaluate
-    #: As it was written, shortened: for messages.
+    #: As written, for messages.
     text: str
-    #: Every path that may be asked.
+    #: Every path that it may read.
     parts: tuple[Path, ...] = ()
-    #: The field of the record that it is, if it is that and nothing more.
+    #: The name of the field, if the expression is nothing else.
     field: str | None = None
 
     @property
@@ -35,13 +35,13 @@ class Expression:
 
     @property
     def uses_results(self) -> frozenset[str]:
-        """The names of the statements whose `$result` it asks for."""
+        """The names of the statements whose `$result` it reads."""
         return frozenset(str(path.steps[0]) for path in self.parts if path.source == "result")
 
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """One more kind of full form, such as `lookup`: `build` gets the whole object, `keys` are those it may have."""
+    """One more kind of full form, such as `lookup`: `build` gets the whole object, `keys` are its other keys."""
 
     build: Callable[[Mapping[str, Any]], Expression]
     keys: frozenset[str] = frozenset()
@@ -51,7 +51,7 @@ Extras = Mapping[str, Extra]
 
 
 def compile_expression(spec: Any, *, extra: Extras | None = None) -> Expression:
-    """Given a value expression as configured, return it compiled. Raise ValueError that says what is wrong and where.
+    """Return a configured value expression, compiled. Raise ValueError that says what is wrong and where.
 
     `extra` adds kinds of full form, by the key that names them.
     """
@@ -88,12 +88,12 @@ def _walker(steps: tuple[str | int, ...]) -> Evaluate:
 
 
 def _name_getter(name: str) -> Evaluate:
-    """One name: by far the most frequent expression."""
+    """Return the evaluation of a single name, by far the most frequent expression."""
 
     def evaluate(record: Any, scope: Scope) -> Any:
         try:
             return record[name]
-        except (LookupError, TypeError):  # not there, or not an object
+        except (LookupError, TypeError):  # missing, or not an object
             return MISSING
 
     return evaluate
@@ -105,7 +105,7 @@ def _names_getter(names: tuple[str, ...]) -> Evaluate:
         try:
             for name in names:
                 value = value[name]
-        except (LookupError, TypeError):  # not there, or not an object
+        except (LookupError, TypeError):  # missing, or not an object
             return MISSING
         return value
 
@@ -113,7 +113,7 @@ def _names_getter(names: tuple[str, ...]) -> Evaluate:
 
 
 def compile_template(text: Any) -> Expression:
-    """Given a text with parts in braces (none is allowed too: a constant text), return it compiled."""
+    """Return a template, compiled; without parts in braces it is a constant."""
     if not isinstance(text, str):
         raise ValueError(f"a template is text, not {kind_of(text)}")
     pieces = parse_template(text)
@@ -174,7 +174,7 @@ def _compile_full(spec: Mapping[str, Any], extra: Extras) -> Expression:
 
 
 def _with_modifiers(evaluate: Evaluate, spec: Mapping[str, Any]) -> Evaluate:
-    """In this order: `map`, then `type`, then `default`, which has the type as well."""
+    """Apply `map`, then `type`, then `default`, which is converted to the type as well."""
     has_default = "default" in spec
     if "map" in spec:
         evaluate = _with_map(evaluate, spec["map"], has_default)
@@ -266,7 +266,7 @@ def _compile_choice(index: int, spec: Any, extra: Extras) -> Expression:
 
 
 def _compile_jmespath(text: Any, extra: Extras) -> Expression:
-    """JMESPath has one word for missing and null; it counts as missing, so that a misspelt name is found."""
+    """Compile JMESPath. Its null counts as missing, so that a misspelt name is noticed."""
     if not isinstance(text, str):
         raise ValueError(f"jmespath is text, not {kind_of(text)}")
     try:
@@ -281,7 +281,7 @@ def _compile_jmespath(text: Any, extra: Extras) -> Expression:
             value = Interpreter(scope.effort).visit(parsed, with_floats(record))
         except Failed:
             raise
-        except Exception as error:  # the library lets Python's own errors out of sorts and comparisons too
+        except Exception as error:  # sorts and comparisons raise Python's own errors too
             raise reject("bad-value", f"jmespath: {shorten(' '.join(str(error).split()))}") from error
         return MISSING if value is None else value
 

@@ -1,4 +1,4 @@
-"""JMESPath over a record: decimals as floats, which its functions know, and within the time that a message may take."""
+"""JMESPath over a record: decimals become floats, for its functions, and the time limit of the message applies."""
 
 from decimal import Decimal
 from typing import Any
@@ -7,7 +7,7 @@ from jmespath.visitor import TreeInterpreter
 
 from connectorlib.limits import Effort
 
-#: Between two looks at the clock: a step takes a few µs.
+#: Steps between two checks of the time; one takes a few µs.
 _STEPS = 512
 
 
@@ -27,7 +27,7 @@ class Interpreter(TreeInterpreter):
 
 
 def with_floats(value: Any) -> Any:
-    """Given a value of a record, return it with every decimal as a float."""
+    """Return a value of a record with every decimal as a float."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, dict):

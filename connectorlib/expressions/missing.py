@@ -1,4 +1,4 @@
-"""What to tell the person who finds the dead letter: which path led nowhere, and what is there instead."""
+"""The detail of a dead letter whose record lacks a value: where the path ends, and the fields that exist."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _MOST = 10
 
 
 def describe_missing(expression: Expression, record: Any, scope: Scope | None = None) -> str:
-    """Given an expression that gave nothing, return where its path ends and which fields are there:
+    """Return where the path of an expression without a value ends, and which fields exist:
     `device.name: no such field; here are deviceName, at, value`."""
     root = record if scope is None or scope.root is None else scope.root
     notes = [_describe(path, root if path.source == "" else record) for path in expression.parts]
@@ -27,12 +27,12 @@ def _describe(path: Path, record: Any) -> str:
     for depth, step in enumerate(path.steps):
         below = take(value, step)
         if below is MISSING:
-            return f"{path.text}: {_what_is_there(value, step, path.steps[:depth])}"
+            return f"{path.text}: {_actual(value, step, path.steps[:depth])}"
         value = below
     return f"{path.text}: is null" if value is None else ""
 
 
-def _what_is_there(value: Any, step: str | int, before: tuple[str | int, ...]) -> str:
+def _actual(value: Any, step: str | int, before: tuple[str | int, ...]) -> str:
     where = shorten(join_steps(before), 80)
     if isinstance(value, list) and isinstance(step, int):
         return f"{where or 'the list'} has {len(value)} elements"
@@ -43,7 +43,7 @@ def _what_is_there(value: Any, step: str | int, before: tuple[str | int, ...]) -
 
 
 def _fields(record: Mapping[str, Any], wanted: str) -> str:
-    """The names that look like the wanted one first, then the others in their order, few and short."""
+    """Return a few names, those that resemble the wanted one first."""
     if not record:
         return "no fields"
     names = [str(name) for name in list(record)[:200]]

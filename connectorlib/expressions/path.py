@@ -1,6 +1,6 @@
-"""Paths: `device.name`, `readings[0].value`, `$headers."x y"`. Read once at the start, never while a message waits.
+"""Paths: `device.name`, `readings[0].value`, `$headers."x y"`. Parsed once, when the configuration is loaded.
 
-Knows records (trees of dict, list and scalars) and nothing of messages; `scope` adds what begins with `$`.
+Only records (trees of dict, list and scalars) are known; `scope` evaluates paths that begin with `$`.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 
 class Missing(Enum):
-    """Nothing there, which is not the same as null."""
+    """No value, which is not the same as null."""
 
     MISSING = "missing"
 
@@ -37,7 +37,7 @@ class Path:
 
 
 def parse_path(text: str) -> Path:
-    """Given a path as written, return it in parts. Raise ValueError that says at which character it goes wrong."""
+    """Parse a path. Raise ValueError that names the wrong character."""
     path, end = parse_path_at(text, 0)
     if end < len(text):
         raise unexpected(text, end)
@@ -45,7 +45,7 @@ def parse_path(text: str) -> Path:
 
 
 def parse_path_at(text: str, start: int, stops: str = "") -> tuple[Path, int]:
-    """The same for a path inside a longer text: stops at the end or before one of `stops`; return also where."""
+    """Parse a path within a text, up to its end or one of `stops`; return the path and the position after it."""
     source, position = _parse_source(text, start)
     steps: list[str | int] = []
     while position < len(text) and text[position] not in stops:
@@ -65,7 +65,7 @@ def _parse_source(text: str, start: int) -> tuple[str | None, int]:
 
 
 def _parse_step(text: str, position: int, first: bool) -> tuple[str | int, int]:
-    """Given where a step begins, return its name or index and where it ends. Only the first needs no dot."""
+    """Return the name or index of a step, and the position after it. Only the first has no dot."""
     index = _INDEX.match(text, position)
     if index:
         return int(index.group(1)), index.end()
@@ -85,7 +85,7 @@ def _parse_step(text: str, position: int, first: bool) -> tuple[str | int, int]:
 
 
 def unexpected(text: str, position: int) -> ValueError:
-    """Return the error for a character, or the end, that cannot stand there."""
+    """Return the error for an unexpected character or end."""
     if position >= len(text):
         return ValueError(f"a name is missing at the end of {text!r}")
     if text[position] == '"':
@@ -95,9 +95,9 @@ def unexpected(text: str, position: int) -> ValueError:
 
 
 def take(value: Any, step: str | int) -> Any:
-    """Given a value of a record, return what one step leads to, or MISSING.
+    """Return the value one step below a value, or MISSING.
 
-    A single value counts as a list of one, and text alone as an element's `#text`: XML cannot tell them apart.
+    A single value counts as a list of one, and text alone as an element's `#text`: XML makes no difference.
     """
     if type(step) is int:
         if isinstance(value, list):
@@ -109,7 +109,7 @@ def take(value: Any, step: str | int) -> Any:
 
 
 def walk(value: Any, steps: tuple[str | int, ...]) -> Any:
-    """Given a record and the steps of a path, return what stands there, or MISSING."""
+    """Return the value at a path, or MISSING."""
     for step in steps:
         value = take(value, step)
         if value is MISSING:
@@ -118,13 +118,13 @@ def walk(value: Any, steps: tuple[str | int, ...]) -> Any:
 
 
 def only_names(steps: tuple[str | int, ...]) -> tuple[str, ...] | None:
-    """Given steps, return them if they can be looked up one by one, without the special cases of `take`."""
+    """Return the steps if all are plain names, without the special cases of `take`."""
     names = tuple(step for step in steps if isinstance(step, str) and step != "#text")
     return names if names and len(names) == len(steps) else None
 
 
 def join_steps(steps: tuple[str | int, ...]) -> str:
-    """Write steps as a path again, for messages."""
+    """Return steps as the text of a path."""
     text = ""
     for step in steps:
         text += f"[{step}]" if isinstance(step, int) else f".{quote_name(step)}"
@@ -132,7 +132,7 @@ def join_steps(steps: tuple[str | int, ...]) -> str:
 
 
 def quote_name(name: str) -> str:
-    """Write a field's name as it has to stand in a path."""
+    """Return a field's name as a path has it."""
     if _NAME.fullmatch(name):
         return name
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')

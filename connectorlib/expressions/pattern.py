@@ -1,4 +1,4 @@
-"""`when` and `match`: `{expression: pattern or list of patterns}`, all of which must hold."""
+"""`when` and `match`: `{expression: pattern or list of patterns}`, all of which must match."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,17 +14,17 @@ TextMatches = Callable[[str], bool]
 
 
 def compile_patterns(patterns: Mapping[str, Any]) -> Matches:
-    """Given expressions and their patterns, return what tells whether a record fits; none given fits all.
+    """Return the predicate for expressions and their patterns; without any, every record matches.
     Raise ValueError for a bad expression or pattern.
 
     `*` and `?` are any text and any one character; for `$routing_key`, `*` is one word and `#` any number of them.
-    Numbers and booleans are compared as text. A value that is missing or null fits nothing.
+    Numbers and booleans are compared as text. A value that is missing or null matches nothing.
     """
     return compile_tests(patterns)[0]
 
 
 def compile_tests(patterns: Mapping[str, Any]) -> tuple[Matches, tuple[Expression, ...]]:
-    """The same, with the expressions that are asked (a `when` may use `$result`, which the caller has to know)."""
+    """Return the predicate and its expressions: a `when` may use `$result`, which the caller has to know."""
     tests = [_compile_test(expression, wanted) for expression, wanted in patterns.items()]
 
     def matches(record: Any, scope: Scope) -> bool:
@@ -58,11 +58,11 @@ def _compile_choice(text: str, pattern: Any, make: Callable[[str], TextMatches])
 
 
 def compile_wildcard(pattern: str) -> TextMatches:
-    """Given a pattern with `*` and `?`, return what tells whether a text fits it as a whole."""
+    """Return the predicate of a pattern with `*` and `?`, which matches whole texts."""
     if "*" not in pattern and "?" not in pattern:
         return pattern.__eq__
     first, *others = [_with_question_marks(part) for part in re.split(r"\*+", pattern)]
-    # Atomic groups never look back, so no text takes more than linear time for each star.
+    # Atomic groups do not backtrack, so a text takes linear time for each star.
     middle = "".join(f"(?>.*?{part})" for part in others[:-1])
     last = f".*{others[-1]}" if others else ""
     expression = re.compile(first + middle + last, re.DOTALL)
@@ -74,7 +74,7 @@ def _with_question_marks(part: str) -> str:
 
 
 def compile_topic(pattern: str) -> TextMatches:
-    """Given a routing pattern of a topic exchange, return what tells whether a routing key fits it."""
+    """Return the predicate of a topic exchange's routing pattern."""
     words = {"*": r"\.[^.]*", "#": r"(?:\.[^.]*)*"}
     expression = re.compile("".join(words.get(word, r"\." + re.escape(word)) for word in pattern.split(".") if pattern))
     return lambda key: expression.fullmatch(f".{key}" if key else "") is not None

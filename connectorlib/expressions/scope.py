@@ -1,4 +1,4 @@
-"""What travels beside the record: `$message_id`, `$headers.division`, `$result.reading.id`, `$now`, …"""
+"""Paths outside the record: `$message_id`, `$headers.division`, `$result.reading.id`, `$now`, …"""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -14,8 +14,8 @@ Evaluate = Callable[[Any, "Scope"], Any]
 
 
 class Scope:
-    """One per message. The caller sets `root` and `index` as it goes through records and elements,
-    and fills `results`; `$now` is the same for the whole message."""
+    """One per message. The caller sets `root` and `index` for each record and element, and fills `results`; `$now` is
+    the same for the whole message."""
 
     __slots__ = ("body", "delivery", "effort", "encoding", "index", "now", "results", "root")
 
@@ -31,23 +31,23 @@ class Scope:
         effort: Effort | None = None,
     ) -> None:
         self.delivery = delivery
-        #: The whole record, `$`. None: the record that is evaluated is the whole one.
+        #: The whole record, `$`. None: it is the record being evaluated.
         self.root = root
-        #: `$index`: the position, from 0, of the element in its `for_each`, else of the record in the body.
+        #: `$index`, from 0: of the element in its `for_each`, else of the record in the body.
         self.index = index
-        #: `$result`: what named statements returned, columns in lower case.
+        #: `$result`: the rows of named statements, columns in lower case.
         self.results = results if results is not None else {}
         self.now = now
         #: Of the body, for `$body`.
         self.encoding = encoding
-        #: `$body`, once somebody asked: thousands of rows may share the one text.
+        #: `$body`, cached: thousands of rows may share one text.
         self.body: str | None = None
-        #: What the message has taken so far; None where nobody counts.
+        #: The time and size that the message has taken; None: not limited.
         self.effort = effort
 
 
 def compile_source(path: Path) -> Evaluate:
-    """Given a path that begins with `$`, return what evaluates it. Raise ValueError for an unknown name."""
+    """Return the evaluation of a path that begins with `$`. Raise ValueError for an unknown name."""
     if not path.source:
         return _compile_root(path.steps)
     compiler = _SOURCES.get(path.source)
@@ -74,14 +74,14 @@ def _compile_root(steps: tuple[str | int, ...]) -> Evaluate:
 
 
 def _compile_root_names(names: tuple[str, ...]) -> Evaluate:
-    """`$.id` is asked for every element of a list, so it is as quick as a path into the element."""
+    """Return the evaluation of `$.id`, which runs for every element of a list, so it is as fast as `id`."""
 
     def evaluate(record: Any, scope: Scope) -> Any:
         value = record if scope.root is None else scope.root
         try:
             for name in names:
                 value = value[name]
-        except (LookupError, TypeError):  # not there, or not an object
+        except (LookupError, TypeError):  # missing, or not an object
             return MISSING
         return value
 
@@ -89,7 +89,7 @@ def _compile_root_names(names: tuple[str, ...]) -> Evaluate:
 
 
 def _compile_plain(read: Callable[[Delivery], Any]) -> Callable[[Path], Evaluate]:
-    """A property of the delivery, which has no parts."""
+    """Return the compiler for a property of the delivery, which has no parts."""
 
     def compile_plain(path: Path) -> Evaluate:
         _refuse_steps(path)
@@ -108,8 +108,8 @@ def _refuse_steps(path: Path) -> None:
         raise ValueError(f"${path.source} has no parts, so {path.text!r} leads nowhere")
 
 
-def _first_life(delivery: Delivery, header: str, own: str) -> str:
-    """A replayed message is judged by where it was published first, or its rules would no longer match."""
+def _first_publish(delivery: Delivery, header: str, own: str) -> str:
+    """Return the original value of a replayed message, which the configured rules match."""
     headers = delivery.headers
     if "dead-replays" not in headers:
         return own
@@ -118,13 +118,13 @@ def _first_life(delivery: Delivery, header: str, own: str) -> str:
 
 
 def exchange_of(delivery: Delivery) -> str:
-    """Given a delivery, return the exchange to which it was published first."""
-    return _first_life(delivery, "dead-exchange", delivery.exchange)
+    """Return the exchange that a message was first published to."""
+    return _first_publish(delivery, "dead-exchange", delivery.exchange)
 
 
 def routing_key_of(delivery: Delivery) -> str:
-    """Given a delivery, return the routing key with which it was published first."""
-    return _first_life(delivery, "dead-routing-key", delivery.routing_key)
+    """Return the routing key that a message was first published with."""
+    return _first_publish(delivery, "dead-routing-key", delivery.routing_key)
 
 
 def _compile_routing_key(path: Path) -> Evaluate:

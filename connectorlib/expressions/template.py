@@ -1,4 +1,4 @@
-"""Templates: `Pump {device.id}: {alarm|no text}`. Read once at the start into literals and paths."""
+"""Templates: `Pump {device.id}: {alarm|no text}`. Parsed once into literals and paths."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from connectorlib.expressions.path import Path, parse_path_at
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A path in braces; `alternative` is the text for a part that is missing or null, None when there is none."""
+    """A path in braces; `alternative` is the text instead of a missing or null value, if any."""
 
     path: Path
     alternative: str | None
 
 
 def parse_template(text: str) -> list[str | Part]:
-    """Given a template, return its literals and parts in order. Raise ValueError that says where it goes wrong."""
+    """Return the literals and parts of a template. Raise ValueError that names the wrong character."""
     pieces: list[str | Part] = []
     literal = ""
     position = 0

@@ -1,4 +1,4 @@
-"""Bodies: bytes to records and back, in JSON, XML and delimited text. What one writes, the same reads back."""
+"""Bodies: bytes to records and back, in JSON, XML and delimited text. Each reads back what it writes."""
 
 from connectorlib.formats.registry import Format, Record, compile_format
 

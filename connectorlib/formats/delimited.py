@@ -10,7 +10,7 @@ from connectorlib.shared_settings import Limits
 from connectorlib.values.text import kind_of, listed, quoted, text_of
 
 _BOM = "\ufeff"
-#: What these write they read back to the same; for others it is looked at (Shift JIS reads ¥ back as a backslash).
+#: Encodings that read back what they write; others are verified (Shift JIS reads ¥ back as a backslash).
 _EXACT = frozenset({"utf-8", "ascii", "iso8859-1"})
 _CONTENT_TYPES = {",": "text/csv", "\t": "text/tab-separated-values"}
 
@@ -60,7 +60,7 @@ class DelimitedFormat:
         try:
             text = body.decode(self.encoding)
             if self.encoding not in _EXACT:
-                text.encode("utf-8")  # some encodings let halves of characters in
+                text.encode("utf-8")  # some encodings accept lone surrogates
         except UnicodeError as error:
             raise not_decodable(str(error)) from error
         return text.removeprefix(_BOM)
@@ -71,20 +71,20 @@ class DelimitedFormat:
             raise not_decodable(self._wrong_number(row, len(names), number))
         if not self._trailing:
             return row
-        if not _is_nothing(row[-1]):
+        if not _is_empty(row[-1]):
             raise not_decodable(f"record {number}: text after the last delimiter")
         return row[:-1]
 
     def _wrong_number(self, row: list[str], expected: int, number: int) -> str:
-        """As a person counts: a delimiter that belongs at the end makes no field."""
-        found = len(row) - (self._trailing and _is_nothing(row[-1]))
-        if self._trailing and not _is_nothing(row[-1]):
+        """Return the message about a record's number of fields; a trailing delimiter makes no field."""
+        found = len(row) - (self._trailing and _is_empty(row[-1]))
+        if self._trailing and not _is_empty(row[-1]):
             return f"record {number}: {expected} fields and a delimiter behind them expected, {found} fields found"
         empty = " (an empty line)" if row == [""] else ""
         return f"record {number}: {expected} fields expected, {found} found{empty}"
 
     def _read_header(self, row: list[str]) -> list[str]:
-        fields = row[:-1] if self._trailing and _is_nothing(row[-1]) else row
+        fields = row[:-1] if self._trailing and _is_empty(row[-1]) else row
         trim = self._layout.trim
         names = [str(name).strip() if trim and type(name) is not Quoted else str(name) for name in fields]
         repeated = first_repeated(names)
@@ -110,7 +110,7 @@ class DelimitedFormat:
         return self._bytes(text, rows, columns)
 
     def _check_unquoted(self, text: str, lines: list[list[str | None]], columns: Sequence[str]) -> None:
-        """Without quotes nothing protects a value, so read what was written and compare."""
+        """Raise Failed if the text, which has no quotes, does not read back the same."""
         split = self._layout.split(text.removeprefix(_BOM), most=len(lines))
         value = self._layout.value
         last = -1 if self._trailing else None
@@ -144,8 +144,8 @@ class DelimitedFormat:
             return False
 
 
-def _is_nothing(field: str) -> bool:
-    """Nothing at all stands there, not even quotes."""
+def _is_empty(field: str) -> bool:
+    """Return whether a field has no characters, not even quotes."""
     return not field and type(field) is not Quoted
 
 
@@ -165,7 +165,7 @@ def _field_text(record: Mapping[str, Any], column: str) -> str | None:
 
 
 def _any_case(record: Mapping[str, Any], column: str) -> Any:
-    """Databases name columns in the case they like."""
+    """Return the value of a column whose name differs in case, which depends on the database."""
     for name, value in record.items():
         if name.lower() == column.lower():
             return value
@@ -193,7 +193,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def compile_delimited(settings: Mapping[str, Any], limits: Limits) -> DelimitedFormat:
-    """Given the `format` section, return the format. Raise ValueError for settings that contradict each other."""
+    """Return the format. Raise ValueError for settings that contradict each other."""
     layout = _compile_layout(settings)
     header = settings.get("header", False)
     columns = _compile_columns(settings.get("columns"), header)
@@ -224,7 +224,7 @@ def _compile_layout(settings: Mapping[str, Any]) -> Layout:
 
 
 def _refuse_shared(layout: Layout) -> None:
-    """One character with two meanings would be read in two ways."""
+    """Raise ValueError if a character has two meanings."""
     end = layout.separator or "\r\n"
     meanings = {"delimiter": layout.delimiter, "record_separator": end, "quote": layout.quote or ""}
     pairs = [("delimiter", "record_separator"), ("delimiter", "quote"), ("record_separator", "quote")]

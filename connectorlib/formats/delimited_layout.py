@@ -1,5 +1,5 @@
-"""How delimited text is laid out, and its strict splitting into fields. The `csv` module would do for one character,
-but it merges `"abc` with the next line, and cannot tell `""` from nothing."""
+"""The layout of delimited text, and its strict splitting into fields. The `csv` module merges an unclosed `"abc` with
+the next line, takes `""` for an empty field without quotes, and knows delimiters of one character only."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from connectorlib.formats.strictness import not_decodable
 
 
 class Quoted(str):
-    """A field that stood in quotes: never null, never trimmed."""
+    """A field in quotes: never null, never trimmed."""
 
     __slots__ = ()
 
@@ -25,8 +25,8 @@ class Layout:
 
     @property
     def special(self) -> str:
-        """Every character that means something. A value that holds one is quoted, for `|` at its end would make
-        `||` one character too early."""
+        """Every character with a meaning. A value with one is quoted: with the delimiter `||`, a `|` at its end would
+        move the delimiter."""
         return self.delimiter + (self.separator or "\r\n") + (self.quote or "")
 
     @cached_property
@@ -46,8 +46,8 @@ class Layout:
         )
 
     def split(self, text: str, most: int) -> list[list[str]]:
-        """Given the text of a body, return its records' fields; of more than `most` records only one too many.
-        The last record needs no separator behind it. Raise Failed (reject) for quotes that do not match."""
+        """Return the fields of each record, of `most` + 1 records at most. The last record needs no separator. Raise
+        Failed (reject) for unbalanced quotes."""
         if self.quote and self.quote in text:
             return self._split_quoted(text, most)
         if self.separator:
@@ -89,7 +89,7 @@ class Layout:
         )
 
     def value(self, field: str) -> str | None:
-        """Given a field as it was split, return what it means."""
+        """Return the value of a field, None for null."""
         if type(field) is Quoted:
             return str(field)
         if self.trim:
@@ -97,7 +97,7 @@ class Layout:
         return None if field == self.null else field
 
     def line(self, fields: Sequence[str | None], trailing: bool) -> str:
-        """Given the texts of one record, None for null, return its line with the separator."""
+        """Return the line of one record, None being null, with the separator."""
         if self.quote is None or self._all_plain(fields):
             parts = [self.null if field is None else field for field in fields]
         else:
@@ -105,7 +105,7 @@ class Layout:
         return self.delimiter.join(parts) + (self.delimiter if trailing else "") + (self.separator or "\n")
 
     def _all_plain(self, fields: Sequence[str | None]) -> bool:
-        """Most records need no quotes, which one look at all their fields together finds out."""
+        """Return whether no field needs quotes, as in most records, by one search of all together."""
         return not self.trim and self.null not in fields and not self._specials.search("".join(filter(None, fields)))
 
     def _write(self, text: str | None) -> str:
@@ -118,5 +118,5 @@ class Layout:
 
     @cached_property
     def _specials(self) -> re.Pattern[str]:
-        # At the beginning of a body U+FEFF would be taken for a byte order mark.
+        # At the beginning of a body U+FEFF would be read as a byte order mark.
         return re.compile(f"[{re.escape(self.special)}\ufeff]")

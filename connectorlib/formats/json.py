@@ -1,5 +1,4 @@
-"""JSON (RFC 8259), stricter than the standard library: no repeated names, no NaN, no NUL, no halves of characters,
-decimals and integers exact."""
+"""JSON (RFC 8259), stricter than the standard library: no repeated names, NaN, NUL or lone surrogates; numbers exact."""
 
 import json
 import re
@@ -20,14 +19,14 @@ from connectorlib.shared_settings import Limits
 from connectorlib.values.text import MAX_DIGITS, json_text, quoted
 from connectorlib.values.types import MAX_EXPONENT, MIN_EXPONENT, parse_number
 
-#: Reads a fraction in C and refuses in C what would be changed or out of range; what it refuses gets a second look.
+#: Parses a fraction in C, and traps what would be rounded or out of range, which is then parsed again with a message.
 _FRACTIONS = Context(
     prec=MAX_DIGITS,
     Emin=MIN_EXPONENT,
     Emax=MAX_EXPONENT,
     traps=[Clamped, Inexact, InvalidOperation, Overflow, Rounded, Subnormal],
 )
-#: Escapes that may be NUL or half a character. Without one, strict UTF-8 and strict JSON have let neither in.
+#: Escapes that may be NUL or a lone surrogate; strict UTF-8 and strict JSON let neither in without one.
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _HARMFUL = re.compile("[\0\ud800-\udfff]")
 _BOM = "\ufeff"
@@ -99,19 +98,19 @@ class JsonFormat:
         return not_decodable(str(error))
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
-        """One record becomes an object, several a list of them."""
+        """Return one record as an object, several as a list."""
         try:
             text = json_text(records[0]) if len(records) == 1 else json_text(list(records))
             body = text.encode("utf-8")
         except ValueError as error:
-            raise not_encodable(_spot(records)) from error
+            raise not_encodable(_unwritable_column(records)) from error
         if "\\u0000" in text:
             _refuse_nul(records)
         return body
 
 
-def _spot(records: Sequence[Mapping[str, Any]]) -> str:
-    """Given records of which one cannot be written, return which column, and why."""
+def _unwritable_column(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the column that cannot be written, and why."""
     for record in records:
         for name, value in record.items():
             try:
@@ -150,7 +149,7 @@ def _any_text(value: Any, bad: Callable[[str], bool]) -> bool:
 
 
 def _refuse_deep(value: Any, limits: Limits) -> None:
-    """Level by level, so that no depth can overflow the stack."""
+    """Raise Failed for too deep a value; iterative, so that no depth overflows the stack."""
     level = _containers([value])
     for _ in range(limits.depth):
         level = [inner for outer in level for inner in _containers(outer)]

@@ -1,4 +1,4 @@
-"""`compile_format`: from the `format` section to the object that decodes and encodes bodies."""
+"""`compile_format`: makes the object that decodes and encodes bodies of the `format` section."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -9,11 +9,10 @@ from connectorlib.formats.strictness import refuse_unknown_keys
 from connectorlib.formats.xml import compile_xml
 from connectorlib.shared_settings import Limits
 
-#: Records are walked by functions that call themselves, up to three deep for a level, and
-#: Python allows a thousand.
+#: Recursive functions walk the records, up to three calls for a level, and Python allows a thousand.
 MOST_DEPTH = 200
 
-#: A dict as a rule; any value that JSON knows where a body, or an element of its list, is one.
+#: Mostly a dict; any JSON value, if the body or an element of its list is one.
 Record = Any
 
 
@@ -25,13 +24,13 @@ class Format(Protocol):
 
     @property
     def encoding(self) -> str:
-        """Of the text that `$body` is."""
+        """The encoding of the text `$body`."""
 
     def decode(self, body: bytes) -> list[Record]:
-        """Given a body, return its records. Raise Failed (reject): `not-decodable` or `too-large`."""
+        """Return the records of a body. Raise Failed (reject): `not-decodable` or `too-large`."""
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
-        """Given rows, return a body. Raise Failed (reject): `not-encodable`."""
+        """Return a body of these rows. Raise Failed (reject): `not-encodable`."""
 
 
 _TYPES: dict[str, tuple[Callable[[Mapping[str, Any], Limits], Format], tuple[str, ...]]] = {
@@ -55,10 +54,10 @@ _TYPES: dict[str, tuple[Callable[[Mapping[str, Any], Limits], Format], tuple[str
 
 
 def compile_format(settings: Mapping[str, Any], limits: Limits) -> Format:
-    """Given the `format` section, return the format. Raise ValueError that says what is wrong.
+    """Return the format of a `format` section. Raise ValueError that says what is wrong.
 
-    `limits.seconds` needs no clock here: nothing takes longer than linear time, so the size bounds the time. What is
-    made of the records is timed (connectorlib.limits).
+    `limits.seconds` needs no clock here: decoding takes linear time, so the size limits it. Mapping the records is
+    timed (connectorlib.limits).
     """
     kind = settings.get("type", "json")
     if kind not in _TYPES:

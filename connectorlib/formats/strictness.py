@@ -1,4 +1,4 @@
-"""What all formats refuse in the same way, and the failures they give."""
+"""The checks that all formats share, and their failures."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def too_large(text: str) -> Failed:
 
 
 def check_size(body: bytes, limits: Limits) -> None:
-    """Raise Failed before anything is parsed, for a body that is too long or empty."""
+    """Raise Failed for a body that is too long or empty, before it is parsed."""
     if len(body) > limits.body_bytes:
         raise too_large(f"{len(body)} bytes, and limits.body_bytes is {limits.body_bytes}")
     if not body:
@@ -45,7 +45,7 @@ def refuse_unknown_keys(settings: Mapping[str, Any], known: Iterable[str]) -> No
 
 
 def first_repeated(names: Iterable[str]) -> str | None:
-    """Given names, return the first that came before. One pass: a hostile body may have a hundred thousand."""
+    """Return the first repeated name, in one pass: a hostile body may have a hundred thousand."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -1,6 +1,6 @@
 """XML as the same tree as JSON: local names, `@attribute`, `#text`, lists for repeated elements, everything text.
 
-Hostile documents never get far: no DOCTYPE, no entities, no network, bounded depth.
+Hostile documents are refused: no DOCTYPE, no entities, no network, limited depth.
 """
 
 import re
@@ -32,10 +32,10 @@ class XmlFormat:
     def __init__(self, root: str | None, record: str | None, limits: Limits) -> None:
         self._root = root
         self._record = record
-        #: What holds several records when they are written.
+        #: The element around several records.
         self._holder = root or ("rows" if record != "rows" else "records")
         self._limits = limits
-        self._parsers = threading.local()  # a parser is no thing to share between threads
+        self._parsers = threading.local()  # parsers are not thread-safe
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ class XmlFormat:
         except (ValueError, LookupError) as error:
             raise not_decodable(str(error)) from error
         document = root.getroottree().docinfo
-        # Entities would survive as nodes and lose text without a word, so no document type is let in at all.
+        # Entities would become nodes and lose text silently, so no document type is accepted.
         if document.doctype or document.internalDTD is not None:
             raise not_decodable("a DOCTYPE, which is not accepted")
         return root
@@ -79,7 +79,7 @@ class XmlFormat:
         return too_deep(self._limits) if "xcessive depth" in text else not_decodable(text)
 
     def _elements(self, root: etree._Element) -> list[etree._Element]:
-        """Given the root, return the elements that are records: itself, or its children of that name."""
+        """Return the elements that are records: the root, or its children of that name."""
         name = _local(str(root.tag))
         if self._record is None:
             if self._root not in (None, name):
@@ -97,7 +97,7 @@ class XmlFormat:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
-        """One record becomes the root itself, unless `root` is named; several need `record`."""
+        """Return one record as the root element, unless `root` is configured; several need `record`."""
         if self._record is None and len(records) != 1:
             raise not_encodable(f"{len(records)} records in one body need format.record, the name of their element")
         spaces = {"xsi": _XSI} if any(value is None for record in records for value in record.values()) else None
@@ -129,7 +129,7 @@ def _read(element: etree._Element, depth: int, limits: Limits) -> Any:
             texts.append(tail)
     text = "".join(texts)
     if not fields:
-        return text  # xsi:nil="false" was all it had
+        return text  # xsi:nil="false" was its only attribute
     if text.strip() or (text and not len(element)):
         fields["#text"] = text
     return fields
@@ -163,7 +163,7 @@ def _add(fields: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _record_of(value: Any) -> Any:
-    """An empty element is the empty text as a field, and a record without fields as a record."""
+    """Return the record of an element; an empty one, which as a field is an empty text, has no fields."""
     return {} if value == "" else value
 
 
@@ -202,13 +202,13 @@ def _scalar_text(value: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def _tag(name: str) -> str:
-    """Given a column's name, return the element's; what no XML name can hold is escaped and reads back."""
+    """Return the element's name for a column; characters that XML names cannot hold are escaped, and read back."""
     if not name or "\0" in name:
         raise not_encodable(f"a column with the name {quoted(name)} cannot be an XML element")
     escaped = re.sub("_(?=x[0-9A-Fa-f]{4})", "_x005F_", name)
     if _ASCII_NAME.fullmatch(escaped):
         return escaped
-    return "".join(char if _may_stand(char, first=not index) else _escape(char) for index, char in enumerate(escaped))
+    return "".join(char if _is_allowed(char, first=not index) else _escape(char) for index, char in enumerate(escaped))
 
 
 def _escape(char: str) -> str:
@@ -217,7 +217,7 @@ def _escape(char: str) -> str:
     return f"_x{ord(char):04X}_" if ord(char) < 0x10000 else f"_x{ord(char):08X}_"
 
 
-def _may_stand(char: str, *, first: bool) -> bool:
+def _is_allowed(char: str, *, first: bool) -> bool:
     if char == ":":  # would be a namespace prefix
         return False
     try:
@@ -228,7 +228,7 @@ def _may_stand(char: str, *, first: bool) -> bool:
 
 
 def compile_xml(settings: Mapping[str, Any], limits: Limits) -> XmlFormat:
-    """Given the `format` section, return the format. Raise ValueError for names that no element can have."""
+    """Return the format. Raise ValueError for names that no element can have."""
     root, record = settings.get("root"), settings.get("record")
     for key, name in (("root", root), ("record", record)):
         if name is not None and (not isinstance(name, str) or not name or _tag(name) != name):

@@ -1,5 +1,4 @@
-"""`check`: one line for each thing that a configuration needs of the live systems, without taking a message.
+"""The commands that prove a configuration: `check` against the live systems, `explain` and `test` without them.
 
-`findings` are the lines, `broker` and `certificates` what both connectors ask, `command` prints them and says the exit
-code. What is asked of databases and of Salesforce is in the connectors' `checking`.
+A connector brings what it asks its own target, in its `preflight`, and what a message becomes, in its `explain`.
 """

@@ -1,4 +1,4 @@
-"""Until when certificates are good: of a server, and in a file of ours. The only module that parses them."""
+"""Expiry of certificates: of a server, and in a PEM file. The only module that parses them."""
 
 import socket
 import ssl
@@ -9,17 +9,14 @@ from cryptography import x509
 from connectorlib.preflight.findings import Finding, bad, good, odd
 from connectorlib.shared_settings import Tls
 
-#: Less than this left is worth a word; those who renew automatically do it about then.
+#: The time left that is worth a warning; automatic renewal happens earlier.
 SOON = timedelta(days=21)
 TIMEOUT_S = 5.0
 _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 def of_server(host: str, port: int, tls: Tls) -> datetime | None:
-    """Return when the certificate that a server shows expires; None if it shows none.
-
-    Verifies nothing: that an expired one is refused is told elsewhere, here it is looked at. Sends no secret.
-    """
+    """Return when a server's certificate expires; None if it has none. Verifies nothing, and sends no secret."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -37,7 +34,7 @@ def of_server(host: str, port: int, tls: Tls) -> datetime | None:
 
 
 def in_pem(text: str) -> datetime | None:
-    """Return when the first of the certificates in a PEM text expires; None if there is none that can be read."""
+    """Return when the first of the certificates in a PEM text expires; None without a readable one."""
     blocks = [_BEGIN + part.partition(_END)[0] + _END for part in text.split(_BEGIN)[1:]]
     try:
         return min((_end(x509.load_pem_x509_certificate(block.encode())) for block in blocks), default=None)
@@ -46,12 +43,12 @@ def in_pem(text: str) -> datetime | None:
 
 
 def _end(certificate: x509.Certificate) -> datetime:
-    aware: datetime | None = getattr(certificate, "not_valid_after_utc", None)  # cryptography before 42 has it not
+    aware: datetime | None = getattr(certificate, "not_valid_after_utc", None)  # new in cryptography 42
     return aware or certificate.not_valid_after.replace(tzinfo=UTC)
 
 
 def finding(about: str, end: datetime, do: str, now: datetime | None = None) -> Finding:
-    """Return what there is to say about a certificate that expires then; `do` says how it is renewed."""
+    """Return the finding about a certificate that expires then; `do` says how to renew it."""
     left = end - (now or datetime.now(UTC))
     day = f"{end:%Y-%m-%d}"
     if left <= timedelta(0):

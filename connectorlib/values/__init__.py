@@ -1,1 +1,1 @@
-"""Values as text and in other types: exactly, or not at all. Pure."""
+"""Values as text and in other types, exactly; and helpers for texts. Pure."""

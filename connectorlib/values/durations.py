@@ -1,4 +1,4 @@
-"""Durations as people write them: `30s`, `5m`, `1h30m`, `250ms`, `30d`."""
+"""Durations: `30s`, `5m`, `1h30m`, `250ms`, `30d`."""
 
 import re
 
@@ -7,7 +7,7 @@ _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)\s*")
 
 
 def parse_duration(text: str) -> float:
-    """Given `30s`, `5m`, `1h30m`, `250ms` or `2d`, return seconds. Raise ValueError for anything else, and for 0."""
+    """Return the seconds of `30s`, `5m`, `1h30m`, `250ms` or `2d`. Raise ValueError for any other text, and for 0."""
     at, seconds = 0, 0.0
     text = text.strip()
     while at < len(text):

@@ -1,4 +1,4 @@
-"""What a change does to a text, line by line. Bodies are hostile, so the time that it takes is bounded. Pure."""
+"""The difference between two texts, line by line, in limited time: bodies may be hostile. Pure."""
 
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff

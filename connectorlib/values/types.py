@@ -1,4 +1,4 @@
-"""`type`: from what a record holds to the value that is wanted, exactly or not at all (ValueError)."""
+"""`type`: conversions of a record's values. Each is exact or raises ValueError."""
 
 import base64
 import binascii
@@ -18,9 +18,9 @@ Convert = Callable[[Any], Any]
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _SPACE = re.compile(r"[ \t\r\n]+")
-#: The exponents that a 64-bit float can have, the smallest ones included; no number needs more to be bounded.
+#: The exponents of a 64-bit float, subnormal ones included.
 MIN_EXPONENT, MAX_EXPONENT = -324, 308
-#: Enough for every number that MAX_DIGITS lets in; the default context would round at 28 digits.
+#: Exact for every number within MAX_DIGITS; the default context would round at 28 digits.
 _EXACT = Context(prec=2 * MAX_DIGITS)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TRUE = frozenset({"true", "t", "1", "yes", "y", "on"})
@@ -36,7 +36,7 @@ def to_text(value: Any) -> str:
 
 
 def parse_number(text: str) -> Decimal:
-    """Given a number as text, return it with all its digits. Raise ValueError for anything else."""
+    """Return a number with all its digits. Raise ValueError for any other text."""
     text = text.strip()
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{quoted(text)} is not a number")
@@ -116,7 +116,7 @@ def _need_text(value: Any) -> str:
 
 
 def to_date(value: Any, parse: Callable[[str], datetime] | None = None) -> date:
-    """The date as it is written; of a timestamp its date part."""
+    """Return a date, or the date part of a timestamp."""
     if isinstance(value, datetime):
         return value.date()
     if isinstance(value, date):
@@ -131,7 +131,7 @@ def to_date(value: Any, parse: Callable[[str], datetime] | None = None) -> date:
 
 
 def to_time(value: Any, parse: Callable[[str], datetime] | None = None) -> time:
-    """The time of day as it is written; of a timestamp its time part."""
+    """Return a time of day, or that of a timestamp."""
     if isinstance(value, datetime):
         return value.timetz()
     if isinstance(value, time):
@@ -146,7 +146,7 @@ def to_time(value: Any, parse: Callable[[str], datetime] | None = None) -> time:
 
 
 def to_timestamp(value: Any, parse: Callable[[str], datetime] | None = None) -> datetime:
-    """Digits after the microseconds are cut off: .NET and Go write seven or nine, no database keeps them."""
+    """Return a timestamp. Digits after the microseconds are cut off: .NET and Go write them, no database keeps them."""
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
@@ -161,7 +161,7 @@ def to_timestamp(value: Any, parse: Callable[[str], datetime] | None = None) -> 
 
 
 def _epoch(value: Any, digits: int) -> datetime:
-    """`digits`: how far the decimal point is from microseconds. No float is involved."""
+    """Return a time since 1970; `digits` is the power of ten that makes microseconds of it. Uses no float."""
     number = to_decimal(value)
     if number.adjusted() > 18:
         raise ValueError(f"{quoted(value)} is not in a known year")
@@ -203,7 +203,7 @@ _WITH_ZONE = ("timestamp", "epoch_s", "epoch_ms")
 
 
 def compile_conversion(kind: Any, pattern: Any = None, zone: Any = None) -> Convert:
-    """Given `type`, `format` and `zone`, return the conversion. Raise ValueError when they do not fit together."""
+    """Return the conversion for `type`, `format` and `zone`. Raise ValueError when they contradict each other."""
     for name, setting in (("type", kind), ("format", pattern), ("zone", zone)):
         if setting is not None and not isinstance(setting, str):
             raise ValueError(f"{name} is text, not {kind_of(setting)}")
@@ -234,7 +234,7 @@ def _compile_format(kind: str, pattern: str) -> Convert:
 
 
 def _refuse_bad_directive(parse: Callable[[str], datetime], pattern: str) -> None:
-    """strptime looks at its format only when it parses; so let it parse something that cannot fit."""
+    """Raise ValueError for a wrong directive: strptime checks its format only when it parses a text."""
     try:
         parse("\0")
     except (ValueError, re.error) as error:
@@ -252,7 +252,7 @@ def _find_zone(name: str) -> tzinfo:
 
 
 def _in_zone(convert: Convert, zone: tzinfo) -> Convert:
-    """Times without an offset are of that zone; times with one are told in it."""
+    """Return a conversion whose times without an offset are in that zone; others are converted to it."""
 
     def convert_in_zone(value: Any) -> datetime:
         moment: datetime = convert(value)
