@@ -1,4 +1,4 @@
-"""JSON (RFC 8259), stricter than the standard library: no repeated names, NaN, NUL or lone surrogates; numbers exact."""
+"""JSON (RFC 8259), stricter than the standard library: no repeated name, NaN, NUL or lone surrogates; exact numbers."""
 
 import json
 import re
