@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from connectorlib.amqp.management import Management
+from connectorlib.amqp.management import PORTS, Management
 from connectorlib.config import Review, bundle, file_modes
 from connectorlib.config.document import Document, open_document
 from connectorlib.config.hosts import parse_host
@@ -21,7 +21,6 @@ from connectorlib.shared_settings import BrokerSettings, Tls
 from deadletterqueue.options import Connection
 
 PASSWORD_VARIABLE = "AMQP_PASSWORD"  # noqa: S105  # its name, not its value
-MANAGEMENT_PORTS = {False: 15672, True: 15671}
 #: Where the configuration of each connector says how to reach the broker.
 _SECTIONS: tuple[tuple[str, ...], ...] = (("broker",), ("tenant", "amqp"))
 _BROKER: dict[str, Any] = {"$ref": "urn:amqp-connectors:common#/$defs/broker"}
@@ -53,7 +52,7 @@ def management(given: Connection, settings: BrokerSettings) -> Management:
     host = settings.hosts[0][0]
     scheme = "https" if settings.tls else "http"
     name = f"[{host}]" if ":" in host else host
-    url = given.management_url or f"{scheme}://{name}:{MANAGEMENT_PORTS[bool(settings.tls)]}"
+    url = given.management_url or f"{scheme}://{name}:{PORTS[bool(settings.tls)]}"
     return Management(url, settings.username, settings.password, tls_context(settings.tls))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
 
+#: The default port, by whether it uses TLS.
+PORTS = {False: 15672, True: 15671}
 TIMEOUT_S = 5.0
 PLACE = "management API"
 

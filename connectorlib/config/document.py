@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import json_source
+from connectorlib.config import json_source, schema_errors
 from connectorlib.config.json_source import Path, line_of, show
 from connectorlib.config.schema import Schema
 from connectorlib.config.secrets import References, mentions, resolve
@@ -93,8 +93,6 @@ def _resolve(document: Document, schema: Schema) -> None:
 
 def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
     """Check against the schema. `silent` paths have no value yet, or already have a problem."""
-    from connectorlib.config import schema_errors  # late: jsonschema is slow to import, and --help does without
-
     for finding in schema_errors.check(document.data, schema, document.sources):
         if finding.refuses:
             document.refused.add(finding.path)

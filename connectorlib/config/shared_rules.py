@@ -6,7 +6,7 @@ A value that the schema refused is absent here, so that each mistake of a file i
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connectorlib.config import file_modes
 from connectorlib.config.document import Document, open_document
@@ -22,11 +22,10 @@ from connectorlib.config.sections import (
     host_texts,
     in_folder,
 )
+from connectorlib.expressions import Expression, Extra, compile_expression, compile_template, compile_tests
+from connectorlib.formats import compile_format
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
 from connectorlib.values.text import listed
-
-if TYPE_CHECKING:
-    from connectorlib.expressions import Expression, Extra
 
 #: Bytes of bodies in flight that are worth a warning.
 MUCH_MEMORY = 2 * 1024**3
@@ -256,34 +255,26 @@ def _review_arguments(review: Review, path: Path, section: Mapping[str, Any]) ->
 
 
 def review_format(review: Review, path: Path, limits: Limits) -> None:
-    from connectorlib.formats import compile_format  # late: lxml is not needed for --help
-
     section = review.section(*path)
     if "type" in section:
         review.attempt(path, lambda: compile_format(section, limits))
 
 
 def review_expression(
-    review: Review, path: Path, spec: Any, extra: "Mapping[str, Extra] | None" = None
-) -> "Expression | None":
+    review: Review, path: Path, spec: Any, extra: Mapping[str, Extra] | None = None
+) -> Expression | None:
     """Return the compiled expression; add a problem and return None if it is wrong."""
-    from connectorlib.expressions import compile_expression  # late: jmespath is not needed for --help
-
     compiled: Expression | None = review.attempt(path, lambda: compile_expression(spec, extra=extra))
     return compiled
 
 
-def review_template(review: Review, path: Path, text: Any) -> "Expression | None":
-    from connectorlib.expressions import compile_template  # late: jmespath is not needed for --help
-
+def review_template(review: Review, path: Path, text: Any) -> Expression | None:
     compiled: Expression | None = review.attempt(path, lambda: compile_template(text))
     return compiled
 
 
-def review_patterns(review: Review, path: Path, text: str, patterns: Any) -> "tuple[Expression, ...]":
+def review_patterns(review: Review, path: Path, text: str, patterns: Any) -> tuple[Expression, ...]:
     """Check one entry of `when` or `match`; return its expressions."""
-    from connectorlib.expressions import compile_tests  # late: jmespath is not needed for --help
-
     compiled = review.attempt(path, lambda: compile_tests({text: patterns}))
     return () if compiled is None else tuple(compiled[1])
 

@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 
 from connectorlib.amqp import Broker
 from connectorlib.amqp.inspection import Exchange
-from connectorlib.amqp.management import Management
+from connectorlib.amqp.management import PORTS, Management
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight import certificates
 from connectorlib.preflight.check_topology import Sending, TopologyCheck
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
 from connectorlib.shared_settings import BrokerSettings, Source
-from deadletterqueue.broker_login import MANAGEMENT_PORTS
 
 #: Limit for one host, short because a person waits for the result.
 CONNECT_S = 8.0
@@ -139,7 +138,7 @@ def _topology(needs: Needs, broker: Broker, management_url: str | None) -> Itera
 def _management(settings: BrokerSettings, url: str | None) -> tuple[Management | None, Finding | None]:
     """Return the management API if it answers, and a finding if its address was given and it does not."""
     host = settings.hosts[0][0]
-    port = MANAGEMENT_PORTS[bool(settings.tls)]
+    port = PORTS[bool(settings.tls)]
     if url is None and not _listens(host, port):
         return None, None
     from connectorlib.amqp.connection_parameters import tls_context  # late: a broker without TLS needs none
