@@ -34,7 +34,7 @@ STOPPING = Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped
 
 Valid = Callable[[], bool]
 #: What became of records, in the order in which it is decided.
-Decisions = Iterator[tuple[Item, Decided | NotYet]]
+SentItems = Iterator[tuple[Item, Decided | NotYet]]
 
 
 class Sender:
@@ -59,7 +59,7 @@ class Sender:
         #: Why messages were dead-lettered for want of an answer; whoever reads it clears it.
         self.unanswered: Failure | None = None
 
-    def send(self, items: Sequence[Item], valid: Valid) -> Decisions:
+    def send(self, items: Sequence[Item], valid: Valid) -> SentItems:
         """Yield what becomes of each record; OUTDATED: its lookups have to be answered again.
 
         Raise Failed if the rest cannot be sent now, Stale if `valid` says that the deliveries are no longer ours.
@@ -72,7 +72,7 @@ class Sender:
         for way, alike in ways.items():
             yield from self._calls(alike, way, valid)
 
-    def _calls(self, items: Sequence[Item], way: Way, valid: Valid) -> Decisions:
+    def _calls(self, items: Sequence[Item], way: Way, valid: Valid) -> SentItems:
         """Send records in as many calls as they need; the size of a call may change from one to the next."""
         call: list[Item] = []
         characters = 0
@@ -86,7 +86,7 @@ class Sender:
         if call:
             yield from self._call(call, way, valid)
 
-    def _call(self, items: Sequence[Item], way: Way, valid: Valid) -> Decisions:
+    def _call(self, items: Sequence[Item], way: Way, valid: Valid) -> SentItems:
         from sfconnector.salesforce.client import Rejected, Unanswered  # late: an HTTP library is not needed for --help
 
         if not valid():
@@ -125,7 +125,7 @@ class Sender:
             return self._client.upsert(self._judge.key_field, records, headers)
         return self._client.create(records, headers, repeatable=self._judge.is_repeatable(items))
 
-    def _results(self, items: Sequence[Item], results: "Sequence[Result]", way: Way, valid: Valid) -> Decisions:
+    def _results(self, items: Sequence[Item], results: "Sequence[Result]", way: Way, valid: Valid) -> SentItems:
         crowded: list[Item] = []
         for item, result in zip(items, results, strict=True):
             decided = self._judge.result(item, result, alone=len(items) == 1)
@@ -142,7 +142,7 @@ class Sender:
 
     # -- a call that was not answered, or refused as a whole
 
-    def _lost(self, items: Sequence[Item], failure: Failure) -> Decisions:
+    def _lost(self, items: Sequence[Item], failure: Failure) -> SentItems:
         self._doubt(items)
         for item in items:
             decided = self._judge.unknown(item, failure)
@@ -153,7 +153,7 @@ class Sender:
     def _doubt(self, items: Sequence[Item]) -> None:
         self.doubted.update(item.delivery.identity for item in items)
 
-    def _refused(self, items: Sequence[Item], way: Way, rejected: "Rejected", valid: Valid) -> Decisions:
+    def _refused(self, items: Sequence[Item], way: Way, rejected: "Rejected", valid: Valid) -> SentItems:
         """Halve the call; a record that is alone owes the refusal to itself, until too many do so in a row."""
         if len(items) > 1:
             middle = len(items) // 2

@@ -17,7 +17,7 @@ from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Expression, Extra, Scope, compile_expression, describe_missing, text_of
 from connectorlib.values.text import kind_of, quoted
 from sfconnector import soql
-from sfconnector.lookup_query import Key, Queries, Question, Search, can_have, chunks, value_in
+from sfconnector.lookup_query import Key, LookupQuery, Queries, Search, can_have, chunks, value_in
 
 #: How long "not found" is cached at most: the record is often created a moment later.
 MISS_SECONDS = 60.0
@@ -258,7 +258,7 @@ class Lookups:
                     fields.setdefault(lookup.search, {})[lookup.field] = None
             self._make_room(sum(len(keys) * len(fields[search]) for search, keys in asked.items()), needed)
         for search, keys in asked.items():
-            question = Question(client, search, tuple(fields[search]))
+            question = LookupQuery(client, search, tuple(fields[search]))
             for chunk in chunks(list(keys.values())):
                 found |= self._learn(search, tuple(fields[search]), question.ask(chunk))
         return Fetched(found)

@@ -129,7 +129,7 @@ def chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
 _NOBODY = "000000000000000AAA"
 
 
-class Question:
+class LookupQuery:
     """One query, and what is done when Salesforce refuses it or has more rows than fit on a page."""
 
     def __init__(self, client: Queries, search: Search, fields: Sequence[str]) -> None:

@@ -64,7 +64,7 @@ class Lost(Exception):
         self.timed_out = timed_out
 
 
-class Exchange:
+class HttpExchange:
     """One request and its answer."""
 
     def __init__(self, seconds: float) -> None:
@@ -90,7 +90,7 @@ class Exchange:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+_current: ContextVar[HttpExchange | None] = ContextVar("exchange", default=None)
 
 
 class _Http(HTTPConnection):
@@ -162,7 +162,7 @@ class Session(requests.Session):
         self.answer = None
         if is_loopback(url):
             kwargs["proxies"] = _NO_PROXY
-        exchange = Exchange(timeout)
+        exchange = HttpExchange(timeout)
         try:
             with _limited(exchange):
                 limits = (min(CONNECT_TIMEOUT, timeout), timeout)
@@ -182,7 +182,7 @@ class Session(requests.Session):
 
 
 @contextlib.contextmanager
-def _limited(exchange: Exchange) -> Iterator[None]:
+def _limited(exchange: HttpExchange) -> Iterator[None]:
     timer = threading.Timer(exchange.seconds, exchange.cut)
     timer.daemon = True
     timer.start()
@@ -222,7 +222,7 @@ def malformed() -> NotSent:
     return NotSent(NOT_SENT, "the request cannot be written: a header or an address is malformed")
 
 
-def _translated(error: BaseException, exchange: Exchange) -> NotSent | Lost:
+def _translated(error: BaseException, exchange: HttpExchange) -> NotSent | Lost:
     causes = list(_unfold(error))
     timeouts = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
     # A connection that is refused is a kind of timeout to urllib3.

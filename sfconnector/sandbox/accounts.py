@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sfconnector.sandbox import ids
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 from sfconnector.sandbox.switches import Switches
 
 ORG_ID = ids.make("00D", 1)
@@ -42,7 +42,7 @@ class User:
 
 
 @dataclass(slots=True)
-class Session:
+class UserSession:
     number: int
     user: User
     app: App
@@ -64,7 +64,7 @@ class Accounts:
         self.users: dict[str, User] = {}
         self._make_user = make_user
         self._clock = clock
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, UserSession] = {}
         self._opened = 0
         self._lock = threading.RLock()
 
@@ -101,10 +101,10 @@ class Accounts:
         token = f"{ORG_ID[:15]}!AQ{secrets.token_urlsafe(64)}"
         with self._lock:
             self._opened += 1
-            self._sessions[token] = Session(self._opened, user, app, self._clock(), int(time.time()))
+            self._sessions[token] = UserSession(self._opened, user, app, self._clock(), int(time.time()))
         return token
 
-    def session(self, token: str, *, use: bool = True) -> Session | None:
+    def session(self, token: str, *, use: bool = True) -> UserSession | None:
         """Return the session of a token that is still good; using it keeps it so."""
         now = self._clock()
         with self._lock:
@@ -134,22 +134,22 @@ class Accounts:
         """Given an Authorization header, return whose it is. Raise ApiError as Salesforce refuses it."""
         kind, _, token = (header or "").partition(" ")
         if header and (kind.lower() not in ("bearer", "oauth") or not token.strip()):
-            raise ApiError(Problem("INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE", None), status=401)
+            raise ApiError(ApiProblem("INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE", None), status=401)
         session = self.session(token.strip())
         if session is None:
-            raise _no_session("Session expired or invalid")
+            raise _no_session("UserSession expired or invalid")
         if "api" not in session.app.scope.split() and "full" not in session.app.scope.split():
             raise _no_session("This session is not valid for use with the REST API")
         if not self.switches.api_enabled:
             text = "The REST API is not enabled for this Organization."
-            raise ApiError(Problem("API_DISABLED_FOR_ORG", text, None), status=403)
+            raise ApiError(ApiProblem("API_DISABLED_FOR_ORG", text, None), status=403)
         if not session.user.api_enabled:
-            raise ApiError(Problem("API_CURRENTLY_DISABLED", "API is disabled for this User", None), status=403)
+            raise ApiError(ApiProblem("API_CURRENTLY_DISABLED", "API is disabled for this User", None), status=403)
         if session.user.password_expired:
             text = (
                 "The users password has expired, you must call SetPassword before attempting any other API operations"
             )
-            raise ApiError(Problem("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", text, None), status=403)
+            raise ApiError(ApiProblem("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", text, None), status=403)
         return session.user
 
     def export(self) -> dict[str, Any]:
@@ -174,4 +174,4 @@ def _set(it: App | User, values: Mapping[str, Any]) -> None:
 
 
 def _no_session(text: str) -> ApiError:
-    return ApiError(Problem("INVALID_SESSION_ID", text, None), status=401)
+    return ApiError(ApiProblem("INVALID_SESSION_ID", text, None), status=401)

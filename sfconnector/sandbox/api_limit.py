@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 
 HOUR = 3600.0
 WINDOW = 24 * HOUR
@@ -30,7 +30,7 @@ class ApiLimit:
         """Count one call. Raise ApiError (403) when none is left: that call is not counted."""
         with self._lock:
             if self._used() >= self.maximum:
-                raise ApiError(Problem("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", None), status=403)
+                raise ApiError(ApiProblem("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", None), status=403)
             self._add(1)
 
     @property

@@ -8,8 +8,8 @@ from werkzeug.wrappers import Request, Response
 
 from sfconnector.sandbox import admin, case_page, faults, journal, services, wire
 from sfconnector.sandbox.oauth import asked_by
-from sfconnector.sandbox.refusals import ApiError, Problem
-from sfconnector.sandbox.sandbox_server import LINE, Line
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.sandbox_server import LINE, ClientConnection
 from sfconnector.sandbox.world import Sandbox, World
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Application:
 
     def _service(self, http: Request, path: str) -> Callable[..., Iterable[bytes]]:
         world = self._sandbox.world
-        given = wire.Body(http.get_data(cache=True, parse_form_data=False))
+        given = wire.JsonBody(http.get_data(cache=True, parse_form_data=False))
         entry, records = _entry(world, http, path, given)
         try:
             return self._answer(world, http, given, entry, records)
@@ -50,10 +50,10 @@ class Application:
             world.journal.end(entry)
 
     def _answer(
-        self, world: World, http: Request, given: wire.Body, entry: journal.Entry, records: list[object]
+        self, world: World, http: Request, given: wire.JsonBody, entry: journal.JournalEntry, records: list[object]
     ) -> Callable[..., Iterable[bytes]]:
-        line: Line = http.environ[LINE]
-        rule = world.faults.take(faults.Call(http.method, entry.path, entry.user, records))
+        line: ClientConnection = http.environ[LINE]
+        rule = world.faults.take(faults.IncomingCall(http.method, entry.path, entry.user, records))
         action: Mapping[str, Any] = rule.action if rule else {}
         entry.fault = rule.id if rule else 0
         latency = world.switches.latency_ms + world.switches.latency_per_record_ms * len(records)
@@ -76,7 +76,9 @@ class Application:
             return self._broken(told, action, line)
         return told
 
-    def _broken(self, told: Response, action: Mapping[str, Any], line: Line) -> Callable[..., Iterable[bytes]]:
+    def _broken(
+        self, told: Response, action: Mapping[str, Any], line: ClientConnection
+    ) -> Callable[..., Iterable[bytes]]:
         """Return an answer whose body comes slowly, or ends before its length."""
         body = told.get_data()
         end = action.get("truncate")
@@ -99,7 +101,7 @@ class Application:
             self._sandbox.stopping.wait(milliseconds / 1000)
 
 
-def _entry(world: World, http: Request, path: str, given: wire.Body) -> tuple[journal.Entry, list[object]]:
+def _entry(world: World, http: Request, path: str, given: wire.JsonBody) -> tuple[journal.JournalEntry, list[object]]:
     """Write the request down; return the entry and the records of its body."""
     query = http.query_string.decode("latin-1")
     if path.startswith("/services/oauth2/"):
@@ -122,12 +124,12 @@ def _entry(world: World, http: Request, path: str, given: wire.Body) -> tuple[jo
     return entry, records
 
 
-def _handled(world: World, http: Request, given: wire.Body, rule: faults.Rule | None) -> Response:
+def _handled(world: World, http: Request, given: wire.JsonBody, rule: faults.FaultRule | None) -> Response:
     try:
         return services.respond(world, http, given, rule)
     except Exception:  # any: a bug of the sandbox is answered as an org answers one of its own
         logger.exception("bug", extra={"event": "bug"})
-        return wire.answer(ApiError(Problem("UNKNOWN_EXCEPTION", UNEXPECTED, None)).body(), 500)
+        return wire.answer(ApiError(ApiProblem("UNKNOWN_EXCEPTION", UNEXPECTED, None)).body(), 500)
 
 
 def _told(action: Mapping[str, Any]) -> Response | None:
@@ -142,7 +144,7 @@ def _told(action: Mapping[str, Any]) -> Response | None:
     if "errorCode" in action:
         fields = tuple(action["fields"]) if "fields" in action else None
         error = ApiError(
-            Problem(action["errorCode"], action.get("message", action["errorCode"]), fields),
+            ApiProblem(action["errorCode"], action.get("message", action["errorCode"]), fields),
             status=action.get("status"),
         )
         return wire.answer(error.body(), error.status, headers)

@@ -10,21 +10,21 @@ from itertools import groupby
 from typing import Any
 
 from sfconnector.sandbox import ids, record_body, refusals
-from sfconnector.sandbox.objects import Catalog, Field, SObject
+from sfconnector.sandbox.objects import Catalog, OrgField, SObject
 from sfconnector.sandbox.org_rules import Rules
-from sfconnector.sandbox.record_body import Body
-from sfconnector.sandbox.record_writer import Call, Writer
-from sfconnector.sandbox.refusals import ApiError, Malformed, Problem
+from sfconnector.sandbox.record_body import RecordBody
+from sfconnector.sandbox.record_writer import RecordWriter, WriteCall
+from sfconnector.sandbox.refusals import ApiError, ApiProblem, Malformed
 from sfconnector.sandbox.store import Store
 
 MAX_RECORDS = 200
 MAX_CHUNKS = 10  # runs of records of one object
 
-Result = dict[str, Any]
-Item = tuple[SObject, Body] | ApiError
+RecordResult = dict[str, Any]
+ReadRecord = tuple[SObject, RecordBody] | ApiError
 
 
-def failure(error: ApiError) -> Result:
+def failure(error: ApiError) -> RecordResult:
     return {"success": False, "errors": error.in_collection()}
 
 
@@ -36,8 +36,8 @@ class Collections:
         catalog: Catalog,
         store: Store,
         rules: Rules,
-        writer: Writer,
-        found: Callable[[SObject, Field, object], list[str]],
+        writer: RecordWriter,
+        found: Callable[[SObject, OrgField, object], list[str]],
     ) -> None:
         self._catalog = catalog
         self._store = store
@@ -48,13 +48,13 @@ class Collections:
     def write(
         self,
         records: object,
-        call: Call,
+        call: WriteCall,
         *,
         all_or_none: bool,
-        key: tuple[SObject, Field] | None,
+        key: tuple[SObject, OrgField] | None,
         update: bool,
         scope: str,
-    ) -> list[Result]:
+    ) -> list[RecordResult]:
         if not isinstance(records, list):
             raise refusals.unreadable("records: a list is required")
         if len(records) > MAX_RECORDS:
@@ -62,10 +62,10 @@ class Collections:
         sobjects = [self._sobject(record) for record in records]
         if key is not None and any(each is not key[0] for each in sobjects):
             text = f"All records must be of the type {key[0].name}, which the request's URL names"
-            raise ApiError(Problem("INVALID_TYPE", text, None))
+            raise ApiError(ApiProblem("INVALID_TYPE", text, None))
         if len(list(groupby(sobjects, lambda each: each.name))) > MAX_CHUNKS:
             text = f"Cannot have more than {MAX_CHUNKS} chunks in a single operation. Please rearrange the data."
-            raise ApiError(Problem("LIMIT_EXCEEDED", text, None), status=400)
+            raise ApiError(ApiProblem("LIMIT_EXCEEDED", text, None), status=400)
         items = [self._read(sobject, record, scope) for sobject, record in zip(sobjects, records, strict=True)]
         sizes = Counter(each.name for each in sobjects)
         self._store.begin()
@@ -81,13 +81,13 @@ class Collections:
         name = told.get("type") if isinstance(told, Mapping) else None
         if not isinstance(name, str) or not name:
             text = "The 'type' attribute is required in the attributes of each record"
-            raise Malformed(Problem("MISSING_ARGUMENT", text, None))
+            raise Malformed(ApiProblem("MISSING_ARGUMENT", text, None))
         sobject = self._catalog.find(name)
         if sobject is None:
-            raise Malformed(Problem("INVALID_TYPE", f"sObject type '{name}' is not supported.", None))
+            raise Malformed(ApiProblem("INVALID_TYPE", f"sObject type '{name}' is not supported.", None))
         return sobject
 
-    def _read(self, sobject: SObject, record: object, scope: str) -> Item:
+    def _read(self, sobject: SObject, record: object, scope: str) -> ReadRecord:
         try:
             return sobject, record_body.read(self._catalog, sobject, record)
         except Malformed as error:
@@ -96,8 +96,13 @@ class Collections:
             raise
 
     def _write_all(
-        self, items: list[Item], call: Call, sizes: Counter[str], key: tuple[SObject, Field] | None, update: bool
-    ) -> list[Result]:
+        self,
+        items: list[ReadRecord],
+        call: WriteCall,
+        sizes: Counter[str],
+        key: tuple[SObject, OrgField] | None,
+        update: bool,
+    ) -> list[RecordResult]:
         twice = self._twice(items, key[1] if key else None)
         calls = {name: replace(call, size=size) for name, size in sizes.items()}
         results = []
@@ -119,9 +124,9 @@ class Collections:
                 results.append(failure(error))
         return results
 
-    def _twice(self, items: list[Item], key: Field | None) -> dict[int, Problem]:
+    def _twice(self, items: list[ReadRecord], key: OrgField | None) -> dict[int, ApiProblem]:
         """Return the problems of records that share a key within the call: an upsert refuses all of them."""
-        problems: dict[int, Problem] = {}
+        problems: dict[int, ApiProblem] = {}
         seen: dict[tuple[str, str, Any], list[int]] = {}
         fields = {}
         for place, item in enumerate(items):
@@ -146,16 +151,16 @@ class Collections:
                 )
         return problems
 
-    def _create(self, sobject: SObject, body: Body, call: Call) -> Result:
+    def _create(self, sobject: SObject, body: RecordBody, call: WriteCall) -> RecordResult:
         if "Id" in body.values:
             text = "cannot specify Id in an insert call"
-            raise ApiError(Problem("INVALID_FIELD_FOR_INSERT_UPDATE", text, ("Id",)))
+            raise ApiError(ApiProblem("INVALID_FIELD_FOR_INSERT_UPDATE", text, ("Id",)))
         return {"id": self._writer.create(sobject, body, call), "success": True, "errors": []}
 
-    def _update(self, sobject: SObject, body: Body, call: Call) -> Result:
+    def _update(self, sobject: SObject, body: RecordBody, call: WriteCall) -> RecordResult:
         given = body.without("Id")
         if given is None:
-            raise ApiError(Problem("MISSING_ARGUMENT", "Id not specified in an update call"))
+            raise ApiError(ApiProblem("MISSING_ARGUMENT", "Id not specified in an update call"))
         record_id = self._by_id(sobject, given)
         self._writer.update(sobject, record_id, body, call)
         return {"id": record_id, "success": True, "errors": []}
@@ -164,7 +169,7 @@ class Collections:
         wanted = ids.full(given)
         if wanted is None or not wanted.startswith(sobject.prefix):
             label = sobject.fields["Id"].label
-            raise ApiError(Problem("MALFORMED_ID", f"{label}: id value of incorrect type: {given}", ("Id",)))
+            raise ApiError(ApiProblem("MALFORMED_ID", f"{label}: id value of incorrect type: {given}", ("Id",)))
         record = self._store.get(sobject, wanted)
         if record is None:
             raise ApiError(refusals.bad_reference())
@@ -172,13 +177,13 @@ class Collections:
             raise refusals.deleted(400)
         return wanted
 
-    def _upsert(self, sobject: SObject, key: Field, body: Body, call: Call) -> Result:
+    def _upsert(self, sobject: SObject, key: OrgField, body: RecordBody, call: WriteCall) -> RecordResult:
         if "Id" in body.values and key.type != "id":
             raise refusals.not_in_body("Id")
         value = body.values.get(key.name)
         if value is None:
             if key.type != "id":
-                raise ApiError(Problem("MISSING_ARGUMENT", f"{key.name} not specified"))
+                raise ApiError(ApiProblem("MISSING_ARGUMENT", f"{key.name} not specified"))
             body.without("Id")
             found: list[str] = []
         elif key.type == "id":

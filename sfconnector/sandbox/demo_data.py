@@ -8,9 +8,9 @@ from sfconnector.sandbox.world import World
 CLIENT_ID, CLIENT_SECRET = "sandbox-app", "sandbox-secret"  # of a sandbox
 PASSWORD, SECURITY_TOKEN = "sandbox-password", "sandbox-token"
 USERS = {"field-service": "field-service@example.com", "cold-chain": "cold-chain@example.com"}
-_NAMES = {"field-service": "Field Service", "cold-chain": "Cold Chain"}
+_NAMES = {"field-service": "OrgField Service", "cold-chain": "Cold Chain"}
 _CUSTOMERS = {
-    "Northwind Pumps": ("Ada", "Field", "ada.field@example.com", "PUMP-1001"),
+    "Northwind Pumps": ("Ada", "OrgField", "ada.field@example.com", "PUMP-1001"),
     "Blue Lake Water": ("Ben", "Rivers", "ben.rivers@example.com", "PUMP-1002"),
     "Polar Foods": ("Cleo", "Frost", "cleo.frost@example.com", "FREEZER-2001"),
 }

@@ -33,7 +33,7 @@ ACTION_KEYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class IncomingCall:
     """What the rules look at."""
 
     method: str
@@ -43,7 +43,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Rule:
+class FaultRule:
     id: int
     action: Mapping[str, Any]
     methods: frozenset[str] = frozenset()
@@ -55,7 +55,7 @@ class Rule:
     probability: float = 1.0
     taken: int = 0
 
-    def fits(self, call: Call) -> bool:
+    def fits(self, call: IncomingCall) -> bool:
         return (
             (not self.methods or call.method in self.methods)
             and (self.path is None or self.path.search(call.path) is not None)
@@ -74,7 +74,7 @@ class Faults:
     """The rules in force, in the order they came; the first that fits a call is taken."""
 
     def __init__(self, seed: int | None = None) -> None:
-        self._rules: list[Rule] = []
+        self._rules: list[FaultRule] = []
         self._lock = threading.Lock()
         self._random = random.Random(seed)  # noqa: S311  # chance, not secrecy
         self._numbers = 0
@@ -90,7 +90,7 @@ class Faults:
         with self._lock:
             self._rules.clear()
 
-    def take(self, call: Call) -> Rule | None:
+    def take(self, call: IncomingCall) -> FaultRule | None:
         """Return the rule for this call and count it, or None."""
         with self._lock:
             for each in self._rules:
@@ -111,7 +111,7 @@ class Faults:
             return [{"id": each.id, "taken": each.taken, "times": each.times} for each in self._rules]
 
 
-def rule(number: int, given: Mapping[str, Any]) -> Rule:
+def rule(number: int, given: Mapping[str, Any]) -> FaultRule:
     """Return the rule that was given as JSON. Raise ValueError for what no rule can say."""
     match, action = given.get("match", {}), given.get("action", {})
     for what, keys, known in (
@@ -125,7 +125,7 @@ def rule(number: int, given: Mapping[str, Any]) -> Rule:
         raise ValueError("action: expected what is to happen")
     methods = match.get("method", ())
     try:
-        return Rule(
+        return FaultRule(
             number,
             action,
             methods=frozenset([methods] if isinstance(methods, str) else methods),

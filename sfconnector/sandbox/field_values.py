@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from sfconnector.sandbox import ids
-from sfconnector.sandbox.objects import NUMBERS, TEXTS, Field
-from sfconnector.sandbox.refusals import Problem
+from sfconnector.sandbox.objects import NUMBERS, TEXTS, OrgField
+from sfconnector.sandbox.refusals import ApiProblem
 
 _EMAIL = re.compile(r"[^\s@,;:<>()\[\]\\\"]+@[^\s@,;:<>()\[\]\\\".]+(?:\.[^\s@,;:<>()\[\]\\\".]+)+")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -112,7 +112,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-def read(field: Field, value: Any) -> Any:
+def read(field: OrgField, value: Any) -> Any:
     """Given the value of a body, return it as the org keeps it: text without space around it, nothing for empty text.
     Raise WrongToken if its JSON cannot be the field's."""
     if value is None:
@@ -124,7 +124,7 @@ def read(field: Field, value: Any) -> Any:
     return _read_text("string" if kind in ("id", "reference") else kind, value)
 
 
-def check(field: Field, value: Any) -> Problem | None:
+def check(field: OrgField, value: Any) -> ApiProblem | None:
     """Return what is wrong with a value that `read` returned; None if nothing is. Looks at no other record."""
     if field.type == "boolean":
         return None if isinstance(value, bool) else _wrong_type(field, value)
@@ -138,36 +138,36 @@ def check(field: Field, value: Any) -> Problem | None:
         return None
     if field.length and len(value) > field.length:
         text = f"{field.label}: data value too large: {value} (max length={field.length})"
-        return Problem("STRING_TOO_LONG", text, (field.name,))
+        return ApiProblem("STRING_TOO_LONG", text, (field.name,))
     if field.type == "email" and not _EMAIL.fullmatch(value):
-        return Problem("INVALID_EMAIL_ADDRESS", f"{field.label}: invalid email address: {value}", (field.name,))
+        return ApiProblem("INVALID_EMAIL_ADDRESS", f"{field.label}: invalid email address: {value}", (field.name,))
     if field.restricted:
         return _bad_choice(field, value)
     return None
 
 
-def wrong_id(field: Field, value: object) -> Problem:
-    return Problem("MALFORMED_ID", f"{field.label}: id value of incorrect type: {value}", (field.name,))
+def wrong_id(field: OrgField, value: object) -> ApiProblem:
+    return ApiProblem("MALFORMED_ID", f"{field.label}: id value of incorrect type: {value}", (field.name,))
 
 
-def _wrong_type(field: Field, value: object) -> Problem:
+def _wrong_type(field: OrgField, value: object) -> ApiProblem:
     text = f"{field.label}: value not of required type: {'' if value is None else value}"
-    return Problem("INVALID_TYPE_ON_FIELD_IN_RECORD", text, (field.name,))
+    return ApiProblem("INVALID_TYPE_ON_FIELD_IN_RECORD", text, (field.name,))
 
 
-def _out_of_range(field: Field, value: float) -> Problem | None:
+def _out_of_range(field: OrgField, value: float) -> ApiProblem | None:
     whole = field.precision - field.scale if field.precision else 0
     if not whole or abs(value) < 10**whole:
         return None
     text = f"{field.label}: value outside of valid range on numeric field: {value}"
-    return Problem("NUMBER_OUTSIDE_VALID_RANGE", text, (field.name,))
+    return ApiProblem("NUMBER_OUTSIDE_VALID_RANGE", text, (field.name,))
 
 
-def _bad_choice(field: Field, value: str) -> Problem | None:
+def _bad_choice(field: OrgField, value: str) -> ApiProblem | None:
     chosen = value.split(";") if field.type == "multipicklist" else [value]
     known = {each.lower() for each in field.values}
     wrong = [each for each in chosen if each.lower() not in known]
     if not wrong:
         return None
     text = f"{field.label}: bad value for restricted picklist field: {';'.join(wrong)}"
-    return Problem("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", text, (field.name,))
+    return ApiProblem("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", text, (field.name,))

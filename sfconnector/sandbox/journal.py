@@ -16,7 +16,7 @@ LEFT_OUT = {"Authorization", "Cookie", "Host", "Connection", "Accept", "Accept-E
 
 
 @dataclass(slots=True)
-class Entry:
+class JournalEntry:
     """One request. `body` is the JSON of a data call; of a log-in only who and how, never a secret."""
 
     number: int
@@ -35,7 +35,7 @@ class Entry:
     started: float = 0.0
 
 
-_TOLD = [each.name for each in fields(Entry) if each.name != "started"]
+_TOLD = [each.name for each in fields(JournalEntry) if each.name != "started"]
 
 
 class Journal:
@@ -43,17 +43,17 @@ class Journal:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._entries: deque[JournalEntry] = deque(maxlen=KEPT)
         self._numbers = itertools.count(1)
         self._calls: Counter[str] = Counter()
         self._logins: dict[str, Counter[str]] = {}
         self._now: Counter[str] = Counter()
         self._most: Counter[str] = Counter()
 
-    def begin(self, method: str, path: str, **more: Any) -> Entry:
+    def begin(self, method: str, path: str, **more: Any) -> JournalEntry:
         with self._lock:
             at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            entry = Entry(next(self._numbers), method, path, at=at, started=time.monotonic(), **more)
+            entry = JournalEntry(next(self._numbers), method, path, at=at, started=time.monotonic(), **more)
             self._entries.append(entry)
             if len(self._entries) > BODIES:
                 self._entries[-BODIES - 1].body = None
@@ -61,7 +61,7 @@ class Journal:
             self._most[entry.user] = max(self._most[entry.user], self._now[entry.user])
             return entry
 
-    def end(self, entry: Entry) -> None:
+    def end(self, entry: JournalEntry) -> None:
         with self._lock:
             entry.ms = round((time.monotonic() - entry.started) * 1000, 1)
             self._now[entry.user] -= 1

@@ -22,7 +22,7 @@ LONG_TEXT = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class OrgField:
     name: str
     label: str
     type: str
@@ -60,13 +60,13 @@ class Field:
         return value.lower() if isinstance(value, str) and not self.case_sensitive else value
 
 
-def read_field(given: Mapping[str, Any]) -> Field:
+def read_field(given: Mapping[str, Any]) -> OrgField:
     """Given a field in the shape of schema.json or of a describe answer, return it. Raise ValueError if it lacks a
     name or a type."""
     if not isinstance(given.get("name"), str) or not isinstance(given.get("type"), str):
         raise ValueError(f"a field needs a name and a type: {json.dumps(dict(given), default=str)[:200]}")
     described = describe_answers.field(given)
-    return Field(
+    return OrgField(
         name=described["name"],
         label=described["label"],
         type=described["type"],
@@ -95,17 +95,17 @@ def read_field(given: Mapping[str, Any]) -> Field:
 class SObject:
     """One kind of record."""
 
-    def __init__(self, given: Mapping[str, Any], fields: Iterable[Field]) -> None:
+    def __init__(self, given: Mapping[str, Any], fields: Iterable[OrgField]) -> None:
         self.name: str = given["name"]
         self.given = dict(given)
         self.prefix: str = given["keyPrefix"]
-        self.fields: dict[str, Field] = {}
-        self._by_name: dict[str, Field] = {}
-        self._by_relationship: dict[str, Field] = {}
+        self.fields: dict[str, OrgField] = {}
+        self._by_name: dict[str, OrgField] = {}
+        self._by_relationship: dict[str, OrgField] = {}
         for each in fields:
             self.add(each)
 
-    def add(self, new: Field) -> None:
+    def add(self, new: OrgField) -> None:
         """Take a field in, in place of one of the same name."""
         self.fields[new.name] = new
         self._by_name[new.name.lower()] = new
@@ -120,10 +120,10 @@ class SObject:
         }
         self._described: dict[str, Any] | None = None
 
-    def field(self, name: str) -> Field | None:
+    def field(self, name: str) -> OrgField | None:
         return self._by_name.get(name.lower())
 
-    def relation(self, name: str) -> Field | None:
+    def relation(self, name: str) -> OrgField | None:
         """Return the reference field that has the given relationship name."""
         return self._by_relationship.get(name.lower())
 
@@ -161,7 +161,7 @@ class Catalog:
             for each in fields:
                 known.add(each)
 
-    def _add(self, given: Mapping[str, Any], fields: list[Field]) -> None:
+    def _add(self, given: Mapping[str, Any], fields: list[OrgField]) -> None:
         prefix = given.get("keyPrefix") or self._free_prefix()
         new = SObject({**given, "keyPrefix": prefix}, [*self._common, *fields])
         self.objects[new.name] = self._by_name[new.name.lower()] = self.by_prefix[prefix] = new

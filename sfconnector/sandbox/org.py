@@ -10,19 +10,19 @@ from typing import Any
 
 from sfconnector.sandbox import describe_answers, effects, field_values, ids, query, record_body, refusals
 from sfconnector.sandbox.collections import Collections
-from sfconnector.sandbox.objects import Catalog, Field, SObject, read_field
+from sfconnector.sandbox.objects import Catalog, OrgField, SObject, read_field
 from sfconnector.sandbox.org_rules import Rules
 from sfconnector.sandbox.query import Rows
-from sfconnector.sandbox.record_writer import Call, Writer
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.record_writer import RecordWriter, WriteCall
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 from sfconnector.sandbox.store import Record, Store
 
 API_VERSION = "62.0"
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    """What a log-in needs to know of a User record."""
+class UserRecord:
+    """What a log-in needs to know of a UserRecord record."""
 
     id: str
     username: str
@@ -51,7 +51,7 @@ class Org:
         self.rules = Rules()
         self.lock = threading.RLock()
         self._clock = clock
-        self._writer = Writer(self.catalog, self.store, self.rules, api_version)
+        self._writer = RecordWriter(self.catalog, self.store, self.rules, api_version)
         self._collections = Collections(self.catalog, self.store, self.rules, self._writer, self._found)
 
     # What there is
@@ -61,11 +61,11 @@ class Org:
         return self.catalog.objects
 
     @property
-    def users(self) -> dict[str, User]:
-        """The User records by id."""
+    def users(self) -> dict[str, UserRecord]:
+        """The UserRecord records by id."""
         with self.lock:
             return {
-                record["Id"]: User(record["Id"], record["Username"], record["Name"], bool(record.get("IsActive")))
+                record["Id"]: UserRecord(record["Id"], record["Username"], record["Name"], bool(record.get("IsActive")))
                 for record in self.store.table(self.objects["User"]).live()
             }
 
@@ -196,7 +196,7 @@ class Org:
             known = self.sobject(sobject)
             record = self._record(known, record_id)
             if user_id in self.rules.read_only_users:
-                raise ApiError(Problem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
+                raise ApiError(ApiProblem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
             self.store.begin()
             author = effects.Author(user_id, field_values.stamp(self._clock()))
             changed = {"IsDeleted": True, "LastModifiedDate": author.now, "SystemModstamp": author.now}
@@ -216,7 +216,7 @@ class Org:
                 raise refusals.not_found()
             return self._render(known, self._record(known, found), fields)
 
-    def key_field(self, sobject: SObject, name: str) -> Field:
+    def key_field(self, sobject: SObject, name: str) -> OrgField:
         """Return the external-id field with this name. Raise ApiError (404)."""
         known = sobject.field(name)
         if known is None or not (known.external_id or known.type == "id"):
@@ -298,8 +298,8 @@ class Org:
 
     # Within
 
-    def _call(self, user_id: str | None, auto_assign: bool | str, allow_duplicates: bool) -> Call:
-        return Call(user_id, self._clock(), auto_assign, allow_duplicates)
+    def _call(self, user_id: str | None, auto_assign: bool | str, allow_duplicates: bool) -> WriteCall:
+        return WriteCall(user_id, self._clock(), auto_assign, allow_duplicates)
 
     def _live(self, name: str) -> Iterable[Record]:
         return self.store.table(self.objects[name]).live()
@@ -315,7 +315,7 @@ class Org:
             raise refusals.deleted()
         return record
 
-    def _found(self, sobject: SObject, key: Field, value: object) -> list[str]:
+    def _found(self, sobject: SObject, key: OrgField, value: object) -> list[str]:
         """Return the ids of the records with this key."""
         if key.type == "id":
             wanted = ids.full(value)
@@ -323,7 +323,7 @@ class Org:
             return [record["Id"]] if record is not None and not record.get("IsDeleted") else []
         return self.store.table(sobject).find(key.name, value)
 
-    def _matches(self, sobject: SObject, key: Field, value: str) -> str | None:
+    def _matches(self, sobject: SObject, key: OrgField, value: str) -> str | None:
         try:
             wanted = field_values.read(key, value)
         except field_values.WrongToken:
@@ -335,7 +335,7 @@ class Org:
         return found[0] if found else None
 
     def _render(self, sobject: SObject, record: Record, names: Sequence[str] | None) -> dict[str, Any]:
-        fields: Iterable[Field] = sobject.fields.values()
+        fields: Iterable[OrgField] = sobject.fields.values()
         if names is not None:
             fields = []
             for name in names:

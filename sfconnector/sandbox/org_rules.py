@@ -26,7 +26,7 @@ class ValidationRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AssignmentEntry:
     """The first entry whose `when` holds gives the Case its owner: a user's or a queue's id."""
 
     owner: str
@@ -38,7 +38,7 @@ class AssignmentRule:
     """Sets the owner. The active one is used without a header; one that is named by its id is used, active or not."""
 
     id: str
-    entries: tuple[Entry, ...]
+    entries: tuple[AssignmentEntry, ...]
     active: bool = True
     object: str = "Case"
 
@@ -93,7 +93,7 @@ def _assignment(given: Iterable[Any]) -> list[AssignmentRule]:
     rules = []
     for each in given:
         if not isinstance(each, AssignmentRule):
-            entries = tuple(Entry(**entry) for entry in each["entries"])
+            entries = tuple(AssignmentEntry(**entry) for entry in each["entries"])
             each = AssignmentRule(**{**each, "entries": entries})
         rules.append(each)
     return rules

@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from sfconnector.sandbox import soql_parser, where
-from sfconnector.sandbox.objects import Catalog, Field, SObject
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.objects import Catalog, OrgField, SObject
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 from sfconnector.sandbox.store import Record, Store
 
 MAX_OFFSET = 2000
 MAX_WITH_ALL_FIELDS = 200
 
-Writer = Callable[[Record], dict[str, Any]]
+WriteRow = Callable[[Record], dict[str, Any]]
 
 
 class Rows(list[dict[str, Any]]):
@@ -36,7 +36,7 @@ def run(text: str, catalog: Catalog, store: Store, *, now: datetime, version: st
     paths = where.Paths(catalog, store, sobject, text)
     columns = _columns(query, sobject)
     counts = [column for column in columns if isinstance(column, soql_parser.Count)]
-    write = _writer([column for column in columns if isinstance(column, soql_parser.Path)], paths, version)
+    write = _writer([column for column in columns if isinstance(column, soql_parser.FieldPath)], paths, version)
     table = store.table(sobject)
     found = list(table.records.values() if with_deleted else table.live())
     if query.where is not None:
@@ -45,14 +45,14 @@ def run(text: str, catalog: Catalog, store: Store, *, now: datetime, version: st
     _sort(found, query, paths)
     if query.offset > MAX_OFFSET:
         text = f"Maximum SOQL offset allowed is {MAX_OFFSET}"
-        raise ApiError(Problem("NUMBER_OUTSIDE_VALID_RANGE", text, None))
+        raise ApiError(ApiProblem("NUMBER_OUTSIDE_VALID_RANGE", text, None))
     if counts:
         return _counted(query, columns, counts, found, paths)
     return Rows(write(record) for record in found[query.offset :][: query.limit])
 
 
-def _columns(query: soql_parser.Query, sobject: SObject) -> list[soql_parser.Path | soql_parser.Count]:
-    columns: list[soql_parser.Path | soql_parser.Count] = []
+def _columns(query: soql_parser.Query, sobject: SObject) -> list[soql_parser.FieldPath | soql_parser.Count]:
+    columns: list[soql_parser.FieldPath | soql_parser.Count] = []
     seen = set()
     for column in query.columns:
         if not isinstance(column, soql_parser.AllFields):
@@ -62,22 +62,22 @@ def _columns(query: soql_parser.Query, sobject: SObject) -> list[soql_parser.Pat
             raise soql_parser.refusal(query.text, column.at, message)
         else:
             columns += [
-                soql_parser.Path((name,), column.at)
+                soql_parser.FieldPath((name,), column.at)
                 for name in sobject.fields
                 if column.scope == "all" or name.endswith("__c") == (column.scope == "custom")
             ]
     for column in columns:
-        if isinstance(column, soql_parser.Path):
+        if isinstance(column, soql_parser.FieldPath):
             if str(column).lower() in seen:
                 raise soql_parser.refusal(query.text, column.at, f"duplicate field selected: {column}", "INVALID_FIELD")
             seen.add(str(column).lower())
     return columns
 
 
-def _writer(columns: list[soql_parser.Path], paths: where.Paths, version: str) -> Writer:
+def _writer(columns: list[soql_parser.FieldPath], paths: where.Paths, version: str) -> WriteRow:
     """Return what writes one record with the given columns; a parent's are an object of their own."""
-    plain: list[Field] = []
-    deeper: list[tuple[list[Field], Field]] = []
+    plain: list[OrgField] = []
+    deeper: list[tuple[list[OrgField], OrgField]] = []
     for column in columns:
         steps, _, field = paths.steps(column)
         if not steps:
@@ -91,7 +91,7 @@ def _writer(columns: list[soql_parser.Path], paths: where.Paths, version: str) -
             _write_deeper(written, record, steps, field)
         return written
 
-    def _write_deeper(written: dict[str, Any], record: Record, steps: list[Field], field: Field) -> None:
+    def _write_deeper(written: dict[str, Any], record: Record, steps: list[OrgField], field: OrgField) -> None:
         at: Record | None = record
         for step in steps:
             assert at is not None
@@ -107,11 +107,11 @@ def _writer(columns: list[soql_parser.Path], paths: where.Paths, version: str) -
     return write
 
 
-def value_of(field: Field, record: Record) -> Any:
+def value_of(field: OrgField, record: Record) -> Any:
     return record.get(field.name, False if field.type == "boolean" else None)
 
 
-def render(fields: Iterable[Field], sobject: str, record: Record, version: str) -> dict[str, Any]:
+def render(fields: Iterable[OrgField], sobject: str, record: Record, version: str) -> dict[str, Any]:
     written: dict[str, Any] = {"attributes": attributes(sobject, record["Id"], version)}
     for field in fields:
         written[field.name] = value_of(field, record)
@@ -137,7 +137,7 @@ def _sort(found: list[Record], query: soql_parser.Query, paths: where.Paths) -> 
 
 def _counted(
     query: soql_parser.Query,
-    columns: list[soql_parser.Path | soql_parser.Count],
+    columns: list[soql_parser.FieldPath | soql_parser.Count],
     counts: list[soql_parser.Count],
     found: list[Record],
     paths: where.Paths,
@@ -151,8 +151,8 @@ def _counted(
     unnamed = 0
     for column in columns:
         if not isinstance(column, soql_parser.Count) or column.path is None:
-            name = str(column) if isinstance(column, soql_parser.Path) else "COUNT"
-            raise soql_parser.refusal(query.text, column.at, f"Field must be grouped or aggregated: {name}")
+            name = str(column) if isinstance(column, soql_parser.FieldPath) else "COUNT"
+            raise soql_parser.refusal(query.text, column.at, f"OrgField must be grouped or aggregated: {name}")
         _, read = paths.reader(column.path)
         alias = column.alias
         if alias is None:

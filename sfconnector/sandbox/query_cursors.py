@@ -6,7 +6,7 @@ from typing import Any
 
 from sfconnector.sandbox import ids
 from sfconnector.sandbox.query import Rows
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 
 KEPT = 50
 
@@ -35,7 +35,7 @@ class Cursors:
         with self._lock:
             found = self._open.get(cursor)
         if found is None or not start.isdigit():
-            raise ApiError(Problem("INVALID_QUERY_LOCATOR", "invalid query locator", None))
+            raise ApiError(ApiProblem("INVALID_QUERY_LOCATOR", "invalid query locator", None))
         records, size = found
         end = int(start) + size
         page: dict[str, Any] = {"totalSize": len(records), "done": end >= len(records)}

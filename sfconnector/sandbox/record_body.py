@@ -9,29 +9,29 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sfconnector.sandbox import field_values, refusals
-from sfconnector.sandbox.objects import Catalog, Field, SObject
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.objects import Catalog, OrgField, SObject
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A parent named by an external id: `{"Contact": {"Customer_Number__c": "x"}}`."""
 
-    field: Field
+    field: OrgField
     parent: SObject
-    key: Field
+    key: OrgField
     value: Any
 
 
 @dataclass(slots=True)
-class Body:
+class RecordBody:
     """What one record's body says."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    fields: list[Field] = field(default_factory=list)
+    fields: list[OrgField] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
     #: Of relationships that name no usable key: the record's errors.
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[ApiProblem] = field(default_factory=list)
 
     def without(self, name: str) -> Any:
         """Take a value out and return it."""
@@ -39,11 +39,11 @@ class Body:
         return self.values.pop(name, None)
 
 
-def read(catalog: Catalog, sobject: SObject, given: Any) -> Body:
+def read(catalog: Catalog, sobject: SObject, given: Any) -> RecordBody:
     """Given what JSON held for one record, return its body. Raise Malformed."""
     if not isinstance(given, Mapping):
         raise _unreadable(field_values.WrongToken(sobject.name.lower(), given), given)
-    body = Body()
+    body = RecordBody()
     for name, value in given.items():
         known = sobject.field(name)
         if known is not None:
@@ -70,7 +70,7 @@ def _unreadable(error: field_values.WrongToken, given: Any, name: str | None = N
     return refusals.unreadable(f"{error} or request may be missing a required field at [line:1, column:{column}]")
 
 
-def _read_relationship(catalog: Catalog, sobject: SObject, body: Body, name: str, value: Any) -> None:
+def _read_relationship(catalog: Catalog, sobject: SObject, body: RecordBody, name: str, value: Any) -> None:
     known = sobject.relation(name)
     if known is None:
         raise refusals.no_column(name, sobject.name)
@@ -91,10 +91,10 @@ def _read_relationship(catalog: Catalog, sobject: SObject, body: Body, name: str
         keys.append(key)
     if len(keys) != 1:
         text = f"More than 1 field provided in an external foreign key reference in entity: {parent.name}"
-        body.problems.append(Problem("INVALID_FIELD", text))
+        body.problems.append(ApiProblem("INVALID_FIELD", text))
     elif keys[0].type == "id" or not (keys[0].external_id or keys[0].id_lookup):
-        text = f"Field name provided, {keys[0].name} is not an External ID or indexed field for {parent.name}"
-        body.problems.append(Problem("INVALID_FIELD", text))
+        text = f"OrgField name provided, {keys[0].name} is not an External ID or indexed field for {parent.name}"
+        body.problems.append(ApiProblem("INVALID_FIELD", text))
     else:
         try:
             wanted = field_values.read(keys[0], value[named[0]])
@@ -103,7 +103,7 @@ def _read_relationship(catalog: Catalog, sobject: SObject, body: Body, name: str
         body.references.append(Reference(known, parent, keys[0], wanted))
 
 
-def _parent(catalog: Catalog, known: Field, told: object, named: list[str]) -> SObject:
+def _parent(catalog: Catalog, known: OrgField, told: object, named: list[str]) -> SObject:
     """Of several kinds of parents, the one that `attributes` names, else one that has the field."""
     choice = [parent for name in known.refers_to if (parent := catalog.find(name))]
     if not choice:

@@ -11,16 +11,16 @@ from typing import Any
 
 from sfconnector.sandbox import effects, field_values, ids, refusals, soql_parser, where
 from sfconnector.sandbox.effects import Author
-from sfconnector.sandbox.objects import Catalog, Field, SObject
+from sfconnector.sandbox.objects import Catalog, OrgField, SObject
 from sfconnector.sandbox.org_rules import Rules
 from sfconnector.sandbox.query import attributes
-from sfconnector.sandbox.record_body import Body, Reference
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.record_body import RecordBody, Reference
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 from sfconnector.sandbox.store import Record, Store
 
 
 @dataclass(frozen=True)
-class Call:
+class WriteCall:
     """What concerns a whole call: its user, its headers, its size."""
 
     user_id: str | None
@@ -36,7 +36,7 @@ class Call:
         return Author(self.user_id, field_values.stamp(self.now))
 
 
-class Writer:
+class RecordWriter:
     def __init__(self, catalog: Catalog, store: Store, rules: Rules, version: str) -> None:
         self.catalog = catalog
         self.store = store
@@ -60,7 +60,7 @@ class Writer:
         paths = where.Paths(self.catalog, self.store, sobject, condition)
         return where.compile_condition(soql_parser.parse_condition(condition), paths, now)
 
-    def create(self, sobject: SObject, body: Body, call: Call) -> str:
+    def create(self, sobject: SObject, body: RecordBody, call: WriteCall) -> str:
         """Return the new record's id. Raise ApiError."""
         self._check_rights(call)
         self._check_fields(body, [field.name for field in body.fields if not field.createable])
@@ -84,7 +84,7 @@ class Writer:
             self._comment(record["Id"], comment, call)
         return str(record["Id"])
 
-    def update(self, sobject: SObject, record_id: str, body: Body, call: Call) -> None:
+    def update(self, sobject: SObject, record_id: str, body: RecordBody, call: WriteCall) -> None:
         """Change a record that is there. Raise ApiError."""
         before = self.store.table(sobject).records[record_id]
         self._check_rights(call)
@@ -102,7 +102,7 @@ class Writer:
         self._assign(sobject, record, call)
         self.store.put(sobject, record)
 
-    def seed(self, sobject: SObject, body: Body, call: Call) -> str:
+    def seed(self, sobject: SObject, body: RecordBody, call: WriteCall) -> str:
         """Put a record in without rules and rights; its Id may be given. Raise ApiError for a unique value that is
         taken, or a parent that is not there."""
         self._resolve(body)
@@ -116,19 +116,19 @@ class Writer:
         self.store.put(sobject, record)
         return str(record["Id"])
 
-    def _check_rights(self, call: Call) -> None:
+    def _check_rights(self, call: WriteCall) -> None:
         if call.user_id in self.rules.read_only_users:
-            raise ApiError(Problem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
+            raise ApiError(ApiProblem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
         if self.rules.storage_full:
-            raise ApiError(Problem("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded"))
+            raise ApiError(ApiProblem("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded"))
 
-    def _check_fields(self, body: Body, closed: list[str]) -> None:
+    def _check_fields(self, body: RecordBody, closed: list[str]) -> None:
         if closed:
             raise ApiError(refusals.not_writeable(closed))
         if body.problems:
             raise ApiError(body.problems[0])
 
-    def _resolve(self, body: Body) -> None:
+    def _resolve(self, body: RecordBody) -> None:
         """Put the ids in for parents that are named by an external id."""
         for reference in body.references:
             body.values[reference.field.name] = self._parent(reference)
@@ -143,13 +143,13 @@ class Writer:
             raise ApiError(refusals.several_records(reference.key.label, found))
         return found[0]
 
-    def _check_values(self, body: Body) -> None:
+    def _check_values(self, body: RecordBody) -> None:
         for field in body.fields:
             problem = field_values.check(field, body.values.get(field.name))
             if problem is not None:
                 raise ApiError(problem)
 
-    def _check_references(self, sobject: SObject, body: Body) -> None:
+    def _check_references(self, sobject: SObject, body: RecordBody) -> None:
         for field in body.fields:
             given = body.values.get(field.name)
             if field.type != "reference" or given is None:
@@ -162,12 +162,12 @@ class Writer:
             elif parent is not None or any(name in self.catalog.objects for name in field.refers_to):
                 raise ApiError(field_values.wrong_id(field, given))
 
-    def _check_parent(self, sobject: SObject, field: Field, wanted: str, parent: Record | None) -> None:
+    def _check_parent(self, sobject: SObject, field: OrgField, wanted: str, parent: Record | None) -> None:
         if field.name == "RecordTypeId":
             fits = parent is not None and parent.get("IsActive") and parent.get("SobjectType") == sobject.name
             if not fits:
                 text = f"{field.label}: this ID value isn't valid for the user: {wanted}"
-                raise ApiError(Problem("INVALID_CROSS_REFERENCE_KEY", text, (field.name,)))
+                raise ApiError(ApiProblem("INVALID_CROSS_REFERENCE_KEY", text, (field.name,)))
             return
         if parent is None:
             raise ApiError(refusals.bad_reference())
@@ -175,19 +175,19 @@ class Writer:
             raise refusals.deleted(400)
         if wanted in self.rules.hidden:
             text = f"insufficient access rights on cross-reference id: {wanted}"
-            raise ApiError(Problem("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", text))
+            raise ApiError(ApiProblem("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", text))
         if field.name == "OwnerId":
             self._check_owner(sobject, wanted, parent)
 
     def _check_owner(self, sobject: SObject, wanted: str, owner: Record) -> None:
         if wanted.startswith("005") and not owner.get("IsActive"):
             text = f"operation performed with inactive user [{wanted[:15]}] as owner of {sobject.name.lower()}"
-            raise ApiError(Problem("INACTIVE_OWNER_OR_USER", text, ("OwnerId",)))
+            raise ApiError(ApiProblem("INACTIVE_OWNER_OR_USER", text, ("OwnerId",)))
         if wanted.startswith("00G") and owner.get("Type") != "Queue":
             text = "The specified cross reference type isn't valid for the specified field."
-            raise ApiError(Problem("INVALID_CROSS_REFERENCE_TYPE_FOR_FIELD", text, ("OwnerId",)))
+            raise ApiError(ApiProblem("INVALID_CROSS_REFERENCE_TYPE_FOR_FIELD", text, ("OwnerId",)))
 
-    def _check_record(self, sobject: SObject, record: Record, call: Call) -> None:
+    def _check_record(self, sobject: SObject, record: Record, call: WriteCall) -> None:
         """What looks at the whole record: locks, an object's own rules, validation rules (all that hold)."""
         if self.rules.locked:
             parents = [record.get(field.name) for field in sobject.fields.values() if field.type == "reference"]
@@ -196,9 +196,9 @@ class Writer:
                 raise ApiError(refusals.locked(dict.fromkeys(locked)))
         if sobject.name == "Asset" and not (record.get("AccountId") or record.get("ContactId")):
             text = "Every asset needs an account, a contact, or both."
-            raise ApiError(Problem("FIELD_INTEGRITY_EXCEPTION", text, ("AccountId", "ContactId")))
+            raise ApiError(ApiProblem("FIELD_INTEGRITY_EXCEPTION", text, ("AccountId", "ContactId")))
         problems = [
-            Problem(rule.code, rule.message, (rule.field,) if rule.field else ())
+            ApiProblem(rule.code, rule.message, (rule.field,) if rule.field else ())
             for rule in self.rules.validation
             if rule.active and rule.object == sobject.name and call.size > rule.more_than
             if self._holds(rule.when, sobject, record, call)
@@ -206,7 +206,7 @@ class Writer:
         if problems:
             raise ApiError(*problems)
 
-    def _holds(self, when: Any, sobject: SObject, record: Record, call: Call) -> bool:
+    def _holds(self, when: Any, sobject: SObject, record: Record, call: WriteCall) -> bool:
         if not isinstance(when, str):
             return bool(when(record))
         if not when:
@@ -217,7 +217,7 @@ class Writer:
             test = self._tests[key] = self._compile(sobject, when, call.now)
         return test(record)
 
-    def _check_similar(self, sobject: SObject, record: Record, call: Call) -> None:
+    def _check_similar(self, sobject: SObject, record: Record, call: WriteCall) -> None:
         """Duplicate rules, which a call may tell to let everything pass."""
         names = self.rules.duplicates.get(sobject.name)
         if not names or call.allow_duplicates or not all(record.get(name) is not None for name in names):
@@ -231,7 +231,7 @@ class Writer:
         if similar:
             text = "Use one of these records?"
             extra = {"duplicateResult": self._duplicate_result(sobject, similar, text)}
-            raise ApiError(Problem("DUPLICATES_DETECTED", text, (), extra))
+            raise ApiError(ApiProblem("DUPLICATES_DETECTED", text, (), extra))
 
     def _duplicate_result(self, sobject: SObject, similar: list[Record], text: str) -> Mapping[str, Any]:
         records = [
@@ -256,7 +256,7 @@ class Writer:
             "matchResults": [{**match, "rule": rule, "size": len(records), "success": True}],
         }
 
-    def _check_unique(self, sobject: SObject, record: Record, body: Body) -> None:
+    def _check_unique(self, sobject: SObject, record: Record, body: RecordBody) -> None:
         table = self.store.table(sobject)
         for field in sobject.indexed:
             if field.unique and field.name in body.values:
@@ -264,14 +264,14 @@ class Writer:
                 if others:
                     raise ApiError(refusals.duplicate_value(field.name, others[0]))
 
-    def _assign(self, sobject: SObject, record: Record, call: Call) -> None:
+    def _assign(self, sobject: SObject, record: Record, call: WriteCall) -> None:
         """Assignment rules come last, and their owner replaces the one that the call gave."""
         rules = [rule for rule in self.rules.assignment if rule.object == sobject.name]
         if isinstance(call.auto_assign, str):
             rules = [rule for rule in rules if ids.full(rule.id) == ids.full(call.auto_assign)]
             if not rules:
                 text = f"invalid assignment rule id: {call.auto_assign}"
-                raise ApiError(Problem("INVALID_ASSIGNMENT_RULE", text))
+                raise ApiError(ApiProblem("INVALID_ASSIGNMENT_RULE", text))
         elif call.auto_assign:
             rules = [rule for rule in rules if rule.active]
         else:
@@ -281,7 +281,7 @@ class Writer:
                 record["OwnerId"] = ids.full(entry.owner) or entry.owner
                 return
 
-    def _comment(self, case_id: str, text: str, call: Call) -> None:
+    def _comment(self, case_id: str, text: str, call: WriteCall) -> None:
         comments = self.catalog.objects["CaseComment"]
         record: Record = {"Id": self.store.table(comments).new_id(), "ParentId": case_id, "CommentBody": text}
         effects.of_creation(self.store, comments, record, call.author)

@@ -22,7 +22,7 @@ STATUSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ApiProblem:
     """One error of an answer. `fields` None: the answer has no such key."""
 
     code: str
@@ -34,7 +34,7 @@ class Problem:
 class ApiError(Exception):
     """A refusal, with the HTTP status it has when it is the whole answer."""
 
-    def __init__(self, *problems: Problem, status: int | None = None) -> None:
+    def __init__(self, *problems: ApiProblem, status: int | None = None) -> None:
         super().__init__("; ".join(f"{problem.code}: {problem.message}" for problem in problems))
         self.problems = problems
         self.status = status or STATUSES.get(problems[0].code, 400)
@@ -75,14 +75,14 @@ class SeveralMatch(ApiError):
 
     def __init__(self, urls: Iterable[str]) -> None:
         self.urls = list(urls)
-        super().__init__(Problem("MULTIPLE_CHOICES", "external id matches several records", None), status=300)
+        super().__init__(ApiProblem("MULTIPLE_CHOICES", "external id matches several records", None), status=300)
 
     def body(self) -> list[Any]:
         return self.urls
 
 
 def not_found(message: str = "The requested resource does not exist") -> ApiError:
-    return ApiError(Problem("NOT_FOUND", message, None))
+    return ApiError(ApiProblem("NOT_FOUND", message, None))
 
 
 def no_external_id(name: str) -> ApiError:
@@ -90,71 +90,75 @@ def no_external_id(name: str) -> ApiError:
 
 
 def deleted(status: int = 404) -> ApiError:
-    return ApiError(Problem("ENTITY_IS_DELETED", "entity is deleted"), status=status)
+    return ApiError(ApiProblem("ENTITY_IS_DELETED", "entity is deleted"), status=status)
 
 
 def no_column(name: str, sobject: str) -> Malformed:
-    return Malformed(Problem("INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject}", None))
+    return Malformed(ApiProblem("INVALID_FIELD", f"No such column '{name}' on sobject of type {sobject}", None))
 
 
 def given_twice(relationship: str, name: str) -> Malformed:
     text = f"Cannot specify both an external ID reference {relationship} and a salesforce id, {name}"
-    return Malformed(Problem("INVALID_FIELD", text))
+    return Malformed(ApiProblem("INVALID_FIELD", text))
 
 
 def not_in_body(name: str) -> ApiError:
-    return ApiError(Problem("INVALID_FIELD", f"The {name} field should not be specified in the sobject data."))
+    return ApiError(ApiProblem("INVALID_FIELD", f"The {name} field should not be specified in the sobject data."))
 
 
 def unreadable(text: str) -> Malformed:
-    return Malformed(Problem("JSON_PARSER_ERROR", text, None))
+    return Malformed(ApiProblem("JSON_PARSER_ERROR", text, None))
 
 
-def not_writeable(names: Iterable[str]) -> Problem:
+def not_writeable(names: Iterable[str]) -> ApiProblem:
     listed = tuple(names)
     text = (
         f"Unable to create/update fields: {', '.join(listed)}. Please check the security settings of this field and"
         " verify that it is read/write for your profile or permission set."
     )
-    return Problem("INVALID_FIELD_FOR_INSERT_UPDATE", text, listed)
+    return ApiProblem("INVALID_FIELD_FOR_INSERT_UPDATE", text, listed)
 
 
-def required(names: Iterable[str]) -> Problem:
+def required(names: Iterable[str]) -> ApiProblem:
     listed = tuple(names)
-    return Problem("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(listed)}]", listed)
+    return ApiProblem("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(listed)}]", listed)
 
 
-def no_foreign_key(value: str, name: str, sobject: str) -> Problem:
-    return Problem("INVALID_FIELD", f"Foreign key external ID: {value} not found for field {name} in entity {sobject}")
+def no_foreign_key(value: str, name: str, sobject: str) -> ApiProblem:
+    return ApiProblem(
+        "INVALID_FIELD", f"Foreign key external ID: {value} not found for field {name} in entity {sobject}"
+    )
 
 
-def several_records(label: str, ids: Iterable[str]) -> Problem:
+def several_records(label: str, ids: Iterable[str]) -> ApiProblem:
     text = f"{label}: more than one record found for external id field: [{', '.join(ids)}]"
-    return Problem("DUPLICATE_EXTERNAL_ID", text)
+    return ApiProblem("DUPLICATE_EXTERNAL_ID", text)
 
 
-def duplicate_value(name: str, record_id: str) -> Problem:
-    return Problem("DUPLICATE_VALUE", f"duplicate value found: {name} duplicates value on record with id: {record_id}")
+def duplicate_value(name: str, record_id: str) -> ApiProblem:
+    return ApiProblem(
+        "DUPLICATE_VALUE", f"duplicate value found: {name} duplicates value on record with id: {record_id}"
+    )
 
 
-def key_twice(value: str, name: str) -> Problem:
-    return Problem("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", (name,))
+def key_twice(value: str, name: str) -> ApiProblem:
+    return ApiProblem("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", (name,))
 
 
-def bad_reference(names: Iterable[str] = ()) -> Problem:
-    return Problem("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", tuple(names))
+def bad_reference(names: Iterable[str] = ()) -> ApiProblem:
+    return ApiProblem("INVALID_CROSS_REFERENCE_KEY", "invalid cross reference id", tuple(names))
 
 
-def locked(ids: Iterable[str]) -> Problem:
+def locked(ids: Iterable[str]) -> ApiProblem:
     listed = list(ids)
     text = f"unable to obtain exclusive access to this record or {len(listed)} records: {','.join(listed)}"
-    return Problem("UNABLE_TO_LOCK_ROW", text)
+    return ApiProblem("UNABLE_TO_LOCK_ROW", text)
 
 
-ROLLED_BACK = Problem(
+ROLLED_BACK = ApiProblem(
     "ALL_OR_NONE_OPERATION_ROLLED_BACK",
     "Record rolled back because not all records were valid and the request was using AllOrNone header",
 )
-TOO_MANY = Problem(
+TOO_MANY = ApiProblem(
     "EXCEEDED_ID_LIMIT", "record limit reached. cannot submit more than 200 records into this call", None
 )

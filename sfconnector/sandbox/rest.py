@@ -11,7 +11,7 @@ from werkzeug.wrappers import Request, Response
 
 from sfconnector.sandbox import faults, refusals, wire
 from sfconnector.sandbox.accounts import User
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 from sfconnector.sandbox.world import World
 
 PAGE_SIZE = 2000
@@ -28,8 +28,8 @@ class Ask:
     http: Request
     user: User
     version: str
-    given: wire.Body
-    fault: faults.Rule | None = None
+    given: wire.JsonBody
+    fault: faults.FaultRule | None = None
 
     @property
     def base(self) -> str:
@@ -40,7 +40,7 @@ class Ask:
         kind = self.http.mimetype
         if kind != "application/json":
             text = f"Content-Type header specified in HTTP request is not supported: {kind}"
-            raise ApiError(Problem("UNSUPPORTED_MEDIA_TYPE", text, None), status=415)
+            raise ApiError(ApiProblem("UNSUPPORTED_MEDIA_TYPE", text, None), status=415)
         return self.given.read()
 
     def options(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def respond(ask: Ask, path: str) -> Response:
     except MethodNotAllowed as error:
         allowed = ",".join(each for each in METHODS if each in (error.valid_methods or ()))
         text = f"HTTP Method '{ask.http.method}' not allowed. Allowed are {allowed}"
-        raise ApiError(Problem("METHOD_NOT_ALLOWED", text, None), status=405) from error
+        raise ApiError(ApiProblem("METHOD_NOT_ALLOWED", text, None), status=405) from error
     except NotFound as error:
         raise refusals.not_found() from error
     handle: Handler = handler
@@ -146,7 +146,7 @@ def upsert_many(ask: Ask, sobject: str, field: str) -> Response:
 def query(ask: Ask) -> Response:
     soql = ask.http.args.get("q")
     if soql is None:
-        raise ApiError(Problem("MALFORMED_QUERY", "SOQL statement is required: q", None))
+        raise ApiError(ApiProblem("MALFORMED_QUERY", "SOQL statement is required: q", None))
     wanted = _pairs(ask.http.headers.get("Sforce-Query-Options", ""), ",").get("batchsize", "")
     size = min(max(int(wanted), 200), PAGE_SIZE) if wanted.isdigit() else PAGE_SIZE
     found = ask.world.org.query(soql, ask.user.id, with_deleted="/queryAll" in ask.http.path)
@@ -189,7 +189,7 @@ def _failing(ask: Ask, records: list[Any]) -> dict[int, dict[str, Any]]:
 def _fail_alone(ask: Ask, fields: object) -> None:
     if ask.fault is not None and "record" in ask.fault.action and ask.fault.fits_record(fields):
         fault = FAULT | dict(ask.fault.action["record"])
-        raise ApiError(Problem(fault["statusCode"], fault["message"], tuple(fault["fields"])))
+        raise ApiError(ApiProblem(fault["statusCode"], fault["message"], tuple(fault["fields"])))
 
 
 def _made(ask: Ask, sobject: str, record_id: str, **more: bool) -> Response:

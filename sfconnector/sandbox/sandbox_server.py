@@ -9,7 +9,7 @@ from connectorlib.service import http_server
 
 THREADS = 48  # calls at a time; most of them wait for their latency
 LARGEST_BODY = 50 * 1024 * 1024
-#: Where a WSGI environment holds the connection's `Line`.
+#: Where a WSGI environment holds the connection's `ClientConnection`.
 LINE = "sandbox.line"
 
 
@@ -17,7 +17,7 @@ class Cut(Exception):
     """Raised instead of an answer, or in the middle of one: nothing more is to be sent."""
 
 
-class Line:
+class ClientConnection:
     """The connection a request came on."""
 
     def __init__(self, request: Any) -> None:
@@ -39,13 +39,13 @@ class Line:
         return Cut()
 
 
-class Gateway(http_server.Gateway):
-    """Gives the application the connection's `Line`."""
+class CuttingGateway(http_server.Gateway):
+    """Gives the application the connection's `ClientConnection`."""
 
     # cheroot's types say that this returns None
     def get_environ(self) -> dict[str, Any]:  # type: ignore[override]
         environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
-        environ[LINE] = Line(self.req)
+        environ[LINE] = ClientConnection(self.req)
         return environ
 
     def respond(self) -> None:

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Request, Response
 
 from sfconnector.sandbox import faults, oauth, refusals, rest, wire
 from sfconnector.sandbox.api_limit import HEADER
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 from sfconnector.sandbox.world import World
 
 OLDEST, NEWEST = 31, 68
@@ -21,7 +21,7 @@ MAINTENANCE_PAGE = """<!DOCTYPE html>
 """
 
 
-def respond(world: World, http: Request, given: wire.Body, fault: faults.Rule | None) -> Response:
+def respond(world: World, http: Request, given: wire.JsonBody, fault: faults.FaultRule | None) -> Response:
     """Answer a request of /services; a refusal is an answer too."""
     if world.switches.maintenance == "down":
         return wire.page(MAINTENANCE_PAGE, 503)
@@ -69,21 +69,21 @@ def basic(http: Request) -> tuple[str, str] | None:
 
 
 def _data(
-    world: World, http: Request, given: wire.Body, fault: faults.Rule | None, version: str, path: str
+    world: World, http: Request, given: wire.JsonBody, fault: faults.FaultRule | None, version: str, path: str
 ) -> Response:
     number = float(version)
     if number > NEWEST:
         raise refusals.not_found()
     if number < OLDEST:
         text = f"The requested API version is no longer supported: v{version}"
-        raise ApiError(Problem("UNSUPPORTED_API_VERSION", text, None), status=410)
+        raise ApiError(ApiProblem("UNSUPPORTED_API_VERSION", text, None), status=410)
     user = world.accounts.authorise(http.headers.get("Authorization"))
     _check_length(http)
     world.limit.count()
     world.journal.count_call(user.username)
     if world.switches.maintenance == "read-only" and http.method != "GET":
         text = "Updates can't be made during maintenance. Try again when maintenance is complete."
-        raise ApiError(Problem("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", text, None))
+        raise ApiError(ApiProblem("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", text, None))
     return rest.respond(rest.Ask(world, http, user, version, given, fault), path)
 
 
@@ -91,11 +91,11 @@ def _check_length(http: Request) -> None:
     uri = len(http.environ["REQUEST_URI"])
     if uri > LONGEST:
         raise ApiError(
-            Problem("URI_TOO_LONG", "The length of the URI exceeds the 16,384 byte limit.", None), status=414
+            ApiProblem("URI_TOO_LONG", "The length of the URI exceeds the 16,384 byte limit.", None), status=414
         )
     if uri + sum(len(name) + len(value) for name, value in http.headers) > LONGEST:
         text = "The combined length of the URI and headers exceeds the 16,384 byte limit."
-        raise ApiError(Problem("REQUEST_HEADER_FIELDS_TOO_LARGE", text, None), status=431)
+        raise ApiError(ApiProblem("REQUEST_HEADER_FIELDS_TOO_LARGE", text, None), status=431)
 
 
 def _versions() -> list[dict[str, str]]:

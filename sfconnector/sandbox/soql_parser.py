@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 
 MAX_LENGTH = 100_000  # characters of a statement
 MAX_DEPTH = 50  # of parentheses and NOTs, so that no statement uses up Python's stack
@@ -37,7 +37,7 @@ _SCOPES = frozenset({"all", "standard", "custom"})
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class Lexeme:
     kind: str
     text: str
     at: int
@@ -54,7 +54,7 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class FieldPath:
     """A field, perhaps of a parent: ("Contact", "Email")."""
 
     names: tuple[str, ...]
@@ -68,7 +68,7 @@ class Path:
 class Count:
     """COUNT() has no path and no alias."""
 
-    path: Path | None
+    path: FieldPath | None
     alias: str | None
     at: int
 
@@ -81,7 +81,7 @@ class AllFields:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    path: Path
+    path: FieldPath
     operator: str  # = != < > <= >= like in not in
     values: tuple[Literal, ...]
 
@@ -106,7 +106,7 @@ Condition = Compare | Not | Every | Some
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    path: Path
+    path: FieldPath
     descending: bool
     nulls_first: bool
 
@@ -114,7 +114,7 @@ class Order:
 @dataclass(frozen=True, slots=True)
 class Query:
     text: str
-    columns: tuple[Path | Count | AllFields, ...]
+    columns: tuple[FieldPath | Count | AllFields, ...]
     sobject: str
     sobject_at: int
     where: Condition | None = None
@@ -129,14 +129,14 @@ def refusal(text: str, at: int, message: str, code: str = "MALFORMED_QUERY") -> 
     excerpt = " ".join(text[start : at + _AFTER].split("\n"))
     row, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     marked = f"\n{excerpt}\n{' ' * (at - start)}^\nERROR at Row:{row}:Column:{column}\n{message}"
-    return ApiError(Problem(code, marked, None))
+    return ApiError(ApiProblem(code, marked, None))
 
 
 def malformed(message: str) -> ApiError:
-    return ApiError(Problem("MALFORMED_QUERY", message, None))
+    return ApiError(ApiProblem("MALFORMED_QUERY", message, None))
 
 
-def _tokens(text: str) -> list[Token]:
+def _tokens(text: str) -> list[Lexeme]:
     found, at = [], 0
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -144,7 +144,7 @@ def _tokens(text: str) -> list[Token]:
             raise malformed(f"line 1:{at} no viable alternative at character '{text[at]}'")
         kind = match.lastgroup or ""
         if kind != "space":
-            found.append(Token(kind, match[0], at))
+            found.append(Lexeme(kind, match[0], at))
         at = match.end()
     return found
 
@@ -171,16 +171,16 @@ class _Parser:
         self.place = 0
         self.depth = 0
 
-    def peek(self, ahead: int = 0) -> Token:
+    def peek(self, ahead: int = 0) -> Lexeme:
         place = self.place + ahead
-        return self.tokens[place] if place < len(self.tokens) else Token("end", "<EOF>", len(self.text))
+        return self.tokens[place] if place < len(self.tokens) else Lexeme("end", "<EOF>", len(self.text))
 
-    def next(self) -> Token:
+    def next(self) -> Lexeme:
         token = self.peek()
         self.place += 1
         return token
 
-    def unexpected(self, token: Token) -> ApiError:
+    def unexpected(self, token: Lexeme) -> ApiError:
         return refusal(self.text, token.at, f"unexpected token: '{token.text}'")
 
     def word(self, *words: str) -> bool:
@@ -223,15 +223,15 @@ class _Parser:
         self.end()
         return Query(self.text, tuple(columns), source.text, source.at, where, tuple(order), limit, offset)
 
-    def name(self) -> Token:
+    def name(self) -> Lexeme:
         token = self.peek()
         if token.kind != "name" or ":" in token.text or token.is_word(*_RESERVED):
             raise self.unexpected(token)
         return self.next()
 
-    def path(self) -> Path:
+    def path(self) -> FieldPath:
         token = self.name()
-        return Path(tuple(token.text.split(".")), token.at)
+        return FieldPath(tuple(token.text.split(".")), token.at)
 
     def count(self) -> int:
         token = self.next()
@@ -239,7 +239,7 @@ class _Parser:
             raise self.unexpected(token)
         return int(token.text)
 
-    def column(self) -> Path | Count | AllFields:
+    def column(self) -> FieldPath | Count | AllFields:
         token = self.peek()
         called = self.peek(1).kind == "sign" and self.peek(1).text == "("
         if not called or not token.is_word("count", "fields"):

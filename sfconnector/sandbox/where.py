@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from sfconnector.sandbox import field_values, ids, soql_parser
-from sfconnector.sandbox.objects import NUMBERS, Catalog, Field, SObject
-from sfconnector.sandbox.refusals import ApiError, Problem
+from sfconnector.sandbox.objects import NUMBERS, Catalog, OrgField, SObject
+from sfconnector.sandbox.refusals import ApiError, ApiProblem
 from sfconnector.sandbox.store import Record, Store
 
 Test = Callable[[Record], bool]
@@ -42,7 +42,7 @@ class Paths:
         self.sobject = sobject
         self.text = text
 
-    def steps(self, path: soql_parser.Path) -> tuple[list[Field], SObject, Field]:
+    def steps(self, path: soql_parser.FieldPath) -> tuple[list[OrgField], SObject, OrgField]:
         """Return the reference fields on the way, the object at its end and the field there. Raise ApiError."""
         names = path.names
         if len(names) > 1 and names[0].lower() == self.sobject.name.lower():
@@ -59,19 +59,19 @@ class Paths:
             raise soql_parser.refusal(self.text, path.at, NO_COLUMN.format(names[-1], at.name), "INVALID_FIELD")
         return steps, at, field
 
-    def _parent(self, known: Field, name: str, path: soql_parser.Path) -> SObject:
+    def _parent(self, known: OrgField, name: str, path: soql_parser.FieldPath) -> SObject:
         """Of several kinds of parents, one that has the field."""
         parents = [parent for each in known.refers_to if (parent := self.catalog.find(each))]
         if not parents:  # the schema names a kind of parent that it does not hold
             raise soql_parser.refusal(self.text, path.at, NO_RELATION.format(known.relationship), "INVALID_FIELD")
         return next((parent for parent in parents if parent.field(name)), parents[0])
 
-    def parent_of(self, record: Record, step: Field) -> Record | None:
+    def parent_of(self, record: Record, step: OrgField) -> Record | None:
         wanted = record.get(step.name)
         parent = self.catalog.by_prefix.get(wanted[:3]) if wanted else None
         return self.store.get(parent, wanted) if parent is not None and wanted else None
 
-    def reader(self, path: soql_parser.Path) -> tuple[Field, Callable[[Record], Any]]:
+    def reader(self, path: soql_parser.FieldPath) -> tuple[OrgField, Callable[[Record], Any]]:
         """Return the field a path leads to, and what reads it from a record (None where a parent is missing)."""
         steps, _, field = self.steps(path)
         name = field.name
@@ -163,14 +163,14 @@ def _day(literal: soql_parser.Literal, now: datetime) -> tuple[datetime, datetim
     return today + timedelta(days=first), today + timedelta(days=last)
 
 
-def _like(field: Field, read: Callable[[Record], Any], literal: soql_parser.Literal) -> Test:
+def _like(field: OrgField, read: Callable[[Record], Any], literal: soql_parser.Literal) -> Test:
     if (
         literal.kind != "string"
         or field.type in NUMBERS
         or field.type in ("boolean", "date", "datetime", "id", "reference")
     ):
         text = f"invalid operator on {field.type} field" if literal.kind == "string" else _expected(field)
-        raise ApiError(Problem("INVALID_QUERY_FILTER_OPERATOR", text, None))
+        raise ApiError(ApiProblem("INVALID_QUERY_FILTER_OPERATOR", text, None))
     pattern = "".join(
         ".*" if part == "%" else "." if part == "_" else re.escape(part[-1])
         for part in re.findall(r"\\[%_\\]|.", literal.value, re.DOTALL)
@@ -179,7 +179,7 @@ def _like(field: Field, read: Callable[[Record], Any], literal: soql_parser.Lite
     return lambda record: (value := read(record)) is not None and matches(value) is not None
 
 
-def _comparable(field: Field, value: Any) -> Any:
+def _comparable(field: OrgField, value: Any) -> Any:
     """What of a record's value takes part in comparisons."""
     if value is None:
         return None
@@ -190,7 +190,7 @@ def _comparable(field: Field, value: Any) -> Any:
     return value.lower()
 
 
-def _expected(field: Field) -> str:
+def _expected(field: OrgField) -> str:
     kind = "string" if field.type not in (*NUMBERS, "boolean", "date", "datetime") else field.type
     kind = {"datetime": "dateTime", "currency": "double", "percent": "double"}.get(kind, kind)
     quotes = "should be" if kind == "string" else "should not be"
@@ -198,7 +198,7 @@ def _expected(field: Field) -> str:
     return text
 
 
-def _literal(field: Field, literal: soql_parser.Literal, sign: str) -> Any:
+def _literal(field: OrgField, literal: soql_parser.Literal, sign: str) -> Any:
     """Given the value of a condition, return it as `_comparable` would. Raise ApiError if it cannot be the field's."""
     if literal.kind == "null":
         return None
@@ -213,17 +213,17 @@ def _literal(field: Field, literal: soql_parser.Literal, sign: str) -> Any:
             return _moment(literal)
     elif literal.kind == "string":
         return _text(field, literal)
-    raise ApiError(Problem("INVALID_FIELD", _expected(field), None))
+    raise ApiError(ApiProblem("INVALID_FIELD", _expected(field), None))
 
 
 def _moment(literal: soql_parser.Literal) -> datetime:
     try:
         return field_values.moment(literal.value)
     except ValueError:
-        raise ApiError(Problem("MALFORMED_QUERY", f"invalid date: {literal.value}", None)) from None
+        raise ApiError(ApiProblem("MALFORMED_QUERY", f"invalid date: {literal.value}", None)) from None
 
 
-def _text(field: Field, literal: soql_parser.Literal) -> Any:
+def _text(field: OrgField, literal: soql_parser.Literal) -> Any:
     text = literal.value
     if field.type not in ("id", "reference"):
         return text.lower()
@@ -231,5 +231,5 @@ def _text(field: Field, literal: soql_parser.Literal) -> Any:
         return None
     wanted = ids.full(text)
     if wanted is None:
-        raise ApiError(Problem("INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {text}", None))
+        raise ApiError(ApiProblem("INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {text}", None))
     return wanted

@@ -45,7 +45,7 @@ def page(html: str, status: int) -> Response:
     return Response(html, status, content_type="text/html;charset=UTF-8")
 
 
-class Body:
+class JsonBody:
     """The body of a request: its bytes, read as JSON at most once."""
 
     def __init__(self, raw: bytes) -> None:
