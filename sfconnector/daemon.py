@@ -61,13 +61,7 @@ def _run(config: SfConfig, life: Term) -> ExitCode:
             life.on_stop(flow.pump.wake)
         if not life.reloaded:
             roll.when_all_are_out = life.request_stop
-        logs.event(
-            logger,
-            logging.INFO,
-            "started",
-            version=version("amqp-connectors"),
-            divisions=names,
-        )
+        logs.event(logger, logging.INFO, "started", version=version("amqp-connectors"), divisions=names)
         with _watchdog(broker, clients, monitor), answering(config.monitoring, monitor):
             notify("READY=1")
             _work(flows, life)

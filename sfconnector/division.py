@@ -36,11 +36,7 @@ class DivisionState:
     None, or why they failed."""
 
     def __init__(
-        self,
-        settings: Division,
-        budgets: Budgets,
-        *,
-        on_first: Callable[[Failure | None], None] = lambda failure: None,
+        self, settings: Division, budgets: Budgets, *, on_first: Callable[[Failure | None], None] = lambda failure: None
     ) -> None:
         self.settings = settings
         self.place = f"case of {settings.name}"

@@ -16,11 +16,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "client_credentials": ("client_id", "client_secret"),
     "jwt": ("client_id", "username", "private_key"),
 }
-TAKES: Mapping[str, tuple[str, ...]] = {
-    "password": ("security_token",),
-    "client_credentials": (),
-    "jwt": ("audience",),
-}
+TAKES: Mapping[str, tuple[str, ...]] = {"password": ("security_token",), "client_credentials": (), "jwt": ("audience",)}
 WHY = {
     "client_id": ": consumer key of the connected app",
     "client_secret": ": consumer secret of the connected app, such as ${SF_SECRET}",

@@ -154,11 +154,7 @@ class CaseMapper:
     values keep their types."""
 
     def __init__(
-        self,
-        case: CaseSettings,
-        format: Mapping[str, Any],
-        limits: Limits,
-        described: Described | None = None,
+        self, case: CaseSettings, format: Mapping[str, Any], limits: Limits, described: Described | None = None
     ) -> None:
         self._format = compile_format(format, limits)
         self._limits = limits

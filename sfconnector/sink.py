@@ -37,12 +37,7 @@ class CaseSink:
     """Makes Cases of a division's messages. Used by one thread; it alone uses the client."""
 
     def __init__(
-        self,
-        state: DivisionState,
-        client: "Client",
-        *,
-        stop: threading.Event,
-        replies: "Replies | None" = None,
+        self, state: DivisionState, client: "Client", *, stop: threading.Event, replies: "Replies | None" = None
     ) -> None:
         settings = state.settings
         self._state = state

@@ -21,16 +21,7 @@ _SEGMENT = r"[A-Za-z]\w*"
 _NAME = re.compile(_SEGMENT, re.ASCII)
 _PATH = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*", re.ASCII)
 _ORDER = re.compile(rf"({_SEGMENT}(?:\.{_SEGMENT})*)(\s+(?:ASC|DESC))?(\s+NULLS\s+(?:FIRST|LAST))?", re.ASCII | re.I)
-_ESCAPES = {
-    "\\": "\\\\",
-    "'": "\\'",
-    '"': '\\"',
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\b": "\\b",
-    "\f": "\\f",
-}
+_ESCAPES = {"\\": "\\\\", "'": "\\'", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 _ESCAPED = str.maketrans(_ESCAPES)
 #: What no text in Salesforce holds, and what cannot be written in UTF-8.
 _UNHELD = re.compile("[\0-\x07\x0b\x0e-\x1f\x7f\ud800-\udfff]")

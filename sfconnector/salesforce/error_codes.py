@@ -137,15 +137,7 @@ _STATUSES = {
     **dict.fromkeys((420, 429, 502, 503, 504), Kind.UNAVAILABLE),
 }
 #: Of several errors the one that decides: what stops every message first, then what stops this one.
-_GRAVITY = (
-    Kind.REFUSED,
-    Kind.CONFIGURATION,
-    Kind.UNAVAILABLE,
-    Kind.REJECT,
-    Kind.RETRY,
-    Kind.UNKNOWN,
-    None,
-)
+_GRAVITY = (Kind.REFUSED, Kind.CONFIGURATION, Kind.UNAVAILABLE, Kind.REJECT, Kind.RETRY, Kind.UNKNOWN, None)
 _ID = re.compile(r"(?<![0-9A-Za-z])(?=[A-Za-z]*[0-9])[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?(?![0-9A-Za-z])")
 
 

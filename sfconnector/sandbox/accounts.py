@@ -137,7 +137,7 @@ class Accounts:
             raise ApiError(ApiProblem("INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE", None), status=401)
         session = self.session(token.strip())
         if session is None:
-            raise _no_session("UserSession expired or invalid")
+            raise _no_session("Session expired or invalid")
         if "api" not in session.app.scope.split() and "full" not in session.app.scope.split():
             raise _no_session("This session is not valid for use with the REST API")
         if not self.switches.api_enabled:

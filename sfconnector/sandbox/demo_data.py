@@ -8,7 +8,7 @@ from sfconnector.sandbox.world import World
 CLIENT_ID, CLIENT_SECRET = "sandbox-app", "sandbox-secret"  # of a sandbox
 PASSWORD, SECURITY_TOKEN = "sandbox-password", "sandbox-token"
 USERS = {"field-service": "field-service@example.com", "cold-chain": "cold-chain@example.com"}
-_NAMES = {"field-service": "OrgField Service", "cold-chain": "Cold Chain"}
+_NAMES = {"field-service": "Field Service", "cold-chain": "Cold Chain"}
 _CUSTOMERS = {
     "Northwind Pumps": ("Ada", "OrgField", "ada.field@example.com", "PUMP-1001"),
     "Blue Lake Water": ("Ben", "Rivers", "ben.rivers@example.com", "PUMP-1002"),
@@ -21,12 +21,7 @@ def fill(world: World) -> None:
     world.accounts.put_app({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "run_as": USERS["field-service"]})
     for division, username in USERS.items():
         world.accounts.put_user(
-            {
-                "username": username,
-                "name": _NAMES[division],
-                "password": PASSWORD,
-                "security_token": SECURITY_TOKEN,
-            }
+            {"username": username, "name": _NAMES[division], "password": PASSWORD, "security_token": SECURITY_TOKEN}
         )
     for company, (first, last, email, serial) in _CUSTOMERS.items():
         account = world.org.seed("Account", [{"Name": company}])[0]
@@ -43,11 +38,7 @@ def configuration(url: str) -> str:
         "amqp": {"host": "127.0.0.1", "username": "guest", "password": "guest"},
     }
     division: dict[str, Any] = {
-        "salesforce": {
-            "username": USERS["field-service"],
-            "password": PASSWORD,
-            "security_token": SECURITY_TOKEN,
-        },
+        "salesforce": {"username": USERS["field-service"], "password": PASSWORD, "security_token": SECURITY_TOKEN},
         "source": {"exchange": "devices", "exchange_type": "topic", "routing_keys": ["alarm.pump.#"]},
         "case": {
             "defaults": {"Origin": "Device", "Priority": "Medium"},

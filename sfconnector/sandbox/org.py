@@ -22,7 +22,7 @@ API_VERSION = "62.0"
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """What a log-in needs to know of a UserRecord record."""
+    """What a log-in needs to know of a User record."""
 
     id: str
     username: str
@@ -62,7 +62,7 @@ class Org:
 
     @property
     def users(self) -> dict[str, UserRecord]:
-        """The UserRecord records by id."""
+        """The User records by id."""
         with self.lock:
             return {
                 record["Id"]: UserRecord(record["Id"], record["Username"], record["Name"], bool(record.get("IsActive")))

@@ -152,7 +152,7 @@ def _counted(
     for column in columns:
         if not isinstance(column, soql_parser.Count) or column.path is None:
             name = str(column) if isinstance(column, soql_parser.FieldPath) else "COUNT"
-            raise soql_parser.refusal(query.text, column.at, f"OrgField must be grouped or aggregated: {name}")
+            raise soql_parser.refusal(query.text, column.at, f"Field must be grouped or aggregated: {name}")
         _, read = paths.reader(column.path)
         alias = column.alias
         if alias is None:

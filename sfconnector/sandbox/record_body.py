@@ -93,7 +93,7 @@ def _read_relationship(catalog: Catalog, sobject: SObject, body: RecordBody, nam
         text = f"More than 1 field provided in an external foreign key reference in entity: {parent.name}"
         body.problems.append(ApiProblem("INVALID_FIELD", text))
     elif keys[0].type == "id" or not (keys[0].external_id or keys[0].id_lookup):
-        text = f"OrgField name provided, {keys[0].name} is not an External ID or indexed field for {parent.name}"
+        text = f"Field name provided, {keys[0].name} is not an External ID or indexed field for {parent.name}"
         body.problems.append(ApiProblem("INVALID_FIELD", text))
     else:
         try:

@@ -239,10 +239,7 @@ class RecordWriter:
                 "additionalInformation": [],
                 "fieldDiffs": [],
                 "matchConfidence": 100.0,
-                "record": {
-                    "attributes": attributes(sobject.name, other["Id"], self.version),
-                    "Id": other["Id"],
-                },
+                "record": {"attributes": attributes(sobject.name, other["Id"], self.version), "Id": other["Id"]},
             }
             for other in similar
         ]

@@ -104,11 +104,7 @@ def _versions() -> list[dict[str, str]]:
         passed = number - OLDEST  # since Summer '14, three a year
         year = 14 + (passed + 2) // 3
         told.append(
-            {
-                "label": f"{SEASONS[passed % 3]} '{year}",
-                "url": f"/services/data/v{number}.0",
-                "version": f"{number}.0",
-            }
+            {"label": f"{SEASONS[passed % 3]} '{year}", "url": f"/services/data/v{number}.0", "version": f"{number}.0"}
         )
     return told
 
