@@ -1,7 +1,7 @@
-"""The org's objects and fields: a describe-like description, read from a schema, and the describe answers made of it.
+"""The org's objects and fields, read from a schema, and the describe answers built from them.
 
 A schema is `{"objects": [...]}` with objects in the shape of schema.json, or one describe answer of a real org. Names
-are found in any case, and told in their own.
+are found ignoring case, and answered as the schema spells them.
 """
 
 import json
@@ -10,84 +10,52 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from sfconnector.salesforce.describe import Field, attributes_of
 from sfconnector.sandbox import describe_answers
 
-#: Types whose values are text, cut off at no length but refused above it.
+#: Types whose values are text; too long a text is refused, never cut.
 TEXTS = frozenset(
     {"string", "textarea", "picklist", "multipicklist", "combobox", "email", "phone", "url", "encryptedstring"}
 )
 NUMBERS = frozenset({"int", "double", "currency", "percent", "long"})
-#: Text that SOQL can neither filter nor sort by.
-LONG_TEXT = 255
 
 
-@dataclass(frozen=True, slots=True)
-class OrgField:
-    name: str
-    label: str
-    type: str
-    length: int = 0
-    precision: int = 0
-    scale: int = 0
-    createable: bool = True
-    updateable: bool = True
-    nillable: bool = True
-    defaulted: bool = False
-    default: Any = None
-    external_id: bool = False
-    id_lookup: bool = False
-    unique: bool = False
-    case_sensitive: bool = False
-    filterable: bool = True
-    sortable: bool = True
-    restricted: bool = False
-    values: tuple[str, ...] = ()  # the active ones of a picklist
-    refers_to: tuple[str, ...] = ()
-    relationship: str | None = None
-    #: The describe answer's part for this field, whole.
-    described: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrgField(Field):
+    """A field with what an org enforces."""
 
-    @property
-    def required(self) -> bool:
-        return self.createable and not self.nillable and not self.defaulted and self.type != "boolean"
+    precision: int
+    scale: int
+    default: Any
+    case_sensitive: bool
+    filterable: bool
+    sortable: bool
+    #: Its part of the describe answer.
+    described: Mapping[str, Any] = field(repr=False, compare=False)
 
     @property
     def indexed(self) -> bool:
         return self.unique or self.external_id or self.id_lookup
 
     def key(self, value: Any) -> Any:
-        """Return what two values have in common that are one value to Salesforce."""
+        """Return what is equal for two values that Salesforce takes for the same."""
         return value.lower() if isinstance(value, str) and not self.case_sensitive else value
 
 
 def read_field(given: Mapping[str, Any]) -> OrgField:
-    """Given a field in the shape of schema.json or of a describe answer, return it. Raise ValueError if it lacks a
-    name or a type."""
+    """Given a field in the shape of schema.json or of a describe answer, return it. Raise ValueError without a name or
+    a type."""
     if not isinstance(given.get("name"), str) or not isinstance(given.get("type"), str):
         raise ValueError(f"a field needs a name and a type: {json.dumps(dict(given), default=str)[:200]}")
     described = describe_answers.field(given)
     return OrgField(
-        name=described["name"],
-        label=described["label"],
-        type=described["type"],
-        length=described["length"],
+        **attributes_of(described),
         precision=described["digits"] or described["precision"],
         scale=described["scale"],
-        createable=described["createable"],
-        updateable=described["updateable"],
-        nillable=described["nillable"],
-        defaulted=described["defaultedOnCreate"],
         default=described["defaultValue"],
-        external_id=described["externalId"],
-        id_lookup=described["idLookup"],
-        unique=described["unique"],
         case_sensitive=described["caseSensitive"],
         filterable=described["filterable"],
         sortable=described["sortable"],
-        restricted=described["restrictedPicklist"],
-        values=tuple(entry["value"] for entry in described["picklistValues"] if entry["active"]),
-        refers_to=tuple(described["referenceTo"]),
-        relationship=described["relationshipName"],
         described=described,
     )
 
@@ -106,7 +74,7 @@ class SObject:
             self.add(each)
 
     def add(self, new: OrgField) -> None:
-        """Take a field in, in place of one of the same name."""
+        """Add a field; it replaces one of the same name."""
         self.fields[new.name] = new
         self._by_name[new.name.lower()] = new
         if new.relationship:
@@ -124,7 +92,7 @@ class SObject:
         return self._by_name.get(name.lower())
 
     def relation(self, name: str) -> OrgField | None:
-        """Return the reference field that has the given relationship name."""
+        """Return the reference field with this relationship name."""
         return self._by_relationship.get(name.lower())
 
     def describe(self, version: str) -> dict[str, Any]:
@@ -135,7 +103,7 @@ class SObject:
 
 
 class Catalog:
-    """The objects of one org. Raise ValueError for a schema that is none."""
+    """The objects of one org. Raises ValueError for a bad schema."""
 
     def __init__(self, schema: Mapping[str, Any] | None = None) -> None:
         built_in = json.loads(resources.files("sfconnector.sandbox").joinpath("schema.json").read_text("utf-8"))
@@ -148,7 +116,7 @@ class Catalog:
             self.read(schema)
 
     def read(self, schema: Mapping[str, Any]) -> None:
-        """Take the objects of a schema in: new ones, and new fields of those that are there."""
+        """Add the objects of a schema, and new fields of known objects."""
         listed = schema.get("objects", [schema])
         for given in listed.values() if isinstance(listed, Mapping) else listed:
             if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
@@ -167,7 +135,7 @@ class Catalog:
         self.objects[new.name] = self._by_name[new.name.lower()] = self.by_prefix[prefix] = new
 
     def _free_prefix(self) -> str:
-        """Custom objects begin with a00, as in an org."""
+        """Return an unused prefix; those of custom objects begin with a00, as in an org."""
         return next(text for number in range(1000) if (text := f"a{number:02}") not in self.by_prefix)
 
     def find(self, name: object) -> SObject | None:
