@@ -1,1 +1,1 @@
-"""A local Salesforce to try mappings and to test against: its org in memory, and an HTTP server around it."""
+"""A local Salesforce for trying mappings and for tests: an org in memory behind an HTTP server."""

@@ -1,4 +1,4 @@
-"""Who may use the org: apps, users and sessions. Knows no HTTP; oauth.py decides who gets a token."""
+"""Apps, users and sessions of the org. Without HTTP; oauth.py decides who gets a token."""
 
 import secrets
 import threading
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sfconnector.sandbox import ids
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import ApiError, refused
 from sfconnector.sandbox.switches import Switches
 
 ORG_ID = ids.make("00D", 1)
@@ -17,16 +17,16 @@ FLOWS = ("password", "client_credentials", "jwt")
 
 @dataclass(slots=True)
 class App:
-    """A connected app. `certificate` (PEM) is what its JWTs are checked with, `run_as` whom client credentials are."""
+    """A connected app. `certificate` (PEM) verifies the JWTs, `run_as` is the user of client credentials."""
 
     client_id: str
     client_secret: str = field(default="", repr=False)
     flows: list[str] = field(default_factory=lambda: list(FLOWS))
     run_as: str | None = None
     certificate: str | None = None
-    approved: bool = True  # users have approved it, as JWTs need
+    approved: bool = True  # by the users, which JWTs require
     admin_approved: bool = True
-    scope: str = "api"  # without api, its tokens are no good for the REST API
+    scope: str = "api"  # without api, the REST API refuses the tokens
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class UserSession:
 
 
 class Accounts:
-    """Thread-safe. `make_user` puts a User record into the org and returns its id."""
+    """Thread-safe. `make_user` creates a User record in the org and returns the id."""
 
     def __init__(
         self,
@@ -69,7 +69,8 @@ class Accounts:
         self._lock = threading.RLock()
 
     def put_app(self, given: Mapping[str, Any]) -> App:
-        """Make an app, or change what is given of one. Raise TypeError for an unknown key, ValueError for a flow."""
+        """Create an app, or change the given attributes of one. Raise TypeError for an unknown key, ValueError
+        for an unknown flow."""
         with self._lock:
             if not set(given.get("flows", ())) <= set(FLOWS):
                 raise ValueError(f"flows: expected some of {', '.join(FLOWS)}")
@@ -80,8 +81,8 @@ class Accounts:
             return app
 
     def put_user(self, given: Mapping[str, Any]) -> User:
-        """Make a user, or change what is given of one; `name` is the full name of a new one. Raise TypeError for an
-        unknown key."""
+        """Create a user, or change the given attributes of one; `name` is the full name of a new user. Raise TypeError
+        for an unknown key."""
         values = dict(given)
         full_name = str(values.pop("name", ""))
         with self._lock:
@@ -105,7 +106,7 @@ class Accounts:
         return token
 
     def session(self, token: str, *, use: bool = True) -> UserSession | None:
-        """Return the session of a token that is still good; using it keeps it so."""
+        """Return the session of a valid token, None for another; `use` extends the session."""
         now = self._clock()
         with self._lock:
             session = self._sessions.get(token)
@@ -131,25 +132,24 @@ class Accounts:
             return len(ended)
 
     def authorise(self, header: str | None) -> User:
-        """Given an Authorization header, return whose it is. Raise ApiError as Salesforce refuses it."""
+        """Given an Authorization header, return the user. Raise ApiError."""
         kind, _, token = (header or "").partition(" ")
         if header and (kind.lower() not in ("bearer", "oauth") or not token.strip()):
-            raise ApiError(ApiProblem("INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE", None), status=401)
+            raise refused("INVALID_AUTH_HEADER", "INVALID_HEADER_TYPE", None, 401)
         session = self.session(token.strip())
         if session is None:
             raise _no_session("Session expired or invalid")
         if "api" not in session.app.scope.split() and "full" not in session.app.scope.split():
             raise _no_session("This session is not valid for use with the REST API")
         if not self.switches.api_enabled:
-            text = "The REST API is not enabled for this Organization."
-            raise ApiError(ApiProblem("API_DISABLED_FOR_ORG", text, None), status=403)
+            raise refused("API_DISABLED_FOR_ORG", "The REST API is not enabled for this Organization.", None, 403)
         if not session.user.api_enabled:
-            raise ApiError(ApiProblem("API_CURRENTLY_DISABLED", "API is disabled for this User", None), status=403)
+            raise refused("API_CURRENTLY_DISABLED", "API is disabled for this User", None, 403)
         if session.user.password_expired:
             text = (
                 "The users password has expired, you must call SetPassword before attempting any other API operations"
             )
-            raise ApiError(ApiProblem("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", text, None), status=403)
+            raise refused("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", text, None, 403)
         return session.user
 
     def export(self) -> dict[str, Any]:
@@ -166,12 +166,12 @@ class Accounts:
             self.users = {user["username"].lower(): User(**user) for user in state["users"]}
 
 
-def _set(it: App | User, values: Mapping[str, Any]) -> None:
-    if unknown := values.keys() - {each.name for each in fields(it)}:
+def _set(target: App | User, values: Mapping[str, Any]) -> None:
+    if unknown := values.keys() - {each.name for each in fields(target)}:
         raise TypeError(f"no such key: {', '.join(sorted(unknown))}")
     for name, value in values.items():
-        setattr(it, name, value)
+        setattr(target, name, value)
 
 
 def _no_session(text: str) -> ApiError:
-    return ApiError(ApiProblem("INVALID_SESSION_ID", text, None), status=401)
+    return refused("INVALID_SESSION_ID", text, None, 401)

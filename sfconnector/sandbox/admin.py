@@ -1,6 +1,6 @@
-"""/_sim/...: what a test or a curious person does to the sandbox itself. JSON in and out; no secret ever goes out.
+"""/_sim/...: control of the sandbox itself, for tests. JSON in and out; answers hold no secrets.
 
-A change must say Content-Type: application/json: no page of another site can make a browser send that unasked.
+A change needs Content-Type: application/json, which a page of another site cannot make a browser send.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from werkzeug.wrappers import Request, Response
 
 from sfconnector.sandbox import demo_data, wire
 from sfconnector.sandbox.refusals import ApiError
-from sfconnector.sandbox.world import Sandbox
+from sfconnector.sandbox.world import Sandbox, World
 
 Handler = Callable[..., Any]
 
 
 def respond(sandbox: Sandbox, http: Request, path: str) -> Response:
-    """Answer a request of /_sim."""
+    """Answer a request below /_sim."""
     try:
         handler, values = _ROUTES.bind("sandbox").match(path, method=http.method)
         given: Any = {}
@@ -41,15 +41,12 @@ def respond(sandbox: Sandbox, http: Request, path: str) -> Response:
 
 
 def reset(sandbox: Sandbox, given: Any) -> Any:
-    """A fresh org without records and users; with {"demo": true} the one that the command starts with."""
+    """Replace the org by one without records and users, or with {"demo": true} by the one that the command starts
+    with."""
     sandbox.reset()
     if given.get("demo"):
         demo_data.fill(sandbox.world)
     return {}
-
-
-def put_app(sandbox: Sandbox, given: Any) -> Any:
-    return {"client_id": sandbox.world.accounts.put_app(given).client_id}
 
 
 def put_user(sandbox: Sandbox, given: Any) -> Any:
@@ -58,92 +55,62 @@ def put_user(sandbox: Sandbox, given: Any) -> Any:
 
 
 def users(sandbox: Sandbox, given: Any) -> Any:
-    listed = sandbox.world.accounts.users.values()
     return [
         {"id": user.id, "username": user.username, "active": user.active, "bad_passwords": user.failures}
-        for user in listed
+        for user in sandbox.world.accounts.users.values()
     ]
 
 
-def expire(sandbox: Sandbox, given: Any) -> Any:
-    """End all sessions, or those of {"user": name}."""
-    return {"ended": sandbox.world.accounts.end_sessions(given.get("user"))}
-
-
-def switch(sandbox: Sandbox, given: Any) -> Any:
-    sandbox.world.switches.change({name: _plain(value) for name, value in given.items()})
-    return {}
-
-
 def limits(sandbox: Sandbox, given: Any) -> Any:
-    """Of the API calls of 24 hours: {"max": 15000, "used": 0}, or one of them."""
+    """Set the API calls of 24 hours: {"max": 15000, "used": 0}, or one of them."""
     sandbox.world.limit.set(maximum=given.get("max"), used=given.get("used"))
     return sandbox.world.limit.answer()["DailyApiRequests"]
 
 
-def add_fault(sandbox: Sandbox, given: Any) -> Any:
-    return {"id": sandbox.world.faults.add(given)}
+def _changing(change: Callable[..., object]) -> Handler:
+    """Return a handler that makes a change and answers nothing."""
 
+    def handle(sandbox: Sandbox, given: Any, **values: str) -> Any:
+        change(sandbox.world, given, **values)
+        return {}
 
-def faults(sandbox: Sandbox, given: Any) -> Any:
-    return sandbox.world.faults.listed()
-
-
-def clear_faults(sandbox: Sandbox, given: Any) -> Any:
-    sandbox.world.faults.clear()
-    return {}
-
-
-def requests(sandbox: Sandbox, given: Any) -> Any:
-    return sandbox.world.journal.entries()
-
-
-def clear_requests(sandbox: Sandbox, given: Any) -> Any:
-    sandbox.world.journal.clear()
-    return {}
-
-
-def counts(sandbox: Sandbox, given: Any) -> Any:
-    return sandbox.world.journal.counts()
-
-
-def records(sandbox: Sandbox, given: Any, sobject: str) -> Any:
-    """All fields of all records, oldest first."""
-    return sandbox.world.org.records(sobject)
-
-
-def seed(sandbox: Sandbox, given: Any, sobject: str) -> Any:
-    return sandbox.world.org.seed(sobject, given)
-
-
-def add_field(sandbox: Sandbox, given: Any, sobject: str) -> Any:
-    sandbox.world.org.add_field(sobject, given)
-    return {}
-
-
-def configure(sandbox: Sandbox, given: Any) -> Any:
-    """Assignment rules, validation rules, locked rows and the like: see Org.configure."""
-    sandbox.world.org.configure(given)
-    return {}
+    return handle
 
 
 def _plain(value: Any) -> Any:
-    """A fraction of JSON is a Decimal here; a switch wants a float."""
+    """Convert a fraction of JSON, which is a Decimal, to the float that a switch takes."""
     return value if isinstance(value, bool | int | str) else float(value)
+
+
+def _switch(world: World, given: Any) -> None:
+    world.switches.change({name: _plain(value) for name, value in given.items()})
 
 
 _PATHS: dict[str, dict[str, Handler]] = {
     "/_sim/reset": {"POST": reset},
-    "/_sim/apps": {"POST": put_app},
+    "/_sim/apps": {"POST": lambda it, given: {"client_id": it.world.accounts.put_app(given).client_id}},
     "/_sim/users": {"POST": put_user, "GET": users},
-    "/_sim/expire": {"POST": expire},
-    "/_sim/switches": {"PATCH": switch},
+    # All sessions, or those of {"user": name}.
+    "/_sim/expire": {"POST": lambda it, given: {"ended": it.world.accounts.end_sessions(given.get("user"))}},
+    "/_sim/switches": {"PATCH": _changing(_switch)},
     "/_sim/limits": {"PATCH": limits},
-    "/_sim/faults": {"POST": add_fault, "GET": faults, "DELETE": clear_faults},
-    "/_sim/requests": {"GET": requests, "DELETE": clear_requests},
-    "/_sim/counts": {"GET": counts},
-    "/_sim/records/<sobject>": {"GET": records, "POST": seed},
-    "/_sim/fields/<sobject>": {"POST": add_field},
-    "/_sim/org": {"PATCH": configure},
+    "/_sim/faults": {
+        "POST": lambda it, given: {"id": it.world.faults.add(given)},
+        "GET": lambda it, given: it.world.faults.listed(),
+        "DELETE": _changing(lambda world, given: world.faults.clear()),
+    },
+    "/_sim/requests": {
+        "GET": lambda it, given: it.world.journal.entries(),
+        "DELETE": _changing(lambda world, given: world.journal.clear()),
+    },
+    "/_sim/counts": {"GET": lambda it, given: it.world.journal.counts()},
+    # All fields of all records, oldest first.
+    "/_sim/records/<sobject>": {
+        "GET": lambda it, given, sobject: it.world.org.records(sobject),
+        "POST": lambda it, given, sobject: it.world.org.seed(sobject, given),
+    },
+    "/_sim/fields/<sobject>": {"POST": _changing(lambda world, given, sobject: world.org.add_field(sobject, given))},
+    # Assignment rules, validation rules, locked rows and the like: see Org.configure.
+    "/_sim/org": {"PATCH": _changing(lambda world, given: world.org.configure(given))},
 }
 _ROUTES = Map(wire.rules(_PATHS))

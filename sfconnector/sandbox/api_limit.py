@@ -1,4 +1,4 @@
-"""The org's API calls of the last 24 hours: counted, told in a header, and the end of them.
+"""The org's limit on API calls in 24 hours: counts calls, writes the header, refuses calls beyond the limit.
 
 Salesforce counts over a rolling window; here it rolls by the hour.
 """
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import refused
 
 HOUR = 3600.0
 WINDOW = 24 * HOUR
@@ -18,19 +18,19 @@ HEADER = "Sforce-Limit-Info"
 
 
 class ApiLimit:
-    """How many calls there may be, and how many there were."""
+    """The limit, and the calls that count towards it."""
 
     def __init__(self, maximum: int = MAXIMUM, clock: Callable[[], float] = time.monotonic) -> None:
         self.maximum = maximum
         self._clock = clock
         self._lock = threading.Lock()
-        self._hours: deque[list[float]] = deque()  # [its start, its calls]
+        self._hours: deque[list[float]] = deque()  # [start, calls]
 
     def count(self) -> None:
-        """Count one call. Raise ApiError (403) when none is left: that call is not counted."""
+        """Count one call. Raise ApiError (403) if none is left; a refused call is not counted."""
         with self._lock:
             if self._used() >= self.maximum:
-                raise ApiError(ApiProblem("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", None), status=403)
+                raise refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", None, 403)
             self._add(1)
 
     @property
@@ -39,7 +39,7 @@ class ApiLimit:
             return self._used()
 
     def set(self, *, maximum: int | None = None, used: int | None = None) -> None:
-        """Change the limit, what is used of it, or both."""
+        """Set the limit, the calls used, or both."""
         with self._lock:
             if maximum is not None:
                 self.maximum = maximum
@@ -51,7 +51,7 @@ class ApiLimit:
         return f"api-usage={self.used}/{self.maximum}"
 
     def answer(self) -> dict[str, Any]:
-        """Return what GET /limits says."""
+        """Return the answer to GET /limits."""
         calls = {"Max": self.maximum, "Remaining": max(0, self.maximum - self.used)}
         megabytes = {"Max": 5, "Remaining": 5}
         return {"DailyApiRequests": calls, "DataStorageMB": megabytes, "FileStorageMB": {"Max": 20, "Remaining": 20}}

@@ -1,4 +1,4 @@
-"""One request, from its journal entry through latency and faults to its answer, or to the end of the connection."""
+"""Handles one request: journal entry, latency and faults, then the answer or the end of the connection."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ from sfconnector.sandbox.world import Sandbox, World
 
 logger = logging.getLogger(__name__)
 
-PIECE = 512  # bytes, of a body that comes slowly
+PIECE = 512  # bytes of a slow body that are sent at a time
 UNEXPECTED = (
     "An unexpected error occurred. Please include this ErrorId if you contact support: 1933027655-144670 (-464075996)"
 )
@@ -23,14 +23,14 @@ StartResponse = Callable[..., Any]
 
 
 class Application:
-    """What the HTTP server calls."""
+    """The WSGI application."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         http = Request(environ)
-        http.max_form_memory_size = None  # the server has a limit of its own
+        http.max_form_memory_size = None  # the server limits the size of a body
         path = services.raw_path(http)
         if path.startswith("/services"):
             return self._service(http, path)(environ, start_response)
@@ -61,26 +61,26 @@ class Application:
         reset = bool(action.get("reset"))
         if action.get("drop_before"):
             raise line.cut(reset=reset)
-        told = _told(action)
-        if told is None or action.get("commit"):
+        answer = _faulty_answer(action)
+        if answer is None or action.get("commit"):
             done = _handled(world, http, given, rule)
             self._sandbox.changed(http.method)
-            told = told or done
+            answer = answer or done
         self._wait(action.get("delay_after_ms", 0))
         if action.get("drop_after_commit"):
             raise line.cut(reset=reset)
-        entry.status = told.status_code
+        entry.status = answer.status_code
         if action.get("close"):
             line.close_after_answer()
         if "truncate" in action or "slow_body_ms" in action:
-            return self._broken(told, action, line)
-        return told
+            return self._broken(answer, action, line)
+        return answer
 
     def _broken(
-        self, told: Response, action: Mapping[str, Any], line: ClientConnection
+        self, answer: Response, action: Mapping[str, Any], line: ClientConnection
     ) -> Callable[..., Iterable[bytes]]:
-        """Return an answer whose body comes slowly, or ends before its length."""
-        body = told.get_data()
+        """Return an answer with a slow body, or one that ends early."""
+        body = answer.get_data()
         end = action.get("truncate")
 
         def pieces() -> Iterator[bytes]:
@@ -90,11 +90,11 @@ class Application:
             if end is not None:
                 raise line.cut(reset=bool(action.get("reset")))
 
-        def answer(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-            start_response(told.status, list(told.headers))
+        def send(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+            start_response(answer.status, list(answer.headers))
             return pieces()
 
-        return answer
+        return send
 
     def _wait(self, milliseconds: float) -> None:
         if milliseconds > 0:
@@ -102,12 +102,12 @@ class Application:
 
 
 def _entry(world: World, http: Request, path: str, given: wire.JsonBody) -> tuple[journal.JournalEntry, list[object]]:
-    """Write the request down; return the entry and the records of its body."""
+    """Return a journal entry for the request, and the records of its body."""
     query = http.query_string.decode("latin-1")
     if path.startswith("/services/oauth2/"):
         form = services.login_form(http)
         who = asked_by(form, services.basic(http))
-        return world.journal.begin(http.method, path, user=who, body=services.login_said(form)), []
+        return world.journal.begin(http.method, path, user=who, body=services.loggable_form(form)), []
     session = world.accounts.session(services.token_of(http), use=False)
     body = given.peek()
     records = services.records_of(path, body)
@@ -127,13 +127,13 @@ def _entry(world: World, http: Request, path: str, given: wire.JsonBody) -> tupl
 def _handled(world: World, http: Request, given: wire.JsonBody, rule: faults.FaultRule | None) -> Response:
     try:
         return services.respond(world, http, given, rule)
-    except Exception:  # any: a bug of the sandbox is answered as an org answers one of its own
+    except Exception:  # a bug of the sandbox is answered as Salesforce answers an internal error
         logger.exception("bug", extra={"event": "bug"})
         return wire.answer(ApiError(ApiProblem("UNKNOWN_EXCEPTION", UNEXPECTED, None)).body(), 500)
 
 
-def _told(action: Mapping[str, Any]) -> Response | None:
-    """Return the answer that a fault rule gives, if it gives one."""
+def _faulty_answer(action: Mapping[str, Any]) -> Response | None:
+    """Return the answer of a fault rule, None if it has none."""
     headers = action.get("headers")
     if "html" in action:
         response = wire.page(str(action["html"]), int(action.get("status", 503)))

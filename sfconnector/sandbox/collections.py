@@ -1,4 +1,4 @@
-"""sObject Collections: up to 200 records in one call, each with a result of its own, in order.
+"""sObject Collections: up to 200 records in one call, with one result for each, in order.
 
 What makes the body unreadable refuses the call (Malformed, 400); what is wrong with a record is that record's result.
 """
@@ -14,7 +14,7 @@ from sfconnector.sandbox.objects import Catalog, OrgField, SObject
 from sfconnector.sandbox.org_rules import Rules
 from sfconnector.sandbox.record_body import RecordBody
 from sfconnector.sandbox.record_writer import RecordWriter, WriteCall
-from sfconnector.sandbox.refusals import ApiError, ApiProblem, Malformed
+from sfconnector.sandbox.refusals import ApiError, ApiProblem, Malformed, refused
 from sfconnector.sandbox.store import Store
 
 MAX_RECORDS = 200
@@ -29,7 +29,7 @@ def failure(error: ApiError) -> RecordResult:
 
 
 class Collections:
-    """`found` returns the ids of the records that have a key."""
+    """Writes collections. `found` returns the ids of the records with a key."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class Collections:
         sobjects = [self._sobject(record) for record in records]
         if key is not None and any(each is not key[0] for each in sobjects):
             text = f"All records must be of the type {key[0].name}, which the request's URL names"
-            raise ApiError(ApiProblem("INVALID_TYPE", text, None))
+            raise refused("INVALID_TYPE", text, None)
         if len(list(groupby(sobjects, lambda each: each.name))) > MAX_CHUNKS:
             text = f"Cannot have more than {MAX_CHUNKS} chunks in a single operation. Please rearrange the data."
-            raise ApiError(ApiProblem("LIMIT_EXCEEDED", text, None), status=400)
+            raise refused("LIMIT_EXCEEDED", text, None, 400)
         items = [self._read(sobject, record, scope) for sobject, record in zip(sobjects, records, strict=True)]
         sizes = Counter(each.name for each in sobjects)
         self._store.begin()
@@ -77,8 +77,8 @@ class Collections:
         return results
 
     def _sobject(self, record: object) -> SObject:
-        told = record.get("attributes") if isinstance(record, Mapping) else None
-        name = told.get("type") if isinstance(told, Mapping) else None
+        attributes = record.get("attributes") if isinstance(record, Mapping) else None
+        name = attributes.get("type") if isinstance(attributes, Mapping) else None
         if not isinstance(name, str) or not name:
             text = "The 'type' attribute is required in the attributes of each record"
             raise Malformed(ApiProblem("MISSING_ARGUMENT", text, None))
@@ -153,14 +153,13 @@ class Collections:
 
     def _create(self, sobject: SObject, body: RecordBody, call: WriteCall) -> RecordResult:
         if "Id" in body.values:
-            text = "cannot specify Id in an insert call"
-            raise ApiError(ApiProblem("INVALID_FIELD_FOR_INSERT_UPDATE", text, ("Id",)))
+            raise refused("INVALID_FIELD_FOR_INSERT_UPDATE", "cannot specify Id in an insert call", ("Id",))
         return {"id": self._writer.create(sobject, body, call), "success": True, "errors": []}
 
     def _update(self, sobject: SObject, body: RecordBody, call: WriteCall) -> RecordResult:
         given = body.without("Id")
         if given is None:
-            raise ApiError(ApiProblem("MISSING_ARGUMENT", "Id not specified in an update call"))
+            raise refused("MISSING_ARGUMENT", "Id not specified in an update call")
         record_id = self._by_id(sobject, given)
         self._writer.update(sobject, record_id, body, call)
         return {"id": record_id, "success": True, "errors": []}
@@ -169,7 +168,7 @@ class Collections:
         wanted = ids.full(given)
         if wanted is None or not wanted.startswith(sobject.prefix):
             label = sobject.fields["Id"].label
-            raise ApiError(ApiProblem("MALFORMED_ID", f"{label}: id value of incorrect type: {given}", ("Id",)))
+            raise refused("MALFORMED_ID", f"{label}: id value of incorrect type: {given}", ("Id",))
         record = self._store.get(sobject, wanted)
         if record is None:
             raise ApiError(refusals.bad_reference())
@@ -183,7 +182,7 @@ class Collections:
         value = body.values.get(key.name)
         if value is None:
             if key.type != "id":
-                raise ApiError(ApiProblem("MISSING_ARGUMENT", f"{key.name} not specified"))
+                raise refused("MISSING_ARGUMENT", f"{key.name} not specified")
             body.without("Id")
             found: list[str] = []
         elif key.type == "id":

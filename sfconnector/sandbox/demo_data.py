@@ -1,11 +1,11 @@
-"""What the sandbox holds when it starts without a state: two division users, an app, customers and their devices."""
+"""The data of a sandbox that starts without a state: two users, an app, customers and their devices."""
 
 import json
 from typing import Any
 
 from sfconnector.sandbox.world import World
 
-CLIENT_ID, CLIENT_SECRET = "sandbox-app", "sandbox-secret"  # of a sandbox
+CLIENT_ID, CLIENT_SECRET = "sandbox-app", "sandbox-secret"  # public: of the sandbox only
 PASSWORD, SECURITY_TOKEN = "sandbox-password", "sandbox-token"
 USERS = {"field-service": "field-service@example.com", "cold-chain": "cold-chain@example.com"}
 _NAMES = {"field-service": "Field Service", "cold-chain": "Cold Chain"}
@@ -17,7 +17,7 @@ _CUSTOMERS = {
 
 
 def fill(world: World) -> None:
-    """Put it into a fresh world."""
+    """Add the data to an empty world."""
     world.accounts.put_app({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "run_as": USERS["field-service"]})
     for division, username in USERS.items():
         world.accounts.put_user(
@@ -32,7 +32,7 @@ def fill(world: World) -> None:
 
 
 def configuration(url: str) -> str:
-    """Return a configuration of sfconnector that works with it, as JSON."""
+    """Return a configuration of sfconnector for this data, as JSON."""
     tenant: dict[str, Any] = {
         "salesforce": {"login_url": url, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET},
         "amqp": {"host": "127.0.0.1", "username": "guest", "password": "guest"},

@@ -1,4 +1,4 @@
-"""What an org fills in by itself: defaults, numbers, owner, names, what a Case has from its Contact and its Status."""
+"""What an org sets by itself: defaults, numbers, owner, names; on a Case what follows from Contact and Status."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _FROM_CONTACT = {"ContactPhone": "Phone", "ContactMobile": "MobilePhone", "Conta
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who writes, and when."""
+    """The user and the time of a write."""
 
     user_id: str | None
     now: str
@@ -35,7 +35,7 @@ def of_creation(store: Store, sobject: SObject, record: Record, author: Author) 
 def of_writing(
     catalog: Catalog, store: Store, record: Record, sobject: SObject, author: Author, given: Set[str]
 ) -> None:
-    """Complete a record after a creation or an update, in place; `given` are the fields that the call set."""
+    """Complete a record after a creation or an update, in place; `given` are the fields in the request."""
     record["LastModifiedDate"] = record["SystemModstamp"] = author.now
     if author.user_id:
         record["LastModifiedById"] = author.user_id

@@ -1,17 +1,17 @@
-"""What goes wrong on purpose: rules that say which calls fail, how often and how. Decides only; serving does it.
+"""Injected faults: rules that decide which calls fail, how often and how. application.py carries them out.
 
 A rule: {"match": {...}, "times": 1, "skip": 0, "probability": 1, "action": {...}}. It fits when all of `match` fit:
 `method`, `path` (a pattern found in it), `user` (of a log-in: the name given), `record` ({field: pattern}, one record
-of the body has to fit). `times` null is for ever.
+of the body has to fit). `times` null: without end.
 
-What an action holds:
-    delay_ms, delay_after_ms    wait before, or after, the org has done its work
-    drop_before                 cut the connection instead of doing anything
-    drop_after_commit           cut the connection when the org has done its work: nobody is told
+Keys of an action:
+    delay_ms, delay_after_ms    wait before, or after, the org handles the call
+    drop_before                 cut the connection; the org does nothing
+    drop_after_commit           cut the connection after the org has handled the call
     reset                       with either: RST instead of an orderly end
-    status, body | html | errorCode, message, fields, headers    the answer, instead of doing anything
-    commit                      with `status`: the org does its work all the same
-    record                      {statusCode, message, fields}: so fail the records that fit `match.record`, only they
+    status, body | html | errorCode, message, fields, headers    the answer; the org does nothing
+    commit                      with `status`: the org handles the call nevertheless
+    record                      {statusCode, message, fields}: the result of the records that fit `match.record`
     truncate                    so many bytes of the answer's body, then the end of the connection
     slow_body_ms                between the pieces of the answer's body
     close                       an orderly `Connection: close`
@@ -34,7 +34,7 @@ ACTION_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class IncomingCall:
-    """What the rules look at."""
+    """A call, as far as rules match it."""
 
     method: str
     path: str
@@ -64,23 +64,23 @@ class FaultRule:
         )
 
     def fits_record(self, record: object) -> bool:
-        """Return whether a record has every field that `match.record` names, with a value that its pattern finds."""
+        """Return whether the record has every field of `match.record`, with a value that matches the pattern."""
         if not isinstance(record, Mapping):
             return False
         return all(name in record and pattern.search(str(record[name])) for name, pattern in self.record.items())
 
 
 class Faults:
-    """The rules in force, in the order they came; the first that fits a call is taken."""
+    """The active rules, oldest first; the first that fits a call applies."""
 
     def __init__(self, seed: int | None = None) -> None:
         self._rules: list[FaultRule] = []
         self._lock = threading.Lock()
-        self._random = random.Random(seed)  # noqa: S311  # chance, not secrecy
+        self._random = random.Random(seed)  # noqa: S311  # not for secrets
         self._numbers = 0
 
     def add(self, given: Mapping[str, Any]) -> int:
-        """Return the number of the new rule. Raise ValueError for a rule that says something unknown."""
+        """Add a rule and return the number. Raise ValueError for an unknown key."""
         with self._lock:
             self._numbers += 1
             self._rules.append(rule(self._numbers, given))
@@ -112,7 +112,7 @@ class Faults:
 
 
 def rule(number: int, given: Mapping[str, Any]) -> FaultRule:
-    """Return the rule that was given as JSON. Raise ValueError for what no rule can say."""
+    """Given a rule as JSON, return it. Raise ValueError for a bad one."""
     match, action = given.get("match", {}), given.get("action", {})
     for what, keys, known in (
         ("rule", given, RULE_KEYS),

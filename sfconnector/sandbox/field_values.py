@@ -1,4 +1,4 @@
-"""What a field takes: the kind of JSON it reads, and the checks of one value, in the words of Salesforce. Pure."""
+"""What a field accepts: types of JSON and checks of values, with Salesforce's messages. Pure."""
 
 import math
 import re
@@ -13,21 +13,21 @@ from sfconnector.sandbox.refusals import ApiProblem
 
 _EMAIL = re.compile(r"[^\s@,;:<>()\[\]\\\"]+@[^\s@,;:<>()\[\]\\\".]+(?:\.[^\s@,;:<>()\[\]\\\".]+)+")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-#: With an offset: without one an org takes the time for its own zone's, or refuses it.
+#: With an offset: without one the meaning depends on the org, which may refuse it.
 _DATETIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class WrongToken(ValueError):
-    """A value whose JSON is of another kind than the field's."""
+    """A value whose JSON type the field does not accept."""
 
     def __init__(self, kind: str, value: object) -> None:
         super().__init__(f"Cannot deserialize instance of {kind} from {token(value)}")
 
 
 def token(value: object) -> str:
-    """The kind of JSON a value is, and how it begins, as the org's JSON parser names them."""
+    """Return the JSON token at which a value begins, as Salesforce's parser names it."""
     match value:
         case None:
             return "VALUE_NULL value null"
@@ -45,7 +45,7 @@ def token(value: object) -> str:
 
 
 def stamp(moment: datetime) -> str:
-    """A moment as the REST API tells it: in UTC, with milliseconds."""
+    """Return a time as the REST API writes it: in UTC, with milliseconds."""
     moment = moment.astimezone(UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}+0000"
 
@@ -57,7 +57,7 @@ def _read_text(kind: str, value: Any) -> Any:
 
 
 def _read_boolean(kind: str, value: Any) -> Any:
-    if isinstance(value, str):  # what is none is the record's error, not the body's
+    if isinstance(value, str):  # another text is an error of the record, not of the body
         return _TRUTH.get(value.strip().lower(), value)
     if not isinstance(value, bool):
         raise WrongToken(kind, value)
@@ -99,7 +99,7 @@ def _read_datetime(kind: str, value: Any) -> Any:
 
 
 def moment(text: str) -> datetime:
-    """Read a date or a date and time; a date is its first moment in UTC. Raise ValueError."""
+    """Parse a date or a date and time; a date is midnight UTC. Raise ValueError."""
     parsed = datetime.fromisoformat(text)
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
@@ -113,8 +113,8 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
 
 
 def read(field: OrgField, value: Any) -> Any:
-    """Given the value of a body, return it as the org keeps it: text without space around it, nothing for empty text.
-    Raise WrongToken if its JSON cannot be the field's."""
+    """Given the value of a body, return it as the org stores it: text is stripped, empty text is null.
+    Raise WrongToken for a JSON type that the field does not accept."""
     if value is None:
         return None
     kind = "string" if field.type in TEXTS else field.type
@@ -125,7 +125,7 @@ def read(field: OrgField, value: Any) -> Any:
 
 
 def check(field: OrgField, value: Any) -> ApiProblem | None:
-    """Return what is wrong with a value that `read` returned; None if nothing is. Looks at no other record."""
+    """Return what is wrong with a value that `read` returned, None if nothing is. Does not look at other records."""
     if field.type == "boolean":
         return None if isinstance(value, bool) else _wrong_type(field, value)
     if value is None:

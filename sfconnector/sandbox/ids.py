@@ -1,4 +1,4 @@
-"""Salesforce ids: 15 case-sensitive characters (3 of them the object's prefix), and 3 more that tell their case.
+"""Salesforce ids: 15 case-sensitive characters (3 of them the object's prefix), and 3 that encode the case.
 
 The 3 characters make an id safe where case is lost. The sandbox keeps and answers 18 and takes either.
 """
@@ -9,7 +9,7 @@ from functools import lru_cache
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SUFFIX = string.ascii_uppercase + "012345"
-#: What stands between the prefix and the number: the instance, and a reserved character.
+#: Between the prefix and the number: the instance and a reserved character.
 INSTANCE = "Sb0"
 NUMBER_LENGTH = 9
 
@@ -18,7 +18,7 @@ _SYNTAX = re.compile(r"[0-9A-Za-z]{15}(?:[A-Z0-5]{3})?")
 
 
 def suffix(short: str) -> str:
-    """Return the 3 characters for an id of 15: each says which of 5 characters are capitals."""
+    """Return the last 3 characters for an id of 15: each encodes which of 5 characters are capitals."""
     capitals = 0
     for place, character in enumerate(short):
         if character in _CAPITALS:
@@ -27,7 +27,7 @@ def suffix(short: str) -> str:
 
 
 def make(prefix: str, number: int) -> str:
-    """Return the id of 18 characters for the given number of an object."""
+    """Return the id of 18 characters of record `number` of an object."""
     digits = []
     for _ in range(NUMBER_LENGTH):
         number, rest = divmod(number, 62)
@@ -37,7 +37,7 @@ def make(prefix: str, number: int) -> str:
 
 
 def full(text: object) -> str | None:
-    """Return the id of 18 characters for one of 15 or 18; None if it is no id."""
+    """Given an id of 15 or 18 characters, return it with 18; None for anything else."""
     return _full(text) if isinstance(text, str) and len(text) in (15, 18) else None
 
 

@@ -1,4 +1,4 @@
-"""What was asked of the sandbox: the latest requests one by one, and counts of all. Never a secret: see `entry`."""
+"""A journal of the latest requests, and counters of all of them. Holds no secrets."""
 
 import itertools
 import threading
@@ -11,35 +11,35 @@ from typing import Any
 
 KEPT = 5_000
 BODIES = 300  # of the latest entries; each may hold 200 records
-#: Headers that hold secrets, and those that say nothing.
+#: Headers that hold secrets or nothing of interest.
 LEFT_OUT = {"Authorization", "Cookie", "Host", "Connection", "Accept", "Accept-Encoding", "User-Agent"}
 
 
 @dataclass(slots=True)
 class JournalEntry:
-    """One request. `body` is the JSON of a data call; of a log-in only who and how, never a secret."""
+    """One request. `body` is the JSON of a data call; of a log-in only the user and the flow."""
 
     number: int
     method: str
     path: str
     query: str = ""
     user: str = ""
-    session: int = 0  # which of the sandbox's sessions, counted from 1; 0: none
+    session: int = 0  # number of the session, from 1; 0: none
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     records: int = 0
-    fault: int = 0  # the rule that was taken
-    status: int = 0  # 0: nobody was told
+    fault: int = 0  # number of the fault rule that was applied
+    status: int = 0  # 0: not answered
     at: str = ""
     ms: float = 0.0
     started: float = 0.0
 
 
-_TOLD = [each.name for each in fields(JournalEntry) if each.name != "started"]
+_EXPORTED = [each.name for each in fields(JournalEntry) if each.name != "started"]
 
 
 class Journal:
-    """Thread-safe. Counts go on for ever, entries are the latest."""
+    """Thread-safe. Counters are complete; only the latest entries are kept."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class Journal:
             self._now[entry.user] -= 1
 
     def count_call(self, user: str) -> None:
-        """Count what Salesforce counts as an API call."""
+        """Count an API call."""
         with self._lock:
             self._calls[user] += 1
 
@@ -78,10 +78,10 @@ class Journal:
 
     def entries(self) -> list[dict[str, Any]]:
         with self._lock:
-            return [{name: getattr(entry, name) for name in _TOLD} for entry in self._entries]
+            return [{name: getattr(entry, name) for name in _EXPORTED} for entry in self._entries]
 
     def counts(self) -> dict[str, Any]:
-        """Return the calls, the log-ins and the most requests at a time, by user."""
+        """Return the calls, the log-ins and the highest number of concurrent requests, by user."""
         with self._lock:
             return {
                 "calls": dict(self._calls),
@@ -90,7 +90,7 @@ class Journal:
             }
 
     def clear(self) -> None:
-        """Forget all but what is under way."""
+        """Forget everything except requests in progress."""
         with self._lock:
             self._entries.clear()
             self._calls.clear()
@@ -99,5 +99,5 @@ class Journal:
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers without those that hold a secret or say nothing."""
+    """Return the headers except those in LEFT_OUT."""
     return {name: value for name, value in headers.items() if name.title() not in LEFT_OUT}

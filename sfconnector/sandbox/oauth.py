@@ -1,6 +1,6 @@
-"""The token endpoint: who gets a token, and in which words the others are refused (knowledge of help.salesforce.com).
+"""The token endpoint: who gets a token, and how the others are refused (source: help.salesforce.com).
 
-No flow here gives out a refresh token, as none of these does at Salesforce.
+As at Salesforce, none of these flows issues a refresh token.
 """
 
 import base64
@@ -16,11 +16,11 @@ from sfconnector.sandbox.accounts import ORG_ID, Accounts, App, User
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LOGIN_HOSTS = ("https://login.salesforce.com", "https://test.salesforce.com")
-LONGEST_JWT = 180.0 + 120.0  # seconds: what is allowed, and what clocks may differ by
+LONGEST_JWT = 180.0 + 120.0  # seconds: the allowed lifetime, and the allowed difference of clocks
 
 
 class Refused(Exception):
-    """An answer with status 400."""
+    """A refused request: an answer with status 400."""
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(f"{error}: {description}")
@@ -32,9 +32,9 @@ class Refused(Exception):
 
 
 def give_token(accounts: Accounts, form: Mapping[str, str], basic: tuple[str, str] | None, url: str) -> dict[str, str]:
-    """Given the form, the user and password of a Basic header and the address asked, return the answer.
+    """Given the form, user and password of a Basic header, and the address of the request, return the answer.
 
-    Raise Refused for every other case.
+    Raise Refused if no token is issued.
     """
     grant = form.get("grant_type", "")
     if grant == "password":
@@ -56,14 +56,14 @@ def give_token(accounts: Accounts, form: Mapping[str, str], basic: tuple[str, st
 
 
 def asked_by(form: Mapping[str, str], basic: tuple[str, str] | None) -> str:
-    """Return a name for the log of who wants a token: the user's where it is said, else the app's."""
+    """Return a name for the journal: the user's if the form has it, else the app's."""
     claims = _unchecked(form.get("assertion", ""))
     name = form.get("username") or claims.get("sub") or form.get("client_id") or (basic[0] if basic else "")
     return str(name)
 
 
 def introspect(accounts: Accounts, form: Mapping[str, str], basic: tuple[str, str] | None) -> dict[str, Any]:
-    """Return what RFC 7662 asks. Raise Refused for an app that is not known."""
+    """Return the answer of RFC 7662. Raise Refused for an unknown app."""
     app = _app(accounts, form, basic, None)
     session = accounts.session(form.get("token", ""), use=False)
     if session is None:
@@ -82,7 +82,7 @@ def introspect(accounts: Accounts, form: Mapping[str, str], basic: tuple[str, st
 
 
 def revoke(accounts: Accounts, token: str) -> None:
-    """End a session. Raise Refused when there is none."""
+    """End a session. Raise Refused if there is none."""
     if not token or not accounts.end_sessions(token=token):
         raise Refused("unsupported_token_type", "this token type is not supported or the token is invalid")
 
@@ -108,7 +108,7 @@ def _by_password(accounts: Accounts, form: Mapping[str, str]) -> User:
         if not form.get(name):
             raise Refused("invalid_request", f"missing required parameter: {name}")
     user = accounts.user(form["username"])
-    # One text for a wrong name, a wrong password, a missing security token, a blocked flow and a locked user.
+    # The same text for a wrong name, a wrong password, a missing security token, a blocked flow and a locked user.
     refused = Refused("invalid_grant", "authentication failure")
     if user is None or not accounts.switches.password_flow:
         raise refused

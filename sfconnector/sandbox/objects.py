@@ -61,7 +61,7 @@ def read_field(given: Mapping[str, Any]) -> OrgField:
 
 
 class SObject:
-    """One kind of record."""
+    """One object type."""
 
     def __init__(self, given: Mapping[str, Any], fields: Iterable[OrgField]) -> None:
         self.name: str = given["name"]

@@ -1,5 +1,6 @@
-"""One org in memory: describe, create, read, change, delete, collections, queries. No HTTP; every method may be called
-from any thread, and what it refuses is an ApiError in the words of Salesforce.
+"""One org in memory: describe, create, read, change, delete, collections, queries. Without HTTP.
+
+Any thread may call any method; a refusal is an ApiError with the text of Salesforce.
 """
 
 import threading
@@ -13,8 +14,9 @@ from sfconnector.sandbox.collections import Collections
 from sfconnector.sandbox.objects import Catalog, OrgField, SObject, read_field
 from sfconnector.sandbox.org_rules import Rules
 from sfconnector.sandbox.query import Rows
+from sfconnector.sandbox.record_body import RecordBody
 from sfconnector.sandbox.record_writer import RecordWriter, WriteCall
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import ApiError, refused
 from sfconnector.sandbox.store import Record, Store
 
 API_VERSION = "62.0"
@@ -22,7 +24,7 @@ API_VERSION = "62.0"
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """What a log-in needs to know of a User record."""
+    """A User record, as far as a log-in needs it."""
 
     id: str
     username: str
@@ -35,7 +37,7 @@ def _utc_now() -> datetime:
 
 
 class Org:
-    """`schema` adds objects and fields to the built-in ones (see objects.py); ValueError if it is none."""
+    """`schema` adds objects and fields to the built-in ones (see objects.py); ValueError if it is not a schema."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class Org:
         self._writer = RecordWriter(self.catalog, self.store, self.rules, api_version)
         self._collections = Collections(self.catalog, self.store, self.rules, self._writer, self._found)
 
-    # What there is
+    # Describe
 
     @property
     def objects(self) -> Mapping[str, SObject]:
@@ -79,20 +81,20 @@ class Org:
     def describe(self, sobject: str) -> dict[str, Any]:
         with self.lock:
             known = self.sobject(sobject)
-            told = known.describe(self.version)
+            answer = known.describe(self.version)
             types = [each for each in self._live("RecordType") if each.get("SobjectType") == known.name]
             infos = [self._record_type(each) for each in types]
-            return {**told, "recordTypeInfos": [*infos, *told["recordTypeInfos"]]} if infos else told
+            return {**answer, "recordTypeInfos": [*infos, *answer["recordTypeInfos"]]} if infos else answer
 
     def global_describe(self) -> dict[str, Any]:
         with self.lock:
             return describe_answers.everything([each.given for each in self.objects.values()], self.version)
 
     def summary(self, sobject: str) -> dict[str, Any]:
-        """What `/sobjects/<name>` says."""
+        """Return the answer to `/sobjects/<name>`."""
         with self.lock:
-            told = describe_answers.summary(self.sobject(sobject).given, self.version)
-            return {"objectDescribe": told, "recentItems": []}
+            answer = describe_answers.summary(self.sobject(sobject).given, self.version)
+            return {"objectDescribe": answer, "recentItems": []}
 
     def add_field(self, sobject: str, field: Mapping[str, Any]) -> None:
         """Add a field, in the shape of schema.json or of a describe answer. Raise ValueError."""
@@ -103,7 +105,7 @@ class Org:
             self._writer.forget_conditions()
 
     def add_objects(self, schema: Mapping[str, Any]) -> None:
-        """Add what a schema holds. Raise ValueError."""
+        """Add the objects and fields of a schema. Raise ValueError."""
         with self.lock:
             self.catalog.read(schema)
             for table in self.store.tables.values():
@@ -111,7 +113,7 @@ class Org:
             self._writer.forget_conditions()
 
     def configure(self, rules: Mapping[str, Any]) -> None:
-        """Set validation and assignment rules, locks and the like (rules.py), and leave the rest as it is. Raise
+        """Set validation and assignment rules, locks and the like (org_rules.py); the rest stays as it is. Raise
         ValueError."""
         with self.lock:
             try:
@@ -119,44 +121,23 @@ class Org:
             except ApiError as error:
                 raise ValueError(str(error)) from error
 
-    # One record
+    # One record. `options` are what headers say: `auto_assign`, `allow_duplicates` (see WriteCall)
 
-    def create(
-        self,
-        sobject: str,
-        fields: Mapping[str, Any],
-        user_id: str,
-        *,
-        auto_assign: bool | str = True,
-        allow_duplicates: bool = False,
-    ) -> str:
+    def create(self, sobject: str, fields: Mapping[str, Any], user_id: str, **options: Any) -> str:
         """Return the id of the new record. Raise ApiError."""
         with self.lock:
             known = self.sobject(sobject)
-            body = record_body.read(self.catalog, known, fields)
-            if "Id" in body.values:
-                raise refusals.not_in_body("Id")
+            body = self._body(known, fields, "Id")
             self.store.begin()
-            return self._writer.create(known, body, self._call(user_id, auto_assign, allow_duplicates))
+            return self._writer.create(known, body, self._call(user_id, **options))
 
-    def update(
-        self,
-        sobject: str,
-        record_id: str,
-        fields: Mapping[str, Any],
-        user_id: str,
-        *,
-        auto_assign: bool | str = True,
-        allow_duplicates: bool = False,
-    ) -> None:
+    def update(self, sobject: str, record_id: str, fields: Mapping[str, Any], user_id: str, **options: Any) -> None:
         with self.lock:
             known = self.sobject(sobject)
             record = self._record(known, record_id)
-            body = record_body.read(self.catalog, known, fields)
-            if "Id" in body.values:
-                raise refusals.not_in_body("Id")
+            body = self._body(known, fields, "Id")
             self.store.begin()
-            self._writer.update(known, record["Id"], body, self._call(user_id, auto_assign, allow_duplicates))
+            self._writer.update(known, record["Id"], body, self._call(user_id, **options))
 
     def upsert(
         self,
@@ -166,20 +147,16 @@ class Org:
         fields: Mapping[str, Any],
         user_id: str,
         *,
-        auto_assign: bool | str = True,
-        allow_duplicates: bool = False,
         update_only: bool = False,
+        **options: Any,
     ) -> tuple[str, bool]:
         """Return the record's id and whether it is new. Raise ApiError; SeveralMatch is the answer with status 300."""
         with self.lock:
             known = self.sobject(sobject)
             key = self.key_field(known, field)
-            body = record_body.read(self.catalog, known, fields)
-            for name in ("Id", key.name):
-                if name in body.values:
-                    raise refusals.not_in_body(name)
+            body = self._body(known, fields, "Id", key.name)
             found = self._matches(known, key, value)
-            call = self._call(user_id, auto_assign, allow_duplicates)
+            call = self._call(user_id, **options)
             self.store.begin()
             if found is not None:
                 self._writer.update(known, found, body, call)
@@ -191,12 +168,12 @@ class Org:
             return self._writer.create(known, body, call), True
 
     def delete(self, sobject: str, record_id: str, user_id: str) -> None:
-        """Put a record into the recycle bin."""
+        """Move a record to the recycle bin."""
         with self.lock:
             known = self.sobject(sobject)
             record = self._record(known, record_id)
             if user_id in self.rules.read_only_users:
-                raise ApiError(ApiProblem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
+                raise refused("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
             self.store.begin()
             author = effects.Author(user_id, field_values.stamp(self._clock()))
             changed = {"IsDeleted": True, "LastModifiedDate": author.now, "SystemModstamp": author.now}
@@ -233,14 +210,13 @@ class Org:
         all_or_none: bool = False,
         upsert_field: tuple[str, str] | None = None,
         update: bool = False,
-        auto_assign: bool | str = True,
-        allow_duplicates: bool = False,
         unknown_field_scope: str | None = None,
+        **options: Any,
     ) -> list[dict[str, Any]]:
         """Create, or with `upsert_field` (object, field) upsert, or update records by their Id: return each one's
         result, in order. Raise ApiError when the whole call is refused."""
         with self.lock:
-            call = self._call(user_id, auto_assign, allow_duplicates)
+            call = self._call(user_id, **options)
             scope = unknown_field_scope or self.rules.unknown_field_scope
             key = None
             if upsert_field is not None:
@@ -255,35 +231,35 @@ class Org:
                 soql, self.catalog, self.store, now=self._clock(), version=self.version, with_deleted=with_deleted
             )
 
-    # For those who set an org up
+    # Set-up
 
     def seed(self, sobject: str, records: Iterable[Mapping[str, Any]], user_id: str | None = None) -> list[str]:
-        """Put records in as they are, without rules or rights, also fields that nobody may write; return their ids.
-        Raise ApiError for unknown fields, values of another type and unique values that are taken."""
+        """Store records without rules or rights, read-only fields included; return their ids.
+        Raise ApiError for unknown fields, values of another type and unique values that are in use."""
         with self.lock:
             known = self.sobject(sobject)
-            call = self._call(user_id, False, True)
+            call = self._call(user_id, auto_assign=False, allow_duplicates=True)
             return [self._writer.seed(known, record_body.read(self.catalog, known, each), call) for each in records]
 
     def records(self, sobject: str) -> list[dict[str, Any]]:
-        """Return all live records with all fields, in the order of their making."""
+        """Return all live records with all fields, oldest first."""
         with self.lock:
             known = self.sobject(sobject)
             return [self._render(known, record, None) for record in self._live(known.name)]
 
     def export(self) -> dict[str, Any]:
-        """Return all that the org holds, as JSON can say it."""
+        """Return everything in the org as JSON values."""
         with self.lock:
             return {
                 "schema": {"objects": [self._exported(each) for each in self.objects.values()]},
                 "records": {name: list(table.records.values()) for name, table in self.store.tables.items()},
                 "numbers": {name: table.number for name, table in self.store.tables.items()},
                 "case_number": self.store.case_number,
-                "rules": self.rules.told(),
+                "rules": self.rules.export(),
             }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take the place of an exported org. Raise ValueError or KeyError for what is none."""
+        """Replace everything by an exported org. Raise ValueError or KeyError for bad data."""
         with self.lock:
             self.catalog.read(state["schema"])
             self.store.clear()
@@ -296,10 +272,18 @@ class Org:
             self.rules.take(state["rules"], self._writer.check)
             self._writer.forget_conditions()
 
-    # Within
+    # Helpers
 
-    def _call(self, user_id: str | None, auto_assign: bool | str, allow_duplicates: bool) -> WriteCall:
-        return WriteCall(user_id, self._clock(), auto_assign, allow_duplicates)
+    def _call(self, user_id: str | None, **options: Any) -> WriteCall:
+        return WriteCall(user_id, self._clock(), **options)
+
+    def _body(self, sobject: SObject, fields: Mapping[str, Any], *closed: str) -> RecordBody:
+        """Return what was given for one record, which must not name the fields that the address names."""
+        body = record_body.read(self.catalog, sobject, fields)
+        for name in closed:
+            if name in body.values:
+                raise refusals.not_in_body(name)
+        return body
 
     def _live(self, name: str) -> Iterable[Record]:
         return self.store.table(self.objects[name]).live()

@@ -1,7 +1,4 @@
-"""What an org's administrators set up: validation and assignment rules, automation that fails, locks, rights, storage.
-
-All of it is plain values, so that it can come from a file or a request and go back into one.
-"""
+"""An org's set-up: validation and assignment rules, automation that fails, locks, rights, storage. Plain values."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,8 +9,8 @@ from typing import Any
 class ValidationRule:
     """Refuses records for which `when` holds: a condition as in SOQL, or a function of the record; "" holds always.
 
-    With another `code` it is a trigger or a flow that fails. `more_than` makes it one that only large calls meet, as
-    those that use up a governor limit: it holds for calls with more records of the object than that.
+    With another `code` it acts as a trigger or a flow that fails. With `more_than` it applies only to calls with more
+    records of the object than that, like a governor limit.
     """
 
     object: str
@@ -27,7 +24,7 @@ class ValidationRule:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentEntry:
-    """The first entry whose `when` holds gives the Case its owner: a user's or a queue's id."""
+    """An owner (the id of a user or a queue) and the condition for it; the first entry that fits applies."""
 
     owner: str
     when: str = ""
@@ -35,7 +32,7 @@ class AssignmentEntry:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentRule:
-    """Sets the owner. The active one is used without a header; one that is named by its id is used, active or not."""
+    """Sets the owner. Without a header the active one applies; one named by its id applies, active or not."""
 
     id: str
     entries: tuple[AssignmentEntry, ...]
@@ -47,23 +44,23 @@ class AssignmentRule:
 class Rules:
     validation: list[ValidationRule] = field(default_factory=list)
     assignment: list[AssignmentRule] = field(default_factory=list)
-    #: By object, the fields in which a new record may not be like another one (unless the call allows it).
+    #: By object, the fields by which a new record is a duplicate of another (unless the call allows it).
     duplicates: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Records that somebody else holds a lock on: whatever refers to them fails.
+    #: Records locked by another transaction: writing a record that refers to them fails.
     locked: set[str] = field(default_factory=set)
-    #: Records that nobody has the right to refer to.
+    #: Records that nobody may refer to.
     hidden: set[str] = field(default_factory=set)
-    #: Users who may write nothing.
+    #: Users without the right to write.
     read_only_users: set[str] = field(default_factory=set)
     storage_full: bool = False
-    #: Whether an unknown field refuses the `request` or its `record` alone; no source says which it is in an org.
+    #: Whether an unknown field refuses the `request` or its `record` alone; undocumented, so both can be tried.
     unknown_field_scope: str = "request"
-    #: Of records of one call that share a unique value, whether the `first` passes or they fail `both`; as above.
+    #: Whether of two records of a call with one unique value the `first` is written or `both` fail; as above.
     duplicates_in_call: str = "first"
 
     def take(self, given: Mapping[str, Any], check: Callable[[str, str], object]) -> None:
-        """Set what is given, as `told` returns it. `check` gets each object with a condition and raises for those that
-        it does not know. Raise ValueError, and then nothing is set."""
+        """Set these settings, in the form of `export`. `check` raises for an unknown object or a bad condition. Raise
+        ValueError; then nothing is set."""
         known = {each.name for each in fields(self)}
         if unknown := sorted(set(given) - known):
             raise ValueError(f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
@@ -76,13 +73,13 @@ class Rules:
         for name, value in read.items():
             setattr(self, name, value)
 
-    def told(self) -> dict[str, Any]:
-        """Return everything as JSON can say it. Rules that are functions are left out."""
-        told = asdict(self)
-        told["validation"] = [each for each in told["validation"] if isinstance(each["when"], str)]
+    def export(self) -> dict[str, Any]:
+        """Return everything as JSON values, without the rules that are functions."""
+        values = asdict(self)
+        values["validation"] = [each for each in values["validation"] if isinstance(each["when"], str)]
         for name in ("locked", "hidden", "read_only_users"):
-            told[name] = sorted(told[name])
-        return told
+            values[name] = sorted(values[name])
+        return values
 
 
 def _validation(given: Iterable[Any]) -> list[ValidationRule]:

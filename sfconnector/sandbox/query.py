@@ -1,4 +1,4 @@
-"""Runs a query: columns, parents, order, LIMIT and OFFSET. Records come out as the REST API writes them."""
+"""Runs a query: columns, parents, order, LIMIT and OFFSET. Returns records as the REST API writes them."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 from sfconnector.sandbox import soql_parser, where
 from sfconnector.sandbox.objects import Catalog, OrgField, SObject
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import refused
 from sfconnector.sandbox.store import Record, Store
 
 MAX_OFFSET = 2000
@@ -16,7 +16,7 @@ WriteRow = Callable[[Record], dict[str, Any]]
 
 
 class Rows(list[dict[str, Any]]):
-    """The records of an answer. `total` is its totalSize, which COUNT() alone has without records."""
+    """The records of an answer. `total` is totalSize, which a plain COUNT() answers without records."""
 
     def __init__(self, rows: Iterable[dict[str, Any]], total: int | None = None) -> None:
         super().__init__(rows)
@@ -28,7 +28,7 @@ def attributes(sobject: str, record_id: str, version: str) -> dict[str, str]:
 
 
 def run(text: str, catalog: Catalog, store: Store, *, now: datetime, version: str, with_deleted: bool = False) -> Rows:
-    """Return what a statement selects. Raise ApiError."""
+    """Return the records that a statement selects. Raise ApiError."""
     query = soql_parser.parse(text)
     sobject = catalog.find(query.sobject)
     if sobject is None:
@@ -44,8 +44,7 @@ def run(text: str, catalog: Catalog, store: Store, *, now: datetime, version: st
         found = [record for record in found if test(record)]
     _sort(found, query, paths)
     if query.offset > MAX_OFFSET:
-        text = f"Maximum SOQL offset allowed is {MAX_OFFSET}"
-        raise ApiError(ApiProblem("NUMBER_OUTSIDE_VALID_RANGE", text, None))
+        raise refused("NUMBER_OUTSIDE_VALID_RANGE", f"Maximum SOQL offset allowed is {MAX_OFFSET}", None)
     if counts:
         return _counted(query, columns, counts, found, paths)
     return Rows(write(record) for record in found[query.offset :][: query.limit])
@@ -75,7 +74,7 @@ def _columns(query: soql_parser.Query, sobject: SObject) -> list[soql_parser.Fie
 
 
 def _writer(columns: list[soql_parser.FieldPath], paths: where.Paths, version: str) -> WriteRow:
-    """Return what writes one record with the given columns; a parent's are an object of their own."""
+    """Return a function that renders a record with these columns; those of a parent are a nested object."""
     plain: list[OrgField] = []
     deeper: list[tuple[list[OrgField], OrgField]] = []
     for column in columns:
@@ -119,7 +118,7 @@ def render(fields: Iterable[OrgField], sobject: str, record: Record, version: st
 
 
 def _sort(found: list[Record], query: soql_parser.Query, paths: where.Paths) -> None:
-    """Sort in place; records that compare equal stay in the order of their making."""
+    """Sort in place; equal records stay in order of creation."""
     for order in reversed(query.order):
         field, read = paths.reader(order.path)
         if not field.sortable:
@@ -147,7 +146,7 @@ def _counted(
             raise soql_parser.refusal(query.text, counts[0].at, "unexpected token: 'COUNT'")
         rest = found[query.offset :][: query.limit]
         return Rows([], total=len(rest))
-    told: dict[str, Any] = {"attributes": {"type": "AggregateResult"}}
+    counted: dict[str, Any] = {"attributes": {"type": "AggregateResult"}}
     unnamed = 0
     for column in columns:
         if not isinstance(column, soql_parser.Count) or column.path is None:
@@ -157,5 +156,5 @@ def _counted(
         alias = column.alias
         if alias is None:
             alias, unnamed = f"expr{unnamed}", unnamed + 1
-        told[alias] = sum(read(record) is not None for record in found)
-    return Rows([told])
+        counted[alias] = sum(read(record) is not None for record in found)
+    return Rows([counted])

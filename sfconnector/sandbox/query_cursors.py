@@ -1,4 +1,4 @@
-"""Answers of queries that have more records than one page: kept until they are asked for, the latest ones."""
+"""Pages of query results: keeps the records of the latest queries that need more than one page."""
 
 import threading
 from collections import OrderedDict
@@ -6,7 +6,7 @@ from typing import Any
 
 from sfconnector.sandbox import ids
 from sfconnector.sandbox.query import Rows
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import refused
 
 KEPT = 50
 
@@ -30,12 +30,12 @@ class Cursors:
         return self.next(f"{cursor}-0", base)
 
     def next(self, locator: str, base: str) -> dict[str, Any]:
-        """Return the page that begins where a locator says. Raise ApiError for one that is not known."""
+        """Return the page of a locator. Raise ApiError for an unknown one."""
         cursor, _, start = locator.rpartition("-")
         with self._lock:
             found = self._open.get(cursor)
         if found is None or not start.isdigit():
-            raise ApiError(ApiProblem("INVALID_QUERY_LOCATOR", "invalid query locator", None))
+            raise refused("INVALID_QUERY_LOCATOR", "invalid query locator", None)
         records, size = found
         end = int(start) + size
         page: dict[str, Any] = {"totalSize": len(records), "done": end >= len(records)}

@@ -1,6 +1,6 @@
-"""Bodies as records: names in any case become the fields' own, values get their types, relationships are set apart.
+"""From JSON to a record: field names in their own spelling, converted values, and relationships.
 
-What raises Malformed here refuses a whole collection: the org reads all of a body before it looks at a record.
+Malformed refuses a whole collection: the org reads the complete body before it looks at a record.
 """
 
 import json
@@ -15,7 +15,7 @@ from sfconnector.sandbox.refusals import ApiError, ApiProblem
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A parent named by an external id: `{"Contact": {"Customer_Number__c": "x"}}`."""
+    """A parent identified by an external id: `{"Contact": {"Customer_Number__c": "x"}}`."""
 
     field: OrgField
     parent: SObject
@@ -25,22 +25,22 @@ class Reference:
 
 @dataclass(slots=True)
 class RecordBody:
-    """What one record's body says."""
+    """The content of one record."""
 
     values: dict[str, Any] = field(default_factory=dict)
     fields: list[OrgField] = field(default_factory=list)
     references: list[Reference] = field(default_factory=list)
-    #: Of relationships that name no usable key: the record's errors.
+    #: Errors of the record: relationships without a usable key.
     problems: list[ApiProblem] = field(default_factory=list)
 
     def without(self, name: str) -> Any:
-        """Take a value out and return it."""
+        """Remove a value and return it."""
         self.fields = [each for each in self.fields if each.name != name]
         return self.values.pop(name, None)
 
 
 def read(catalog: Catalog, sobject: SObject, given: Any) -> RecordBody:
-    """Given what JSON held for one record, return its body. Raise Malformed."""
+    """Given the JSON value of one record, return the content. Raise Malformed."""
     if not isinstance(given, Mapping):
         raise _unreadable(field_values.WrongToken(sobject.name.lower(), given), given)
     body = RecordBody()
@@ -61,7 +61,7 @@ def read(catalog: Catalog, sobject: SObject, given: Any) -> RecordBody:
 
 
 def _unreadable(error: field_values.WrongToken, given: Any, name: str | None = None) -> ApiError:
-    """The column is where the value begins in the record as json.dumps writes it."""
+    """Return the error; the column is where the value begins if json.dumps writes the record."""
     column = 1
     if name is not None:
         names = list(given)
@@ -80,9 +80,9 @@ def _read_relationship(catalog: Catalog, sobject: SObject, body: RecordBody, nam
         return
     if not isinstance(value, Mapping):
         raise _unreadable(field_values.WrongToken(known.refers_to[0].lower(), value), {name: value}, name)
-    told = value.get("attributes")
+    attributes = value.get("attributes")
     named = [key for key in value if key != "attributes"]
-    parent = _parent(catalog, known, told.get("type") if isinstance(told, Mapping) else None, named)
+    parent = _parent(catalog, known, attributes.get("type") if isinstance(attributes, Mapping) else None, named)
     keys = []
     for each in named:
         key = parent.field(each)
@@ -103,13 +103,13 @@ def _read_relationship(catalog: Catalog, sobject: SObject, body: RecordBody, nam
         body.references.append(Reference(known, parent, keys[0], wanted))
 
 
-def _parent(catalog: Catalog, known: OrgField, told: object, named: list[str]) -> SObject:
-    """Of several kinds of parents, the one that `attributes` names, else one that has the field."""
+def _parent(catalog: Catalog, known: OrgField, wanted: object, named: list[str]) -> SObject:
+    """Return the parent object: the one named in `attributes`, else one that has the field."""
     choice = [parent for name in known.refers_to if (parent := catalog.find(name))]
     if not choice:
         raise refusals.no_column(known.relationship or known.name, known.refers_to[0] if known.refers_to else "")
     for parent in choice:
-        if isinstance(told, str) and parent.name.lower() == told.lower():
+        if isinstance(wanted, str) and parent.name.lower() == wanted.lower():
             return parent
     for parent in choice:
         if any(parent.field(name) for name in named):

@@ -1,6 +1,6 @@
-"""Writes one record as an org does: rights, fields, values, references, rules, uniqueness; the first wrong one refuses.
+"""Writes one record as an org does: checks rights, fields, values, references, rules and uniqueness in this order.
 
-Every refusal is an ApiError, and nothing has changed then. What was written is in the store's journal.
+A refusal is an ApiError and changes nothing. Writes are in the journal of the store.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from sfconnector.sandbox.objects import Catalog, OrgField, SObject
 from sfconnector.sandbox.org_rules import Rules
 from sfconnector.sandbox.query import attributes
 from sfconnector.sandbox.record_body import RecordBody, Reference
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import ApiError, ApiProblem, refused
 from sfconnector.sandbox.store import Record, Store
 
 
 @dataclass(frozen=True)
 class WriteCall:
-    """What concerns a whole call: its user, its headers, its size."""
+    """What applies to a whole call: user, headers, size."""
 
     user_id: str | None
     now: datetime
@@ -29,7 +29,7 @@ class WriteCall:
     auto_assign: bool | str = True
     #: allowSave of Sforce-Duplicate-Rule-Header.
     allow_duplicates: bool = False
-    size: int = 1  # records of the call
+    size: int = 1  # records of the same object in the call
 
     @cached_property
     def author(self) -> Author:
@@ -45,11 +45,11 @@ class RecordWriter:
         self._tests: dict[tuple[str, str, date], where.Test] = {}
 
     def forget_conditions(self) -> None:
-        """Read conditions anew, because the objects have other fields."""
+        """Discard compiled conditions, because fields have changed."""
         self._tests.clear()
 
     def check(self, name: str, condition: str) -> None:
-        """Raise ValueError for an object that is not there, ApiError for a condition that it cannot have."""
+        """Raise ValueError for an unknown object, ApiError for a bad condition."""
         sobject = self.catalog.objects.get(name)
         if sobject is None:
             raise ValueError(f"there is no object {name}")
@@ -85,7 +85,7 @@ class RecordWriter:
         return str(record["Id"])
 
     def update(self, sobject: SObject, record_id: str, body: RecordBody, call: WriteCall) -> None:
-        """Change a record that is there. Raise ApiError."""
+        """Change an existing record. Raise ApiError."""
         before = self.store.table(sobject).records[record_id]
         self._check_rights(call)
         self._check_fields(body, [field.name for field in body.fields if not field.updateable])
@@ -103,8 +103,8 @@ class RecordWriter:
         self.store.put(sobject, record)
 
     def seed(self, sobject: SObject, body: RecordBody, call: WriteCall) -> str:
-        """Put a record in without rules and rights; its Id may be given. Raise ApiError for a unique value that is
-        taken, or a parent that is not there."""
+        """Store a record without rules and rights; it may have an Id. Raise ApiError for a unique value in use or a
+        missing parent."""
         self._resolve(body)
         record = {name: value for name, value in body.values.items() if value is not None}
         for name in [each for each in record if sobject.fields[each].type in ("id", "reference")]:
@@ -118,9 +118,9 @@ class RecordWriter:
 
     def _check_rights(self, call: WriteCall) -> None:
         if call.user_id in self.rules.read_only_users:
-            raise ApiError(ApiProblem("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id"))
+            raise refused("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
         if self.rules.storage_full:
-            raise ApiError(ApiProblem("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded"))
+            raise refused("STORAGE_LIMIT_EXCEEDED", "storage limit exceeded")
 
     def _check_fields(self, body: RecordBody, closed: list[str]) -> None:
         if closed:
@@ -129,7 +129,7 @@ class RecordWriter:
             raise ApiError(body.problems[0])
 
     def _resolve(self, body: RecordBody) -> None:
-        """Put the ids in for parents that are named by an external id."""
+        """Replace external ids of parents by the parents' ids."""
         for reference in body.references:
             body.values[reference.field.name] = self._parent(reference)
             body.fields.append(reference.field)
@@ -137,8 +137,8 @@ class RecordWriter:
     def _parent(self, reference: Reference) -> str:
         found = self.store.table(reference.parent).find(reference.key.name, reference.value)
         if not found:
-            told = "" if reference.value is None else str(reference.value)
-            raise ApiError(refusals.no_foreign_key(told, reference.key.name, reference.parent.name))
+            value = "" if reference.value is None else str(reference.value)
+            raise ApiError(refusals.no_foreign_key(value, reference.key.name, reference.parent.name))
         if len(found) > 1:
             raise ApiError(refusals.several_records(reference.key.label, found))
         return found[0]
@@ -167,7 +167,7 @@ class RecordWriter:
             fits = parent is not None and parent.get("IsActive") and parent.get("SobjectType") == sobject.name
             if not fits:
                 text = f"{field.label}: this ID value isn't valid for the user: {wanted}"
-                raise ApiError(ApiProblem("INVALID_CROSS_REFERENCE_KEY", text, (field.name,)))
+                raise refused("INVALID_CROSS_REFERENCE_KEY", text, (field.name,))
             return
         if parent is None:
             raise ApiError(refusals.bad_reference())
@@ -175,20 +175,20 @@ class RecordWriter:
             raise refusals.deleted(400)
         if wanted in self.rules.hidden:
             text = f"insufficient access rights on cross-reference id: {wanted}"
-            raise ApiError(ApiProblem("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", text))
+            raise refused("INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY", text)
         if field.name == "OwnerId":
             self._check_owner(sobject, wanted, parent)
 
     def _check_owner(self, sobject: SObject, wanted: str, owner: Record) -> None:
         if wanted.startswith("005") and not owner.get("IsActive"):
             text = f"operation performed with inactive user [{wanted[:15]}] as owner of {sobject.name.lower()}"
-            raise ApiError(ApiProblem("INACTIVE_OWNER_OR_USER", text, ("OwnerId",)))
+            raise refused("INACTIVE_OWNER_OR_USER", text, ("OwnerId",))
         if wanted.startswith("00G") and owner.get("Type") != "Queue":
             text = "The specified cross reference type isn't valid for the specified field."
-            raise ApiError(ApiProblem("INVALID_CROSS_REFERENCE_TYPE_FOR_FIELD", text, ("OwnerId",)))
+            raise refused("INVALID_CROSS_REFERENCE_TYPE_FOR_FIELD", text, ("OwnerId",))
 
     def _check_record(self, sobject: SObject, record: Record, call: WriteCall) -> None:
-        """What looks at the whole record: locks, an object's own rules, validation rules (all that hold)."""
+        """Check the whole record: locks, rules of the object, validation rules (reporting all that hold)."""
         if self.rules.locked:
             parents = [record.get(field.name) for field in sobject.fields.values() if field.type == "reference"]
             locked = [each for each in (record["Id"], *parents) if each in self.rules.locked]
@@ -196,7 +196,7 @@ class RecordWriter:
                 raise ApiError(refusals.locked(dict.fromkeys(locked)))
         if sobject.name == "Asset" and not (record.get("AccountId") or record.get("ContactId")):
             text = "Every asset needs an account, a contact, or both."
-            raise ApiError(ApiProblem("FIELD_INTEGRITY_EXCEPTION", text, ("AccountId", "ContactId")))
+            raise refused("FIELD_INTEGRITY_EXCEPTION", text, ("AccountId", "ContactId"))
         problems = [
             ApiProblem(rule.code, rule.message, (rule.field,) if rule.field else ())
             for rule in self.rules.validation
@@ -211,14 +211,14 @@ class RecordWriter:
             return bool(when(record))
         if not when:
             return True
-        key = (sobject.name, when, call.now.date())  # a condition may say TODAY
+        key = (sobject.name, when, call.now.date())  # a condition may contain TODAY
         test = self._tests.get(key)
         if test is None:
             test = self._tests[key] = self._compile(sobject, when, call.now)
         return test(record)
 
     def _check_similar(self, sobject: SObject, record: Record, call: WriteCall) -> None:
-        """Duplicate rules, which a call may tell to let everything pass."""
+        """Apply duplicate rules, unless the call allows duplicates."""
         names = self.rules.duplicates.get(sobject.name)
         if not names or call.allow_duplicates or not all(record.get(name) is not None for name in names):
             return
@@ -262,13 +262,12 @@ class RecordWriter:
                     raise ApiError(refusals.duplicate_value(field.name, others[0]))
 
     def _assign(self, sobject: SObject, record: Record, call: WriteCall) -> None:
-        """Assignment rules come last, and their owner replaces the one that the call gave."""
+        """Apply assignment rules: last, because they replace the owner given in the call."""
         rules = [rule for rule in self.rules.assignment if rule.object == sobject.name]
         if isinstance(call.auto_assign, str):
             rules = [rule for rule in rules if ids.full(rule.id) == ids.full(call.auto_assign)]
             if not rules:
-                text = f"invalid assignment rule id: {call.auto_assign}"
-                raise ApiError(ApiProblem("INVALID_ASSIGNMENT_RULE", text))
+                raise refused("INVALID_ASSIGNMENT_RULE", f"invalid assignment rule id: {call.auto_assign}")
         elif call.auto_assign:
             rules = [rule for rule in rules if rule.active]
         else:

@@ -1,13 +1,13 @@
-"""What the org refuses, in Salesforce's words: codes, messages and statuses of knowledge/salesforce.md, section 2.
+"""Refusals of the org, with Salesforce's codes, messages and HTTP statuses.
 
-One record's answer says `errorCode`, a record's inside a collection says `statusCode`. Pure.
+An answer about one record has `errorCode`, a result in a collection `statusCode`. Pure.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Codes whose answer is not 400.
+#: HTTP statuses other than 400, by code.
 STATUSES = {
     "NOT_FOUND": 404,
     "UNKNOWN_EXCEPTION": 500,
@@ -23,7 +23,7 @@ STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class ApiProblem:
-    """One error of an answer. `fields` None: the answer has no such key."""
+    """One error of an answer. `fields` None: the answer has no key `fields`."""
 
     code: str
     message: str
@@ -32,7 +32,7 @@ class ApiProblem:
 
 
 class ApiError(Exception):
-    """A refusal, with the HTTP status it has when it is the whole answer."""
+    """A refusal, with the HTTP status for when it is the whole answer."""
 
     def __init__(self, *problems: ApiProblem, status: int | None = None) -> None:
         super().__init__("; ".join(f"{problem.code}: {problem.message}" for problem in problems))
@@ -44,7 +44,7 @@ class ApiError(Exception):
         return self.body()
 
     def body(self) -> list[Any]:
-        """The answer of a call that concerns one record."""
+        """Return the answer to a call about one record."""
         answers = []
         for problem in self.problems:
             answer: dict[str, Any] = {"message": problem.message, "errorCode": problem.code}
@@ -54,7 +54,7 @@ class ApiError(Exception):
         return answers
 
     def in_collection(self) -> list[dict[str, Any]]:
-        """The `errors` of one record among several."""
+        """Return the `errors` of one record in a collection."""
         return [
             {
                 "statusCode": problem.code,
@@ -67,11 +67,11 @@ class ApiError(Exception):
 
 
 class Malformed(ApiError):
-    """A body that cannot be read as records: it refuses a whole collection, not one of its records."""
+    """A body that cannot be read as records: it refuses the whole collection."""
 
 
 class SeveralMatch(ApiError):
-    """An external id that several records have: the answer is their URLs, with status 300."""
+    """An external id of several records: the answer is their URLs, with status 300."""
 
     def __init__(self, urls: Iterable[str]) -> None:
         self.urls = list(urls)
@@ -81,8 +81,12 @@ class SeveralMatch(ApiError):
         return self.urls
 
 
+def refused(code: str, text: str, fields: tuple[str, ...] | None = (), status: int | None = None) -> ApiError:
+    return ApiError(ApiProblem(code, text, fields), status=status)
+
+
 def not_found(message: str = "The requested resource does not exist") -> ApiError:
-    return ApiError(ApiProblem("NOT_FOUND", message, None))
+    return refused("NOT_FOUND", message, None)
 
 
 def no_external_id(name: str) -> ApiError:
@@ -103,7 +107,7 @@ def given_twice(relationship: str, name: str) -> Malformed:
 
 
 def not_in_body(name: str) -> ApiError:
-    return ApiError(ApiProblem("INVALID_FIELD", f"The {name} field should not be specified in the sobject data."))
+    return refused("INVALID_FIELD", f"The {name} field should not be specified in the sobject data.")
 
 
 def unreadable(text: str) -> Malformed:

@@ -1,4 +1,4 @@
-"""The resources below /services/data/vXX.X: what each does with the org. services.py decides who may call."""
+"""The resources below /services/data/vXX.X. services.py decides who may call them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from werkzeug.wrappers import Request, Response
 
 from sfconnector.sandbox import faults, refusals, wire
 from sfconnector.sandbox.accounts import User
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import ApiError, refused
 from sfconnector.sandbox.world import World
 
 PAGE_SIZE = 2000
-METHODS = ("HEAD", "GET", "POST", "PATCH", "DELETE")  # in the order that Salesforce names them
-#: What a record whose fault does not say more fails with.
+METHODS = ("HEAD", "GET", "POST", "PATCH", "DELETE")  # in the order in which Salesforce lists them
+#: The error of a record whose fault rule gives no other.
 FAULT: dict[str, Any] = {"statusCode": "UNKNOWN_EXCEPTION", "message": "An unexpected error occurred.", "fields": []}
 
 
 @dataclass(slots=True)
 class Ask:
-    """One call of a user who may make it."""
+    """One authorised call."""
 
     world: World
     http: Request
@@ -36,15 +36,15 @@ class Ask:
         return f"/services/data/v{self.version}"
 
     def body(self) -> Any:
-        """Raise ApiError if it is no JSON, or not said to be."""
+        """Return the JSON of the body. Raise ApiError for another content type or bad JSON."""
         kind = self.http.mimetype
         if kind != "application/json":
             text = f"Content-Type header specified in HTTP request is not supported: {kind}"
-            raise ApiError(ApiProblem("UNSUPPORTED_MEDIA_TYPE", text, None), status=415)
+            raise refused("UNSUPPORTED_MEDIA_TYPE", text, None, 415)
         return self.given.read()
 
     def options(self) -> dict[str, Any]:
-        """Return what the headers ask of an insert or an update."""
+        """Return the options of a write, which headers give."""
         assign = self.http.headers.get("Sforce-Auto-Assign", "TRUE")
         rule = _pairs(self.http.headers.get("Sforce-Duplicate-Rule-Header", ""), ";")
         return {
@@ -57,17 +57,17 @@ Handler = Callable[..., Response]
 
 
 def respond(ask: Ask, path: str) -> Response:
-    """Answer a call of `path`, the undecoded part after the version. Raise ApiError."""
+    """Answer a call; `path` is the undecoded part after the version. Raise ApiError."""
     try:
         handler, values = _ROUTES.bind("sandbox").match(path, method=ask.http.method)
     except MethodNotAllowed as error:
         allowed = ",".join(each for each in METHODS if each in (error.valid_methods or ()))
         text = f"HTTP Method '{ask.http.method}' not allowed. Allowed are {allowed}"
-        raise ApiError(ApiProblem("METHOD_NOT_ALLOWED", text, None), status=405) from error
+        raise refused("METHOD_NOT_ALLOWED", text, None, 405) from error
     except NotFound as error:
         raise refusals.not_found() from error
     handle: Handler = handler
-    # Decoded after the match, and once: a value may hold a slash, or be a percent sign and digits.
+    # Decoded once, and after the match: a value may contain a slash or a percent sign.
     return handle(ask, **{name: unquote(value) for name, value in values.items()})
 
 
@@ -76,89 +76,45 @@ def resources(ask: Ask) -> Response:
     return wire.answer({name: f"{ask.base}/{name}" for name in names})
 
 
-def composite(ask: Ask) -> Response:
-    return wire.answer({"sobjects": f"{ask.base}/composite/sobjects"})
-
-
-def global_describe(ask: Ask) -> Response:
-    return wire.answer(ask.world.org.global_describe())
-
-
-def basics(ask: Ask, sobject: str) -> Response:
-    return wire.answer(ask.world.org.summary(sobject))
-
-
-def describe(ask: Ask, sobject: str) -> Response:
-    return wire.answer(ask.world.org.describe(sobject))
-
-
-def create(ask: Ask, sobject: str) -> Response:
+def create(ask: Ask, name: str) -> Response:
     fields = ask.body()
-    _fail_alone(ask, fields)
-    record_id = ask.world.org.create(sobject, fields, ask.user.id, **ask.options())
-    return _made(ask, sobject, record_id)
+    _fail_single(ask, fields)
+    record_id = ask.world.org.create(name, fields, ask.user.id, **ask.options())
+    return _made(ask, name, record_id)
 
 
-def get(ask: Ask, sobject: str, record_id: str) -> Response:
-    return wire.answer(ask.world.org.get(sobject, record_id, _fields(ask)))
-
-
-def update(ask: Ask, sobject: str, record_id: str) -> Response:
+def update(ask: Ask, name: str, record_id: str) -> Response:
     fields = ask.body()
-    _fail_alone(ask, fields)
-    ask.world.org.update(sobject, record_id, fields, ask.user.id, **ask.options())
+    _fail_single(ask, fields)
+    ask.world.org.update(name, record_id, fields, ask.user.id, **ask.options())
     return Response(status=204)
 
 
-def delete(ask: Ask, sobject: str, record_id: str) -> Response:
-    ask.world.org.delete(sobject, record_id, ask.user.id)
+def delete(ask: Ask, name: str, record_id: str) -> Response:
+    ask.world.org.delete(name, record_id, ask.user.id)
     return Response(status=204)
 
 
-def get_by_key(ask: Ask, sobject: str, field: str, value: str) -> Response:
-    return wire.answer(ask.world.org.get_by(sobject, field, value, _fields(ask)))
-
-
-def upsert(ask: Ask, sobject: str, field: str, value: str) -> Response:
+def upsert(ask: Ask, name: str, field: str, value: str) -> Response:
     fields = ask.body()
-    _fail_alone(ask, {field: value, **fields} if isinstance(fields, Mapping) else fields)
+    _fail_single(ask, {field: value, **fields} if isinstance(fields, Mapping) else fields)
     update_only = ask.http.args.get("updateOnly", "").lower() == "true"
     record_id, created = ask.world.org.upsert(
-        sobject, field, value, fields, ask.user.id, update_only=update_only, **ask.options()
+        name, field, value, fields, ask.user.id, update_only=update_only, **ask.options()
     )
     if created:
-        return _made(ask, sobject, record_id, created=True)
+        return _made(ask, name, record_id, created=True)
     return wire.answer({"id": record_id, "success": True, "errors": [], "created": False})
-
-
-def create_many(ask: Ask) -> Response:
-    return _collection(ask)
-
-
-def update_many(ask: Ask) -> Response:
-    return _collection(ask, update=True)
-
-
-def upsert_many(ask: Ask, sobject: str, field: str) -> Response:
-    return _collection(ask, upsert_field=(sobject, field))
 
 
 def query(ask: Ask) -> Response:
     soql = ask.http.args.get("q")
     if soql is None:
-        raise ApiError(ApiProblem("MALFORMED_QUERY", "SOQL statement is required: q", None))
+        raise refused("MALFORMED_QUERY", "SOQL statement is required: q", None)
     wanted = _pairs(ask.http.headers.get("Sforce-Query-Options", ""), ",").get("batchsize", "")
     size = min(max(int(wanted), 200), PAGE_SIZE) if wanted.isdigit() else PAGE_SIZE
     found = ask.world.org.query(soql, ask.user.id, with_deleted="/queryAll" in ask.http.path)
     return wire.answer(ask.world.cursors.first(found, size, ask.base))
-
-
-def query_more(ask: Ask, locator: str) -> Response:
-    return wire.answer(ask.world.cursors.next(locator, ask.base))
-
-
-def limits(ask: Ask) -> Response:
-    return wire.answer(ask.world.limit.answer())
 
 
 def _collection(ask: Ask, **how: Any) -> Response:
@@ -167,29 +123,29 @@ def _collection(ask: Ask, **how: Any) -> Response:
     if not isinstance(records, list):
         raise refusals.unreadable("records: a list is required at [line:1, column:1]")
     all_or_none = body.get("allOrNone") is True
-    told = _failing(ask, records)
-    passed = [record for number, record in enumerate(records) if number not in told]
-    if told and all_or_none:
+    failing = _failing(ask, records)
+    passed = [record for number, record in enumerate(records) if number not in failing]
+    if failing and all_or_none:
         rolled_back = ApiError(refusals.ROLLED_BACK).in_collection()
         results = [{"success": False, "errors": rolled_back}] * len(passed)
     else:
         results = ask.world.org.collection(passed, ask.user.id, all_or_none=all_or_none, **how, **ask.options())
     rest = iter(results)
-    return wire.answer([told[number] if number in told else next(rest) for number in range(len(records))])
+    return wire.answer([failing[number] if number in failing else next(rest) for number in range(len(records))])
 
 
 def _failing(ask: Ask, records: list[Any]) -> dict[int, dict[str, Any]]:
-    """Return the answers of the records that a fault rule names."""
+    """Return the results of the records that a fault rule names, by position."""
     if ask.fault is None or "record" not in ask.fault.action:
         return {}
     answer = {"success": False, "errors": [FAULT | dict(ask.fault.action["record"])]}
     return {number: answer for number, record in enumerate(records) if ask.fault.fits_record(record)}
 
 
-def _fail_alone(ask: Ask, fields: object) -> None:
+def _fail_single(ask: Ask, fields: object) -> None:
     if ask.fault is not None and "record" in ask.fault.action and ask.fault.fits_record(fields):
         fault = FAULT | dict(ask.fault.action["record"])
-        raise ApiError(ApiProblem(fault["statusCode"], fault["message"], tuple(fault["fields"])))
+        raise refused(fault["statusCode"], fault["message"], tuple(fault["fields"]))
 
 
 def _made(ask: Ask, sobject: str, record_id: str, **more: bool) -> Response:
@@ -209,17 +165,26 @@ def _pairs(header: str, separator: str) -> dict[str, str]:
 
 _PATHS: dict[str, dict[str, Handler]] = {
     "/": {"GET": resources},
-    "/sobjects": {"GET": global_describe},
-    "/sobjects/<sobject>": {"GET": basics, "POST": create},
-    "/sobjects/<sobject>/describe": {"GET": describe},
-    "/sobjects/<sobject>/<record_id>": {"GET": get, "PATCH": update, "DELETE": delete},
-    "/sobjects/<sobject>/<field>/<value>": {"GET": get_by_key, "PATCH": upsert},
-    "/composite": {"GET": composite},
-    "/composite/sobjects": {"POST": create_many, "PATCH": update_many},
-    "/composite/sobjects/<sobject>/<field>": {"PATCH": upsert_many},
+    "/sobjects": {"GET": lambda ask: wire.answer(ask.world.org.global_describe())},
+    "/sobjects/<name>": {"GET": lambda ask, name: wire.answer(ask.world.org.summary(name)), "POST": create},
+    "/sobjects/<name>/describe": {"GET": lambda ask, name: wire.answer(ask.world.org.describe(name))},
+    "/sobjects/<name>/<record_id>": {
+        "GET": lambda ask, name, record_id: wire.answer(ask.world.org.get(name, record_id, _fields(ask))),
+        "PATCH": update,
+        "DELETE": delete,
+    },
+    "/sobjects/<name>/<field>/<value>": {
+        "GET": lambda ask, name, field, value: wire.answer(ask.world.org.get_by(name, field, value, _fields(ask))),
+        "PATCH": upsert,
+    },
+    "/composite": {"GET": lambda ask: wire.answer({"sobjects": f"{ask.base}/composite/sobjects"})},
+    "/composite/sobjects": {"POST": _collection, "PATCH": lambda ask: _collection(ask, update=True)},
+    "/composite/sobjects/<name>/<field>": {
+        "PATCH": lambda ask, name, field: _collection(ask, upsert_field=(name, field))
+    },
     "/query": {"GET": query},
-    "/query/<locator>": {"GET": query_more},
+    "/query/<locator>": {"GET": lambda ask, locator: wire.answer(ask.world.cursors.next(locator, ask.base))},
     "/queryAll": {"GET": query},
-    "/limits": {"GET": limits},
+    "/limits": {"GET": lambda ask: wire.answer(ask.world.limit.answer())},
 }
 _ROUTES = Map(wire.rules(_PATHS), strict_slashes=False, merge_slashes=False)

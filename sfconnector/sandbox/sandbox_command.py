@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SAVE_EVERY = 1.0  # seconds, at most
+SAVE_EVERY = 1.0  # seconds
 
 
 @click.command(
@@ -62,11 +62,11 @@ def command(
     with running("sfconnector sandbox") as life:
         try:
             sandbox = Sandbox(_read(schema) if schema else None)
-            told = _fill(sandbox, state, empty=empty)
+            is_demo = _fill(sandbox, state, empty=empty)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise click.ClickException(f"cannot be used: {error}") from error
         sandbox.world.switches.latency_ms = (latency or 0.0) * 1000
-        ctx.exit(_serve(sandbox, life, host, port, state, told))
+        ctx.exit(_serve(sandbox, life, host, port, state, is_demo))
 
 
 def _read(file: Path) -> Any:
@@ -77,7 +77,7 @@ def _read(file: Path) -> Any:
 
 
 def _fill(sandbox: "Sandbox", state: Path | None, *, empty: bool) -> bool:
-    """Put in what was kept, else the demo; return whether it was the demo."""
+    """Load the state file, else the demo data; return whether it was the demo."""
     if state is not None and state.exists():
         sandbox.world.restore(_read(state))
         return False
@@ -88,7 +88,7 @@ def _fill(sandbox: "Sandbox", state: Path | None, *, empty: bool) -> bool:
     return not empty
 
 
-def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path | None, told: bool) -> "ExitCode":
+def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path | None, is_demo: bool) -> "ExitCode":
     from connectorlib.service.http_server import Server
     from connectorlib.service.process import ExitCode  # late, see the module
     from sfconnector.sandbox.application import Application
@@ -101,7 +101,7 @@ def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path |
     except OSError as error:
         click.echo(f"cannot listen on {host}:{port}: {error}", err=True)
         return ExitCode.FAILED
-    _greet(sandbox, url, told)
+    _greet(sandbox, url, is_demo)
     saver = threading.Thread(target=_save, args=(sandbox, state), name="state") if state is not None else None
     if saver is not None:
         saver.start()
@@ -114,9 +114,9 @@ def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path |
     return ExitCode.DONE
 
 
-def _greet(sandbox: "Sandbox", url: str, told: bool) -> None:
+def _greet(sandbox: "Sandbox", url: str, is_demo: bool) -> None:
     click.echo(f"A local Salesforce is at {url} (Cases: open it in a browser)")
-    if told:
+    if is_demo:
         from sfconnector.sandbox import demo_data  # late, see the module
 
         users = ", ".join(demo_data.USERS.values())
@@ -125,14 +125,14 @@ def _greet(sandbox: "Sandbox", url: str, told: bool) -> None:
 
 
 def _save(sandbox: "Sandbox", file: Path) -> None:
-    """Write the state after changes, and at the end, each time as a whole."""
+    """Write the complete state after changes and at the end."""
     while True:
         sandbox.dirty.wait()
         ending = sandbox.stopping.wait(SAVE_EVERY)
         sandbox.dirty.clear()
         new = file.with_name(file.name + ".new")
         try:
-            # Nobody else's to read: it holds the passwords of the sandbox's users.
+            # Readable by the owner only: it holds passwords.
             with open(new, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
                 json.dump(sandbox.world.export(), out)
             new.replace(file)

@@ -1,4 +1,4 @@
-"""A server whose answer may also be the end of the connection, as that of a far side on a bad day."""
+"""An HTTP server that can cut a connection instead of answering."""
 
 import contextlib
 import socket
@@ -7,18 +7,18 @@ from typing import Any
 
 from connectorlib.service import http_server
 
-THREADS = 48  # calls at a time; most of them wait for their latency
+THREADS = 48  # concurrent calls; most of them wait for the latency
 LARGEST_BODY = 50 * 1024 * 1024
-#: Where a WSGI environment holds the connection's `ClientConnection`.
+#: The key of the `ClientConnection` in a WSGI environment.
 LINE = "sandbox.line"
 
 
 class Cut(Exception):
-    """Raised instead of an answer, or in the middle of one: nothing more is to be sent."""
+    """Raised instead of an answer, or during one: nothing more is sent."""
 
 
 class ClientConnection:
-    """The connection a request came on."""
+    """The connection of a request."""
 
     def __init__(self, request: Any) -> None:
         self._request = request
@@ -30,7 +30,7 @@ class ClientConnection:
         """End the connection now, with RST if asked; return what to raise."""
         connection = self._request.conn
         with contextlib.suppress(OSError):
-            if reset:  # a close that lingers for 0 s sends RST; cheroot's own close would send FIN before it
+            if reset:  # closing with SO_LINGER 0 sends RST; cheroot's own close would send FIN first
                 connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.socket.close()
                 connection.socket = socket.socket()
@@ -40,7 +40,7 @@ class ClientConnection:
 
 
 class CuttingGateway(http_server.Gateway):
-    """Gives the application the connection's `ClientConnection`."""
+    """Passes the `ClientConnection` to the application."""
 
     # cheroot's types say that this returns None
     def get_environ(self) -> dict[str, Any]:  # type: ignore[override]

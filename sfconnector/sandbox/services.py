@@ -1,4 +1,4 @@
-"""What stands before the resources of /services: tokens, API versions, limits, maintenance."""
+"""The checks before the resources of /services: tokens, API versions, limits, maintenance."""
 
 import re
 from urllib.parse import unquote
@@ -8,7 +8,7 @@ from werkzeug.wrappers import Request, Response
 
 from sfconnector.sandbox import faults, oauth, refusals, rest, wire
 from sfconnector.sandbox.api_limit import HEADER
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import ApiError, refused
 from sfconnector.sandbox.world import World
 
 OLDEST, NEWEST = 31, 68
@@ -22,7 +22,7 @@ MAINTENANCE_PAGE = """<!DOCTYPE html>
 
 
 def respond(world: World, http: Request, given: wire.JsonBody, fault: faults.FaultRule | None) -> Response:
-    """Answer a request of /services; a refusal is an answer too."""
+    """Answer a request below /services; refusals are answers too."""
     if world.switches.maintenance == "down":
         return wire.page(MAINTENANCE_PAGE, 503)
     path = raw_path(http)
@@ -46,7 +46,7 @@ def respond(world: World, http: Request, given: wire.JsonBody, fault: faults.Fau
 
 
 def raw_path(http: Request) -> str:
-    """Return the path as it was sent, percent signs and all."""
+    """Return the path as it was sent, without decoding."""
     uri: str = http.environ["REQUEST_URI"]
     return uri.partition("?")[0]
 
@@ -56,7 +56,7 @@ def token_of(http: Request) -> str:
 
 
 def login_form(http: Request) -> dict[str, str]:
-    """Only the body counts: a secret in the address would stand in logs."""
+    """Return the form in the body; one in the address is ignored, since logs would show the secrets."""
     return http.form.to_dict()
 
 
@@ -76,37 +76,35 @@ def _data(
         raise refusals.not_found()
     if number < OLDEST:
         text = f"The requested API version is no longer supported: v{version}"
-        raise ApiError(ApiProblem("UNSUPPORTED_API_VERSION", text, None), status=410)
+        raise refused("UNSUPPORTED_API_VERSION", text, None, 410)
     user = world.accounts.authorise(http.headers.get("Authorization"))
     _check_length(http)
     world.limit.count()
     world.journal.count_call(user.username)
     if world.switches.maintenance == "read-only" and http.method != "GET":
         text = "Updates can't be made during maintenance. Try again when maintenance is complete."
-        raise ApiError(ApiProblem("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", text, None))
+        raise refused("INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE", text, None)
     return rest.respond(rest.Ask(world, http, user, version, given, fault), path)
 
 
 def _check_length(http: Request) -> None:
     uri = len(http.environ["REQUEST_URI"])
     if uri > LONGEST:
-        raise ApiError(
-            ApiProblem("URI_TOO_LONG", "The length of the URI exceeds the 16,384 byte limit.", None), status=414
-        )
+        raise refused("URI_TOO_LONG", "The length of the URI exceeds the 16,384 byte limit.", None, 414)
     if uri + sum(len(name) + len(value) for name, value in http.headers) > LONGEST:
         text = "The combined length of the URI and headers exceeds the 16,384 byte limit."
-        raise ApiError(ApiProblem("REQUEST_HEADER_FIELDS_TOO_LARGE", text, None), status=431)
+        raise refused("REQUEST_HEADER_FIELDS_TOO_LARGE", text, None, 431)
 
 
 def _versions() -> list[dict[str, str]]:
-    told = []
+    versions = []
     for number in range(OLDEST, NEWEST + 1):
-        passed = number - OLDEST  # since Summer '14, three a year
+        passed = number - OLDEST  # three a year since Summer '14
         year = 14 + (passed + 2) // 3
-        told.append(
+        versions.append(
             {"label": f"{SEASONS[passed % 3]} '{year}", "url": f"/services/data/v{number}.0", "version": f"{number}.0"}
         )
-    return told
+    return versions
 
 
 def _oauth(world: World, http: Request, what: str) -> Response:
@@ -140,13 +138,13 @@ def _token(world: World, form: dict[str, str], header: tuple[str, str] | None, u
     return answer
 
 
-def login_said(form: dict[str, str]) -> dict[str, str]:
-    """Return what a log may hold of a log-in."""
+def loggable_form(form: dict[str, str]) -> dict[str, str]:
+    """Return the parts of a log-in that the journal may hold."""
     return {key: value for key, value in form.items() if key in ("grant_type", "client_id", "username")}
 
 
 def records_of(path: str, body: object) -> list[object]:
-    """Return the records that a data call's body holds, for the fault rules."""
+    """Return the records in the body of a data call, for fault rules."""
     if isinstance(body, dict):
         listed = body.get("records")
         if isinstance(listed, list):

@@ -1,6 +1,6 @@
-"""SOQL as text to SOQL as a tree: SELECT, WHERE, ORDER BY, LIMIT and OFFSET over one object and its parents.
+"""Parses SOQL: SELECT, WHERE, ORDER BY, LIMIT and OFFSET over one object and its parents.
 
-Knows no object. Errors are MALFORMED_QUERY with the place marked below an excerpt, as in an org.
+Does not know the objects. An error is MALFORMED_QUERY with an excerpt and a caret, as in an org.
 """
 
 import re
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import ApiError, refused
 
 MAX_LENGTH = 100_000  # characters of a statement
-MAX_DEPTH = 50  # of parentheses and NOTs, so that no statement uses up Python's stack
+MAX_DEPTH = 50  # of parentheses and NOTs, so that no statement exhausts Python's stack
 MAX_DIGITS = 10  # of LIMIT and OFFSET
 _BEFORE, _AFTER = 45, 30  # characters of the excerpt around an error
 
@@ -55,7 +55,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class FieldPath:
-    """A field, perhaps of a parent: ("Contact", "Email")."""
+    """A field, or that of a parent: ("Contact", "Email")."""
 
     names: tuple[str, ...]
     at: int
@@ -66,7 +66,7 @@ class FieldPath:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """COUNT() has no path and no alias."""
+    """COUNT(path) alias; both are None for COUNT()."""
 
     path: FieldPath | None
     alias: str | None
@@ -124,16 +124,16 @@ class Query:
 
 
 def refusal(text: str, at: int, message: str, code: str = "MALFORMED_QUERY") -> ApiError:
-    """The error for the place `at` of a statement: an excerpt on one line, a caret below it, then the message."""
+    """Return the error at a position of a statement: an excerpt, a caret below it, then the message."""
     start = max(0, at - _BEFORE)
     excerpt = " ".join(text[start : at + _AFTER].split("\n"))
     row, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     marked = f"\n{excerpt}\n{' ' * (at - start)}^\nERROR at Row:{row}:Column:{column}\n{message}"
-    return ApiError(ApiProblem(code, marked, None))
+    return refused(code, marked, None)
 
 
 def malformed(message: str) -> ApiError:
-    return ApiError(ApiProblem("MALFORMED_QUERY", message, None))
+    return refused("MALFORMED_QUERY", message, None)
 
 
 def _tokens(text: str) -> list[Lexeme]:
@@ -150,14 +150,14 @@ def _tokens(text: str) -> list[Lexeme]:
 
 
 def parse(text: str) -> Query:
-    """Read a statement. Raise ApiError (MALFORMED_QUERY)."""
+    """Parse a statement. Raise ApiError (MALFORMED_QUERY)."""
     if len(text) > MAX_LENGTH:
         raise malformed(f"SOQL statements cannot be longer than {MAX_LENGTH} characters.")
     return _Parser(text).query()
 
 
 def parse_condition(text: str) -> Condition:
-    """Read what may stand after WHERE. Raise ApiError (MALFORMED_QUERY)."""
+    """Parse the condition after WHERE. Raise ApiError (MALFORMED_QUERY)."""
     parser = _Parser(text)
     condition = parser.condition()
     parser.end()
@@ -184,7 +184,7 @@ class _Parser:
         return refusal(self.text, token.at, f"unexpected token: '{token.text}'")
 
     def word(self, *words: str) -> bool:
-        """Take one of the given words, if it comes next."""
+        """Consume the next token if it is one of these words."""
         if self.peek().is_word(*words):
             self.place += 1
             return True
@@ -270,7 +270,7 @@ class _Parser:
         return Order(path, descending, nulls_first)
 
     def condition(self) -> Condition:
-        """AND and OR do not mix without parentheses: what is left over is refused."""
+        """Parse terms with AND or with OR; mixing them needs parentheses."""
         first = self.term()
         word = "and" if self.peek().is_word("and") else "or"
         parts: list[Condition] = [first]
@@ -337,9 +337,9 @@ class _Parser:
 
 
 def unquote(text: str, *, pattern: bool = False) -> str:
-    """Return what a string literal stands for. Raise ApiError for an unknown escape.
+    """Return the text of a string literal. Raise ApiError for an unknown escape.
 
-    In a `pattern`, of LIKE, what is escaped from it keeps its backslash: `\\%`, `\\_` and the backslash itself.
+    In a `pattern` of LIKE the escapes `\\%`, `\\_` and `\\\\` keep the backslash.
     """
 
     def replace(match: re.Match[str]) -> str:

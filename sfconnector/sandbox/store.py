@@ -1,4 +1,4 @@
-"""The org's records, their indexes, and a journal that takes a call back. No locks here: the org has one."""
+"""The org's records, indexes, and a journal for rolling a call back. The org does the locking."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ Record = dict[str, Any]
 
 
 class Table:
-    """All records of one object by id, without the fields that are null. A deleted one stays, with IsDeleted."""
+    """The records of one object by id, without null fields. Deleted ones stay, with IsDeleted."""
 
     def __init__(self, sobject: SObject) -> None:
         self.sobject = sobject
@@ -23,7 +23,7 @@ class Table:
         return ids.make(self.sobject.prefix, self.number)
 
     def index(self) -> None:
-        """Make the indexes anew, because the object has other fields than before."""
+        """Rebuild the indexes, because fields have changed."""
         self._indexes = {}
         for record in self.records.values():
             self._enter(record)
@@ -32,12 +32,12 @@ class Table:
         return (record for record in self.records.values() if not record.get("IsDeleted"))
 
     def find(self, name: str, value: Any) -> list[str]:
-        """Return the ids of the live records that have this value in an indexed field, oldest first."""
+        """Return the ids of the live records with this value in an indexed field, oldest first."""
         known = self.sobject.fields[name]
         return list(self._indexes.get(name, {}).get(known.key(value), ())) if value is not None else []
 
     def put(self, record_id: str, record: Record | None) -> Record | None:
-        """Set a record, or take it away; return what was there."""
+        """Store a record, or remove it if None; return the previous one."""
         before = self.records.get(record_id)
         if before is not None:
             self._leave(before)
@@ -90,7 +90,7 @@ class Store:
         self._journal.clear()
 
     def roll_back(self) -> None:
-        """Take back what was put since `begin`. Numbers that were given out are not given out again."""
+        """Undo the writes since `begin`. Used numbers are not reused."""
         for table, record_id, before in reversed(self._journal):
             table.put(record_id, before)
         self._journal.clear()

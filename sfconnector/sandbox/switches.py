@@ -1,4 +1,4 @@
-"""How the sandbox behaves as a whole: what an administrator of an org could switch, and the weather."""
+"""Settings of the whole sandbox: latency, maintenance and what an administrator can switch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -9,18 +9,18 @@ MAINTENANCE = ("", "down", "read-only")
 
 @dataclass(slots=True)
 class Switches:
-    """Changed by PATCH /_sim/switches while it runs."""
+    """Settings that PATCH /_sim/switches changes."""
 
-    latency_ms: float = 0.0  # for every call, beside each other
+    latency_ms: float = 0.0  # of every call
     latency_per_record_ms: float = 0.0
-    maintenance: str = ""  # down: an HTML page with 503 for everything; read-only: no writing
+    maintenance: str = ""  # down: an HTML page with 503 for everything; read-only: no writes
     api_enabled: bool = True
-    # Of log-ins.
-    password_flow: bool = True  # False: blocked, as in orgs made since Summer '23
+    # Log-ins
+    password_flow: bool = True  # False: blocked, as in orgs created since Summer '23
     ip_trusted: bool = False  # True: passwords need no security token
-    my_domain: bool = True  # False: this host stands for login.salesforce.com, which knows no client credentials
-    instance_url: str = ""  # told with every token; empty: the address that was asked
-    session_seconds: float = 7200.0  # without a call, after which a token is no good any more
+    my_domain: bool = True  # False: like login.salesforce.com, without client credentials
+    instance_url: str = ""  # in the answer to a log-in; empty: the address of the request
+    session_seconds: float = 7200.0  # without a call until a token expires
     lockout_after: int = 10  # bad passwords in a row
 
     def change(self, given: Mapping[str, Any]) -> None:

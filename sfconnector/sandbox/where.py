@@ -1,4 +1,5 @@
-"""A WHERE condition as a test of one record. Text compares in any case, as in an org; ids of 15 and 18 are the same."""
+"""Compiles a WHERE condition to a test of a record. As in an org, text is compared ignoring case, and an id of 15
+characters equals that of 18."""
 
 import operator
 import re
@@ -9,7 +10,7 @@ from typing import Any
 
 from sfconnector.sandbox import field_values, ids, soql_parser
 from sfconnector.sandbox.objects import NUMBERS, Catalog, OrgField, SObject
-from sfconnector.sandbox.refusals import ApiError, ApiProblem
+from sfconnector.sandbox.refusals import refused
 from sfconnector.sandbox.store import Record, Store
 
 Test = Callable[[Record], bool]
@@ -34,7 +35,7 @@ _DAYS = {"TODAY": (0, 1), "YESTERDAY": (-1, 0), "TOMORROW": (1, 2)}
 
 
 class Paths:
-    """Finds fields by their path from one object, and their values in its records."""
+    """Resolves paths from one object to fields, and reads the values from records."""
 
     def __init__(self, catalog: Catalog, store: Store, sobject: SObject, text: str) -> None:
         self.catalog = catalog
@@ -43,10 +44,10 @@ class Paths:
         self.text = text
 
     def steps(self, path: soql_parser.FieldPath) -> tuple[list[OrgField], SObject, OrgField]:
-        """Return the reference fields on the way, the object at its end and the field there. Raise ApiError."""
+        """Return the reference fields of a path, the last object and the field. Raise ApiError."""
         names = path.names
         if len(names) > 1 and names[0].lower() == self.sobject.name.lower():
-            names = names[1:]  # the object's own name before its field
+            names = names[1:]  # the name of the object itself
         steps, at = [], self.sobject
         for name in names[:-1]:
             known = at.relation(name)
@@ -60,9 +61,9 @@ class Paths:
         return steps, at, field
 
     def _parent(self, known: OrgField, name: str, path: soql_parser.FieldPath) -> SObject:
-        """Of several kinds of parents, one that has the field."""
+        """Return the parent object; of several, one that has the field."""
         parents = [parent for each in known.refers_to if (parent := self.catalog.find(each))]
-        if not parents:  # the schema names a kind of parent that it does not hold
+        if not parents:  # the schema lacks the parent object
             raise soql_parser.refusal(self.text, path.at, NO_RELATION.format(known.relationship), "INVALID_FIELD")
         return next((parent for parent in parents if parent.field(name)), parents[0])
 
@@ -72,7 +73,7 @@ class Paths:
         return self.store.get(parent, wanted) if parent is not None and wanted else None
 
     def reader(self, path: soql_parser.FieldPath) -> tuple[OrgField, Callable[[Record], Any]]:
-        """Return the field a path leads to, and what reads it from a record (None where a parent is missing)."""
+        """Return the field of a path, and a function that reads it from a record (None if a parent is missing)."""
         steps, _, field = self.steps(path)
         name = field.name
         default = False if field.type == "boolean" else None
@@ -87,8 +88,7 @@ class Paths:
 
 
 def compile_condition(condition: soql_parser.Condition, paths: Paths, now: datetime) -> Test:
-    """Given a condition, return what tests a record by it. Raise ApiError for fields that are not there and values
-    that are not the field's."""
+    """Given a condition, return a test of a record. Raise ApiError for unknown fields and values of a wrong type."""
     match condition:
         case soql_parser.Every(parts):
             tests = [compile_condition(part, paths, now) for part in parts]
@@ -136,7 +136,7 @@ def _ordered(
 def _within(
     sign: str, comparable: Callable[[Any], Any], read: Callable[[Record], Any], day: tuple[datetime, datetime]
 ) -> Test:
-    """Compare with a named range of days: `<` is before its start, `>` after its end."""
+    """Compare with a range of days: `<` is before the start, `>` after the end."""
     start, end = day
 
     def test(record: Record) -> bool:
@@ -170,7 +170,7 @@ def _like(field: OrgField, read: Callable[[Record], Any], literal: soql_parser.L
         or field.type in ("boolean", "date", "datetime", "id", "reference")
     ):
         text = f"invalid operator on {field.type} field" if literal.kind == "string" else _expected(field)
-        raise ApiError(ApiProblem("INVALID_QUERY_FILTER_OPERATOR", text, None))
+        raise refused("INVALID_QUERY_FILTER_OPERATOR", text, None)
     pattern = "".join(
         ".*" if part == "%" else "." if part == "_" else re.escape(part[-1])
         for part in re.findall(r"\\[%_\\]|.", literal.value, re.DOTALL)
@@ -180,7 +180,7 @@ def _like(field: OrgField, read: Callable[[Record], Any], literal: soql_parser.L
 
 
 def _comparable(field: OrgField, value: Any) -> Any:
-    """What of a record's value takes part in comparisons."""
+    """Return a record's value in the form that is compared."""
     if value is None:
         return None
     if field.type in ("date", "datetime"):
@@ -199,7 +199,7 @@ def _expected(field: OrgField) -> str:
 
 
 def _literal(field: OrgField, literal: soql_parser.Literal, sign: str) -> Any:
-    """Given the value of a condition, return it as `_comparable` would. Raise ApiError if it cannot be the field's."""
+    """Given the value of a condition, return it in the form of `_comparable`. Raise ApiError for a wrong type."""
     if literal.kind == "null":
         return None
     if field.type in NUMBERS:
@@ -213,14 +213,14 @@ def _literal(field: OrgField, literal: soql_parser.Literal, sign: str) -> Any:
             return _moment(literal)
     elif literal.kind == "string":
         return _text(field, literal)
-    raise ApiError(ApiProblem("INVALID_FIELD", _expected(field), None))
+    raise refused("INVALID_FIELD", _expected(field), None)
 
 
 def _moment(literal: soql_parser.Literal) -> datetime:
     try:
         return field_values.moment(literal.value)
     except ValueError:
-        raise ApiError(ApiProblem("MALFORMED_QUERY", f"invalid date: {literal.value}", None)) from None
+        raise refused("MALFORMED_QUERY", f"invalid date: {literal.value}", None) from None
 
 
 def _text(field: OrgField, literal: soql_parser.Literal) -> Any:
@@ -231,5 +231,5 @@ def _text(field: OrgField, literal: soql_parser.Literal) -> Any:
         return None
     wanted = ids.full(text)
     if wanted is None:
-        raise ApiError(ApiProblem("INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {text}", None))
+        raise refused("INVALID_QUERY_FILTER_OPERATOR", f"invalid ID field: {text}", None)
     return wanted

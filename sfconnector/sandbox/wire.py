@@ -1,4 +1,4 @@
-"""JSON as Salesforce writes it, and what it says of JSON that it cannot read (its parser is Jackson)."""
+"""JSON as Salesforce writes it, and its errors for bad JSON (those of Jackson)."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sfconnector.sandbox import refusals
 from sfconnector.sandbox.refusals import ApiError
 
 JSON = "application/json;charset=UTF-8"
-#: Python's complaint: what Jackson says after the unexpected character.
+#: Python's message: Jackson's, which follows the unexpected character.
 _EXPECTED = {
     "Expecting ':' delimiter": "was expecting a colon to separate field name and value",
     "Expecting ',' delimiter": "was expecting comma to separate OBJECT entries",
@@ -20,7 +20,7 @@ _EXPECTED = {
     "Expecting value": "expected a valid value (number, String, array, object, 'true', 'false' or 'null')",
     "Extra data": "expected end of input",
 }
-#: From 3.13 on Python complains of the comma; before that, as Jackson does, of the bracket behind it.
+#: Since 3.13 Python reports the comma; before, like Jackson, the bracket behind it.
 _TRAILING_COMMA = {
     "Illegal trailing comma before end of object": "Expecting property name enclosed in double quotes",
     "Illegal trailing comma before end of array": "Expecting value",
@@ -28,12 +28,12 @@ _TRAILING_COMMA = {
 
 
 def answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a value as an answer."""
+    """Return an answer with a value as JSON."""
     return Response(_text(value), status, headers, content_type=JSON)
 
 
 def rules(paths: Mapping[str, Mapping[str, Any]]) -> list[Rule]:
-    """Return the rules of a map that finds the handler of a path and a method."""
+    """Return the routes for handlers by path and method."""
     return [
         Rule(path, endpoint=handler, methods=[method])
         for path, methods in paths.items()
@@ -46,15 +46,15 @@ def page(html: str, status: int) -> Response:
 
 
 class JsonBody:
-    """The body of a request: its bytes, read as JSON at most once."""
+    """The body of a request, parsed at most once."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        self._read: list[Any] = []  # nothing yet, or the value
+        self._read: list[Any] = []  # empty, or the value
         self._error: ApiError | None = None
 
     def read(self) -> Any:
-        """Return what it holds. Raise ApiError (JSON_PARSER_ERROR)."""
+        """Return the value. Raise ApiError (JSON_PARSER_ERROR)."""
         if not self._read and self._error is None:
             try:
                 self._read.append(read(self._raw))
@@ -65,7 +65,7 @@ class JsonBody:
         return self._read[0]
 
     def peek(self) -> Any:
-        """Return what it holds, None if it is no JSON."""
+        """Return the value, None for bad JSON."""
         try:
             return self.read() if self._raw else None
         except ApiError:
@@ -73,7 +73,7 @@ class JsonBody:
 
 
 def read(body: bytes) -> Any:
-    """Return what a body holds; fractions are Decimal. Raise ApiError (JSON_PARSER_ERROR)."""
+    """Parse a body; fractions become Decimal. Raise ApiError (JSON_PARSER_ERROR)."""
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""All that one sandbox holds. A reset puts another world in its place; requests under way end in the old one."""
+"""The state of a sandbox. A reset replaces the world; requests in progress end in the old one."""
 
 import threading
 from collections.abc import Mapping
@@ -38,18 +38,18 @@ class World:
 
 
 class Sandbox:
-    """The world of now, and the event that ends every wait in it."""
+    """The current world, and the event that ends every wait."""
 
     def __init__(self, schema: Mapping[str, Any] | None = None) -> None:
         self._schema = schema
         self.stopping = threading.Event()
-        self.dirty = threading.Event()  # there is something new to be kept
+        self.dirty = threading.Event()  # there are unsaved changes
         self.world = World(schema)
 
     def reset(self) -> None:
         self.world = World(self._schema)
 
     def changed(self, method: str) -> None:
-        """Say that a request with this method was done."""
+        """Note that a request with this method was handled."""
         if method not in ("GET", "HEAD"):
             self.dirty.set()
