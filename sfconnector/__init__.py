@@ -1,1 +1,1 @@
-"""Makes Salesforce Cases out of device messages."""
+"""Creates Salesforce Cases from device messages."""

@@ -1,6 +1,6 @@
-"""The configuration file of sfconnector: every mistake told at once, then frozen settings.
+"""The configuration file of sfconnector: reports every mistake at once, then returns frozen settings.
 
-Expressions are compiled here only to find their mistakes; a division compiles its own.
+Expressions are compiled here only to find mistakes; each division compiles them again.
 """
 
 from collections.abc import Mapping
@@ -36,12 +36,12 @@ from sfconnector.settings import (
 
 @cache
 def schema() -> dict[str, Any]:
-    """Return the whole JSON Schema of config.json, which refers to no other."""
+    """Return the self-contained JSON Schema of config.json."""
     return bundle(read_schema("sfconnector", "config.schema.json"))
 
 
 def load(path: str | Path, *, resolve_secrets: bool = True) -> SfConfig:
-    """Given a config.json file, return its settings. Raise ConfigurationError with everything that is wrong in it.
+    """Given a config.json file, return the settings. Raise ConfigurationError with every mistake.
 
     With `resolve_secrets=False` references stay as they are written, for commands that work offline.
     """
@@ -67,7 +67,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: Path, warnings: tuple[
 def _division(merged: Merged, name: str) -> Division:
     own = merged.divisions[name]
     reply = merged.section(name, "reply")
-    source, batch = _taking(merged, name)
+    source, batch = _source_and_batch(merged, name)
     plain = {key: own[key] for key in ("format", "match", "priority") if key in own}
     return Division(
         name=name,
@@ -83,8 +83,8 @@ def _division(merged: Merged, name: str) -> Division:
     )
 
 
-def _taking(merged: Merged, name: str) -> tuple[Source, Batch]:
-    """Return how a division's messages are taken: no more of them than the slowest `rate` of its queue gets done."""
+def _source_and_batch(merged: Merged, name: str) -> tuple[Source, Batch]:
+    """Return source and batch of a division, limited to what the lowest `rate` on the queue can handle in time."""
     batch = batch_settings(merged.section(name, "batch"), DEFAULT_BATCH)
     section = merged.section(name, "source")
     size, prefetch = batch.size, section.get("prefetch", 2 * batch.size)

@@ -1,7 +1,7 @@
-"""What holds for a division: its own keys over those of the divisions that share its queue, over the tenant's. Pure.
+"""Merges the settings of a division: own keys over those of divisions with the same queue, over the tenant's. Pure.
 
-Whole objects are merged key by key. Divisions with one queue share its flow, so they say together how its messages are
-taken (`source`, `batch`, `retry`, `hold_seconds`); the review makes sure that they do not contradict each other.
+Objects are merged key by key. Divisions that share a queue share `source`, `batch`, `retry` and `hold_seconds` too; the
+rules make sure that they do not contradict each other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,56 +11,56 @@ from connectorlib.config.json_source import Path
 
 Section = Mapping[str, Any]
 
-#: Objects that the tenant may say for all.
+#: Objects that the tenant may set for all divisions.
 FROM_TENANT = ("salesforce", "batch", "limits", "retry", "reply")
-#: What is about taking messages from a queue, and so about all divisions that share it.
+#: Objects that divisions with the same queue share.
 OF_THE_FLOW = ("source", "batch", "retry")
-#: The same for a plain value.
+#: A plain value that they share.
 HOLD = "hold_seconds"
 
 
 class Merged:
-    """The divisions of one document. Works on whatever is readable of it."""
+    """The divisions of a document, which may have mistakes."""
 
     def __init__(self, data: Section) -> None:
         self.tenant = _section(data, "tenant")
         self.divisions = {name: each for name, each in _section(data, "divisions").items() if isinstance(each, Mapping)}
 
     def queue(self, name: str) -> str:
-        """Return the queue that a division's messages come from."""
+        """Return the source queue of a division."""
         return str(_section(self.divisions[name], "source").get("queue", f"sfconnector.{name}"))
 
     def sharing(self, name: str) -> list[str]:
-        """Return the divisions that have the same queue, this one included, in the order of the file."""
+        """Return the divisions with the same queue, this one included, in the order of the file."""
         return [each for each in self.divisions if self.queue(each) == self.queue(name)]
 
     def shared(self) -> Iterator[list[str]]:
-        """Return the divisions of each queue that has several."""
+        """Yield the divisions of each shared queue."""
         for name in self.divisions:
-            its = self.sharing(name)
-            if len(its) > 1 and its[0] == name:
-                yield its
+            names = self.sharing(name)
+            if len(names) > 1 and names[0] == name:
+                yield names
 
     def section(self, name: str, key: str) -> dict[str, Any]:
-        """Return one object of a division with all that holds for it."""
+        """Return one object of a division, merged."""
         result: dict[str, Any] = {}
-        for _, section in reversed(list(self._speakers(name, key))):
+        for _, section in reversed(list(self._levels(name, key))):
             result.update(_section(section, key))
         if key == "source":
             result["queue"] = self.queue(name)
         return result
 
     def hold_seconds(self, name: str, default: float) -> float:
-        said = (section[HOLD] for _, section in self._speakers(name, HOLD) if HOLD in section)
-        return float(next(said, default))
+        given = (section[HOLD] for _, section in self._levels(name, HOLD) if HOLD in section)
+        return float(next(given, default))
 
     def home(self, name: str, key: str, inner: str) -> Path:
-        """Return the path at which `inner` of this object is said; in the division itself if it is nowhere."""
-        said = (path for path, section in self._speakers(name, key) if inner in _section(section, key))
-        return (*next(said, ("divisions", name)), key, inner)
+        """Return the path of `inner` in the object where it is set; in the division itself if it is not set."""
+        given = (path for path, section in self._levels(name, key) if inner in _section(section, key))
+        return (*next(given, ("divisions", name)), key, inner)
 
-    def _speakers(self, name: str, key: str) -> Iterator[tuple[Path, Section]]:
-        """Return who may say this key for a division, with their paths; the first one wins."""
+    def _levels(self, name: str, key: str) -> Iterator[tuple[Path, Section]]:
+        """Yield where this key may be set for a division, with the paths; the first one wins."""
         yield ("divisions", name), self.divisions[name]
         if key in OF_THE_FLOW or key == HOLD:
             for other in self.sharing(name):
@@ -71,8 +71,8 @@ class Merged:
 
 
 def paced(size: int, prefetch: int, rate: int, hold_seconds: float) -> tuple[int, int]:
-    """Given how many messages are taken and how many Cases a minute may be made of them, return what to take instead:
-    nothing waits longer for its turn than a message is held."""
+    """Return batch size and prefetch reduced for a rate of Cases per minute, so that no message waits longer for
+    the rate than it may be held."""
     in_time = int(rate * hold_seconds / 60)
     size = max(1, min(size, rate, in_time // 2))
     return size, max(1, min(prefetch, 2 * size, in_time))

@@ -1,6 +1,6 @@
-"""What a message would become, asked without Salesforce: for `explain`, configuration tests, edited dead letters.
+"""What a message would become, without Salesforce: for `explain`, configuration tests and edited dead letters.
 
-What only the org knows (its fields, what a lookup finds, its rules) is not checked.
+What only the org knows (fields, records, rules) is not checked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,26 +26,26 @@ from sfconnector.shared_queue import Routes
 Fetch = Callable[[CaseMapper, Sequence[Decoded]], Answers]
 
 MOST = 300  # characters of one value
-MOST_SHOWN = 20  # Cases of one message; as data there are all of them
-#: How a tests file says that a lookup finds several.
+MOST_SHOWN = 20  # Cases of one message in the text; the data has all of them
+#: In a tests file: the lookup finds several records.
 SEVERAL = "ambiguous"
 
 
 def checker(file: str) -> Callable[[Delivery], list[str]] | None:
-    """Given a configuration file, return what tells the problems of a message; None if it is not sfconnector's.
-    Raise ConfigurationError for mistakes in it."""
+    """Given a configuration file, return a function for the problems of a message; None if it is not sfconnector's.
+    Raise ConfigurationError for mistakes in the file."""
     if "divisions" not in open_document(file, {}, resolve_secrets=False).data:
         return None
     return opened(file).problems
 
 
 def opened(file: str) -> "Offline":
-    """Given a configuration file, return what explains messages. Raise ConfigurationError for mistakes in it."""
+    """Given a configuration file, return an `Offline`. Raise ConfigurationError for mistakes in it."""
     return Offline(config.load(file, resolve_secrets=False))
 
 
 class Found:
-    """Answers lookups without an org: by what a test says, else with words that say what would be found."""
+    """Answers lookups without an org: as the test gives them, else with a description of the value."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._given = {name.lower(): value for name, value in given.items()}
@@ -62,7 +62,7 @@ class Found:
 
 
 class Offline:
-    """Explains messages by the divisions of one configuration. `mappers` know what the org's fields take."""
+    """Explains messages by one configuration. `mappers` are those that know the org's fields, by division."""
 
     def __init__(self, settings: SfConfig, mappers: Mapping[str, CaseMapper] | None = None) -> None:
         self._divisions = settings.divisions
@@ -73,7 +73,7 @@ class Offline:
         }
 
     def queues(self, exchange: str, routing_key: str) -> Sequence[str]:
-        """Return the source queues that such a message comes into; all of them if nothing is said."""
+        """Return the source queues that such a message is routed to; all of them without an exchange."""
         sources = [division.source for division in self._divisions]
         found = [each for each in sources if takes(each, exchange, routing_key)] if exchange else sources
         return list(dict.fromkeys(source.queue for source in found))
@@ -112,7 +112,7 @@ class Offline:
         return _explanation(division, drafts)
 
     def division_of(self, delivery: Delivery) -> Division:
-        """Return whose message it is. Raise LookupError if nobody takes from its queue, Failed if no `match` fits."""
+        """Return the division of a message. Raise LookupError if none reads the queue, Failed if no `match` fits."""
         sharing = [division for division in self._divisions if division.source.queue == delivery.queue]
         if not sharing:
             raise LookupError(f"no division takes messages from queue {delivery.queue!r}")
@@ -125,14 +125,14 @@ def _explanation(division: Division, drafts: Sequence[Draft]) -> Explanation:
     lines: list[str] = []
     for number, draft in enumerate(drafts[:MOST_SHOWN]):
         lines += ["", f"Case {number + 1}"] if count > 1 else [""]
-        lines += _told(division, draft)
+        lines += _fields(division, draft)
     if count > MOST_SHOWN:
         lines += ["", f"and {count - MOST_SHOWN} more (--json has them all)"]
     data = {"division": division.name, "cases": [dict(draft.fields) for draft in drafts]}
     return Explanation(f"division {division.name} would make {what} of it", lines, data)
 
 
-def _told(division: Division, draft: Draft) -> list[str]:
+def _fields(division: Division, draft: Draft) -> list[str]:
     external = division.case.external_id
     width = max(map(len, draft.fields), default=0)
     lines = []

@@ -1,4 +1,4 @@
-"""What the schema cannot say about logging in: what each OAuth flow needs, and which address may be asked."""
+"""Rules for log-ins beyond the schema: what each OAuth flow needs, and valid addresses."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from connectorlib.values.text import listed
 from sfconnector.config_merge import Merged
 from sfconnector.settings import Salesforce
 
-#: What each flow needs, and what it takes besides.
+#: Required and optional keys of each flow.
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "password": ("client_id", "client_secret", "username", "password"),
     "client_credentials": ("client_id", "client_secret"),
@@ -24,15 +24,15 @@ WHY = {
     "password": ": of the user, such as ${SF_PASSWORD}",
     "private_key": ": PEM text, such as ${credential:sf-key}",
 }
-#: Hosts that serve all orgs. Client credentials belong to one org, so Salesforce wants its own host for them.
+#: Hosts that serve all orgs. Client credentials need the host of the org.
 COMMON_HOSTS = ("login.salesforce.com", "test.salesforce.com")
-#: Below it an upsert of several Cases in one call does not exist, or does not say which were there.
+#: Earlier versions cannot upsert several Cases in one call, or do not report which existed.
 OLDEST_API = 46
 END_OF_PASSWORDS = "2027-02-20"  # release notes of Winter '27
 
 
 def review_logins(found: Review, merged: Merged) -> None:
-    """Check how each division logs in, and what several of them together do."""
+    """Check the log-in of each division, and of all of them together."""
     with_password = []
     for name in merged.divisions:
         section = merged.section(name, "salesforce")
@@ -56,7 +56,7 @@ def review_logins(found: Review, merged: Merged) -> None:
 
 
 def _auth(found: Review, merged: Merged, name: str) -> str | None:
-    """Return the flow of a division; None when nobody can tell because the file is wrong there."""
+    """Return the flow of a division; None if it is unknown because of another mistake."""
     for path in (("divisions", name, "salesforce"), ("tenant", "salesforce")):
         if path in found.document.refused or (*path, "auth") in found.document.refused:
             return None
@@ -90,7 +90,7 @@ def _review_my_domain(found: Review, merged: Merged, name: str) -> None:
 
 
 def _review_unused(found: Review, name: str, auth: str) -> None:
-    """A key that the flow does not know is ignored; most often another user is meant than the one that it will be."""
+    """Warn of keys that the flow ignores: often another user is expected than the one that is used."""
     known = {*NEEDS[auth], *TAKES[auth]}
     path: Path = ("divisions", name, "salesforce")
     for key in found.section(*path):
@@ -100,12 +100,12 @@ def _review_unused(found: Review, name: str, auth: str) -> None:
 
 
 def _review_address(found: Review, path: Path, url: str) -> None:
-    """Check an address. It may have come from a secret, so it is not repeated."""
+    """Check an address. It may come from a secret, so it is not quoted."""
     if path in found.document.pending:
         return
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for what is no port
+        parts.port  # noqa: B018 - raises for a bad port
     except ValueError:
         found.problem(path, "expected an address such as https://login.salesforce.com")
         return
@@ -138,7 +138,7 @@ def _review_version(found: Review, path: Path) -> None:
 
 
 def _review_same_user(found: Review, merged: Merged) -> None:
-    """With client credentials the user belongs to the app, so each division needs an app of its own."""
+    """Warn of divisions with one app: with client credentials the user belongs to the app."""
     seen: dict[tuple[object, object], str] = {}
     for name in merged.divisions:
         section = merged.section(name, "salesforce")

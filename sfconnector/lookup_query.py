@@ -1,7 +1,7 @@
-"""What is searched for in Salesforce and by which fields, as queries, and what is done about their answers.
+"""Queries for lookups: keys, SOQL, and the handling of the answers.
 
-A refused query is split until the values that Salesforce does not take stand alone, so that one message's value never
-costs the others their answer.
+A refused query is split until the values that Salesforce refuses are alone, so that one message's value never costs
+others the answer.
 """
 
 import re
@@ -14,33 +14,33 @@ from typing import Any, NamedTuple, Protocol
 from connectorlib.errors import Failed, Failure, Kind
 from sfconnector import soql
 
-#: Longest part of an address that holds the values; the rest of the query has the room that is left.
+#: Bytes of an address for the values; the remainder is for the rest of the query.
 _ROOM = soql.MAX_ADDRESS - 2000
-#: Texts up to this fit in any number that a lookup has, whatever characters they are made of.
+#: Texts of this length always fit, whatever the characters are.
 _SHORT = 100
 
-#: Fields that hold an id on every object that has them. Salesforce refuses a query with anything else for them.
+#: Fields that hold an id on every object. Salesforce refuses a query with any other text for them.
 _ID_FIELDS = frozenset(
     f"{name}Id".lower()
     for name in ("", "Account", "Asset", "Contact", "Owner", "Parent", "Profile", "RecordType", "UserRole", "Product2")
 )
 _ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?", re.ASCII)
-#: Kinds of refusal that one of the values may have caused: even a malformed query, by a year that SOQL does not know.
+#: Kinds of refusal that a value may have caused; even a malformed query, by an unknown year.
 _BLAMED = frozenset({Kind.REJECT, Kind.UNKNOWN, Kind.CONFIGURATION})
 
 
 class Key(NamedTuple):
-    """What one record is looked up by."""
+    """The values that identify a record."""
 
-    #: One for each field of `where`, as they are written in a query.
+    #: One for each field of `where`, as in the query.
     values: tuple[Any, ...]
-    #: The same as Salesforce compares them.
+    #: The same, normalised for comparison.
     normal: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What lookups have in common that one query can answer."""
+    """The common part of lookups that one query answers."""
 
     sobject: str
     where: tuple[str, ...]
@@ -51,7 +51,7 @@ class Search:
         return f"lookup {self.sobject} where {', '.join(self.where)}"
 
     def key(self, values: Sequence[Any]) -> Key | None:
-        """Return the key for these values, None if no record can have them."""
+        """Return the key for these values, None if no record can match."""
         found, normal = [], []
         for field, value in zip(self.where, values, strict=True):
             if isinstance(value, str):
@@ -70,13 +70,13 @@ class Search:
             field: tuple(dict.fromkeys(soql.literal(value) for value in column))
             for field, column in zip(self.where, columns, strict=True)
         }
-        # By name without case: Salesforce refuses a field that is selected twice.
+        # By name ignoring case: Salesforce refuses a field that is selected twice.
         wanted = {field.lower(): field for field in (*fields, *self.where)}
         return soql.select(self.sobject, tuple(wanted.values()), where, self.order, limit)
 
 
 def can_have(field: str, text: str) -> bool:
-    """Return whether a record may have this text, without blanks around it, in that field."""
+    """Return whether a record may have this text (stripped) in that field."""
     return bool(text) and soql.can_be_held(text) and not (_holds_id(field) and not _ID.fullmatch(text))
 
 
@@ -85,9 +85,9 @@ def _holds_id(field: str) -> bool:
 
 
 def _normal(field: str, value: Any) -> Any:
-    """Return a value, of a message or of an answer, as Salesforce compares it."""
+    """Return a value of a message or an answer, normalised as Salesforce compares it."""
     if isinstance(value, str):
-        # Ids come with 15 characters or 18; the last three only say which of the others are capitals.
+        # Ids have 15 or 18 characters; the last three only encode which of the others are capitals.
         return value[:15] if _holds_id(field) else value.lower()
     if isinstance(value, float):
         return Decimal(repr(value))
@@ -97,7 +97,7 @@ def _normal(field: str, value: Any) -> Any:
 
 
 def _lengths(key: Key) -> Iterator[int]:
-    """How much of an address the values take, with what stands between them."""
+    """Yield the length of each value in an address, separator included."""
     return (soql.encoded_length(soql.literal(value) + ", ") for value in key.values)
 
 
@@ -105,13 +105,13 @@ def _lengths(key: Key) -> Iterator[int]:
 
 
 class Queries(Protocol):
-    """The part of the client that is needed here."""
+    """The client, as far as lookups need it."""
 
     def query(self, soql: str) -> list[dict[str, Any]]: ...
 
 
 def chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
-    """Split keys so that each part fits into one address."""
+    """Split keys into chunks that fit into one address."""
     chunk: list[Key] = []
     room = _ROOM
     for key in keys:
@@ -125,12 +125,12 @@ def chunks(keys: Sequence[Key]) -> Iterator[list[Key]]:
         yield chunk
 
 
-#: A value that no record has, and that fits text and ids alike.
+#: A value that no record has, valid for text and for ids.
 _NOBODY = "000000000000000AAA"
 
 
 class LookupQuery:
-    """One query, and what is done when Salesforce refuses it or has more rows than fit on a page."""
+    """A query that is split when Salesforce refuses it or has more rows than fit on a page."""
 
     def __init__(self, client: Queries, search: Search, fields: Sequence[str]) -> None:
         self._client = client
@@ -139,7 +139,7 @@ class LookupQuery:
         self._proven = False
 
     def ask(self, keys: Sequence[Key]) -> list[tuple[Key, Any]]:
-        """Return for each key the rows that fit it, or the Failure that its value causes."""
+        """Return the rows of each key, or the Failure that the value causes."""
         try:
             rows = self._client.query(self._search.query(keys, self._fields))
         except Failed as failed:
@@ -149,7 +149,7 @@ class LookupQuery:
             return self._halves(keys) if len(keys) > 1 else [(keys[0], self._fault(failed.failure))]
         if len(keys) == 1:
             return [(keys[0], rows)]
-        if len(rows) >= soql.MAX_ROWS:  # there may be more, of some of them
+        if len(rows) >= soql.MAX_ROWS:  # some rows may be missing
             return self._halves(keys)
         return _matched(self._search, keys, rows)
 
@@ -158,12 +158,12 @@ class LookupQuery:
         return self.ask(keys[:middle]) + self.ask(keys[middle:])
 
     def _fault(self, failure: Failure) -> Failure:
-        """Return what Salesforce says about a single value, when it takes the same query with another one."""
+        """Return the failure for a single value, when the same query with another value is accepted."""
         kind = Kind.REJECT if failure.kind is Kind.CONFIGURATION else failure.kind
         return replace(failure, kind=kind, place=self._search.place)
 
     def _prove(self, key: Key) -> None:
-        """Raise Failed (configuration) if the query is refused for a harmless value too: then no value is to blame."""
+        """Raise Failed (configuration) if the query is refused with a harmless value too: no value is to blame then."""
         if self._proven:
             return
         harmless = Key(tuple(_harmless(value) for value in key.values), ())
@@ -190,9 +190,9 @@ def _harmless(value: Any) -> Any:
 
 
 def value_in(row: Mapping[str, Any], field: str) -> Any:
-    """Given a record of an answer and a field, also of a related record, return its value; None if it has none.
+    """Given a record of an answer and a field, also of a related record, return the value; None if there is none.
 
-    Answers spell names as the org does, which need not be as the configuration does.
+    Answers spell names as the org does, not as the configuration does.
     """
     value: Any = row
     for name in field.split("."):
@@ -208,7 +208,7 @@ def value_in(row: Mapping[str, Any], field: str) -> Any:
 def _matched(
     search: Search, keys: Sequence[Key], rows: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Key, Sequence[Mapping[str, Any]]]]:
-    """Give each key the rows that fit it. A query for several fields also finds rows that mix the keys' values."""
+    """Return the rows of each key. A query for several fields also finds rows that combine values of different keys."""
     by_key: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         normal = tuple(_normal(field, value_in(row, field)) for field in search.where)

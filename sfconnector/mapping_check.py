@@ -1,6 +1,6 @@
-"""The mapping compared with what Salesforce says about Case, before the first message. Pure, but for `related`.
+"""Compares the mapping with the description of Case, before the first message. Pure, except for `related`.
 
-One line for each mistake; whatever stops the check of one entry (no such field) leaves the others to be checked.
+One line for each mistake; a mistake in one entry does not stop the check of the others.
 """
 
 import re
@@ -26,15 +26,15 @@ _HIDDEN = " (or it is hidden from the division's user)"
 
 
 def check(case: CaseSettings, described: Described, related: Related) -> list[str]:
-    """Given the settings and what describes Case, return what is wrong, one line each, in the order of the file.
+    """Given the settings and the description of Case, return the mistakes, one line each, in the order of the file.
 
-    `related` describes another object; it is asked only for keys such as `Asset.Serial__c`, once for each object.
+    `related` describes another object; it is called only for keys such as `Asset.Serial__c`, once for each object.
     """
     return _Check(case, described, related).problems()
 
 
 def warnings(case: CaseSettings, described: Described) -> list[str]:
-    """Return what Salesforce would take, though it is hardly meant."""
+    """Return what Salesforce would accept, though it is probably a mistake."""
     found = []
     for entry in _entries(case):
         field = described.field(entry.key)
@@ -51,7 +51,7 @@ def warnings(case: CaseSettings, described: Described) -> list[str]:
 
 
 def constants(case: CaseSettings, name: str) -> frozenset[str]:
-    """Return the texts that a field may get by the configuration alone, whatever a message says."""
+    """Return the texts that a field may get from the configuration, whatever the message is."""
     entries = (entry for entry in _entries(case) if entry.key.lower() == name.lower())
     found = (constant for entry in entries for constant in _constants(entry))
     return frozenset(each.value for each in found if each.whole and isinstance(each.value, str))
@@ -75,8 +75,8 @@ class _Entry:
 class _Constant:
     path: str
     value: Any
-    whole: bool = True  # False: a template's own text, to which its parts are added
-    problem: str = ""  # why it cannot even become what its `type` says
+    whole: bool = True  # False: the constant text of a template
+    problem: str = ""  # why it cannot be converted to the `type`
 
 
 def _entries(case: CaseSettings) -> Iterator[_Entry]:
@@ -95,7 +95,7 @@ def _constants(entry: _Entry) -> Iterator[_Constant]:
 
 
 def _constants_of(path: str, spec: Any) -> Iterator[_Constant]:
-    """Yield what an expression may give whatever the message says."""
+    """Yield the values that an expression may have whatever the message is."""
     if isinstance(spec, str):
         if "{" in spec or "}" in spec:
             yield _of_template(path, spec)
@@ -111,7 +111,7 @@ def _of_template(path: str, text: str) -> _Constant:
 
 
 def _of_full(path: str, spec: Mapping[str, Any]) -> Iterator[_Constant]:
-    if "map" in spec:  # what is mapped is not what comes out
+    if "map" in spec:  # a mapped value is not in the result
         for key, value in spec["map"].items():
             yield _Constant(f"{path}.map.{key}", value)
     else:
@@ -136,7 +136,7 @@ def _converted(constant: _Constant, spec: Mapping[str, Any]) -> _Constant:
 
 
 def _unknown_choices(field: Field, constant: _Constant) -> list[str]:
-    """Return the words that are none of a picklist's values, which Salesforce compares without case."""
+    """Return the words that are no values of a picklist, compared ignoring case."""
     if not constant.whole or constant.problem or not isinstance(constant.value, str):
         return []
     words = constant.value.split(";") if field.type == "multipicklist" else [constant.value]
@@ -155,10 +155,10 @@ class _Check:
     def __init__(self, case: CaseSettings, described: Described, related: Related) -> None:
         self._case = case
         self._described = described
-        self._ask = related
-        self._asked: dict[str, Described | str] = {}
+        self._related = related
+        self._others: dict[str, Described | str] = {}
         self._found: list[str] = []
-        #: Case fields that something fills, in small letters.
+        #: Filled fields of Case: lower-case name to entry.
         self._filled: dict[str, str] = {}
 
     def problems(self) -> list[str]:
@@ -178,7 +178,7 @@ class _Check:
                 self._constant(field, constant)
 
     def _field(self, entry: _Entry) -> Field | None:
-        """Return the Case field that an entry fills, None if it cannot, which is noted."""
+        """Return the Case field that an entry fills; report and return None if it cannot."""
         field = self._described.field(entry.key)
         if field is None:
             reference = self._described.relationship(entry.key)
@@ -200,7 +200,7 @@ class _Check:
         return field
 
     def _related_field(self, entry: _Entry) -> Field | None:
-        """Return the other object's field by which an entry names a record, None if it cannot, which is noted."""
+        """Return the other object's field that identifies a record; report and return None if it cannot."""
         name, _, inner = entry.key.partition(".")
         reference = self._described.relationship(name)
         if reference is None:
@@ -232,15 +232,15 @@ class _Check:
         return None
 
     def _describe(self, sobject: str) -> Described | str:
-        """Return the description of another object, or why Salesforce gives none."""
-        if sobject not in self._asked:
+        """Return the description of another object, or why there is none."""
+        if sobject not in self._others:
             try:
-                self._asked[sobject] = self._ask(sobject)
+                self._others[sobject] = self._related(sobject)
             except Failed as failed:
                 if failed.failure.kind not in (Kind.CONFIGURATION, Kind.REJECT):
                     raise
-                self._asked[sobject] = f"{failed.failure.code} {failed.failure.text}"
-        return self._asked[sobject]
+                self._others[sobject] = f"{failed.failure.code} {failed.failure.text}"
+        return self._others[sobject]
 
     def _constant(self, field: Field, constant: _Constant) -> None:
         try:
@@ -269,7 +269,7 @@ class _Check:
                 self._found.append(f"{constant.path}: {text}{hint}")
 
     def _twice(self) -> None:
-        """Note fields that two entries of one section fill, in two spellings or as a relationship too."""
+        """Report fields that two entries of one section fill, by another spelling or as a relationship."""
         for section, keys in (("defaults", self._case.defaults), ("mapping", self._case.mapping)):
             seen: dict[str, str] = {}
             for key in keys:

@@ -1,5 +1,5 @@
-"""What `check` asks Salesforce, division by division: the log-in, the API version, every mapped field, what is left of
-the API calls. Makes no Case and changes nothing; each division logs in once."""
+"""The checks of `check` in Salesforce, for each division: log-in, API version, mapped fields, lookups, API calls left.
+Changes nothing; each division logs in once."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -30,18 +30,18 @@ _DO = {
     Kind.UNAVAILABLE: "is login_url right, does a firewall or proxy let it through?",
     Kind.REFUSED: "put the log-in right before anything tries again: too many bad ones lock the user",
 }
-#: Types whose values stand without quotes in a query.
+#: Types whose values are not quoted in a query.
 _BARE = frozenset({"boolean", "int", "long", "double", "currency", "percent", "date", "datetime"})
 
 
 def load(file: str) -> SfConfig:
-    """Return the configuration. What is told of each division here is not among its warnings."""
+    """Return the configuration, without the warnings that are findings here."""
     config = configuration.load(file)
     return replace(config, warnings=tuple(each for each in config.warnings if END_OF_PASSWORDS not in each))
 
 
 def plan(config: SfConfig, sample: Sample | None, management_url: str | None) -> Sequence[Group]:
-    """Return what is to be asked of the broker and of each division's org."""
+    """Return the groups of checks: the broker, each division, the sample."""
     replies = [division for division in config.divisions if division.reply is not None]
     needs = check_broker.Needs(
         config.broker,
@@ -73,7 +73,7 @@ def _is_for(offline: Offline, division: Division, delivery: Delivery) -> bool:
 def findings(
     config: SfConfig, division: Division, sample: Sample | None = None, deliveries: Iterable[Delivery] = ()
 ) -> Iterator[Finding]:
-    """Yield what is found for one division; raise Failed if Salesforce stops answering."""
+    """Yield the findings for one division. Raise Failed if Salesforce stops answering."""
     name = division.name
     yield from _end_of_passwords(division)
     yield from _key_certificate(division)
@@ -115,7 +115,7 @@ def _end_of_passwords(division: Division, today: date | None = None) -> Iterator
 
 
 def _key_certificate(division: Division) -> Iterator[Finding]:
-    """The certificate of a key is kept in Salesforce; often it stands beside the key as well."""
+    """Check the certificate, which is often in the file of the key."""
     end = certificates.in_pem(division.salesforce.private_key or "")
     if end is not None:
         do = "make a new key and certificate, and upload the certificate to the connected app"
@@ -218,7 +218,7 @@ def _sample(
     sample: Sample,
     deliveries: Iterable[Delivery],
 ) -> Iterator[Finding]:
-    """Map it by the org's own fields, its lookups asked for."""
+    """Map the sample with the org's fields and lookups."""
     mapper = CaseMapper(division.case, division.format, division.limits, described)
     offline = Offline(config, {division.name: mapper})
     lookups = Lookups()

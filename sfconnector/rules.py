@@ -1,4 +1,4 @@
-"""What the schema of config.json cannot say: what divisions share, what a Case is made of, where replies go."""
+"""Rules for config.json beyond the schema: shared queues, mappings, replies."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -24,7 +24,7 @@ RESULT_TEXT = "$result is known to dbconnector only"
 
 
 def review(found: Review) -> None:
-    """Note everything that is wrong in the document beyond its schema."""
+    """Report every mistake beyond the schema."""
     merged = Merged(found.document.data)
     dead_letter = DeadLetterSettings(**found.section("tenant", "amqp", "dead_letter"))
     review_broker(found, ("tenant", "amqp"))
@@ -73,7 +73,7 @@ def _review_rate(found: Review, merged: Merged, name: str, rate: int) -> None:
 
 
 def _review_shared(found: Review, merged: Merged, names: Sequence[str]) -> None:
-    """Divisions with one queue: who gets which message, and that they agree on how messages are taken."""
+    """Check divisions that share a queue: each needs a match, and they must agree on the source."""
     queue = merged.queue(names[0])
     for at, name in enumerate(names):
         match = found.get("divisions", name, "match")
@@ -158,7 +158,7 @@ def _review_required(found: Review, path: Path) -> None:
     filled = {field.lower() for key in ("mapping", "defaults") for field in found.section(*path, key)}
     filled.add(str(found.get(*path, "external_id", "field")).lower())
     if _is_refused(found, (*path, "mapping"), (*path, "defaults"), (*path, "external_id")):
-        return  # perhaps that is the one
+        return  # one of these may fill it
     for at, field in enumerate(found.get(*path, "required") or ()):
         if field.lower() not in filled:
             text = f"nothing in mapping or defaults fills {field}, so every message would be dead-lettered"
@@ -209,7 +209,7 @@ def _review_reply(found: Review, merged: Merged, name: str, dead_letter: DeadLet
 
 
 def _review_loop(found: Review, merged: Merged, place: Path, exchange: str, key: str | None) -> None:
-    """A reply that comes into a source queue would be taken for a message; `key` is None when messages decide it."""
+    """Report replies that would come back as messages; `key` is None if it depends on the message."""
     for name in merged.divisions:
         source = source_settings(merged.section(name, "source"), DEFAULT_BATCH)
         if not exchange and key == source.queue:
@@ -226,7 +226,7 @@ def _review_loop(found: Review, merged: Merged, place: Path, exchange: str, key:
 
 
 def _reaches(source: Source, key: str) -> bool:
-    """Return whether what is published with this routing key comes into the queue, as far as one can tell."""
+    """Return whether a message with this routing key is routed to the queue, as far as the configuration shows."""
     from connectorlib.expressions import compile_topic  # late: jmespath is not needed for --help
 
     if source.exchange_type == "topic":

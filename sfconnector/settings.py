@@ -13,7 +13,7 @@ DEFAULT_HOLD_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Salesforce:
-    """How a division reaches its org. Which of the secrets is needed depends on `auth`."""
+    """Log-in and API of a division. Which secrets are needed depends on `auth`."""
 
     login_url: str = "https://login.salesforce.com"
     auth: str = "password"  # password | client_credentials | jwt
@@ -25,12 +25,12 @@ class Salesforce:
     private_key: str | None = field(default=None, repr=False)  # PEM
     audience: str | None = None  # of the JWT; None: the login_url, as far as Salesforce knows it
     api_version: str = "62.0"
-    timeout: float = 120.0  # seconds for one answer; connecting has a shorter limit of its own
+    timeout: float = 120.0  # seconds for one answer; connecting has a shorter limit
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalId:
-    """A unique external-id field of Case, which makes a message that comes twice one Case."""
+    """A unique external-id field of Case, which makes a message that is delivered twice one Case."""
 
     field: str
     value: Any  # value expression
@@ -40,7 +40,7 @@ class ExternalId:
 
 @dataclass(frozen=True, slots=True)
 class CaseSettings:
-    """What a Case is made of. `mapping` holds value expressions, by Case field or `Relationship.ExternalIdField`."""
+    """The fields of a Case. `mapping` holds value expressions, by Case field or `Relationship.ExternalIdField`."""
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
     mapping: Mapping[str, Any] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Division:
     source: Source
     case: CaseSettings
     format: Mapping[str, Any] = field(default_factory=lambda: {"type": "json"})
-    #: Patterns that choose among divisions with one queue; None: the queue is this division's alone.
+    #: Patterns that select messages of a shared queue; None: the queue is not shared.
     match: Mapping[str, Any] | None = None
     priority: str = "normal"  # high | normal | low
     batch: Batch = DEFAULT_BATCH
@@ -84,9 +84,9 @@ class SfConfig:
     file: str
     broker: BrokerSettings
     divisions: tuple[Division, ...]
-    reserve_percent: float = 10.0  # of the org's API calls, left to others than low-priority divisions
+    reserve_percent: float = 10.0  # of the org's API calls, not for low-priority divisions
     logging: Logging = field(default_factory=Logging)
     monitoring: Monitoring | None = None
     tracing: Tracing | None = None
-    #: What looks wrong in the file, though it is not; told at the start.
+    #: Probable mistakes; logged at the start.
     warnings: tuple[str, ...] = ()

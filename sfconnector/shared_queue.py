@@ -1,7 +1,7 @@
 """A queue that several divisions share: each message goes to the first division whose `match` fits it.
 
-It is one flow. While one division is paused, for whatever reason, its messages are held and the others go on, up to
-half the prefetch or `hold_seconds`; then the whole queue pauses. Isolation needs a queue for each division.
+It is one flow. The messages of a paused division are held while the others go on, up to half the prefetch or
+`hold_seconds`; then the whole queue pauses. Isolation needs a queue for each division.
 """
 
 import logging
@@ -38,13 +38,13 @@ class Routes:
         """Return the position of the division. Raise Failed (reject) if there is none."""
         decoded: dict[int, Any] = {}
         undecoded: list[Failed] = []
-        for position, (matches, its_format) in enumerate(zip(self._matches, self._formats, strict=True)):
+        for position, (matches, division_format) in enumerate(zip(self._matches, self._formats, strict=True)):
             try:
-                record = _first_record(decoded, its_format, delivery)
-            except Failed as failed:  # patterns over what travels beside the body fit all the same
+                record = _first_record(decoded, division_format, delivery)
+            except Failed as failed:  # patterns over properties and headers may still fit
                 undecoded.append(failed)
                 record = {}
-            if matches(record, Scope(delivery, encoding=its_format.encoding)):
+            if matches(record, Scope(delivery, encoding=division_format.encoding)):
                 return position
         if len(undecoded) == len(self._formats):
             raise undecoded[0]
@@ -53,7 +53,7 @@ class Routes:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One division of the queue. `pausing` tells of its own pauses."""
+    """One division of the queue; `pausing` reports the pauses of this division only."""
 
     cases: CaseSink
     pausing: Pausing
@@ -86,13 +86,13 @@ class Member:
         return failure is None
 
     def hold(self, failure: Failure) -> Wait:
-        """Pause it; return how its messages wait until it is tried again."""
+        """Pause it; return how the messages wait until it is tried again."""
         self.failure = failure
         self.next_try = self.pausing.note(failure)
         return Wait(failure, self.next_try)
 
     def paused(self, now: float) -> Wait | None:
-        """Return how its messages wait, None if it works; when it is time it is probed."""
+        """Return how the messages wait, None if it works; when it is time it is probed."""
         if self.failure is not None and (self.next_try > now or not self.answers()):
             return Wait(self.failure, self.next_try)
         return None
@@ -129,7 +129,7 @@ class Shared:
         """Return whose message it is; the first's, if that is what fails."""
         try:
             return self._members[self._routes.of(delivery)]
-        except Exception:  # it has been told already, as the failure of the message
+        except Exception:  # reported as the failure of the message
             logger.debug("nobody's message", exc_info=True)
             return self._members[0]
 
@@ -151,8 +151,8 @@ class Shared:
                 outcomes[position] = Dead(failed.failure)
         for member, share in zip(self._members, shares, strict=True):
             if share:
-                its = self._handle(member, [deliveries[position] for position in share], valid)
-                outcomes.update(zip(share, its, strict=True))
+                handled_outcomes = self._handle(member, [deliveries[position] for position in share], valid)
+                outcomes.update(zip(share, handled_outcomes, strict=True))
         return [outcomes[position] for position in range(len(deliveries))]
 
     def _handle(self, member: Member, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
@@ -160,12 +160,12 @@ class Shared:
         if paused is not None:
             return [paused] * len(deliveries)
         if not member.on_trial:
-            return _held_alone(member, handled(member.cases, deliveries, valid), PAUSING)
+            return _hold(member, handled(member.cases, deliveries, valid), PAUSING)
         outcomes: list[Outcome] = [LATER] * len(deliveries)
         chosen = member.trials % len(deliveries)
         member.trials += 1
         outcomes[chosen : chosen + 1] = handled(member.cases, [deliveries[chosen]], valid)
-        return _held_alone(member, outcomes, ON_TRIAL)
+        return _hold(member, outcomes, ON_TRIAL)
 
     def dead(self, delivery: Delivery, verdict: Dead) -> None:
         """Let the division that the message was for know that it died."""
@@ -176,7 +176,7 @@ class Shared:
         member.cases.dead(delivery, verdict)
 
 
-def _held_alone(member: Member, outcomes: list[Outcome], pausing: frozenset[Kind]) -> list[Outcome]:
+def _hold(member: Member, outcomes: list[Outcome], pausing: frozenset[Kind]) -> list[Outcome]:
     """Hold what a pause of the member stands in the way of; without one, a Case ends the pause that there was."""
     failures = (outcome.failure for outcome in outcomes if isinstance(outcome, Again))
     failure = next((each for each in failures if each.kind in pausing), None)

@@ -1,6 +1,6 @@
-"""SOQL as text: names that are names, literals that cannot end early, queries that fit into an address. Pure.
+"""Writes SOQL: valid names, escaped literals, queries that fit into an address. Pure.
 
-SOQL has no parameters, so whatever a message says stands in the query's text; `literal` is the only way in.
+SOQL has no parameters, so values are part of the query; `literal` is the only way to write one.
 """
 
 import re
@@ -12,9 +12,9 @@ from urllib.parse import quote as percent_encode
 
 from connectorlib.expressions import text_of
 
-#: Most rows that one query asks for: as many as Salesforce puts on one page.
+#: Rows that one query asks for at most: one page.
 MAX_ROWS = 2000
-#: Salesforce takes 16,384 bytes of address and headers; the rest is room for the headers.
+#: Salesforce accepts 16,384 bytes of address and headers; the rest is for the headers.
 MAX_ADDRESS = 12_000
 
 _SEGMENT = r"[A-Za-z]\w*"
@@ -23,26 +23,26 @@ _PATH = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*", re.ASCII)
 _ORDER = re.compile(rf"({_SEGMENT}(?:\.{_SEGMENT})*)(\s+(?:ASC|DESC))?(\s+NULLS\s+(?:FIRST|LAST))?", re.ASCII | re.I)
 _ESCAPES = {"\\": "\\\\", "'": "\\'", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 _ESCAPED = str.maketrans(_ESCAPES)
-#: What no text in Salesforce holds, and what cannot be written in UTF-8.
+#: Characters that Salesforce does not store, or that UTF-8 cannot encode.
 _UNHELD = re.compile("[\0-\x07\x0b\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def object_name(text: Any) -> str:
-    """Given the API name of an object, return it. Raise ValueError for what cannot be one."""
+    """Given the API name of an object, return it. Raise ValueError for anything else."""
     if not isinstance(text, str) or not _NAME.fullmatch(text):
         raise ValueError(f"{text!r} is not the API name of an object, such as Contact or Device__c")
     return text
 
 
 def field_path(text: Any) -> str:
-    """Given the API name of a field, also of a related record, return it. Raise ValueError for what cannot be one."""
+    """Given the API name of a field, also of a related record, return it. Raise ValueError for anything else."""
     if not isinstance(text, str) or not _PATH.fullmatch(text):
         raise ValueError(f"{text!r} is not the API name of a field, such as Email, Serial__c or Account.Name")
     return text
 
 
 def order_by(text: Any) -> str:
-    """Given what follows ORDER BY, return it in one spelling. Raise ValueError for anything else."""
+    """Given the text after ORDER BY, return it normalised. Raise ValueError for anything else."""
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is not an order such as CreatedDate DESC")
     terms = [_ORDER.fullmatch(term.strip()) for term in text.split(",")]
@@ -57,17 +57,17 @@ def _spelled(term: re.Match[str]) -> str:
 
 
 def can_be_held(text: str) -> bool:
-    """Return whether a field in Salesforce may hold this text, so that asking for it makes sense."""
+    """Return whether a field in Salesforce can contain this text."""
     return _UNHELD.search(text) is None
 
 
 def quote(text: str) -> str:
-    """Return a text as a literal, quotes and all."""
+    """Return a text as a literal, with quotes."""
     return f"'{text.translate(_ESCAPED)}'"
 
 
 def literal(value: Any) -> str:
-    """Given a value, return it as it stands in a query: text in quotes, numbers, booleans and times without."""
+    """Return a value as a literal: text in quotes, numbers, booleans and times without."""
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, float):
@@ -98,5 +98,5 @@ def _condition(field: str, literals: Sequence[str]) -> str:
 
 
 def encoded_length(text: str) -> int:
-    """Return how many characters a text takes in an address, at most."""
+    """Return the length of a text in an address, at most."""
     return len(percent_encode(text, safe=""))

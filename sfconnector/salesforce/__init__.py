@@ -1,1 +1,1 @@
-"""Salesforce over HTTP: log-in, calls, and what its answers mean."""
+"""Salesforce over HTTP: log-in, calls, and the meaning of the answers."""

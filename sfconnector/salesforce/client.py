@@ -1,4 +1,4 @@
-"""The calls of one division to its org. The only module that imports simple_salesforce, whose exceptions end here.
+"""The calls of a division to its org. The only module that imports simple_salesforce; translates the exceptions.
 
 Every failure leaves as `Failed`. One of them says that nobody knows what became of a write (`Unanswered`): whoever
 asked has to find out, by a key, or to decide. A token that is not taken is replaced; two new ones are a refusal.
@@ -29,23 +29,23 @@ __all__ = ["Client", "Rejected", "Result", "Unanswered", "Usage"]
 CASE = "Case"
 CASE_PLACE = "case"
 
-#: Seconds past a call's own time limits after which it counts as stuck.
+#: Seconds after the time limit of a call from which it counts as stuck.
 GRACE = 30.0
-#: Seconds without use after which a connection may be dead without anybody having said so, as firewalls do it.
+#: Seconds of idleness after which a firewall may have dropped a connection silently.
 IDLE = 30.0
-#: The same for a request that must not be sent twice: a server's own limit on idle connections may be a few seconds.
+#: The same for a request that must not be sent twice: servers may close idle connections after a few seconds.
 IDLE_UNREPEATABLE = 2.0
-#: Pages of one query, 2,000 records each: far more than a lookup has values for.
+#: Pages of one query, 2,000 records each: far more than a lookup needs.
 MOST_PAGES = 100
 
-#: New tokens that one call may try: a second expiry can end one, two in a row are no accident.
+#: New tokens that one call may try: one may be revoked by chance, two in a row are not.
 MOST_NEW_TOKENS = 2
 
-#: Salesforce says 401 with the code of an expired session for what another log-in does not mend, too.
+#: Answered with 401 and the code of an expired session, though another log-in does not help.
 _PERMANENT = ("not valid for use with the REST API", "Connected app is not attached")
-#: The request was not begun: too busy, in maintenance, not routed.
+#: Statuses of a request that was not processed: too busy, in maintenance, not routed.
 _NOT_BEGUN = frozenset({420, 429, 503})
-#: The request itself is at fault though no error of Salesforce's says so: an edge in front of it answers.
+#: Statuses of a bad request when an edge server answers instead of Salesforce.
 _OWN_FAULT = frozenset({400, 413, 414, 431})
 
 
@@ -59,13 +59,13 @@ class Rejected(Failed):
 
 
 class Unanswered(Failed):
-    """A write was sent, and whether it was done is unknown."""
+    """A write was sent, and its outcome is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
     method: str
-    path: str  # behind /services/data/vNN.N/
+    path: str  # after /services/data/vNN.N/
     place: str = PLACE
     params: Mapping[str, str] | None = None
     body: bytes | None = None
@@ -78,7 +78,7 @@ class _Request:
 
 
 class Client:
-    """Used by one thread; `stuck` may be asked from any."""
+    """Used by one thread; any thread may call `stuck`."""
 
     def __init__(
         self, settings: Salesforce, division: str, tokens: TokenProvider, errors: Mapping[str, str] | None = None
@@ -88,18 +88,18 @@ class Client:
         self._errors = errors or {}
         self._session = Session()
         self._api: Api | None = None
-        #: A token that is to be replaced before the next call.
+        #: A token to be replaced before the next call.
         self._stale: Token | None = None
         self._no_limits = False
         self._call: tuple[str, float, float] | None = None  # what, since, stuck after
         self.tokens = tokens
         self.token: Token | None = None
-        #: Since when there is one, and how many there were (monotonic).
+        #: When the current token was issued (monotonic), and the number of tokens so far.
         self.token_since: float | None = None
         self.tokens_taken = 0
-        #: What the latest answer that told it said about the org's API calls.
+        #: The org's API calls, from the latest answer that had them.
         self.usage: Usage | None = None
-        #: API calls made, without log-ins; and how many of them were a second try of a lost one.
+        #: API calls, without log-ins; and how many of them repeated a lost one.
         self.calls = 0
         self.repeats = 0
 
@@ -112,7 +112,7 @@ class Client:
         self.tokens.close()
 
     def stuck(self) -> str | None:
-        """Return what hangs when a call is past its own time limit; for the watchdog."""
+        """Return what hangs if a call has exceeded its time limit; for the watchdog."""
         call = self._call
         now = time.monotonic()
         if call is None or now < call[2]:
@@ -122,19 +122,19 @@ class Client:
     # -- the calls
 
     def log_in(self) -> Token:
-        """Return the token, got by a log-in if there is none. Raise Failed."""
+        """Return the token; log in if there is none. Raise Failed."""
         with self._watched("a log-in", 2 * login.TIME_LIMIT):
             return self._ready()
 
     def describe(self, sobject: str) -> dict[str, Any]:
-        """Return what an sObject is made of. Raise Failed; Rejected with NOT_FOUND if there is none of that name."""
+        """Return the description of an sObject. Raise Failed; Rejected with NOT_FOUND if there is no such object."""
         value = self._send(_Request("GET", f"sobjects/{quote(sobject, safe='')}/describe"))
         if not isinstance(value, dict) or not isinstance(value.get("fields"), list):
             raise _senseless(f"the description of {sobject}")
         return value
 
     def versions(self) -> list[str]:
-        """Return the API versions that the org has, oldest first; none if it does not tell. Raise Failed."""
+        """Return the API versions that the org has, oldest first; none if the answer has none. Raise Failed."""
         token = self.log_in()
         with self._watched("the list of API versions", login.TIME_LIMIT):
             try:
@@ -168,7 +168,7 @@ class Client:
     ) -> list[Result]:
         """Create Cases, at most 200, and return what became of each. Raise Failed if the call itself fails.
 
-        `repeatable`: sent twice it does no harm, so a lost connection is worth a second try.
+        `repeatable`: sending it twice is harmless, so it is repeated after a lost connection.
         """
         return self._collection("POST", "composite/sobjects", records, headers, repeatable)
 
@@ -180,26 +180,26 @@ class Client:
         *,
         repeatable: bool = True,
     ) -> list[Result]:
-        """Create or change Cases by an external-id field that is in each record; otherwise like `create`."""
+        """Create or update Cases by an external-id field that each record has; otherwise like `create`."""
         path = f"composite/sobjects/{CASE}/{quote(field, safe='')}"
         return self._collection("PATCH", path, records, headers, repeatable)
 
     def limits(self) -> Usage:
-        """Ask for the API calls used, which is also the cheapest sign of life. Raise Failed.
+        """Ask for the used API calls, which is also the cheapest probe. Raise Failed.
 
         The resource needs the right to view the setup. A user without it gets the answer of one that needs no right,
         whose header tells the same; a `maximum` of 0 means that it did not.
         """
         if not self._no_limits:
             try:
-                told = responses.daily_of(self._send(_Request("GET", "limits")), time.monotonic())
+                usage = responses.daily_of(self._send(_Request("GET", "limits")), time.monotonic())
             except Rejected as rejected:
                 if rejected.failure.kind is not Kind.CONFIGURATION:  # as INSUFFICIENT_ACCESS and NOT_FOUND are
                     raise
             else:
-                if told is not None:
-                    self.usage = told
-                    return told
+                if usage is not None:
+                    self.usage = usage
+                    return usage
             self._no_limits = True
         self._send(_Request("GET", ""))
         return self.usage or Usage(0, 0, time.monotonic())
@@ -224,7 +224,7 @@ class Client:
             raise Unanswered(Failure(Kind.UNAVAILABLE, "no-answer", text, CASE_PLACE))
         return results
 
-    # -- one call: the token, the request, the second tries
+    # -- one call: token, request, repetition
 
     def _send(self, request: _Request) -> Any:
         """Return the JSON of the answer. Raise Failed."""
@@ -240,7 +240,7 @@ class Client:
                     status, value = self._exchange(request, until - time.monotonic())
                     if not _is_expired(status, value):
                         return self._meaning(request, status, value)
-                    new_refused += self.tokens_taken > taken  # the age of the old one is why it was refused
+                    new_refused += self.tokens_taken > taken  # an old token may just have expired
                     self._heed_expiry(status, value, final=new_refused >= MOST_NEW_TOKENS)
                 except Lost as error:
                     if not request.repeatable or error.timed_out or lost is not None:
@@ -252,17 +252,17 @@ class Client:
                     raise _unanswered(request, lost) if lost is not None else _not_sent(error) from None
                 except Failed as failed:
                     if lost is not None and request.writes and failed.failure.kind is not Kind.REJECT:
-                        raise Unanswered(failed.failure) from None  # it is about the second try only
+                        raise Unanswered(failed.failure) from None  # the failure is about the repetition only
                     raise
 
     def _time_to_be_ready(self) -> float:
-        """Have a token; return how many seconds that took, which are not the call's."""
+        """Get a token; return the seconds that it took, which do not count towards the call."""
         before = time.monotonic()
         self._ready()
         return time.monotonic() - before
 
     def _ready(self) -> Token:
-        """Have a token, and the API object that goes with it."""
+        """Return the token, with the API object for it in place."""
         token = self.tokens.get(self._stale)
         self._stale = None
         if token is not self.token or self._api is None:
@@ -286,7 +286,7 @@ class Client:
                 timeout=max(seconds, 0.1),
             )
         except (SalesforceError, ValueError, TypeError, RecursionError):
-            pass  # the answer itself is at hand, and says more than what was made of it
+            pass  # the answer itself says more than the exception
         finally:
             self.calls += self._session.sent
         answer = self._session.answer
@@ -298,7 +298,7 @@ class Client:
         return answer.status_code, responses.decode(answer.content) if value is None else value
 
     def _heed_expiry(self, status: int, value: Any, *, final: bool) -> None:
-        """Have the token replaced, unless that cannot help. Raise Failed."""
+        """Have the token replaced before the next try. Raise Failed if that cannot help."""
         errors = responses.errors_of(value)
         text = responses.joined(errors) or f"HTTP {status}"
         code = errors[0].code if errors else f"http-{status}"
@@ -323,7 +323,7 @@ class Client:
         answer = self._session.answer
         assert answer is not None
         if 300 <= status < 400:
-            self._stale = self.token  # the org may have moved; the next log-in says where to
+            self._stale = self.token  # the org may have moved; the next log-in returns the new address
             text = f"HTTP {status}, a redirect to {shorten(host_of(answer.headers.get('Location')))}"
             raise Failed(Failure(Kind.UNAVAILABLE, "redirect", text, PLACE))
         if errors := responses.errors_of(value):
@@ -337,9 +337,9 @@ class Client:
 
     def _rejected(self, request: _Request, errors: tuple[SfError, ...], status: int) -> NoReturn:
         error, kind = error_codes.gravest(errors, status, self._errors)
-        # `done` is for the error of a record; a whole call that is refused has done nothing.
-        told = error_codes.failure(error, kind or error_codes.kind_of(error, status) or Kind.UNKNOWN, request.place)
-        raise Rejected(told, errors, status)
+        # `done` applies to the error of a record; a call that is refused as a whole has done nothing.
+        failure = error_codes.failure(error, kind or error_codes.kind_of(error, status) or Kind.UNKNOWN, request.place)
+        raise Rejected(failure, errors, status)
 
     @contextmanager
     def _watched(self, what: str, seconds: float) -> Iterator[None]:
@@ -372,7 +372,7 @@ def _is_expired(status: int, value: Any) -> bool:
 
 
 def _api_for(token: Token, version: str, session: Session) -> Api:
-    """Return simple_salesforce in its "direct" mode, in which it never logs in itself."""
+    """Return simple_salesforce in direct mode, in which it never logs in."""
     api = Api(
         session_id=token.access_token,
         instance_url=token.instance_url,
@@ -380,7 +380,7 @@ def _api_for(token: Token, version: str, session: Session) -> Api:
         session=session,
         object_pairs_hook=dict,
     )
-    # It makes https of every address, also of a sandbox on this machine.
+    # It would use https for every address, even for a sandbox on this machine.
     api.base_url = f"{token.instance_url}/services/data/v{version}/"
     api.headers.pop("X-PrettyPrint", None)
     return api

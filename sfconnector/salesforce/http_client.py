@@ -1,8 +1,7 @@
-"""HTTP with time limits that hold. The only module that imports requests; its exceptions end here.
+"""HTTP with strict time limits. The only module that imports requests; translates the exceptions.
 
-Two things can go wrong with a request, and they are told apart: `NotSent`, nothing reached the server, or `Lost`, it
-may have done what was asked. requests limits the time between two bytes; here the whole exchange has a limit, after
-which its socket is shut.
+A request fails either with `NotSent`, nothing reached the server, or with `Lost`, it may have been processed. requests
+limits the time between two bytes; here the whole exchange has a limit, after which the socket is shut down.
 """
 
 import contextlib
@@ -30,7 +29,7 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 CONNECT_TIMEOUT = 10.0
 USER_AGENT = "sfconnector"
 
-#: Finds out that the other machine is gone while an answer is waited for; Linux counts the same in seconds.
+#: Detects a dead peer while waiting for an answer; Linux counts these in seconds.
 _KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *[
@@ -42,12 +41,12 @@ _KEEPALIVE = [
 _NO_PROXY: dict[str, Any] = {"http": None, "https": None, "all": None}
 
 
-#: The request cannot be written: what it is made of comes from the configuration.
+#: The request cannot be written, because of a value in the configuration.
 NOT_SENT = "not-sent"
 
 
 class NotSent(Exception):
-    """Nothing was asked: no connection was made (`code` is `unreachable` or `tls`), or `NOT_SENT`."""
+    """No request was sent: no connection was made (`code` is `unreachable` or `tls`), or `NOT_SENT`."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -56,7 +55,7 @@ class NotSent(Exception):
 
 
 class Lost(Exception):
-    """The request was sent, wholly or in part, and no whole answer came."""
+    """The request was sent at least in part, and no complete answer came."""
 
     def __init__(self, text: str, *, timed_out: bool) -> None:
         super().__init__(text)
@@ -65,7 +64,7 @@ class Lost(Exception):
 
 
 class HttpExchange:
-    """One request and its answer."""
+    """A request and the answer, with a time limit for both."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -82,11 +81,11 @@ class HttpExchange:
         self.sent = True
 
     def cut(self) -> None:
-        """End the exchange from another thread: whoever reads or writes gets an error, or the end of the data."""
+        """End the exchange from another thread: reading and writing fail, or reach the end of the data."""
         self.timed_out = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
-                # Not the method of an SSLSocket, which would let the reader go on without TLS.
+                # Not SSLSocket.shutdown, which would let the reader continue without TLS.
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
@@ -106,13 +105,13 @@ class _Https(HTTPSConnection):
 
 
 def _start(connection: HTTPConnection) -> None:
-    """Connect before sending, which is how the two are told apart."""
+    """Connect before sending, to distinguish NotSent from Lost."""
     if connection.sock is None:
         connection.connect()
     if (exchange := _current.get()) is not None:
-        if exchange.timed_out:  # connecting may take longer than its limit: a host has several addresses
+        if exchange.timed_out:  # connecting may exceed the limit, since a host has several addresses
             raise TimeoutError
-        # Without this, sending a big body would have to be over within the time limit for connecting.
+        # Otherwise the time limit for connecting would apply to sending a large body.
         connection.timeout = exchange.left()
         exchange.start(connection.sock)
 
@@ -131,8 +130,8 @@ class _Adapter(HTTPAdapter):
 class Session(requests.Session):
     """The connections of one thread to Salesforce, kept open between requests.
 
-    It does not follow redirects, which could carry a token to another host, nor read `.netrc`, whose entry would take
-    the token's place, nor keep cookies. A loopback address is never reached through a proxy.
+    It does not follow redirects, which could send a token to another host, nor read `.netrc`, which would replace the
+    token, nor keep cookies. No proxy is used for a loopback address.
     """
 
     def __init__(self) -> None:
@@ -148,7 +147,7 @@ class Session(requests.Session):
         self.sent = False
 
     def freshen(self, idle: float) -> None:
-        """Close the connections if none was used for that many seconds: the other side may have closed them too."""
+        """Close the connections if they were idle for that many seconds: the server may have closed them too."""
         if time.monotonic() - self._used > idle:
             self.drop()
 
@@ -158,7 +157,7 @@ class Session(requests.Session):
             adapter.close()
 
     def request(self, method: str, url: str, *, timeout: float, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        """Send a request and return its whole answer, both within `timeout` seconds. Raise NotSent or Lost."""
+        """Send a request and return the complete answer, both within `timeout` seconds. Raise NotSent or Lost."""
         self.answer = None
         if is_loopback(url):
             kwargs["proxies"] = _NO_PROXY
@@ -168,14 +167,14 @@ class Session(requests.Session):
                 limits = (min(CONNECT_TIMEOUT, timeout), timeout)
                 answer = super().request(method, url, **kwargs, timeout=limits, allow_redirects=False)
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            raise _translated(error, exchange) from None  # the address, in the original's text, holds the query
+            raise _translated(error, exchange) from None  # the original text contains the address with the query
         finally:
             self._used = time.monotonic()
             self.sent = exchange.sent
-        if exchange.timed_out:  # an answer without a length seems whole when its connection is cut
+        if exchange.timed_out:  # an answer without a length seems complete when the connection is cut
             self.drop()
             raise _translated(TimeoutError(), exchange)
-        # Or requests would guess it from all of the body, which takes seconds when that is large.
+        # Otherwise requests guesses it from the whole body, which takes seconds for a large one.
         answer.encoding = answer.encoding or "utf-8"
         self.answer = answer
         return answer
@@ -204,7 +203,7 @@ def is_loopback(url: str) -> bool:
 
 
 def host_of(address: str | None) -> str:
-    """Return the host of an address that somebody else gave, for a message; never the user or password in it."""
+    """Return the host of a foreign address, for a message; without user and password."""
     try:
         return urlsplit(address or "").netloc.rpartition("@")[2] or "nowhere"
     except ValueError:
@@ -225,14 +224,14 @@ def malformed() -> NotSent:
 def _translated(error: BaseException, exchange: HttpExchange) -> NotSent | Lost:
     causes = list(_unfold(error))
     timeouts = (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)
-    # A connection that is refused is a kind of timeout to urllib3.
-    told = [cause for cause in causes if not isinstance(cause, urllib3.exceptions.NewConnectionError)]
-    timed_out = exchange.timed_out or any(isinstance(cause, timeouts) for cause in told)
+    # To urllib3, a refused connection is a kind of timeout.
+    relevant = [cause for cause in causes if not isinstance(cause, urllib3.exceptions.NewConnectionError)]
+    timed_out = exchange.timed_out or any(isinstance(cause, timeouts) for cause in relevant)
     if exchange.sent:
         if timed_out:
             return Lost(f"no whole answer within {exchange.seconds:.3g} s", timed_out=True)
         return Lost(f"the connection was lost before the whole answer came ({_words(causes)})", timed_out=False)
-    if isinstance(error, ValueError):  # so requests says that a header or an address cannot be
+    if isinstance(error, ValueError):  # how requests reports a malformed header or address
         return malformed()
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -247,7 +246,7 @@ def _translated(error: BaseException, exchange: HttpExchange) -> NotSent | Lost:
 
 
 def _unfold(error: BaseException | None) -> Iterator[BaseException]:
-    """Errors of requests and urllib3 hold each other in arguments, `reason` and `__cause__`; the last tells most."""
+    """Yield the error and those nested in it: requests and urllib3 use arguments, `reason` and `__cause__`."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -268,5 +267,5 @@ def _words(causes: list[BaseException]) -> str:
             return "the answer is cut short"
         if isinstance(cause, OSError) and cause.strerror:
             return str(cause.strerror).lower()
-    # The type only: the text may hold the address, and with it the query.
+    # Only the type: the text may contain the address, and with it the query.
     return type(causes[-1]).__name__ if causes else "connection lost"

@@ -1,7 +1,7 @@
-"""Access tokens. A refused log-in is never repeated by itself: bad ones lock the user.
+"""Access tokens. A refused log-in is not repeated automatically, because failed ones lock the user.
 
-One log-in at a time and only when it is needed; what Salesforce refused stands until somebody says `forgive`. The
-requests are made here and not by simple_salesforce, which logs in again without end when every token is refused.
+One log-in at a time, only when a token is needed; a refusal lasts until `forgive`. The requests are made here and not
+by simple_salesforce, which logs in without end when every token is refused.
 """
 
 import logging
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 PLACE = "salesforce"
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 - a path
-TIME_LIMIT = 30.0  # seconds for one log-in; it waits for no lock and no trigger
-JWT_SECONDS = 180  # the longest life that Salesforce accepts
+TIME_LIMIT = 30.0  # seconds for one log-in, which waits for no lock and no trigger
+JWT_SECONDS = 180  # the longest lifetime that Salesforce accepts
 
 GRANTS = {
     "password": "password",
@@ -38,7 +38,7 @@ _AUDIENCES = ("https://login.salesforce.com", "https://test.salesforce.com")
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a log-in gave. The ids are "" where the answer did not name them."""
+    """The result of a log-in. The ids are "" if the answer lacks them."""
 
     access_token: str = field(repr=False)
     instance_url: str
@@ -55,9 +55,9 @@ class TokenProvider:
         self._session = session or Session()
         self._lock = threading.Lock()
         self._token: Token | None = None
-        #: A refusal that stands: `get` raises it without asking again.
+        #: A refusal: `get` raises it without another log-in.
         self.refused: Failure | None = None
-        #: Log-in requests made so far.
+        #: Log-in requests so far.
         self.logins = 0
         both = f"{settings.password}{settings.security_token}" if settings.password else ""  # as they are sent
         for secret in (settings.password, settings.security_token, both, settings.client_secret, settings.private_key):
@@ -67,9 +67,9 @@ class TokenProvider:
         return f"<TokenProvider {self._division}>"
 
     def get(self, stale: Token | None = None) -> Token:
-        """Return a token; log in if there is none, or if it is still the one that Salesforce does not take any more.
+        """Return a token; log in if there is none, or if it is still the stale one.
 
-        Raise Failed: REFUSED and CONFIGURATION stand until `forgive`, UNAVAILABLE (network, a 5xx, too many log-ins)
+        Raise Failed: REFUSED and CONFIGURATION last until `forgive`, UNAVAILABLE (network, a 5xx, too many log-ins)
         does not.
         """
         with self._lock:
@@ -87,22 +87,22 @@ class TokenProvider:
             return self._token
 
     def refuse(self, failure: Failure) -> None:
-        """Let a refusal stand that Salesforce gave to the token itself: another log-in would not help."""
+        """Keep the refusal of a token for which another log-in would not help."""
         with self._lock:
             self._token, self.refused = None, failure
 
     def forgive(self) -> None:
-        """Let the next `get` log in again. Waits for no log-in that is under way: a signal may ask."""
+        """Let the next `get` log in again. Does not wait for a log-in in progress: a signal handler may call it."""
         self.refused = None
 
     def close(self) -> None:
-        """Close the connections. The token stays valid: other processes of the same user may share its session."""
+        """Close the connections. The token stays valid: other processes of the same user may share the session."""
         self._session.close()
 
     def _log_in(self) -> Token:
         form = self._form()
         self.logins += 1
-        self._session.freshen(idle=0.0)  # log-ins are rare; a connection kept since the last one would be dead
+        self._session.freshen(idle=0.0)  # log-ins are rare: a kept connection would be dead
         try:
             answer = self._session.request(
                 "POST", self._settings.login_url.rstrip("/") + TOKEN_PATH, data=form, timeout=TIME_LIMIT
@@ -145,16 +145,16 @@ class TokenProvider:
         }
         try:
             return jwt.encode(claims, settings.private_key or "", algorithm="RS256")
-        except Exception as error:  # any: every kind of wrong key makes these libraries raise something else
+        except Exception as error:  # the libraries raise another type for each kind of bad key
             logger.debug("private_key: %s", type(error).__name__)
             text = f"private_key cannot be used to sign with RS256: {_why_not(settings.private_key)}"
-            # Not chained: what these libraries say may quote what they were given.
+            # Not chained: the texts of these libraries may quote the key.
             raise Failed(self._failure(Kind.CONFIGURATION, "private-key", text)) from None
 
     # -- what came back
 
     def _check(self, token: Token) -> None:
-        """The token goes to that address, so it must not travel in the clear."""
+        """Refuse an address to which the token would be sent in clear text."""
         if urlsplit(token.instance_url).scheme == "https" or is_loopback(token.instance_url):
             return
         text = f"the log-in named {shorten(token.instance_url)} for the API, which is not https"
@@ -168,8 +168,8 @@ class TokenProvider:
         error = value.get("error") if isinstance(value, Mapping) else None
         if not isinstance(error, str) or not error:
             return self._failure(Kind.UNAVAILABLE, f"http-{status}", without_answer(status, body))
-        said = value.get("error_description")
-        description = secrets.redact(said) if isinstance(said, str) else ""
+        given = value.get("error_description")
+        description = secrets.redact(given) if isinstance(given, str) else ""
         kind = login_errors.kind_of(error, description, status)
         if kind is Kind.UNAVAILABLE:
             return self._failure(kind, error, description or "no description")
@@ -177,8 +177,8 @@ class TokenProvider:
         return self._failure(kind, error, description or "no description", causes)
 
     def _failure(self, kind: Kind, code: str, text: str, causes: str = "") -> Failure:
-        told = f"{text} ({self._who()})" + (f"; {causes}" if causes else "")
-        return Failure(kind, shorten(code), shorten(told, 1000), PLACE)
+        text = f"{text} ({self._who()})" + (f"; {causes}" if causes else "")
+        return Failure(kind, shorten(code), shorten(text, 1000), PLACE)
 
     def _who(self) -> str:
         host = urlsplit(self._settings.login_url).netloc.rpartition("@")[2]
@@ -187,7 +187,7 @@ class TokenProvider:
 
 
 def token_of(value: Mapping[str, Any]) -> Token | None:
-    """Given the answer to a log-in, return its token; None if it has none, or no address to use it at.
+    """Given the answer to a log-in, return the token; None if it lacks the token or the address.
 
     `id` is `https://login.salesforce.com/id/<org>/<user>`.
     """
@@ -210,9 +210,9 @@ def _is_address(url: str) -> bool:
 
 
 def audience_of(login_url: str) -> str:
-    """Return for whom an assertion is meant: Salesforce knows itself by two names, an org's own My Domain is a third.
+    """Return the audience of an assertion: Salesforce accepts two names of its own, and an org's My Domain.
 
-    A sandbox's address is told by its shape (`acme--uat.sandbox.my.salesforce.com`).
+    A sandbox is recognised by the form of the address (`acme--uat.sandbox.my.salesforce.com`).
     """
     parts = urlsplit(login_url)
     host = (parts.hostname or "").lower()
@@ -237,7 +237,7 @@ def _why_not(key: str | None) -> str:
 
 
 def _skew(headers: Mapping[str, str]) -> float:
-    """Return by how many seconds the clock here is behind the server's, 0.0 if it cannot be told."""
+    """Return by how many seconds this clock is behind the server's, 0.0 if unknown."""
     try:
         return parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
     except (ValueError, TypeError):

@@ -1,19 +1,19 @@
-"""What a refused log-in means and what tends to be its cause, as tables. Pure.
+"""The meaning of a refused log-in and the likely causes, as tables. Pure.
 
-Salesforce keeps the exact cause in its Login History and says little to the client, above all "authentication
-failure", so a person is told what it can be.
+The exact cause is in the Login History of the org; the client mostly gets "authentication failure", so the message
+lists what it can be.
 """
 
 import re
 
 from connectorlib.errors import Kind
 
-#: Seconds between two clocks above which a signed assertion may count as expired.
+#: Seconds of clock skew above which a signed assertion may count as expired.
 MUCH_SKEW = 60.0
 
 _TEMPORARY = frozenset({"rate_limit_exceeded", "server_error", "temporarily_unavailable", "login_rate_exceeded"})
 _CONFIGURATION = frozenset({"invalid_request", "unsupported_grant_type", "unsupported_response_type", "invalid_scope"})
-#: Too many log-ins an hour, whatever error it comes under.
+#: Too many log-ins an hour, whatever the error is.
 _TOO_MANY = re.compile(r"rate[ _]?(limit)?[ _]?exceeded|number of login requests exceeded", re.IGNORECASE)
 
 _WRONG_HOST = "a wrong login_url (sandboxes: https://test.salesforce.com)"
@@ -27,7 +27,7 @@ _ANY_USER = (
     "refuses; Login History in Setup names the cause"
 )
 
-#: (flow or "", error or "", what the description says or "", the likely causes); the first that fits.
+#: (flow or "", error or "", pattern of the description or "", likely causes); the first that fits applies.
 _CAUSES: tuple[tuple[str, str, str, str], ...] = (
     ("", "invalid_client_id", "", f"likely causes: a wrong client_id, a new app (wait 10 minutes), {_WRONG_HOST}"),
     ("", "invalid_client", "", f"likely causes: a wrong client_secret or client_id, {_WRONG_HOST}"),
@@ -49,10 +49,10 @@ _CAUSES: tuple[tuple[str, str, str, str], ...] = (
 
 
 def kind_of(error: str, description: str, status: int = 400) -> Kind:
-    """Given what Salesforce answered to a log-in, return what to do.
+    """Given the answer to a log-in, return what to do.
 
-    Everything that is not known to pass by itself counts as refused, and is not tried again: a wrong guess the other
-    way would lock the user.
+    Everything that is not known to be temporary counts as refused and is not tried again: repeating it could lock the
+    user.
     """
     if status >= 500 or status in (420, 429):
         return Kind.UNAVAILABLE
@@ -62,11 +62,11 @@ def kind_of(error: str, description: str, status: int = 400) -> Kind:
 
 
 def causes(auth: str, error: str, description: str, *, skew: float = 0.0) -> str:
-    """Return the likely causes of a refusal, for a person. `skew`: seconds by which the clock here is behind."""
+    """Return the likely causes of a refusal. `skew`: seconds by which this clock is behind."""
     found = next(
         text
-        for flow, code, said, text in _CAUSES
-        if flow in ("", auth) and code in ("", error) and re.search(said, description, re.IGNORECASE)
+        for flow, code, words, text in _CAUSES
+        if flow in ("", auth) and code in ("", error) and re.search(words, description, re.IGNORECASE)
     )
     if auth == "jwt" and abs(skew) > MUCH_SKEW:
         behind = "behind" if skew > 0 else "ahead of"

@@ -1,4 +1,4 @@
-"""What Salesforce answered, as values. Pure: takes bytes and decoded JSON, raises nothing."""
+"""Salesforce's answers as values. Pure: takes bytes and decoded JSON, raises nothing."""
 
 import html
 import json
@@ -14,9 +14,9 @@ from sfconnector.salesforce.usage import Usage
 
 MAX_MESSAGE = 4000  # characters of one error's text; a trigger's stack trace may be long
 MAX_ERRORS = 20  # of one record or one call
-MAX_SAID = 200  # characters of an answer that is not Salesforce's
+MAX_FOREIGN = 200  # characters of an answer that is not Salesforce's
 
-#: At the end of a text that repeats a value: the one thing in it that nobody knows yet.
+#: The part to keep of a text that quotes a long value.
 _MAXIMUM = re.compile(r" \(max length=\d+\)\Z")
 _USAGE = re.compile(r"(?<!-)\bapi-usage=(\d+)/(\d+)")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
@@ -25,10 +25,10 @@ _UNSEEN = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one record. It was written if there are no errors."""
+    """The result for one record. It was written if there are no errors."""
 
     id: str | None
-    created: bool | None  # None: the answer does not say
+    created: bool | None  # None: not in the answer
     errors: tuple[SfError, ...] = ()
 
 
@@ -39,7 +39,7 @@ def usage_of(header: str | None, at: float) -> Usage | None:
 
 
 def decode(body: bytes) -> Any:
-    """Return a body as JSON; None for one that is not JSON."""
+    """Return the JSON of a body, None if it is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -47,9 +47,9 @@ def decode(body: bytes) -> Any:
 
 
 def errors_of(value: Any) -> tuple[SfError, ...]:
-    """Given the JSON of an answer, return the errors in it, as a list or one alone.
+    """Given the JSON of an answer, return the errors, of which there may be one or a list.
 
-    Nothing for HTML, an empty body or JSON of another shape: then it was not Salesforce's API that answered.
+    Empty for HTML, an empty body or other JSON: then it was not Salesforce's API that answered.
     """
     items = value if isinstance(value, list) else [value]
     found = (_error_of(item) for item in items[:MAX_ERRORS])
@@ -59,15 +59,15 @@ def errors_of(value: Any) -> tuple[SfError, ...]:
 def _error_of(item: Any) -> SfError | None:
     if not isinstance(item, Mapping):
         return None
-    # errorCode in an answer of its own, statusCode inside a collection.
+    # errorCode in an answer, statusCode in a result of a collection.
     code, text = item.get("errorCode") or item.get("statusCode"), item.get("message")
     if not isinstance(code, str) or not code:
         return None
     text = text if isinstance(text, str) else ""
     fields = item.get("fields")
     names = fields[:MAX_ERRORS] if isinstance(fields, list) else ()
-    named = tuple(secrets.redact(str(name)[:MAX_SAID]) for name in names)
-    return SfError(secrets.redact(code[:MAX_SAID]), secrets.redact(_bounded(text)), named)
+    named = tuple(secrets.redact(str(name)[:MAX_FOREIGN]) for name in names)
+    return SfError(secrets.redact(code[:MAX_FOREIGN]), secrets.redact(_bounded(text)), named)
 
 
 def _bounded(text: str) -> str:
@@ -78,9 +78,9 @@ def _bounded(text: str) -> str:
 
 
 def results_of(value: Any, count: int) -> list[Result] | None:
-    """Given the answer to a collection of `count` records, return what became of each, in their order.
+    """Given the answer to a collection of `count` records, return the result of each, in order.
 
-    None: it does not have one result for each record, so nothing is known of any.
+    None: it does not have one result for each record, so nothing is known.
     """
     if not isinstance(value, list) or len(value) != count:
         return None
@@ -102,7 +102,7 @@ def _result_of(item: Any) -> Result | None:
 
 
 def records_of(value: Any) -> tuple[list[dict[str, Any]], str] | None:
-    """Given the answer to a query, return its records and the last part of the next page's address, "" if none."""
+    """Given the answer to a query, return the records and the locator of the next page, "" if there is none."""
     if not isinstance(value, Mapping) or not isinstance(value.get("records"), list):
         return None
     records = [record for record in value["records"] if isinstance(record, dict)]
@@ -122,17 +122,17 @@ def daily_of(value: Any, at: float) -> Usage | None:
     return Usage(maximum - remaining, maximum, at)
 
 
-def said(body: bytes) -> str:
-    """Return what an answer that is not Salesforce's JSON says to a person: the title of a page, or its text."""
+def readable(body: bytes) -> str:
+    """Return the readable text of an answer that is not JSON of Salesforce: the title of a page, or the text."""
     text = body[:20_000].decode("utf-8", "replace")
     title = _TITLE.search(text)
     plain = html.unescape(_UNSEEN.sub(" ", title[1] if title else text))
-    return shorten(secrets.redact(" ".join(plain.split())), MAX_SAID)
+    return shorten(secrets.redact(" ".join(plain.split())), MAX_FOREIGN)
 
 
 def without_answer(status: int, body: bytes) -> str:
-    """Return the text of a failure for an answer that is not one of Salesforce's API."""
-    words = said(body)
+    """Return the text of a failure for an answer that does not come from Salesforce's API."""
+    words = readable(body)
     return f"HTTP {status} without an answer of Salesforce's: {words}" if words else f"HTTP {status}, empty answer"
 
 

@@ -1,6 +1,6 @@
-"""Two brakes: the org's API calls, counted by Salesforce over 24 hours, and a division's Cases per minute.
+"""Two limits: the org's API calls in 24 hours, which Salesforce counts, and a division's Cases per minute.
 
-What Salesforce says with every answer (Sforce-Limit-Info) is kept per org: divisions of one org share its calls.
+The usage in each answer (Sforce-Limit-Info) is kept per org, because all divisions of an org share the calls.
 """
 
 import threading
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from connectorlib.errors import Failure, Kind
 
-#: A usage that old says nothing any more: the window rolls on, so calls come back. Asking costs a call itself.
+#: Age at which a usage is outdated: the window rolls on, so calls come back. Asking costs a call.
 STALE_S = 300.0
 
 PLACE = "API calls"
@@ -17,7 +17,7 @@ RATE_PLACE = "rate"
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How many API calls the org has used of how many; `at` is monotonic seconds."""
+    """The used API calls of an org and the limit; `at` is monotonic seconds."""
 
     used: int
     maximum: int
@@ -29,7 +29,7 @@ class Usage:
 
 
 class Budgets:
-    """The latest usage of every org, told by whichever division asked last."""
+    """The latest known usage of every org. Thread-safe."""
 
     def __init__(self, reserve_percent: float) -> None:
         self._reserve_percent = reserve_percent
@@ -46,12 +46,12 @@ class Budgets:
                 self._usages[org] = usage
 
     def forget(self, org: str) -> None:
-        """Somebody wants it tried: what is known does not count."""
+        """Forget the usage of an org, so that it is tried."""
         with self._lock:
             self._usages.pop(org, None)
 
     def lack(self, org: str, priority: str, now: float) -> Failure | None:
-        """Return why a division of this priority has to wait, None when it may go on or nobody knows."""
+        """Return why a division of this priority has to wait, None if it need not or the usage is unknown."""
         with self._lock:
             usage = self._usages.get(org)
         if usage is None or now - usage.at > STALE_S:
@@ -60,7 +60,7 @@ class Budgets:
 
 
 def shortage(usage: Usage, priority: str, reserve_percent: float) -> Failure | None:
-    """Return why a division of this priority has to wait at this usage: at zero all do, `low` below the reserve."""
+    """Return why a division of this priority has to wait: all do at zero, `low` below the reserve."""
     count = f"{usage.used} of {usage.maximum} in the last 24 hours are used"
     if usage.left_percent <= 0:
         return Failure(Kind.UNAVAILABLE, "api-limit", count, PLACE)
@@ -71,12 +71,13 @@ def shortage(usage: Usage, priority: str, reserve_percent: float) -> Failure | N
 
 
 class Rate:
-    """So many Cases a minute, a minute's worth at once after a quiet minute."""
+    """A token bucket: so many Cases a minute, all of them at once after a quiet minute. Thread-safe."""
 
     def __init__(self, per_minute: int, now: float) -> None:
         self._per_minute = per_minute
         self._left = float(per_minute)
         self._at = now
+        self._lock = threading.Lock()
 
     def lack(self, count: int, now: float) -> Failure:
         """Return why so many have to wait longer than a message is held."""
@@ -84,15 +85,17 @@ class Rate:
         return Failure(Kind.UNAVAILABLE, "rate", f"{text}, for so many were made at once", RATE_PLACE)
 
     def delay(self, count: int, now: float) -> float:
-        """Return seconds until so many may go; more than a minute's worth go when the minute is full."""
-        self._refill(now)
-        missing = min(count, self._per_minute) - self._left
+        """Return the seconds until so many may be sent; more than a minute's worth are sent when the bucket is full."""
+        with self._lock:
+            self._refill(now)
+            missing = min(count, self._per_minute) - self._left
         return max(0.0, missing * 60.0 / self._per_minute)
 
     def take(self, count: int, now: float) -> None:
-        """Count Cases that are sent; what turns out to be none is given back by a negative count."""
-        self._refill(now)
-        self._left = min(float(self._per_minute), self._left - count)
+        """Count Cases that are sent; a negative count returns those that were not created."""
+        with self._lock:
+            self._refill(now)
+            self._left = min(float(self._per_minute), self._left - count)
 
     def _refill(self, now: float) -> None:
         self._left = min(float(self._per_minute), self._left + (now - self._at) * self._per_minute / 60.0)

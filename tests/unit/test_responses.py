@@ -148,11 +148,11 @@ def test_the_limits_tell_the_calls_of_the_org(value, usage):
     ],
 )
 def test_a_page_is_told_in_words(body, words):
-    assert responses.said(body) == words
+    assert responses.readable(body) == words
 
 
 def test_what_a_page_says_is_bounded():
-    assert len(responses.said(b"x" * 1_000_000)) <= responses.MAX_SAID
+    assert len(responses.readable(b"x" * 1_000_000)) <= responses.MAX_FOREIGN
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 100_000, b"\xff\xff", b'{"a": '])
