@@ -17,8 +17,6 @@ from sfconnector.coercion import coercion, utf16_length
 from sfconnector.salesforce.describe import PICKLISTS, REFERENCES, Described, Field
 from sfconnector.settings import CaseSettings
 
-__all__ = ["Described", "Field", "check", "constants", "warnings"]
-
 Related = Callable[[str], Described]
 
 _ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?", re.ASCII)

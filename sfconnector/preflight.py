@@ -21,8 +21,9 @@ from sfconnector.explain import Offline
 from sfconnector.login_rules import END_OF_PASSWORDS
 from sfconnector.lookup import Answers, Lookup, Lookups
 from sfconnector.mapping import CaseMapper, Decoded
-from sfconnector.mapping_check import Described, warnings
+from sfconnector.mapping_check import warnings
 from sfconnector.salesforce.client import CASE, Client
+from sfconnector.salesforce.describe import Described
 from sfconnector.salesforce.login import TokenProvider
 from sfconnector.settings import Division, SfConfig
 

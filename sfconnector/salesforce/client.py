@@ -24,8 +24,6 @@ from sfconnector.salesforce.responses import Result
 from sfconnector.salesforce.usage import Usage
 from sfconnector.settings import Salesforce
 
-__all__ = ["Client", "Rejected", "Result", "Unanswered", "Usage"]
-
 CASE = "Case"
 CASE_PLACE = "case"
 

@@ -4,18 +4,16 @@ What makes the body unreadable refuses the call (Malformed, 400); what is wrong 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from sfconnector.sandbox import ids, record_body, refusals
-from sfconnector.sandbox.objects import Catalog, OrgField, SObject
-from sfconnector.sandbox.org_rules import Rules
+from sfconnector.sandbox.objects import OrgField, SObject
 from sfconnector.sandbox.record_body import RecordBody
 from sfconnector.sandbox.record_writer import RecordWriter, WriteCall
 from sfconnector.sandbox.refusals import ApiError, ApiProblem, Malformed, refused
-from sfconnector.sandbox.store import Store
 
 MAX_RECORDS = 200
 MAX_CHUNKS = 10  # runs of records of one object
@@ -29,21 +27,11 @@ def failure(error: ApiError) -> RecordResult:
 
 
 class Collections:
-    """Writes collections. `found` returns the ids of the records with a key."""
+    """Writes several records in one call."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        store: Store,
-        rules: Rules,
-        writer: RecordWriter,
-        found: Callable[[SObject, OrgField, object], list[str]],
-    ) -> None:
-        self._catalog = catalog
-        self._store = store
-        self._rules = rules
+    def __init__(self, writer: RecordWriter) -> None:
         self._writer = writer
-        self._found = found
+        self._store = writer.store
 
     def write(
         self,
@@ -82,14 +70,14 @@ class Collections:
         if not isinstance(name, str) or not name:
             text = "The 'type' attribute is required in the attributes of each record"
             raise Malformed(ApiProblem("MISSING_ARGUMENT", text, None))
-        sobject = self._catalog.find(name)
+        sobject = self._writer.catalog.find(name)
         if sobject is None:
             raise Malformed(ApiProblem("INVALID_TYPE", f"sObject type '{name}' is not supported.", None))
         return sobject
 
     def _read(self, sobject: SObject, record: object, scope: str) -> ReadRecord:
         try:
-            return sobject, record_body.read(self._catalog, sobject, record)
+            return sobject, record_body.read(self._writer.catalog, sobject, record)
         except Malformed as error:
             if scope == "record" and error.problems[0].code == "INVALID_FIELD":
                 return error
@@ -140,7 +128,7 @@ class Collections:
                     fields[field.name] = field
                     seen.setdefault((sobject.name, field.name, field.key(value)), []).append(place)
         for (_, name, _), places in seen.items():
-            if len(places) < 2 or (key is None and self._rules.duplicates_in_call != "both"):
+            if len(places) < 2 or (key is None and self._writer.rules.duplicates_in_call != "both"):
                 continue
             for place in places:
                 item = items[place]
@@ -188,7 +176,7 @@ class Collections:
         elif key.type == "id":
             found = [self._by_id(sobject, body.without("Id"))]
         else:
-            found = self._found(sobject, key, value)
+            found = self._store.find(sobject, key, value)
         if len(found) > 1:
             raise ApiError(refusals.several_records(key.label, found))
         if not found:

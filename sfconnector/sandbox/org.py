@@ -54,7 +54,7 @@ class Org:
         self.lock = threading.RLock()
         self._clock = clock
         self._writer = RecordWriter(self.catalog, self.store, self.rules, api_version)
-        self._collections = Collections(self.catalog, self.store, self.rules, self._writer, self._found)
+        self._collections = Collections(self._writer)
 
     # Describe
 
@@ -299,20 +299,12 @@ class Org:
             raise refusals.deleted()
         return record
 
-    def _found(self, sobject: SObject, key: OrgField, value: object) -> list[str]:
-        """Return the ids of the records with this key."""
-        if key.type == "id":
-            wanted = ids.full(value)
-            record = self.store.get(sobject, wanted) if wanted else None
-            return [record["Id"]] if record is not None and not record.get("IsDeleted") else []
-        return self.store.table(sobject).find(key.name, value)
-
     def _matches(self, sobject: SObject, key: OrgField, value: str) -> str | None:
         try:
             wanted = field_values.read(key, value)
         except field_values.WrongToken:
             raise refusals.not_found() from None
-        found = self._found(sobject, key, wanted)
+        found = self.store.find(sobject, key, wanted)
         if len(found) > 1:
             base = describe_answers.urls(sobject.name, self.version)["sobject"]
             raise refusals.SeveralMatch(f"{base}/{each}" for each in found)

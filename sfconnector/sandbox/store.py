@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sfconnector.sandbox import ids
-from sfconnector.sandbox.objects import SObject
+from sfconnector.sandbox.objects import OrgField, SObject
 
 Record = dict[str, Any]
 
@@ -81,6 +81,14 @@ class Store:
 
     def get(self, sobject: SObject, record_id: str) -> Record | None:
         return self.table(sobject).records.get(record_id)
+
+    def find(self, sobject: SObject, key: OrgField, value: object) -> list[str]:
+        """Return the ids of the live records with this key."""
+        if key.type == "id":
+            wanted = ids.full(value)
+            record = self.get(sobject, wanted) if wanted else None
+            return [record["Id"]] if record is not None and not record.get("IsDeleted") else []
+        return self.table(sobject).find(key.name, value)
 
     def clear(self) -> None:
         self.tables.clear()

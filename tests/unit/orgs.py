@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectorlib.errors import Failed, Kind
-from sfconnector.mapping_check import Described
 from sfconnector.salesforce import error_codes
+from sfconnector.salesforce.describe import Described
 from sfconnector.sandbox.org import Org
 from sfconnector.sandbox.refusals import ApiError
 

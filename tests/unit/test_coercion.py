@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfconnector.coercion import any_value, coercion, cut_text, key_text, utf16_length
-from sfconnector.mapping_check import Described
+from sfconnector.salesforce.describe import Described
 
 TEXTS = ("string", "textarea", "encryptedstring", "combobox")
 WORDS = ("picklist", "multipicklist", "email", "phone", "url", "reference", "id")

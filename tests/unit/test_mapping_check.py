@@ -3,7 +3,8 @@
 import pytest
 
 from connectorlib.errors import Failed, Failure, Kind
-from sfconnector.mapping_check import Described, check, warnings
+from sfconnector.mapping_check import check, warnings
+from sfconnector.salesforce.describe import Described
 from sfconnector.sandbox.org import Org
 from sfconnector.settings import CaseSettings, ExternalId
 from tests.unit.orgs import described
