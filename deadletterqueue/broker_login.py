@@ -1,4 +1,4 @@
-"""From the options of the command line, or a connector's configuration file, to the broker and its management API."""
+"""How to reach the broker and the management API: from options, or a connector's configuration file."""
 
 import getpass
 import os
@@ -20,7 +20,7 @@ from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings, Tls
 from deadletterqueue.options import Connection
 
-PASSWORD_VARIABLE = "AMQP_PASSWORD"  # noqa: S105  # its name, not its value
+PASSWORD_VARIABLE = "AMQP_PASSWORD"  # noqa: S105  # the name, not a value
 #: Where the configuration of each connector says how to reach the broker.
 _SECTIONS: tuple[tuple[str, ...], ...] = (("broker",), ("tenant", "amqp"))
 _BROKER: dict[str, Any] = {"$ref": "urn:amqp-connectors:common#/$defs/broker"}
@@ -57,7 +57,7 @@ def management(given: Connection, settings: BrokerSettings) -> Management:
 
 
 def _from_file(file: str) -> BrokerSettings:
-    """Read only what is about the broker: a person who looks at dead letters need not have the database's password."""
+    """Read only the section of the broker: who looks at dead letters need not have the database's password."""
     document = open_document(file, _SCHEMA)
     for path in _SECTIONS:
         section: Any = document.data
@@ -72,8 +72,7 @@ def _from_file(file: str) -> BrokerSettings:
 
 
 def _refuse(document: Document, path: tuple[str, ...]) -> None:
-    """Raise ConfigurationError for what is wrong with the broker. Other mistakes, such as the database's password that
-    is not set here, do not matter."""
+    """Raise ConfigurationError for mistakes in the section of the broker; others do not matter."""
     review = Review(document)
     review_broker(review, path)
     try:
@@ -89,7 +88,7 @@ def _with_url(settings: BrokerSettings, url: str) -> BrokerSettings:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:  # its text may hold a part of the password
+    except ValueError as error:  # the message may contain a part of the password
         text = "--url: no address; in a password / @ : [ have to be written as %2F %40 %3A %5B"
         raise _wrong(text) from error
     if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
@@ -142,7 +141,7 @@ def _tls(settings: BrokerSettings, given: Connection) -> Tls | None:
 
 
 def _no_password(given: Connection, settings: BrokerSettings) -> bool:
-    """Whether there is a user, but no word of a password: `amqp://user@host`."""
+    """Return whether there is a user without a password: `amqp://user@host`."""
     default = BrokerSettings()
     return not given.file and settings.username != default.username and settings.password == default.password
 

@@ -1,7 +1,7 @@
-"""Walks through a dead-letter queue without changing it: everything is held, looked at, and given back in order.
+"""Walks through a dead-letter queue without changing it: messages are consumed, looked at, and requeued in order.
 
-Rule: looking is a delivery too, and a quorum queue deletes a message that came back more often than its delivery
-limit. So the walk stops long before that, and what would not survive its return is copied to the end of the queue.
+Rule: browsing counts as a delivery, and a quorum queue deletes a message that was requeued more often than the delivery
+limit. So the walk stops long before that, and what would be deleted is copied to the end of the queue.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import Self
 from connectorlib.amqp import Broker, Browser, Shovel
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
-from deadletterqueue.delivery_limit import Guard
+from deadletterqueue.delivery_limit import DeliveryLimit
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 FIRST, FEWEST, MOST = 100, 16, 4_000
 #: In a walk that also removes, a window is held here as a whole.
 MOST_REMOVING = 1_000
-#: What a window may weigh, if its messages are like those of the one before.
+#: Bytes of a window, if the messages are as large as those of the one before.
 WINDOW_BYTES = 8 * 1024 * 1024
-#: What a message weighs here besides its body.
+#: Bytes of memory that a message takes besides the body.
 OVERHEAD_BYTES = 2_048
 #: Messages that are handed over at once.
 BATCH = 250
@@ -33,12 +33,12 @@ BATCH = 250
 IDLE_S, STUCK_S = 0.5, 20.0
 
 
-class Looker:
-    """`with Looker(broker, "dead-letter") as looker: for delivery in looker: …`
+class Walk:
+    """`with Walk(broker, "dead-letter") as walk: for delivery in walk: …`
 
-    Whatever ends the block gives everything back, in order, that was not removed by `ack`. Raise Failed when the
-    connection is lost (then the broker has everything back), when the delivery limit is near, or when the queue is not
-    there; KeyboardInterrupt when `stop` is set.
+    The end of the block requeues, in order, everything that was not removed by `ack`. Raise Failed if the connection is
+    lost (then the broker requeues everything), if the delivery limit is near, or if the queue does not exist;
+    KeyboardInterrupt if `stop` is set.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class Looker:
         *,
         limit: int | None = None,
         removing: bool = False,
-        guard: Guard | None = None,
+        delivery_limit: DeliveryLimit | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         """`limit` is how many messages to walk at most; `removing` allows `ack`."""
         self._broker = broker
         self._removing = removing
         self._limit = limit
-        self._guard = guard or Guard(broker, queue)
+        self._delivery_limit = delivery_limit or DeliveryLimit(broker, queue)
         self._stop = stop or threading.Event()
         self._browser: Browser | None = None
         #: How many messages were asked for, and how many of the window have not come yet.
@@ -75,7 +75,7 @@ class Looker:
         self.ready = self._ready()
         self.total = self.ready if self._limit is None else min(self.ready, self._limit)
         if self.total:
-            self._guard.begin()
+            self._delivery_limit.begin()
             self._browser = self._broker.browser(self.queue)
         return self
 
@@ -88,7 +88,7 @@ class Looker:
         try:
             if not self._broker.blocked:
                 self._hold_the_rest(browser)
-                self._guard.rescue(browser)
+                self._delivery_limit.rescue(browser)
         except Failed as failed:
             logger.warning("looking at %s ends early: %s", self.queue, failed)
         finally:
@@ -101,16 +101,16 @@ class Looker:
             for batch in self._complete(browser) if self._removing else self._batches(browser):
                 yield from self._passed(batch)
             if self._left:
-                return  # somebody else has taken what was missing
+                return  # another consumer has the rest
 
     def ack(self, *deliveries: Delivery) -> None:
-        """Remove messages from the queue; on its way to the broker when this returns. Raise Failed when the connection
-        was lost: they are in the queue then."""
+        """Remove messages from the queue; the acks are on the way when this returns. Raise Failed if the connection was
+        lost: then the messages are still in the queue."""
         if not self._removing:
             raise RuntimeError("this walk only looks")
         if self._browser is not None:
             self._browser.ack(deliveries)
-            self._guard.acked(deliveries)
+            self._delivery_limit.acked(deliveries)
 
     def count(self) -> int:
         """Return how many messages a walk would pass now, without one. Raise Failed when the queue is not there."""
@@ -119,7 +119,7 @@ class Looker:
 
     @property
     def failure(self) -> Failure | None:
-        """Why nothing is held any more, which the walk raises at its next step."""
+        """Why the messages are no longer held; the next step of the walk raises it."""
         return self._browser.failure if self._browser is not None else None
 
     @property
@@ -135,8 +135,8 @@ class Looker:
         return self._browser.shovel(window)
 
     def moved(self, delivery: Delivery) -> None:
-        """This one has left the queue."""
-        self._guard.acked([delivery])
+        """Note that this message has left the queue."""
+        self._delivery_limit.acked([delivery])
 
     def _open_next(self, browser: Browser) -> None:
         self._open(browser, min(self._size(), self.total - self._asked))
@@ -153,10 +153,10 @@ class Looker:
         while waiting:
             if self._stop.is_set():
                 raise KeyboardInterrupt
-            delivery = waiting.popleft()  # a body is kept no longer than it is looked at
+            delivery = waiting.popleft()  # the body is freed as soon as it was looked at
             self.looked += 1
             if not self._removing:
-                self._guard.look(delivery)
+                self._delivery_limit.look(delivery)
             yield delivery
 
     def _complete(self, browser: Browser) -> Iterator[list[Delivery]]:
@@ -173,8 +173,8 @@ class Looker:
                 raise KeyboardInterrupt
             if batch := browser.take(IDLE_S, min(self._left, BATCH)):
                 self._arrived(batch)
-                if not (self._left or self._removing or self._guard.wary) and self._asked < self.total:
-                    self._open_next(browser)  # the broker need not wait until these are looked at
+                if not (self._left or self._removing or self._delivery_limit.wary) and self._asked < self.total:
+                    self._open_next(browser)  # so that the broker delivers while these are looked at
                 patience = time.monotonic() + STUCK_S
                 yield batch
             elif self._ready() == 0:
@@ -184,24 +184,24 @@ class Looker:
                 raise Failed(Failure(Kind.UNAVAILABLE, "stuck", text))
 
     def _hold_the_rest(self, browser: Browser) -> None:
-        """Take, without a look, what has to be held before anything is given back.
+        """Consume, without looking, what has to be held before anything is requeued.
 
         A quorum queue keeps what came back in a line of its own, ahead of what was never delivered, and adds to the end
         of it. So everything that is in that line has to be held at once, or the order turns. And where giving back
         could cost a message, each that was delivered has to be seen before.
         """
-        if self._guard.stopped and self.looked <= 1:
-            return  # one message goes to the end of that line, instead of every message coming nearer to its limit
+        if self._delivery_limit.stopped and self.looked <= 1:
+            return  # one message goes to the end of these, instead of every message coming nearer to the limit
         self._take_rest(browser)
-        while not (self._fresh or self._guard.in_place) and (ready := self._ready()):
+        while not (self._fresh or self._delivery_limit.in_place) and (ready := self._ready()):
             self._open(browser, min(ready, self._size()))
             self._take_rest(browser)
             if self._left:
-                return  # somebody else has taken what was missing
+                return  # another consumer has the rest
 
     def _take_rest(self, browser: Browser) -> None:
         patience = time.monotonic() + STUCK_S
-        while self._left > 0 and (self._guard.wary or not self._fresh):
+        while self._left > 0 and (self._delivery_limit.wary or not self._fresh):
             if batch := browser.take(IDLE_S, min(self._left, BATCH)):
                 self._arrived(batch)
                 patience = time.monotonic() + STUCK_S
@@ -212,11 +212,11 @@ class Looker:
         self._left -= len(batch)
         self._largest = max(self._largest, *(len(each.body) for each in batch))
         self._fresh = not batch[-1].redelivered
-        self._guard.note(batch)
+        self._delivery_limit.note(batch)
 
     def _size(self) -> int:
         if not self._asked:
-            return 1 if self._guard.wary else FIRST
+            return 1 if self._delivery_limit.wary else FIRST
         most = MOST_REMOVING if self._removing else MOST
         return min(max(WINDOW_BYTES // (self._largest + OVERHEAD_BYTES), FEWEST), most)
 

@@ -1,6 +1,6 @@
 """Changes to a dead letter before it is sent back: `--set`, a JSON Patch, or a text in an editor. Pure.
 
-What is not changed stays as it is to the last digit: numbers are exact, XML keeps its layout.
+What is not changed is preserved exactly: digits of numbers, layout of XML.
 """
 
 import base64
@@ -30,13 +30,13 @@ from deadletterqueue.letter import Letter
 from deadletterqueue.readable_body import indented
 from deadletterqueue.terminal import local
 
-#: Given a letter, returns it changed; raises ValueError that says why that cannot be done.
+#: Given a letter, returns it changed. Raises ValueError if that is impossible.
 Edit = Callable[[Letter], Letter]
 
 _JSON = compile_format({"type": "json"}, Limits(body_bytes=1 << 30, records=1 << 30, depth=MOST_DEPTH))
 #: Properties that `--set '$message_id=…'` can change.
 _TEXTS = tuple(name for name in PROPERTIES if name not in ("timestamp", "priority"))
-#: What may stand before the root element.
+#: What may precede the root element.
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _BODY, _BODY_BASE64 = "--- body ---", "--- body, base64 ---"
 
@@ -67,10 +67,10 @@ def _told(letter: Letter) -> tuple[bytes, str]:
 
 
 def compile_set(assignment: str) -> Edit:
-    """Given `PATH=VALUE`, return what sets it in a body (JSON or XML) or, from `$` on, in a property or header.
+    """Given `PATH=VALUE`, return an edit that sets it in a body (JSON or XML) or, from `$` on, in a property or header.
 
-    A text stays a text; in the place of anything else, or of nothing, the value is JSON if it can be read as such.
-    Raise ValueError for an assignment that makes no sense.
+    A text stays a text; any other value is replaced by JSON if the new one can be read as such.
+    Raise ValueError if the assignment is not valid.
     """
     path, value = _assignment(assignment)
     if path.source:
@@ -99,7 +99,7 @@ def _assignment(text: str) -> tuple[Path, str]:
 
 
 def _compile_outer(path: Path, value: str) -> Edit:
-    """What travels beside the body."""
+    """Return the edit of a property or header."""
     header = path.source == "headers" and len(path.steps) == 1 and isinstance(path.steps[0], str)
     if not header and (path.source not in _TEXTS or path.steps):
         raise ValueError(f"{path.text!r} cannot be set; known are $headers.NAME, {', '.join(f'${n}' for n in _TEXTS)}")
@@ -182,8 +182,8 @@ def _path_text(steps: Sequence[str | int]) -> str:
 
 
 def _set_in_xml(body: bytes, steps: Sequence[str | int], value: str) -> bytes:
-    """Names lead from the root element to its children; `@name` at the end is an attribute, `#text` an element's own
-    text. Without prefixes, as in the mapping."""
+    """Return the body with a value set. Names lead from the root element to children, without prefixes, as in the
+    mapping; `@name` at the end is an attribute, `#text` the text of the element."""
     root = _read_xml(body)
     element, names = root, list(steps)
     attribute = str(names.pop())[1:] if str(names[-1]).startswith("@") else ""
@@ -216,7 +216,7 @@ def _read_xml(body: bytes) -> etree._Element:
 
 
 def _element(parent: etree._Element, name: str, rest: list[str | int], steps: Sequence[str | int]) -> etree._Element:
-    """Return the child of that name; of several the one whose index stands next in `rest`, which is taken out."""
+    """Return the child of that name; of several the one whose index comes next in `rest`, which is removed."""
     found = [each for each in parent if isinstance(each.tag, str) and etree.QName(each).localname == name]
     index = rest.pop(0) if rest and isinstance(rest[0], int) else None
     if index is None and len(found) > 1:
@@ -228,7 +228,7 @@ def _element(parent: etree._Element, name: str, rest: list[str | int], steps: Se
 
 
 def _xml_written(root: etree._Element, body: bytes) -> bytes:
-    """Write the document in its encoding, with what stands before its root element as it was."""
+    """Return the document in the original encoding, with what precedes the root element unchanged."""
     tree = root.getroottree()
     encoding = tree.docinfo.encoding or "UTF-8"
     if body[:2] in (b"\xff\xfe", b"\xfe\xff"):  # UTF-16, whose declaration is no ASCII
@@ -244,7 +244,7 @@ def _xml_written(root: etree._Element, body: bytes) -> bytes:
 
 
 def compile_patch(text: str) -> Edit:
-    """Given a JSON Patch, return what applies it to a JSON body. Raise ValueError for one that makes no sense."""
+    """Given a JSON Patch, return an edit that applies it to a JSON body. Raise ValueError if it is not valid."""
     operations = _parsed(text.encode())
     if not isinstance(operations, list):
         raise ValueError("a JSON Patch is a list of operations")
@@ -264,7 +264,7 @@ def compile_patch(text: str) -> Edit:
 
 
 def chained(edits: Sequence[Edit]) -> Edit:
-    """Return what makes several changes, one after the other."""
+    """Return an edit that applies several edits in turn."""
 
     def edit(letter: Letter) -> Letter:
         for each in edits:
@@ -278,7 +278,7 @@ def chained(edits: Sequence[Edit]) -> Edit:
 
 
 def text_of(letter: Letter) -> str:
-    """Return a letter as a text for an editor: why it died as comments, properties and headers as JSON, the body."""
+    """Return a letter as text for an editor: the reason as comments, properties and headers as JSON, the body."""
     why = [f"{letter.reason} {letter.code} {letter.text}", letter.detail]
     comments = [f"died in {letter.queue or '?'} {local(letter.time)}", *(line for line in why if line.strip())]
     comments += ["", "Change what stands below, save and close; it is sent then. Left as it is, it stays where it is."]
@@ -292,13 +292,13 @@ def _shown_body(body: bytes) -> str:
         text = body.decode()
     except UnicodeDecodeError:
         return f"{_BODY_BASE64}\n{base64.encodebytes(body).decode()}"
-    if "\r" in text:  # an editor may do what it likes with these
+    if "\r" in text:  # an editor might change these
         return f"{_BODY}\n{text}"
     return f"{_BODY}\n{indented(text) if text[:1] in ('{', '[') else text}"
 
 
 def compile_text(text: str, original: Letter) -> Letter:
-    """Return the letter that a text from an editor says. Raise ValueError that says what is wrong with it."""
+    """Return the letter that an edited text describes. Raise ValueError if it is not valid."""
     if text.strip() in ("", text_of(original).strip()):
         return original
     lines = text.splitlines(keepends=True)
@@ -339,7 +339,7 @@ def _own(delivery: Delivery) -> dict[str, Any]:
 
 
 def _document(delivery: Delivery) -> dict[str, Any]:
-    """Return what travels beside the body, as `export` writes it."""
+    """Return properties and headers as `export` writes them, without those of dead-lettering."""
     line = line_of(delivery)
     own = _own(delivery)
     properties = {name: value for name, value in line["properties"].items() if name in PROPERTIES}

@@ -1,4 +1,4 @@
-"""Asks the connector whose configuration file is given whether it could read a message, without any network.
+"""Has the connector whose configuration file is given check a message, without any network.
 
 The connectors are found by the entry points of the group `amqp_connectors.offline`: this package imports none of them.
 """
@@ -11,8 +11,7 @@ from connectorlib.messages import Delivery
 
 GROUP = "amqp_connectors.offline"
 
-#: Given a message, returns what would keep it from being processed; [] if nothing does, as far as can be seen from
-#: here.
+#: Given a message, returns what would keep it from being processed; [] if nothing is known.
 Check = Callable[[Delivery], list[str]]
 #: Given a configuration file, returns its check; None if the file belongs to another connector. Raises Failed.
 Opener = Callable[[str], Check | None]

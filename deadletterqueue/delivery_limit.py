@@ -1,8 +1,8 @@
-"""Keeps a look at a queue from deleting what it looks at.
+"""Keeps browsing from deleting messages.
 
-A quorum queue counts how often a message came back, and deletes it (or dead-letters it once more) when that is more
-often than its delivery limit. AMQP shows the count, and the limit only where it is an argument of the queue: what a
-policy says only the management API knows, which is asked when the count begins to matter.
+A quorum queue counts how often a message was requeued, and deletes it (or dead-letters it again) beyond the delivery
+limit. AMQP shows the count, but the limit only if it is an argument of the queue: that of a policy is known to the
+management API alone, which is asked when the count begins to matter.
 """
 
 import json
@@ -14,21 +14,24 @@ from typing import Any
 
 from connectorlib.amqp import Broker, Browser, inspection, topology
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.messages import Delivery
-from deadletterqueue.copied import copied
+from connectorlib.messages import Delivery, Outgoing
+from connectorlib.pipeline.dead_letter import plain
+from deadletterqueue.jsonl import KEPT, line_of
 
 logger = logging.getLogger(__name__)
 
-#: With a limit that nobody can tell: where looking stops, and from where on a message is not given back. RabbitMQ 4
-#: has a limit of 20 unless it is told otherwise.
+#: If the limit is unknown: the count at which browsing stops, and from which on a message is not requeued. The default
+#: limit of RabbitMQ 4 is 20.
 UNKNOWN_STOP, UNKNOWN_END = 15, 20
-#: A queue with fewer looks than this is looked at with care from the first message on.
+#: With a lower limit than this, every message is checked, from the first one on.
 FEW_LOOKS = 1_000
 CONFIRM_S = 30.0
+#: CC and BCC would route the copy to other queues too; the counts are the broker's.
+_LEFT_OUT = frozenset({"CC", "BCC", "x-delivery-count", "x-acquired-count"})
 
 
 def delivery_limit(kind: str, own: int | None, policy: int | None, version: tuple[int, ...]) -> float:
-    """Return how often a message may come back: of a queue of this type, with this argument, policy and RabbitMQ."""
+    """Return how often a message may be requeued: in a queue of this type, with this argument, policy and RabbitMQ."""
     given = [each for each in (own, policy) if each is not None]
     if kind != "quorum":
         return inf
@@ -38,8 +41,8 @@ def delivery_limit(kind: str, own: int | None, policy: int | None, version: tupl
     return min(counted, default=inf) if given else 20
 
 
-class Guard:
-    """Of one queue and one walk through it."""
+class DeliveryLimit:
+    """Watches the delivery counts during one walk through one queue."""
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class Guard:
         virtual_host: str = "/",
         policies: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
-        """`policies` asks the management API about the queue; it raises Failed when that cannot be asked."""
+        """`policies` asks the management API about the queue; it raises Failed if there is no answer."""
         self._broker = broker
         self._queue = queue
         self._virtual_host = virtual_host
@@ -57,19 +60,19 @@ class Guard:
         self._limit: float | None = None
         self._own: int | None = None
         self._asked = False
-        #: Whether it has stopped the walk.
+        #: Whether the limit has ended the walk.
         self.stopped = False
-        #: Whether the queue puts what comes back where it was, as a classic one does.
+        #: Whether the queue requeues messages at their old position, as a classic one does.
         self.in_place = False
         self._doomed: dict[tuple[int, int], Delivery] = {}
 
     @property
     def wary(self) -> bool:
-        """Whether a look could cost messages."""
+        """Whether browsing could delete messages."""
         return self._limit is None or self._limit < FEW_LOOKS
 
     def begin(self) -> None:
-        """Learn what AMQP tells. Raise Failed when not even one look is safe."""
+        """Find the limit as far as AMQP shows it. Raise Failed if not even one delivery is safe."""
         found = topology.arguments_of(self._broker, self._queue)
         if found is not None:
             own = found.get("x-delivery-limit")
@@ -85,14 +88,14 @@ class Guard:
             raise Failed(self._failure(0))
 
     def note(self, batch: Iterable[Delivery]) -> None:
-        """Remember what would be deleted if it was given back."""
+        """Remember the messages that would be deleted if they were requeued."""
         end = UNKNOWN_END if self._limit is None else self._limit
         for delivery in batch:
             if _count(delivery) >= end:
                 self._doomed[delivery.generation, delivery.tag] = delivery
 
     def look(self, delivery: Delivery) -> None:
-        """Raise Failed when the walk has to stop here."""
+        """Raise Failed if the walk has to stop at this message."""
         count = _count(delivery)
         if count >= self._stop_at:
             self._ask()
@@ -101,12 +104,12 @@ class Guard:
             raise Failed(self._failure(count))
 
     def acked(self, deliveries: Iterable[Delivery]) -> None:
-        """These are out of the queue."""
+        """Note that these have left the queue."""
         for delivery in deliveries:
             self._doomed.pop((delivery.generation, delivery.tag), None)
 
     def rescue(self, browser: Browser) -> None:
-        """Copy to the end of the queue what would not survive being given back, and remove it where it was."""
+        """Copy the messages that would be deleted to the end of the queue, and remove the originals."""
         end = UNKNOWN_END if self._limit is None else self._limit
         doomed = [each for each in self._doomed.values() if _count(each) >= end]
         if not doomed or browser.failure is not None:
@@ -161,8 +164,6 @@ class Guard:
         )
 
     def _save(self, deliveries: list[Delivery]) -> None:
-        from deadletterqueue.jsonl import line_of  # late: only for what should not happen
-
         with tempfile.NamedTemporaryFile("w", prefix="deadletter-queue-", suffix=".jsonl", delete=False) as file:
             file.writelines(json.dumps(line_of(each)) + "\n" for each in deliveries)
         logger.error(
@@ -173,7 +174,7 @@ class Guard:
 
 
 def limit_told(queue: dict[str, Any], version: tuple[int, ...]) -> float:
-    """Given what the management API says of a queue, return its delivery limit."""
+    """Return the delivery limit, given a queue as the management API describes it."""
     arguments, policy = queue.get("arguments"), queue.get("effective_policy_definition")
     own = arguments.get("x-delivery-limit") if isinstance(arguments, dict) else None
     set_by = policy.get("delivery-limit") if isinstance(policy, dict) else None  # an empty one is a list in 3.10
@@ -188,3 +189,16 @@ def limit_told(queue: dict[str, Any], version: tuple[int, ...]) -> float:
 def _count(delivery: Delivery) -> int:
     count = delivery.headers.get("x-delivery-count")
     return count if isinstance(count, int) else 0
+
+
+def copied(delivery: Delivery, queue: str) -> Outgoing:
+    """Return a copy of a message, for this queue."""
+    properties: dict[str, Any] = {
+        name: value for name in KEPT if (value := getattr(delivery.properties, name)) is not None
+    }
+    properties["headers"] = {
+        name: plain(value)
+        for name, value in delivery.headers.items()
+        if isinstance(name, str) and name not in _LEFT_OUT
+    }
+    return Outgoing("", queue, delivery.body, properties)

@@ -1,7 +1,7 @@
-"""`edit`: dead letters are changed, checked, and sent back. Each original stays in the queue until the new one is
-confirmed, and is written to a file before that.
+"""`edit`: changes dead letters, checks them and sends them back. Each original stays in the queue until the changed
+one is confirmed, and is written to a file before that.
 
-While a person writes, nothing is held: the letters are looked up again by what they are when they are sent.
+No message is held while a person edits: the letters are found again by their identity when they are sent.
 """
 
 import hashlib
@@ -28,16 +28,24 @@ from deadletterqueue.connector_check import Check, open_check
 from deadletterqueue.filter import Chosen, decoded, first_life
 from deadletterqueue.jsonl import line_of
 from deadletterqueue.letter import Letter
-from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
+from deadletterqueue.options import (
+    EXIT_CODES,
+    Connection,
+    Filters,
+    Sending,
+    connection_options,
+    filter_options,
+    json_option,
+    sending_options,
+)
 from deadletterqueue.readable_body import indented
 from deadletterqueue.replay import Change, Replay
 from deadletterqueue.replay_command import options_of, tell
-from deadletterqueue.replay_options import Sending, sending_options
-from deadletterqueue.session import Workbench, letters, reported, workbench
+from deadletterqueue.session import Session, letters, open_session, reported
 from deadletterqueue.target import Leave
 from deadletterqueue.terminal import json_text, progress
 
-#: More than this nobody changes by hand.
+#: Letters that can be edited by hand at once.
 MOST_BY_HAND = 20
 #: Letters whose change a dry run shows.
 SHOWN = 3
@@ -51,7 +59,7 @@ class Changes:
 
     sets: tuple[str, ...]
     patch: str | None
-    #: The file for the originals; None: one of its own for each run.
+    #: The file for the originals; None: a new one for each run.
     originals: str | None
 
     @property
@@ -69,7 +77,7 @@ class Changes:
             raise click.UsageError(str(error)) from error
 
 
-#: Given a text for an editor, returns what a person has made of it.
+#: Given a text, returns it as edited by a person.
 Write = Callable[[str], str]
 Ask = Callable[[str], bool]
 
@@ -84,43 +92,43 @@ def run_edit(
     ask: Ask,
     as_json: bool,
 ) -> ExitCode:
-    """Change letters and send them back; tell what became of them. `ask` is asked whether to edit once more."""
-    meant, edit = filters.chooser(), changes.edit()
+    """Change letters, send them back and print a report. `ask` decides whether to edit once more."""
+    chosen, edit = filters.chooser(), changes.edit()
     check = open_check(connection.file) if connection.file else None
     options = options_of(sending, filters.limit, None)
-    with workbench(connection, filters.source) as bench:
+    with open_session(connection, filters.source) as session:
         if position is not None or changes.by_hand:
-            originals = _looked_up(bench, meant, filters.limit, position)
+            originals = _looked_up(session, chosen, filters.limit, position)
             if changes.by_hand:
                 wanted = _by_hand(originals, check, in_editor, ask)
             else:
                 wanted = {identity(each): checked(edit, check) for each in originals}
             if not wanted:
-                print(f"nothing was changed in {bench.queue}", file=sys.stderr)
+                print(f"nothing was changed in {session.queue}", file=sys.stderr)
                 return ExitCode.NOTHING
-            meant, change = _these(wanted)
+            chosen, change = _these(wanted)
             options = replace(options, limit=len(originals))
         else:
             change = checked(edit, check)
         with _kept(changes.originals) as keep, progress("sending") as show:
             showing = _Showing(change) if sending.dry_run and not as_json else change
-            replay = Replay(bench, meant, options, change=showing, save=keep, show=show)
+            replay = Replay(session, chosen, options, change=showing, save=keep, show=show)
             try:
                 replay.run()
-            except BaseException:  # Ctrl-C too: what was sent until then has to be told
-                tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
+            except BaseException:  # Ctrl-C too: what was sent until then has to be reported
+                tell(replay.report, session.queue, dry_run=options.dry_run, as_json=as_json)
                 raise
-        return tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
+        return tell(replay.report, session.queue, dry_run=options.dry_run, as_json=as_json)
 
 
 def identity(letter: Letter) -> str:
-    """Return what is the same for a letter at every look: a hash of all there is of it but the broker's counts. The
-    order of the headers is not: it may differ from one look to the next."""
+    """Return a hash of a letter that is the same each time it is browsed: of everything except the broker's counts and
+    the order of the headers."""
     return hashlib.sha256(json.dumps(line_of(letter.delivery), sort_keys=True).encode()).hexdigest()
 
 
 def checked(edit: Edit, check: Check | None) -> Change:
-    """Return the change that leaves a letter which cannot be changed, or would die again."""
+    """Return a change that leaves a letter if it cannot be edited, or would be dead-lettered again."""
 
     def change(letter: Letter) -> Letter | Leave:
         try:
@@ -136,8 +144,8 @@ def checked(edit: Edit, check: Check | None) -> Change:
 
 
 def problems(original: Letter, new: Letter, check: Check | None) -> list[str]:
-    """Return what would keep a changed letter from being processed: as its connector says, or, when that is not
-    known, that it cannot be read though it is JSON or XML."""
+    """Return what would keep a changed letter from being processed: by the connector's own check, or, without one,
+    that it is JSON or XML and cannot be read."""
     if check is not None:
         return check(first_life(new))
     try:
@@ -157,14 +165,14 @@ def _readable(letter: Letter) -> bool:
     return True
 
 
-def _looked_up(bench: Workbench, meant: Chosen, limit: int | None, position: int | None) -> list[Letter]:
-    """Return the letters that are meant. Raise Failed for more than a person can change."""
+def _looked_up(session: Session, chosen: Chosen, limit: int | None, position: int | None) -> list[Letter]:
+    """Return the chosen letters. Raise Failed if they are too many to edit by hand."""
     most = limit if limit is not None else MOST_BY_HAND
     found: list[Letter] = []
-    with bench.looker(limit=position) as looker, progress("looking") as show:
-        for at, letter in enumerate(letters(looker), 1):
-            show(at, looker.total)
-            if (position is None or at == position) and meant(letter):
+    with session.browse(limit=position) as walk, progress("looking") as show:
+        for at, letter in enumerate(letters(walk), 1):
+            show(at, walk.total)
+            if (position is None or at == position) and chosen(letter):
                 found.append(letter)
                 if len(found) > most:
                     break
@@ -175,7 +183,7 @@ def _looked_up(bench: Workbench, meant: Chosen, limit: int | None, position: int
 
 
 def _these(wanted: dict[str, Change]) -> tuple[Chosen, Change]:
-    """Return what chooses these letters, and what changes each as it was said for it."""
+    """Return the filter for these letters, and a change that applies to each the one given for it."""
     return lambda letter: identity(letter) in wanted, lambda letter: wanted[identity(letter)](letter)
 
 
@@ -183,7 +191,7 @@ def _these(wanted: dict[str, Change]) -> tuple[Chosen, Change]:
 
 
 def _by_hand(originals: list[Letter], check: Check | None, write: Write, ask: Ask) -> dict[str, Change]:
-    """Have each letter edited; return those that were changed, with their changes."""
+    """Have each letter edited; return the changes of those that were changed, by identity."""
     wanted: dict[str, Change] = {}
     for same, letter in {identity(each): each for each in originals}.items():
         new = _edited(letter, check, write, ask)
@@ -197,7 +205,7 @@ def _instead(new: Letter, _: Letter) -> Letter:
 
 
 def _edited(letter: Letter, check: Check | None, write: Write, ask: Ask) -> Letter | None:
-    """Have one letter edited until it is right; None when it is to stay as it is."""
+    """Have one letter edited until it is valid; return None if it is to stay as it is."""
     text = text_of(letter)
     while True:
         text = write(text)
@@ -215,7 +223,7 @@ def _edited(letter: Letter, check: Check | None, write: Write, ask: Ask) -> Lett
 
 
 def in_editor(text: str) -> str:
-    """Have a person write in $VISUAL or $EDITOR; return what is in the file then. Raise Failed if it does not start."""
+    """Open a text in $VISUAL or $EDITOR; return the edited text. Raise Failed if the editor does not start."""
     if not (sys.stdin.isatty() or os.environ.get("VISUAL") or os.environ.get("EDITOR")):
         text = "there is no terminal to edit at: give --set or --patch, or set EDITOR to a program that needs none"
         raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
@@ -235,12 +243,12 @@ def in_editor(text: str) -> str:
         Path(name).unlink(missing_ok=True)
 
 
-# -- what was
+# -- the originals
 
 
 @contextmanager
 def _kept(file: str | None) -> Iterator[Callable[[Letter], None]]:
-    """Return what writes an original down, as `import` reads it back. The file is made for the first one."""
+    """Return a function that appends an original to a file for `import`, which is created for the first one."""
     name = file or f"originals-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
     opened: list[IO[str]] = []
 
@@ -264,7 +272,7 @@ def _kept(file: str | None) -> Iterator[Callable[[Letter], None]]:
 
 
 class _Showing:
-    """A change that shows on standard output what it does to the first few letters."""
+    """A change that prints a diff of the first few letters."""
 
     def __init__(self, change: Change) -> None:
         self._change = change

@@ -1,4 +1,4 @@
-"""Which dead letters a command is about: `--where`, `--queue`, `--since`, `--match`, … as one question. Pure."""
+"""Which dead letters a command is about: `--where`, `--queue`, `--since`, `--match`, … as one predicate. Pure."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from deadletterqueue.letter import FIELDS, Letter
 
 Chosen = Callable[[Letter], bool]
 
-#: A body lies in the queue already, so it may be as large as the broker lets it be.
+#: No limits of our own: the body is in the queue already.
 _LIMITS = Limits(body_bytes=1 << 30, records=1 << 30, depth=MOST_DEPTH)
 WHERE_FIELDS = (*(name for name in FIELDS if name != "time"), "message_id")
 
@@ -30,7 +30,7 @@ def chooser(
     until: datetime | None = None,
     match: Sequence[str] = (),
 ) -> Chosen:
-    """Return what tells whether a letter is meant: everything given has to hold, nothing given means all.
+    """Return a predicate for letters: all that is given has to hold; nothing given chooses all.
 
     `where` are `FIELD=PATTERN` of the letter, `match` `EXPRESSION=PATTERN` of its decoded body; `*` and `?` stand for
     any text and any one character. Raise ValueError that says what is wrong.
@@ -65,7 +65,7 @@ def decoded(delivery: Delivery) -> list[Any]:
 
 
 def first_life(letter: Letter) -> Delivery:
-    """Return the delivery as the connector had it: `$exchange`, `$routing_key` and `$queue` are those of its life."""
+    """Return the delivery as the connector had it, with the original exchange, routing key and queue."""
     delivery = copy.copy(letter.delivery)
     if letter.queue:
         delivery.queue, delivery.exchange, delivery.routing_key = letter.queue, letter.exchange, letter.routing_key
@@ -107,7 +107,7 @@ def _body_test(text: str) -> Chosen:
             records = decoded(letter.delivery)
             scope = Scope(first_life(letter))
             return any(_matches_at(index, record, scope) for index, record in enumerate(records))
-        except Failed:  # not to be decoded, or a value that cannot be had: fits nothing
+        except Failed:  # not decodable, or a missing value: no match
             return False
 
     def _matches_at(index: int, record: Any, scope: Scope) -> bool:

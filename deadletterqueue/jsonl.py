@@ -1,4 +1,4 @@
-"""Dead letters as lines of JSON, complete: what `export` writes, `import` reads back to the same message. Pure."""
+"""Dead letters as JSON Lines, complete: `import` reads what `export` writes as the same message. Pure."""
 
 import base64
 from collections.abc import Mapping
@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from connectorlib.messages import Delivery, Outgoing
-from deadletterqueue.copied import KEPT
+from connectorlib.messages import PROPERTY_NAMES, Delivery, Outgoing
 
-#: The broker's own count, which is another one at every look.
+#: The properties of AMQP 0-9-1 that a copy keeps. `user_id` has to be that of the connection, or the broker closes it.
+KEPT = tuple(name for name in PROPERTY_NAMES if name not in ("headers", "delivery_mode", "user_id"))
+#: The broker's counts, which change each time the queue is browsed.
 _COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
 _TYPED = {"$bytes", "$time", "$decimal"}
 
@@ -35,7 +36,7 @@ def line_of(delivery: Delivery) -> dict[str, Any]:
 
 
 def outgoing_of(line: Mapping[str, Any], queue: str) -> Outgoing:
-    """Return the message of a line, for this queue. Raise ValueError that says what is wrong with the line."""
+    """Return the message of a line, for this queue. Raise ValueError if the line is not valid."""
     if not isinstance(line, Mapping) or ("body" in line) == ("body_base64" in line):
         raise ValueError("expected an object with body or body_base64, as `deadletter-queue export` writes it")
     given, headers = line.get("properties", {}), line.get("headers", {})
@@ -59,7 +60,7 @@ def _body(line: Mapping[str, Any]) -> bytes:
 
 
 def _written(value: Any) -> Any:
-    """JSON has no bytes, times and exact fractions: they are objects of one key, and come back as they were."""
+    """Return a header value as JSON: bytes, times and decimals become objects with one key, which `_read` reverses."""
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, datetime):

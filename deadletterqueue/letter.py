@@ -1,6 +1,6 @@
-"""What a dead letter says of itself, whoever wrote it: a connector (`dead-…` headers) or the broker (`x-death`). Pure.
+"""A dead letter, read from the headers of a connector (`dead-…`) or of the broker (`x-death`). Pure.
 
-Headers come from anywhere, so each is taken only where it has the type that it should have.
+Headers come from outside, so each is used only if it has the expected type.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from connectorlib.messages import Delivery
 from connectorlib.pipeline.dead_letter import MAX_TEXT, fingerprint
 from connectorlib.values.text import cut_bytes
 
-#: What the broker means by its reasons.
+#: The broker's reasons, as text.
 _BROKER_TEXTS = {
     "rejected": "a consumer rejected it",
     "expired": "its time to live ran out",
     "maxlen": "the queue was full",
     "delivery_limit": "it was given back more often than the queue's delivery limit allows",
 }
-#: Fields of a letter that are told, in the order of telling; `--where` knows these and `message_id`.
+#: Fields of a letter in the order of printing; `--where` takes these and `message_id`.
 FIELDS = (
     "reason",
     "code",
@@ -40,7 +40,7 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter. Texts are "" and numbers 0 where nothing says more."""
+    """One dead letter. Unknown texts are "", unknown numbers 0."""
 
     delivery: Delivery
     reason: str
@@ -51,7 +51,7 @@ class Letter:
     time: datetime | None
     #: The queue it died in.
     queue: str
-    #: Of its first life: where it was published before anything dead-lettered it.
+    #: Where it was first published, before anything dead-lettered it.
     exchange: str
     routing_key: str
     connector: str
@@ -59,7 +59,7 @@ class Letter:
     fingerprint: str
     #: How often it has been sent back.
     replays: int
-    #: How often it was tried in its last life.
+    #: How often the connector tried to process it before it died.
     attempts: int
     #: Whether the broker dead-lettered it, not a connector.
     by_broker: bool
@@ -68,15 +68,15 @@ class Letter:
     def message_id(self) -> str:
         return self.delivery.properties.message_id or ""
 
-    def told(self) -> dict[str, Any]:
-        """Return what there is to say of it, without body and headers, as JSON values."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values, without body and headers."""
         values: dict[str, Any] = {name: getattr(self, name) for name in FIELDS}
         values["time"] = self.time.isoformat(timespec="milliseconds") if self.time else None
         return {**values, "message_id": self.message_id, "bytes": len(self.delivery.body)}
 
 
 def letter(delivery: Delivery) -> Letter:
-    """Given a message of a dead-letter queue, return what it says of itself; never fails."""
+    """Given a message of a dead-letter queue, return it as a letter. Never fails."""
     headers = delivery.headers
     deaths = _deaths(headers)
     if isinstance(headers.get("dead-reason"), str) and not _died_since(headers, deaths):
@@ -85,9 +85,9 @@ def letter(delivery: Delivery) -> Letter:
 
 
 def _died_since(headers: Mapping[str, Any], deaths: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the broker dead-lettered it after a connector had, which takes `x-death` away: what the connector said is
-    of an earlier life then, and came back with a message that a shovel moved. No death is the passage from one
-    dead-letter queue to the next; what came to the first by a connector had the queue it died in as its routing key."""
+    """Return whether the broker dead-lettered it after a connector had. A connector removes `x-death`; if it is there
+    again, the connector's headers are outdated: they came back with a message that a shovel moved. The passage from one
+    dead-letter queue to another is no death; a connector's letter has the queue it died in as routing key."""
     if not deaths:
         return False
     queue, since = headers.get("dead-queue"), _first(headers, deaths)
@@ -117,7 +117,7 @@ def _by_connector(delivery: Delivery, headers: Mapping[str, Any]) -> Letter:
 
 
 def _by_broker(delivery: Delivery, headers: Mapping[str, Any], deaths: Sequence[Mapping[str, Any]]) -> Letter:
-    """A message that was replayed and then died at the broker still says where it was first published."""
+    """Return a letter of the broker. After a replay, headers still say where it was first published."""
     last, first = deaths[0], _first(headers, deaths)
     reason, queue = _text(last, "reason"), _text(last, "queue")
     keys = first.get("routing-keys")
@@ -142,7 +142,7 @@ def _by_broker(delivery: Delivery, headers: Mapping[str, Any], deaths: Sequence[
 
 
 def _unsaid(delivery: Delivery, headers: Mapping[str, Any]) -> Letter:
-    """Somebody put it there without a word."""
+    """Return the letter of a message without any reason."""
     return Letter(
         delivery=delivery,
         reason="",
@@ -162,14 +162,14 @@ def _unsaid(delivery: Delivery, headers: Mapping[str, Any]) -> Letter:
 
 
 def _deaths(headers: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the broker's records, the latest death first; there is one for each queue and reason."""
+    """Return the records of `x-death`, the latest first; there is one for each queue and reason."""
     found = headers.get("x-death")
     return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
 
 
 def _first(headers: Mapping[str, Any], deaths: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the record of the first death. A second one of the same kind moves its record to the front, so the place
-    in the list does not tell; these headers do."""
+    """Return the record of the first death. A second death of the same kind moves the record to the front, so not the
+    position counts but these headers."""
     wanted = (headers.get("x-first-death-queue"), headers.get("x-first-death-reason"))
     return next((each for each in deaths if (each.get("queue"), each.get("reason")) == wanted), deaths[-1])
 

@@ -1,6 +1,7 @@
-"""`list`, `show` and `group`: what is in the dead-letter queue, told without changing it."""
+"""`list`, `show` and `group`: prints what is in the dead-letter queue without changing it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -10,16 +11,16 @@ import click
 
 from connectorlib.service.process import ExitCode
 from connectorlib.values.text import cut_bytes
-from deadletterqueue.browse import Looker
+from deadletterqueue.browse import Walk
 from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of
 from deadletterqueue.letter import Letter
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
 from deadletterqueue.readable_body import readable
-from deadletterqueue.session import letters, reported, workbench
+from deadletterqueue.session import letters, open_session, reported
 from deadletterqueue.terminal import JsonList, Progress, json_text, local, pairs, progress, span, table
 
-#: What a terminal shows when nobody says how many.
+#: Letters that `list` and `show` print by default.
 LISTED, SHOWN = 100, 10
 MAX_TEXT = 300  # of a cell, characters
 
@@ -28,56 +29,46 @@ GROUP_COLUMNS = ("count", "reason", "code", "in queue", "fingerprint", "died", "
 
 
 def run_list(connection: Connection, filters: Filters, *, as_json: bool) -> ExitCode:
-    """Tell the letters in the order of the queue, a line each."""
-    meant = filters.chooser()
+    """Print the letters in the order of the queue, one a line."""
     limit = filters.limit or (None if as_json else LISTED)
-    walk = _walk(filters, limit)
-    with (
-        workbench(connection, filters.source) as bench,
-        bench.looker(limit=walk) as looker,
-        progress("looking") as show,
-    ):
-        found = islice(_chosen(looker, meant, show), limit)
+    depth = _depth(filters, limit)
+    with _browsing(connection, filters, depth) as (walk, chosen):
+        found = islice(chosen, limit)
         if as_json:
-            count = _print_json({"position": at, **letter.told()} for at, letter in found)
+            count = _print_json({"position": at, **letter.as_json()} for at, letter in found)
             return ExitCode.DONE if count else ExitCode.NOTHING
         rows = [_row(at, letter) for at, letter in found]
     if not rows:
-        return _nothing(looker)
+        return _nothing(walk)
     table(LIST_COLUMNS, rows, right=("#", "replays"), below=("what",), spare=("message id", "replays"))
-    more = looker.looked < looker.ready and len(rows) == limit
-    print(f"{len(rows):,} of {looker.ready:,} in {looker.queue}" + ("; --limit N shows more" if more else ""))
+    more = walk.looked < walk.ready and len(rows) == limit
+    print(f"{len(rows):,} of {walk.ready:,} in {walk.queue}" + ("; --limit N shows more" if more else ""))
     return ExitCode.DONE
 
 
 def run_show(connection: Connection, filters: Filters, position: int | None, *, as_json: bool) -> ExitCode:
-    """Tell all there is to know of a few letters, body and headers included."""
-    meant = filters.chooser()
+    """Print everything about a few letters, body and headers included."""
     limit = 1 if position else filters.limit or (None if as_json else SHOWN)
-    walk = position or _walk(filters, limit)
-    with (
-        workbench(connection, filters.source) as bench,
-        bench.looker(limit=walk) as looker,
-        progress("looking") as show,
-    ):
-        found = ((at, letter) for at, letter in _chosen(looker, meant, show) if at == (position or at))
+    depth = position or _depth(filters, limit)
+    with _browsing(connection, filters, depth) as (walk, chosen):
+        found = ((at, letter) for at, letter in chosen if at == (position or at))
         if as_json:
             whole = (_whole(at, letter) for at, letter in islice(found, limit))
             return ExitCode.DONE if _print_json(whole) else ExitCode.NOTHING
         kept = list(islice(found, limit))
     if not kept:
-        return _nothing(looker, position)
+        return _nothing(walk, position)
     for at, letter in kept:
         _show(at, letter)
-    if not position and looker.looked < looker.ready and len(kept) == limit:
+    if not position and walk.looked < walk.ready and len(kept) == limit:
         print(f"{len(kept):,} shown; --limit N shows more")
     return ExitCode.DONE
 
 
 def _whole(at: int, letter: Letter) -> dict[str, Any]:
     line = line_of(letter.delivery)
-    del line["exchange"], line["routing_key"]  # those of the dead-letter exchange; the letter has those of its life
-    return {"position": at, **letter.told(), **line}
+    del line["exchange"], line["routing_key"]  # those of the dead-letter exchange; the letter has the original ones
+    return {"position": at, **letter.as_json(), **line}
 
 
 @dataclass(slots=True)
@@ -88,12 +79,12 @@ class Group:
     reason: str
     code: str
     queue: str
-    #: The field or the statement.
+    #: The field or statement that failed.
     spot: str
     count: int
     first: datetime | None
     last: datetime | None
-    #: What the first of them says, and its position in the queue.
+    #: Detail and text of the first letter, and its position in the queue.
     example: str
     position: int
 
@@ -103,7 +94,7 @@ class Group:
             self.first = min(self.first or letter.time, letter.time)
             self.last = max(self.last or letter.time, letter.time)
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "count": self.count,
             "reason": self.reason,
@@ -119,7 +110,7 @@ class Group:
 
 
 def grouped(found: Iterator[tuple[int, Letter]]) -> list[Group]:
-    """Return the groups of letters, the largest first. Letters are not kept."""
+    """Return the groups of letters, the largest first, without keeping the letters."""
     groups: dict[str, Group] = {}
     for at, letter in found:
         group = groups.get(letter.fingerprint)
@@ -141,36 +132,44 @@ def grouped(found: Iterator[tuple[int, Letter]]) -> list[Group]:
 
 
 def run_group(connection: Connection, filters: Filters, *, as_json: bool) -> ExitCode:
-    """Tell how many there are of each cause."""
-    meant = filters.chooser()
-    walk = _walk(filters, filters.limit)
-    with (
-        workbench(connection, filters.source) as bench,
-        bench.looker(limit=walk) as looker,
-        progress("looking") as show,
-    ):
-        groups = grouped(islice(_chosen(looker, meant, show), filters.limit))
+    """Print how many letters there are of each cause."""
+    depth = _depth(filters, filters.limit)
+    with _browsing(connection, filters, depth) as (walk, chosen):
+        groups = grouped(islice(chosen, filters.limit))
     if as_json:
-        _print_json(group.told() for group in groups)
+        _print_json(group.as_json() for group in groups)
         return ExitCode.DONE if groups else ExitCode.NOTHING
     if not groups:
-        return _nothing(looker)
+        return _nothing(walk)
     table(GROUP_COLUMNS, [_group_row(group) for group in groups], right=("count",), below=("died", "example"))
     total = sum(group.count for group in groups)
-    print(f"{total:,} of {looker.ready:,} in {looker.queue}; list --where fingerprint=… shows those of one line")
+    print(f"{total:,} of {walk.ready:,} in {walk.queue}; list --where fingerprint=… shows those of one line")
     return ExitCode.DONE
 
 
-def _walk(filters: Filters, limit: int | None) -> int | None:
-    """Return how many messages to look at: all of them where something chooses among them."""
+def _depth(filters: Filters, limit: int | None) -> int | None:
+    """Return how many messages to browse: all of them (None) if there are filters."""
     return None if filters.given else limit
 
 
-def _chosen(looker: Looker, meant: Chosen, show: Progress) -> Iterator[tuple[int, Letter]]:
-    """Return the letters that are meant, with their places in the queue, from 1 on."""
-    for at, letter in enumerate(letters(looker), 1):
-        show(at, looker.total)
-        if meant(letter):
+@contextmanager
+def _browsing(
+    connection: Connection, filters: Filters, depth: int | None
+) -> Iterator[tuple[Walk, Iterator[tuple[int, Letter]]]]:
+    """Walk through the queue during the block; yield the walk, and the chosen letters with their positions."""
+    is_chosen = filters.chooser()
+    with (
+        open_session(connection, filters.source) as session,
+        session.browse(limit=depth) as walk,
+        progress("looking") as show,
+    ):
+        yield walk, _chosen(walk, is_chosen, show)
+
+
+def _chosen(walk: Walk, is_chosen: Chosen, show: Progress) -> Iterator[tuple[int, Letter]]:
+    for at, letter in enumerate(letters(walk), 1):
+        show(at, walk.total)
+        if is_chosen(letter):
             yield at, letter
 
 
@@ -183,13 +182,13 @@ def _print_json(values: Iterator[dict[str, Any]]) -> int:
     return count
 
 
-def _nothing(looker: Looker, position: int | None = None) -> ExitCode:
-    if position is not None and 0 < looker.ready < position:
-        print(f"there is no number {position:,}: {looker.ready:,} in {looker.queue}")
-    elif looker.ready:
-        print(f"none of the {looker.ready:,} in {looker.queue} is meant")
+def _nothing(walk: Walk, position: int | None = None) -> ExitCode:
+    if position is not None and 0 < walk.ready < position:
+        print(f"there is no number {position:,}: {walk.ready:,} in {walk.queue}")
+    elif walk.ready:
+        print(f"none of the {walk.ready:,} in {walk.queue} is meant")
     else:
-        print(f"{looker.queue} is empty")
+        print(f"{walk.queue} is empty")
     return ExitCode.NOTHING
 
 
@@ -219,14 +218,14 @@ def _group_row(group: Group) -> tuple[str, ...]:
 
 
 def what(letter: Letter) -> str:
-    """Return detail and text, without saying twice what both say."""
+    """Return detail and text, without repeating what is in both."""
     if not letter.text or letter.text in letter.detail:
         return letter.detail
     return f"{letter.detail}: {letter.text}" if letter.detail else letter.text
 
 
 def facts(letter: Letter) -> dict[str, str]:
-    """Return all there is to know of a letter but its body, by name; empty where nothing says more."""
+    """Return everything about a letter except the body, by name; "" if unknown."""
     line = line_of(letter.delivery)
     own = {name: value for name, value in line["headers"].items() if not name.startswith("dead-")}
     return {

@@ -1,5 +1,6 @@
 """Options that the commands of `deadletter-queue` share. Imports only click and the standard library."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -44,7 +45,7 @@ class Connection:
     management_url: str | None = None
 
     def over(self, other: "Connection") -> "Connection":
-        """Return this with what only the other one has."""
+        """Return this, completed with the values of the other one."""
         missing = {
             each.name: getattr(other, each.name) for each in fields(self) if getattr(self, each.name) in (None, ())
         }
@@ -83,13 +84,12 @@ _CONNECTION = (
 
 
 def connection_options(function: Function) -> Function:
-    """Give a command the options that say how to reach the broker, as `connection`. They may stand before the name of
-    the command too."""
+    """Give a command the options of the broker, as `connection`. They may also precede the name of the command."""
     return _with_connection(function, _CONNECTION)
 
 
 def connection_options_but_port(function: Function) -> Function:
-    """The same for a command that has a `--port` of its own."""
+    """Give a command the same options except `--port`, which means something else there."""
     return _with_connection(function, [option for option in _CONNECTION if option is not _PORT])
 
 
@@ -125,11 +125,11 @@ class Filters:
 
     @property
     def given(self) -> bool:
-        """Whether anything but `--limit` chooses among them."""
+        """Whether any filter but `--limit` is given."""
         return any((self.where, self.queue, self.connector, self.reason, self.since, self.until, self.match))
 
     def chooser(self) -> "Chosen":
-        """Return what tells whether a letter is meant. Raise click.UsageError for what makes no sense."""
+        """Return the predicate for letters. Raise click.UsageError if an option is not valid."""
         from deadletterqueue.filter import chooser, parse_instant  # late, see the module
 
         now = datetime.now(UTC)
@@ -173,13 +173,81 @@ _FILTERS = (
 
 
 def filter_options(function: Function) -> Function:
-    """Give a command the options that choose among dead letters, as `filters`."""
+    """Give a command the options that filter dead letters, as `filters`."""
 
     @wraps(function)
     def wrapped(**values: Any) -> Any:
         return function(filters=Filters(**{each.name: values.pop(each.name) for each in fields(Filters)}), **values)
 
     for option in reversed(_FILTERS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+#: One message a minute: at a slower rate, messages would be held for too long.
+SLOWEST = 1 / 60
+
+
+class Rate(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """`50/s`, `30/m`, as messages a second."""
+
+    name = "rate"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(?:/([smh]))?", str(value).replace(" ", ""))
+        if found is None:
+            self.fail(f"{value!r}: expected messages a second or a minute, such as 50/s or 30/m", param, ctx)
+        rate = float(found[1]) / _SECONDS[found[2] or "s"]
+        if rate < SLOWEST:
+            self.fail(f"{value!r}: the slowest is 1/m", param, ctx)
+        return rate
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How to send back, as given on the command line."""
+
+    to_exchange: str | None
+    to_queue: str | None
+    rate: float | None
+    in_flight: int
+    dry_run: bool
+
+
+_SENDING = (
+    click.option(
+        "--to-exchange",
+        metavar="X",
+        help="Not to the queue, but to this exchange with the first routing key; `origin`: the one of its first life.",
+    ),
+    click.option("--to-queue", metavar="Q", help="Not to the queue that it died in, but to this one."),
+    click.option("--rate", type=Rate(), help="No faster than 50/s, or 30/m.  [as fast as the broker confirms]"),
+    click.option(
+        "--in-flight",
+        type=click.IntRange(1, 1000),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="More is faster; killed in the middle, so many messages may be doubled. None is lost.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Only tell what would be sent where."),
+)
+
+
+def sending_options(function: Function) -> Function:
+    """Give a command the options for sending back, as `sending`."""
+
+    @wraps(function)
+    def wrapped(**values: Any) -> Any:
+        own = Sending(**{each.name: values.pop(each.name) for each in fields(Sending)})
+        if own.to_exchange is not None and own.to_queue is not None:
+            raise click.UsageError("--to-exchange and --to-queue exclude each other")
+        return function(sending=own, **values)
+
+    for option in reversed(_SENDING):
         wrapped = option(wrapped)
     return wrapped
 

@@ -1,4 +1,4 @@
-"""The policy that gives existing queues the dead-letter exchange: as a command, as a call, and applied."""
+"""The policy that gives existing queues the dead-letter exchange: as a command, as an HTTP call, and applied."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Bodies for a person to read. They are hostile: nothing in them is resolved, fetched or let through to a terminal."""
+"""Bodies as readable text. They are hostile: no entity is resolved, nothing fetched, no control character kept."""
 
 import json
 import re
@@ -7,15 +7,15 @@ from lxml import etree
 
 from connectorlib.values.text import printable
 
-#: Characters of a body that are shown; the rest is told by its length.
+#: Characters of a body that are shown; for the rest, only the total length is.
 MAX_BODY = 16 * 1024
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _OPENING, _CLOSING = "{[", "}]"
 
 
 def readable(body: bytes, *, most: int = MAX_BODY, whole: str = "--json shows all") -> str:
-    """Return a body for a person: indented where it is JSON or XML, the beginning of it where it is long. `most` is
-    in characters, `whole` says where all of it is."""
+    """Return a body as text: JSON and XML indented, a long one cut to `most` characters. `whole` says where to find
+    all of it."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -39,7 +39,7 @@ def indented(text: str) -> str:
 
 
 def _indented_json(text: str) -> str:
-    """Return valid JSON on many lines, its tokens as they are: a parser would make 1.5 of 1.50."""
+    """Return valid JSON on many lines with unchanged tokens: a parser would turn 1.50 into 1.5."""
     depth, pieces, before = 0, [], ""
     for piece in _TOKEN.findall(text):
         depth -= piece in _CLOSING

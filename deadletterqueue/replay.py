@@ -1,7 +1,7 @@
 """Sends dead letters back: each is confirmed by the broker before it leaves the dead-letter queue.
 
-Killed at any instant, nothing is lost, and at most as many messages are doubled as may be in flight: one, unless told
-otherwise. What is not sent back stays in the queue, in its order.
+If the process is killed at any instant, no message is lost, and at most those in flight are duplicated: one by default.
+What is not sent back stays in the queue, in order.
 """
 
 import time
@@ -14,22 +14,22 @@ from typing import Any
 from connectorlib.amqp import Broker, Moved, Shovel
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
-from deadletterqueue.browse import Looker
+from deadletterqueue.browse import Walk
 from deadletterqueue.filter import Chosen
 from deadletterqueue.letter import Letter
-from deadletterqueue.session import Workbench, letters
+from deadletterqueue.session import Session, letters
 from deadletterqueue.target import Leave, Route, Target, replayed, target_of
 
-#: Seconds after which everything is given back and the walk begins anew: RabbitMQ closes the channel of one who holds
-#: a message for half an hour, and a low rate may take longer than that.
+#: Seconds after which everything is requeued and the walk starts again: RabbitMQ closes a channel that holds a message
+#: for half an hour, and at a low rate a replay may take longer.
 HOLD_S = 300.0
 #: Seconds without a confirm.
 CONFIRM_S = 60.0
-#: How often a wait for a confirm looks around.
+#: How often a wait for confirms is interrupted to check its deadline.
 LOOK_S = 0.5
 
 Show = Callable[[int, int], None]
-#: Given a letter that is about to be sent, returns it as it is to be sent; or leaves it.
+#: Given a letter that is about to be sent, returns the letter to send, or why to leave it.
 Change = Callable[[Letter], Letter | Leave]
 
 
@@ -38,9 +38,9 @@ class Options:
     route: Route = field(default_factory=Route)
     #: Messages a second; None: as fast as the broker confirms.
     rate: float | None = None
-    #: How many may be doubled when the process is killed.
+    #: How many may be unconfirmed at a time, and so be duplicated when the process is killed.
     in_flight: int = 1
-    #: How many letters that are meant are dealt with at most.
+    #: The most letters to handle.
     limit: int | None = None
     dry_run: bool = False
     hold_s: float = HOLD_S
@@ -48,21 +48,21 @@ class Options:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the letters: sent back (in a dry run: would be), left though meant, and not meant."""
+    """How many letters were sent back (in a dry run: would be), were chosen but left, and were not chosen."""
 
     sent: Counter[Target] = field(default_factory=Counter)
     left: Counter[str] = field(default_factory=Counter)
     others: int = 0
-    #: Those that lie in both places, maybe.
+    #: Messages that may be in both queues.
     in_doubt: list[Delivery] = field(default_factory=list)
     stopped: bool = False
 
     @property
-    def meant(self) -> int:
+    def chosen(self) -> int:
         return self.sent.total() + self.left.total()
 
-    def told(self) -> dict[str, Any]:
-        """Return it for JSON."""
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
         return {
             "sent": self.sent.total(),
             "to": [
@@ -77,8 +77,8 @@ class Report:
 
 
 def missing(broker: Broker, target: Target) -> str | None:
-    """Return what keeps everything from getting there; None if nothing does, as far as can be seen. Raise Failed when
-    the broker cannot be asked."""
+    """Return why no message can reach a target; None if it exists, as far as this user can see. Raise Failed if the
+    broker does not answer."""
     try:
         with broker.channel() as channel:
             if target.exchange:
@@ -98,35 +98,35 @@ def missing(broker: Broker, target: Target) -> str | None:
 
 
 class Replay:
-    """One replay. `report` says at any time, also after a failure, how far it is."""
+    """One replay. `report` is up to date at any time, also after a failure."""
 
     def __init__(
         self,
-        bench: Workbench,
-        meant: Chosen,
+        session: Session,
+        chosen: Chosen,
         options: Options,
         *,
         change: Change = lambda letter: letter,
         save: Callable[[Letter], None] = lambda letter: None,
         show: Show = lambda done, total: None,
     ) -> None:
-        """`change` is asked for every letter that is meant; `save` has the original of each just before it is sent."""
-        self._bench = bench
-        self._meant = meant
+        """`change` is called with every chosen letter; `save` gets each original just before it is sent."""
+        self._session = session
+        self._meant = chosen
         self._options = options
         self._change = change
         self._save = save
         self._show = show
-        self._looker: Looker | None = None
+        self._browse: Walk | None = None
         self._total: int | None = None
-        #: Targets that take no more, and why.
+        #: The targets so far, and why no more is sent to one; None: it accepts messages.
         self._closed: dict[Target, str | None] = {}
         #: time.monotonic() before which nothing more is sent.
         self._due = 0.0
         self.report = Report()
 
     def run(self) -> Report:
-        """Walk through the queue once. Raise Failed when the broker is lost, or takes nothing more."""
+        """Walk through the queue once. Raise Failed if the connection is lost, or nothing more is confirmed."""
         try:
             while not self._round():
                 pass
@@ -135,24 +135,24 @@ class Replay:
         return self.report
 
     def _round(self) -> bool:
-        """Walk from the beginning of the queue until all is done, or for as long as messages may be held; return
-        whether all is done. Each round sees again what the one before has left."""
+        """Walk from the head of the queue to the end, or for as long as messages may be held; return whether it has
+        come to the end. Each round sees again what the previous one has left."""
         report, before = self.report, self.report.sent.total()
         report.left.clear()
         report.others = 0
         left = None if self._total is None else self._total - before
-        with self._bench.looker(limit=left, removing=not self._options.dry_run) as looker:
-            self._looker = looker
+        with self._session.browse(limit=left, removing=not self._options.dry_run) as walk:
+            self._browse = walk
             if self._total is None:
-                self._total = looker.total
-            if not looker.total:
+                self._total = walk.total
+            if not walk.total:
                 return True
-            shovel = None if self._options.dry_run else looker.shovel(self._options.in_flight)
+            shovel = None if self._options.dry_run else walk.shovel(self._options.in_flight)
             try:
-                done = self._walk(looker, shovel, before)
+                done = self._walk(walk, shovel, before)
                 if shovel is not None:
                     self._await(shovel.finish)
-            except BaseException:  # whatever ended it: what is under way has to be counted
+            except BaseException:  # any: what is in flight has to be counted
                 self._settle(shovel)
                 raise
         if not done and report.sent.total() == before:
@@ -160,10 +160,10 @@ class Replay:
             raise Failed(Failure(Kind.UNAVAILABLE, "too-slow", text, "replay"))
         return done
 
-    def _walk(self, looker: Looker, shovel: Shovel | None, before: int) -> bool:
+    def _walk(self, walk: Walk, shovel: Shovel | None, before: int) -> bool:
         until = time.monotonic() + self._options.hold_s
-        for letter in letters(looker):
-            self._show(before + looker.looked, self._total or 0)
+        for letter in letters(walk):
+            self._show(before + walk.looked, self._total or 0)
             if not self._meant(letter):
                 self.report.others += 1
                 continue
@@ -181,14 +181,14 @@ class Replay:
         return True
 
     def _handled(self, shovel: Shovel | None) -> int:
-        return self.report.meant + (shovel.unsettled if shovel is not None else 0)
+        return self.report.chosen + (shovel.unsettled if shovel is not None else 0)
 
     def _target(self, letter: Letter) -> Target | Leave:
-        target = target_of(letter, self._options.route, self._bench.queue)
+        target = target_of(letter, self._options.route, self._session.queue)
         if isinstance(target, Leave):
             return target
         if target not in self._closed:
-            self._closed[target] = missing(self._bench.broker, target)
+            self._closed[target] = missing(self._session.broker, target)
         reason = self._closed[target]
         return target if reason is None else Leave(reason)
 
@@ -207,7 +207,7 @@ class Replay:
         message = replayed(changed, target)
         self._pace()
         self._await(shovel.room)
-        if (reason := self._closed[target]) is not None:  # by the one before
+        if (reason := self._closed[target]) is not None:  # closed by the message before
             self.report.left[reason] += 1
             return
         self._save(letter)
@@ -218,16 +218,16 @@ class Replay:
         if rate is None:
             return
         now = time.monotonic()
-        if self._bench.stop.wait(max(self._due - now, 0.0)):
+        if self._session.stop.wait(max(self._due - now, 0.0)):
             raise KeyboardInterrupt
         self._due = max(self._due, now) + 1.0 / rate
 
     def _await(self, settled: Callable[[float], list[Moved] | None]) -> None:
-        """Wait for confirms and note what they say. Raise Failed when none comes."""
+        """Wait for confirms and count them. Raise Failed if none arrives in time."""
         deadline = time.monotonic() + CONFIRM_S
         while (found := settled(LOOK_S)) is None:
             if time.monotonic() > deadline:
-                alarm = "; it is short of memory or disk space" if self._bench.broker.blocked else ""
+                alarm = "; it is short of memory or disk space" if self._session.broker.blocked else ""
                 text = f"the broker has confirmed nothing for {CONFIRM_S:g} s{alarm}"
                 raise Failed(Failure(Kind.UNAVAILABLE, "unconfirmed", text, "replay"))
         self._note(found)
@@ -236,8 +236,8 @@ class Replay:
         for delivery, target, failure in settled:
             if failure is None:
                 self.report.sent[target] += 1
-                if self._looker is not None:
-                    self._looker.moved(delivery)
+                if self._browse is not None:
+                    self._browse.moved(delivery)
                 continue
             reason = failure.text if failure.code == "unroutable" else f"{target}: {failure.text}"
             self.report.left[reason] += 1
@@ -245,7 +245,7 @@ class Replay:
                 self._closed[target] = self._closed[target] or reason
 
     def _settle(self, shovel: Shovel | None) -> None:
-        """It ends early: what is in flight may still be confirmed, and would be doubled otherwise."""
+        """After an early end, wait for the confirms of what is in flight: without them, it would be duplicated."""
         if shovel is None:
             return
         with suppress(Failed):

@@ -6,14 +6,22 @@ import click
 
 from connectorlib.service.process import ExitCode
 from connectorlib.values.text import printable
-from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
+from deadletterqueue.options import (
+    EXIT_CODES,
+    Connection,
+    Filters,
+    Sending,
+    connection_options,
+    filter_options,
+    json_option,
+    sending_options,
+)
 from deadletterqueue.replay import Options, Replay, Report
-from deadletterqueue.replay_options import Sending, sending_options
-from deadletterqueue.session import reported, workbench
+from deadletterqueue.session import open_session, reported
 from deadletterqueue.target import Route
 from deadletterqueue.terminal import json_text, progress, table
 
-#: Reasons that are told; a change can fail for each letter in its own words.
+#: Reasons that are printed; a change may fail for each letter with another one.
 MOST_REASONS = 20
 
 
@@ -21,17 +29,17 @@ def run_replay(
     connection: Connection, filters: Filters, sending: Sending, max_replays: int, *, as_json: bool
 ) -> ExitCode:
     """Send letters back; tell how many went where, and what was left for which reason."""
-    meant = filters.chooser()
+    chosen = filters.chooser()
     options = options_of(sending, filters.limit, max_replays)
-    with workbench(connection, filters.source) as bench:
+    with open_session(connection, filters.source) as session:
         with progress("replaying") as show:
-            replay = Replay(bench, meant, options, show=show)
+            replay = Replay(session, chosen, options, show=show)
             try:
                 replay.run()
-            except BaseException:  # whatever ended it: what was sent is told
-                tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
+            except BaseException:  # any: what was sent until then has to be reported
+                tell(replay.report, session.queue, dry_run=options.dry_run, as_json=as_json)
                 raise
-        return tell(replay.report, bench.queue, dry_run=options.dry_run, as_json=as_json)
+        return tell(replay.report, session.queue, dry_run=options.dry_run, as_json=as_json)
 
 
 def options_of(sending: Sending, limit: int | None, max_replays: int | None) -> Options:
@@ -47,7 +55,7 @@ def options_of(sending: Sending, limit: int | None, max_replays: int | None) -> 
 def tell(report: Report, queue: str, *, dry_run: bool, as_json: bool) -> ExitCode:
     """Print what became of the letters, and return what to exit with."""
     if as_json:
-        print(json_text({**report.told(), "dry_run": dry_run}))
+        print(json_text({**report.as_json(), "dry_run": dry_run}))
     else:
         _tell(report, queue, "would be sent" if dry_run else "sent")
     if report.left or report.stopped:

@@ -1,4 +1,4 @@
-"""What every command of the workbench works with: the broker, the queue, and words for what can go wrong."""
+"""One connection to the broker for one command, and how its failures are reported."""
 
 import logging
 import sys
@@ -20,8 +20,8 @@ from connectorlib.service.process import ExitCode, Life, exit_code
 from connectorlib.shared_settings import BrokerSettings, Logging
 from connectorlib.values.text import printable
 from deadletterqueue.broker_login import broker_settings, management
-from deadletterqueue.browse import Looker
-from deadletterqueue.delivery_limit import Guard
+from deadletterqueue.browse import Walk
+from deadletterqueue.delivery_limit import DeliveryLimit
 from deadletterqueue.letter import Letter, letter
 from deadletterqueue.options import Connection
 
@@ -32,7 +32,7 @@ CONNECT_S = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Workbench:
+class Session:
     """One connection to the broker, for one command."""
 
     broker: Broker
@@ -43,22 +43,24 @@ class Workbench:
     #: Set when the command is to end early.
     stop: threading.Event
 
-    def looker(self, *, limit: int | None = None, removing: bool = False) -> Looker:
-        """Return a walk through the queue; see there."""
+    def browse(self, *, limit: int | None = None, removing: bool = False) -> Walk:
+        """Return a walk through the queue; see `Walk`."""
         host = self.settings.virtual_host
-        told = partial(self.management.queue, host, self.queue)
-        guard = Guard(self.broker, self.queue, virtual_host=host, policies=told)
-        return Looker(self.broker, self.queue, limit=limit, removing=removing, guard=guard, stop=self.stop)
+        policies = partial(self.management.queue, host, self.queue)
+        delivery_limit = DeliveryLimit(self.broker, self.queue, virtual_host=host, policies=policies)
+        return Walk(
+            self.broker, self.queue, limit=limit, removing=removing, delivery_limit=delivery_limit, stop=self.stop
+        )
 
 
-def letters(looker: Looker) -> Iterator[Letter]:
+def letters(walk: Walk) -> Iterator[Letter]:
     """Return the letters of a walk."""
-    return map(letter, looker)
+    return map(letter, walk)
 
 
 @contextmanager
-def workbench(connection: Connection, queue: str | None = None) -> Iterator[Workbench]:
-    """Connect, and close at the end. Raise Failed, with words for a person."""
+def open_session(connection: Connection, queue: str | None = None) -> Iterator[Session]:
+    """Connect, and close at the end of the block. Raise Failed, with what to do about it."""
     settings = broker_settings(connection)
     with Life() as life, running_broker(settings, PROGRAM) as broker:
         try:
@@ -66,11 +68,11 @@ def workbench(connection: Connection, queue: str | None = None) -> Iterator[Work
         except Failed as failed:
             raise Failed(explained(failed.failure, settings)) from failed
         api = management(connection, settings)
-        yield Workbench(broker, settings, api, queue or settings.dead_letter.queue, life.stop)
+        yield Session(broker, settings, api, queue or settings.dead_letter.queue, life.stop)
 
 
 def _connect(broker: Broker, settings: BrokerSettings, stop: threading.Event) -> None:
-    """Wait for the connection: longer where nobody answers than where all hosts refused. Raise Failed."""
+    """Wait for the connection: longer if no host answers than if all refuse. Raise Failed."""
     for second in range(CONNECT_S):
         try:
             connected = broker.wait_connected(1.0, stop, give_up_on_refused=True)
@@ -85,7 +87,7 @@ def _connect(broker: Broker, settings: BrokerSettings, stop: threading.Event) ->
 
 
 def explained(failure: Failure, settings: BrokerSettings) -> Failure:
-    """Return why there is no connection, with what to do about it."""
+    """Return a failed connection attempt with what to do about it."""
     host, user = settings.virtual_host, settings.username
     if failure.code == "530" and "not found" in failure.text:
         text = f"virtual host {host!r} does not exist on this broker. Make it: rabbitmqctl add_vhost {quote(host)}"
@@ -104,26 +106,26 @@ def allowing(settings: BrokerSettings) -> str:
 
 
 def reported(run: Callable[[], ExitCode]) -> ExitCode:
-    """Run a command; tell a failure on standard error and return its exit code."""
+    """Run a command; print a failure on standard error and return the exit code for it."""
     logs.configure(Logging(level="warning"), PROGRAM)
     try:
         return run()
     except Failed as failed:
-        for line in told(failed).splitlines():
+        for line in failure_text(failed).splitlines():
             print(printable(logs.secrets.redact(line)), file=sys.stderr)
         return exit_code(failed.failure)
     except KeyboardInterrupt:
         print("stopped; what was not done is in the queue as before", file=sys.stderr)
         return ExitCode.FAILED
-    except (click.ClickException, click.Abort, BrokenPipeError):  # click has its words for them
+    except (click.ClickException, click.Abort, BrokenPipeError):  # click reports them
         raise
     except Exception:  # a bug of ours: its traceback may hold a secret, which only the log hides
         logger.exception("bug", extra={"event": "bug"})
         return ExitCode.FAILED
 
 
-def told(failed: Failed) -> str:
-    """Return why it failed, for a person."""
+def failure_text(failed: Failed) -> str:
+    """Return the message of a failure."""
     if isinstance(failed, ConfigurationError) or failed.failure.code in ("configuration", "delivery-limit"):
         text = failed.failure.text
         return f"{failed.failure.place}: {text}" if failed.failure.place else text

@@ -11,7 +11,7 @@ from connectorlib.service.process import ExitCode
 from connectorlib.values.text import printable
 from deadletterqueue.options import Connection
 from deadletterqueue.policy import Policy, apply, dead_letter_policy
-from deadletterqueue.session import Workbench, allowing, workbench
+from deadletterqueue.session import Session, allowing, open_session
 from deadletterqueue.setup import DIFFERENT, Part, Wanted, set_up
 from deadletterqueue.terminal import table
 
@@ -30,43 +30,45 @@ def run_set_up(
     as_json: bool,
 ) -> ExitCode:
     """Make exchange, queue and binding; print or apply the policy."""
-    with workbench(connection) as bench:
-        names = bench.settings.dead_letter
+    with open_session(connection) as session:
+        names = session.settings.dead_letter
         ttl_ms = round(ttl * 1000) if ttl is not None else None
         wanted = Wanted(exchange or names.exchange, queue or names.queue, kind, max_length, ttl_ms)
         if ttl is not None:
             age = timedelta(seconds=ttl)
             _warn(f"dead letters older than {age} will be deleted by the broker, for good and without a word")
-        parts = _set_up(bench, wanted)
-        for_others = dead_letter_policy(bench.settings.virtual_host, wanted.exchange, wanted.queue, policy_pattern)
+        parts = _set_up(session, wanted)
+        for_others = dead_letter_policy(session.settings.virtual_host, wanted.exchange, wanted.queue, policy_pattern)
         different = [part for part in parts if part.status == DIFFERENT]
         result: dict[str, Any] = {
-            "virtual_host": bench.settings.virtual_host,
+            "virtual_host": session.settings.virtual_host,
             "parts": [_part_json(part) for part in parts],
         }
         if not as_json:
-            _print(parts, bench.settings.virtual_host)
+            _print(parts, session.settings.virtual_host)
         if policy or apply_policy:
-            result["policy"] = _policy(bench, for_others, apply_policy=apply_policy and not different, as_json=as_json)
+            result["policy"] = _policy(
+                session, for_others, apply_policy=apply_policy and not different, as_json=as_json
+            )
     if as_json:
         print(json.dumps(result, indent=2))
     return ExitCode.BAD_CONFIGURATION if different else ExitCode.DONE
 
 
-def _set_up(bench: Workbench, wanted: Wanted) -> list[Part]:
+def _set_up(session: Session, wanted: Wanted) -> list[Part]:
     def bound() -> bool | None:
         try:
-            found = bench.management.bindings(bench.settings.virtual_host, wanted.exchange, wanted.queue)
+            found = session.management.bindings(session.settings.virtual_host, wanted.exchange, wanted.queue)
         except Failed:  # AMQP is enough: it accepts a binding that exists
             return None
         return any(each.get("routing_key") == "#" for each in found)
 
     try:
-        return set_up(bench.broker, wanted, bound)
+        return set_up(session.broker, wanted, bound)
     except Failed as failed:
         if failed.failure.code != "403":
             raise
-        text = f"{failed.failure.text}. Allow it: {allowing(bench.settings)}"
+        text = f"{failed.failure.text}. Allow it: {allowing(session.settings)}"
         raise Failed(replace(failed.failure, text=text)) from failed
 
 
@@ -83,11 +85,11 @@ def _print(parts: list[Part], virtual_host: str) -> None:
             _warn(f"ask for what is there, choose another name, or delete the {part.kind} when it is empty")
 
 
-def _policy(bench: Workbench, policy: Policy, *, apply_policy: bool, as_json: bool) -> dict[str, Any]:
-    url = bench.management.url
+def _policy(session: Session, policy: Policy, *, apply_policy: bool, as_json: bool) -> dict[str, Any]:
+    url = session.management.url
     result: dict[str, Any] = {"name": policy.name, **policy.body, "command": policy.command, "call": policy.call(url)}
     if apply_policy:
-        status, remarks = apply(policy, bench.management)
+        status, remarks = apply(policy, session.management)
         result |= {"status": status, "remarks": remarks}
         for remark in remarks:
             _warn(remark)

@@ -1,7 +1,8 @@
-"""Where a dead letter goes back to, and as which message. Pure.
+"""Where a dead letter is sent back to, and as which message. Pure.
 
-It goes to the queue that it died in, by the default exchange: its exchange would copy it to every other queue that is
-bound there. What says why it died stays behind; where it was first published, and how often it was sent back, travels.
+By default it is the queue in which it died, through the default exchange: the original exchange would copy it to every
+other queue bound there. The headers that say why it died are removed; where it was first published, and how often it
+was sent back, is kept.
 """
 
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from connectorlib.messages import Outgoing
 from connectorlib.pipeline.dead_letter import kept_properties, travelling
 from deadletterqueue.letter import Letter
 
-#: The word for the exchange of a message's first life.
+#: Stands for the exchange that a message was first published to.
 ORIGIN = "origin"
 MAX_REPLAYS = 3
-#: An AMQP header is an integer of 8 bytes; what counts replays came from outside.
+#: An integer in an AMQP header has 8 bytes at most, and the count of replays comes from outside.
 _MOST = 2**31
 
 
@@ -32,14 +33,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Stays where it is, because of this."""
+    """The decision to leave a letter in the queue, with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What was asked for: neither means back to the queue it died in."""
+    """Where to send letters. Without exchange and queue, each goes to the queue in which it died."""
 
     #: `ORIGIN`, or the name of one exchange for all.
     to_exchange: str | None = None
@@ -73,10 +74,10 @@ def _target(letter: Letter, route: Route) -> Target | Leave:
 
 
 def replayed(letter: Letter, target: Target) -> Outgoing:
-    """Return the message of a letter, for its next life.
+    """Return the message with which a letter is sent back.
 
-    `expiration` and `user_id` stay behind: with the one it could vanish unseen, with the other the broker closes the
-    channel. So do the broker's book-keeping (`x-death`), CC and BCC.
+    `expiration` is removed, with which the message could vanish, and `user_id`, for which the broker closes the
+    channel; so are `x-death`, CC and BCC.
     """
     delivery = letter.delivery
     headers = dict(travelling(delivery.headers))

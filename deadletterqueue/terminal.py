@@ -1,4 +1,7 @@
-"""Tables and progress for a person at a terminal. What messages hold is hostile: it may not steer the terminal."""
+"""Tables and progress for a terminal. What messages hold is hostile: control characters are printed as escapes.
+
+Tables are laid out by hand; CONTRIBUTING.md says why.
+"""
 
 import json
 import sys
@@ -11,17 +14,17 @@ from connectorlib.values.text import printable
 
 #: Between two columns.
 GAP = "  "
-#: What the last column needs, unless all its texts are shorter.
+#: The width that the last column needs, unless all texts in it are shorter.
 ROOM = 40
-#: The widest cell that is no sentence, on a wide terminal and on a narrow one. One message with a reason of a thousand
-#: letters may not push the columns of all others out of sight.
+#: The widest cell of a column without sentences, on a wide terminal and on a narrow one: one message with a code of a
+#: thousand letters must not push the other columns out of the window.
 CELL, NARROW_CELL = 48, 22
-#: The longest name that others are set in line with.
+#: The longest name with which the values of others are aligned.
 NAME = 40
 
 
 def span(first: datetime | None, last: datetime | None) -> str:
-    """Return from when to when, the day only once where it is the same."""
+    """Return a period as text, with the day only once if it begins and ends on the same one."""
     if first is None or last is None or local(first) == local(last):
         return local(first or last)
     end = local(last)
@@ -29,7 +32,7 @@ def span(first: datetime | None, last: datetime | None) -> str:
 
 
 def local(time: datetime | None) -> str:
-    """Return an instant as the clock on the wall shows it; empty for none."""
+    """Return an instant in local time; "" for None."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time is not None else ""
 
 
@@ -41,7 +44,7 @@ def table(
     below: Sequence[str] = (),
     spare: Sequence[str] = (),
 ) -> None:
-    """Print rows under their columns, as wide as the terminal is; see `laid_out`."""
+    """Print a table, as wide as the terminal; see `laid_out`."""
     from rich.text import Text  # late: not needed for JSON
 
     terminal = sys.stdout.isatty()
@@ -66,8 +69,8 @@ def laid_out(
 ) -> list[str]:
     """Return the lines of a table, the names of the columns first. Columns without any text are left out.
 
-    Where there is room the last column is cut to what is left of it. In a narrow terminal the columns `below` go to
-    lines of their own, and the `spare` ones are left out. With no width, as for a pipe, nothing is cut.
+    The last column is cut to the remaining width. In a narrow terminal the columns `below` get lines of their own, and
+    the columns `spare` are left out. Without a width, as for a pipe, nothing is cut.
     """
     from rich.cells import cell_len
 
@@ -79,16 +82,16 @@ def laid_out(
     widths = _widths(cells, columns)
     fixed = sum(widths[at] + len(GAP) for at in used[:-1])
     if width is None or fixed + min(widths[used[-1]], ROOM) <= width:
-        beside, under = used, []
+        in_line, under = used, []
     else:
-        beside = [at for at in used if columns[at] not in (*below, *spare)]
+        in_line = [at for at in used if columns[at] not in (*below, *spare)]
         under = [at for at in used if columns[at] in below]
         cells = _narrowed(cells, columns, sentences, max(width // 4, NARROW_CELL))
         widths = _widths(cells, columns)
 
     def line(row: Sequence[str]) -> str:
         padded = []
-        for at in beside:
+        for at in in_line:
             blanks = " " * (widths[at] - cell_len(row[at]))
             padded.append(blanks + row[at] if columns[at] in right else row[at] + blanks)
         return _cut(GAP.join(padded).rstrip(), width)
@@ -109,7 +112,7 @@ def _widths(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> list[int]
 def _narrowed(
     cells: Sequence[Sequence[str]], columns: Sequence[str], sentences: Collection[str], most: int
 ) -> list[list[str]]:
-    """Return the cells, none wider than `most` but those of `sentences`."""
+    """Return the cells, cut to `most` except in the columns `sentences`."""
     return [
         [cell if name in sentences else _cut(cell, most) for name, cell in zip(columns, row, strict=True)]
         for row in cells
@@ -123,15 +126,15 @@ def _cut(line: str, width: int | None) -> str:
 
 
 def pairs(values: Mapping[str, str]) -> None:
-    """Print names and their values, one a line; empty ones are left out."""
-    told = [(printable(name), printable(value)) for name, value in values.items() if value]
-    width = max((len(name) for name, _ in told if len(name) <= NAME), default=0)
-    for name, value in told:
+    """Print names and values, one pair a line; pairs without a value are left out."""
+    lines = [(printable(name), printable(value)) for name, value in values.items() if value]
+    width = max((len(name) for name, _ in lines if len(name) <= NAME), default=0)
+    for name, value in lines:
         print(f"{name:<{width}}  {value}")
 
 
 class JsonList:
-    """Prints a JSON array, an element a line, as they come; `jq` and a line reader are both content."""
+    """Prints a JSON array with one element a line, so that `jq` and line-based tools can both read it."""
 
     def __init__(self) -> None:
         self._first = True
@@ -149,7 +152,7 @@ class JsonList:
 
 
 def json_text(value: Any) -> str:
-    """Return JSON on one line. Only ASCII, since headers may hold what no terminal and no UTF-8 file can take."""
+    """Return JSON on one line, in ASCII: headers may hold text that cannot be encoded as UTF-8."""
     return json.dumps(value)
 
 
@@ -159,7 +162,7 @@ class Progress(Protocol):
 
 @contextmanager
 def progress(what: str) -> Iterator[Progress]:
-    """Show on a terminal how far it is; nothing where nobody looks."""
+    """Show a progress bar if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return

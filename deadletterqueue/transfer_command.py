@@ -1,4 +1,4 @@
-"""`export`, `import` and `purge`: dead letters out into a file, back from one, or away for good."""
+"""`export`, `import` and `purge`: writes dead letters to a file, publishes those of a file, removes them for good."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.letter import Letter, letter
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
-from deadletterqueue.session import Workbench, letters, reported, workbench
+from deadletterqueue.session import Session, letters, open_session, reported
 from deadletterqueue.terminal import Progress, json_text, progress
 
 #: Messages of one call to the publisher.
 CHUNK = 500
 CHUNK_BYTES = 16 * 1024 * 1024
-#: Seconds without an answer of the broker to a chunk.
+#: Seconds to wait for the confirms of a chunk.
 CONFIRM_S = 60.0
 #: Letters that are purged with one ack call.
 ACK_CHUNK = 100
@@ -39,97 +39,97 @@ Ask = Callable[[str], bool]
 def run_export(
     connection: Connection, filters: Filters, file: str, *, overwrite: bool, as_json: bool = False
 ) -> ExitCode:
-    """Write letters into a file (`-`: standard output), a line each; the queue stays as it is."""
-    meant = filters.chooser()
+    """Write letters to a file (`-`: standard output), one a line; the queue stays as it is."""
+    chosen = filters.chooser()
     count = 0
-    walk = None if filters.given else filters.limit
+    depth = None if filters.given else filters.limit
     with (
         _written(file, overwrite) as out,
-        workbench(connection, filters.source) as bench,
-        bench.looker(limit=walk) as looker,
+        open_session(connection, filters.source) as session,
+        session.browse(limit=depth) as walk,
         progress("exporting") as show,
     ):
-        for letter in islice(filter(meant, letters(looker)), filters.limit):
+        for letter in islice(filter(chosen, letters(walk)), filters.limit):
             out.write(json_text(line_of(letter.delivery)) + "\n")
             count += 1
-            show(looker.looked, looker.total)
-    text = f"{count:,} of {looker.ready:,} in {looker.queue} exported"
+            show(walk.looked, walk.total)
+    text = f"{count:,} of {walk.ready:,} in {walk.queue} exported"
     # The lines themselves may be on standard output.
-    _tell(text, {"queue": looker.queue, "exported": count}, as_json=as_json, file=sys.stderr if file == "-" else None)
+    _tell(text, {"queue": walk.queue, "exported": count}, as_json=as_json, file=sys.stderr if file == "-" else None)
     return ExitCode.DONE if count else ExitCode.NOTHING
 
 
 def run_import(connection: Connection, filters: Filters, file: str, *, as_json: bool = False) -> ExitCode:
-    """Put the messages of a file at the end of the dead-letter queue. Nothing is sent unless every line is right."""
-    meant = filters.chooser()
-    with _readable(file) as lines, workbench(connection, filters.source) as bench:
-        total = sum(1 for _ in islice(_messages(lines, file, bench.queue, meant), filters.limit))
+    """Publish the messages of a file to the dead-letter queue. Nothing is sent unless every line is valid."""
+    chosen = filters.chooser()
+    with _readable(file) as lines, open_session(connection, filters.source) as session:
+        total = sum(1 for _ in islice(_messages(lines, file, session.queue, chosen), filters.limit))
         lines.seek(0)
-        messages = islice(_messages(lines, file, bench.queue, meant), filters.limit)
+        messages = islice(_messages(lines, file, session.queue, chosen), filters.limit)
         count = 0
         with progress("importing") as show:
             for chunk in _chunks(messages):
-                if bench.stop.is_set():
+                if session.stop.is_set():
                     raise _stopped(count, total)
-                count += _publish(bench.broker.publisher, chunk, count, total)
+                count += _publish(session.broker.publisher, chunk, count, total)
                 show(count, total)
-    _tell(f"{count:,} imported into {bench.queue}", {"queue": bench.queue, "imported": count}, as_json=as_json)
+    _tell(f"{count:,} imported into {session.queue}", {"queue": session.queue, "imported": count}, as_json=as_json)
     return ExitCode.DONE if count else ExitCode.NOTHING
 
 
 def run_purge(connection: Connection, filters: Filters, ask: Ask, *, as_json: bool = False) -> ExitCode:
-    """Remove letters for good. They are counted first; what comes meanwhile is not touched."""
-    meant = filters.chooser()
-    with workbench(connection, filters.source) as bench:
-        count = _count(bench, filters, meant)
+    """Remove letters for good. They are counted first; letters that arrive meanwhile stay."""
+    chosen = filters.chooser()
+    with open_session(connection, filters.source) as session:
+        count = _count(session, filters, chosen)
         if not count:
-            _tell(f"nothing to purge in {bench.queue}", {"queue": bench.queue, "purged": 0}, as_json=as_json)
+            _tell(f"nothing to purge in {session.queue}", {"queue": session.queue, "purged": 0}, as_json=as_json)
             return ExitCode.NOTHING
-        if not ask(f"Remove {count:,} dead letters from {bench.queue} for good?"):
+        if not ask(f"Remove {count:,} dead letters from {session.queue} for good?"):
             return ExitCode.FAILED
-        purged = _purge(bench, filters, meant, count)
-    _tell(f"{purged:,} purged from {bench.queue}", {"queue": bench.queue, "purged": purged}, as_json=as_json)
+        purged = _purge(session, filters, chosen, count)
+    _tell(f"{purged:,} purged from {session.queue}", {"queue": session.queue, "purged": purged}, as_json=as_json)
     return ExitCode.DONE
 
 
 def _tell(text: str, values: dict[str, Any], *, as_json: bool, file: IO[str] | None = None) -> None:
-    """Say what was done: in words on standard error, as JSON on standard output unless `file` says otherwise."""
+    """Print the result: as text on standard error, as JSON on standard output unless `file` is given."""
     print(json_text(values) if as_json else text, file=(file or sys.stdout) if as_json else sys.stderr)
 
 
-def _count(bench: Workbench, filters: Filters, meant: Chosen) -> int:
-    """Return how many letters are meant; without a look at them where nothing chooses."""
-    walk = bench.looker(limit=filters.limit)
+def _count(session: Session, filters: Filters, chosen: Chosen) -> int:
+    """Return how many letters are chosen; without browsing if no filter is given."""
+    whole = session.browse(limit=filters.limit)
     if not filters.given:
-        return walk.count()
-    with bench.looker() as looker, progress("counting") as show:
+        return whole.count()
+    with session.browse() as walk, progress("counting") as show:
         found = 0
-        for each in letters(looker):
-            show(looker.looked, looker.total)
-            found += meant(each)
+        for each in letters(walk):
+            show(walk.looked, walk.total)
+            found += chosen(each)
             if found == filters.limit:
                 break
     return found
 
 
-def _purge(bench: Workbench, filters: Filters, meant: Chosen, count: int) -> int:
+def _purge(session: Session, filters: Filters, chosen: Chosen, count: int) -> int:
     with progress("purging") as show:
-        return purged(bench, meant, count, walk=None if filters.given else count, show=show)
+        return purge_letters(session, chosen, count, depth=None if filters.given else count, show=show)
 
 
-def purged(bench: Workbench, meant: Chosen, count: int, *, walk: int | None, show: Progress) -> int:
-    """Remove the first `count` letters that are meant, looking at no more than `walk`; return how many they were."""
+def purge_letters(session: Session, chosen: Chosen, count: int, *, depth: int | None, show: Progress) -> int:
+    """Remove the first `count` chosen letters among the first `depth`; return how many were removed."""
     done = 0
     waiting: list[Delivery] = []
-    with bench.looker(limit=walk, removing=True) as looker:
-        for each in islice(filter(meant, letters(looker)), count):
+    with session.browse(limit=depth, removing=True) as walk:
+        for each in islice(filter(chosen, letters(walk)), count):
             waiting.append(each.delivery)
             if len(waiting) == ACK_CHUNK:
-                looker.ack(*waiting)
+                walk.ack(*waiting)
                 done += len(waiting)
                 waiting.clear()
             show(done, count)
-        looker.ack(*waiting)
+        walk.ack(*waiting)
         done += len(waiting)
     return done
 
@@ -139,7 +139,7 @@ def purged(bench: Workbench, meant: Chosen, count: int, *, walk: int | None, sho
 
 @contextmanager
 def _written(file: str, overwrite: bool) -> Iterator[IO[str]]:
-    """Open a file that only its owner may read: bodies are nobody else's business. It is there when it is whole."""
+    """Open a file that only its owner may read. It appears under its name when it is complete."""
     if file == "-":
         yield sys.stdout
         sys.stdout.flush()
@@ -165,7 +165,7 @@ def _written(file: str, overwrite: bool) -> Iterator[IO[str]]:
 
 @contextmanager
 def _readable(file: str) -> Iterator[IO[str]]:
-    """Open a file that can be read twice; standard input is kept meanwhile."""
+    """Open a file that can be read twice; standard input is copied to a temporary file."""
     if file != "-":
         try:
             stream = open(file, encoding="utf-8")  # noqa: SIM115  # closed below
@@ -181,15 +181,15 @@ def _readable(file: str) -> Iterator[IO[str]]:
         yield kept
 
 
-def _messages(lines: IO[str], file: str, queue: str, meant: Chosen) -> Iterator[Outgoing]:
-    """Return the messages of a file that are meant. Raise Failed for a line that is none."""
+def _messages(lines: IO[str], file: str, queue: str, chosen: Chosen) -> Iterator[Outgoing]:
+    """Return the chosen messages of a file. Raise Failed for a line that is not valid."""
     number = 0
     try:
         for line in lines:
             number += 1
             if line.strip():
                 outgoing = outgoing_of(json.loads(line), queue)
-                if meant(_letter(outgoing)):
+                if chosen(_letter(outgoing)):
                     yield outgoing
     except UnicodeDecodeError as error:
         raise _wrong(f"{file}, behind line {number}: not UTF-8; nothing was imported") from error
@@ -198,7 +198,7 @@ def _messages(lines: IO[str], file: str, queue: str, meant: Chosen) -> Iterator[
 
 
 def _letter(outgoing: Outgoing) -> Letter:
-    """Return what a message says of itself before it is in a queue."""
+    """Return a message of a file as a letter, for the filters."""
     properties = Properties(**outgoing.properties)
     delivery = Delivery(0, 0, outgoing.routing_key, "", outgoing.routing_key, False, properties, outgoing.body, 0.0)
     return letter(delivery)
@@ -218,7 +218,7 @@ def _chunks(messages: Iterator[Outgoing]) -> Iterator[list[Outgoing]]:
 
 
 def _publish(publisher: Publisher, chunk: list[Outgoing], done: int, total: int) -> int:
-    """Publish a chunk and wait for its confirms. Raise Failed with how many are in the queue."""
+    """Publish a chunk and wait for the confirms. Raise Failed, with the number of messages that were imported."""
     started = time.monotonic()
     ticket = publisher.submit(chunk)
     if not ticket.wait(CONFIRM_S):

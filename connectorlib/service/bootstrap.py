@@ -10,8 +10,8 @@ from connectorlib.service import logs
 from connectorlib.service.process import Life
 from connectorlib.shared_settings import Logging
 
-#: They come with the extras `web` and `sandbox`.
-WEB_LIBRARIES = ("cheroot", "jinja2", "markupsafe", "werkzeug")
+#: Comes with the extras `web` and `sandbox`.
+WEB_LIBRARY = "werkzeug"
 
 
 class HasLogging(Protocol):
@@ -61,6 +61,6 @@ def needing(extra: str, what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         library = str(error.name).partition(".")[0]
-        if library not in WEB_LIBRARIES:
+        if library != WEB_LIBRARY:
             raise
         raise click.ClickException(f"{what} needs {library}: pip install 'amqp-connectors[{extra}]'") from error

@@ -1,4 +1,5 @@
-"""The workbench as a page: `deadletter-queue serve`. Rendered here, without scripts; werkzeug is imported only here.
+"""The dead-letter queue as a page: `deadletter-queue serve`. Rendered on the server, without scripts.
 
-Rule: what a message holds is hostile. HTML is made by `html.html` alone, which escapes all that it is given.
+Rule: what a message holds is hostile. HTML comes from the templates only, which escape every value. werkzeug is
+imported only here.
 """

@@ -1,8 +1,8 @@
-"""Who may see the page and do something on it. Pure, but for the clock and the random numbers.
+"""Who may see the page and change something through it. Pure, except for the clock and random numbers.
 
-- The `Host` has to be an address or a name that is known: with a name of its own that it lets point to us (DNS
-  rebinding), another site would be of our origin.
-- A form has to come from our own origin, and to hold a token that only a page of this session has.
+- The `Host` has to be an address or a known name: a foreign name that resolves to this server (DNS rebinding) would
+  make another site share our origin.
+- A form has to come from our own origin, and to contain a token that only pages of this session have.
 - With an access token there is no session without it.
 """
 
@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-#: How long nobody has to give the access token again.
+#: How long a session lasts before the access token is needed again.
 SESSION_S = 12 * 3600
-#: An access token that is shorter could be guessed.
+#: A shorter access token could be guessed.
 SHORTEST_TOKEN = 16
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach it."""
+    """Return whether only this machine can reach an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -29,7 +29,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Access:
-    """Sessions and form tokens are signed, not stored, but for sessions that were ended; all end with the process."""
+    """Sessions and form tokens. They are signed, not stored, except for ended sessions; all end with the process."""
 
     def __init__(self, token: str | None, names: Iterable[str] = (), *, clock: Callable[[], float] = time.time) -> None:
         """`names` are those by which the page is reached, besides addresses and localhost."""
@@ -37,7 +37,7 @@ class Access:
         self._names = {"localhost", *(name.lower() for name in names)}
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        #: Sessions that somebody has ended, until they would end by themselves.
+        #: When sessions were ended; kept until they would have expired.
         self._ended: dict[str, float] = {}
 
     @property
@@ -45,15 +45,15 @@ class Access:
         return self._token is not None
 
     def strange_host(self, host: str | None) -> bool:
-        """Whether the request was meant for a name that is not ours."""
+        """Return whether a request is for a name that is not ours."""
         name = urlsplit(f"//{host or ''}").hostname if _is_host(host) else None
         return name is None or (name not in self._names and not _is_address(name))
 
     def foreign(self, host: str | None, origin: str | None, site: str | None) -> bool:
-        """Whether a form was sent by a page of somebody else: given the headers Host, Origin and Sec-Fetch-Site."""
+        """Return whether a form was sent by a foreign page, given the headers Host, Origin and Sec-Fetch-Site."""
         if site not in (None, "same-origin", "none"):
             return True
-        # What is no browser, and what is an old one, sends none; then the token in the form decides.
+        # Old browsers and other clients send none of them; then the token in the form decides.
         return origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower()
 
     def admits(self, token: str) -> bool:
@@ -72,7 +72,7 @@ class Access:
         return self._token is None or self._clock() - int(session.partition(".")[0]) < SESSION_S
 
     def end(self, cookie: str) -> None:
-        """From now on this is no session any more: a copy of the cookie is worth nothing."""
+        """End a session, so that copies of the cookie are no longer valid."""
         now = self._clock()
         known = {session: at for session, at in self._ended.items() if now - at < SESSION_S}
         self._ended = known | {cookie.rpartition(".")[0]: now}

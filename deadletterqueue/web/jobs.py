@@ -1,25 +1,68 @@
-"""Work on the queue, one at a time, in the background: a browser does not wait for minutes."""
+"""Jobs on the queue, one at a time and in the background: a browser does not wait for minutes."""
 
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from connectorlib.errors import Failed
-from deadletterqueue.session import told
-from deadletterqueue.web.job_outcome import Outcome
+from deadletterqueue.connector_check import Check
+from deadletterqueue.filter import Chosen
+from deadletterqueue.letter import Letter
+from deadletterqueue.replay import Change, Options, Replay, Report
+from deadletterqueue.session import Session, failure_text, letters
+from deadletterqueue.target import Route
+from deadletterqueue.transfer_command import purge_letters
+from deadletterqueue.web.snapshot import Row, Snapshot, identity, look
 
 logger = logging.getLogger(__name__)
 
-#: How many are remembered, so that a page about one can be loaded again.
+#: How many jobs are remembered, so that the page of one can be loaded again.
 KEPT = 50
-#: How long a request waits for one that may be quick.
+#: How long a request waits for a job that may be quick.
 PATIENCE_S = 1.5
+#: Bodies of opened letters that are kept, so that a page can be loaded again without browsing the queue.
+OPEN_BYTES, OPEN_MOST = 16 * 1024 * 1024, 50
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    title: str
+    #: How many letters, and what became of them.
+    lines: tuple[tuple[int, str], ...] = ()
+    #: Message ids of those that may be in two queues.
+    in_doubt: tuple[str, ...] = ()
+    #: Why it ended before all was done.
+    failure: str = ""
+    #: The path of the next page, when there is nothing more to say.
+    onward: str = ""
+
+
+def replay_outcome(report: Report, asked: int, failure: str) -> Outcome:
+    """Return the outcome of a replay of `asked` letters."""
+    lines = [(count, f"sent to {target}") for target, count in report.sent.most_common()]
+    lines += [(count, f"left: {reason}") for reason, count in report.left.most_common()]
+    if report.stopped:
+        failure = "It was stopped early."
+    elif (gone := asked - report.chosen) > 0 and not failure:
+        lines.append((gone, "no longer in the queue"))
+    doubt = (each.properties.message_id or "(without a message id)" for each in report.in_doubt)
+    return Outcome(f"{report.sent.total():,} of {asked:,} sent back", tuple(lines), tuple(doubt), failure)
+
+
+def purge_outcome(done: int, asked: int) -> Outcome:
+    lines = [(done, "removed for good")]
+    if done < asked:
+        lines.append((asked - done, "no longer in the queue"))
+    return Outcome(f"{done:,} of {asked:,} purged", tuple(lines))
 
 
 class Busy(Exception):
-    """The queue is being worked on; only one can hold its messages."""
+    """Another job is running, and only one can hold the messages of the queue."""
 
     def __init__(self, job: "Job") -> None:
         super().__init__(job.title)
@@ -27,7 +70,7 @@ class Busy(Exception):
 
 
 class Job:
-    """One piece of work: how far it is, then what came of it."""
+    """One job: its progress, then its outcome."""
 
     def __init__(self, number: int, title: str) -> None:
         self.number = number
@@ -44,18 +87,18 @@ class Job:
         return self._ended.is_set()
 
     def show(self, done: int, total: int) -> None:
-        """Say how far it is."""
+        """Note how far it is."""
         self.done, self.total = done, total
 
     def wait(self, seconds: float = PATIENCE_S) -> bool:
-        """Return whether it has ended, now or soon."""
+        """Return whether it has ended, after waiting for a while."""
         return self._ended.wait(seconds)
 
     def run(self, work: "Work") -> None:
         try:
             self.outcome = work(self)
         except Failed as failed:
-            self.outcome = Outcome(f"{self.title} failed", failure=told(failed))
+            self.outcome = Outcome(f"{self.title} failed", failure=failure_text(failed))
         except KeyboardInterrupt:
             self.outcome = Outcome(f"{self.title} was stopped", failure="What was not done is in the queue as before.")
         except Exception:  # a bug of ours: the log knows what must not be shown
@@ -69,6 +112,8 @@ Work = Callable[[Job], Outcome]
 
 
 class Jobs:
+    """Runs one job at a time in a thread of its own, and remembers the latest."""
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -77,7 +122,7 @@ class Jobs:
         self._closed = False
 
     def start(self, title: str, work: Work) -> Job:
-        """Begin to work. Raise Busy when somebody else does."""
+        """Start a job. Raise Busy while another one is running."""
         with self._lock:
             job = Job(next(self._numbers), title)
             if (current := self._current()) is not None:
@@ -101,7 +146,7 @@ class Jobs:
             return self._jobs.get(number)
 
     def close(self) -> None:
-        """Stop what is being done, in order, and take nothing more."""
+        """Stop the job that is running, wait for its end, and start no more."""
         with self._lock:
             self._closed = True
             current, thread = self._current(), self._thread
@@ -112,3 +157,109 @@ class Jobs:
 
     def _current(self) -> Job | None:
         return next((job for job in self._jobs.values() if not job.ended), None)
+
+
+class Workspace:
+    """What all who have the page open share: the latest snapshot, opened letters, and the job that is running.
+
+    Every job that changes the queue takes a new snapshot at its end, so that the page shows what is in the queue.
+    """
+
+    def __init__(self, session: Session, check: Check | None = None) -> None:
+        """`check` says whether the connector could process a changed message."""
+        self.session = session
+        self.check = check
+        self.jobs = Jobs()
+        self.snapshot: Snapshot | None = None
+        self._opened: OrderedDict[str, Letter] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def look(self) -> Job:
+        """Take a snapshot of the queue. Raise Busy."""
+        return self.jobs.start("Looking", self._look)
+
+    def opened(self, identity: str) -> Letter | None:
+        """Return a letter whose body has been fetched."""
+        with self._lock:
+            return self._opened.get(identity)
+
+    def open(self, row: Row) -> Job:
+        """Fetch one letter with its body, by browsing up to its position. Raise Busy."""
+        return self.jobs.start("Opening a dead letter", lambda job: self._open(job, row))
+
+    def replay(self, rows: Sequence[Row], route: Route, change: Change = lambda letter: letter) -> Job:
+        """Send these back. Raise Busy."""
+        chosen, options = _these(rows), Options(route, limit=len(rows))
+
+        def work(job: Job) -> Outcome:
+            replay = Replay(self._session(job), chosen, options, change=change, show=job.show)
+            failure = ""
+            self._invalidate()
+            try:
+                replay.run()
+            except Failed as failed:
+                failure = failure_text(failed)
+            self._look_again(job)
+            return replay_outcome(replay.report, len(rows), failure)
+
+        return self.jobs.start("Sending back", work)
+
+    def purge(self, rows: Sequence[Row]) -> Job:
+        """Remove these for good. Raise Busy."""
+        chosen = _these(rows)
+
+        def work(job: Job) -> Outcome:
+            self._invalidate()
+            done = purge_letters(self._session(job), chosen, len(rows), depth=None, show=job.show)
+            self._look_again(job)
+            return purge_outcome(done, len(rows))
+
+        return self.jobs.start("Purging", work)
+
+    def _session(self, job: Job) -> Session:
+        return replace(self.session, stop=job.stop)
+
+    def _look(self, job: Job) -> Outcome:
+        self.snapshot = look(self._session(job), job.show)
+        return Outcome("Looked", onward="/")
+
+    def _open(self, job: Job, row: Row) -> Outcome:
+        with self._session(job).browse(limit=row.position) as walk:
+            for letter in letters(walk):
+                job.show(walk.looked, walk.total)
+                if identity(letter) == row.identity:
+                    self._keep(row.identity, letter)
+                    return Outcome("Opened", onward=f"/letter/{row.identity}")
+        self._invalidate()
+        text = "It is no longer where it was: sent back, purged, or moved by somebody else. Look again."
+        return Outcome("This dead letter is gone", failure=text)
+
+    def _keep(self, identity: str, letter: Letter) -> None:
+        with self._lock:
+            self._opened[identity] = letter
+            while len(self._opened) > 1 and (len(self._opened) > OPEN_MOST or self._open_bytes > OPEN_BYTES):
+                self._opened.popitem(last=False)
+
+    @property
+    def _open_bytes(self) -> int:
+        return sum(len(letter.delivery.body) for letter in self._opened.values())
+
+    def _invalidate(self) -> None:
+        """Mark the snapshot as outdated, and forget the opened letters."""
+        if self.snapshot is not None:
+            self.snapshot.outdated = True
+        with self._lock:
+            self._opened.clear()
+
+    def _look_again(self, job: Job) -> None:
+        """Take a new snapshot, unless the job was ended early."""
+        if not job.stop.is_set():
+            job.show(0, 0)
+            job.title += ", then looking"
+            with suppress(Failed):  # the page says that the snapshot is outdated
+                self.snapshot = look(self._session(job), job.show)
+
+
+def _these(rows: Collection[Row]) -> Chosen:
+    wanted = frozenset(row.identity for row in rows)
+    return lambda letter: identity(letter) in wanted

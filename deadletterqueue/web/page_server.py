@@ -1,4 +1,4 @@
-"""`serve`: the page from its options to its end."""
+"""`serve`: serves the page until SIGTERM."""
 
 import secrets
 import socket
@@ -14,10 +14,10 @@ from connectorlib.service.process import ExitCode
 from connectorlib.values.text import printable
 from deadletterqueue.connector_check import Check, open_check
 from deadletterqueue.options import Connection
-from deadletterqueue.session import told, workbench
+from deadletterqueue.session import failure_text, open_session
 from deadletterqueue.web.access import SHORTEST_TOKEN, Access, is_loopback
-from deadletterqueue.web.desk import Desk
-from deadletterqueue.web.views import LARGEST_FORM, Application
+from deadletterqueue.web.app import LARGEST_FORM, Application
+from deadletterqueue.web.jobs import Workspace
 
 THREADS = 16
 
@@ -25,7 +25,7 @@ THREADS = 16
 def run_serve(
     connection: Connection, source: str | None, host: str, port: int, token_file: str | None, names: Sequence[str]
 ) -> ExitCode:
-    """Serve the page until SIGTERM. Raise Failed when the broker or the port cannot be had."""
+    """Serve the page until SIGTERM. Raise Failed if the broker cannot be reached or the port not bound."""
     token = _token(token_file) if token_file else None
     made = not is_loopback(host) and token is None
     if made:
@@ -33,9 +33,9 @@ def run_serve(
     if token is not None:
         redaction.secrets.add(token)
     own = () if is_loopback(host) else (socket.gethostname(), socket.getfqdn())
-    with workbench(connection, source) as bench:
-        desk = Desk(bench, _check(connection))
-        application = Application(desk, Access(token, (*own, *names)), f"deadletter-queue-{port}")
+    with open_session(connection, source) as session:
+        workspace = Workspace(session, _check(connection))
+        application = Application(workspace, Access(token, (*own, *names)), f"deadletter-queue-{port}")
         server = Server(application, host, port, threads=THREADS, largest_body=LARGEST_FORM)
         try:
             url = server.bind()
@@ -44,24 +44,24 @@ def run_serve(
         with server.serving():
             for anywhere in ("//0.0.0.0:", "//[::]:"):  # no address for a browser
                 url = url.replace(anywhere, f"//{socket.gethostname()}:")
-            click.echo(f"The dead letters of {bench.queue} are at {url} (open it in a browser)")
+            click.echo(f"The dead letters of {session.queue} are at {url} (open it in a browser)")
             if made:
                 click.echo(f"Access token, until the end of this process: {token}")
             if not is_loopback(host):
                 click.echo("Not encrypted: put it behind a proxy with TLS, or use loopback and `ssh -L`.", err=True)
-            bench.stop.wait()
-        desk.jobs.close()
+            session.stop.wait()
+        workspace.jobs.close()
     return ExitCode.DONE
 
 
 def _check(connection: Connection) -> Check | None:
-    """Return what the connector whose configuration was given says of a changed message."""
+    """Return the check of the connector whose configuration was given, for changed messages."""
     if connection.file is None:
         return None
     try:
         return open_check(connection.file)
     except Failed as failed:
-        text = f"changed messages are only checked for being readable, not by the configuration: {told(failed)}"
+        text = f"changed messages are only checked for being readable, not by the configuration: {failure_text(failed)}"
         click.echo(redaction.secrets.redact(printable(text, lines=True)), err=True)
         return None
 

@@ -1,4 +1,4 @@
-"""What one look at the queue has seen, kept for the lists: of each message only what a line needs, never a body."""
+"""A snapshot of the queue for the lists: of each message what a line needs, never the body. Pure, except `look`."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,20 +13,22 @@ from connectorlib.values.text import cut_bytes
 from deadletterqueue import edit_command
 from deadletterqueue.letter import Letter
 from deadletterqueue.list_command import MAX_TEXT, Group, grouped
-from deadletterqueue.session import Workbench, letters, told
+from deadletterqueue.session import Session, failure_text, letters
 from deadletterqueue.terminal import Progress
 
-#: Messages of one look; what lies behind them is told by number.
+#: Messages of one snapshot; of those behind them only the number is shown.
 MOST = 100_000
-#: How far back a person may want to see; of the time of the look.
+#: Periods to choose from, which end at the time of the snapshot.
 SINCE = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
+#: Bars of a timeline, and the least height of one: that of a single letter has to be visible among tall ones.
+BARS, LOWEST = 40, 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One message. `letter.delivery` has neither body nor headers."""
 
-    #: Its place in the queue, from 1 on, at the time of the look. It can only come nearer to the head.
+    #: Position in the queue, from 1 on, at the time of the snapshot. It can only come nearer to the head.
     position: int
     identity: str
     size: int
@@ -40,7 +42,7 @@ class Snapshot:
     ready: int
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: float = 0.0
-    #: Why there are no more rows, when it ended early.
+    #: Why it ended early, if it did.
     note: str = ""
     #: Whether something has been done to the queue since.
     outdated: bool = False
@@ -51,7 +53,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Which rows are meant: those of a cause, with a text in them, not older than so long; or single ones."""
+    """The rows that a page shows: those of a cause, with certain words, of a period; or single ones."""
 
     group: str = ""
     find: str = ""
@@ -74,13 +76,13 @@ class View:
             return False
         if not words:
             return True
-        told = (letter.reason, letter.code, letter.queue, letter.connector, letter.routing_key, letter.message_id)
-        text = "\n".join((*told, letter.detail, letter.text)).lower()
+        texts = (letter.reason, letter.code, letter.queue, letter.connector, letter.routing_key, letter.message_id)
+        text = "\n".join((*texts, letter.detail, letter.text)).lower()
         return all(word in text for word in words)
 
 
 def seen(rows: Sequence[Row]) -> str:
-    """Return how many there are, and what is the same only for just these: a person decides about what was seen."""
+    """Return the number of rows and a hash of them: a person decides about what was shown, nothing else."""
     names = blake2b("".join(row.identity for row in rows).encode(), digest_size=8)
     return f"{len(rows)}.{names.hexdigest()}"
 
@@ -91,25 +93,25 @@ def groups(rows: Iterable[Row]) -> list[Group]:
 
 
 def identity(letter: Letter) -> str:
-    """Return what is the same for a letter at every look, short enough for an address."""
+    """Return the identity of a letter, short enough for an address."""
     return edit_command.identity(letter)[:32]
 
 
-def look(bench: Workbench, show: Progress) -> Snapshot:
-    """Walk through the queue and keep what lists need. Ended early, it has what was seen until then, and says why.
-    Raise Failed when nothing was seen."""
+def look(session: Session, show: Progress) -> Snapshot:
+    """Browse the queue and return a snapshot. Ended early, it holds what was seen until then, and why it ended.
+    Raise Failed if nothing was seen."""
     started = time.monotonic()
     snapshot = Snapshot([], 0)
     try:
-        with bench.looker(limit=MOST) as looker:
-            snapshot.ready = looker.ready
-            for row in _rows(letters(looker)):
+        with session.browse(limit=MOST) as walk:
+            snapshot.ready = walk.ready
+            for row in _rows(letters(walk)):
                 snapshot.rows.append(row)
-                show(row.position, looker.total)
+                show(row.position, walk.total)
     except Failed as failed:
         if not snapshot.rows:
             raise
-        snapshot.note = told(failed)
+        snapshot.note = failure_text(failed)
     except KeyboardInterrupt:
         snapshot.note = "Looking was stopped early."
     snapshot.at = datetime.now(UTC)
@@ -148,10 +150,60 @@ def _rows(found: Iterator[Letter]) -> Iterator[Row]:
 
 
 class _Bare:
-    """Properties of a message of which only the id is kept."""
+    """The properties of a message, reduced to its id."""
 
     __slots__ = ("message_id",)
     headers = None
 
     def __init__(self, message_id: str) -> None:
         self.message_id = message_id
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar of a timeline: where it is, and what it counts."""
+
+    x: float
+    width: float
+    height: float
+    count: int
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When the letters of a cause died, as a row of small bars."""
+
+    first: datetime
+    last: datetime
+    total: int
+    bars: list[Bar]
+    width: int = 200
+    height: int = 28
+
+
+def counted(times: Iterable[datetime], first: datetime, last: datetime, bars: int = BARS) -> list[int]:
+    """Return how many there are in each of the equal parts of the time from first to last, both included."""
+    counts = [0] * bars
+    whole = (last - first).total_seconds()
+    for each in times:
+        at = int((each - first).total_seconds() / whole * bars) if whole > 0 else 0
+        if 0 <= at <= bars:
+            counts[min(at, bars - 1)] += 1
+    return counts
+
+
+def timeline(times: Sequence[datetime], first: datetime | None, last: datetime | None) -> Timeline | None:
+    """Return the bars between two times; None where no time is known."""
+    if first is None or last is None or not times:
+        return None
+    picture = Timeline(first, last, len(times), [])
+    counts = counted(times, first, last)
+    step, width = (last - first) / BARS, picture.width / BARS
+    for at, count in enumerate(counts):
+        if count:
+            height = max(count / max(counts) * (picture.height - 2), LOWEST)
+            start = first + at * step
+            picture.bars.append(Bar(at * width + 0.5, width - 1, height, count, start, start + step))
+    return picture

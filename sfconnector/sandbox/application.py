@@ -9,7 +9,7 @@ from werkzeug.wrappers import Request, Response
 from sfconnector.sandbox import admin, case_page, faults, journal, services, wire
 from sfconnector.sandbox.oauth import asked_by
 from sfconnector.sandbox.refusals import ApiError, ApiProblem
-from sfconnector.sandbox.sandbox_server import LINE, ClientConnection
+from sfconnector.sandbox.sandbox_server import close_after_answer, cut
 from sfconnector.sandbox.world import Sandbox, World
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,6 @@ class Application:
     def _answer(
         self, world: World, http: Request, given: wire.JsonBody, entry: journal.JournalEntry, records: list[object]
     ) -> Callable[..., Iterable[bytes]]:
-        line: ClientConnection = http.environ[LINE]
         rule = world.faults.take(faults.IncomingCall(http.method, entry.path, entry.user, records))
         action: Mapping[str, Any] = rule.action if rule else {}
         entry.fault = rule.id if rule else 0
@@ -60,7 +59,7 @@ class Application:
         self._wait(latency + action.get("delay_ms", 0))
         reset = bool(action.get("reset"))
         if action.get("drop_before"):
-            raise line.cut(reset=reset)
+            raise cut(http.environ, reset=reset)
         answer = _faulty_answer(action)
         if answer is None or action.get("commit"):
             done = _handled(world, http, given, rule)
@@ -68,17 +67,15 @@ class Application:
             answer = answer or done
         self._wait(action.get("delay_after_ms", 0))
         if action.get("drop_after_commit"):
-            raise line.cut(reset=reset)
+            raise cut(http.environ, reset=reset)
         entry.status = answer.status_code
         if action.get("close"):
-            line.close_after_answer()
+            close_after_answer(http.environ)
         if "truncate" in action or "slow_body_ms" in action:
-            return self._broken(answer, action, line)
+            return self._broken(http, answer, action)
         return answer
 
-    def _broken(
-        self, answer: Response, action: Mapping[str, Any], line: ClientConnection
-    ) -> Callable[..., Iterable[bytes]]:
+    def _broken(self, http: Request, answer: Response, action: Mapping[str, Any]) -> Callable[..., Iterable[bytes]]:
         """Return an answer with a slow body, or one that ends early."""
         body = answer.get_data()
         end = action.get("truncate")
@@ -88,7 +85,7 @@ class Application:
                 yield body[:end][start : start + PIECE]
                 self._wait(action.get("slow_body_ms", 0))
             if end is not None:
-                raise line.cut(reset=bool(action.get("reset")))
+                raise cut(http.environ, reset=bool(action.get("reset")))
 
         def send(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
             start_response(answer.status, list(answer.headers))

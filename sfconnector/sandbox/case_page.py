@@ -1,14 +1,13 @@
-"""The page at /: the latest Cases, for a person to watch them arrive. Read-only; all that it shows is escaped."""
+"""The page at /: the latest Cases, for a person to watch them arrive. Read-only."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from html import escape
 from itertools import islice
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from connectorlib.service import http_server
+from connectorlib.service import pages
 from sfconnector.sandbox import wire
 from sfconnector.sandbox.field_values import moment
 from sfconnector.sandbox.org import Org
@@ -18,35 +17,16 @@ SHOWN = 100
 REFRESH_SECONDS = 2
 NEW_SECONDS = 6.0
 LONGEST = 300  # characters of one value
-HEADERS = http_server.HEADERS | {"Content-Security-Policy": http_server.security_policy(forms=False)}
+HEADERS = pages.headers(forms=False)
 NAMED = ("User", "Group", "Contact", "Account", "Asset")
 #: Fields that have a column, and those that a person does not need.
-COLUMNS = ("CaseNumber", "CreatedDate", "CreatedById", "Subject", "Priority", "Status")
-LEFT_OUT = {"Id", "IsDeleted", "IsClosed", "SystemModstamp", "LastModifiedDate", "LastModifiedById", "ContactEmail"}
-STYLE = """
-:root { color-scheme: light dark; --line: #8884; --quiet: #777; --new: #2e9e5b33; }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 1.5rem; }
-header { display: flex; flex-wrap: wrap; align-items: baseline; gap: .3rem 2rem; margin-bottom: 1rem; }
-h1 { font-size: 1.35rem; margin: 0; }
-header span, footer, .quiet { color: var(--quiet); }
-header b { color: CanvasText; font-variant-numeric: tabular-nums; }
-table { border-collapse: collapse; width: 100%; }
-th { text-align: left; font-weight: 600; color: var(--quiet); border-bottom: 2px solid var(--line); }
-th, td { padding: .5rem .7rem; vertical-align: top; }
-td { border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
-td.number, td.time { white-space: nowrap; font-variant-numeric: tabular-nums; }
-td.subject { min-width: 12rem; }
-td.user { min-width: 11rem; }
-tr.new td { background: var(--new); }
-.fields { font-size: .82rem; color: var(--quiet); margin-top: .15rem; }
-.fields span { display: inline-block; max-width: 100%; margin-right: .9rem; }
-.fields i { font-style: normal; opacity: .85; }
-.priority { border-radius: .7rem; padding: .05rem .6rem; background: #8882; white-space: nowrap; }
-.priority.High { background: #d3392f; color: #fff; }
-.empty { padding: 4rem 0; text-align: center; color: var(--quiet); }
-footer { margin-top: 1.5rem; font-size: .82rem; }
-@media (max-width: 50rem) { body { padding: .7rem; } .time, .status { display: none; } td.user { min-width: 7rem; } }
-"""
+LEFT_OUT = {
+    *("CaseNumber", "CreatedDate", "CreatedById", "Subject", "Priority", "Status"),
+    *("Id", "IsDeleted", "IsClosed", "SystemModstamp", "LastModifiedDate", "LastModifiedById", "ContactEmail"),
+    "attributes",
+}
+
+Record = Mapping[str, Any]
 
 
 def respond(world: World, http: Request, path: str) -> Response:
@@ -56,7 +36,7 @@ def respond(world: World, http: Request, path: str) -> Response:
     if path == "/":
         response = wire.page(html(world), 200)
     elif path == "/style.css":
-        response = Response(STYLE, content_type="text/css;charset=UTF-8")
+        response = Response(pages.style(), content_type="text/css;charset=UTF-8")
     else:
         response = Response("There is nothing here. Cases are at /, the API is below /services/data.\n", 404)
     response.headers.update(HEADERS)
@@ -67,31 +47,18 @@ def html(world: World) -> str:
     """Return the page."""
     total, cases = _latest(world.org)
     names = {record["Id"]: record for each in NAMED for record in world.org.records(each)}
-    rows = "".join(_row(case, names) for case in cases)
-    table = f"<table><thead><tr>{_heads()}</tr></thead><tbody>{rows}</tbody></table>"
-    empty = '<p class="empty">No Case has come yet.</p>'
-    more = f"<footer>The latest {SHOWN} of {total:,} Cases.</footer>" if total > len(cases) else ""
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="{REFRESH_SECONDS}">
-<title>{total:,} Cases · local Salesforce</title>
-<link rel="stylesheet" href="/style.css">
-</head>
-<body>
-<header>
-<h1>Local Salesforce</h1>
-<span><b>{total:,}</b> Cases</span>
-<span><b>{world.limit.used:,}</b> of {world.limit.maximum:,} API calls used</span>
-<span>{datetime.now(UTC):%H:%M:%S} UTC</span>
-</header>
-{table if cases else empty}
-{more}
-</body>
-</html>
-"""
+    return (
+        pages.environment(__package__)
+        .get_template("cases.html")
+        .render(
+            cases=[_shown(case, names) for case in cases],
+            total=total,
+            most=SHOWN,
+            calls=world.limit,
+            now=datetime.now(UTC),
+            refresh_s=REFRESH_SECONDS,
+        )
+    )
 
 
 def _latest(org: Org) -> tuple[int, list[dict[str, Any]]]:
@@ -101,60 +68,37 @@ def _latest(org: Org) -> tuple[int, list[dict[str, Any]]]:
         return len(records), [record for record in islice(reversed(records), SHOWN) if not record.get("IsDeleted")]
 
 
-def _heads() -> str:
-    heads = {
-        "Case": "number",
-        "Created": "time",
-        "Division user": "user",
-        "Subject": "",
-        "Priority": "",
-        "Status": "status",
-    }
-    return "".join(f'<th class="{style}">{name}</th>' for name, style in heads.items())
-
-
-def _row(case: Mapping[str, Any], names: Mapping[str, Mapping[str, Any]]) -> str:
+def _shown(case: Record, names: Mapping[str, Record]) -> dict[str, Any]:
+    """Return what the page shows of a Case: texts, cut to what a person needs."""
     created = moment(case["CreatedDate"])
-    age = (datetime.now(UTC) - created).total_seconds()
-    priority = _text(case.get("Priority"))
-    subject = _text(case.get("Subject")) or '<span class="quiet">(no subject)</span>'
-    classes = "priority High" if priority == "High" else "priority"
-    return (
-        f'<tr class="{"new" if age < NEW_SECONDS else "old"}">'
-        f'<td class="number">{_text(case["CaseNumber"])}</td>'
-        f'<td class="time">{created:%H:%M:%S}<div class="fields">{created:%Y-%m-%d}</div></td>'
-        f'<td class="user">{_person(case["CreatedById"], names)}</td>'
-        f'<td class="subject">{subject}<div class="fields">{_fields(case, names)}</div></td>'
-        f'<td><span class="{classes}">{priority}</span></td>'
-        f'<td class="status">{_text(case.get("Status"))}</td></tr>'
-    )
+    user = names.get(case["CreatedById"], {})
+    return {
+        **{name: _text(case.get(name)) for name in ("CaseNumber", "Subject", "Priority", "Status")},
+        "created": created,
+        "new": (datetime.now(UTC) - created).total_seconds() < NEW_SECONDS,
+        "user": _text(user.get("Name") or case["CreatedById"]),
+        "username": _text(user.get("Username")),
+        "fields": _fields(case, names),
+    }
 
 
-def _person(user_id: str, names: Mapping[str, Mapping[str, Any]]) -> str:
-    user = names.get(user_id, {})
-    return f'{_text(user.get("Name") or user_id)}<div class="fields">{_text(user.get("Username"))}</div>'
-
-
-def _fields(case: Mapping[str, Any], names: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the fields that have no column, but for an owner who is the creator."""
-    told: Iterable[tuple[str, Any]] = (
-        (name, value)
+def _fields(case: Record, names: Mapping[str, Record]) -> list[tuple[str, str]]:
+    """Return the fields that have no column, except an owner who is the creator."""
+    return [
+        (name, _text(_name(value, names)))
         for name, value in case.items()
-        if value not in (None, False) and name not in LEFT_OUT and name not in COLUMNS and name != "attributes"
-    )
-    return " ".join(
-        f"<span><i>{escape(name)}</i> {_named(value, names)}</span>"
-        for name, value in told
-        if not (name == "OwnerId" and value == case["CreatedById"])
-    )
+        if value not in (None, False)
+        and name not in LEFT_OUT
+        and not (name == "OwnerId" and value == case["CreatedById"])
+    ]
 
 
-def _named(value: Any, names: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the name behind an id, any other value as it is."""
+def _name(value: Any, names: Mapping[str, Record]) -> Any:
+    """Return the name that belongs to an id, any other value as it is."""
     record = names.get(value) if isinstance(value, str) else None
-    return _text(record.get("Name") or record.get("Username") or value if record else value)
+    return record.get("Name") or record.get("Username") or value if record else value
 
 
 def _text(value: Any) -> str:
     text = "" if value is None else str(value)
-    return escape(text if len(text) <= LONGEST else text[:LONGEST] + "…")
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"

@@ -92,10 +92,10 @@ def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path |
     from connectorlib.service.http_server import Server
     from connectorlib.service.process import ExitCode  # late, see the module
     from sfconnector.sandbox.application import Application
-    from sfconnector.sandbox.sandbox_server import LARGEST_BODY, THREADS, CuttingGateway
+    from sfconnector.sandbox.sandbox_server import LARGEST_BODY, THREADS
 
     application = Application(sandbox)
-    server = Server(application, host, port, threads=THREADS, largest_body=LARGEST_BODY, gateway=CuttingGateway)
+    server = Server(application, host, port, threads=THREADS, largest_body=LARGEST_BODY)
     try:
         url = server.bind()
     except OSError as error:

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 from werkzeug.datastructures import Authorization
 from werkzeug.wrappers import Request, Response
 
+from connectorlib.service import pages
 from sfconnector.sandbox import faults, oauth, refusals, rest, wire
 from sfconnector.sandbox.api_limit import HEADER
 from sfconnector.sandbox.refusals import ApiError, refused
@@ -15,16 +16,12 @@ OLDEST, NEWEST = 31, 68
 LONGEST = 16_384  # bytes, of the URI and the headers together
 SEASONS = ("Summer", "Winter", "Spring")
 _DATA = re.compile(r"/services/data(?:/v(?P<version>\d+\.\d)(?P<path>/.*)?)?/?")
-MAINTENANCE_PAGE = """<!DOCTYPE html>
-<html><head><title>Down for Maintenance</title></head>
-<body><h1>We are down for maintenance.</h1><p>Sorry for the inconvenience. We'll be back shortly.</p></body></html>
-"""
 
 
 def respond(world: World, http: Request, given: wire.JsonBody, fault: faults.FaultRule | None) -> Response:
     """Answer a request below /services; refusals are answers too."""
     if world.switches.maintenance == "down":
-        return wire.page(MAINTENANCE_PAGE, 503)
+        return wire.page(pages.environment(__package__).get_template("maintenance.html").render(), 503)
     path = raw_path(http)
     if path.startswith("/services/oauth2/"):
         return _oauth(world, http, path.removeprefix("/services/oauth2/"))

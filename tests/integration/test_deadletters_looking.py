@@ -12,8 +12,8 @@ from connectorlib.amqp import Broker
 from connectorlib.amqp import browser as holding
 from connectorlib.errors import Failed, Kind
 from deadletterqueue import browse
-from deadletterqueue.browse import Looker
-from deadletterqueue.delivery_limit import Guard
+from deadletterqueue.browse import Walk
+from deadletterqueue.delivery_limit import DeliveryLimit
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
@@ -52,11 +52,11 @@ def fill(vhost: Vhost, count: int, first: int = 0, **queue: Any) -> list[int]:
 
 
 def look(broker: Broker, **options: Any) -> list[int]:
-    with Looker(broker, "q", **options) as looker:
+    with Walk(broker, "q", **options) as looker:
         return [int(delivery.body) for delivery in looker]
 
 
-def walk(looker: Looker, at: int, action: Callable[[], object]) -> None:
+def walk(looker: Walk, at: int, action: Callable[[], object]) -> None:
     """Walk through the queue, and do something at one of its messages."""
     with looker:
         for number, _ in enumerate(looker):
@@ -93,10 +93,10 @@ def test_a_walk_that_breaks_off_keeps_the_order(vhost: Vhost, broker: Broker, ki
     all_of_them = fill(vhost, 200, **QUEUES[kind])
     look(broker)
     with pytest.raises(ZeroDivisionError):
-        walk(Looker(broker, "q"), 42, lambda: 1 / 0)
+        walk(Walk(broker, "q"), 42, lambda: 1 / 0)
     with pytest.raises(KeyboardInterrupt):
-        walk(Looker(broker, "q"), 42, lambda: signal.default_int_handler(signal.SIGINT, None))
-    with Looker(broker, "q"):
+        walk(Walk(broker, "q"), 42, lambda: signal.default_int_handler(signal.SIGINT, None))
+    with Walk(broker, "q"):
         pass  # not even begun
     assert remaining(vhost, 200) == all_of_them
 
@@ -104,7 +104,7 @@ def test_a_walk_that_breaks_off_keeps_the_order(vhost: Vhost, broker: Broker, ki
 def test_a_stop_ends_the_walk_and_everything_is_back(vhost: Vhost, broker: Broker) -> None:
     all_of_them = fill(vhost, 200)
     stop = threading.Event()
-    looker = Looker(broker, "q", stop=stop)
+    looker = Walk(broker, "q", stop=stop)
     with pytest.raises(KeyboardInterrupt):
         walk(looker, 0, stop.set)
     assert looker.looked == 1
@@ -114,7 +114,7 @@ def test_a_stop_ends_the_walk_and_everything_is_back(vhost: Vhost, broker: Broke
 @pytest.mark.usefixtures("small_windows")
 def test_what_comes_meanwhile_is_not_looked_at_and_stays_behind(vhost: Vhost, broker: Broker) -> None:
     fill(vhost, 100)
-    with Looker(broker, "q") as looker:
+    with Walk(broker, "q") as looker:
         seen = []
         for delivery in looker:
             seen.append(int(delivery.body))
@@ -129,7 +129,7 @@ def test_what_comes_meanwhile_is_not_looked_at_and_stays_behind(vhost: Vhost, br
 def test_what_is_removed_is_gone_and_the_rest_stays_in_order(vhost: Vhost, broker: Broker, kind: str) -> None:
     all_of_them = fill(vhost, 300, **QUEUES[kind])
     look(broker)
-    with Looker(broker, "q", removing=True) as looker:
+    with Walk(broker, "q", removing=True) as looker:
         seen = []
         for delivery in looker:
             seen.append(int(delivery.body))
@@ -143,7 +143,7 @@ def test_what_is_removed_is_gone_and_the_rest_stays_in_order(vhost: Vhost, broke
 
 def test_a_walk_that_only_looks_removes_nothing(vhost: Vhost, broker: Broker) -> None:
     fill(vhost, 1)
-    with Looker(broker, "q") as looker, pytest.raises(RuntimeError, match="only looks"):
+    with Walk(broker, "q") as looker, pytest.raises(RuntimeError, match="only looks"):
         looker.ack(*looker)
     assert remaining(vhost, 1) == [0]
 
@@ -151,7 +151,7 @@ def test_a_walk_that_only_looks_removes_nothing(vhost: Vhost, broker: Broker) ->
 @pytest.mark.usefixtures("small_windows")
 def test_a_walk_ends_when_somebody_else_takes_the_rest(vhost: Vhost, broker: Broker) -> None:
     fill(vhost, 100)
-    with Looker(broker, "q") as looker:
+    with Walk(broker, "q") as looker:
         seen = []
         for delivery in looker:
             seen.append(int(delivery.body))
@@ -173,7 +173,7 @@ def test_a_queue_that_is_not_there_is_told(broker: Broker) -> None:
 
 def test_a_lost_connection_is_told_and_everything_is_back(vhost: Vhost, broker: Broker) -> None:
     fill(vhost, 200)
-    looker = Looker(broker, "q")
+    looker = Walk(broker, "q")
 
     def lose() -> None:
         eventually(vhost.close_connections, 10, what="a connection to close")
@@ -187,7 +187,7 @@ def test_a_lost_connection_is_told_and_everything_is_back(vhost: Vhost, broker: 
 
 def test_a_queue_deleted_under_the_walk_is_told(vhost: Vhost, broker: Broker) -> None:
     fill(vhost, 200)
-    looker = Looker(broker, "q")
+    looker = Walk(broker, "q")
 
     def delete() -> None:
         with vhost.channel() as channel:
@@ -205,7 +205,7 @@ def test_large_bodies_do_not_pile_up(vhost: Vhost, broker: Broker, monkeypatch: 
     vhost.declare_queue("q", **QUEUES["quorum"])
     vhost.publish("", "q", [b"x" * 100_000] * 100)
     most = 0
-    with Looker(broker, "q") as looker:
+    with Walk(broker, "q") as looker:
         for number, _ in enumerate(looker):
             if number in (0, 30):
                 eventually(lambda: looker.backlog > 1_000_000, 10, what="a full backlog")
@@ -264,7 +264,7 @@ def test_the_management_api_is_asked_when_it_matters(vhost: Vhost, broker: Broke
     eventually(has_policy, 15, what="the policy in the answer")
     asked.clear()
     for _ in range(30):
-        assert len(look(broker, guard=Guard(broker, "q", policies=told))) == 10
+        assert len(look(broker, delivery_limit=DeliveryLimit(broker, "q", policies=told))) == 10
     assert len(asked) == 15
 
 
@@ -279,7 +279,7 @@ def test_a_message_at_its_limit_can_still_be_removed(vhost: Vhost, broker: Broke
     fill(vhost, 50, type="quorum", arguments={"x-delivery-limit": 20})
     for _ in range(15):
         look(broker)
-    with Looker(broker, "q", removing=True) as looker:
+    with Walk(broker, "q", removing=True) as looker:
         for delivery in looker:
             looker.ack(delivery)
     assert remaining(vhost, 0) == []

@@ -18,7 +18,7 @@ from deadletterqueue import replay as replay_module
 from deadletterqueue.filter import chooser
 from deadletterqueue.letter import Letter
 from deadletterqueue.replay import Options, Replay, Report
-from deadletterqueue.session import Workbench
+from deadletterqueue.session import Session
 from deadletterqueue.target import Leave, Route, Target
 from tests.services.deadletters import QUEUE, bury, headers, ids, of_four_causes
 from tests.services.proxy import proxy
@@ -29,13 +29,13 @@ READINGS = Target("", "readings")
 FULL = {"x-max-length": 5, "x-overflow": "reject-publish"}
 
 
-def bench_on(vhost: Vhost, settings: BrokerSettings, broker: Broker) -> Workbench:
+def bench_on(vhost: Vhost, settings: BrokerSettings, broker: Broker) -> Session:
     api = Management(f"http://{vhost.host}:{vhost.node.management_port}", vhost.username, vhost.password)
-    return Workbench(broker, settings, api, QUEUE, threading.Event())
+    return Session(broker, settings, api, QUEUE, threading.Event())
 
 
 @pytest.fixture
-def bench(vhost: Vhost) -> Iterator[Workbench]:
+def bench(vhost: Vhost) -> Iterator[Session]:
     vhost.declare_queue("readings")
     settings = vhost.broker_settings()
     with Broker(settings, name="replaying") as broker:
@@ -51,7 +51,7 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browse, "MOST_REMOVING", 5)
 
 
-def replay(bench: Workbench, options: Options = Options(), *where: str, **more: Any) -> Report:  # noqa: B008  # frozen
+def replay(bench: Session, options: Options = Options(), *where: str, **more: Any) -> Report:  # noqa: B008  # frozen
     return Replay(bench, chooser(where=where), options, **more).run()
 
 
@@ -66,7 +66,7 @@ def numbers(vhost: Vhost, queue: str, count: int | None = None) -> list[int]:
 @pytest.mark.parametrize("kind", ["quorum", "classic"])
 @pytest.mark.parametrize("in_flight", [1, 7, 100])
 def test_the_chosen_ones_go_in_order_and_the_rest_stays_in_order(
-    vhost: Vhost, bench: Workbench, kind: str, in_flight: int
+    vhost: Vhost, bench: Session, kind: str, in_flight: int
 ) -> None:
     bench = replace(bench, queue="dead")
     vhost.declare_queue("dead", type=kind)
@@ -77,7 +77,7 @@ def test_the_chosen_ones_go_in_order_and_the_rest_stays_in_order(
     assert numbers(vhost, "dead", 60) == [number for number in range(120) if number % 4 >= 2]
 
 
-def test_a_dry_run_changes_nothing_and_tells_the_same_as_the_real_one(vhost: Vhost, bench: Workbench) -> None:
+def test_a_dry_run_changes_nothing_and_tells_the_same_as_the_real_one(vhost: Vhost, bench: Session) -> None:
     bury(
         vhost, [*of_four_causes(40), *of_four_causes(3, queue="gone"), *of_four_causes(2, headers={"dead-replays": 9})]
     )
@@ -89,23 +89,23 @@ def test_a_dry_run_changes_nothing_and_tells_the_same_as_the_real_one(vhost: Vho
     assert real.left == {"queue 'gone' does not exist": 1, "sent back 9 times already (--max-replays 3)": 1}
 
 
-def test_the_limit_counts_those_that_are_meant(vhost: Vhost, bench: Workbench) -> None:
+def test_the_limit_counts_those_that_are_meant(vhost: Vhost, bench: Session) -> None:
     bury(vhost, of_four_causes(100))
     assert replay(bench, Options(limit=7), "code=23503").sent == {READINGS: 7}
     assert numbers(vhost, "readings") == [1, 5, 9, 13, 17, 21, 25]
     assert len(numbers(vhost, QUEUE, 93)) == 93
 
 
-def test_an_empty_queue_has_nothing_to_send(vhost: Vhost, bench: Workbench) -> None:
+def test_an_empty_queue_has_nothing_to_send(vhost: Vhost, bench: Session) -> None:
     bury(vhost, [])
-    assert replay(bench).meant == 0
+    assert replay(bench).chosen == 0
 
 
 # -- where to
 
 
 def test_they_go_to_the_queue_they_died_in_and_not_to_all_that_their_exchange_feeds(
-    vhost: Vhost, bench: Workbench
+    vhost: Vhost, bench: Session
 ) -> None:
     for queue in ("archive", "alarms"):
         vhost.declare_queue(queue, "devices", "#")
@@ -114,7 +114,7 @@ def test_they_go_to_the_queue_they_died_in_and_not_to_all_that_their_exchange_fe
     assert [vhost.depth(each) for each in ("readings", "alarms", "archive", QUEUE)] == [4, 2, 0, 0]
 
 
-def test_to_the_exchange_of_their_first_life_they_go_with_the_first_routing_key(vhost: Vhost, bench: Workbench) -> None:
+def test_to_the_exchange_of_their_first_life_they_go_with_the_first_routing_key(vhost: Vhost, bench: Session) -> None:
     vhost.declare_queue("pumps", "devices", "reading.*")
     vhost.declare_queue("others", "elsewhere", "reading.*")
     bury(vhost, of_four_causes(3))
@@ -126,7 +126,7 @@ def test_to_the_exchange_of_their_first_life_they_go_with_the_first_routing_key(
     assert (method.exchange, method.routing_key) == ("elsewhere", "reading.p-1")
 
 
-def test_to_another_queue_they_go_whatever_they_say(vhost: Vhost, bench: Workbench) -> None:
+def test_to_another_queue_they_go_whatever_they_say(vhost: Vhost, bench: Session) -> None:
     vhost.declare_queue("mended")
     bury(vhost, [*of_four_causes(2), (b"says nothing", {"message_id": "m-2"})])
     assert replay(bench).left == {"it does not say in which queue it died (--to-queue tells where to)": 1}
@@ -135,7 +135,7 @@ def test_to_another_queue_they_go_whatever_they_say(vhost: Vhost, bench: Workben
 
 
 @pytest.mark.parametrize("reason", ["rejected", "expired", "maxlen", "delivery_limit"])
-def test_what_the_broker_dead_lettered_goes_back_and_may_die_again(vhost: Vhost, bench: Workbench, reason: str) -> None:
+def test_what_the_broker_dead_lettered_goes_back_and_may_die_again(vhost: Vhost, bench: Session, reason: str) -> None:
     dying: dict[str, dict[str, Any]] = {
         "rejected": {},
         "expired": {"x-message-ttl": 1},
@@ -180,7 +180,7 @@ def give_back(vhost: Vhost, queue: str, *, times: int, requeue: bool) -> None:
 # -- what cannot go
 
 
-def test_a_queue_that_is_gone_keeps_only_its_own_back(vhost: Vhost, bench: Workbench) -> None:
+def test_a_queue_that_is_gone_keeps_only_its_own_back(vhost: Vhost, bench: Session) -> None:
     messages = of_four_causes(30)
     messages[10:20] = of_four_causes(20, queue="gone")[10:20]
     bury(vhost, messages)
@@ -190,7 +190,7 @@ def test_a_queue_that_is_gone_keeps_only_its_own_back(vhost: Vhost, bench: Workb
     assert numbers(vhost, QUEUE, 10) == [*range(10, 20)]
 
 
-def test_an_exchange_that_leads_nowhere_keeps_its_own_back(vhost: Vhost, bench: Workbench) -> None:
+def test_an_exchange_that_leads_nowhere_keeps_its_own_back(vhost: Vhost, bench: Session) -> None:
     vhost.declare_queue("pumps", "devices", "pump")
     bury(vhost, [*of_four_causes(2), *of_four_causes(2, routing_key="pump"), *of_four_causes(2, exchange="gone")])
     report = replay(bench, Options(Route(to_exchange="origin")))
@@ -205,7 +205,7 @@ def test_an_exchange_that_leads_nowhere_keeps_its_own_back(vhost: Vhost, bench: 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 @pytest.mark.parametrize("in_flight", [1, 50])
 def test_a_full_queue_takes_what_it_can_and_the_rest_stays(
-    vhost: Vhost, bench: Workbench, kind: str, in_flight: int
+    vhost: Vhost, bench: Session, kind: str, in_flight: int
 ) -> None:
     vhost.declare_queue("small", type=kind, arguments=FULL)
     bury(vhost, of_four_causes(300, queue="small"))
@@ -219,7 +219,7 @@ def test_a_full_queue_takes_what_it_can_and_the_rest_stays(
     assert ("is full or failing" in reason, count) == (True, len(rest))
 
 
-def test_a_queue_that_only_its_owner_may_use_keeps_its_own_back(vhost: Vhost, bench: Workbench) -> None:
+def test_a_queue_that_only_its_owner_may_use_keeps_its_own_back(vhost: Vhost, bench: Session) -> None:
     with vhost.channel() as channel:
         channel.queue_declare("private", exclusive=True)
         bury(vhost, of_four_causes(2, queue="private"))
@@ -229,7 +229,7 @@ def test_a_queue_that_only_its_owner_may_use_keeps_its_own_back(vhost: Vhost, be
     assert "exclusive" in next(iter(report.left))
 
 
-def test_a_letter_that_no_change_can_be_made_to_is_left(vhost: Vhost, bench: Workbench) -> None:
+def test_a_letter_that_no_change_can_be_made_to_is_left(vhost: Vhost, bench: Session) -> None:
     bury(vhost, of_four_causes(8))
 
     def change(letter: Letter) -> Letter | Leave:
@@ -239,7 +239,7 @@ def test_a_letter_that_no_change_can_be_made_to_is_left(vhost: Vhost, bench: Wor
     assert numbers(vhost, QUEUE, 2) == [0, 4]
 
 
-def test_one_that_dies_again_at_once_is_not_sent_again_in_the_same_run(vhost: Vhost, bench: Workbench) -> None:
+def test_one_that_dies_again_at_once_is_not_sent_again_in_the_same_run(vhost: Vhost, bench: Session) -> None:
     vhost.declare_queue("deadly", arguments={"x-message-ttl": 0, "x-dead-letter-exchange": QUEUE})
     bury(vhost, of_four_causes(50, queue="deadly"))
     assert replay(bench).sent.total() == 50
@@ -250,7 +250,7 @@ def test_one_that_dies_again_at_once_is_not_sent_again_in_the_same_run(vhost: Vh
 # -- how fast, and until when
 
 
-def test_a_rate_is_kept(vhost: Vhost, bench: Workbench) -> None:
+def test_a_rate_is_kept(vhost: Vhost, bench: Session) -> None:
     bury(vhost, of_four_causes(11))
     began = time.monotonic()
     replay(bench, Options(rate=20.0))
@@ -259,7 +259,7 @@ def test_a_rate_is_kept(vhost: Vhost, bench: Workbench) -> None:
 
 
 @pytest.mark.usefixtures("small_windows")
-def test_messages_are_not_held_for_longer_than_they_may_be(vhost: Vhost, bench: Workbench) -> None:
+def test_messages_are_not_held_for_longer_than_they_may_be(vhost: Vhost, bench: Session) -> None:
     bury(vhost, of_four_causes(60))
     looks: Counter[str] = Counter()
 
@@ -275,7 +275,7 @@ def test_messages_are_not_held_for_longer_than_they_may_be(vhost: Vhost, bench: 
     assert numbers(vhost, QUEUE, 15) == [*range(0, 60, 4)]
 
 
-def test_it_stops_when_it_is_told_and_the_rest_is_as_before(vhost: Vhost, bench: Workbench) -> None:
+def test_it_stops_when_it_is_told_and_the_rest_is_as_before(vhost: Vhost, bench: Session) -> None:
     bury(vhost, of_four_causes(500))
     done = threading.Timer(0.4, bench.stop.set)
     done.start()
@@ -317,7 +317,7 @@ def test_a_connection_that_is_lost_doubles_no_more_than_was_in_flight(vhost: Vho
 
 
 def test_a_broker_without_room_keeps_everything_until_it_has_some(
-    vhost: Vhost, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    vhost: Vhost, bench: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay_module, "CONFIRM_S", 2.0)
     bury(vhost, of_four_causes(5))
@@ -334,7 +334,7 @@ def test_a_broker_without_room_keeps_everything_until_it_has_some(
     assert sorted(copies) == [*range(5)]
 
 
-def test_a_message_with_headers_that_amqp_cannot_carry_is_left_alone(vhost: Vhost, bench: Workbench) -> None:
+def test_a_message_with_headers_that_amqp_cannot_carry_is_left_alone(vhost: Vhost, bench: Session) -> None:
     bury(vhost, of_four_causes(3))
 
     def change(letter: Letter) -> Letter | Leave:

@@ -14,6 +14,7 @@ from connectorlib.monitoring import monitoring_server
 from connectorlib.monitoring.monitor import Level, Monitor
 from connectorlib.monitoring.monitoring_server import serving
 from connectorlib.monitoring.status_command import NoAnswer, ask
+from connectorlib.service import http_server
 from connectorlib.shared_settings import BrokerSettings, Monitoring
 from tests.services.proxy import proxy
 from tests.services.rabbitmq import Vhost
@@ -66,7 +67,7 @@ def is_ended(connection: socket.socket) -> bool:
 
 def at_work() -> int:
     """Return how many requests have a thread."""
-    return sum(thread.name == monitoring_server.WORKER for thread in threading.enumerate())
+    return sum(thread.name == http_server.WORKER for thread in threading.enumerate())
 
 
 def said(connection: socket.socket) -> bytes:
@@ -107,17 +108,19 @@ def test_somebody_elses_port_is_no_status(port):
         ask(Monitoring(*port), "sfconnector")
 
 
-@pytest.mark.parametrize("port", ["127.0.0.1"], indirect=True)
-def test_clients_that_never_end_take_all_threads_for_a_while_and_no_longer(port, monkeypatch):
+def test_clients_that_never_end_take_all_threads_for_a_while_and_no_longer(monitor, monkeypatch):
     monkeypatch.setattr(monitoring_server, "CONNECTION_S", 1.0)
-    eventually(lambda: at_work() == 0)
-    with contextlib.ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_connection(port)) for _ in range(monitoring_server.THREADS)]
-        eventually(lambda: at_work() == monitoring_server.THREADS)
-        with socket.create_connection(port) as one_more:
-            assert said(one_more).startswith(b"HTTP/1.0 503 ")
-        eventually(lambda: all([is_ended(connection) for connection in silent]))  # a list: each sends something
-    eventually(lambda: got(port, "/healthz")[0] == 200)
+    port = "127.0.0.1", free_port()
+    with serving(Monitoring(*port), monitor):
+        eventually(lambda: answers(port))
+        eventually(lambda: at_work() == 0)
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(port)) for _ in range(monitoring_server.THREADS)]
+            eventually(lambda: at_work() == monitoring_server.THREADS)
+            with socket.create_connection(port) as one_more:
+                assert said(one_more).startswith(b"HTTP/1.0 503 ")
+            eventually(lambda: all([is_ended(connection) for connection in silent]))  # a list: each sends something
+        eventually(lambda: got(port, "/healthz")[0] == 200)
 
 
 @pytest.mark.parametrize("port", ["127.0.0.1"], indirect=True)

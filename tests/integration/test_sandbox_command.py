@@ -65,7 +65,7 @@ def test_the_page_escapes_what_came_from_outside(salesforce):
     rest.create({"Subject": evil, "Priority": evil, "Status": evil, "Evil__c": evil, "Description": evil})
     html = page(salesforce).text
     assert "<script" not in html
-    assert html.count("&lt;script&gt;alert(&#x27;1&#x27;)&lt;/script&gt;&quot;&amp;") == 5
+    assert html.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&#34;&amp;") == 5
 
 
 def test_the_page_runs_nothing_and_is_only_to_be_read(salesforce):

@@ -7,13 +7,9 @@ from markupsafe import Markup
 
 from deadletterqueue.target import ORIGIN, Route, Target
 from deadletterqueue.web.access import SESSION_S, Access, is_loopback
-from deadletterqueue.web.action_pages import route_of, targets
-from deadletterqueue.web.histogram import counted
-from deadletterqueue.web.html import html
-from deadletterqueue.web.job_outcome import Outcome
-from deadletterqueue.web.jobs import Busy, Job, Jobs
-from deadletterqueue.web.snapshot import Row, Snapshot, View, groups, identity, seen
-from deadletterqueue.web.textarea import given_back, hindrance
+from deadletterqueue.web.jobs import Busy, Job, Jobs, Outcome
+from deadletterqueue.web.snapshot import Row, Snapshot, View, counted, groups, identity, seen
+from deadletterqueue.web.views import edited_text, environment, route_of, targets, uneditable
 from tests.services.deadletters import DIED, QUEUE, dead, letter_of
 
 
@@ -42,7 +38,8 @@ class Clock:
     ],
 )
 def test_what_a_template_is_given_becomes_text(value, shown):
-    assert html('<p title="{value}">', value=value).replace("\\x1b", "\\u001b") == f'<p title="{shown}">'
+    filled = environment().from_string('<p title="{{ value }}">').render(value=value)
+    assert filled.replace("\\x1b", "\\u001b") == f'<p title="{shown}">'
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "LOCALHOST", "[::1]:8090", "plant.example"])
@@ -171,14 +168,14 @@ def test_bars_cover_all_the_time_between():
     ],
 )
 def test_what_a_text_field_would_damage_cannot_be_changed_in_one(body, why):
-    assert why in hindrance(body)
-    assert bool(why) == bool(hindrance(body))
+    assert why in uneditable(body)
+    assert bool(why) == bool(uneditable(body))
 
 
 @pytest.mark.parametrize("body", [b"a\nb\n", b"a\r\nb", b"\n\na", b""])
 def test_a_body_that_nobody_changed_comes_back_the_same(body):
     as_browsers_send_it = body.decode().replace("\r\n", "\n").replace("\n", "\r\n")
-    assert given_back(as_browsers_send_it, body).encode() == body
+    assert edited_text(as_browsers_send_it, body).encode() == body
 
 
 def test_where_letters_go_is_said_before_they_go():

@@ -41,7 +41,7 @@ def test_what_a_connector_wrote_is_read_back() -> None:
 
     found = lying(**made.properties)
 
-    assert found.told() == {
+    assert found.as_json() == {
         "reason": "retries-exhausted",
         "code": "22001",
         "text": "value too long",
@@ -148,7 +148,7 @@ def test_a_message_that_says_nothing_is_a_letter_all_the_same() -> None:
 )
 def test_no_header_is_trusted(headers: dict[str, Any]) -> None:
     found = lying(headers)
-    assert all(isinstance(value, str | int | None) for value in found.told().values())
+    assert all(isinstance(value, str | int | None) for value in found.as_json().values())
     assert (found.replays, found.attempts, found.time) == (0, 0, None)
 
 

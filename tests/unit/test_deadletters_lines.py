@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectorlib.values.text import printable
-from deadletterqueue.copied import copied
+from deadletterqueue.delivery_limit import copied
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.readable_body import MAX_BODY, indented, readable
 from tests.services.deadletters import delivery

@@ -1,0 +1,121 @@
+"""The templates of the dead-letter page, filled with messages that would like to be markup."""
+
+import re
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from connectorlib.shared_settings import BrokerSettings
+from deadletterqueue.session import Session
+from deadletterqueue.web.access import Access
+from deadletterqueue.web.app import Application
+from deadletterqueue.web.jobs import Outcome, Workspace
+from deadletterqueue.web.snapshot import Row, Snapshot, identity
+from tests.services.deadletters import dead, letter_of
+
+EVIL = "<script>alert(1)</script>&\"'\u202e"
+LETTER = letter_of(
+    dead(EVIL.encode(), code=EVIL, text=EVIL, detail=EVIL, queue=EVIL, message_id=EVIL, headers={EVIL: EVIL})
+)
+ONE = identity(LETTER)
+
+
+class Page:
+    """The page of a queue with one letter, and a client that has a session."""
+
+    def __init__(self) -> None:
+        session: Any = SimpleNamespace(settings=BrokerSettings(virtual_host=EVIL), queue=EVIL)
+        self.workspace = Workspace(cast(Session, session))
+        self.workspace.snapshot = Snapshot([Row(1, ONE, len(LETTER.delivery.body), LETTER)] * 60, 70, note=EVIL)
+        self.workspace._keep(ONE, LETTER)
+        self.client = Client(Application(self.workspace, Access(None), "cookie"))
+        self.token = re.findall(r'name="form_token" value="(\w+)"', self.client.get("/").text)[0]
+
+    def post(self, path: str, **fields: str) -> TestResponse:
+        return self.client.post(path, data={"form_token": self.token, **fields})
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    page = Page()
+    yield page
+    page.workspace.jobs.close()
+
+
+def is_clean(response: TestResponse) -> bool:
+    """Return whether a page shows the hostile text, and only as text."""
+    found = response.text
+    return "<script" not in found and "&lt;script&gt;" in found and "\u202e" not in found and "\\u202e" in found
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", f"/?find={EVIL}&since={EVIL}", "/letters", f"/letters?page=2&group={LETTER.fingerprint}", f"/letter/{ONE}"],
+)
+def test_a_list_shows_what_messages_hold_as_text(page: Page, path: str) -> None:
+    response = page.client.get(path)
+    assert response.status_code == 200
+    assert is_clean(response)
+
+
+def test_a_list_leads_to_the_next_page_and_says_what_was_not_looked_at(page: Page) -> None:
+    first, last = page.client.get("/letters").text, page.client.get("/letters?page=2").text
+    assert "Later in the queue" in first
+    assert "Earlier in the queue" not in first
+    assert "page 2 of 2" in last
+    assert "Only the first 60 of 70 were looked at." in first
+    assert first.count('type="checkbox"') == 50
+
+
+def test_a_body_in_a_text_field_is_escaped_and_nothing_else(page: Page) -> None:
+    found = page.client.get(f"/letter/{ONE}/edit").text
+    assert "<script" not in found
+    assert re.search(
+        r"<textarea [^>]*>\n&lt;script&gt;alert\(1\)&lt;/script&gt;&amp;&#34;&#39;\u202e</textarea>", found
+    )
+
+
+def test_a_question_names_what_it_is_about(page: Page) -> None:
+    response = page.post("/purge", letter=ONE)
+    assert is_clean(response)
+    assert "Remove 60 dead letters for good?" in response.text
+    assert "and 55 more" in response.text
+    assert f'name="letter" value="{ONE}"' in response.text
+    assert "None is ticked" in page.post("/purge").text
+
+
+def test_the_page_of_a_job_shows_its_progress_then_its_outcome(page: Page) -> None:
+    def work(job: Any) -> Outcome:
+        job.show(3, 12)
+        job.stop.wait(20)
+        return Outcome(EVIL, ((5, EVIL),), (EVIL,), EVIL)
+
+    job = page.workspace.jobs.start(EVIL, work)
+    running = page.client.get(f"/job/{job.number}")
+    assert running.headers["Refresh"] == "1"
+    assert is_clean(running)
+    assert page.post("/look").status_code == 409
+    assert page.post(f"/job/{job.number}/stop").status_code == 303
+    assert job.wait(20)
+    ended = page.client.get(f"/job/{job.number}")
+    assert is_clean(ended)
+    assert "May lie in both places" in ended.text
+
+
+def test_an_empty_queue_and_one_that_nobody_has_looked_into(page: Page) -> None:
+    page.workspace.snapshot = Snapshot([], 0)
+    assert "The queue is empty. Nothing is dead." in page.client.get("/").text
+    page.workspace.snapshot = None
+    assert all("Look into the queue" in page.client.get(path).text for path in ("/", "/letters"))
+
+
+def test_without_a_session_there_is_only_the_sign_in(page: Page) -> None:
+    stranger = Client(Application(page.workspace, Access("a token of some length"), "cookie"))
+    assert stranger.get("/").headers["Location"] == "/login"
+    assert 'type="password"' in stranger.get("/login").text
+    refused = stranger.post("/login", data={"token": EVIL})
+    assert refused.status_code == 403
+    assert "That is not the token." in refused.text
