@@ -83,3 +83,8 @@ class ConfigurationError(Failed):
 def reject(code: str, text: str, *, place: str = "", detail: str = "") -> Failed:
     """Return the exception that dead-letters one message."""
     return Failed(Failure(Kind.REJECT, code, text, place, detail))
+
+
+def unavailable(code: str, text: str, *, place: str = "") -> Failed:
+    """Return the exception that pauses a flow until its target is back."""
+    return Failed(Failure(Kind.UNAVAILABLE, code, text, place))

@@ -14,13 +14,13 @@ EXIT_CODES = exit_codes(
 NAMES = ("dbconnector", "db.config")
 COMMANDS = {
     "init": Lazy("dbconnector.init:init", "Write a configuration to start from, after a few questions."),
-    "select": Lazy("dbconnector.commands.click_commands:select", "Send one message per row of the query."),
-    "receive": Lazy("dbconnector.commands.click_commands:receive", "Write one message of the queue."),
-    "subscribe": Lazy("dbconnector.commands.click_commands:subscribe", "Write every message of the queue, for ever."),
+    "select": Lazy("dbconnector.commands.select:command", "Send one message per row of the query."),
+    "receive": Lazy("dbconnector.commands.receive:command", "Write one message of the queue."),
+    "subscribe": Lazy("dbconnector.commands.subscribe:command", "Write every message of the queue, for ever."),
     "status": Lazy(
         "connectorlib.monitoring.status_command:status_command", "Tell how the running one is doing.", NAMES
     ),
-    "inbox": Lazy("dbconnector.commands.click_commands:inbox", "Print, make or trim the table against doubles."),
+    "inbox": Lazy("dbconnector.commands.inbox:command", "Print, make or trim the table against doubles."),
     "check": Lazy("dbconnector.preflight:check", "Prove it against the live broker and database."),
     "explain": Lazy("dbconnector.explain:explain", "Print the rows that a message would become; asks nobody."),
     "test": Lazy("dbconnector.explain:test", "Run its tests: messages in, rows out; asks nobody."),

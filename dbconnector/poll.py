@@ -6,14 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed, Failure
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service.process import Life
-
-if TYPE_CHECKING:
-    from connectorlib.monitoring.flow_stats import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +32,6 @@ class Turns:
         self._progress = progress
         self._before = 0
         self._since_text = ""
-
-    def watched_by(self, watch: "Watch") -> None:
-        watch.attach(self.counts, self, self)
 
     def progress(self, sent: int) -> None:
         """So many rows of this turn are confirmed."""
@@ -82,7 +75,7 @@ class Turns:
         """Return what a person can do about a turn that failed."""
         from connectorlib.pipeline.pause import hint
 
-        return hint(pause.failure, far_side="database")
+        return hint(pause.failure, target="database")
 
     def line(self, pause: Pause, waiting: object) -> dict[str, object]:
         """Return the fields of the pause line; nothing waits in a queue."""

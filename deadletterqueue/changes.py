@@ -22,7 +22,7 @@ from connectorlib.expressions.path import Path, parse_path
 from connectorlib.formats import compile_format
 from connectorlib.formats.registry import MOST_DEPTH
 from connectorlib.messages import PROPERTY_NAMES, Delivery, Properties
-from connectorlib.pipeline.dead_letter import PROPERTIES, travelling
+from connectorlib.pipeline.dead_letter import PROPERTIES, copied_headers
 from connectorlib.shared_settings import Limits
 from connectorlib.values.text import printable
 from deadletterqueue.jsonl import line_of, outgoing_of
@@ -335,7 +335,7 @@ def _body_of(text: str, mark: str, original: Letter) -> bytes:
 
 
 def _own(delivery: Delivery) -> dict[str, Any]:
-    return dict(travelling(delivery.headers))
+    return dict(copied_headers(delivery.headers))
 
 
 def _document(delivery: Delivery) -> dict[str, Any]:

@@ -8,7 +8,7 @@ was sent back, is kept.
 from dataclasses import dataclass
 
 from connectorlib.messages import Outgoing
-from connectorlib.pipeline.dead_letter import kept_properties, travelling
+from connectorlib.pipeline.dead_letter import copied_headers, kept_properties
 from deadletterqueue.letter import Letter
 
 #: Stands for the exchange that a message was first published to.
@@ -80,7 +80,7 @@ def replayed(letter: Letter, target: Target) -> Outgoing:
     channel; so are `x-death`, CC and BCC.
     """
     delivery = letter.delivery
-    headers = dict(travelling(delivery.headers))
+    headers = dict(copied_headers(delivery.headers))
     headers["dead-replays"] = min(letter.replays + 1, _MOST)
     if letter.queue or letter.exchange or letter.routing_key:
         headers["dead-exchange"] = letter.exchange

@@ -12,10 +12,14 @@ EXIT_CODES = exit_codes(
     " 2  wrong usage              78  bad configuration",
 )
 NAMES = ("sfconnector", "config.json")
+#: How the status calls the last message that arrived in Salesforce.
+LAST_SUCCESS = "last Case out"
 COMMANDS = {
     "init": Lazy("sfconnector.init:init", "Write a configuration to start from, after a few questions."),
     "status": Lazy(
-        "connectorlib.monitoring.status_command:status_command", "Tell how the running one is doing.", NAMES
+        "connectorlib.monitoring.status_command:status_command",
+        "Tell how the running one is doing.",
+        (*NAMES, LAST_SUCCESS),
     ),
     "check": Lazy("sfconnector.preflight:check", "Prove it against the live broker and Salesforce."),
     "explain": Lazy("sfconnector.explain:explain", "Print the Cases that a message would become; asks nobody."),

@@ -2,137 +2,114 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import groupby
 
-from connectorlib.amqp import Broker, Consumer, topology
+from connectorlib.amqp import Publisher
 from connectorlib.errors import Failure, Kind
-from connectorlib.messages import Dead, Delivery
-from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
-from connectorlib.pipeline.pause import Pausing, hint, is_of_broker
-from connectorlib.pipeline.pump import Flow as FlowSettings
-from connectorlib.pipeline.pump import Pump
-from connectorlib.shared_settings import Destination
+from connectorlib.monitoring.counters import SinkMetric
+from connectorlib.monitoring.monitor import ConnectionFacts
+from connectorlib.pipeline.pause import hint, is_of_broker
+from connectorlib.pipeline.run_sink import SinkFlow
 from sfconnector.reply import Replies
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.error_codes import MISMATCH
 from sfconnector.salesforce.usage import PLACE as API_CALLS
-from sfconnector.salesforce.usage import RATE_PLACE, Budgets
+from sfconnector.salesforce.usage import RATE_PLACE, Budgets, Usage
 from sfconnector.settings import Division, SfConfig
 from sfconnector.shared_queue import Member, Shared
 from sfconnector.sink import make_sink
 
-if TYPE_CHECKING:
-    from connectorlib.monitoring.monitor import Monitor
-
-#: Comparing the mapping with the org costs a call, or more.
+#: Seconds between two probes at last: comparing the mapping with the org costs a call, or more.
 CONFIGURATION_MAX_S = 300.0
 
 OnFirst = Callable[[str, Failure | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    name: str
-    pump: Pump
-    #: Stop waiting and try now; any thread may ask.
-    nudge: Callable[[], None]
+def by_queue(divisions: Sequence[Division]) -> list[list[Division]]:
+    """Return the divisions of each source queue, in the order of the file."""
+    queues = list(dict.fromkeys(division.source.queue for division in divisions))
+    ordered = sorted(divisions, key=lambda division: queues.index(division.source.queue))
+    return [list(group) for _, group in groupby(ordered, key=lambda division: division.source.queue)]
 
 
 def make_flow(
     config: SfConfig,
     divisions: Sequence[Division],
-    broker: Broker,
+    publisher: Publisher,
     clients: Mapping[str, Client],
     budgets: Budgets,
     *,
     stop: threading.Event,
     on_first: OnFirst,
-    monitor: "Monitor | None" = None,
-) -> Flow:
+) -> SinkFlow:
     """Return the flow of divisions with one source queue; the first of them says how its messages are taken."""
-    first = divisions[0]
-    name = "+".join(division.name for division in divisions)
-    consumer = broker.consumer(first.source.queue, first.source.prefetch)
-    nudged = threading.Event()
-    pausing_of = partial(_pausing, config, divisions, broker, consumer, stop, nudged)
     own_queues = frozenset(division.source.queue for division in config.divisions) | {config.broker.dead_letter.queue}
     members = []
     for division in divisions:
         reply = division.reply
-        replies = Replies(reply, broker.publisher, division.name, own_queues) if reply else None
-        cases = make_sink(
-            division,
-            clients[division.name],
-            budgets,
-            stop=stop,
-            replies=replies,
-            on_first=partial(on_first, division.name),
+        replies = Replies(reply, publisher, division.name, own_queues) if reply else None
+        first = partial(on_first, division.name)
+        members.append(
+            Member(make_sink(division, clients[division.name], budgets, stop=stop, replies=replies, on_first=first))
         )
-        members.append(Member(cases, pausing_of(division.name)))
-    handler = members[0].cases if len(members) == 1 else Shared(members)
-    sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, name)
-    sender.on_dead = handler.dead
-    part_of = handler.part_of if isinstance(handler, Shared) else None
-    settings = FlowSettings(name, first.batch, first.retry)
-    watch = monitor.watch(name) if monitor else None
-    pausing = pausing_of(name)
-    watched = watch.watching(handler) if watch else handler
-    pump = Pump(settings, consumer, watched, sender, pausing, part_of=part_of)
-    if watch is not None:
-        watch.attach(pump.counts, consumer, pausing, *(member.pausing for member in members if part_of))
-        watch.cases = lambda: sum(member.cases.created for member in members)
-        sender.on_dead = partial(_died, (handler.dead, watch.died))
-
-    def nudge() -> None:
-        handler.nudge()
-        pump.nudge()
-        nudged.set()
-
-    return Flow(name, pump, nudge)
-
-
-def _died(told: Sequence[Callable[[Delivery, Dead], object]], delivery: Delivery, verdict: Dead) -> None:
-    for tell in told:
-        tell(delivery, verdict)
-
-
-def _pausing(
-    config: SfConfig,
-    divisions: Sequence[Division],
-    broker: Broker,
-    consumer: Consumer,
-    stop: threading.Event,
-    nudged: threading.Event,
-    name: str,
-) -> Pausing:
-    upkeep = topology.Upkeep(broker, config.broker, divisions[0].source)
-    replies = {division.reply.exchange for division in divisions if division.reply}
-
-    def ensure() -> None:
-        upkeep.ensure()
-        for exchange in replies:
-            topology.ensure(broker, config.broker, None, Destination(exchange), look=False)
-
-    return Pausing(
-        name,
-        broker=broker,
-        consumer=consumer,
-        ensure=ensure,
-        ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, config.broker),
+    shared = Shared(members) if len(members) > 1 else None
+    sink = shared or members[0].cases
+    created = "Cases made in Salesforce; a message may be several."
+    return SinkFlow(
+        name="+".join(division.name for division in divisions),
+        sink=sink,
+        source=divisions[0].source,
+        batch=divisions[0].batch,
+        retry=divisions[0].retry,
         hold_seconds=divisions[0].hold_seconds,
-        stop=stop,
-        nudge=nudged,
+        connections=[connection_of(division.name, clients[division.name]) for division in divisions],
+        metrics=[SinkMetric("cases_created", created, "counter", lambda: sum(each.cases.created for each in members))],
+        hints=_hint,
         label="division",
         retry_refused=False,
         longest={Kind.CONFIGURATION: CONFIGURATION_MAX_S},
-        hints=_hint,
+        exchanges={division.reply.exchange for division in divisions if division.reply},
+        on_dead=sink.dead,
+        on_nudge=sink.nudge,
+        parts={member.cases.division.name: member for member in members} if shared else {},
+        part_of=shared.part_of if shared else None,
+    )
+
+
+def connection_of(name: str, client: Client) -> ConnectionFacts:
+    """Return what the status, the metrics and the watchdog ask about the org of a division."""
+    return ConnectionFacts(
+        f"salesforce of {name}",
+        lambda: None if client.tokens.refused else client.token_since,
+        lambda: client.tokens_taken,
+        lambda: client.token.instance_url if client.token else "",
+        lambda: client.usage,
+        lambda: client.stuck(),
+        usage_metrics(lambda: client.usage),
+    )
+
+
+def usage_metrics(usage: Callable[[], Usage | None]) -> Sequence[SinkMetric]:
+    """Return the metrics of an org's API calls; they are absent while the org has not said how many there are."""
+
+    def known() -> Usage | None:
+        return found if (found := usage()) and found.maximum > 0 else None
+
+    def left() -> float | None:
+        return max(0, found.maximum - found.used) if (found := known()) else None
+
+    def allowed() -> float | None:
+        return found.maximum if (found := known()) else None
+
+    return (
+        SinkMetric("salesforce_api_calls_left", "API calls that the org has left, over 24 hours.", "gauge", left),
+        SinkMetric("salesforce_api_calls_allowed", "API calls that the org has, over 24 hours.", "gauge", allowed),
     )
 
 
 def _hint(failure: Failure) -> str:
-    """Return what a person can do about a failure, where something better than usual is known."""
+    """Return what a person can do about a failure."""
     if is_of_broker(failure):
         return hint(failure)
     if failure.kind is Kind.REFUSED:
@@ -145,4 +122,4 @@ def _hint(failure: Failure) -> str:
         return "put the mapping, or the user's access to the fields, right; this goes on by itself"
     if failure.kind is Kind.UNAVAILABLE:
         return "see status.salesforce.com, or mend the way there; this goes on by itself (SIGUSR1 tries at once)"
-    return hint(failure, far_side="org")
+    return hint(failure, target="org")

@@ -7,7 +7,7 @@ It is one flow. The messages of a paused division are held while the others go o
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind, reject
@@ -53,10 +53,10 @@ class Routes:
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One division of the queue; `pausing` reports the pauses of this division only."""
+    """One division of the queue. `pausing` has its own pauses; run_sink sets it."""
 
     cases: CaseSink
-    pausing: Pausing
+    pausing: Pausing = field(init=False)
     #: What it waits for, and until when; None: it works.
     failure: Failure | None = None
     next_try: float = 0.0

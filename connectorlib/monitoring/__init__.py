@@ -1,4 +1,4 @@
-"""What a running connector tells about itself: its status, its health, its metrics, over HTTP.
+"""The status, health and metrics of a running connector, over HTTP.
 
-The work never waits for any of it: a batch is told in one call, everything else is read when somebody asks.
+The work never waits for any of it: a batch is reported in one call, everything else is read when it is requested.
 """

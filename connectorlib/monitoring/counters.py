@@ -1,16 +1,29 @@
-"""Figures kept as they come: distributions, and what happened within the last hour. Pure: the time is given."""
+"""Distributions, counts of the last hour, and the metrics of a sink. Pure: callers pass the time."""
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+from typing import Literal
 
 MINUTE_S = 60.0
 MINUTES = 60
 
 
+@dataclass(frozen=True, slots=True)
+class SinkMetric:
+    """A metric that a sink brings, with one series for each of its flows or connections."""
+
+    name: str  # without the prefix
+    about: str
+    kind: Literal["counter", "gauge"]
+    #: Returns None while the value is unknown.
+    value: Callable[[], float | None]
+
+
 class Histogram:
-    """How many values lay up to each bound, as Prometheus wants them."""
+    """Counts values by upper bound, as Prometheus expects."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
@@ -22,13 +35,13 @@ class Histogram:
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Return each bound with how many values are not above it, `+Inf` last."""
+        """Return each bound with the number of values not above it, `+Inf` last."""
         names = [f"{bound:g}" for bound in self._bounds] + ["+Inf"]
         return [(name, float(count)) for name, count in zip(names, accumulate(self._counts), strict=True)]
 
 
 class LastHour:
-    """Counts by name, minute by minute; what is older than an hour is forgotten."""
+    """Counts by name and minute; forgets what is older than an hour."""
 
     def __init__(self) -> None:
         self._minutes: deque[tuple[int, Counter[Hashable]]] = deque()

@@ -1,6 +1,6 @@
-"""Watches one flow. The worker tells it of each batch, each death and each pause; the pump's own counts are read.
+"""The figures of one flow. The worker reports each batch, each death and each pause; the pump's own counts are read.
 
-Nothing here is called for each message that is done, and nothing here waits.
+Nothing in this module is called for each message that is done, and nothing waits.
 """
 
 import threading
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from connectorlib.messages import Dead, Delivery, Done, Outcome
-from connectorlib.monitoring.counters import Histogram, LastHour
-from connectorlib.monitoring.tracing import Tell
+from connectorlib.monitoring.counters import Histogram, LastHour, SinkMetric
+from connectorlib.monitoring.tracing import TraceBatch
 from connectorlib.pipeline.blame import Pause
-from connectorlib.pipeline.sink import Handler
+from connectorlib.pipeline.sink import Sink
 
 BATCH_MESSAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 BATCH_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 #: A message's timestamp has whole seconds, and one that waited out an outage is hours old.
 LATENCY_SECONDS = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 
-#: Codes come from drivers and servers; each one is a time series, and their number must not grow without end.
+#: Codes come from drivers and servers; each one is a time series, and their number must be limited.
 MOST_CODES = 100
 OTHER = "other"
 
-#: AMQP says seconds. Some publish milliseconds, which as seconds would be after the year 5000.
+#: AMQP timestamps are in seconds. Some publishers write milliseconds, which as seconds would be after the year 5000.
 _MILLISECONDS = 100_000_000_000
 
-#: The pump's counts, by what they are called in the last hour.
+#: The pump's counts, by their names in the last hour.
 COUNTS = {"in": "consumed", "done": "done", "already_there": "already", "retried": "retries"}
 _SUCCESSES = ("done", "already")
 
@@ -36,7 +36,7 @@ Key = TypeVar("Key")
 
 
 class Pausing(Protocol):
-    """What pauses, as far as it is looked at (connectorlib.pipeline.pause)."""
+    """What can be paused (connectorlib.pipeline.pause)."""
 
     name: str
     pause: Pause | None
@@ -50,7 +50,7 @@ class Pausing(Protocol):
 
 
 class Source(Protocol):
-    """The consumer, as far as it is looked at."""
+    """The consumer."""
 
     queue: str
 
@@ -67,7 +67,7 @@ class _Subject:
     pausings: tuple[Pausing, ...]
 
 
-class Watch:
+class FlowStats:
     """What one flow has done, and is doing. Any thread may ask. Times are monotonic seconds."""
 
     def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,7 +75,7 @@ class Watch:
         self.sizes = Histogram(BATCH_MESSAGES)
         self.durations = Histogram(BATCH_SECONDS)
         self.latencies = Histogram(LATENCY_SECONDS)
-        #: What died, by reason and code; and pauses by cause.
+        #: Dead letters by reason and code; pauses by cause.
         self.dead: Counter[tuple[str, str]] = Counter()
         self.pauses: Counter[str] = Counter()
         self.started = clock()
@@ -83,10 +83,9 @@ class Watch:
         self.last_success: float | None = None
         #: When any of the counts changed last.
         self.last_progress = self.started
-        #: How many Cases were made; None where there are none to make.
-        self.cases: Callable[[], int | None] = lambda: None
-        #: What else is told of each batch (connectorlib.monitoring.tracing), if anything is.
-        self.trace: Tell | None = None
+        #: Metrics of the sink's own.
+        self.metrics: Sequence[SinkMetric] = ()
+        self.trace: TraceBatch | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._hour = LastHour()
@@ -94,20 +93,20 @@ class Watch:
         self._subject: _Subject | None = None
         self._begun = False
 
-    # -- told by the worker
+    # -- written by the worker
 
-    def watching(self, handler: Handler) -> Handler:
-        """Return the handler, watched."""
-        return _Watched(handler, self)
+    def measured(self, sink: Sink) -> Sink:
+        """Return the sink with each of its batches reported to these figures."""
+        return _MeasuredSink(sink, self)
 
     def attach(self, counts: Mapping[str, int], source: Source, *pausings: Pausing) -> None:
-        """Say whose counts, messages and pauses they are."""
+        """Set whose counts, messages and pauses these are."""
         for pausing in pausings:
             pausing.on_pause = self._paused
         self._subject = _Subject(counts, source, pausings)
 
     def batch(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], seconds: float) -> None:
-        """A batch came back from the handler after so many seconds."""
+        """Count a batch that the sink has handled in so many seconds."""
         oldest = _age(deliveries[0]) if isinstance(outcomes[0], Done) else None
         with self._lock:
             self.sizes.add(len(deliveries))
@@ -118,7 +117,7 @@ class Watch:
             self.trace(deliveries, outcomes, seconds)
 
     def died(self, delivery: Delivery, verdict: Dead) -> None:
-        """A message is on its way to the dead letters."""
+        """Count a message that is dead-lettered."""
         with self._lock:
             self.dead[_bounded(self.dead, (verdict.reason, verdict.failure.code), (verdict.reason, OTHER))] += 1
             self._hour.add(("dead", verdict.failure.code), 1, self._clock())
@@ -127,10 +126,10 @@ class Watch:
         with self._lock:
             self.pauses[_bounded(self.pauses, pause.failure.code, OTHER)] += 1
 
-    # -- read by whoever asks
+    # -- read by any thread
 
     def tick(self) -> None:
-        """Take over what the pump has counted since the last time, as if it had happened now: call it every second."""
+        """Add what the pump has counted since the last call, as of now; called every second."""
         subject = self._subject
         if subject is None:
             return
@@ -156,14 +155,14 @@ class Watch:
         return self._subject.counts.get(key, 0) if self._subject else 0
 
     def last_hour(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return what happened within the last hour by name, and the dead letters by code, the most frequent first."""
+        """Return the counts of the last hour by name, and its dead letters by code, the most frequent first."""
         with self._lock:
             totals = self._hour.totals(self._clock())
         died = {key[1]: count for key, count in totals.most_common() if isinstance(key, tuple)}
         return {name: totals[name] for name in COUNTS}, died
 
     def copied(self) -> tuple[dict[tuple[str, str], int], dict[str, int]]:
-        """Return the dead by reason and code, and the pauses by cause, as they are now."""
+        """Return copies of the dead letters by reason and code, and of the pauses by cause."""
         with self._lock:
             return dict(self.dead), dict(self.pauses)
 
@@ -179,44 +178,44 @@ class Watch:
 
     @property
     def held(self) -> int:
-        """How many messages are in hand or in work."""
+        """How many messages are unacknowledged."""
         return self._subject.source.held if self._subject else 0
 
     def paused(self) -> list[tuple[Pausing, Pause]]:
-        """Return the pauses that last: of the flow, or of divisions that share it."""
+        """Return the current pauses: of the flow, or of the targets that share it."""
         pausings = self._subject.pausings if self._subject else ()
         return [(pausing, pause) for pausing in pausings if (pause := pausing.pause) is not None]
 
     def runs(self, connected: bool) -> bool:
-        """Return whether messages are taken; a consumer that is opened anew in between is no reason to say no."""
+        """Return whether messages are taken; a consumer that is being reopened still counts as running."""
         if self._subject is None or self.paused():
             return False
         return self._subject.source.active or (self._begun and connected)
 
 
-class _Watched:
-    """A handler whose batches are told."""
+class _MeasuredSink:
+    """Reports each batch of a sink."""
 
-    def __init__(self, handler: Handler, watch: Watch) -> None:
-        self._handler = handler
-        self._watch = watch
+    def __init__(self, sink: Sink, stats: FlowStats) -> None:
+        self._sink = sink
+        self._stats = stats
 
     @property
     def passed(self) -> Mapping[str, int]:
-        return self._handler.passed
+        return self._sink.passed
 
     def probe(self) -> None:
-        self._handler.probe()
+        self._sink.probe()
 
     def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
         begun = time.perf_counter()
-        outcomes = self._handler.handle(deliveries, valid)
-        self._watch.batch(deliveries, outcomes, time.perf_counter() - begun)
+        outcomes = self._sink.handle(deliveries, valid)
+        self._stats.batch(deliveries, outcomes, time.perf_counter() - begun)
         return outcomes
 
 
 def _age(delivery: Delivery) -> float | None:
-    """Return how many seconds ago a message was sent, as far as it says so; 0 if its clock is ahead of ours."""
+    """Return the seconds since the message's timestamp, None without one, 0 if its clock is ahead of ours."""
     stamp = delivery.properties.timestamp
     if not isinstance(stamp, int) or stamp <= 0:
         return None

@@ -1,4 +1,4 @@
-"""Times and counts as people say them. Pure."""
+"""Times and counts in words. Pure."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ _STEPS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def ago(seconds: float) -> str:
-    """Return a length of time by its two largest units: `3 s`, `2 h 10 min`, `12 d 4 h`."""
+    """Return a duration in its two largest units: `3 s`, `2 h 10 min`, `12 d 4 h`."""
     left = max(0, int(seconds))
     for at, (size, unit) in enumerate(_STEPS):
         if left >= size or size == 1:
@@ -16,7 +16,7 @@ def ago(seconds: float) -> str:
 
 
 def moment(text: str, now: datetime) -> str:
-    """Return the time of day of an ISO 8601 time, with the date unless it is today's."""
+    """Return the time of day of an ISO 8601 time, with the date unless it is today."""
     at = datetime.fromisoformat(text)
     return at.strftime("%H:%M" if at.date() == now.date() else "%Y-%m-%d %H:%M")
 

@@ -1,8 +1,8 @@
-"""The metrics, made when they are asked for from what is known anyway. The only module that imports prometheus_client,
+"""The metrics, built on request from figures that are kept anyway. The only module that imports prometheus_client,
 whose own counters are not used: each `inc` takes a lock, and a message would need several."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -10,12 +10,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from connectorlib.monitoring.flow_stats import Watch
+from connectorlib.monitoring.counters import SinkMetric
+from connectorlib.monitoring.flow_stats import FlowStats
 from connectorlib.monitoring.monitor import Monitor
 
 PREFIX = "amqp_connector_"
 
-#: The pump's counts: the name, what it says, the key.
+#: The pump's counts: name, help text, key.
 _COUNTS = (
     ("messages_consumed", "Messages taken from the queue, those that came again included.", "consumed"),
     ("messages_written", "Messages that were written: committed by the database, or a Case in Salesforce.", "done"),
@@ -45,7 +46,7 @@ class Metrics:
         GCCollector(registry=self._registry)
 
     def write(self, accept: str) -> tuple[str, bytes]:
-        """Given what the client accepts, return the content type and the text."""
+        """Given the client's Accept header, return the content type and the text."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self._registry)
 
@@ -55,7 +56,7 @@ class _Collector(Collector):
         self._monitor = monitor
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: what there is depends on the connector, and names are not taken twice here."""
+        """Return nothing: the metrics depend on the sink, and no other collector has their names."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -71,58 +72,57 @@ class _Collector(Collector):
         )
         ages = {(): time.time() - (time.monotonic() - monitor.configured)}
         yield _gauge("configuration_loaded_timestamp_seconds", "When the configuration was loaded (Unix time).", ages)
-        yield from _of_flows(monitor.watches)
-        yield from _of_cases(monitor.watches)
-        yield from _of_sides(monitor)
+        yield from _of_flows(monitor.flows)
+        yield from _of_sinks("flow", {flow.name: flow.metrics for flow in monitor.flows})
+        yield from _of_connections(monitor)
+        yield from _of_sinks("to", {each.name: each.metrics for each in monitor.connections})
 
 
-def _of_flows(watches: Iterable[Watch]) -> Iterator[Metric]:
-    watches = list(watches)
+def _of_flows(flows: Sequence[FlowStats]) -> Iterator[Metric]:
     for name, about, key in _COUNTS:
-        yield _counter(name, about, {(watch.name,): watch.count(key) for watch in watches}, "flow")
-    copies = {watch.name: watch.copied() for watch in watches}
+        yield _counter(name, about, {(flow.name,): flow.count(key) for flow in flows}, "flow")
+    copies = {flow.name: flow.copied() for flow in flows}
     dead = {(name, *which): count for name, (died, _) in copies.items() for which, count in died.items()}
     yield _counter("messages_dead_lettered", "Messages sent to the dead letters.", dead, "flow", "reason", "code")
     pauses = {(name, cause): count for name, (_, causes) in copies.items() for cause, count in causes.items()}
     yield _counter("pauses", "Pauses, by what caused them.", pauses, "flow", "cause")
-    paused = {(watch.name,): float(bool(watch.paused())) for watch in watches}
+    paused = {(flow.name,): float(bool(flow.paused())) for flow in flows}
     yield _gauge("paused", "1 while the flow, or a division of it, is paused.", paused, "flow")
-    held = {(watch.name,): float(watch.held) for watch in watches}
+    held = {(flow.name,): float(flow.held) for flow in flows}
     yield _gauge("messages_in_flight", "Messages delivered to this process and not settled yet.", held, "flow")
     now = time.monotonic()
-    ages = {(watch.name,): now - (watch.last_success or watch.started) for watch in watches}
+    ages = {(flow.name,): now - (flow.last_success or flow.started) for flow in flows}
     yield _gauge("since_last_success_seconds", "Since the last message was written, or the start.", ages, "flow")
-    distributions = {watch.name: watch.distributions() for watch in watches}
+    distributions = {flow.name: flow.distributions() for flow in flows}
     for name, about, which in _HISTOGRAMS:
         family = HistogramMetricFamily(PREFIX + name, about, labels=["flow"])
-        for flow, each in distributions.items():
+        for flow_name, each in distributions.items():
             buckets, total = each[which]
-            family.add_metric([flow], buckets, total)
+            family.add_metric([flow_name], buckets, total)
         yield family
 
 
-def _of_cases(watches: Iterable[Watch]) -> Iterator[Metric]:
-    created = {(watch.name,): count for watch in watches if (count := watch.cases()) is not None}
-    if created:
-        yield _counter("cases_created", "Cases made in Salesforce; a message may be several.", created, "flow")
-
-
-def _of_sides(monitor: Monitor) -> Iterator[Metric]:
-    up = {(side.name,): float(side.since() is not None) for side in monitor.sides}
+def _of_connections(monitor: Monitor) -> Iterator[Metric]:
+    up = {(each.name,): float(each.since() is not None) for each in monitor.connections}
     yield _gauge("connected", "1 while there is a connection.", up, "to")
-    again = {(side.name,): max(0, side.opened() - 1) for side in monitor.sides}
+    again = {(each.name,): max(0, each.opened() - 1) for each in monitor.connections}
     yield _counter("reconnects", "Connections made again.", again, "to")
     alarm = {(): float(monitor.broker.blocked)}
     yield _gauge("broker_alarm", "1 while the broker takes no messages: short of memory or disk.", alarm)
-    usages = {side.name: usage for side in monitor.sides if (usage := side.usage()) and usage.maximum > 0}
-    if usages:
-        left = {(name,): float(max(0, usage.maximum - usage.used)) for name, usage in usages.items()}
-        yield _gauge("salesforce_api_calls_left", "API calls that the org has left, over 24 hours.", left, "to")
-        most = {(name,): float(usage.maximum) for name, usage in usages.items()}
-        yield _gauge("salesforce_api_calls_allowed", "API calls that the org has, over 24 hours.", most, "to")
 
 
-Values = Mapping[Any, float]  # by label values, as many as there are labels
+def _of_sinks(label: str, metrics: Mapping[str, Sequence[SinkMetric]]) -> Iterator[Metric]:
+    """Given the metrics of each flow or connection, return one family for each name."""
+    families: dict[tuple[str, str, str], dict[tuple[str], float]] = {}
+    for owner, each in metrics.items():
+        for metric in each:
+            if (value := metric.value()) is not None:
+                families.setdefault((metric.name, metric.about, metric.kind), {})[owner,] = value
+    for (name, about, kind), values in families.items():
+        yield (_counter if kind == "counter" else _gauge)(name, about, values, label)
+
+
+Values = Mapping[Any, float]  # by the values of all labels
 
 
 def _counter(name: str, about: str, values: Values, *labels: str) -> Metric:

@@ -1,8 +1,8 @@
-"""What is known of the process as a whole: its flows, what it is connected to, and whether any part hangs."""
+"""The state of the process as a whole: its flows, its connections, and whether any part of it is stuck."""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from connectorlib.errors import Failed
-from connectorlib.monitoring.flow_stats import Watch
-from connectorlib.monitoring.tracing import Tell
+from connectorlib.monitoring.counters import SinkMetric
+from connectorlib.monitoring.flow_stats import FlowStats
+from connectorlib.monitoring.tracing import TraceBatch
 from connectorlib.service.redaction import secrets
 
 if TYPE_CHECKING:
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
 Check = Callable[[], str | None]
 
-#: How long a look at a queue is good for, and how long one may take.
-LOOK_S = 1.0
-LOOK_LIMIT_S = 2.0
-#: A broker that did not answer one look is not asked for so long: with many queues the status would never come.
+#: How long the depth of a queue is cached, and how long asking for it may take.
+DEPTH_CACHE_S = 1.0
+DEPTH_LIMIT_S = 2.0
+#: After a timeout the broker is not asked for this long: with many queues the status would never be complete.
 SILENT_S = 10.0
 
 
 class Usage(Protocol):
-    """An org's API calls within 24 hours."""
+    """Calls of an API with a quota: those made, and those allowed."""
 
     @property
     def used(self) -> int: ...
@@ -36,28 +37,31 @@ class Usage(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """Something that the connector is connected to. `since` is monotonic, None while it is not."""
+class ConnectionFacts:
+    """Something that the process is connected to. `since` is monotonic, None while there is no connection."""
 
     name: str
     since: Callable[[], float | None]
-    #: How often the connection was made.
+    #: How often the connection was opened.
     opened: Callable[[], int]
-    #: What is there, and what else there is to say while there is no connection.
+    #: What is at the other end, or why there is no connection.
     about: Callable[[], str] = str
     usage: Callable[[], Usage | None] = lambda: None
+    #: What the watchdog reports when a call has not returned in time.
+    stuck: Check = lambda: None
+    metrics: Sequence[SinkMetric] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """What is in a queue: messages that wait, and who takes them."""
+class Depth:
+    """The messages that wait in a queue, and its consumers."""
 
     waiting: int
     consumers: int
 
 
 class Monitor:
-    """Everything that can be asked. Any thread may ask; what is asked of the broker is asked at most once a second."""
+    """Everything that can be asked, from any thread. The broker is asked at most once a second."""
 
     def __init__(self, connector: str, name: str, file: str, broker: "Broker", dead_letters: str) -> None:
         self.connector = connector
@@ -66,69 +70,74 @@ class Monitor:
         self.version = version("amqp-connectors")
         self.dead_letters = dead_letters
         self.broker = broker
-        self.watches: list[Watch] = []
-        self.sides = [Side("broker", lambda: broker.connected_since, lambda: broker.opened, partial(_about, broker))]
-        #: As the watchdog has them: each says what hangs.
+        self.flows: list[FlowStats] = []
+        about_broker = partial(_about, broker)
+        self.connections = [
+            ConnectionFacts("broker", lambda: broker.connected_since, lambda: broker.opened, about_broker)
+        ]
+        #: The checks of the watchdog by name; each returns what is stuck.
         self.checks: dict[str, Check] = {}
-        #: When the process was started and this configuration loaded (monotonic).
+        #: How the status calls the last message that arrived in the target.
+        self.last_success = "last write"
+        #: When the process was started, and when this configuration was loaded (monotonic).
         self.up_since = self.configured = time.monotonic()
-        #: What is told of each batch of every flow, if anything is.
-        self.trace: Tell | None = None
+        #: Traces each batch of every flow, if tracing is on.
+        self.trace: TraceBatch | None = None
         self._lock = threading.Lock()
-        self._looked: dict[str, tuple[float, Level | None]] = {}
+        self._depths: dict[str, tuple[float, Depth | None]] = {}
         self._silent_until = float("-inf")
 
-    def watch(self, name: str) -> Watch:
-        """Return what watches one more flow."""
-        watch = Watch(name)
-        watch.trace = self.trace
-        self.watches.append(watch)
-        return watch
+    def flow(self, name: str) -> FlowStats:
+        """Add a flow and return its figures."""
+        stats = FlowStats(name)
+        stats.trace = self.trace
+        self.flows.append(stats)
+        return stats
 
     def tick(self) -> None:
-        """To be called every second."""
-        for watch in self.watches:
-            watch.tick()
+        """Update all figures; called every second."""
+        for flow in self.flows:
+            flow.tick()
 
     def stuck(self) -> str | None:
-        """Return what hangs; None: nothing does, the process is alive."""
+        """Return what is stuck, None while the process is alive."""
         for name, check in self.checks.items():
             if text := check():
                 return f"{name}: {text}"
         return None
 
     def unready(self) -> list[str]:
-        """Return why messages are not taken, one line for each flow or division; empty: all of them run."""
-        if hangs := self.stuck():
-            return [f"stuck: {hangs}"]
+        """Return why messages are not taken, one line for each flow or target; empty while all of them run."""
+        if stuck := self.stuck():
+            return [f"stuck: {stuck}"]
         reasons: list[str] = []
-        for watch in self.watches:
-            paused = [f"{pausing.name}: paused: {pause.failure}" for pausing, pause in watch.paused()]
-            if not paused and not watch.runs(self.broker.connected):
-                paused = [f"{watch.name}: not begun yet"]
+        for flow in self.flows:
+            paused = [f"{pausing.name}: paused: {pause.failure}" for pausing, pause in flow.paused()]
+            if not paused and not flow.runs(self.broker.connected):
+                paused = [f"{flow.name}: not begun yet"]
             reasons += paused
         return reasons
 
     def summary(self) -> str:
-        """Return one line about what it does, for `systemctl status`."""
+        """Return one line for `systemctl status`."""
         self.tick()
         return secrets.redact("; ".join(self.unready()) or "running")
 
-    def level(self, queue: str) -> Level | None:
-        """Return what is in a queue, None if the broker does not say."""
-        with self._lock:  # whoever else asks waits for the same answer, rather than asking as well
-            at, level = self._looked.get(queue, (float("-inf"), None))
-            if time.monotonic() - at >= LOOK_S:
-                level = self._look(queue)
-                self._looked[queue] = (time.monotonic(), level)
-            return level
+    def depth(self, queue: str) -> Depth | None:
+        """Return what is in a queue, None if the broker does not answer."""
+        with self._lock:  # concurrent callers share one answer
+            at, depth = self._depths.get(queue, (float("-inf"), None))
+            if time.monotonic() - at >= DEPTH_CACHE_S:
+                depth = self._ask_depth(queue)
+                self._depths[queue] = (time.monotonic(), depth)
+            return depth
 
-    def _look(self, queue: str) -> Level | None:
+    def _ask_depth(self, queue: str) -> Depth | None:
         if not self.broker.connected or time.monotonic() < self._silent_until:
             return None
         try:
-            with self.broker.channel(timeout=LOOK_LIMIT_S) as channel:
-                return Level(*channel.queue_declare(queue, passive=True))
+            with self.broker.channel(timeout=DEPTH_LIMIT_S) as channel:
+                return Depth(*channel.queue_declare(queue, passive=True))
         except Failed as failed:
             if failed.failure.code == "timeout":
                 self._silent_until = time.monotonic() + SILENT_S
@@ -138,6 +147,6 @@ class Monitor:
 def _about(broker: "Broker") -> str:
     if not broker.connected:
         return str(broker.failure or "")
-    told = "takes no messages: it is short of memory or disk" if broker.blocked else ""
-    said = ".".join(map(str, broker.server_version))
-    return "; ".join(each for each in (f"RabbitMQ {said}" if said else "", told) if each)
+    version = ".".join(map(str, broker.server_version))
+    alarm = "takes no messages: it is short of memory or disk" if broker.blocked else ""
+    return "; ".join(each for each in (f"RabbitMQ {version}" if version else "", alarm) if each)

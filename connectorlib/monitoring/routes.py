@@ -25,7 +25,7 @@ class Routes:
         self._monitor = monitor
         self._metrics = Metrics(monitor)
         self._paths: dict[str, Callable[[str], Response]] = {
-            "/": lambda accept: (200, "text/html; charset=utf-8", page(document(monitor)).encode()),
+            "/": self._page,
             "/style.css": lambda accept: (200, "text/css; charset=utf-8", pages.style()),
             "/status": self._status,
             "/metrics": lambda accept: (200, *self._metrics.write(accept)),
@@ -46,6 +46,10 @@ class Routes:
         if found is None:
             return _text(404, f"not here; there are {', '.join(self._paths)}")
         return found(environ.get("HTTP_ACCEPT", ""))
+
+    def _page(self, accept: str) -> Response:
+        shown = page(document(self._monitor), self._monitor.last_success)
+        return 200, "text/html; charset=utf-8", shown.encode()
 
     def _status(self, accept: str) -> Response:
         return 200, "application/json", f"{json.dumps(document(self._monitor), indent=2)}\n".encode()

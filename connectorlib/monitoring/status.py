@@ -1,14 +1,14 @@
-"""The status as a document, as `GET /status` gives it: plain values, times as ISO 8601, no secret.
+"""The status document of `GET /status`: plain values, times as ISO 8601, no secret.
 
-Page and command show this document and know nothing else.
+Page and command show this document and have no other source.
 """
 
 import time
 from datetime import datetime
 from typing import Any
 
-from connectorlib.monitoring.flow_stats import Pausing, Watch
-from connectorlib.monitoring.monitor import Monitor, Side
+from connectorlib.monitoring.flow_stats import FlowStats, Pausing
+from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.verdict import conclude
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service import logs
@@ -17,7 +17,7 @@ Document = dict[str, Any]
 
 
 def document(monitor: Monitor) -> Document:
-    """Return the status of the process, what hurts included."""
+    """Return the status of the process, with the verdict on it."""
     monitor.tick()
     found: Document = {
         "connector": monitor.connector,
@@ -29,8 +29,8 @@ def document(monitor: Monitor) -> Document:
         "configured_at": wall(monitor.configured),
         "stuck": monitor.stuck(),
         "alarm": monitor.broker.blocked,
-        "connections": [_connection(side) for side in monitor.sides],
-        "flows": [_flow(monitor, watch) for watch in monitor.watches],
+        "connections": [_connection(each) for each in monitor.connections],
+        "flows": [_flow(monitor, flow) for flow in monitor.flows],
         "dead_letters": _dead_letters(monitor),
     }
     cleaned: Document = _clean(found)
@@ -39,48 +39,47 @@ def document(monitor: Monitor) -> Document:
 
 
 def wall(monotonic: float | None) -> str | None:
-    """Return a monotonic time by the clock on the wall."""
+    """Return a monotonic time as wall-clock time."""
     if monotonic is None:
         return None
     at = datetime.fromtimestamp(time.time() - (time.monotonic() - monotonic)).astimezone()
     return at.isoformat(timespec="seconds")
 
 
-def _connection(side: Side) -> Document:
-    usage = side.usage()
+def _connection(facts: ConnectionFacts) -> Document:
+    usage = facts.usage()
     calls = None
     if usage is not None and usage.maximum > 0:
         left = max(0, usage.maximum - usage.used)
         calls = {"left": left, "maximum": usage.maximum}
-    reconnects = max(0, side.opened() - 1)
     return {
-        "to": side.name,
-        "since": wall(side.since()),
-        "about": side.about(),
-        "reconnects": reconnects,
+        "to": facts.name,
+        "since": wall(facts.since()),
+        "about": facts.about(),
+        "reconnects": max(0, facts.opened() - 1),
         "api_calls": calls,
     }
 
 
-def _flow(monitor: Monitor, watch: Watch) -> Document:
-    level = monitor.level(watch.queue) if watch.queue else None
-    waiting = level.waiting if level else None
-    paused = watch.paused()
-    state = "paused" if paused else "running" if watch.runs(monitor.broker.connected) else "starting"
-    hour, dead = watch.last_hour()
+def _flow(monitor: Monitor, flow: FlowStats) -> Document:
+    depth = monitor.depth(flow.queue) if flow.queue else None
+    waiting = depth.waiting if depth else None
+    paused = flow.paused()
+    state = "paused" if paused else "running" if flow.runs(monitor.broker.connected) else "starting"
+    hour, dead = flow.last_hour()
     return {
-        "name": watch.name,
+        "name": flow.name,
         "state": state,
         "pauses": [_pause(pausing, pause, waiting) for pausing, pause in paused],
         "queue": {
-            "name": watch.queue,
+            "name": flow.queue,
             "waiting": waiting,
-            "held": watch.held,
-            "consumers": level.consumers if level else None,
+            "held": flow.held,
+            "consumers": depth.consumers if depth else None,
         },
-        "last_message": wall(watch.last_message),
-        "last_success": wall(watch.last_success),
-        "last_progress": wall(watch.last_progress),
+        "last_message": wall(flow.last_message),
+        "last_success": wall(flow.last_success),
+        "last_progress": wall(flow.last_progress),
         "last_hour": {**hour, "dead": dead},
     }
 
@@ -100,12 +99,12 @@ def _pause(pausing: Pausing, pause: Pause, waiting: int | None) -> Document:
 
 
 def _dead_letters(monitor: Monitor) -> Document:
-    level = monitor.level(monitor.dead_letters)
-    return {"queue": monitor.dead_letters, "messages": level.waiting if level else None}
+    depth = monitor.depth(monitor.dead_letters)
+    return {"queue": monitor.dead_letters, "messages": depth.waiting if depth else None}
 
 
 def _clean(value: Any) -> Any:
-    """Take the secrets out; what a far side says of a failure may hold one."""
+    """Return the value without secrets; the text of a failure may contain one."""
     if isinstance(value, dict):
         return {str(key): _clean(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The command `status`, the same in both connectors: asks the running process on its monitoring port. Reads only
+"""The command `status`, the same in all connectors: asks the running process on its monitoring port. Reads only
 `monitoring` of the configuration, and needs no secret."""
 
 import http.client
@@ -11,24 +11,25 @@ import click
 
 from connectorlib.config import json_source
 from connectorlib.config.secrets import References, Unresolved, typed
-from connectorlib.monitoring.status_text import told
+from connectorlib.monitoring.status_text import as_text
 from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.process import ExitCode
 from connectorlib.shared_settings import Monitoring
 
-#: Longer than an answer may take whose process asks a broker that is silent.
+#: Longer than the answer takes while the broker does not answer the process.
 TIMEOUT_S = 10.0
 LARGEST = 16 * 1024 * 1024
 
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - to listen on; one asks at home
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - addresses to listen on, not to connect to
 
 
 class NoAnswer(Exception):
-    """There is no status to be had; the text says why, and what to do."""
+    """No status could be read; the text says why, and what to do."""
 
 
-def status_command(program: str, file: str) -> click.Command:
-    """Return the command of a connector whose configuration is called `file` in examples."""
+def status_command(program: str, file: str, last_success: str = "last write") -> click.Command:
+    """Return the command of a program. Examples call its configuration `file`; the status calls the last message that
+    arrived in the target `last_success`."""
 
     @click.command(
         "status",
@@ -53,14 +54,14 @@ def status_command(program: str, file: str) -> click.Command:
     @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
     @click.pass_context
     def command(ctx: click.Context, file: str, as_json: bool) -> None:
-        ctx.exit(status(program, file, as_json=as_json))
+        ctx.exit(status(program, file, as_json=as_json, last_success=last_success))
 
     return command
 
 
-def status(connector: str, file: str, *, as_json: bool) -> ExitCode:
-    """Print the status of the process that runs this configuration; return 0 if all runs, 1 if something is paused or
-    stuck, 69 if no process answers, 78 if the file does not say where to ask."""
+def status(connector: str, file: str, *, as_json: bool, last_success: str) -> ExitCode:
+    """Print the status of the process that runs this configuration. Return 0 if all runs, 1 if something is paused or
+    stuck, 69 if no process answers, 78 if the file has no usable section `monitoring`."""
     try:
         settings = monitoring_of(file)
     except ValueError as error:
@@ -74,7 +75,7 @@ def status(connector: str, file: str, *, as_json: bool) -> ExitCode:
         else:
             click.echo(str(error), err=True)
         return ExitCode.UNREACHABLE
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else told(found))
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else as_text(found, last_success))
     ours = str(Path(file).absolute())
     if found["file"] != ours:
         click.echo(f"note: this process runs {found['file']}, not {ours}", err=True)
@@ -82,14 +83,13 @@ def status(connector: str, file: str, *, as_json: bool) -> ExitCode:
 
 
 def monitoring_of(file: str) -> Monitoring:
-    """Return the section `monitoring` of a configuration. Raise ValueError without a port that can be asked."""
+    """Return the section `monitoring` of a configuration. Raise ValueError if it has no port to connect to."""
     try:
         read = json_source.read(Path(file).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
     if not read.readable or not isinstance(read.data, dict):
-        told_problems = "; ".join(str(problem) for problem in read.problems) or "no configuration"
-        raise ValueError(told_problems)
+        raise ValueError("; ".join(str(problem) for problem in read.problems) or "no configuration")
     section = read.data.get("monitoring")
     if section is None:
         raise ValueError('there is no section "monitoring", so the process has no port to be asked on; add one')
@@ -125,7 +125,7 @@ def ask(settings: Monitoring, connector: str) -> Mapping[str, Any]:
         response = connection.getresponse()
         body = response.read(LARGEST)
     except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(_unanswered(where, connector, error)) from error
+        raise NoAnswer(_no_answer(where, connector, error)) from error
     finally:
         connection.close()
     try:
@@ -140,11 +140,11 @@ def ask(settings: Monitoring, connector: str) -> Mapping[str, Any]:
     return dict(found)
 
 
-def _unanswered(where: str, connector: str, error: Exception) -> str:
+def _no_answer(where: str, connector: str, error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         text = "it does not run, or not with this configuration: start it, or see why it ended (journalctl -e -u …)"
         return f"no {connector} answers on {where}: {text}"
     if isinstance(error, TimeoutError):
         return f"{connector} does not answer on {where} within {TIMEOUT_S:g} s: it hangs; restart it"
-    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return f"no {connector} answers on {where}: {said}"
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"no {connector} answers on {where}: {reason}"

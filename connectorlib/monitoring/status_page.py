@@ -10,7 +10,7 @@ from connectorlib.service import pages
 REFRESH_S = 5
 
 
-def page(status: Mapping[str, Any]) -> str:
+def page(status: Mapping[str, Any], last_success: str = "last write") -> str:
     """Return the page as HTML."""
     return (
         pages.environment(__package__)
@@ -19,7 +19,11 @@ def page(status: Mapping[str, Any]) -> str:
             status=status,
             process=[*status_text.about(status), *status_text.connections(status), status_text.dead_letters(status)],
             flows=[
-                (f"{flow['name']}: {status_text.state(flow)}", flow["pauses"], status_text.details(flow, status))
+                (
+                    f"{flow['name']}: {status_text.state(flow)}",
+                    flow["pauses"],
+                    status_text.details(flow, status, last_success),
+                )
                 for flow in status["flows"]
             ],
             refresh_s=REFRESH_S,

@@ -1,4 +1,4 @@
-"""The status document as lines, for a terminal and for the page. Pure."""
+"""The status document as lines of text, for a terminal and for the page. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -6,18 +6,19 @@ from typing import Any
 
 from connectorlib.monitoring.humanize import counted, since
 
-#: A name, and what there is to say about it.
+#: A name and a text.
 Line = tuple[str, str]
 
 NEVER = "none since the start"
 
 
-def told(status: Mapping[str, Any]) -> str:
-    """Return the whole status as text; what is wrong, or that nothing is, stands at the end."""
+def as_text(status: Mapping[str, Any], last_success: str = "last write") -> str:
+    """Return the whole status as text, with the verdict at the end. `last_success` names the last message that arrived
+    in the target."""
     lines = _aligned([*about(status), *connections(status)])
     for flow in status["flows"]:
         lines += ["", f"{flow['name']}: {state(flow)}", *(pause["line"] for pause in flow["pauses"])]
-        lines += [f"  {line}" for line in _aligned(details(flow, status))]
+        lines += [f"  {line}" for line in _aligned(details(flow, status, last_success))]
     lines += ["", *_aligned([dead_letters(status)]), "", status["conclusion"]]
     return "\n".join(lines)
 
@@ -46,8 +47,8 @@ def state(flow: Mapping[str, Any]) -> str:
     return f"{flow['state']} ({', '.join(names)})" if names else str(flow["state"])
 
 
-def details(flow: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Line]:
-    """Return what there is to say about one flow, besides its pauses."""
+def details(flow: Mapping[str, Any], status: Mapping[str, Any], last_success: str = "last write") -> Iterator[Line]:
+    """Return the lines about one flow, without its pauses."""
     now = datetime.fromisoformat(status["time"])
     queue = flow["queue"]
     if queue["name"]:
@@ -55,10 +56,10 @@ def details(flow: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[Line
         consumers = "" if queue["consumers"] is None else f", {counted(queue['consumers'], 'consumer')}"
         yield "queue", f"{queue['name']}: {waiting} waiting, {queue['held']} held{consumers}"
         yield "last message in", since(flow["last_message"], now) if flow["last_message"] else NEVER
-    what = (
-        "last Case out" if status["connector"] == "sfconnector" else "last write" if queue["name"] else "last row out"
+    yield (
+        last_success if queue["name"] else "last row out",
+        since(flow["last_success"], now) if flow["last_success"] else NEVER,
     )
-    yield what, since(flow["last_success"], now) if flow["last_success"] else NEVER
     hour = flow["last_hour"]
     names = ("in", "done", "already_there", "retried")
     dead = ", ".join(f"{count} {code}" for code, count in hour["dead"].items())

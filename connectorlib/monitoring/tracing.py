@@ -1,8 +1,8 @@
-"""Traces for OpenTelemetry, if the configuration asks for them. The only module that imports `opentelemetry`, and only
-then: without the section `tracing` nothing of it is loaded, and no message is looked at.
+"""Traces for OpenTelemetry. The only module that imports `opentelemetry`, and only if the configuration has a section
+`tracing`; without it no message is looked at.
 
-A batch is told when it is over, so nothing is added to the work itself; spans leave by a thread of their own, and what
-a collector that is away does not take is dropped.
+A batch is traced after it is handled, so nothing is added to the work itself. Spans are exported by a thread of their
+own, and dropped while the collector does not answer.
 """
 
 import logging
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Tells of a batch: the messages, what became of each, and how many seconds the far side took.
-Tell = Callable[[Sequence[Delivery], Sequence[Outcome], float], None]
+#: Called with a batch that was handled: its messages, their outcomes, and the seconds it took.
+TraceBatch = Callable[[Sequence[Delivery], Sequence[Outcome], float], None]
 
-EXPORT_S = 5.0  # how long a collector may take for one call, and at the end for all that is left
+EXPORT_S = 5.0  # time limit of one export, and of the last one at the end
 _HEADERS = ("traceparent", "tracestate")  # W3C Trace Context
 
 
 @contextmanager
-def tracing(settings: Tracing | None, connector: str, name: str) -> Iterator[Tell | None]:
-    """Yield what is told of each batch, None where there is nothing to tell; at the end send what is left."""
+def tracing(settings: Tracing | None, connector: str, name: str) -> Iterator[TraceBatch | None]:
+    """Yield what traces a batch, None if tracing is off; at the end export what is left."""
     if settings is None:
         yield None
         return
@@ -46,20 +46,20 @@ def tracing(settings: Tracing | None, connector: str, name: str) -> Iterator[Tel
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample)), resource=resource, shutdown_on_exit=False
     )
-    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # else each try is told, and each span that is dropped
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # otherwise it logs every retry and every dropped span
     exporter = OTLPSpanExporter(settings.endpoint, headers=dict(settings.headers), timeout=EXPORT_S)
     provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=EXPORT_S * 1000))
     try:
         yield _Traces(provider.get_tracer("amqp-connectors", release)).batch
     finally:
-        # In a thread of its own: it would wait for a collector that hangs as often as there are calls left to make.
+        # In a thread: with a collector that hangs, shutdown waits once for every export that is left.
         closing = threading.Thread(target=provider.shutdown, name="tracing", daemon=True)
         closing.start()
         closing.join(EXPORT_S)
 
 
 class _Traces:
-    """Makes the spans of one process: one for a batch, and one in the trace of each message that is part of one."""
+    """Makes the spans of one process: one for each batch, and one for each message in its trace."""
 
     def __init__(self, tracer: "Tracer") -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # late, see the module
@@ -68,10 +68,10 @@ class _Traces:
         self._propagator = TraceContextTextMapPropagator()
 
     def batch(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], seconds: float) -> None:
-        """Make the spans of a batch that has just come back."""
+        """Make the spans of a batch that was just handled."""
         try:
             self._batch(deliveries, outcomes, seconds)
-        except Exception:  # any: what is only told must not end the work
+        except Exception:  # any: tracing must not end the work
             logger.exception("bug in a trace", extra={"event": "bug"})
 
     def _batch(self, deliveries: Sequence[Delivery], outcomes: Sequence[Outcome], seconds: float) -> None:
@@ -90,7 +90,7 @@ class _Traces:
             attributes={**_attributes(queue), "messaging.batch.message_count": len(deliveries)},
         )
         for delivery, outcome, context in zip(deliveries, outcomes, contexts, strict=True):
-            if context is None or isinstance(outcome, Wait | Later):  # not tried: it comes again
+            if context is None or isinstance(outcome, Wait | Later):  # not tried yet
                 continue
             span = self._tracer.start_span(
                 f"process {queue}",
@@ -105,7 +105,7 @@ class _Traces:
         whole.end(ended)
 
     def _context(self, delivery: Delivery) -> "Context | None":
-        """Return where a message comes from, None if it does not say so in a way that is understood."""
+        """Return the trace that a message belongs to, None without a valid `traceparent`."""
         from opentelemetry.trace import get_current_span  # late, see the module
 
         headers = delivery.properties.headers
@@ -116,7 +116,7 @@ class _Traces:
 
 
 def _attributes(queue: str, delivery: Delivery | None = None) -> dict[str, str]:
-    """Return attributes by OpenTelemetry's conventions for messaging; nothing of the body."""
+    """Return attributes by OpenTelemetry's conventions for messaging, without the body."""
     found = {"messaging.system": "rabbitmq", "messaging.operation.type": "process", "messaging.destination.name": queue}
     if delivery is not None:
         found["messaging.rabbitmq.destination.routing_key"] = delivery.routing_key
@@ -126,14 +126,14 @@ def _attributes(queue: str, delivery: Delivery | None = None) -> dict[str, str]:
 
 
 def _conclude(span: "Span", outcome: Done | Dead | Again) -> None:
-    """Say what has become of a message."""
+    """Set the outcome of a message."""
     from opentelemetry.trace import StatusCode  # late, see the module
 
     if isinstance(outcome, Done):
         span.set_attribute("amqp_connector.outcome", "already there" if outcome.already else "done")
         return
     span.set_attribute("amqp_connector.outcome", "dead-lettered" if isinstance(outcome, Dead) else "tried again")
-    span.set_attribute("error.type", outcome.failure.code)  # the text may hold what the message says
+    span.set_attribute("error.type", outcome.failure.code)  # the text may contain parts of the message
     span.set_status(StatusCode.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""The one line at the end of the status: the first thing that is wrong, and what to do about it. Pure."""
+"""The last line of the status: the first thing that is wrong, and what to do about it. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from typing import Any
 from connectorlib.monitoring.humanize import ago, counted, moment
 from connectorlib.values.text import cut
 
-#: Messages in hand for so long without any result: something hangs.
+#: Unacknowledged messages without any progress for this long mean that something is stuck.
 STUCK_S = 300.0
-#: Below this share of its API calls an org is told.
+#: A warning is due below this share of the API calls.
 LOW_CALLS = 0.1
 RECENT_S = 60.0
-#: Characters of what a far side said; the pause line above has all of it.
+#: Characters of a failure's text; the pause line above has all of it.
 MOST_TEXT = 120
 
 RUNNING, WRONG = 0, 1
@@ -21,14 +21,14 @@ RUNNING, WRONG = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """`code` is what the command exits with: 0 all running, 1 something is paused or stuck."""
+    """`code` is the exit code of the command: 0 all running, 1 something is paused or stuck."""
 
     code: int
     text: str
 
 
 def conclude(status: Mapping[str, Any]) -> Conclusion:
-    """Return the first thing that is wrong; what is worth a look, though everything runs; or that nothing is wrong."""
+    """Return the first thing that is wrong, else the first that is worth a look, else that nothing is wrong."""
     if wrong := next(_wrong(status), None):
         return Conclusion(WRONG, wrong)
     if odd := next(_odd(status), None):
@@ -46,8 +46,8 @@ def _wrong(status: Mapping[str, Any]) -> Iterator[str]:
             yield f"{pause['name']} is paused since {since}, {pause['cause']}: {text}: {pause['do']}"
     for connection in status["connections"]:
         if connection["to"] == "broker" and connection["since"] is None:
-            said = f": {connection['about']}" if connection["about"] else ""
-            yield f"there is no connection to the broker{said}: start it, or mend what stands in the way"
+            reason = f": {connection['about']}" if connection["about"] else ""
+            yield f"there is no connection to the broker{reason}: start it, or mend what stands in the way"
     for flow in status["flows"]:
         if flow["state"] == "starting":
             yield f"{flow['name']} has not begun yet: ask again in a moment; if that stays, look at the log"

@@ -1,6 +1,6 @@
 """Builds dead letters: the original body, its origin and the reason, as one message. Pure; publishes nothing.
 
-No header of ours begins with `x-`: RabbitMQ 4 ignores a client's `x-death` (release notes 4.0.1).
+No added header begins with `x-`: RabbitMQ 4 ignores a client's `x-death` (release notes 4.0.1).
 """
 
 import copy
@@ -20,7 +20,7 @@ from connectorlib.values.text import cut_bytes
 MAX_HEADER_BYTES = 16 * 1024
 MAX_TEXT = 2_000
 MAX_NAME = 255  # bytes
-#: AMQP properties that travel.
+#: AMQP properties that are copied.
 PROPERTIES = (
     "message_id",
     "correlation_id",
@@ -32,12 +32,12 @@ PROPERTIES = (
     "priority",
     "reply_to",
 )
-#: Told in a header instead: `expiration` would make the dead letter vanish, `user_id` would close the channel (406).
-TOLD = ("expiration", "user_id")
-#: Headers that would route the dead letter elsewhere (CC, BCC) or that belong to the broker's own book-keeping.
+#: Copied into a header: as properties `expiration` would drop the dead letter, and `user_id` close the channel (406).
+AS_HEADERS = ("expiration", "user_id")
+#: Headers that would route the dead letter elsewhere (CC, BCC) or that are written by the broker itself.
 DROPPED = frozenset({"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-delay"})
 DROPPED_PREFIXES = ("x-first-death-", "x-last-death-")
-#: Kept through a second death: where the message first came from, and how often it was replayed.
+#: Kept when a replayed message dies again: its first origin, and the number of replays.
 KEPT = ("dead-exchange", "dead-routing-key", "dead-replays")
 MAX_NESTING = 8
 
@@ -48,12 +48,12 @@ def dead_letter(
     """Return the dead letter of a delivery, ready to publish; its routing key is the queue the message died in."""
     properties = kept_properties(delivery)
     reasons = _reasons(delivery, dead, connector, now)
-    properties["headers"] = _fit(reasons, travelling(delivery.headers))
+    properties["headers"] = _fit(reasons, copied_headers(delivery.headers))
     return Outgoing(settings.exchange, delivery.queue, delivery.body, properties)
 
 
 def kept_properties(delivery: Delivery) -> dict[str, Any]:
-    """Return the AMQP properties that travel, without the headers."""
+    """Return the AMQP properties that are copied, without the headers."""
     properties = {
         name: _short(value) for name in PROPERTIES if (value := getattr(delivery.properties, name)) is not None
     }
@@ -63,16 +63,16 @@ def kept_properties(delivery: Delivery) -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """Return a property that fits: names are 255 bytes at most, and one that is no UTF-8 gets longer by being shown."""
+    """Return a property cut to 255 bytes. One that is not UTF-8 has become longer by its replacement characters."""
     if isinstance(value, str) and len(value) * 4 > MAX_NAME:
         return value.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore")
     return value
 
 
 def fingerprint(reason: str, failure: Failure) -> str:
-    """Return what dead letters of one cause share: reason, code, and the field or statement."""
-    spot = failure.detail.partition(":")[0] if failure.detail else failure.place
-    return hashlib.sha256(f"{reason}\n{failure.code}\n{spot}".encode()).hexdigest()[:12]
+    """Return a hash of what dead letters of one cause have in common: reason, code, and the field or statement."""
+    place = failure.detail.partition(":")[0] if failure.detail else failure.place
+    return hashlib.sha256(f"{reason}\n{failure.code}\n{place}".encode()).hexdigest()[:12]
 
 
 def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> d
     for name in KEPT:
         if isinstance(kept := old.get(name), str | int):
             reasons[name] = cut_bytes(kept, 255) if isinstance(kept, str) else kept
-    for name in TOLD:
+    for name in AS_HEADERS:
         value = getattr(delivery.properties, name)
         if value is not None:
             reasons[f"dead-{name.replace('_', '-')}"] = cut_bytes(str(value), 255)
@@ -101,19 +101,19 @@ def _reasons(delivery: Delivery, dead: Dead, connector: str, now: datetime) -> d
 
 
 def only_reasons(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the headers that say why, without the message's own."""
+    """Return the headers with the reasons, without those of the message itself."""
     return {name: value for name, value in headers.items() if name.startswith("dead-")} | {"dead-headers-cut": "all"}
 
 
-def bared(delivery: Delivery) -> Delivery:
+def without_properties(delivery: Delivery) -> Delivery:
     """Return the delivery without its properties, for one whose properties cannot be read."""
     bare = copy.copy(delivery)
     bare.properties = Properties()
     return bare
 
 
-def travelling(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Return the message's own headers, as pika can send them."""
+def copied_headers(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Return the headers of the message itself, in a form that pika can send."""
     for raw, value in headers.items():
         name = _text(raw)
         if name in DROPPED or name.startswith(DROPPED_PREFIXES) or name.startswith("dead-"):
@@ -122,7 +122,7 @@ def travelling(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """Return a header value that pika can encode again: it decodes floats but cannot send them."""
+    """Return a header value that pika can encode; it decodes floats but does not encode them."""
     if value is None or isinstance(value, bool | int | str | bytes | datetime):
         return value
     if depth < MAX_NESTING and isinstance(value, Mapping):
@@ -133,12 +133,12 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def _text(raw: object) -> str:
-    """Return a header's name; pika leaves one that is not UTF-8 as bytes."""
+    """Return the name of a header; pika leaves one that is not UTF-8 as bytes."""
     return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
 
 
 def _fit(reasons: dict[str, Any], others: Iterator[tuple[str, Any]]) -> dict[str, Any]:
-    """Add the message's own headers while there is room, and name those that were cut."""
+    """Add the headers of the message itself while there is room, and list those that were cut."""
     room = MAX_HEADER_BYTES - sum(_size(name, value) for name, value in reasons.items()) - 1_024
     cut = []
     for name, value in others:
@@ -154,7 +154,7 @@ def _fit(reasons: dict[str, Any], others: Iterator[tuple[str, Any]]) -> dict[str
 
 
 def _size(name: str, value: Any) -> int:
-    """Estimate, from above, the bytes that a header takes in the frame (AMQP 0-9-1 §4.2.5.5)."""
+    """Return an upper bound of the bytes that a header takes in the frame (AMQP 0-9-1 §4.2.5.5)."""
     return len(name.encode()) + 2 + _value_size(value)
 
 

@@ -1,4 +1,4 @@
-"""Keys that come twice: in one batch, where the second waits for the first; or already there on a first delivery."""
+"""Duplicate keys: in one batch, where the second waits for the first, or already written on a first delivery."""
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
@@ -11,13 +11,12 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: So many in one batch are told by one loud line instead of one line each.
-LOUD = 10
+#: From this many in one batch on, one error is logged instead of a warning each.
+MANY = 10
 
 
 def by_first(items: Sequence[T], key_of: Callable[[T], Hashable | None]) -> tuple[list[T], list[tuple[T, T]]]:
-    """Split items into the first of every key (and all without a key), and (later, first) pairs of those that share
-    one."""
+    """Return the first item of every key, with all items without a key; and (later, first) pairs of duplicates."""
     first: dict[Hashable, T] = {}
     firsts: list[T] = []
     later: list[tuple[T, T]] = []
@@ -32,13 +31,10 @@ def by_first(items: Sequence[T], key_of: Callable[[T], Hashable | None]) -> tupl
 
 
 def warn_of_reuse(repeated: Sequence[tuple[Delivery, str]], key: str) -> None:
-    """Given deliveries whose key (beside each) was already there, tell of those that nobody delivered before: a device
-    whose ids start again at 1 loses its messages unseen.
-
-    `key` is where keys come from, as configured.
-    """
+    """Given deliveries whose key was already written, with the key, warn of those on their first delivery: a device
+    whose ids start again at 1 loses its messages silently. `key` is the configured expression."""
     fresh = [(d, text) for d, text in repeated if not d.redelivered and "dead-replays" not in d.headers]
-    for delivery, text in fresh[: 1 if len(fresh) >= LOUD else LOUD]:
+    for delivery, text in fresh[: 1 if len(fresh) >= MANY else MANY]:
         logs.event(
             logger,
             logging.WARNING,
@@ -47,7 +43,7 @@ def warn_of_reuse(repeated: Sequence[tuple[Delivery, str]], key: str) -> None:
             message_id=delivery.properties.message_id,
             key=text,
         )
-    if len(fresh) >= LOUD:
+    if len(fresh) >= MANY:
         logs.event(
             logger,
             logging.ERROR,

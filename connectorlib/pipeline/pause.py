@@ -1,4 +1,4 @@
-"""How a flow waits: for the broker, for the far side, for a dead-letter path; and how it gives back what it holds.
+"""How a flow waits: for the broker, for the target, for a dead-letter path; and how it gives back what it holds.
 
 A pause is told in one line, at the change and every 15 minutes. Every wait here ends with a stop; SIGUSR1 (`nudge`)
 ends the wait and tries at once.
@@ -29,12 +29,12 @@ GIVE_BACK_S = 10.0
 #: How long to wait for a connection at a time; the connection itself is tried again on its own schedule.
 CONNECT_WAIT_S = 60.0
 
-#: `{side}` is the broker, or what the connector writes to.
+#: `{target}` is the broker, or what the sink writes to.
 HINTS = {
-    Kind.UNAVAILABLE: "start the {side}, or mend what the text names; this goes on by itself",
-    Kind.REFUSED: "put user, password or rights in the {side} right, or here and restart (SIGUSR1 tries at once)",
+    Kind.UNAVAILABLE: "start the {target}, or mend what the text names; this goes on by itself",
+    Kind.REFUSED: "put user, password or rights in the {target} right, or here and restart (SIGUSR1 tries at once)",
     Kind.CONFIGURATION: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
-    Kind.RETRY: "find what holds the lock or the load in the {side}; this goes on by itself",
+    Kind.RETRY: "find what holds the lock or the load in the {target}; this goes on by itself",
     Kind.UNKNOWN: "look at the text; this goes on by itself once messages pass (SIGUSR1 tries at once)",
     Kind.REJECT: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
 }
@@ -44,11 +44,11 @@ BROKER = ("broker", PUBLISHING, "queue ")
 DEAD_LETTERS = "make room in the dead-letter queue, or mend it; this goes on by itself"
 
 
-def hint(failure: Failure, far_side: str = "far side") -> str:
+def hint(failure: Failure, target: str = "target") -> str:
     """Return what a person can do about a failure."""
     if failure.place == PUBLISHING:  # while messages are consumed, only dead letters are published
         return DEAD_LETTERS
-    return HINTS[failure.kind].format(side="broker" if is_of_broker(failure) else far_side)
+    return HINTS[failure.kind].format(target="broker" if is_of_broker(failure) else target)
 
 
 def is_of_broker(failure: Failure) -> bool:
@@ -57,7 +57,7 @@ def is_of_broker(failure: Failure) -> bool:
 
 class Pausing:
     """The waiting of one flow. `ensure` makes the topology of its source; both it and `ensure_dead_letters` raise
-    Failed when they cannot. Without `retry_refused` a log-in that the far side refused is not tried again before a
+    Failed when they cannot. Without `retry_refused` a log-in that the target refused is not tried again before a
     nudge: the probe has to answer without one. `longest` is how many seconds lie between two probes at last, where a
     kind of failure has another limit than usual."""
 
@@ -167,7 +167,7 @@ class Pausing:
         return True
 
     def over(self) -> None:
-        """The far side took something: the pause, if there was one, has ended."""
+        """The target took something: the pause, if there was one, has ended."""
         if self.pause is not None:
             logs.event(
                 logger, logging.WARNING, "RESUMED", **{self._label: self.name}, after=_duration(self.pause.since)

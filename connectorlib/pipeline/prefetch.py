@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from connectorlib.messages import Delivery
-from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.pause import Pausing
 from connectorlib.service import logs
 from connectorlib.shared_settings import Batch
@@ -39,7 +39,7 @@ class Intake:
     """The way in of one flow; it belongs to the worker."""
 
     def __init__(
-        self, consumer: "Consumer", pausing: Pausing, dead_letters: DeadLetterSender, batch: Batch, few: int
+        self, consumer: "Consumer", pausing: Pausing, dead_letters: DeadLetterPublisher, batch: Batch, few: int
     ) -> None:
         """`few` is the prefetch after trouble."""
         self._consumer = consumer

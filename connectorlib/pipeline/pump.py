@@ -1,8 +1,8 @@
-"""The pump moves deliveries from a consumer through a handler and settles each by its outcome.
+"""The pump moves deliveries from a consumer through a sink and settles each by its outcome.
 
-One worker thread runs it. The order that loses nothing: the far side first, then the confirm or commit, then the ack.
-What to do about a failure is decided in `policy`; how a flow waits and gives back is in `pausing`, how much it takes at
-a time in `intake`.
+One worker thread runs it. The order that loses nothing: the target first, then the confirm or commit, then the ack.
+What to do about a failure is decided in `blame`; how a flow waits and requeues is in `pause`, how much it takes at
+a time in `prefetch`.
 """
 
 import logging
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from connectorlib.errors import Failure, Kind, Stale
 from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Later, Wait
 from connectorlib.pipeline import blame
-from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.pause import Pausing
 from connectorlib.pipeline.prefetch import Intake
-from connectorlib.pipeline.sink import Handler, Part, Side, handled, probed
+from connectorlib.pipeline.sink import PausableTarget, Sink, Target, handled, probed
 from connectorlib.service import logs
 from connectorlib.shared_settings import Batch, Retry
 
@@ -34,7 +34,7 @@ STOP_DEADLINE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The settings of one flow: from one queue through one handler."""
+    """The settings of one flow: from one queue into one sink."""
 
     name: str
     batch: Batch
@@ -48,29 +48,29 @@ class Pump:
         self,
         flow: Flow,
         consumer: "Consumer",
-        handler: Handler,
-        dead_letters: DeadLetterSender,
+        sink: Sink,
+        dead_letters: DeadLetterPublisher,
         pausing: Pausing,
         *,
-        part_of: Callable[[Delivery], Part] | None = None,
+        part_of: Callable[[Delivery], PausableTarget] | None = None,
     ) -> None:
-        """`part_of` says which far side a message is for, where the handler has several: then each is paused alone."""
+        """`part_of` says which target a message is for, where the sink has several: then each is paused alone."""
         self.flow = flow
         self.counts: Counter[str] = Counter()
         self._consumer = consumer
-        self._handler = handler
+        self._sink = sink
         self._dead_letters = dead_letters
         self._pausing = pausing
         self._stop = pausing.stop
         self._intake = Intake(consumer, pausing, dead_letters, flow.batch, few=flow.retry.breaker + 1)
         self._part_of = part_of
-        #: The suspects of each far side.
-        self._lines: dict[Side, blame.Line] = {}
+        #: The suspects of each target.
+        self._lines: dict[Target, blame.Line] = {}
         #: In hand and not done yet, in their order.
         self._waiting: deque[Delivery] = deque()
-        #: Put off by the handler until the rest of their batch is done.
+        #: Postponed by the sink until the rest of their batch is done.
         self._later: list[Delivery] = []
-        #: Held for a part of the far side that is paused, in their order.
+        #: Held for a part of the target that is paused, in their order.
         self._held: list[tuple[Delivery, Wait]] = []
         #: Whether somebody wants what is held to be tried now.
         self._nudged = False
@@ -94,13 +94,13 @@ class Pump:
             self._consumer.requeue(STOP_DEADLINE_S)
 
     def _greet(self) -> None:
-        """Nothing is taken before the far side has answered once."""
-        failure = probed(self._handler.probe)
+        """Nothing is taken before the target has answered once."""
+        failure = probed(self._sink.probe)
         if failure is None:
             return
         self._intake.careful = True
         if self._pausing.prepare():  # what is published meanwhile must have a queue to wait in
-            self._pausing.wait(failure, self._handler.probe, time.monotonic())
+            self._pausing.wait(failure, self._sink.probe, time.monotonic())
         if not self._stop.is_set():
             self._pausing.over()
 
@@ -117,8 +117,8 @@ class Pump:
         self._mend_dead_letters()
         self._unhold()
         now = time.monotonic()
-        for side, line in self._lines.items():
-            due = line.due(now, side.passed)
+        for target, line in self._lines.items():
+            due = line.due(now, target.passed)
             self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
         batch = self._next()
         if batch and self._pausing.overdue(batch[0]):
@@ -126,10 +126,10 @@ class Pump:
             return
         self._waiting.extend(batch or ())
         self._work()
-        for side, line in self._lines.items():
+        for target, line in self._lines.items():
             self._blame(line.guilty())
-            if self._is_ours() and self._is_to_judge(side, line, nothing_else=batch == []):
-                self._judge(side, line)
+            if self._is_ours() and self._is_to_judge(target, line, nothing_else=batch == []):
+                self._judge(target, line)
 
     def _next(self) -> list[Delivery] | None:
         """Return what comes after what waits: nothing yet (None), what was put off, or a new batch."""
@@ -140,11 +140,11 @@ class Pump:
             return later
         return self._take()
 
-    def _is_to_judge(self, side: Side, line: blame.Line, *, nothing_else: bool) -> bool:
+    def _is_to_judge(self, target: Target, line: blame.Line, *, nothing_else: bool) -> bool:
         if not line.suspects:
             return False
         overdue = any(self._pausing.overdue(suspect.delivery) for suspect in line.suspects)
-        return overdue or line.tripped(side.passed) or (nothing_else and line.exhausted(side.passed))
+        return overdue or line.tripped(target.passed) or (nothing_else and line.exhausted(target.passed))
 
     def _unhold(self) -> None:
         """Take up again what was held, once its time has come; if too much or for too long, pause for all of it."""
@@ -164,16 +164,16 @@ class Pump:
         self._waiting.extendleft(reversed([delivery for delivery, _ in compress(self._held, due)]))
         self._held = [held for held, is_over in zip(self._held, due, strict=True) if not is_over]
 
-    def _line_of(self, delivery: Delivery) -> tuple[Side, blame.Line]:
+    def _line_of(self, delivery: Delivery) -> tuple[Target, blame.Line]:
         """Return whose message it is, and its suspects."""
-        side: Side = self._handler if self._part_of is None else self._part_of(delivery)
-        return side, self._lines.setdefault(side, blame.Line(self.flow.retry))
+        target: Target = self._sink if self._part_of is None else self._part_of(delivery)
+        return target, self._lines.setdefault(target, blame.Line(self.flow.retry))
 
     def _suspects(self) -> list[blame.Suspect]:
         return [suspect for line in self._lines.values() for suspect in line.suspects]
 
     def _tripped(self) -> bool:
-        return any(line.suspects and line.tripped(side.passed) for side, line in self._lines.items())
+        return any(line.suspects and line.tripped(target.passed) for target, line in self._lines.items())
 
     def _take(self) -> list[Delivery] | None:
         batch = self._intake.take(suspects=bool(self._suspects()))
@@ -227,8 +227,8 @@ class Pump:
 
     def _suspect(self, delivery: Delivery, failure: Failure) -> None:
         jitter = random.random()  # noqa: S311 - no secret
-        side, line = self._line_of(delivery)
-        line.suspect(delivery, failure, side.passed, time.monotonic(), jitter)
+        target, line = self._line_of(delivery)
+        line.suspect(delivery, failure, target.passed, time.monotonic(), jitter)
         fields = {"code": failure.code, "place": failure.place, "text": failure.text}
         logs.event(logger, logging.WARNING, "failed alone", **fields, message_id=delivery.properties.message_id)
 
@@ -236,10 +236,10 @@ class Pump:
         """Handle and settle a chunk; return what has to be done again, or None if the chunk is not ours any more."""
         generation = chunk[0].generation
         try:
-            outcomes = handled(self._handler, chunk, lambda: self._consumer.is_current(generation))
+            outcomes = handled(self._sink, chunk, lambda: self._consumer.is_current(generation))
         except Stale:
             return None
-        # The one place where it happens: the handler has committed, so what is done may be acknowledged now,
+        # The one place where it happens: the sink has committed, so what is done may be acknowledged now,
         # and what is dead only once its dead letter is confirmed.
         if outcomes.count(DONE) == len(outcomes):  # nearly always
             self._consumer.settle(generation, [delivery.tag for delivery in chunk])
@@ -266,13 +266,13 @@ class Pump:
         self._trips = 0
         self._pausing.over()
 
-    def _judge(self, side: Side, line: blame.Line) -> None:
+    def _judge(self, target: Target, line: blame.Line) -> None:
         """Only suspects are left, or too many: blame those that may be blamed, or pause and try all of them again."""
-        failure = probed(side.probe)
+        failure = probed(target.probe)
         if not self._is_ours():  # it may have taken long
             return
         if failure is None:
-            self._blame(line.lone(side.passed))
+            self._blame(line.lone(target.passed))
             failure = line.suspects[0].failure if line.suspects else None
         if failure is None:
             return
@@ -302,7 +302,7 @@ class Pump:
         suspected = (suspect.delivery for suspect in self._suspects())
         held = (delivery for delivery, _ in self._held)
         oldest = min(delivery.received for delivery in (*self._waiting, *self._later, *held, *suspected))
-        self._pausing.wait(failure, self._handler.probe, oldest)
+        self._pausing.wait(failure, self._sink.probe, oldest)
 
     def _blame(self, guilty: Sequence[blame.Suspect]) -> None:
         self._bury([(s.delivery, Dead(s.failure, blame.reason(s.failure), s.attempts)) for s in guilty])

@@ -1,71 +1,125 @@
-"""What the commands of both connectors share on the way from a configuration file to an exit code."""
+"""From a configuration to its messages in a target: `run_sink` puts together what every sink needs.
 
-import logging
+That is the connections to the broker, the watchdog, monitoring and tracing; and for each flow a consumer, its pauses,
+its dead letters, its figures and a thread.
+"""
+
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
-from connectorlib.errors import Failed
-from connectorlib.service.process import ExitCode, exit_code
-from connectorlib.shared_settings import BrokerSettings, Monitoring
-
-if TYPE_CHECKING:
-    from connectorlib.amqp import Broker
-    from connectorlib.monitoring.monitor import Monitor
-
-logger = logging.getLogger(__name__)
+from connectorlib.amqp import Broker, Consumer, topology
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Dead, Delivery
+from connectorlib.monitoring.counters import SinkMetric
+from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
+from connectorlib.monitoring.tracing import tracing
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
+from connectorlib.pipeline.pause import Pausing, hint
+from connectorlib.pipeline.pump import Flow, Pump
+from connectorlib.pipeline.sink import PausableTarget, Sink
+from connectorlib.service.process import Life, Watchdog, notify
+from connectorlib.service.reload import Term
+from connectorlib.shared_settings import Batch, BrokerSettings, Destination, Monitoring, Retry, Source, Tracing
 
 STOP_S = 10.0
-#: The I/O thread ticks every second; this long without one, it is stuck.
+#: The I/O thread ticks every second; after this long without a tick it is stuck.
 TICK_DEADLINE_S = 30.0
 
-#: Codes of failures that are no code of anybody else: their text says it all, line by line.
-_OWN_WORDS = ("configuration", "log-file")
 
-
-class Configured(Protocol):
-    """A loaded configuration."""
+class ProcessConfig(Protocol):
+    """What a configuration says of the process, whatever its sink."""
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What looks wrong in it, though it is not."""
+    def file(self) -> str: ...
+    @property
+    def broker(self) -> BrokerSettings: ...
+    @property
+    def monitoring(self) -> Monitoring | None: ...
+    @property
+    def tracing(self) -> Tracing | None: ...
 
 
-Loaded = TypeVar("Loaded", bound=Configured)
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs, as the broker, the status and traces call it."""
+
+    name: str
+    #: Which of several: the `name` of the configuration.
+    instance: str
+    #: The name of the connections to the broker.
+    connection: str
+    #: How the status calls the last message that arrived.
+    last_success: str = "last write"
 
 
-def loaded(file: str, load: Callable[[str], Loaded]) -> Loaded:
-    """Load the configuration and tell what in it is odd, though not wrong."""
-    config = load(file)
-    for warning in config.warnings:
-        logger.warning("%s: %s", file, warning, extra={"event": "odd-configuration"})
-    return config
+class PausedAlone(Protocol):
+    """A target behind a shared queue; run_sink gives it the pauses of its own."""
+
+    pausing: Pausing
 
 
-def reported(run: Callable[[], ExitCode]) -> ExitCode:
-    """Turn a failure into one line and an exit code; a bug as well, for only the log knows what must not be shown."""
-    try:
-        return run()
-    except Failed as failed:
-        for line in told(failed).splitlines():
-            logger.error("%s", line, extra={"event": "failed"})
-        return exit_code(failed.failure)
-    except Exception:  # a bug of ours: its traceback may hold a secret
-        logger.exception("bug", extra={"event": "bug"})
-        return ExitCode.FAILED
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkFlow:
+    """From one queue into one sink, and what the process has to know of the two."""
+
+    name: str
+    sink: Sink
+    source: Source
+    batch: Batch
+    retry: Retry
+    hold_seconds: float
+    #: What the sink is connected to, for the status and the watchdog.
+    connections: Sequence[ConnectionFacts] = ()
+    metrics: Sequence[SinkMetric] = ()
+    #: What a person can do about a failure.
+    hints: Callable[[Failure], str] = hint
+    #: How the log calls a flow that is paused.
+    label: str = "flow"
+    #: Whether a refused log-in is tried again without SIGUSR1.
+    retry_refused: bool = True
+    #: Seconds between two probes at last, by kind of failure, where that differs from the usual.
+    longest: Mapping[Kind, float] = field(default_factory=dict)
+    #: Exchanges that the sink publishes to; made together with the source.
+    exchanges: Collection[str] = ()
+    #: Called with each message that is dead-lettered.
+    on_dead: Callable[[Delivery, Dead], object] = lambda delivery, verdict: None
+    #: Called by SIGUSR1, from another thread.
+    on_nudge: Callable[[], object] = lambda: None
+    #: Of a shared queue: its targets by name, and which of them a message is for.
+    parts: Mapping[str, PausedAlone] = field(default_factory=dict)
+    part_of: Callable[[Delivery], PausableTarget] | None = None
 
 
-def told(failed: Failed) -> str:
-    """Return what there is to say about a failure, one line for each mistake in a configuration."""
-    return failed.failure.text if failed.failure.code in _OWN_WORDS else str(failed)
+#: Opens the sinks of a configuration, and closes them at the end.
+OpenFlows = Callable[[Broker], AbstractContextManager[Sequence[SinkFlow]]]
+
+
+def run_sink(config: ProcessConfig, program: Program, open_flows: OpenFlows, term: Term) -> dict[str, Counter[str]]:
+    """Bring what arrives in the source queues to the sinks until the term ends; return what each flow has counted."""
+    with (
+        running_broker(config.broker, program.connection) as broker,
+        open_flows(broker) as flows,
+        tracing(config.tracing, program.name, program.instance) as trace,
+    ):
+        connections = [each for flow in flows for each in flow.connections]
+        monitor = make_monitor(config, program, broker, connections, term)
+        monitor.trace = trace
+        pumps = [make_pump(flow, config.broker, broker, monitor, term) for flow in flows]
+        with supervised(config.monitoring, monitor, term):
+            _work(pumps, term)
+    return {pump.flow.name: pump.counts for pump in pumps}
 
 
 @contextmanager
-def running_broker(settings: BrokerSettings, name: str, *, consuming: bool = True) -> Iterator["Broker"]:
-    """Start the connections to the broker, which come by themselves, and close them at the end of the block."""
-    from connectorlib.amqp import Broker  # late: pika is not needed for --help
-
+def running_broker(settings: BrokerSettings, name: str, *, consuming: bool = True) -> Iterator[Broker]:
+    """Start the connections to the broker, which open by themselves, and close them at the end of the block."""
     broker = Broker(settings, name=name, consuming=consuming)
     broker.start()
     try:
@@ -74,20 +128,113 @@ def running_broker(settings: BrokerSettings, name: str, *, consuming: bool = Tru
         broker.stop(STOP_S)
 
 
-def answering(settings: Monitoring | None, monitor: "Monitor") -> AbstractContextManager[None]:
-    """Answer on the monitoring port, if there is one, until the end of the block."""
+def make_monitor(
+    config: ProcessConfig, program: Program, broker: Broker, connections: Sequence[ConnectionFacts], term: Term
+) -> Monitor:
+    """Return what is known of the process, for the status, the metrics and the watchdog."""
+    monitor = Monitor(program.name, program.instance, config.file, broker, config.broker.dead_letter.queue)
+    monitor.up_since = term.started
+    monitor.last_success = program.last_success
+    monitor.connections += connections
+    monitor.checks = {each.name: each.stuck for each in connections} | {"broker": partial(_silent, broker)}
+    term.on_nudge(broker.reconnect_now)
+    return monitor
+
+
+@contextmanager
+def supervised(settings: Monitoring | None, monitor: Monitor, term: Term) -> Iterator[None]:
+    """Watch for hung calls, which end the process with 75; serve the monitoring port; tell systemd."""
+    watchdog = Watchdog()
+    watchdog.status = monitor.summary
+    for name, check in monitor.checks.items():
+        watchdog.register(name, check)
+    with watchdog, _serving(settings, monitor):
+        notify("READY=1")
+        yield
+        if not term.replaced:
+            notify("STOPPING=1")
+
+
+def _serving(settings: Monitoring | None, monitor: Monitor) -> AbstractContextManager[None]:
     if settings is None:
         return nullcontext()
-    from connectorlib.monitoring.monitoring_server import serving  # late: nothing of it is needed without a port
+    from connectorlib.monitoring.monitoring_server import serving  # late: not needed without a port
 
     return serving(settings, monitor)
 
 
-def ticking(broker: "Broker") -> Callable[[], str | None]:
-    """Return the watchdog's check of the I/O thread."""
+def _silent(broker: Broker) -> str | None:
+    silent = time.monotonic() - broker.ticked
+    return f"the I/O thread has not ticked for {silent:.0f} s" if silent > TICK_DEADLINE_S else None
 
-    def check() -> str | None:
-        silent = time.monotonic() - broker.ticked
-        return f"the I/O thread has not ticked for {silent:.0f} s" if silent > TICK_DEADLINE_S else None
 
-    return check
+def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor: Monitor, term: Life) -> Pump:
+    """Return the pump of a flow, with its consumer, its pauses, its dead letters and its figures."""
+    consumer = broker.consumer(flow.source.queue, flow.source.prefetch)
+    nudged = threading.Event()
+    pausing_of = partial(_pausing, flow, settings, broker, consumer, term.stop, nudged)
+    for name, part in flow.parts.items():
+        part.pausing = pausing_of(name)
+    stats = monitor.flow(flow.name)
+    stats.metrics = flow.metrics
+    sender = DeadLetterPublisher(broker.publisher, settings.dead_letter, flow.name)
+    pausing = pausing_of(flow.name)
+    sink = stats.measured(flow.sink)
+    pump = Pump(Flow(flow.name, flow.batch, flow.retry), consumer, sink, sender, pausing, part_of=flow.part_of)
+    stats.attach(pump.counts, consumer, pausing, *(part.pausing for part in flow.parts.values()))
+
+    def dead(delivery: Delivery, verdict: Dead) -> None:
+        stats.died(delivery, verdict)
+        flow.on_dead(delivery, verdict)
+
+    def nudge() -> None:
+        flow.on_nudge()
+        pump.nudge()
+        nudged.set()
+
+    sender.on_dead = dead
+    term.on_nudge(nudge)
+    term.on_stop(pump.wake)
+    return pump
+
+
+def _pausing(
+    flow: SinkFlow,
+    settings: BrokerSettings,
+    broker: Broker,
+    consumer: Consumer,
+    stop: threading.Event,
+    nudged: threading.Event,
+    name: str,
+) -> Pausing:
+    upkeep = topology.Upkeep(broker, settings, flow.source)
+
+    def ensure() -> None:
+        upkeep.ensure()
+        for exchange in flow.exchanges:
+            topology.ensure(broker, settings, None, Destination(exchange), look=False)
+
+    return Pausing(
+        name,
+        broker=broker,
+        consumer=consumer,
+        ensure=ensure,
+        ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, settings),
+        hold_seconds=flow.hold_seconds,
+        stop=stop,
+        nudge=nudged,
+        label=flow.label,
+        retry_refused=flow.retry_refused,
+        longest=flow.longest,
+        hints=flow.hints,
+    )
+
+
+def _work(pumps: Sequence[Pump], term: Life) -> None:
+    """Run each pump in a thread of its own until all have ended. A bug that ends one is raised, and ends them all."""
+    with ThreadPoolExecutor(len(pumps), thread_name_prefix="worker") as workers:
+        futures: list[Future[None]] = [workers.submit(pump.run) for pump in pumps]
+        wait(futures, return_when=FIRST_EXCEPTION)
+        term.request_stop()
+        for future in futures:
+            future.result()

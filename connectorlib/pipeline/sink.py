@@ -1,6 +1,6 @@
-"""What the pump knows of the far side: one, or several that share a queue; and how they are called.
+"""What the pump knows of a sink, which brings messages to a target: a database, Salesforce, a server.
 
-Rule: whatever a far side raises becomes a failure. A bug of ours must lose neither a message nor the process.
+Rule: whatever a sink raises becomes a failure. A bug in it must lose neither a message nor the process.
 """
 
 import logging
@@ -13,37 +13,37 @@ from connectorlib.messages import Again, Delivery, Outcome, Wait
 logger = logging.getLogger(__name__)
 
 
-class Side(Protocol):
-    """What is known of a far side without a message."""
+class Target(Protocol):
+    """Where messages go, as far as it can be asked about without one."""
 
     @property
     def passed(self) -> Mapping[str, int]:
-        """How many messages have passed each place (`Failure.place`) so far, zeros included; under `policy.ALL` how
+        """How many messages have passed each place (`Failure.place`) so far, zeros included; under `blame.ALL` how
         many there were in all."""
 
     def probe(self) -> None:
-        """Ask the far side for a sign of life on a fresh connection. Raise Failed if there is none."""
+        """Ask the target for a sign of life on a fresh connection. Raise Failed if there is none."""
 
 
-class Handler(Side, Protocol):
-    """What a connector does with a batch. It never sees a channel, and `tag` means nothing to it."""
+class Sink(Target, Protocol):
+    """Writes batches to a target. It never sees a channel, and a delivery's `tag` means nothing to it."""
 
     def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
-        """Return one outcome per delivery, not `Later` for all of them. Ask `valid()` once more before a commit; if
-        not, roll back, raise Stale."""
+        """Return one outcome per delivery, not `Later` for all of them. Ask `valid()` once more before a commit; if it
+        is false, roll back and raise Stale."""
 
 
-class Part(Side, Protocol):
-    """One of several far sides behind a queue: what becomes of the others' messages says nothing about its own."""
+class PausableTarget(Target, Protocol):
+    """One of several targets behind a queue, paused without the others."""
 
     def hold(self, failure: Failure) -> Wait:
-        """Pause it alone; return how what is in hand for it waits."""
+        """Pause it; return how its messages wait."""
 
 
-def handled(handler: Handler, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
-    """Return the handler's outcomes; what it raises is done again by the rules. Raise only Stale."""
+def handled(sink: Sink, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+    """Return the sink's outcomes; what it raises becomes a failure of every delivery. Raise only Stale."""
     try:
-        return handler.handle(deliveries, valid)
+        return sink.handle(deliveries, valid)
     except Stale:
         raise
     except Failed as failed:
@@ -53,12 +53,12 @@ def handled(handler: Handler, deliveries: Sequence[Delivery], valid: Callable[[]
 
 
 def probed(probe: Callable[[], None]) -> Failure | None:
-    """Return why there is no sign of life; None: there is one."""
+    """Return why there is no sign of life, None if there is one."""
     try:
         probe()
     except Failed as failed:
         return failed.failure
-    except Exception as error:  # nothing is known of the far side, so nothing is blamed on a message
+    except Exception as error:  # nothing is known of the target, so nothing is blamed on a message
         return _bug(error)
     return None
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import click
 
@@ -26,16 +26,9 @@ from connectorlib.preflight.sample import Sample
 from connectorlib.service import logs
 from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.process import ExitCode
+from connectorlib.service.reload import Loaded
 from connectorlib.shared_settings import Logging
 
-
-class Configured(Protocol):
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What looks wrong in it, though it is not."""
-
-
-Loaded = TypeVar("Loaded", bound=Configured)
 #: Given the configuration, a sample (or none) and the address of the management API, returns what to ask.
 Planner = Callable[[Loaded, Sample | None, str | None], Sequence[Group]]
 
@@ -75,7 +68,7 @@ def check_command(
     @click.option("--management-url", metavar="URL", help="Of RabbitMQ's management API, else looked for on its port.")
     @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
     @click.pass_context
-    def check(
+    def command(
         ctx: click.Context,
         /,
         file: str,
@@ -86,15 +79,24 @@ def check_command(
     ) -> None:
         logs.configure(Logging(level="error"), program)  # the findings are printed
         message = None if sample is None else Sample(sample, read_body(sample), envelope(**options))
-        ctx.exit(_check(_findings(file, load, plan, message, management_url), json=as_json))
+        ctx.exit(check(file, load, plan, message, management_url, json=as_json))
 
-    return check
+    return command
 
 
-def _check(findings: Iterator[Finding], *, json: bool) -> ExitCode:
+def check(
+    file: str,
+    load: Callable[[str], Loaded],
+    plan: Planner[Loaded],
+    sample: Sample | None,
+    management_url: str | None,
+    *,
+    json: bool,
+) -> ExitCode:
+    """Print one line for each finding, and return the exit code."""
     signs = SIGNS if can_print("".join(SIGNS.values())) else PLAIN_SIGNS
     found: list[Finding] = []
-    for finding in findings:
+    for finding in _findings(file, load, plan, sample, management_url):
         found.append(finding)
         if not json:
             click.echo(line(finding, signs))

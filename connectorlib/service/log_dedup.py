@@ -1,6 +1,6 @@
-"""Counts identical warnings instead of printing each: the first is told, the others once a minute as a number.
+"""Counts identical warnings instead of logging each: the first is logged, the others as a number once a minute.
 
-`Repeats` is pure (the caller brings the time); connectorlib/service/logs.py gives it records and a timer.
+`Repeats` is pure (callers pass the time); connectorlib/service/logs.py gives it records and a timer.
 """
 
 from collections.abc import Hashable
@@ -15,7 +15,7 @@ MAX_KEYS = 1000
 
 @dataclass(slots=True)
 class Summary(Generic[T]):
-    """`item` (the last one) came `count` times in `seconds`, and was held back."""
+    """`count` suppressed items within `seconds`, the last of which is `item`."""
 
     item: T
     count: int
@@ -26,7 +26,7 @@ class Summary(Generic[T]):
 class _Entry(Generic[T]):
     since: float
     last: T
-    held: int = 0
+    suppressed: int = 0
 
 
 class Repeats(Generic[T]):
@@ -36,29 +36,29 @@ class Repeats(Generic[T]):
         self._entries: dict[Hashable, _Entry[T]] = {}
 
     def offer(self, key: Hashable, item: T, now: float) -> bool:
-        """Return whether to tell it now; if not, it is counted. Call `due` first."""
+        """Return whether to log it now; if not, it is counted. Call `due` first."""
         entry = self._entries.get(key)
         if entry is None:
-            # With the table full everything is told: losing facts is worse than printing them twice.
+            # With the table full everything is logged: losing facts is worse than logging them twice.
             if len(self._entries) < self._max_keys:
                 self._entries[key] = _Entry(now, item)
             return True
-        entry.held += 1
+        entry.suppressed += 1
         entry.last = item
         return False
 
     def due(self, now: float, *, everything: bool = False) -> list[Summary[T]]:
-        """Return what was held back in windows that are over. A quiet window ends the matter; a busy one goes on."""
+        """Return the summaries of the windows that are over. After a window without repeats the key is forgotten."""
         over = [(key, entry) for key, entry in self._entries.items() if everything or now - entry.since >= self._window]
         summaries: list[Summary[T]] = []
         for key, entry in over:
-            if entry.held:
-                summaries.append(Summary(entry.last, entry.held, now - entry.since))
-                entry.since, entry.held = now, 0
+            if entry.suppressed:
+                summaries.append(Summary(entry.last, entry.suppressed, now - entry.since))
+                entry.since, entry.suppressed = now, 0
             else:
                 del self._entries[key]
         return summaries
 
     def next_due(self) -> float | None:
-        """Return when the next window with something in it ends."""
-        return min((entry.since + self._window for entry in self._entries.values() if entry.held), default=None)
+        """Return when the next window with repeats ends, None if there is none."""
+        return min((entry.since + self._window for entry in self._entries.values() if entry.suppressed), default=None)

@@ -1,4 +1,4 @@
-"""The life of a process: exit codes, signals, systemd. Imports only errors; knows nothing of brokers and databases."""
+"""The life of a process: exit codes, signals, systemd. Imports only errors."""
 
 import logging
 import os
@@ -12,22 +12,22 @@ from enum import IntEnum
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from connectorlib.errors import Failure, Kind
+from connectorlib.errors import Failed, Failure, Kind
 
 logger = logging.getLogger(__name__)
 
 
 class ExitCode(IntEnum):
-    """What the commands exit with; the systemd units rely on it."""
+    """The exit codes of the commands; the systemd units rely on them."""
 
     DONE = 0
     FAILED = 1
     USAGE = 2
-    NOTHING = 3  # nothing there: the queue is empty, the query gives no rows
-    UNREACHABLE = 69  # EX_UNAVAILABLE: the other side cannot be reached
-    STUCK = 75  # EX_TEMPFAIL: past its own deadline; restart me
+    NOTHING = 3  # the queue is empty, or the query returns no rows
+    UNREACHABLE = 69  # EX_UNAVAILABLE: broker or target cannot be reached
+    STUCK = 75  # EX_TEMPFAIL: a deadline passed; a restart may help
     REFUSED = 77  # EX_NOPERM: a log-in was refused
-    BAD_CONFIGURATION = 78  # EX_CONFIG: restarting does not help
+    BAD_CONFIGURATION = 78  # EX_CONFIG: a restart does not help
 
 
 _CODES = {
@@ -38,19 +38,42 @@ _CODES = {
 
 
 def exit_code(failure: Failure) -> ExitCode:
-    """Return what a one-shot command exits with after this failure."""
+    """Return the exit code of a one-shot command after this failure."""
     return _CODES.get(failure.kind, ExitCode.FAILED)
+
+
+#: Codes of this project's own; their text needs no code in front of it, and may have several lines.
+_SELF_EXPLANATORY = ("configuration", "log-file")
+
+
+def report(failed: Failed, event: str) -> None:
+    """Log a failure: one line, or one for each mistake in a configuration."""
+    text = failed.failure.text if failed.failure.code in _SELF_EXPLANATORY else str(failed)
+    for line in text.splitlines():
+        logger.error("%s", line, extra={"event": event})
+
+
+def reported(run: Callable[[], ExitCode]) -> ExitCode:
+    """Run a command; log its failure and return the exit code for it."""
+    try:
+        return run()
+    except Failed as failed:
+        report(failed, "failed")
+        return exit_code(failed.failure)
+    except Exception:  # a bug: only the log takes the secrets out of its traceback
+        logger.exception("bug", extra={"event": "bug"})
+        return ExitCode.FAILED
 
 
 class Life:
     """From start to stop: `with Life() as life:` and then wait on `life.stop`.
 
-    The first SIGTERM or SIGINT sets `stop` and runs the callbacks; the second quits at once. SIGUSR1 sets `nudge`
-    (whoever waits clears it). SIGHUP is taken only by `on_reload`; without, it ends the process as everywhere. With
-    `install=False`, for use inside somebody else's program, no handler is touched.
+    The first SIGTERM or SIGINT sets `stop` and runs the callbacks; the second quits at once. SIGUSR1 sets `nudge`,
+    which its reader clears. SIGHUP is handled only after `on_reload`; without it, it ends the process as usual. With
+    `install=False`, for use inside another program, no signal handler is installed.
 
-    A thread does the work, woken through a file descriptor: a Python signal handler would have to wait until the
-    main thread comes back from a hung ODBC call, and may not take a lock that the main thread is just holding.
+    A thread woken through a file descriptor runs the callbacks: a Python signal handler would have to wait for the
+    main thread to return from a hung ODBC call, and must not take a lock that the main thread holds.
     """
 
     def __init__(self, *, install: bool = True, quit: Callable[[int], Any] = os._exit) -> None:
@@ -75,22 +98,22 @@ class Life:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._sockets is not None:
-            self._give_signals_back(*self._sockets)
+            self._restore_signals(*self._sockets)
             self._sockets = None
 
     def on_stop(self, callback: Callable[[], object]) -> None:
-        """Call it when the process is asked to stop; at once, when that has happened already."""
+        """Call it when the process is to stop; at once if it is stopping already."""
         self._on_stop.append(callback)
         if self.stop.is_set():
             _call(callback)
 
     def on_nudge(self, callback: Callable[[], object]) -> None:
-        """Call it at each SIGUSR1: stop waiting and try now."""
+        """Call it at each SIGUSR1: to try now instead of waiting."""
         self._on_nudge.append(callback)
 
     def on_reload(self, callback: Callable[[], object]) -> None:
-        """Call it at each SIGHUP, in a thread of its own: it may take its time, and the next signal cannot wait. To be
-        called in the main thread."""
+        """Call it at each SIGHUP, in a thread of its own: it may take long, and the next signal must not wait. Call
+        this in the main thread."""
         self._on_reload = callback
         if self._sockets is not None:
             self._previous.setdefault(signal.SIGHUP, signal.signal(signal.SIGHUP, _nothing))
@@ -102,7 +125,7 @@ class Life:
             _call(callback)
 
     def request_stop(self) -> None:
-        """Do what the first SIGTERM does; asking again changes nothing."""
+        """Do what the first SIGTERM does; further calls have no effect."""
         if self.stop.is_set():
             return
         self.stop.set()
@@ -111,7 +134,7 @@ class Life:
 
     def _take_signals(self) -> None:
         reader, writer = socket.socketpair()
-        writer.setblocking(False)  # set_wakeup_fd demands it
+        writer.setblocking(False)  # set_wakeup_fd requires it
         self._sockets = (reader, writer)
         self._previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
@@ -119,7 +142,7 @@ class Life:
         self._thread = threading.Thread(target=self._listen, args=(reader,), name="signals", daemon=True)
         self._thread.start()
 
-    def _give_signals_back(self, reader: socket.socket, writer: socket.socket) -> None:
+    def _restore_signals(self, reader: socket.socket, writer: socket.socket) -> None:
         signal.set_wakeup_fd(self._previous_fd)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
@@ -153,20 +176,20 @@ class Life:
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """The wake-up descriptor has it already; without a handler the signal would do its default."""
+    """Replace the default action; the wake-up descriptor has received the signal."""
 
 
 def _call(callback: Callable[[], object]) -> None:
     try:
         callback()
-    except Exception:  # any: one broken callback must not cost the others, nor the second signal
+    except Exception:  # any: the other callbacks and the next signal must still be handled
         logger.exception("bug in a callback", extra={"event": "bug"})
 
 
 def notify(state: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Tell systemd `READY=1`, `STATUS=…`, `WATCHDOG=1`, `STOPPING=1`. Return whether there was one to tell.
+    """Send systemd `READY=1`, `STATUS=…`, `WATCHDOG=1` or `STOPPING=1`. Return whether it was sent.
 
-    The protocol is one datagram to $NOTIFY_SOCKET, see sd_notify(3); a leading @ names an abstract socket.
+    The protocol is one datagram to $NOTIFY_SOCKET, see sd_notify(3); a leading @ means an abstract socket.
     """
     address = environment.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
@@ -175,7 +198,7 @@ def notify(state: str, environment: Mapping[str, str] = os.environ) -> bool:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.setblocking(False)  # a full queue must not hold up the caller
+            channel.setblocking(False)  # a full queue must not block the caller
             channel.sendto(state.encode(), address)
     except OSError as error:
         logger.debug("systemd was not told %s: %s", state.partition("=")[0], error)
@@ -184,7 +207,7 @@ def notify(state: str, environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def notify_status(text: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Show a text in `systemctl status`, on one line."""
+    """Show a text in `systemctl status`, as one line."""
     return notify(f"STATUS={' '.join(text.split())}", environment)
 
 
@@ -196,10 +219,10 @@ class _Watched:
 
 
 class Watchdog:
-    """Pings systemd while all checks are content, and ends the process when one is not for longer than its deadline.
+    """Pings systemd while all checks pass, and ends the process when one fails for longer than its deadline.
 
-    A check returns None, or says what it is waiting for. A hung ODBC or HTTP call releases the interpreter, so a
-    pinger that does not ask would keep a dead worker looking alive. Without systemd it watches all the same.
+    A check returns None, or what it is waiting for. A hung ODBC or HTTP call releases the interpreter, so a thread that
+    only pings would keep a dead worker looking alive. Without systemd the process is ended all the same.
     """
 
     def __init__(
@@ -215,7 +238,7 @@ class Watchdog:
         self._environment = environment
         self._ping_s = _ping_interval(environment)
         self._interval_s = min(interval_s, self._ping_s) if self._ping_s else interval_s
-        #: One line about what the process does; whenever it changes systemd is told.
+        #: Returns one line about what the process does; sent to systemd whenever it changes.
         self.status: Callable[[], str] = lambda: ""
         self._status = ""
         self._watched: dict[str, _Watched] = {}
@@ -224,7 +247,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def register(self, name: str, check: Callable[[], str | None], *, deadline_s: float = 0.0) -> None:
-        """Watch this; a check with a deadline of its own needs none here."""
+        """Add a check; one that has a deadline itself needs none here."""
         self._watched[name] = _Watched(check, deadline_s)
 
     def __enter__(self) -> Self:
@@ -236,7 +259,7 @@ class Watchdog:
         self._thread.join(5.0)
 
     def look(self) -> None:
-        """Ask every check once; ping, or quit."""
+        """Run every check once; ping, or quit."""
         now = self._clock()
         stuck = {name: text for name, each in list(self._watched.items()) if (text := self._ask(each, now))}
         for name, text in stuck.items():
@@ -250,12 +273,12 @@ class Watchdog:
             self._pinged = now
             notify("WATCHDOG=1", self._environment)
         if not stuck:
-            self._tell_status()
+            self._send_status()
 
-    def _tell_status(self) -> None:
+    def _send_status(self) -> None:
         try:
             status = self.status()
-        except Exception:  # any: what is only told must not end what watches
+        except Exception:  # any: the status must not end the watchdog
             logger.exception("bug in the status", extra={"event": "bug"})
             return
         if status != self._status:
@@ -265,7 +288,7 @@ class Watchdog:
     def _ask(self, each: _Watched, now: float) -> str | None:
         try:
             text = each.check()
-        except Exception as error:  # any: a check that fails says nothing good about what it watches
+        except Exception as error:  # any: a check that raises counts as failed
             text = f"its check failed: {type(error).__name__}: {error}"
         if text is None:
             each.stuck_since = None
@@ -279,7 +302,7 @@ class Watchdog:
 
 
 def _ping_interval(environment: Mapping[str, str]) -> float | None:
-    """Return a third of what systemd waits (sd_watchdog_enabled(3) advises less than half), None when it does not."""
+    """Return a third of systemd's time limit (sd_watchdog_enabled(3) advises less than half), None without one."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     if not microseconds.isdigit() or environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

@@ -1,39 +1,57 @@
-"""SIGHUP: the configuration is loaded anew, and the work begins again with it. A wrong one is refused, and the work
-goes on with the one it had."""
+"""Loads the configuration, and again at SIGHUP: then the work starts over with it. A wrong one is refused, and the work
+continues unchanged."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic
+from typing import Generic, Protocol, TypeVar
 
 from connectorlib.errors import Failed
-from connectorlib.pipeline.run_sink import Loaded, loaded, told
 from connectorlib.service import logs
-from connectorlib.service.process import ExitCode, Life, notify
+from connectorlib.service.process import ExitCode, Life, notify, report
 
 logger = logging.getLogger(__name__)
 
 
+class Configured(Protocol):
+    """A loaded configuration."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but looks wrong."""
+
+
+Loaded = TypeVar("Loaded", bound=Configured)
+
+
+def loaded(file: str, load: Callable[[str], Loaded]) -> Loaded:
+    """Load the configuration and log its warnings."""
+    config = load(file)
+    for warning in config.warnings:
+        logger.warning("%s: %s", file, warning, extra={"event": "odd-configuration"})
+    return config
+
+
 class Term(Life):
-    """The part of a life in which one configuration holds."""
+    """The part of a process's life in which one configuration is in force."""
 
     def __init__(self, life: Life, *, reloaded: bool) -> None:
         super().__init__(install=False)
         self.started = life.started
-        #: Whether another configuration held before this one: what would keep the process from starting must not end
-        #: it now, for the next reload may mend it.
+        #: Whether this configuration replaced another. What would keep the process from starting must not end it now:
+        #: the next reload may correct it.
         self.reloaded = reloaded
-        #: Whether another one comes after it: the process does not stop then.
+        #: Whether another configuration follows, so that the process does not stop at the end of this term.
         self.replaced = False
 
 
 class Reloading(Generic[Loaded]):
-    """Does some work for as long as a life lasts, each time by the newest configuration that was right."""
+    """Repeats some work until the life ends, each time with the newest valid configuration."""
 
     def __init__(self, file: str, life: Life, load: Callable[[str], Loaded], first: Loaded | None = None) -> None:
-        """`first`: the configuration to begin with, if it is loaded already. `load` refuses what the work cannot do
-        with."""
+        """`first`: the configuration to start with, if already loaded. `load` raises Failed for one that is unusable
+        for this work."""
         self._first = first
         self._file = file
         self._life = life
@@ -56,28 +74,27 @@ class Reloading(Generic[Loaded]):
                     return code
                 self._config, self._next = self._next, None
                 self._term = Term(self._life, reloaded=True)
-            if self._life.stop.is_set():  # it came in between, and stopped the term before
+            if self._life.stop.is_set():  # the stop came between the two terms and reached only the old one
                 self._term.request_stop()
             logs.event(logger, logging.INFO, "reloaded", file=self._file)
 
     def reload(self) -> None:
-        """Load the configuration; if it is right and another one, let the work end in order, to begin with it."""
+        """Load the configuration; if it is valid and has changed, end the current term in order to start the next."""
         with self._one_at_a_time:
             notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             logs.event(logger, logging.INFO, "reloading", file=self._file)
-            if not self._is_replaced():  # else whoever begins with the next one says that it is ready
+            if not self._replace():  # otherwise the next term reports READY=1
                 notify("READY=1")
 
-    def _is_replaced(self) -> bool:
-        """Return whether there is another configuration to go on with."""
+    def _replace(self) -> bool:
+        """Return whether another configuration is to take over."""
         try:
             config = loaded(self._file, self._load)
         except Failed as failed:
-            for line in told(failed).splitlines():
-                logger.error("%s", line, extra={"event": "reload-refused"})
+            report(failed, "reload-refused")
             logger.error("not reloaded: all goes on as before", extra={"event": "reload-refused"})
             return False
-        except Exception:  # a bug of ours: whoever waits for the end of the reload must not wait for ever
+        except Exception:  # a bug: systemd must not wait indefinitely for the end of the reload
             logger.exception("bug", extra={"event": "bug"})
             return False
         with self._lock:
@@ -87,5 +104,5 @@ class Reloading(Generic[Loaded]):
                 self._term.request_stop()
                 return True
         logs.event(logger, logging.INFO, "the configuration has not changed", file=self._file)
-        self._term.request_nudge()  # what it refers to, a password that was put right, may have
+        self._term.request_nudge()  # what it refers to may have changed, such as a password in a file
         return False

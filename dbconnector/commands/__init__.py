@@ -1,1 +1,1 @@
-"""One command each, from the configuration to the exit code."""
+"""One file for each command, from the configuration to the exit code."""

@@ -1,22 +1,31 @@
-"""receiveNInsert: one message from the source queue, written, and then acknowledged."""
+"""`receive`, receiveNInsert: writes one message of the source queue, then acknowledges it."""
 
 import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+
+import click
 
 from connectorlib.amqp import Broker, SyncChannel, topology
 from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
+from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline import blame
-from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.prefetch import SUSPICIOUS_DELIVERIES, handed_out
+from connectorlib.pipeline.run_sink import running_broker
 from connectorlib.pipeline.sink import handled
 from connectorlib.service import logs
-from connectorlib.service.process import Life
+from connectorlib.service.bootstrap import loading_logs, running
+from connectorlib.service.cli_options import Duration, config_option
+from connectorlib.service.process import ExitCode, Life, exit_code, reported
+from connectorlib.service.reload import loaded
 from connectorlib.shared_settings import Source
+from dbconnector import config as configuration
+from dbconnector.cli import EXIT_CODES
+from dbconnector.commands.requirements import CONNECT_S, Load, program, requiring
 from dbconnector.odbc.database import Database
 from dbconnector.settings import DbConfig
 from dbconnector.sink import Writer
@@ -35,19 +44,83 @@ class Taken:
 
     delivery: Delivery
     ack: Callable[[], object]
-    give_back: Callable[[], object]
+    requeue: Callable[[], object]
     valid: Callable[[], bool]
+
+
+@click.command("receive", epilog=EXIT_CODES)
+@config_option()
+@click.option(
+    "--wait",
+    type=Duration(),
+    default="1s",
+    show_default=True,
+    help="How long to wait for a message where the queue has a single active consumer.",
+)
+@click.pass_context
+def command(ctx: click.Context, file: str, wait: float) -> None:
+    """Write one message of the queue into the database; exit 3 if the queue is empty.
+
+    \b
+    dbconnector receive -c db.config
+    dbconnector receive -c db.config --wait 5s
+
+    A message that can never be written becomes a dead letter, exit code 1; where the database cannot be reached it is
+    given back, exit code 69.
+    """
+    with running("dbconnector") as life:
+        ctx.exit(run_receive(file, life, wait_s=wait, load=loading_logs(configuration.load, "dbconnector")))
+
+
+def run_receive(
+    file: str,
+    life: Life,
+    *,
+    wait_s: float = 1.0,
+    stopped: ExitCode = ExitCode.DONE,
+    load: Load = configuration.load,
+) -> ExitCode:
+    """Write one message of the source queue. Return `stopped` if a stop comes before there is one."""
+    complete = requiring(load, "receive", "broker.source")
+    return reported(lambda: _receive(loaded(file, complete), life, wait_s, stopped))
+
+
+def _receive(config: DbConfig, life: Life, wait_s: float, stopped: ExitCode) -> ExitCode:
+    with (
+        closing(Database(config.database)) as database,
+        running_broker(config.broker, program(config).connection) as broker,
+    ):
+        if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
+            return stopped
+        outcome = receive(config, broker, database, life=life, wait_s=wait_s)
+    if outcome is None:
+        if life.stop.is_set():
+            return stopped
+        logs.event(logger, logging.INFO, "the queue is empty", queue=config.source and config.source.queue)
+        return ExitCode.NOTHING
+    return _exit_code(config, outcome)
+
+
+def _exit_code(config: DbConfig, outcome: Outcome) -> ExitCode:
+    if isinstance(outcome, Done):
+        logs.event(logger, logging.INFO, "already there" if outcome.already else "written", name=config.name)
+        return ExitCode.DONE
+    if isinstance(outcome, Dead):
+        return ExitCode.FAILED
+    assert not isinstance(outcome, Later), "a single message is never postponed"
+    logger.error("given back: %s", outcome.failure, extra={"event": "given-back"})
+    return exit_code(outcome.failure)
 
 
 def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life, wait_s: float = 1.0) -> Outcome | None:
     """Take one message, write it, acknowledge it; return its outcome, or None if the queue is empty or a stop came
     before there was one.
 
-    Dead: it is in the dead-letter queue. Again: it was given back to its queue. Raise Failed if the broker or the
-    database cannot be reached, before anything was taken, or if somebody else holds the queue.
+    Dead: it is in the dead-letter queue. Again: it was requeued. Raise Failed, before anything is taken, if the broker
+    or the database cannot be reached, or if another consumer has the queue for itself.
     """
     source = config.source
-    assert source is not None  # runs has checked it
+    assert source is not None  # required
     topology.ensure(broker, config.broker, source, None)
     writer = Writer(config, database)
     writer.probe()  # an unreachable database must cost no message a delivery
@@ -60,12 +133,12 @@ def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life,
         elif isinstance(outcome, Dead):
             _bury(config, broker, taken, outcome)
         else:
-            taken.give_back()
+            taken.requeue()
         return outcome
 
 
 def write_one(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Event) -> Outcome:
-    """Write the message, again while that may help; return its outcome."""
+    """Write the message, and retry as configured; return its outcome."""
     for attempt in range(1, config.retry.attempts + 2):
         try:
             (outcome,) = handled(writer, [taken.delivery], taken.valid)
@@ -80,8 +153,8 @@ def write_one(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Ev
 
 
 def _blame(writer: Writer, taken: Taken, outcome: Outcome) -> Outcome:
-    """Apply the blame rule where there is one message only: an unknown failure is the message's own if it has failed
-    several times before, and the database answers."""
+    """Apply the blame rule to a single message: an unknown failure is the message's own if it has failed several times
+    before, and the database answers."""
     if not isinstance(outcome, Again) or outcome.failure.kind is not Kind.UNKNOWN:
         return outcome
     before = handed_out(taken.delivery)
@@ -95,12 +168,12 @@ def _blame(writer: Writer, taken: Taken, outcome: Outcome) -> Outcome:
 
 
 def _bury(config: DbConfig, broker: Broker, taken: Taken, dead: Dead) -> None:
-    sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name)
+    sender = DeadLetterPublisher(broker.publisher, config.broker.dead_letter, config.name)
     sender.send([(taken.delivery, dead)], lambda deliveries: None)
     if sender.wait(CONFIRM_S):
         taken.ack()
         return
-    taken.give_back()
+    taken.requeue()
     raise Failed(sender.failure or Failure(Kind.UNAVAILABLE, "timeout", "the dead letter was not confirmed"))
 
 
@@ -126,7 +199,7 @@ def _got(channel: SyncChannel, delivery: Delivery | None) -> Taken | None:
     return Taken(
         delivery,
         ack=lambda: channel.ack(tag),
-        give_back=lambda: channel.nack(tag, requeue=True),
+        requeue=lambda: channel.nack(tag, requeue=True),
         valid=lambda: channel.is_open,
     )
 
@@ -149,7 +222,7 @@ def _consumed(broker: Broker, source: Source, life: Life, wait_s: float) -> Iter
         yield Taken(
             delivery,
             ack=lambda: consumer.settle(delivery.generation, [delivery.tag]),
-            give_back=lambda: consumer.requeue(SETTLE_S),
+            requeue=lambda: consumer.requeue(SETTLE_S),
             valid=lambda: consumer.is_current(delivery.generation),
         )
     finally:

@@ -1,25 +1,37 @@
-"""selectNSend: one message per row of a query.
+"""`select`, selectNSend: one message per row of a query, once or at an interval.
 
-Without `on_sent` the rows are streamed. With it they come in pages: read, publish, wait for the confirms,
+Without `on_sent` the rows are streamed. With it they are read in pages: read, publish, wait for the confirms,
 mark, commit. The order that loses nothing: the confirm first, then the mark.
 """
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, TypeVar
+
+import click
 
 from connectorlib.amqp import Broker, topology
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import shorten
 from connectorlib.formats import compile_format
 from connectorlib.messages import Outgoing
+from connectorlib.pipeline.run_sink import make_monitor, running_broker, supervised
 from connectorlib.service import logs
+from connectorlib.service.bootstrap import loading_logs, running
+from connectorlib.service.cli_options import Duration, config_option
+from connectorlib.service.process import ExitCode, Life, reported
+from connectorlib.service.reload import Reloading, Term, loaded
+from dbconnector import config as configuration
+from dbconnector.cli import EXIT_CODES
+from dbconnector.commands.requirements import CONNECT_S, Load, connection_of, log_start, program, requiring
 from dbconnector.mark_rows import Mark
 from dbconnector.odbc.database import Database
+from dbconnector.poll import Progress, Turns
 from dbconnector.publish_window import Row, Sender
 from dbconnector.row_message import Maker, Rows
 from dbconnector.row_source import Batch, Reader
@@ -37,7 +49,6 @@ MAX_FAILED = 10_000
 #: Characters of `:error`.
 ERROR_TEXT = 500
 
-Progress = Callable[[int], None]
 Value = TypeVar("Value")
 
 
@@ -59,6 +70,138 @@ class _Page:
 
     def is_again(self, rows: Sequence[Row], marks: Callable[[], Sequence[Sequence[Any]]]) -> bool:
         return rows == self.rows or (self.marks is not None and marks() == self.marks)
+
+
+@click.command("select", epilog=EXIT_CODES)
+@config_option()
+@click.option("--every", type=Duration(), help="Run the query again and again, e.g. every 30s, 5m, 1h.")
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of :NAME in the query.")
+@click.pass_context
+def command(ctx: click.Context, file: str, every: float | None, params: tuple[str, ...]) -> None:
+    """Run the query and send one message per row; done when the broker has confirmed all.
+
+    \b
+    dbconnector select -c db.config
+    dbconnector select -c db.config --param site=plant-7
+    dbconnector select -c db.config --every 30s
+
+    With --every it goes on until SIGTERM: a turn that fails is told, and the next one tries again; SIGHUP loads the
+    configuration anew. Without, it exits with 3 if there is no row.
+    """
+    given = dict(_name_and_value(param) for param in params)
+    with running("dbconnector") as life, _progress() as progress:
+        ctx.exit(
+            run_select(
+                file,
+                life,
+                params=given,
+                every=every,
+                progress=progress,
+                load=loading_logs(configuration.load, "dbconnector"),
+            )
+        )
+
+
+def _name_and_value(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"expected NAME=VALUE, not {text!r}", param_hint="--param")
+    return name, value
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Show the number of confirmed rows on a terminal; None where standard error is none."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress  # late: only a terminal needs it
+    from rich.console import Console
+
+    columns = (
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.completed:,} rows confirmed"),
+        progress.TimeElapsedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sent", total=None)
+        yield lambda rows: bar.update(task, completed=rows)
+
+
+def run_select(
+    file: str,
+    life: Life,
+    *,
+    params: Mapping[str, Any],
+    every: float | None = None,
+    progress: Progress | None = None,
+    stopped: ExitCode = ExitCode.DONE,
+    load: Load = configuration.load,
+) -> ExitCode:
+    """Send one message per row of the query, once or every so many seconds; in that case SIGHUP reloads the
+    configuration. Return `stopped` if a stop comes before all rows of a single run are sent."""
+    complete = requiring(load, "select", "database.select", "broker.destination")
+
+    def run() -> ExitCode:
+        config = loaded(file, complete)
+        if not _interval(config, every):
+            return _select_once(config, life, params, progress, stopped)
+        repeated = complete if every else requiring(complete, "select", "database.select.every")
+        return Reloading(file, life, repeated, config).run(
+            lambda config, term: _select_repeatedly(config, term, params, _interval(config, every), progress)
+        )
+
+    return reported(run)
+
+
+def _interval(config: DbConfig, every: float | None) -> float:
+    """Return the seconds from one run of the query to the next, 0 to run it once."""
+    return every or (config.database.select and config.database.select.every) or 0.0
+
+
+def _select_once(
+    config: DbConfig, life: Life, params: Mapping[str, Any], progress: Progress | None, stopped: ExitCode
+) -> ExitCode:
+    with _connected(config) as (database, broker):
+        if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
+            return stopped
+        result = select(config, database, broker, life.stop, params, progress)
+    _log_sent(result)
+    if result.stopped:
+        return stopped
+    return ExitCode.DONE if result.sent or result.failed else ExitCode.NOTHING
+
+
+def _select_repeatedly(
+    config: DbConfig, term: Term, params: Mapping[str, Any], every: float, progress: Progress | None
+) -> ExitCode:
+    """Run the query every so many seconds. A failure is logged, and the next run tries again."""
+    turns = Turns(config.name, progress, every)
+    with _connected(config) as (database, broker):
+        log_start(config, "select")
+        monitor = make_monitor(config, program(config), broker, [connection_of(database)], term)
+        monitor.flow(config.name).attach(turns.counts, turns, turns)
+
+        def send() -> None:
+            if broker.wait_connected(CONNECT_S, term.stop, give_up_on_refused=True):
+                _log_sent(select(config, database, broker, term.stop, params, turns.progress))
+
+        with supervised(config.monitoring, monitor, term):
+            turns.run(send, term)
+    return ExitCode.DONE
+
+
+@contextmanager
+def _connected(config: DbConfig) -> Iterator[tuple[Database, Broker]]:
+    with (
+        closing(Database(config.database, reading=True)) as database,
+        running_broker(config.broker, program(config).connection, consuming=False) as broker,
+    ):
+        yield database, broker
+
+
+def _log_sent(result: SelectResult) -> None:
+    logs.event(logger, logging.INFO, "sent", rows=result.sent, failed=result.failed)
 
 
 def select(

@@ -1,62 +1,81 @@
-"""subscribeNInsert: all that comes into the source queue, written in batches, for ever. Puts the parts together."""
+"""`subscribe`, subscribeNInsert: writes everything that comes into the source queue, in batches, until stopped."""
 
-import threading
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 
-from connectorlib.amqp import Broker, topology
+import click
+
 from connectorlib.errors import Failure, Kind
-from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
-from connectorlib.pipeline.pause import Pausing, hint
-from connectorlib.pipeline.pump import Flow, Pump
+from connectorlib.pipeline.pause import hint
+from connectorlib.pipeline.run_sink import SinkFlow, run_sink
+from connectorlib.service import logs
+from connectorlib.service.bootstrap import loading_logs, running
+from connectorlib.service.cli_options import config_option
+from connectorlib.service.process import ExitCode, Life, reported
+from connectorlib.service.reload import Reloading, Term
+from dbconnector import config as configuration
+from dbconnector.cli import EXIT_CODES
+from dbconnector.commands.requirements import Load, connection_of, log_start, program, requiring
 from dbconnector.inbox_table import PLACE as INBOX
 from dbconnector.odbc.database import Database
 from dbconnector.settings import DbConfig
 from dbconnector.sink import Writer
 
-if TYPE_CHECKING:
-    from connectorlib.monitoring.flow_stats import Watch
+logger = logging.getLogger(__name__)
 
 
-def make_pump(
-    config: DbConfig,
-    broker: Broker,
-    database: Database,
-    *,
-    stop: threading.Event,
-    nudge: threading.Event,
-    watch: "Watch | None" = None,
-) -> Pump:
-    """Return the pump from the source queue into the database; its `run` writes what comes until `stop` is set.
+@click.command("subscribe", epilog=EXIT_CODES)
+@config_option()
+@click.pass_context
+def command(ctx: click.Context, file: str) -> None:
+    """Write every message of the queue into the database, in batches, until SIGTERM.
 
-    Nothing but a stop ends it: an outage, a refused log-in or a wrong statement pauses it. The caller starts and stops
-    the broker, and closes the database.
+    \b
+    dbconnector subscribe -c db.config
+
+    An outage pauses it; it goes on by itself. SIGUSR1 makes a paused one try at once, SIGHUP loads the configuration
+    anew. The first SIGTERM or Ctrl-C finishes what is in hand, the second quits at once.
     """
-    source = config.source
-    assert source is not None  # runs has checked it
-    consumer = broker.consumer(source.queue, source.prefetch)
-    pausing = Pausing(
-        config.name,
-        broker=broker,
-        consumer=consumer,
-        ensure=topology.Upkeep(broker, config.broker, source).ensure,
-        ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, config.broker),
-        hold_seconds=config.hold_seconds,
-        stop=stop,
-        nudge=nudge,
-        hints=_hint,
-    )
-    writer = Writer(config, database)
-    sender = DeadLetterSender(broker.publisher, config.broker.dead_letter, config.name)
-    flow = Flow(config.name, config.batch, config.retry)
-    pump = Pump(flow, consumer, watch.watching(writer) if watch else writer, sender, pausing)
-    if watch is not None:
-        watch.attach(pump.counts, consumer, pausing)
-        sender.on_dead = watch.died
-    return pump
+    with running("dbconnector") as life:
+        ctx.exit(run_subscribe(file, life, load=loading_logs(configuration.load, "dbconnector")))
+
+
+def run_subscribe(file: str, life: Life, load: Load = configuration.load) -> ExitCode:
+    """Write what comes into the source queue until the life ends; SIGHUP reloads the configuration.
+
+    Nothing else ends it: an outage, a refused log-in or a wrong statement pauses it.
+    """
+    complete = requiring(load, "subscribe", "broker.source")
+    return reported(lambda: Reloading(file, life, complete).run(_subscribe))
+
+
+def _subscribe(config: DbConfig, term: Term) -> ExitCode:
+    counts = run_sink(config, program(config), lambda broker: _flows(config), term)
+    logs.event(logger, logging.INFO, "stopped", name=config.name, **counts[config.name])
+    return ExitCode.DONE
+
+
+@contextmanager
+def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
+    assert config.source is not None  # required
+    with closing(Database(config.database)) as database:
+        log_start(config, "subscribe")
+        flow = SinkFlow(
+            name=config.name,
+            sink=Writer(config, database),
+            source=config.source,
+            batch=config.batch,
+            retry=config.retry,
+            hold_seconds=config.hold_seconds,
+            connections=(connection_of(database),),
+            hints=_hint,
+        )
+        yield (flow,)
 
 
 def _hint(failure: Failure) -> str:
-    """Return what a person can do about a failure, where something better than usual is known."""
+    """Return what a person can do about a failure."""
     if failure.place == INBOX and failure.kind is Kind.CONFIGURATION:
         return "make the inbox table with `dbconnector inbox --create`; this goes on by itself (SIGUSR1 tries at once)"
-    return hint(failure, far_side="database")
+    return hint(failure, target="database")

@@ -91,6 +91,10 @@ class Command:
 
     command = "dbconnector"
 
+    @property
+    def program(self) -> list[str]:
+        return [str(installed(self.command))]
+
     def __init__(self, folder: Path, vhost: Vhost) -> None:
         self.folder = folder
         self.vhost = vhost
@@ -98,13 +102,13 @@ class Command:
 
     def run(self, *arguments: str, timeout: float = 60.0, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
-        return self._run([installed(self.command), *arguments], timeout, environment)
+        return self._run([*self.program, *arguments], timeout, environment)
 
     def measured(
         self, *arguments: str, timeout: float = 60.0, **environment: str
     ) -> "tuple[subprocess.CompletedProcess[str], float]":
         """Run a command to its end; return it, and the most memory that it had, in MB of 1,048,576 bytes."""
-        done = self._run([sys.executable, "-ISc", MEASURE, installed(self.command), *arguments], timeout, environment)
+        done = self._run([sys.executable, "-ISc", MEASURE, *self.program, *arguments], timeout, environment)
         *lines, peak = done.stdout.splitlines(keepends=True)
         done.stdout = "".join(lines)
         return done, int(peak) / 1024
@@ -127,7 +131,7 @@ class Command:
         """Run a command until the end of the block, where it is stopped and must exit with 0."""
         self._logs += 1
         log = self.folder / f"log-{self._logs}"
-        command, environment = [str(installed(self.command)), *arguments], os.environ | environment
+        command, environment = [*self.program, *arguments], os.environ | environment
         with (
             log.open("wb") as stderr,
             subprocess.Popen(command, cwd=self.folder, env=environment, stderr=stderr) as it,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from connectorlib.messages import Dead, Delivery
-from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 
 
 def die() -> None:
@@ -65,7 +65,7 @@ def after_dead_letter(number: str) -> None:
 
         return wrapped
 
-    _replace(DeadLetterSender, "send", wrap)
+    _replace(DeadLetterPublisher, "send", wrap)
 
 
 def after_cases(number: str) -> None:

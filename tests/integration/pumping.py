@@ -10,10 +10,10 @@ from connectorlib.amqp import Broker, topology
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
 from connectorlib.pipeline.blame import ALL
-from connectorlib.pipeline.dead_letter_publisher import DeadLetterSender
+from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.pause import Pausing
 from connectorlib.pipeline.pump import Flow, Pump
-from connectorlib.pipeline.sink import Part
+from connectorlib.pipeline.sink import PausableTarget
 from connectorlib.shared_settings import Batch, Retry, Source
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
@@ -67,7 +67,7 @@ def pumping(
     hold_seconds: float = 300,
     breaker: int = 10,
     retry_refused: bool = True,
-    part_of: Callable[[Delivery], Part] | None = None,
+    part_of: Callable[[Delivery], PausableTarget] | None = None,
 ) -> Iterator[Pump]:
     settings = vhost.broker_settings()
     source = Source("q", None, prefetch=200)
@@ -86,7 +86,7 @@ def pumping(
             retry_refused=retry_refused,
         )
         flow = Flow("test", Batch(size=100, wait_ms=20), Retry(attempts=2, first_ms=1, breaker=breaker))
-        dead_letters = DeadLetterSender(broker.publisher, settings.dead_letter, "test")
+        dead_letters = DeadLetterPublisher(broker.publisher, settings.dead_letter, "test")
         pump = Pump(flow, consumer, far_side, dead_letters, pausing, part_of=part_of)
         thread = threading.Thread(target=pump.run)
         thread.start()

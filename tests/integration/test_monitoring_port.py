@@ -11,7 +11,7 @@ import pytest
 
 from connectorlib.amqp import Broker
 from connectorlib.monitoring import monitoring_server
-from connectorlib.monitoring.monitor import Level, Monitor
+from connectorlib.monitoring.monitor import Depth, Monitor
 from connectorlib.monitoring.monitoring_server import serving
 from connectorlib.monitoring.status_command import NoAnswer, ask
 from connectorlib.service import http_server
@@ -170,7 +170,7 @@ def test_a_silent_broker_is_asked_once_and_not_for_each_queue(queue: Vhost) -> N
             monitor = Monitor("dbconnector", "readings", "db.config", broker, "dead-letter")
             queue.publish("", "q", [b"1", b"2"])
             eventually(lambda: queue.depth("q") == 2)
-            assert monitor.level("q") == Level(waiting=2, consumers=0)
+            assert monitor.depth("q") == Depth(waiting=2, consumers=0)
             between.mute()
             first, *others = [seconds_for(monitor, name) for name in ("dead-letter", "b", "c", "d", "e")]
             assert sum(others) < first / 2
@@ -180,5 +180,5 @@ def test_a_silent_broker_is_asked_once_and_not_for_each_queue(queue: Vhost) -> N
 def seconds_for(monitor: Monitor, name: str) -> float:
     """Return how long it takes to find that nobody says what is in a queue."""
     begun = time.monotonic()
-    assert monitor.level(name) is None
+    assert monitor.depth(name) is None
     return time.monotonic() - begun

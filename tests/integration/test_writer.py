@@ -301,7 +301,7 @@ def test_children_find_their_own_parent_by_returned_keys(database: Any) -> None:
 
 def test_receive_takes_a_lost_channel_for_what_it_is(table: Any, caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(table, [INSERT])
-    taken = Taken(deliveries(reading(1))[0], ack=lambda: None, give_back=lambda: None, valid=lambda: False)
+    taken = Taken(deliveries(reading(1))[0], ack=lambda: None, requeue=lambda: None, valid=lambda: False)
     outcome = write_one(bench.config, bench.writer, taken, threading.Event())
     assert isinstance(outcome, Again)
     assert (outcome.failure.kind, outcome.failure.code) == (Kind.UNAVAILABLE, "closed")

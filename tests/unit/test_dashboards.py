@@ -3,18 +3,14 @@
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectorlib.amqp import Broker
 from connectorlib.messages import DONE
 from connectorlib.monitoring.metrics import PREFIX, Metrics
-from connectorlib.monitoring.monitor import Monitor, Side
-from connectorlib.shared_settings import BrokerSettings
-from tests.unit.test_monitoring import DOWN, Pumped, delivery
+from tests.unit.test_monitoring import DOWN, Pumped, delivery, monitor_of
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 DASHBOARD = json.loads((CONFIG / "grafana" / "connectors.json").read_text())
@@ -31,20 +27,15 @@ FROM_PROMETHEUS = {"instance", "job"}
 def exported():
     """The labels of every series that a connector can export, by its name."""
     flow = Pumped()
-    broker = Broker(BrokerSettings(), name="test")  # never started
-    monitor = Monitor("dbconnector", "readings", "db.config", broker, "dead-letter")
-    monitor.watches.append(flow.watch)
-    usage = SimpleNamespace(used=1, maximum=15_000)
-    monitor.sides.append(Side("salesforce of pumps", lambda: 1.0, lambda: 3, str, lambda: usage))
-    flow.watch.cases = lambda: 12
+    monitor = monitor_of(flow, used=1)
     flow.died("22001")
     flow.turns.failed(DOWN)
-    flow.watch.batch([delivery(1)], [DONE], 0.1)
+    flow.stats.batch([delivery(1)], [DONE], 0.1)
     found = {"up": FROM_PROMETHEUS}
     for family in text_string_to_metric_families(Metrics(monitor).write("")[1].decode()):
         for sample in family.samples:
             found[sample.name] = found.get(sample.name, FROM_PROMETHEUS) | set(sample.labels)
-    broker.stop()
+    monitor.broker.stop()
     return found
 
 

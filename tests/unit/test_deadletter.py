@@ -8,7 +8,15 @@ from pika import BasicProperties
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import PROPERTY_NAMES, Dead, Delivery, Outgoing
-from connectorlib.pipeline.dead_letter import MAX_HEADER_BYTES, PROPERTIES, TOLD, _size, bared, dead_letter, fingerprint
+from connectorlib.pipeline.dead_letter import (
+    AS_HEADERS,
+    MAX_HEADER_BYTES,
+    PROPERTIES,
+    _size,
+    dead_letter,
+    fingerprint,
+    without_properties,
+)
 from connectorlib.shared_settings import DeadLetterSettings
 
 TOO_LONG = Failure(
@@ -114,9 +122,8 @@ def test_what_grew_while_it_was_decoded_fits_again() -> None:
 def test_a_delivery_whose_properties_cannot_be_read_still_says_why_it_died() -> None:
     bag: Any = BasicProperties(message_id="m-1", expiration="60000", headers={"site": "a"})
     delivery = Delivery(5, 1, "readings", "devices", "reading.7", False, bag, b"body", 0.0)
-    letter = dead_letter(
-        bared(delivery), Dead(TOO_LONG), settings=DeadLetterSettings(), connector="plant", now=datetime.now(UTC)
-    )
+    bare = without_properties(delivery)
+    letter = dead_letter(bare, Dead(TOO_LONG), settings=DeadLetterSettings(), connector="plant", now=datetime.now(UTC))
     assert letter.body == b"body"
     assert set(letter.properties) == {"headers"}
     assert letter.properties["headers"]["dead-code"] == "22001"
@@ -125,4 +132,4 @@ def test_a_delivery_whose_properties_cannot_be_read_still_says_why_it_died() -> 
 
 
 def test_what_travels_and_what_a_header_says_instead_are_amqp_properties() -> None:
-    assert {*PROPERTIES, *TOLD} == set(PROPERTY_NAMES) - {"headers", "delivery_mode", "cluster_id"}
+    assert {*PROPERTIES, *AS_HEADERS} == set(PROPERTY_NAMES) - {"headers", "delivery_mode", "cluster_id"}

@@ -14,15 +14,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectorlib.amqp import Broker
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
-from connectorlib.monitoring.counters import Histogram, LastHour
-from connectorlib.monitoring.flow_stats import MOST_CODES, Watch
+from connectorlib.monitoring.counters import Histogram, LastHour, SinkMetric
+from connectorlib.monitoring.flow_stats import MOST_CODES, FlowStats
 from connectorlib.monitoring.metrics import PREFIX, Metrics
-from connectorlib.monitoring.monitor import Monitor, Side
+from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.status import document
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings
 from dbconnector.poll import Turns
+from sfconnector.flow import usage_metrics
+from sfconnector.salesforce.usage import Usage
 
 OPERATING = (Path(__file__).resolve().parents[2] / "docs/operating.md").read_text()
 DOWN = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "database")
@@ -53,11 +55,11 @@ class Pumped:
     turns: Turns = field(default_factory=lambda: Turns("readings", None, 5.0))
 
     def __post_init__(self) -> None:
-        self.watch = Watch("readings", clock=self.clock)
-        self.watch.attach(self.counts, self.source, self.turns)
+        self.stats = FlowStats("readings", clock=self.clock)
+        self.stats.attach(self.counts, self.source, self.turns)
 
     def died(self, code: str) -> None:
-        self.watch.died(delivery(), Dead(Failure(Kind.REJECT, code, "no")))
+        self.stats.died(delivery(), Dead(Failure(Kind.REJECT, code, "no")))
 
 
 @pytest.fixture
@@ -91,24 +93,24 @@ def test_the_last_hour_forgets_minute_by_minute():
 
 def test_what_the_pump_counts_is_taken_over_when_it_has_happened(flow):
     flow.counts.update(consumed=10, done=7, already=2, retries=4)
-    flow.watch.tick()
-    assert flow.watch.last_hour() == ({"in": 10, "done": 7, "already_there": 2, "retried": 4}, {})
-    assert flow.watch.last_message == flow.watch.last_success == flow.clock.now
+    flow.stats.tick()
+    assert flow.stats.last_hour() == ({"in": 10, "done": 7, "already_there": 2, "retried": 4}, {})
+    assert flow.stats.last_message == flow.stats.last_success == flow.clock.now
     first = flow.clock.now
     flow.clock.now += 3600
     flow.counts.update(consumed=1)
-    flow.watch.tick()
-    assert flow.watch.last_hour()[0]["in"] == 1
-    assert (flow.watch.last_message, flow.watch.last_success) == (flow.clock.now, first)
+    flow.stats.tick()
+    assert flow.stats.last_hour()[0]["in"] == 1
+    assert (flow.stats.last_message, flow.stats.last_success) == (flow.clock.now, first)
 
 
 def test_the_dead_are_told_by_code_the_most_frequent_first_and_codes_do_not_grow_without_end(flow):
     for code in ("22001", "no-key", "22001"):
         flow.died(code)
-    assert list(flow.watch.last_hour()[1].items()) == [("22001", 2), ("no-key", 1)]
+    assert list(flow.stats.last_hour()[1].items()) == [("22001", 2), ("no-key", 1)]
     for number in range(2 * MOST_CODES):
         flow.died(f"E{number}")
-    dead, _ = flow.watch.copied()
+    dead, _ = flow.stats.copied()
     assert len(dead) == MOST_CODES + 1
     assert dead["reject", "other"] == 2 * MOST_CODES - (MOST_CODES - 2)
 
@@ -123,53 +125,61 @@ NOW = 1_795_000_000
 )
 def test_the_latency_is_that_of_the_first_message_by_its_own_timestamp(flow, monkeypatch, timestamp, expected):
     monkeypatch.setattr("connectorlib.monitoring.flow_stats.time", SimpleNamespace(time=lambda: float(NOW)))
-    flow.watch.batch([delivery(timestamp), delivery(NOW)], [DONE, DONE], 0.1)
-    buckets, total = flow.watch.distributions()["latencies"]
+    flow.stats.batch([delivery(timestamp), delivery(NOW)], [DONE, DONE], 0.1)
+    buckets, total = flow.stats.distributions()["latencies"]
     assert (buckets[-1][1], total) == ((0, 0) if expected is None else (1, expected))
 
 
 @pytest.mark.parametrize(("outcome", "counted"), [(DONE, 1), (ALREADY, 1), (Again(DOWN), 0)])
 def test_a_batch_whose_first_message_was_not_written_has_no_latency(flow, outcome, counted):
-    flow.watch.batch([delivery(1)], [outcome], 0.1)
-    distributions = flow.watch.distributions()
+    flow.stats.batch([delivery(1)], [outcome], 0.1)
+    distributions = flow.stats.distributions()
     assert distributions["latencies"][0][-1][1] == counted
     assert distributions["sizes"][0][-1][1] == distributions["durations"][0][-1][1] == 1
 
 
 def test_a_flow_runs_from_its_first_consumer_on_but_not_while_it_is_paused(flow):
     flow.source.active = False
-    flow.watch.tick()
-    assert not flow.watch.runs(connected=True)
+    flow.stats.tick()
+    assert not flow.stats.runs(connected=True)
     flow.source.active = True
-    flow.watch.tick()
+    flow.stats.tick()
     flow.source.active = False
-    assert flow.watch.runs(connected=True)  # it is opened anew in a moment
-    assert not flow.watch.runs(connected=False)
+    assert flow.stats.runs(connected=True)  # it is opened anew in a moment
+    assert not flow.stats.runs(connected=False)
     flow.turns.failed(DOWN)
-    assert not flow.watch.runs(connected=True)
+    assert not flow.stats.runs(connected=True)
     flow.turns.succeeded()
-    assert flow.watch.runs(connected=True)
+    assert flow.stats.runs(connected=True)
 
 
 def test_a_pause_is_counted_once_for_each_cause(flow):
     for failure in (DOWN, DOWN, Failure(Kind.REFUSED, "28P01", "no", "database")):
         flow.turns.failed(failure)
-    assert flow.watch.copied()[1] == {"08001": 1, "28P01": 1}
+    assert flow.stats.copied()[1] == {"08001": 1, "28P01": 1}
 
 
 # -- the whole
 
 
-@pytest.fixture
-def monitor(flow):
+def monitor_of(flow: Pumped, used: int) -> Monitor:
+    """Return the monitor of a process that has everything to show."""
     broker = Broker(BrokerSettings(), name="test")  # never started
     monitor = Monitor("dbconnector", "readings", "db.config", broker, "dead-letter")
-    monitor.watches.append(flow.watch)
-    usage = SimpleNamespace(used=15_100, maximum=15_000)
-    monitor.sides.append(Side("salesforce of pumps", lambda: 1.0, lambda: 3, str, lambda: usage))
-    flow.watch.cases = lambda: 12
+    monitor.flows.append(flow.stats)
+    usage = Usage(used, 15_000, at=0.0)
+    metrics = usage_metrics(lambda: usage)
+    facts = ConnectionFacts("salesforce of pumps", lambda: 1.0, lambda: 3, str, lambda: usage, metrics=metrics)
+    monitor.connections.append(facts)
+    flow.stats.metrics = [SinkMetric("cases_created", "Cases made in Salesforce.", "counter", lambda: 12)]
+    return monitor
+
+
+@pytest.fixture
+def monitor(flow):
+    monitor = monitor_of(flow, used=15_100)
     yield monitor
-    broker.stop()
+    monitor.broker.stop()
     secrets.clear()
 
 
@@ -204,7 +214,7 @@ def families(monitor):
 def test_the_metrics_are_those_of_the_documentation_with_the_same_types_and_labels(monitor, flow):
     flow.died("22001")
     flow.turns.failed(DOWN)
-    flow.watch.batch([delivery(1)], [DONE], 0.1)
+    flow.stats.batch([delivery(1)], [DONE], 0.1)
     documented = {
         name.removesuffix("_total"): (kind, {each.strip() for each in labels.split(",")} - {""})
         for name, kind, labels in re.findall(

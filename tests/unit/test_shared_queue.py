@@ -10,6 +10,9 @@ from pika import BasicProperties
 from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE, LATER, Delivery, Wait
+from connectorlib.monitoring.monitor import Monitor
+from connectorlib.pipeline.run_sink import make_pump
+from connectorlib.service.process import Life
 from connectorlib.shared_settings import BrokerSettings, Limits, Source
 from sfconnector.flow import make_flow
 from sfconnector.salesforce.usage import Budgets
@@ -88,7 +91,7 @@ def clients():
 
 @pytest.fixture
 def shared(clients):
-    """The handler of two divisions that have been greeted."""
+    """The sink of two divisions that have been greeted."""
     case = CaseSettings(mapping={"Subject": "text"})
     pumps = replace(division({"$routing_key": "pump"}), name="pumps", case=case)
     rest = replace(division({}), name="rest", case=case)
@@ -96,12 +99,18 @@ def shared(clients):
     stop = threading.Event()
     with Broker(config.broker, name="test") as broker:
         flow = make_flow(
-            config, (pumps, rest), broker, clients, Budgets(10), stop=stop, on_first=lambda name, failure: None
+            config,
+            (pumps, rest),
+            broker.publisher,
+            clients,
+            Budgets(10),
+            stop=stop,
+            on_first=lambda name, failure: None,
         )
-        handler = flow.pump._handler
-        assert isinstance(handler, Shared)
-        handler.probe()
-        yield handler
+        make_pump(flow, config.broker, broker, Monitor("", "", "", broker, ""), Life(install=False))
+        assert isinstance(flow.sink, Shared)
+        flow.sink.probe()
+        yield flow.sink
 
 
 def pump(text="x"):

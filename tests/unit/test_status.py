@@ -150,7 +150,7 @@ def test_a_moment_has_its_date_unless_it_is_today():
 
 def test_the_text_has_every_pause_line_and_ends_with_the_conclusion():
     told = status(flow__pauses=[{**PAUSE, "line": "PAUSED flow=pumps …"}], flow__state="paused")
-    lines = status_text.told({**told, "conclusion": "the end"}).splitlines()
+    lines = status_text.as_text({**told, "conclusion": "the end"}).splitlines()
     assert lines[-1] == "the end"
     assert "PAUSED flow=pumps …" in lines
     assert "readings: paused (pumps)" in lines
@@ -159,7 +159,7 @@ def test_the_text_has_every_pause_line_and_ends_with_the_conclusion():
 
 
 def test_a_long_name_moves_the_column_for_its_neighbours_too():
-    told = status_text.told({**status(broker__to="salesforce of field-service"), "conclusion": ""}).splitlines()
+    told = status_text.as_text({**status(broker__to="salesforce of field-service"), "conclusion": ""}).splitlines()
     assert told[0] == "dbconnector                 readings, version 0.1.0"
     assert told[3].startswith("salesforce of field-service connected since ")
 

@@ -99,7 +99,7 @@ def test_without_the_section_nothing_is_told_and_nothing_is_loaded():
     with tracing.tracing(None, "dbconnector", "readings") as tell:
         assert tell is None
     question = (
-        "import sys, dbconnector.commands.runs, dbconnector.commands.subscribe, sfconnector.daemon, sfconnector.flow;"
+        "import sys, dbconnector.commands.select, dbconnector.commands.subscribe, sfconnector.daemon, sfconnector.flow;"
         " print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
     loaded = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True).stdout
