@@ -93,11 +93,11 @@ def _resolve(document: Document, schema: Schema) -> None:
 
 def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
     """Check against the schema. `silent` paths have no value yet, or already have a problem."""
-    for finding in schema_errors.check(document.data, schema, document.sources):
-        if finding.refuses:
-            document.refused.add(finding.path)
-        if finding.path not in silent or not finding.refuses:
-            document.problems.append(document.problem(finding.path, finding.text))
+    for mistake in schema_errors.check(document.data, schema, document.sources):
+        if mistake.refuses:
+            document.refused.add(mistake.path)
+        if mistake.path not in silent or not mistake.refuses:
+            document.problems.append(document.problem(mistake.path, mistake.text))
 
 
 def _take_out(data: Any, path: Path) -> None:

@@ -19,7 +19,7 @@ from connectorlib.values.text import did_you_mean, near_miss
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Mistake:
     """One mistake. `refuses`: the value at `path` is wrong; otherwise a key is missing in it."""
 
     path: Path
@@ -27,15 +27,15 @@ class Finding:
     refuses: bool = True
 
 
-def check(data: Any, schema: Schema, sources: Mapping[Path, str]) -> list[Finding]:
+def check(data: Any, schema: Schema, sources: Mapping[Path, str]) -> list[Mistake]:
     """Return every mistake in the data. `sources` has the references that values came from, by path."""
     # With an empty registry a $ref to another schema is an error, not a download.
     validator = Draft202012Validator(schema, registry=Registry())
     errors = list(validator.iter_errors(data))
     explainer = _Explainer(schema, sources)
-    found = list(dict.fromkeys(finding for error in errors for finding in explainer.explain(error)))
+    found = list(dict.fromkeys(mistake for error in errors for mistake in explainer.explain(error)))
     if errors and not found:  # a wrong file must not pass because a sentence is missing
-        return [Finding(tuple(error.absolute_path), f"does not fit the schema ({error.validator})") for error in errors]
+        return [Mistake(tuple(error.absolute_path), f"does not fit the schema ({error.validator})") for error in errors]
     return found
 
 
@@ -43,7 +43,7 @@ class _Explainer:
     def __init__(self, root: Schema, sources: Mapping[Path, str]) -> None:
         self.root = root
         self.sources = sources
-        self.special: dict[object, Callable[[ValidationError, Path], Iterator[Finding]]] = {
+        self.special: dict[object, Callable[[ValidationError, Path], Iterator[Mistake]]] = {
             "additionalProperties": self.unknown_keys,
             "unevaluatedProperties": self.unknown_keys,
             "required": self.missing_keys,
@@ -51,14 +51,14 @@ class _Explainer:
             "oneOf": self.alternatives,
         }
 
-    def explain(self, error: ValidationError) -> Iterator[Finding]:
+    def explain(self, error: ValidationError) -> Iterator[Mistake]:
         path = tuple(error.absolute_path)
         if "propertyNames" in error.relative_schema_path:
-            yield Finding((*path, str(error.instance)), f"expected {self.wanted(error.schema)} as the key")
+            yield Mistake((*path, str(error.instance)), f"expected {self.wanted(error.schema)} as the key")
         elif error.validator in self.special:
             yield from self.special[error.validator](error, path)
         else:
-            yield Finding(path, f"expected {self.expected(error)}{self.instead(error, path)}")
+            yield Mistake(path, f"expected {self.expected(error)}{self.instead(error, path)}")
 
     def expected(self, error: ValidationError) -> str:
         sentence = SENTENCES.get(str(error.validator))
@@ -89,11 +89,11 @@ class _Explainer:
 
     # -- keys
 
-    def unknown_keys(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+    def unknown_keys(self, error: ValidationError, path: Path) -> Iterator[Mistake]:
         known = known_keys(self.root, error.schema)
         for key in _instance(error):
             if key not in known:
-                yield Finding((*path, key), f"unknown key{self.hint(key, known, path)}")
+                yield Mistake((*path, key), f"unknown key{self.hint(key, known, path)}")
 
     def hint(self, key: str, known: Sequence[str], here: Path) -> str:
         if not near_miss(key, known):
@@ -102,13 +102,13 @@ class _Explainer:
                 return f"; it belongs in {' or '.join(places)}"
         return did_you_mean(key, known)
 
-    def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+    def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Mistake]:
         known = known_keys(self.root, error.schema)
         # A misspelt key is reported once, as an unknown key.
         misspelt = {near_miss(key, known) for key in _instance(error) if key not in known}
         for key in _rule(error):
             if key not in _instance(error) and key not in misspelt:
-                yield Finding(path, f'"{key}" is missing{self.purpose(error.schema, key)}', refuses=False)
+                yield Mistake(path, f'"{key}" is missing{self.purpose(error.schema, key)}', refuses=False)
 
     def purpose(self, schema: Any, key: str) -> str:
         """Return the first sentence of a missing key's description, and an example."""
@@ -121,16 +121,16 @@ class _Explainer:
 
     # -- alternatives
 
-    def alternatives(self, error: ValidationError, path: Path) -> Iterator[Finding]:
+    def alternatives(self, error: ValidationError, path: Path) -> Iterator[Mistake]:
         """Yield the mistakes in the most likely alternative: of the same JSON type, and with the same `type` key."""
         branches: list[Any] = list(_rule(error))
         fitting = [at for at, branch in enumerate(branches) if self.fits(branch, error.instance)]
         if not fitting:
-            yield Finding(path, f"expected {self.wanted(error.schema)}{self.instead(error, path)}")
+            yield Mistake(path, f"expected {self.wanted(error.schema)}{self.instead(error, path)}")
             return
         switched = [at for at in fitting if self.switch(branches[at]) is not None]
         chosen = [at for at in switched if self.switch(branches[at]) == _type_key(error.instance)]
-        # A wrong `type` selects none; it has a finding of its own.
+        # A wrong `type` selects none; the key `type` has a mistake of its own.
         for at in (chosen if switched else fitting)[:1]:
             for inner in error.context or ():
                 if inner.relative_schema_path[0] == at:
