@@ -11,6 +11,7 @@ from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
+from sfconnector.division import DivisionState
 from sfconnector.reply import Replies
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.error_codes import MISMATCH
@@ -18,7 +19,7 @@ from sfconnector.salesforce.usage import PLACE as API_CALLS
 from sfconnector.salesforce.usage import RATE_PLACE, Budgets, Usage
 from sfconnector.settings import Division, SfConfig
 from sfconnector.shared_queue import Member, Shared
-from sfconnector.sink import make_sink
+from sfconnector.sink import CaseSink
 
 #: Seconds between two probes at last: comparing the mapping with the org costs a call, or more.
 CONFIGURATION_MAX_S = 300.0
@@ -49,10 +50,8 @@ def make_flow(
     for division in divisions:
         reply = division.reply
         replies = Replies(reply, publisher, division.name, own_queues) if reply else None
-        first = partial(on_first, division.name)
-        members.append(
-            Member(make_sink(division, clients[division.name], budgets, stop=stop, replies=replies, on_first=first))
-        )
+        state = DivisionState(division, budgets, on_first=partial(on_first, division.name))
+        members.append(Member(CaseSink(state, clients[division.name], stop=stop, replies=replies)))
     shared = Shared(members) if len(members) > 1 else None
     sink = shared or members[0].cases
     created = "Cases made in Salesforce; a message may be several."

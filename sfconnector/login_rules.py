@@ -1,10 +1,10 @@
 """Rules for log-ins beyond the schema: what each OAuth flow needs, and valid addresses."""
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from connectorlib.config import Review
+from connectorlib.config.hosts import is_loopback
 from connectorlib.config.json_source import Path
 from connectorlib.values.text import listed
 from sfconnector.config_merge import Merged
@@ -113,15 +113,8 @@ def _review_address(found: Review, path: Path, url: str) -> None:
         found.problem(path, "expected only the address, such as https://login.salesforce.com")
     elif "/services" in parts.path:
         found.problem(path, "expected only the address; /services/oauth2/token is added to it")
-    elif parts.scheme == "http" and not _is_loopback(parts.hostname):
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
         found.problem(path, "expected https://; http:// only for this machine (127.0.0.1), for the sandbox")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _host(url: str) -> str:

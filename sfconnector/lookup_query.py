@@ -4,7 +4,6 @@ A refused query is split until the values that Salesforce refuses are alone, so 
 others the answer.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -24,7 +23,6 @@ _ID_FIELDS = frozenset(
     f"{name}Id".lower()
     for name in ("", "Account", "Asset", "Contact", "Owner", "Parent", "Profile", "RecordType", "UserRole", "Product2")
 )
-_ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?", re.ASCII)
 #: Kinds of refusal that a value may have caused; even a malformed query, by an unknown year.
 _BLAMED = frozenset({Kind.REJECT, Kind.UNKNOWN, Kind.CONFIGURATION})
 
@@ -77,7 +75,7 @@ class Search:
 
 def can_have(field: str, text: str) -> bool:
     """Return whether a record may have this text (stripped) in that field."""
-    return bool(text) and soql.can_be_held(text) and not (_holds_id(field) and not _ID.fullmatch(text))
+    return bool(text) and soql.can_be_held(text) and not (_holds_id(field) and not soql.RECORD_ID.fullmatch(text))
 
 
 def _holds_id(field: str) -> bool:
@@ -87,7 +85,6 @@ def _holds_id(field: str) -> bool:
 def _normal(field: str, value: Any) -> Any:
     """Return a value of a message or an answer, normalised as Salesforce compares it."""
     if isinstance(value, str):
-        # Ids have 15 or 18 characters; the last three only encode which of the others are capitals.
         return value[:15] if _holds_id(field) else value.lower()
     if isinstance(value, float):
         return Decimal(repr(value))

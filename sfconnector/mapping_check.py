@@ -3,7 +3,6 @@
 One line for each mistake; a mistake in one entry does not stop the check of the others.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +15,10 @@ from connectorlib.values.types import compile_conversion
 from sfconnector.coercion import coercion, utf16_length
 from sfconnector.salesforce.describe import PICKLISTS, REFERENCES, Described, Field
 from sfconnector.settings import CaseSettings
+from sfconnector.soql import RECORD_ID
 
 Related = Callable[[str], Described]
 
-_ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?", re.ASCII)
 _HIDDEN = " (or it is hidden from the division's user)"
 
 
@@ -254,7 +253,7 @@ class _Check:
     def _text(self, field: Field, constant: _Constant, value: str) -> None:
         length = utf16_length(value)
         if field.type in REFERENCES and constant.whole:
-            if not _ID.fullmatch(value):
+            if not RECORD_ID.fullmatch(value):
                 hint = 'a name needs {"lookup": …} in "mapping"'
                 text = f'"{_cut(value)}" is not a Salesforce id (15 or 18 letters and digits); {hint}'
                 self._found.append(f"{constant.path}: {text}")

@@ -1,6 +1,5 @@
 """From a record to how it is sent, and from Salesforce's answer to the record's outcome. Pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -22,9 +21,9 @@ from sfconnector.salesforce.error_codes import (
 )
 from sfconnector.salesforce.responses import Result
 from sfconnector.settings import CaseSettings
+from sfconnector.soql import RECORD_ID
 
 OWNER = "OwnerId"
-_ID = re.compile("[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")
 
 
 class NotYet(Enum):
@@ -134,7 +133,7 @@ def _references(item: Item, error: SfError) -> str:
 
 def _is_id(name: str, value: object) -> bool:
     named = name.endswith(("Id", "__c"))
-    return named and isinstance(value, str) and _ID.fullmatch(value) is not None
+    return named and isinstance(value, str) and RECORD_ID.fullmatch(value) is not None
 
 
 #: Records in one call (sObject Collections, Salesforce REST API guide).

@@ -5,7 +5,7 @@ id, a message that is sent twice is one Case.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from sfconnector.lookup import Answers, Wanted
 from sfconnector.mapping import CaseMapper, Decoded, Draft
 from sfconnector.record_outcome import NotYet
 from sfconnector.records import Decided, Item, Settled, Unit, created, outcome_of, settle
-from sfconnector.salesforce.usage import Budgets
 from sfconnector.settings import Division, ExternalId
 
 if TYPE_CHECKING:
@@ -276,19 +275,6 @@ class CaseSink:
         self._partly = {key: made for key, made in self._partly.items() if key[0] >= generation}
         self._units = {key: unit for key, unit in self._units.items() if key[0] >= generation}
         self._sender.doubted = {key for key in self._sender.doubted if key[0] >= generation}
-
-
-def make_sink(
-    settings: Division,
-    client: "Client",
-    budgets: Budgets,
-    *,
-    stop: threading.Event,
-    replies: "Replies | None" = None,
-    on_first: Callable[[Failure | None], None] = lambda failure: None,
-) -> CaseSink:
-    """Return the only sink of a division."""
-    return CaseSink(DivisionState(settings, budgets, on_first=on_first), client, stop=stop, replies=replies)
 
 
 def _follow(item: Item, first: Item, decided: Decided, external_id: ExternalId | None) -> Decided | None:

@@ -17,6 +17,8 @@ MAX_ROWS = 2000
 #: Salesforce accepts 16,384 bytes of address and headers; the rest is for the headers.
 MAX_ADDRESS = 12_000
 
+#: An id of a record; the last three characters only encode which of the others are capitals.
+RECORD_ID = re.compile(r"[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?", re.ASCII)
 _SEGMENT = r"[A-Za-z]\w*"
 _NAME = re.compile(_SEGMENT, re.ASCII)
 _PATH = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*", re.ASCII)

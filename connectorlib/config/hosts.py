@@ -1,6 +1,7 @@
 """Broker addresses: `name`, `name:port`, `10.0.0.5:5671`, `[::1]:5672`, `::1`. Pure."""
 
 import re
+from ipaddress import ip_address
 
 _BRACKETS = re.compile(r"\[([0-9A-Fa-f:.%\w]+)\](?::(.*))?")
 _NAME = re.compile(r"[^\s/@:\[\]]+")
@@ -19,6 +20,14 @@ def parse_host(text: str) -> tuple[str, int | None]:
     if _NAME.fullmatch(name) is None:
         raise ValueError("expected a host name or address, such as rabbit1 or rabbit1:5672")
     return name, _port(port if ":" in text else None)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _port(text: str | None) -> int | None:

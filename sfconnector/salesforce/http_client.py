@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +21,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from connectorlib.config.hosts import is_loopback
 
 # At level debug it logs every address, and with it the query: e-mail addresses of contacts.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -159,7 +160,7 @@ class Session(requests.Session):
     def request(self, method: str, url: str, *, timeout: float, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         """Send a request and return the complete answer, both within `timeout` seconds. Raise NotSent or Lost."""
         self.answer = None
-        if is_loopback(url):
+        if is_loopback(urlsplit(url).hostname or ""):
             kwargs["proxies"] = _NO_PROXY
         exchange = HttpExchange(timeout)
         try:
@@ -191,15 +192,6 @@ def _limited(exchange: HttpExchange) -> Iterator[None]:
     finally:
         _current.reset(token)
         timer.cancel()
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether the address is on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def host_of(address: str | None) -> str:

@@ -13,11 +13,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from connectorlib.config.hosts import is_loopback
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import shorten
 from connectorlib.service.redaction import secrets
 from sfconnector.salesforce import login_errors
-from sfconnector.salesforce.http_client import NOT_SENT, Lost, NotSent, Session, host_of, is_loopback
+from sfconnector.salesforce.http_client import NOT_SENT, Lost, NotSent, Session, host_of
 from sfconnector.salesforce.responses import decode, without_answer
 from sfconnector.settings import Salesforce
 
@@ -155,7 +156,8 @@ class TokenProvider:
 
     def _check(self, token: Token) -> None:
         """Refuse an address to which the token would be sent in clear text."""
-        if urlsplit(token.instance_url).scheme == "https" or is_loopback(token.instance_url):
+        address = urlsplit(token.instance_url)
+        if address.scheme == "https" or is_loopback(address.hostname or ""):
             return
         text = f"the log-in named {shorten(token.instance_url)} for the API, which is not https"
         raise Failed(self._failure(Kind.CONFIGURATION, "instance-url", text))

@@ -17,10 +17,11 @@ from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
 from connectorlib.service import logs
 from connectorlib.shared_settings import Source
 from sfconnector import mapping
+from sfconnector.division import DivisionState
 from sfconnector.salesforce.usage import Budgets
 from sfconnector.sandbox.org_rules import ValidationRule
 from sfconnector.settings import CaseSettings, Division, ExternalId, Salesforce
-from sfconnector.sink import make_sink
+from sfconnector.sink import CaseSink
 from tests.unit.calls import CaseClient, lost, raising, rejected
 
 BY_EMAIL = {"lookup": "Contact", "where": {"Email": "email"}, "missing": "reject"}
@@ -38,7 +39,7 @@ def cases_of(client, mapping=MAPPING, external_id="$message_id", hold_seconds=30
     settings = CaseSettings(mapping=mapping, external_id=key, **case)
     source = Source("q", None, prefetch=400)
     division = Division("hvac", Salesforce(), source, settings, hold_seconds=hold_seconds)
-    cases = make_sink(division, client, Budgets(10), stop=threading.Event())
+    cases = CaseSink(DivisionState(division, Budgets(10)), client, stop=threading.Event())
     cases.probe()
     return cases
 
