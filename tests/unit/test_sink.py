@@ -1,11 +1,13 @@
 """What a division makes of a batch of messages, by several handings over where it needs them. On the sandbox's org."""
 
+import copy
 import io
 import json
 import logging
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -240,6 +242,43 @@ def test_what_is_known_of_a_message_is_let_go_when_it_is_blamed(client):
     cases.dead(several, Dead(outcome.failure))
     assert not cases._partly
     assert not cases._sender.doubted
+
+
+def test_two_sinks_of_a_division_share_its_checked_mapping_its_lookups_its_rate_and_its_counters(client):
+    contact(client)
+    clients = [client, copy.deepcopy(client, {id(client.org): client.org, id(client.tokens): client.tokens})]
+    settings = CaseSettings(mapping=MAPPING, rate=2)
+    division = Division("hvac", Salesforce(), Source("q", None, prefetch=400), settings, hold_seconds=0)
+    failures: list[object] = []
+    state = DivisionState(division, Budgets(10), on_first=failures.append)
+    first, second = (CaseSink(state, each, stop=threading.Event()) for each in clients)
+    first.probe()
+    described = state.mapper
+    second.probe()
+    assert state.mapper is described
+    assert failures == [None]
+    assert handle(first, message(1, {"email": "a@example.com"})) == [DONE]
+    assert handle(second, message(2, {"email": "a@example.com"})) == [DONE]
+    assert [len(each.asked) for each in clients] == [1, 0]
+    assert first.passed == second.passed == {"": 2, "case of hvac": 2, "lookup Contact where Email": 2}
+    assert first.created == 2
+    assert handle(second, message(3, {"email": "a@example.com"}))[0].failure.code == "rate"
+
+
+def test_sinks_of_a_division_that_work_at_the_same_time_lose_no_count(client):
+    division = Division("hvac", Salesforce(), Source("q", None, prefetch=400), CaseSettings(mapping=MAPPING))
+    state = DivisionState(division, Budgets(10))
+    contact(client)
+    sinks = [CaseSink(state, copy.copy(client), stop=threading.Event()) for _ in range(4)]
+    sinks[0].probe()
+
+    def work(sink):
+        for tag in range(50):
+            assert handle(sink, message(tag, {"email": "a@example.com"})) == [DONE]
+
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(work, sinks))
+    assert state.created == state.passed[""] == len(client.org.records("Case")) == 200
 
 
 class Counting(dict[str, Any]):
