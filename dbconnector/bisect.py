@@ -1,7 +1,11 @@
-"""The sizes in which rows and messages are taken together: few, so that few statements have to be prepared."""
+"""How many rows go into one statement, and how many messages into one attempt. Pure.
+
+Few different sizes are used, so that few statements have to be prepared.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from itertools import chain
+from typing import Any, TypeVar
 
 from connectorlib.errors import Failed
 
@@ -12,7 +16,7 @@ R = TypeVar("R")
 LARGEST = 500
 
 
-def ladder(largest: int) -> list[int]:
+def chunk_sizes(largest: int) -> list[int]:
     """Return the sizes from the largest down to 1: 500, 256, 128, 64, … 2, 1."""
     sizes = [max(1, largest)]
     while sizes[-1] > 1:
@@ -25,56 +29,65 @@ def half(size: int) -> int:
     return 1 << max(0, (size - 1).bit_length() - 1)
 
 
-def portions(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
-    """Cut items into the sizes of the ladder: as many of the largest as there are, then of the next."""
+def chunks(items: Sequence[T], largest: int) -> Iterator[Sequence[T]]:
+    """Yield the items in chunks of few sizes: as many of the largest as there are, then of the next."""
     start = 0
-    for size in ladder(largest):
+    for size in chunk_sizes(largest):
         while len(items) - start >= size:
             yield items[start : start + size]
             start += size
 
 
-class Sieve:
-    """Finds the bad ones among items that can be tried together, with few tries: binary splitting, generalized for
-    several bad ones (Hwang, "A method for detecting all defective members in a population by group testing", Journal
-    of the American Statistical Association 67, 1972).
+def statements(
+    rows: Sequence[Sequence[Any]], largest: int, sql: Callable[[int], str]
+) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the statements that together take all rows, each with its parameters; `sql` returns the one for so many
+    rows."""
+    for chunk in chunks(rows, largest):
+        yield sql(len(chunk)), list(chain.from_iterable(chunk))
 
-    How many are tried at once is learned: twice as many after a piece that passed, half of one that did not. It lives
-    as long as the flow, whose next batch is like the last.
+
+class Bisection:
+    """Isolates the bad items among items that can be tried together, in few attempts: binary splitting, generalized
+    for several bad ones (Hwang, "A method for detecting all defective members in a population by group testing",
+    Journal of the American Statistical Association 67, 1972).
+
+    How many are tried at once is learned: twice as many after a piece that passed, half after one that did not. An
+    instance lives as long as its sink, whose next batch is like the last.
     """
 
     def __init__(self) -> None:
         self.size = 1 << 20  # more than any batch has
 
-    def sift(
+    def isolate(
         self, items: Sequence[T], attempt: Callable[[Sequence[T]], R | Failed], *, failed: bool = False
     ) -> Iterator[tuple[Sequence[T], R | Failed]]:
-        """Give the items in their order, in pieces that passed and single ones that did not, with what was said.
+        """Yield the items in order, as pieces that passed and single items that did not, each with its result.
 
-        `attempt` returns Failed if at least one of a piece is bad; what it raises ends the sifting. `failed`: they
-        failed together just now.
+        `attempt` returns Failed if at least one item of a piece is bad; what it raises ends the iteration. `failed`:
+        all items together have just failed.
         """
         start = 0
-        suspected = len(items) if failed else 0  # where a piece ends of which it is known that one is bad
+        suspected = len(items) if failed else 0  # the end of a piece that is known to hold a bad item
         if failed:
             self.size = half(len(items))
         while start < len(items):
             fresh = suspected <= start
-            end = start + (self.size if fresh else half(suspected - start))
-            piece = items[start:end]
-            said = attempt(piece)
+            piece = items[start : start + (self.size if fresh else half(suspected - start))]
+            result = attempt(piece)
+            rejected = isinstance(result, Failed)
             if fresh:
-                self._learn(len(piece), said)
-            if isinstance(said, Failed) and len(piece) > 1:
+                self._learn(len(piece), rejected)
+            if rejected and len(piece) > 1:
                 suspected = start + len(piece)
                 continue
-            yield piece, said
+            yield piece, result
             start += len(piece)
-            if isinstance(said, Failed):
-                suspected = start  # it was this one; of those after it nothing is known
+            if rejected:
+                suspected = start  # nothing is known of the items after this one
 
-    def _learn(self, tried: int, said: object) -> None:
-        if isinstance(said, Failed):
+    def _learn(self, tried: int, rejected: bool) -> None:
+        if rejected:
             self.size = half(tried)
         elif tried == self.size:
             self.size *= 2

@@ -22,8 +22,8 @@ from dbconnector import config
 from dbconnector.binder import make_binder
 from dbconnector.columns import Column
 from dbconnector.dialects.base import GENERIC
-from dbconnector.inbox_table import Inbox
-from dbconnector.parameters import Binder, BinderOf, BoundWrite, Key
+from dbconnector.inbox_table import Inbox, Key
+from dbconnector.parameters import Binder, BinderOf, BoundWrite
 from dbconnector.settings import DbConfig, Write
 from dbconnector.sql import Statement
 from dbconnector.sql_literal import literal
@@ -150,7 +150,7 @@ class _OfflineWrite:
             bind([value if its else None for value, its in zip(values, asked, strict=True)])
             return tuple(values)
 
-        self._write.bind_with(checked)
+        self._write = self._write.bound(checked)
 
     def rows(self, record: Any, scope: Scope, element: RecordPath) -> Iterator[Row]:
         """Yield the values of each execution by name, as the mapping gives them. Raise Failed or _Located."""

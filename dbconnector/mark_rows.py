@@ -1,11 +1,10 @@
 """`on_sent` and `on_failed`: a statement that is run for a row of the query, its parameters taken from the columns."""
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
-from dbconnector.bisect import LARGEST, portions
+from dbconnector.bisect import LARGEST, statements
 from dbconnector.odbc.database import Database
 from dbconnector.sql import compile_statement
 
@@ -35,14 +34,14 @@ class Mark:
         """Run the statement for the parameters of each row, in the transaction, for as many rows at once as it allows;
         return how many rows changed."""
         any_of, changed = self.statement.any_of, 0
-        if any_of is None:
-            portions_of_rows: Iterable[Sequence[Sequence[Any]]] = ([row] for row in rows)
-        else:
-            portions_of_rows = portions(rows, min(LARGEST, database.dialect.rows_at_once(any_of.width)))
-        for portion in portions_of_rows:
-            sql = any_of.sql(len(portion)) if any_of and len(portion) > 1 else self.statement.sql
-            changed += max(database.execute(sql, list(chain.from_iterable(portion)), place=self.place), 0)
+        largest = min(LARGEST, database.dialect.rows_at_once(any_of.width)) if any_of else 1
+        for sql, parameters in statements(rows, largest, self._sql):
+            changed += max(database.execute(sql, parameters, place=self.place), 0)
         return changed
+
+    def _sql(self, rows: int) -> str:
+        any_of = self.statement.any_of
+        return any_of.sql(rows) if any_of and rows > 1 else self.statement.sql
 
     def _place_of(self, name: str, columns: Sequence[str]) -> int | None:
         """Return the position of the column, the name as it is before the name in another case; None: the error."""

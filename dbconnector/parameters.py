@@ -1,12 +1,15 @@
-"""From a message to the rows of its statements: decode, find the records, evaluate, bind.
+"""From a message to the rows of its statements: decode, find the records, evaluate, bind. Pure.
 
-Everything that can be compiled is compiled once, at the start; per message only closures run.
+Everything that can be compiled is compiled once, into a Plan that any number of connections share; per message only
+closures run. A body is decoded once and a mapping evaluated once per record, before anything is written. Only what
+depends on `$result` is evaluated when the statement before it has run, each time that it runs.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 from connectorlib.errors import Failed, reject
 from connectorlib.expressions import (
@@ -18,24 +21,27 @@ from connectorlib.expressions import (
     describe_missing,
     elements_of,
 )
-from connectorlib.formats import Format
+from connectorlib.formats import Format, compile_format
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Limits
-from dbconnector.settings import Write
+from dbconnector.bisect import statements
+from dbconnector.dialects.base import Dialect
+from dbconnector.inbox_table import Inbox, Key
+from dbconnector.settings import DbConfig, Write
 from dbconnector.sql import Statement, compile_statement
 
-#: Bytes of a body that is decoded before anybody could look at a clock.
+#: Bytes of a body that decodes faster than a clock is read.
 SMALL = 65_536
 
 Row = tuple[Any, ...]
 Binder = Callable[[Sequence[Any]], Row]
-#: Given a statement and its place, returns what turns evaluated values into what the driver takes.
+#: Given a statement, returns what makes evaluated values fit for its parameters.
 BinderOf = Callable[[Statement], Binder]
 
 
 class BoundWrite:
-    """One compiled entry of `database.write`."""
+    """One compiled entry of `database.write`, and what binds its values for one connection."""
 
     def __init__(self, write: Write, index: int) -> None:
         self.index = index
@@ -43,117 +49,117 @@ class BoundWrite:
         self.name = write.name
         self.must_change = write.must_change
         self.statement = compile_statement(write.statement)
-        self.multi_row = self.statement.multi_row if write.multi_row else None
-        self.expressions = [
-            (name, compile_expression(write.values[name]) if name in write.values else compile_expression(name))
-            for name in self.statement.names
-        ]
+        self._multi_row = self.statement.multi_row if write.multi_row else None
+        self._sql = {1: self.statement.sql}
+        self.expressions = [(name, compile_expression(write.values.get(name, name))) for name in self.statement.names]
         self.each = compile_expression(write.for_each) if write.for_each is not None else None
         matches, tested = compile_tests(write.when)
-        self.when = matches if write.when else None
-        used = [expression for _, expression in self.expressions] + [*tested, *([self.each] if self.each else [])]
+        self._when = matches if write.when else None
+        expressions = [expression for _, expression in self.expressions]
+        used = [*expressions, *tested, *([self.each] if self.each else [])]
         self.uses_results = frozenset[str]().union(*(expression.uses_results for expression in used))
-        #: One row for each record, always.
-        self.single = self.each is None and self.when is None
-        #: It makes one row of fields of the record, for which the size of a body is limit enough.
-        self.plain = self.single and all(expression.field for _, expression in self.expressions)
-        self._values = _values_of([expression for _, expression in self.expressions])
+        #: Exactly one row per record.
+        self.single = self.each is None and self._when is None
+        #: One row of plain fields per record, for which the size of the body is limit enough.
+        self.plain = self.single and all(expression.field for expression in expressions)
+        self._evaluate = _evaluate_all(expressions)
         self._bind: Binder = tuple
 
     @property
     def in_bulk(self) -> bool:
-        """Whether a batch may run this statement for all messages at once (design: what may be rearranged)."""
-        return bool(self.multi_row) and not (self.when or self.must_change or self.uses_results)
+        """Whether the rows of many messages may go into one statement (docs/architecture.md)."""
+        return bool(self._multi_row) and not (self._when or self.must_change or self.uses_results)
 
-    def bind_with(self, binder: Binder) -> None:
-        """Use another connection's binder: what a column takes is known only once connected."""
-        self._bind = binder
+    def bound(self, bind: Binder) -> Self:
+        """Return this write for a connection: what its columns take is known only once connected."""
+        write = copy(self)
+        write._bind = bind
+        return write
+
+    def sql(self, rows: int) -> str:
+        """Return the statement that takes so many rows."""
+        if rows not in self._sql:
+            assert self._multi_row is not None
+            self._sql[rows] = self._multi_row.sql(rows)
+        return self._sql[rows]
 
     def rows(self, record: Any, scope: Scope) -> Iterator[Row]:
         """Yield the parameters of every execution that this record asks for. Raise Failed (reject) for bad ones."""
         effort = scope.effort
         try:
-            items = self._wanted(record, scope)
+            items = self._items(record, scope)
             if effort is not None:
                 effort.count(self.index, len(items))
         except Failed as failed:
-            raise self._here(failed) from None
+            raise self._located(failed) from None
         for index, item in enumerate(items):
             if self.each is not None:
                 scope.index = index
             row = self.row(item, scope)
             if effort is not None:
-                self._add(row, effort)
+                self._grow(effort, row)
             yield row
 
-    def _add(self, row: Row, effort: Effort) -> None:
-        try:
-            effort.grow(row)
-        except Failed as failed:
-            raise self._here(failed) from None
-
-    def _here(self, failed: Failed) -> Failed:
-        failure = failed.failure
-        return Failed(replace(failure, place=self.place, detail=failure.detail or self.place))
-
-    def _wanted(self, record: Any, scope: Scope) -> Sequence[Any]:
-        """Return the items to run the statement for: none where `when` does not hold."""
-        if self.when is not None and not self.when(record, scope):
-            return ()
-        return (record,) if self.each is None else self._items(self.each, record, scope)
-
     def row(self, record: Any, scope: Scope) -> Row:
+        """Return the parameters of one execution. Raise Failed (reject) if a value is missing or cannot be bound."""
         values: Sequence[Any] = ()
         try:
-            values = self._values(record, scope)
-            return self._bind(values)  # refuses MISSING, as it does every type that it does not know
+            values = self._evaluate(record, scope)
+            return self._bind(values)  # refuses MISSING, like every type that it does not know
         except Failed as failed:
             if any(value is MISSING for value in values):
                 raise self._missing(values, record, scope) from None
-            raise self._placed(failed, record, scope) from None
+            raise self._located(failed, self._source(failed, record, scope)) from None
 
-    def _items(self, each: Expression, record: Any, scope: Scope) -> Sequence[Any]:
-        items = each.evaluate(record, scope)
+    def _items(self, record: Any, scope: Scope) -> Sequence[Any]:
+        """Return the items to run the statement for: none if `when` does not hold."""
+        if self._when is not None and not self._when(record, scope):
+            return ()
+        if self.each is None:
+            return (record,)
+        items = self.each.evaluate(record, scope)
         if items is MISSING:
-            detail = f"{self.place}.for_each <- {describe_missing(each, record, scope)}"
+            detail = f"{self.place}.for_each <- {describe_missing(self.each, record, scope)}"
             raise reject("missing-field", "nothing to repeat for", place=self.place, detail=detail)
         return elements_of(items)
+
+    def _grow(self, effort: Effort, row: Row) -> None:
+        try:
+            effort.grow(row)
+        except Failed as failed:
+            raise self._located(failed) from None
+
+    def _located(self, failed: Failed, detail: str = "") -> Failed:
+        failure = failed.failure
+        return Failed(replace(failure, place=self.place, detail=failure.detail or detail or self.place))
 
     def _missing(self, values: Sequence[Any], record: Any, scope: Scope) -> Failed:
         name, expression = self.expressions[[value is MISSING for value in values].index(True)]
         detail = f"{self.place}.values.{name} <- {describe_missing(expression, record, scope)}"
         return reject("missing-field", f"no value for :{name}", place=self.place, detail=detail)
 
-    def _placed(self, failed: Failed, record: Any, scope: Scope) -> Failed:
-        """Return the failure with the parameter that it came from, which the hot path does not keep track of."""
+    def _source(self, failed: Failed, record: Any, scope: Scope) -> str:
+        """Return which parameter a failure came from; the hot path does not keep track of it."""
         failure = failed.failure
-        if failure.detail:
-            return failed
-        for position, (_, expression) in enumerate(self.expressions):
-            try:
-                value = expression.evaluate(record, scope)
-            except Failed:
-                break
-            if failure.code == "bad-value" and not self._binds(position, value):
-                break
-        else:
-            return Failed(replace(failure, place=self.place, detail=self.place))
-        name = self.expressions[position][0]
-        source = expression.paths[0] if expression.paths else "a constant"
-        detail = f"{self.place}.values.{name} <- {source}: {failure.text}"
-        return Failed(replace(failure, place=self.place, detail=detail))
+        for position, (name, expression) in enumerate(self.expressions):
+            if self._causes(failure.code, position, expression, record, scope):
+                source = expression.paths[0] if expression.paths else "a constant"
+                return f"{self.place}.values.{name} <- {source}: {failure.text}"
+        return ""
 
-    def _binds(self, position: int, value: Any) -> bool:
-        """Return whether this value alone, with nulls beside it, can be bound."""
+    def _causes(self, code: str, position: int, expression: Expression, record: Any, scope: Scope) -> bool:
+        """Return whether this expression fails, or its value alone, with nulls for the others, cannot be bound."""
         try:
-            self._bind([value if at == position else None for at in range(len(self.expressions))])
+            value = expression.evaluate(record, scope)
+            if code == "bad-value":
+                self._bind([value if at == position else None for at in range(len(self.expressions))])
         except Failed:
-            return False
-        return True
+            return True
+        return False
 
 
-def _values_of(expressions: Sequence[Expression]) -> Callable[[Any, Scope], Sequence[Any]]:
-    """Return what evaluates all of them: in one go, if each is just a field of the record and none is missing."""
+def _evaluate_all(expressions: Sequence[Expression]) -> Callable[[Any, Scope], Sequence[Any]]:
+    """Return what evaluates all of them: in one go if each is just a field of the record and none is missing."""
     evaluates = [expression.evaluate for expression in expressions]
 
     def one_by_one(record: Any, scope: Scope) -> Sequence[Any]:
@@ -174,88 +180,99 @@ def _values_of(expressions: Sequence[Expression]) -> Callable[[Any, Scope], Sequ
     return at_once
 
 
-#: What named statements of the record have returned so far; the writer fills it in.
+#: What the named statements of a record have returned so far.
 Results = dict[str, Mapping[str, Any] | None]
-Step = tuple[BoundWrite, Row, Results]
-
-
-class Key(NamedTuple):
-    """What makes two messages the same one."""
-
-    #: SHA-256 of the text in hex, which is what the inbox holds: collations that ignore case would merge different ids.
-    digest: str
-    text: str
 
 
 @dataclass(slots=True)
 class Unit:
     """One message, ready to write: all of its statements, or none."""
 
-    position: int
     delivery: Delivery
-    #: None: no inbox, or a message accepted without a key.
+    #: None: no inbox, or a message that is accepted without a key.
     key: Key | None
-    #: Per statement its rows (in bulk), or nothing and `steps` instead.
-    rows: list[list[Row]]
-    #: (statement, parameters) in order, where statements run message by message; lazy where `$result` is used.
-    steps: Callable[[], Iterator[Step]] | None
+    #: For each record the rows of each write; None where they depend on `$result`.
+    rows: Sequence[Sequence[Sequence[Row] | None]]
+    #: What the rows that depend on `$result` are evaluated from.
+    records: Sequence[Any] = ()
+    scope: Scope | None = None
 
 
 class Plan:
-    """All statements of a configuration, and how messages become units of them."""
+    """All writes of a configuration, compiled, and how messages become units of them."""
 
-    def __init__(self, writes: Sequence[Write], fmt: Format, limits: Limits) -> None:
+    def __init__(self, writes: Sequence[Write], fmt: Format, limits: Limits, inbox: Inbox | None = None) -> None:
         self.writes = [BoundWrite(write, index) for index, write in enumerate(writes)]
+        self.inbox = inbox
         self.in_bulk = all(write.in_bulk for write in self.writes)
+        #: The names of the writes whose results others use.
         self.results = frozenset[str]().union(*(write.uses_results for write in self.writes))
+        self._single = all(write.single and not write.uses_results for write in self.writes)
         self._plain = all(write.plain for write in self.writes)
         self._format = fmt
         self._limits = limits
 
-    def bind_with(self, binder_of: BinderOf) -> None:
-        for write in self.writes:
-            write.bind_with(binder_of(write.statement))
+    def bound(self, binder_of: BinderOf) -> Self:
+        """Return the plan for one connection. Raise Failed if its binders cannot be had."""
+        plan = copy(self)
+        plan.writes = [write.bound(binder_of(write.statement)) for write in self.writes]
+        return plan
 
-    def unit(self, position: int, delivery: Delivery, key_of: Callable[[Any, Scope], Key | None] | None) -> Unit:
+    def unit(self, delivery: Delivery) -> Unit:
         """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
         effort = None if self._plain and len(delivery.body) < SMALL else Effort(self._limits)
         records = self._format.decode(delivery.body)
         if effort is not None:
             effort.check()
-        root = records[0] if len(records) == 1 else records
-        scope = Scope(delivery, root, encoding=self._format.encoding, effort=effort)
-        key = key_of(root, scope) if key_of else None
-        if self.in_bulk:
-            return Unit(position, delivery, key, self._bulk(records, scope), None)
-        if self.results:
-            return Unit(position, delivery, key, [], lambda: self._steps(records, delivery, Effort(self._limits)))
-        steps = list(self._steps(records, delivery, effort))  # bound before anything is written
-        return Unit(position, delivery, key, [], lambda: iter(steps))
+        scope = Scope(
+            delivery, records[0] if len(records) == 1 else records, encoding=self._format.encoding, effort=effort
+        )
+        key = self.inbox.key(scope.root, scope) if self.inbox else None
+        uncounted = effort is None or len(records) == 1  # one row per write is no growth
+        rows = [self._rows(record, index, scope, uncounted) for index, record in enumerate(records)]
+        return Unit(delivery, key, rows, records, scope) if self.results else Unit(delivery, key, rows)
 
-    def _bulk(self, records: Sequence[Any], scope: Scope) -> list[list[Row]]:
-        if len(records) == 1:
-            return [
-                [write.row(records[0], scope)] if write.single else [*write.rows(records[0], scope)]
-                for write in self.writes
-            ]
-        rows: list[list[Row]] = [[] for _ in self.writes]
-        for index, record in enumerate(records):
-            scope.root, scope.index = record, index
-            for write, its in zip(self.writes, rows, strict=True):
-                its.extend(write.rows(record, scope))
-                scope.index = index
+    def _rows(self, record: Any, index: int, scope: Scope, uncounted: bool) -> Sequence[Sequence[Row] | None]:
+        scope.root, scope.index = record, index
+        if uncounted and self._single:
+            return [[write.row(record, scope)] for write in self.writes]
+        rows: list[Sequence[Row] | None] = []
+        for write in self.writes:
+            scope.index = index  # after a `for_each`
+            rows.append(None if write.uses_results else [*write.rows(record, scope)])
         return rows
 
-    def _steps(self, records: Sequence[Any], delivery: Delivery, effort: Effort | None) -> Iterator[Step]:
-        for index, record in enumerate(records):
-            scope = Scope(delivery, encoding=self._format.encoding, effort=effort)
+    def bulk(self, units: Sequence[Unit], dialect: Dialect, rows_at_once: int) -> Iterator[tuple[str, str, list[Any]]]:
+        """Yield place, SQL and parameters of the statements that write all units, statement by statement."""
+        for write in self.writes:
+            rows = [row for unit in units for record in unit.rows for row in record[write.index] or ()]
+            largest = min(rows_at_once, dialect.rows_at_once(len(write.statement.names)))
+            for sql, parameters in statements(rows, largest, write.sql):
+                yield write.place, sql, parameters
+
+    def steps(self, unit: Unit) -> Iterator[tuple[BoundWrite, Row, Results]]:
+        """Yield the executions of a unit one by one, in order. The caller puts what a named statement has returned
+        into the results before it asks for the next."""
+        effort = Effort(self._limits)
+        effort.rest()  # while a statement runs
+        for index, rows_of_writes in enumerate(unit.rows):
             results: Results = {}
-            scope.root, scope.results = record, results
-            for write in self.writes:
-                scope.index = index
-                for row in write.rows(record, scope):
-                    if effort is not None:
-                        effort.rest()  # while it is written
+            for write, rows in zip(self.writes, rows_of_writes, strict=True):
+                if rows is None:
+                    with effort:
+                        rows = _dependent(write, unit, index, results, effort)
+                for row in rows:
                     yield write, row, results
-                    if effort is not None:
-                        effort.resume()
+
+
+def _dependent(write: BoundWrite, unit: Unit, index: int, results: Results, effort: Effort) -> Sequence[Row]:
+    record, scope = unit.records[index], unit.scope
+    assert scope is not None
+    scope.root, scope.index, scope.results, scope.effort = record, index, results, effort
+    return [*write.rows(record, scope)]
+
+
+def compile_plan(config: DbConfig) -> Plan:
+    """Return the writes of a configuration, compiled."""
+    inbox = Inbox(config.idempotency, config.name) if config.idempotency else None
+    return Plan(config.database.write, compile_format(config.format, config.limits), config.limits, inbox)

@@ -21,10 +21,9 @@ from dbconnector import config as configuration
 from dbconnector import prepare
 from dbconnector.dialects.base import GENERIC
 from dbconnector.explain import Offline
-from dbconnector.inbox_table import Inbox
+from dbconnector.inbox_table import Inbox, Key
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.database import Database
-from dbconnector.parameters import Key
 from dbconnector.settings import DbConfig, Idempotency, Select, Write
 from dbconnector.sql import compile_statement
 

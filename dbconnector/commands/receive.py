@@ -27,8 +27,9 @@ from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES
 from dbconnector.commands.requirements import CONNECT_S, Load, program, requiring
 from dbconnector.odbc.database import Database
+from dbconnector.parameters import compile_plan
 from dbconnector.settings import DbConfig
-from dbconnector.sink import Writer
+from dbconnector.sink import DatabaseSink
 
 logger = logging.getLogger(__name__)
 
@@ -122,12 +123,12 @@ def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life,
     source = config.source
     assert source is not None  # required
     topology.ensure(broker, config.broker, source, None)
-    writer = Writer(config, database)
-    writer.probe()  # an unreachable database must cost no message a delivery
+    sink = DatabaseSink(compile_plan(config), database)
+    sink.probe()  # an unreachable database must cost no message a delivery
     with _take(broker, source, life, wait_s) as taken:
         if taken is None:
             return None
-        outcome = _blame(writer, taken, write_one(config, writer, taken, life.stop))
+        outcome = _blame(sink, taken, write_one(config, sink, taken, life.stop))
         if isinstance(outcome, Done):
             taken.ack()
         elif isinstance(outcome, Dead):
@@ -137,11 +138,11 @@ def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life,
         return outcome
 
 
-def write_one(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Event) -> Outcome:
+def write_one(config: DbConfig, sink: DatabaseSink, taken: Taken, stop: threading.Event) -> Outcome:
     """Write the message, and retry as configured; return its outcome."""
     for attempt in range(1, config.retry.attempts + 2):
         try:
-            (outcome,) = handled(writer, [taken.delivery], taken.valid)
+            (outcome,) = handled(sink, [taken.delivery], taken.valid)
         except Stale:
             return Again(LOST)
         again = isinstance(outcome, Again) and outcome.failure.kind is Kind.RETRY
@@ -152,7 +153,7 @@ def write_one(config: DbConfig, writer: Writer, taken: Taken, stop: threading.Ev
     return outcome
 
 
-def _blame(writer: Writer, taken: Taken, outcome: Outcome) -> Outcome:
+def _blame(sink: DatabaseSink, taken: Taken, outcome: Outcome) -> Outcome:
     """Apply the blame rule to a single message: an unknown failure is the message's own if it has failed several times
     before, and the database answers."""
     if not isinstance(outcome, Again) or outcome.failure.kind is not Kind.UNKNOWN:
@@ -161,7 +162,7 @@ def _blame(writer: Writer, taken: Taken, outcome: Outcome) -> Outcome:
     if before < SUSPICIOUS_DELIVERIES:
         return outcome
     try:
-        writer.probe()
+        sink.probe()
     except Failed as failed:
         return Again(failed.failure)
     return Dead(outcome.failure, blame.reason(outcome.failure), before + 1)

@@ -19,8 +19,9 @@ from dbconnector.cli import EXIT_CODES
 from dbconnector.commands.requirements import Load, connection_of, log_start, program, requiring
 from dbconnector.inbox_table import PLACE as INBOX
 from dbconnector.odbc.database import Database
+from dbconnector.parameters import compile_plan
 from dbconnector.settings import DbConfig
-from dbconnector.sink import Writer
+from dbconnector.sink import DatabaseSink
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
         log_start(config, "subscribe")
         flow = SinkFlow(
             name=config.name,
-            sink=Writer(config, database),
+            sink=DatabaseSink(compile_plan(config), database),
             source=config.source,
             batch=config.batch,
             retry=config.retry,

@@ -86,7 +86,7 @@ def after_cases(number: str) -> None:
 
 def crash_on(text: str) -> None:
     """Die over every message that holds this text, as a driver does that crashes."""
-    from dbconnector.sink import Writer
+    from dbconnector.sink import DatabaseSink
 
     def wrap(handle: Callable[..., Any], _calls: object) -> Callable[..., Any]:
         def wrapped(self: Any, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> Any:
@@ -96,7 +96,7 @@ def crash_on(text: str) -> None:
 
         return wrapped
 
-    _replace(Writer, "handle", wrap)
+    _replace(DatabaseSink, "handle", wrap)
 
 
 def limits(text: str) -> None:

@@ -31,10 +31,10 @@ def delivery(body):
 
 
 def write(limits, body, *writes):
-    """Return the rows of each statement, each in the end as the writer asks for them."""
+    """Return the rows of each statement, in the order of the configuration."""
     plan = Plan(writes, compile_format({"type": "json"}, limits), limits)
-    unit = plan.unit(0, delivery(body), None)
-    return unit.rows if unit.steps is None else [row for _, row, _ in unit.steps()]
+    unit = plan.unit(delivery(body))
+    return [[row for record in unit.rows for row in record[at] or ()] for at in range(len(writes))]
 
 
 def make_case(limits, body, mapping):

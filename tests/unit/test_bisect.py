@@ -1,4 +1,4 @@
-"""The sieve: every bad item is found alone, nothing else is, and few tries are needed for it."""
+"""The bisection: every bad item is found alone, nothing else is, and few tries are needed for it."""
 
 from collections.abc import Collection, Sequence
 from math import log2
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failed, reject
-from dbconnector.bisect import Sieve, half, ladder, portions
+from dbconnector.bisect import Bisection, chunk_sizes, chunks, half
 
 
 class Rejecting:
@@ -27,8 +27,8 @@ class Rejecting:
     ("largest", "sizes"),
     [(500, [500, 256, 128, 64, 32, 16, 8, 4, 2, 1]), (249, [249, 128, 64, 32, 16, 8, 4, 2, 1]), (1, [1]), (0, [1])],
 )
-def test_the_ladder(largest: int, sizes: list[int]) -> None:
-    assert ladder(largest) == sizes
+def test_the_sizes_of_chunks(largest: int, sizes: list[int]) -> None:
+    assert chunk_sizes(largest) == sizes
 
 
 @pytest.mark.parametrize(("size", "smaller"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 4), (256, 128), (500, 256)])
@@ -37,18 +37,18 @@ def test_half_is_a_power_of_two_that_is_smaller(size: int, smaller: int) -> None
 
 
 @given(st.integers(0, 1200), st.integers(1, 600))
-def test_portions_are_all_items_in_their_order_in_few_sizes(count: int, largest: int) -> None:
-    found = list(portions(range(count), largest))
-    assert [item for portion in found for item in portion] == list(range(count))
-    assert {len(portion) for portion in found} <= set(ladder(largest))
+def test_chunks_are_all_items_in_their_order_in_few_sizes(count: int, largest: int) -> None:
+    found = list(chunks(range(count), largest))
+    assert [item for chunk in found for item in chunk] == list(range(count))
+    assert {len(chunk) for chunk in found} <= set(chunk_sizes(largest))
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))), st.integers(0, 9))
 def test_every_bad_item_is_found_alone_and_the_order_is_kept(world: tuple[int, set[int]], power: int) -> None:
     count, bad = world
-    sieve = Sieve()
-    sieve.size = 2**power
-    found = list(sieve.sift(range(count), Rejecting(bad)))
+    bisection = Bisection()
+    bisection.size = 2**power
+    found = list(bisection.isolate(range(count), Rejecting(bad)))
     assert [item for piece, _ in found for item in piece] == list(range(count))
     assert {item for piece, said in found if isinstance(said, Failed) for item in piece} == bad
     assert all(len(piece) == 1 for piece, said in found if isinstance(said, Failed))
@@ -57,7 +57,7 @@ def test_every_bad_item_is_found_alone_and_the_order_is_kept(world: tuple[int, s
 @given(st.sets(st.integers(0, 99), min_size=1))
 def test_what_failed_together_is_not_tried_together_again(bad: set[int]) -> None:
     database = Rejecting(bad)
-    found = list(Sieve().sift(range(100), database, failed=True))
+    found = list(Bisection().isolate(range(100), database, failed=True))
     assert {item for piece, said in found if isinstance(said, Failed) for item in piece} == bad
     assert max(database.tries) < 100
 
@@ -65,16 +65,16 @@ def test_what_failed_together_is_not_tried_together_again(bad: set[int]) -> None
 def test_one_bad_item_of_many_costs_one_try_for_each_halving() -> None:
     for bad in range(512):
         database = Rejecting({bad})
-        list(Sieve().sift(range(512), database, failed=True))
+        list(Bisection().isolate(range(512), database, failed=True))
         assert len(database.tries) <= log2(512) + 9  # and the pieces that pass after it, which double
 
 
 def test_the_next_batch_begins_with_what_the_last_has_taught() -> None:
-    sieve, database = Sieve(), Rejecting(range(50, 100_000, 100))
+    bisection, database = Bisection(), Rejecting(range(50, 100_000, 100))
     tries = []
     for start in range(0, 20_000, 500):
         before = len(database.tries)
-        list(sieve.sift(range(start, start + 500), database))
+        list(bisection.isolate(range(start, start + 500), database))
         tries.append(len(database.tries) - before)
     # The bound of information theory is log2(binomial(500, 5)) = 38.
     assert sum(tries[1:]) / len(tries[1:]) <= 50
@@ -82,8 +82,8 @@ def test_the_next_batch_begins_with_what_the_last_has_taught() -> None:
 
 
 def test_the_size_grows_again_until_whole_batches_are_tried_at_once() -> None:
-    sieve, fine = Sieve(), Rejecting(())
-    list(sieve.sift(range(500), Rejecting(range(0, 500, 5))))
-    while len(list(sieve.sift(range(500), fine))) > 1:
+    bisection, fine = Bisection(), Rejecting(())
+    list(bisection.isolate(range(500), Rejecting(range(0, 500, 5))))
+    while len(list(bisection.isolate(range(500), fine))) > 1:
         assert len(fine.tries) < 200
     assert fine.tries[-1] == 500
