@@ -1,6 +1,6 @@
-"""The configuration file of dbconnector: every mistake told at once, then frozen settings.
+"""The configuration file of dbconnector: all of its mistakes at once, or frozen settings.
 
-Statements and expressions are compiled here only to find their mistakes; the writer compiles its own.
+Statements and expressions are compiled here only to find their mistakes; `parameters` compiles those that run.
 """
 
 from collections.abc import Mapping

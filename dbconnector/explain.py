@@ -1,4 +1,4 @@
-"""What a message would become, asked without the database: for `explain`, configuration tests, edited dead letters.
+"""What a message would become, without the database: for `explain`, configuration tests and edited dead letters.
 Imports no driver.
 
 What only the database knows (types of columns, constraints, results of earlier statements) is not checked.
@@ -28,14 +28,14 @@ from dbconnector.settings import DbConfig, Write
 from dbconnector.sql import Statement
 from dbconnector.sql_literal import literal
 
-#: Rows of one statement that are shown; as data there are all of them.
+#: Rows of one statement that the text shows; `--json` has all of them.
 MOST_SHOWN = 20
 
 Row = Mapping[str, Any]
 
 
 def checker(file: str) -> Callable[[Delivery], list[str]] | None:
-    """Given a configuration file, return what tells the problems of a message; None if it is not dbconnector's.
+    """Given a configuration file, return what finds the problems of a message; None if it is not one of dbconnector.
     Raise ConfigurationError for mistakes in it."""
     if "database" not in open_document(file, {}, resolve_secrets=False).data:
         return None
@@ -52,12 +52,12 @@ def opened(file: str) -> "Offline":
 
 
 def bind_generic(statement: Statement) -> Binder:
-    """Return what refuses the values that no database takes."""
+    """Return a binder that refuses the values that no database takes."""
     return make_binder(GENERIC, [Column.UNKNOWN] * len(statement.names), statement.names)
 
 
 class Offline:
-    """Explains messages by the writes of one configuration. `binder_of` knows what values its statements take."""
+    """Explains messages by the writes of one configuration. `binder_of` returns what checks a statement's values."""
 
     def __init__(self, settings: DbConfig, binder_of: BinderOf = bind_generic) -> None:
         self.format = settings.format
@@ -68,14 +68,14 @@ class Offline:
         self._inbox = Inbox(settings.idempotency, settings.name) if settings.idempotency else None
 
     def queues(self, exchange: str, routing_key: str) -> Sequence[str]:
-        """Return the only one that there is."""
+        """Return the only queue that there is."""
         return [self._source.queue] if self._source else [""]
 
     def format_of(self, delivery: Delivery) -> Mapping[str, Any]:
         return self.format
 
     def problems(self, delivery: Delivery) -> list[str]:
-        """Return what would dead-letter this message again."""
+        """Return what would dead-letter this message."""
         return problems(self.explain(delivery))
 
     def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN) -> Explanation:
@@ -85,10 +85,11 @@ class Offline:
         rows: dict[str, list[Row]] = {}
         try:
             records = self._format.decode(delivery.body)
-            key = self._key(records, self._scope(delivery, given))
+            root = records[0] if len(records) == 1 else records
+            scope = Scope(delivery, root, now=given.now, encoding=self._format.encoding, effort=effort)
+            key = self._inbox.key(root, scope) if self._inbox else None
             for number, record in enumerate(records):
                 element = RecordPath(number)
-                scope = self._scope(delivery, given, effort)
                 scope.root = record
                 for write in self._writes:
                     scope.index = number
@@ -100,20 +101,11 @@ class Offline:
             return rejected(failed.failure, element)
         return self._explanation(rows, key)
 
-    def _scope(self, delivery: Delivery, given: Given, effort: Effort | None = None) -> Scope:
-        return Scope(delivery, now=given.now, encoding=self._format.encoding, effort=effort)
-
-    def _key(self, records: Sequence[Any], scope: Scope) -> Key | None:
-        if self._inbox is None:
-            return None
-        scope.root = records[0] if len(records) == 1 else records
-        return self._inbox.key(scope.root, scope)
-
     def _explanation(self, rows: Mapping[str, list[Row]], key: Key | None) -> Explanation:
         lines: list[str] = []
         for write in self._writes:
             if write.place in rows:
-                lines += ["", *write.told(rows[write.place])]
+                lines += ["", *write.lines(rows[write.place])]
         if key is not None and self._inbox is not None:
             lines += ["", f"at most once: its key in {self._inbox.table} is {literal(key.text)}"]
         count = sum(map(len, rows.values()))
@@ -125,7 +117,7 @@ class Offline:
 
 
 class _Located(Exception):
-    """A failure, and the element of `for_each` at which it came up."""
+    """A failure, and the element of `for_each` that caused it."""
 
     def __init__(self, failed: Failed, element: RecordPath) -> None:
         super().__init__(str(failed))
@@ -134,42 +126,39 @@ class _Located(Exception):
 
 
 class _OfflineWrite:
-    """One entry of `database.write`. What comes out of the database while it is written is named, not known."""
+    """One entry of `database.write`. A result of the database is shown by its name."""
 
     def __init__(self, write: Write, index: int, binder_of: BinderOf) -> None:
-        known = _known_beforehand(write)
         self.place = write.place(index)
-        self._write = BoundWrite(known.write, index)
         self._text = write.statement
-        self._unknown = known
-        self._steps = _steps_of(self._write.each)
-        bind = binder_of(self._write.statement)
-        asked = [known.from_database.get(name) is None for name in self._write.statement.names]
+        self._predicted = _predict(write)
+        compiled = BoundWrite(self._predicted.write, index)
+        self._steps = _steps_of(compiled.each)
+        names = compiled.statement.names
+        bind = binder_of(compiled.statement)
 
         def checked(values: Sequence[Any]) -> tuple[Any, ...]:
-            bind([value if its else None for value, its in zip(values, asked, strict=True)])
+            known = zip(names, values, strict=True)
+            bind([None if name in self._predicted.from_database else value for name, value in known])
             return tuple(values)
 
-        self._write = self._write.bound(checked)
+        self._write = compiled.bound(checked)
 
     def rows(self, record: Any, scope: Scope, element: RecordPath) -> Iterator[Row]:
         """Yield the values of each execution by name, as the mapping gives them. Raise Failed or _Located."""
         number = 0
-        rows = self._write.rows(record, scope)
-        while True:
-            at = RecordPath(element.record, (*self._steps, number)) if self._steps is not None else element
-            try:
-                row = next(rows, None)
-            except Failed as failed:
-                raise _Located(failed, at if scope.index == number else element) from None
-            if row is None:
-                return
-            yield dict(zip(self._write.statement.names, row, strict=True))
-            number += 1
+        try:
+            for row in self._write.rows(record, scope):
+                yield dict(zip(self._write.statement.names, row, strict=True))
+                number += 1
+        except Failed as failed:
+            if self._steps is not None and scope.index == number:
+                element = RecordPath(element.record, (*self._steps, number))
+            raise _Located(failed, element) from None
 
-    def told(self, rows: Sequence[Row]) -> Iterator[str]:
+    def lines(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield the statement and its values as lines."""
-        yield f"{self.place}{f', {len(rows)} times' if len(rows) > 1 else ''}{self._unknown.note}"
+        yield f"{self.place}{f', {len(rows)} times' if len(rows) > 1 else ''}{self._predicted.note}"
         yield from (f"  {line.strip()}" for line in self._text.splitlines() if line.strip())
         for number, row in enumerate(rows[:MOST_SHOWN]):
             values = ", ".join(f":{name} = {self._value(name, value)}" for name, value in row.items())
@@ -179,21 +168,21 @@ class _OfflineWrite:
             yield f"    and {len(rows) - MOST_SHOWN} more (--json has them all)"
 
     def _value(self, name: str, value: Any) -> str:
-        return self._unknown.from_database.get(name) or literal(value)
+        return self._predicted.from_database.get(name) or literal(value)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A write as far as it is known beforehand."""
+class _Predicted:
+    """A write as far as it is known without the database."""
 
     write: Write
-    #: Parameters whose value an earlier statement returns, and how it is called.
+    #: The parameters whose value an earlier statement returns, and the path of that value.
     from_database: Mapping[str, str]
     note: str
 
 
-def _known_beforehand(write: Write) -> _Known:
-    """Put the name of a result in the place of the result."""
+def _predict(write: Write) -> _Predicted:
+    """Replace every result of the database by its path."""
     compiled = BoundWrite(write, 0)
     results = {
         name: next(path for path in expression.paths if path.startswith("$result"))
@@ -207,11 +196,11 @@ def _known_beforehand(write: Write) -> _Known:
     asked = [compile_expression(text) for text in write.when]
     if any(expression.uses_results for expression in asked):
         found, note = replace(found, when={}), f"{note} (if what the database returns is so)"
-    return _Known(found, results, note)
+    return _Predicted(found, results, note)
 
 
 def _steps_of(each: Expression | None) -> tuple[str | int, ...] | None:
-    """Return where the list of `for_each` stands in the record; None if it is none, or made of several parts."""
+    """Return the path of the `for_each` list in the record; None if there is none, or it is made of several parts."""
     if each is None or len(each.parts) != 1 or each.parts[0].source not in (None, ""):
         return None
     return each.parts[0].steps

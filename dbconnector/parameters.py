@@ -97,7 +97,10 @@ class BoundWrite:
                 scope.index = index
             row = self.row(item, scope)
             if effort is not None:
-                self._grow(effort, row)
+                try:
+                    effort.grow(row)
+                except Failed as failed:
+                    raise self._located(failed) from None
             yield row
 
     def row(self, record: Any, scope: Scope) -> Row:
@@ -122,12 +125,6 @@ class BoundWrite:
             detail = f"{self.place}.for_each <- {describe_missing(self.each, record, scope)}"
             raise reject("missing-field", "nothing to repeat for", place=self.place, detail=detail)
         return elements_of(items)
-
-    def _grow(self, effort: Effort, row: Row) -> None:
-        try:
-            effort.grow(row)
-        except Failed as failed:
-            raise self._located(failed) from None
 
     def _located(self, failed: Failed, detail: str = "") -> Failed:
         failure = failed.failure
@@ -224,21 +221,18 @@ class Plan:
         records = self._format.decode(delivery.body)
         if effort is not None:
             effort.check()
-        scope = Scope(
-            delivery, records[0] if len(records) == 1 else records, encoding=self._format.encoding, effort=effort
-        )
-        key = self.inbox.key(scope.root, scope) if self.inbox else None
-        uncounted = effort is None or len(records) == 1  # one row per write is no growth
-        rows = [self._rows(record, index, scope, uncounted) for index, record in enumerate(records)]
+        root = records[0] if len(records) == 1 else records
+        scope = Scope(delivery, root, encoding=self._format.encoding, effort=effort)
+        key = self.inbox.key(root, scope) if self.inbox else None
+        if self._single and root is not records:  # one row per write is no growth
+            return Unit(delivery, key, [[[write.row(root, scope)] for write in self.writes]])
+        rows = [self._rows(record, index, scope) for index, record in enumerate(records)]
         return Unit(delivery, key, rows, records, scope) if self.results else Unit(delivery, key, rows)
 
-    def _rows(self, record: Any, index: int, scope: Scope, uncounted: bool) -> Sequence[Sequence[Row] | None]:
-        scope.root, scope.index = record, index
-        if uncounted and self._single:
-            return [[write.row(record, scope)] for write in self.writes]
+    def _rows(self, record: Any, index: int, scope: Scope) -> Sequence[Sequence[Row] | None]:
         rows: list[Sequence[Row] | None] = []
         for write in self.writes:
-            scope.index = index  # after a `for_each`
+            scope.root, scope.index = record, index
             rows.append(None if write.uses_results else [*write.rows(record, scope)])
         return rows
 

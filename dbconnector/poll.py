@@ -1,4 +1,4 @@
-"""A query that is run again and again, as the monitoring sees it: a turn that fails is a pause until the next."""
+"""A query that is run at an interval. For the monitoring it is a flow that a failed run pauses until the next run."""
 
 import logging
 import threading
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int], None]
 
 
-class Turns:
-    """What the turns have come to so far, `every` seconds apart."""
+class Poll:
+    """Runs a query every `every` seconds, and keeps the counts and the pause that the monitoring shows."""
 
     queue = ""
     held = 0
@@ -34,13 +34,13 @@ class Turns:
         self._since_text = ""
 
     def progress(self, sent: int) -> None:
-        """So many rows of this turn are confirmed."""
+        """Take note of how many rows of the present run are confirmed."""
         self.counts["done"] = self._before + sent
         if self._progress is not None:
             self._progress(sent)
 
-    def run(self, turn: Callable[[], object], life: Life) -> None:
-        """Take a turn every so many seconds until the life ends; a nudge is one at once."""
+    def run(self, query: Callable[[], object], life: Life) -> None:
+        """Run the query at the interval, and at once after a nudge, until the life ends."""
         wake = threading.Event()
         life.on_stop(wake.set)
         life.on_nudge(wake.set)
@@ -49,7 +49,7 @@ class Turns:
             started = time.monotonic()
             self._before = self.counts["done"]
             try:
-                turn()
+                query()
             except Failed as failed:
                 logger.error("%s", failed, extra={"event": "failed"})
                 self.failed(failed.failure)
@@ -72,13 +72,13 @@ class Turns:
         self.pause.next_try = now + self.every
 
     def advice(self, pause: Pause) -> str:
-        """Return what a person can do about a turn that failed."""
+        """Return what a person can do about a run that failed."""
         from connectorlib.pipeline.pause import hint
 
         return hint(pause.failure, target="database")
 
     def line(self, pause: Pause, waiting: object) -> dict[str, object]:
-        """Return the fields of the pause line; nothing waits in a queue."""
+        """Return the fields of the pause line. Nothing waits in a queue."""
         failure = pause.failure
         return {
             "select": self.name,

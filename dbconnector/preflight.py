@@ -1,5 +1,5 @@
-"""What `check` asks the database: is it there, does it take every statement, does the mapping fit its columns. Runs no
-statement of the configuration; what is inserted into the inbox is rolled back."""
+"""What `check` asks the database: whether it answers, takes every statement, and has columns that fit the mapping. Runs
+no statement of the configuration; what is inserted into the inbox is rolled back."""
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.expressions import compile_expression, compile_template
+from connectorlib.formats import compile_format
 from connectorlib.preflight import check_broker
 from connectorlib.preflight.check_command import check_command
 from connectorlib.preflight.check_topology import Sending
@@ -24,6 +24,7 @@ from dbconnector.explain import Offline
 from dbconnector.inbox_table import Inbox, Key
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.database import Database
+from dbconnector.row_message import MessageMapping
 from dbconnector.settings import DbConfig, Idempotency, Select, Write
 from dbconnector.sql import compile_statement
 
@@ -32,7 +33,7 @@ _DO = {
     Kind.UNAVAILABLE: "is it running, are server and port in database.connection right?",
     Kind.REFUSED: "put user and password in database.connection right",
 }
-#: What an expression with this type gives, for the sake of asking whether a column takes such values.
+#: A value of each type that an expression may have, to ask whether a column takes it.
 _EXAMPLES: Mapping[str, Any] = {
     "integer": 1,
     "decimal": Decimal(1),
@@ -49,7 +50,7 @@ _EXAMPLES: Mapping[str, Any] = {
 
 
 def plan(config: DbConfig, sample: Sample | None, management_url: str | None) -> Sequence[Group]:
-    """Return what is to be asked of broker and database."""
+    """Return the groups of questions to broker and database."""
     destination = config.destination
     sends = (Sending("destination", destination.exchange, destination.exchange_type),) if destination else ()
     needs = check_broker.Needs(
@@ -132,15 +133,15 @@ def _refused(place: str, failure: Failure, what: str) -> Finding:
 
 
 def _types(database: Database, write: Write, place: str) -> Iterator[Finding]:
-    """Yield the parameters whose column does not take what the mapping makes."""
+    """Yield the parameters whose column does not take the values of the mapping."""
     statement = compile_statement(write.statement)
-    told: set[str] = set()
+    found: set[str] = set()
     for position, name in enumerate(statement.names):
         spec = write.values.get(name)
         for what, value in _values(spec) if isinstance(spec, Mapping) else ():
             why = prepare.refused_value(database, write.statement, position, value)
-            if why and name not in told:
-                told.add(name)
+            if why and name not in found:
+                found.add(name)
                 target = statement.targets[position]
                 column = f" for column {target.column}" if target else ""
                 do = f"put {place}.values.{name} right"
@@ -148,7 +149,7 @@ def _types(database: Database, write: Write, place: str) -> Iterator[Finding]:
 
 
 def _values(spec: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what an expression gives whatever the message says, and an example of what it gives by its type."""
+    """Yield the constants of an expression, or an example of its type, each with a description."""
     kind = spec.get("type")
     if kind is None:
         for key in ("value", "default"):
@@ -210,20 +211,11 @@ def _key(select: Select, columns: Sequence[str]) -> Iterator[Finding]:
 
 def _destination(config: DbConfig, columns: Sequence[str]) -> Iterator[Finding]:
     """Yield the expressions of the destination that ask for a column which the query does not have."""
-    destination = config.destination
-    if destination is None:
+    if config.destination is None:
         return
-    names = ("routing_key", "content_type", "message_id", "body", "correlation_id", "priority", "expiration")
-    specs = {name: getattr(destination, name) for name in names}
-    specs |= {f"headers.{name}": spec for name, spec in destination.headers.items()}
-    for name, spec in specs.items():
-        if spec in (None, ""):
-            continue
-        text = name in ("routing_key", "content_type") and isinstance(spec, str)
-        compiled = compile_template(spec) if text else compile_expression(spec)
-        asked = [str(path.steps[0]) for path in compiled.parts if path.source is None and path.steps]
-        if unknown := [column for column in asked if column not in columns]:
-            yield _no_column(f"destination.{name}", unknown[0], columns)
+    mapping = MessageMapping(config.destination, compile_format(config.format, config.limits))
+    for place, name in mapping.unknown_columns(columns):
+        yield _no_column(place, name, columns)
 
 
 def _no_column(about: str, name: str, columns: Sequence[str]) -> Finding:
@@ -235,7 +227,7 @@ def _no_column(about: str, name: str, columns: Sequence[str]) -> Finding:
 
 
 def _inbox(database: Database, settings: Idempotency, consumer: str) -> Finding:
-    """Insert a key twice and roll back: the table is there, may be written, and keeps doubles out."""
+    """Insert a key twice and roll back, to see that the table exists, may be written and refuses duplicates."""
     about = f"inbox {settings.table}"
     key = Key(uuid.uuid4().hex * 2, "")
     inbox = Inbox(settings, consumer)

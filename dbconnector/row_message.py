@@ -1,6 +1,6 @@
-"""From a row of the query to the message that is published. Compiled once; per row only closures run. No I/O."""
+"""From a row of a query to the message that is published. Compiled once; per row only closures run. No I/O."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from os import urandom
 from typing import Any
@@ -24,30 +24,30 @@ PLACE = "destination"
 SHORT_TEXT = 255
 
 Record = Mapping[str, Any]
-Reader = Callable[[Record], Any]
-Maker = Callable[[Sequence[Any]], Outgoing]
+#: Returns one value of the message, given a row as a record.
+Read = Callable[[Record], Any]
+Make = Callable[[Sequence[Any]], Outgoing]
 
 
-class _Part:
-    """One value of the message: its expression and what AMQP makes of it."""
+class _Field:
+    """One value of the message: its expression, and what converts it to what AMQP carries."""
 
     def __init__(self, name: str, expression: Expression, convert: Callable[[Any], Any]) -> None:
         self.place = f"{PLACE}.{name}"
         self.expression = expression
         self.convert = convert
 
-    def reader(self, scope: Scope, columns: frozenset[str]) -> Reader:
-        """Return what reads the value from a record, MISSING included; what it raises names this part."""
+    def optional(self, scope: Scope, columns: frozenset[str]) -> Read:
+        """Return what reads the value, MISSING included. That raises Failed, which names this field."""
         evaluate, convert = self.expression.evaluate, self.convert
 
         def read(record: Record) -> Any:
             try:
                 value = evaluate(record, scope)
                 if value is not MISSING:
-                    return convert(value)
+                    return None if value is None else convert(value)
             except Failed as failed:
-                failure = failed.failure
-                raise reject(failure.code, failure.text, place=self.place, detail=failure.detail) from None
+                raise _rejected(failed.failure, self.place) from None
             except ValueError as error:
                 raise reject("bad-value", str(error), place=self.place) from None
             self._refuse_unknown_column(record, columns)
@@ -55,71 +55,82 @@ class _Part:
 
         return read
 
-    def needed(self, scope: Scope, columns: frozenset[str]) -> Reader:
-        """The same, where a row without the value cannot be sent."""
-        read = self.reader(scope, columns)
+    def required(self, scope: Scope, columns: frozenset[str]) -> Read:
+        """Return what reads the value, and rejects a row that has none."""
+        read = self.optional(scope, columns)
 
-        def read_needed(record: Record) -> Any:
+        def read_required(record: Record) -> Any:
             value = read(record)
             if value is MISSING or value is None:
                 text = describe_missing(self.expression, record) if value is MISSING else "is null"
                 raise reject("missing-field", text, place=self.place)
             return value
 
-        return read_needed
+        return read_required
+
+    def unknown(self, columns: Collection[str]) -> list[str]:
+        """Return the columns that the expression uses and a query does not have."""
+        names = [str(path.steps[0]) for path in self.expression.parts if path.source is None and path.steps]
+        return [name for name in names if name not in columns]
 
     def _refuse_unknown_column(self, record: Record, columns: frozenset[str]) -> None:
-        """All rows have the same columns: one that is not there is a mistake in the configuration, not in this row."""
-        names = {path.steps[0] for path in self.expression.parts if path.source is None and path.steps}
-        if names - columns:
+        """All rows have the same columns, so a missing one is a mistake in the configuration, not in this row."""
+        if self.unknown(columns):
             text = describe_missing(self.expression, record)
             raise Failed(Failure(Kind.CONFIGURATION, "missing-field", text, self.place))
 
 
-class Rows:
-    """How rows become messages. Raise ValueError for an expression that is none."""
+class MessageMapping:
+    """How rows become messages. Raise ValueError for an expression that cannot be compiled."""
 
     def __init__(self, destination: Destination, fmt: Format) -> None:
         self._exchange = destination.exchange
         self._encode = fmt.encode
-        self._routing_key = _Part("routing_key", _compiled(destination.routing_key, text=True), _short_text)
-        self._body = None if destination.body is None else _Part("body", _compiled(destination.body), _body)
-        own = _compiled(destination.message_id) if destination.message_id is not None else None
-        self._message_id = _Part("message_id", own, _short_text) if own else None
+        self._routing_key = _Field("routing_key", _compiled(destination.routing_key, text=True), _short_text)
+        self._body = None if destination.body is None else _Field("body", _compiled(destination.body), _body)
         self._headers = [
-            (name, _Part(f"headers.{name}", _compiled(expression), _header))
+            (name, _Field(f"headers.{name}", _compiled(expression), _header))
             for name, expression in destination.headers.items()
         ]
-        content_type = destination.content_type
-        self._content_type = fmt.content_type if content_type is None and self._body is None else None
-        optional = (
-            ("content_type", content_type, _short_text),
-            ("correlation_id", destination.correlation_id, _short_text),
-            ("priority", destination.priority, _priority),
-            ("expiration", destination.expiration, _expiration),
-        )
-        self._properties = [
-            (name, _Part(name, _compiled(spec, text=name == "content_type"), convert))
-            for name, spec, convert in optional
+        own_body = destination.content_type is not None or self._body is not None
+        self._constants = {} if own_body or not fmt.content_type else {"content_type": fmt.content_type}
+        converts = {
+            "message_id": _short_text,
+            "content_type": _short_text,
+            "correlation_id": _short_text,
+            "priority": _priority,
+            "expiration": _expiration,
+        }
+        specs = {name: getattr(destination, name) for name in converts}
+        self._properties = {
+            name: _Field(name, _compiled(spec, text=name == "content_type"), converts[name])
+            for name, spec in specs.items()
             if spec is not None
-        ]
+        }
+        self._message_id = self._properties.pop("message_id", None)
         _refuse_extra_routing(destination.headers)
 
-    def maker(self, columns: Sequence[str]) -> Maker:
-        """Given the columns of the query, return what makes a row of it a message.
+    def unknown_columns(self, columns: Collection[str]) -> Iterator[tuple[str, str]]:
+        """Yield each field that uses a column which a query does not have, and the column."""
+        fields = [self._routing_key, self._body, self._message_id, *self._properties.values()]
+        for field in (*fields, *(field for _, field in self._headers)):
+            if field is not None and (unknown := field.unknown(columns)):
+                yield field.place, unknown[0]
+
+    def maker(self, columns: Sequence[str]) -> Make:
+        """Given the columns of a query, return what makes a message of a row.
 
         That raises Failed: a reject for a row that cannot be sent, else a mistake in the configuration.
         """
         _refuse_repeated(columns)
         scope = Scope(None, index=-1)
         known = frozenset(columns)
-        routing_key = self._routing_key.needed(scope, known)
-        message_id = self._message_id.needed(scope, known) if self._message_id else _new_id
-        body = self._body.needed(scope, known) if self._body else _encoder(self._encode)
-        properties = [(name, part.reader(scope, known)) for name, part in self._properties]
-        headers = [(name, part.reader(scope, known)) for name, part in self._headers]
-        constants = {"content_type": self._content_type} if self._content_type else {}
-        exchange = self._exchange
+        routing_key = self._routing_key.required(scope, known)
+        message_id = self._message_id.required(scope, known) if self._message_id else _new_id
+        body = self._body.required(scope, known) if self._body else _encoder(self._encode)
+        properties = [(name, field.optional(scope, known)) for name, field in self._properties.items()]
+        headers = [(name, field.optional(scope, known)) for name, field in self._headers]
+        constants, exchange = self._constants, self._exchange
 
         def make(row: Sequence[Any]) -> Outgoing:
             record = dict(zip(columns, row, strict=True))
@@ -138,24 +149,27 @@ class Rows:
         return make
 
 
+def _rejected(failure: Failure, place: str) -> Failed:
+    return reject(failure.code, failure.text, place=place, detail=failure.detail)
+
+
 def _compiled(spec: Any, *, text: bool = False) -> Expression:
-    """Compile a value expression, or a template, where a text without a brace is that text."""
+    """Compile a value expression, or with `text` a template, in which a text without a brace is that text."""
     return compile_template(spec) if text and isinstance(spec, str) else compile_expression(spec)
 
 
-def _encoder(encode: Callable[[Sequence[Record]], bytes]) -> Reader:
+def _encoder(encode: Callable[[Sequence[Record]], bytes]) -> Read:
     def read(record: Record) -> bytes:
         try:
             return encode((record,))
         except Failed as failed:
-            failure = failed.failure
-            raise reject(failure.code, failure.text, place=f"{PLACE}.body", detail=failure.detail) from None
+            raise _rejected(failed.failure, f"{PLACE}.body") from None
 
     return read
 
 
 def _new_id(record: Record) -> str:
-    """A random UUID (version 4), written by hand: the library's object costs as much as half of the message."""
+    """Return a random UUID (version 4); the object of `uuid` would cost half as much as the whole message."""
     text = urandom(16).hex()
     variant = "89ab"[int(text[16], 16) & 3]
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
@@ -169,31 +183,27 @@ def _refuse_repeated(columns: Sequence[str]) -> None:
 
 
 def _refuse_extra_routing(headers: Mapping[str, Any]) -> None:
-    """RabbitMQ delivers to every routing key in these: rows would turn up in queues that nobody bound."""
+    """Raise ValueError for headers by which RabbitMQ routes to more keys, past the bindings of the exchange."""
     if {"CC", "BCC"} & headers.keys():
         raise ValueError("headers CC and BCC route a message to more queues: bind those to the exchange instead")
 
 
-# --- what AMQP can carry; each raises ValueError ---------------------------------------------------------------------
+# --- conversions to what AMQP can carry; each raises ValueError -------------------------------------------------------
 
 
-def _short_text(value: Any) -> Any:
-    if value is None:
-        return None
+def _short_text(value: Any) -> str:
     text = value if type(value) is str else text_of(value)
     if len(text) > SHORT_TEXT // 4 and len(text.encode()) > SHORT_TEXT:
         raise ValueError(f"{len(text.encode())} bytes, AMQP takes {SHORT_TEXT}")
     return text
 
 
-def _body(value: Any) -> Any:
-    if isinstance(value, bytes) or value is None:
-        return value
-    return (value if isinstance(value, str) else text_of(value)).encode()
+def _body(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else (value if isinstance(value, str) else text_of(value)).encode()
 
 
 def _whole(value: Any) -> int:
-    """A whole number, as a number or in words; numeric columns give decimals."""
+    """Return a whole number; numeric columns give decimals."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         raise ValueError(f"{value!r:.40} is not a whole number")
     number = int(value)
@@ -202,19 +212,15 @@ def _whole(value: Any) -> int:
     return number
 
 
-def _priority(value: Any) -> Any:
-    if value is None:
-        return None
+def _priority(value: Any) -> int:
     number = _whole(value)
     if not 0 <= number <= 255:
         raise ValueError(f"priority is 0 to 255, not {number}")
     return number
 
 
-def _expiration(value: Any) -> Any:
-    """Milliseconds, which AMQP wants in words; RabbitMQ closes the channel for anything else."""
-    if value is None:
-        return None
+def _expiration(value: Any) -> str:
+    """Return milliseconds as text, as AMQP has them; RabbitMQ closes the channel for anything else."""
     number = _whole(value)
     if number < 0:
         raise ValueError(f"expiration is milliseconds from 0 on, not {number}")
@@ -222,7 +228,7 @@ def _expiration(value: Any) -> Any:
 
 
 def _header(value: Any) -> Any:
-    """What an AMQP table holds exactly stays as it is; the rest, fractions and times among it, becomes text."""
+    """Return what an AMQP table holds exactly as it is; the rest, such as fractions and times, as text."""
     if value is None or isinstance(value, str | bool | bytes):
         return value
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Reads the rows of a query in batches, whatever its size: streamed, by unique key, or one page of it."""
+"""The rows of a query, in batches and in bounded memory: streamed, paged by a unique key, or only the first page."""
 
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ Batch = tuple[Columns, list[Row]]
 
 
 class _Query:
-    """One text with its values. Raise Failed if one is not given."""
+    """A query and the values of its parameters. Raise Failed if one of them is not given."""
 
     def __init__(self, text: str, database: Database, values: Mapping[str, Any]) -> None:
         self._statement = compile_statement(text)
@@ -45,8 +45,8 @@ class _Query:
         yield from self._database.query(self._statement.sql, parameters, fetch=fetch, place=PLACE)
 
 
-class Reader:
-    """The query of one run. Raise ValueError if it cannot be read, or changes rows."""
+class RowSource:
+    """The query of one run, on a connected database. Raise ValueError if it is no SQL, or changes rows."""
 
     def __init__(self, settings: Select, database: Database, values: Mapping[str, Any]) -> None:
         if not only_reads(settings.query):
@@ -59,12 +59,12 @@ class Reader:
         self._page = self._query(limited)
 
     def page(self) -> Batch | None:
-        """Run the query and return its first rows, at most `fetch`, the cursor closed; None if there are none."""
+        """Return the first rows of the query, at most `fetch`, or None if there are none. No cursor stays open."""
         with closing(self._page.batches(self._settings.fetch)) as batches:
             return next(batches, None)
 
     def all(self) -> Generator[Batch, None, None]:
-        """Give all rows of the query, `fetch` at a time, in bounded memory if the driver or a key allows it."""
+        """Return all rows, `fetch` at a time, in bounded memory if the driver can stream them or there is a key."""
         driver = self._database.driver
         if driver.streams_query(parameters=self._all.has_parameters):
             return self._all.batches(self._settings.fetch)
@@ -78,14 +78,14 @@ class Reader:
         return _Query(text, self._database, {**self._values, **more})
 
     def _by_key(self, key: Sequence[str]) -> Generator[Batch, None, None]:
-        # One more than fetch: a later page begins with a row that is known already.
+        # One more than `fetch`: every page but the first begins with the last row of the page before it.
         size = self._settings.fetch + 1
         paging = page_by_key(self._settings.query, key, rows=size, words=self._database.dialect.paging)
-        found = _whole(self._query(paging.first).batches(size))
+        page = _joined(self._query(paging.first).batches(size))
         following = self._query(paging.following, **dict.fromkeys(paging.parameters))
         last: Row | None = None
-        while found is not None:
-            columns, rows = found
+        while page is not None:
+            columns, rows = page
             keys = _keys(columns, rows, key)
             if last is not None and keys[0] != last:
                 raise _key_failure(f"{_named(key)}: the last row of the page before did not come again: {_INEXACT}")
@@ -96,10 +96,11 @@ class Reader:
             if len(rows) < size:
                 return
             last = keys[-1]
-            found = _whole(following.batches(size, **dict(zip(paging.parameters, last, strict=True))))
+            page = _joined(following.batches(size, **dict(zip(paging.parameters, last, strict=True))))
 
 
-def _whole(batches: Iterable[Batch]) -> Batch | None:
+def _joined(batches: Iterable[Batch]) -> Batch | None:
+    """Return all batches as one, or None if there are none."""
     found = list(batches)
     return (found[0][0], [row for _, rows in found for row in rows]) if found else None
 
@@ -108,13 +109,14 @@ _INEXACT = "it was deleted meanwhile, or the driver cannot carry the key's value
 
 
 def _keys(columns: Columns, rows: Sequence[Row], key: Sequence[str]) -> list[Row]:
+    """Return the key of each row. Raise Failed if a column of it is missing, or null in a row."""
     names = [column.lower() for column in columns]
     wanted = [name.strip('"`[]').lower() for name in key]
     if missing := [name for name, plain in zip(key, wanted, strict=True) if plain not in names]:
         raise _key_failure(f"{_named(missing)} is no column of the query; they are {', '.join(columns)}")
-    places = [names.index(name) for name in wanted]
-    keys = [tuple(row[at] for at in places) for row in rows]
-    if any(None in found for found in keys):
+    positions = [names.index(name) for name in wanted]
+    keys = [tuple(row[at] for at in positions) for row in rows]
+    if any(None in each for each in keys):
         raise _key_failure(f"{_named(key)} is null in a row: rows without a key cannot be paged")
     return keys
 

@@ -1,4 +1,4 @@
-"""What the schema of db.config cannot say: statements, the values they use, and who gives a result to whom."""
+"""What the schema of db.config cannot say: statements, the values that they use, and whose results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from connectorlib.values.text import did_you_mean
 from dbconnector.sql import Statement, compile_statement
 
 _CONNECTION_KEYS = {"driver", "dsn", "filedsn"}
-#: What `:error` of on_failed holds is known to select alone.
+#: The parameter that only on_failed has.
 _ERROR = "error"
 
 
@@ -107,7 +107,7 @@ def _statement(found: Review, path: Path, sql: Any) -> Statement | None:
 
 
 def _unused(found: Review, path: Path, values: Mapping[str, Any], statement: Statement, what: str) -> None:
-    """Note values that the statement does not use: most often a misspelt name, whose field would silently be taken."""
+    """Note values that the statement does not use: often a misspelt name, for which a field would be taken silently."""
     for name in values:
         if name not in statement.names:
             names = [f":{each}" for each in dict.fromkeys(statement.names)]
@@ -146,7 +146,7 @@ def _review_names(found: Review, entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _used_results(found: Review, path: Path, entry: Mapping[str, Any]) -> Iterator[tuple[Path, frozenset[str]]]:
-    """Compile every expression of an entry; return where `$result` is used, and of which statements."""
+    """Compile every expression of an entry; yield where `$result` is used, and of which statements."""
     specs: list[tuple[Path, Any]] = [((*path, "values", name), spec) for name, spec in entry.get("values", {}).items()]
     if "for_each" in entry:
         specs.append(((*path, "for_each"), entry["for_each"]))

@@ -81,6 +81,10 @@ def _closed() -> Iterator[None]:
 
 @pytest.fixture
 def table(database: Any) -> Any:
+    return with_table(database)
+
+
+def with_table(database: Any) -> Any:
     database.execute(
         "CREATE TABLE reading (id integer NOT NULL PRIMARY KEY, device varchar(10) NOT NULL, value numeric(12,4) "
         "CHECK (value < 1000))"
@@ -362,9 +366,8 @@ def test_what_is_handed_over_again_is_decoded_again(table: Any) -> None:
     assert set(counting.decoded.values()) == set(counting.evaluated.values()) == {2}
 
 
-def test_only_what_depends_on_a_result_is_mapped_again_when_a_batch_is_split(table: Any) -> None:
-    if table.kind == "sqlite":
-        pytest.skip("sqliteodbc hands out no RETURNING row")
+def test_only_what_depends_on_a_result_is_mapped_again_when_a_batch_is_split(postgres_db: Any) -> None:
+    table = with_table(postgres_db)
     parent = Write(f"{INSERT.statement} RETURNING id", name="parent")
     child = Write("UPDATE reading SET value = value + 1 WHERE id = :id", values={"id": "$result.parent.id"})
     counting = Counting([parent, child])

@@ -12,8 +12,8 @@ import pytest
 from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Kind
 from connectorlib.shared_settings import Destination
-from dbconnector.commands.select import SelectResult, select
 from dbconnector.odbc.database import Database
+from dbconnector.select_run import SelectResult, select
 from dbconnector.settings import DatabaseSettings, DbConfig, Select
 from tests.services.waiting import eventually
 
@@ -281,8 +281,8 @@ def test_a_streamed_row_that_cannot_be_sent_is_left_to_on_failed(bench):
 
 
 def test_a_stream_of_which_nothing_can_be_sent_ends(sqlite_bench, monkeypatch):
-    monkeypatch.setattr("dbconnector.commands.select.MAX_FAILED", 100)
-    monkeypatch.setattr("dbconnector.publish_window.MAX_MESSAGES", 200)  # or all are on their way before one comes back
+    monkeypatch.setattr("dbconnector.select_run.MAX_FAILED", 100)
+    monkeypatch.setattr("dbconnector.publish_window.MAX_MESSAGES", 200)  # or all are in flight before one is confirmed
     sqlite_bench.fill(1500)
     config = sqlite_bench.config(Destination("rows", routing_key="nobody.{device}"), on_failed=FAIL)
     found = failure(lambda: sqlite_bench.select(config))

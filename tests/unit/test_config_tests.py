@@ -17,7 +17,7 @@ from connectorlib.preflight.message_options import Envelope
 from dbconnector import explain as db
 from sfconnector import explain as sf
 from tests.pages import blocks
-from tests.unit.test_offline import DB, GOOD, SF
+from tests.unit.test_connector_check import DB, GOOD, SF
 
 ROWS = {"rows": {"alarm": [{"id": 1, "at": datetime(2026, 1, 2, tzinfo=UTC), "value": Decimal("1.50")}]}}
 LINE = "2026-01-02T00:00:00+00:00"

@@ -25,7 +25,7 @@ from connectorlib.shared_settings import Source
 from dbconnector import explain as db
 from dbconnector.sql_literal import literal
 from sfconnector import explain as sf
-from tests.unit.test_offline import DB, GOOD, SF
+from tests.unit.test_connector_check import DB, GOOD, SF
 
 ORDER = b'{\n  "id": 1,\n  "lines": [\n    {"sku": "a"},\n    {"sku": null}\n  ]\n}\n'
 ORDERS = b'[\n  {"id": 1},\n  {"id": 2,\n   "lines": []}\n]'

@@ -22,7 +22,7 @@ from connectorlib.monitoring.status import document
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings
-from dbconnector.poll import Turns
+from dbconnector.poll import Poll
 from sfconnector.flow import usage_metrics
 from sfconnector.salesforce.usage import Usage
 
@@ -52,11 +52,11 @@ class Pumped:
     clock: Clock = field(default_factory=Clock)
     counts: Counter[str] = field(default_factory=Counter)
     source: Source = field(default_factory=Source)
-    turns: Turns = field(default_factory=lambda: Turns("readings", None, 5.0))
+    poll: Poll = field(default_factory=lambda: Poll("readings", None, 5.0))
 
     def __post_init__(self) -> None:
         self.stats = FlowStats("readings", clock=self.clock)
-        self.stats.attach(self.counts, self.source, self.turns)
+        self.stats.attach(self.counts, self.source, self.poll)
 
     def died(self, code: str) -> None:
         self.stats.died(delivery(), Dead(Failure(Kind.REJECT, code, "no")))
@@ -147,15 +147,15 @@ def test_a_flow_runs_from_its_first_consumer_on_but_not_while_it_is_paused(flow)
     flow.source.active = False
     assert flow.stats.runs(connected=True)  # it is opened anew in a moment
     assert not flow.stats.runs(connected=False)
-    flow.turns.failed(DOWN)
+    flow.poll.failed(DOWN)
     assert not flow.stats.runs(connected=True)
-    flow.turns.succeeded()
+    flow.poll.succeeded()
     assert flow.stats.runs(connected=True)
 
 
 def test_a_pause_is_counted_once_for_each_cause(flow):
     for failure in (DOWN, DOWN, Failure(Kind.REFUSED, "28P01", "no", "database")):
-        flow.turns.failed(failure)
+        flow.poll.failed(failure)
     assert flow.stats.copied()[1] == {"08001": 1, "28P01": 1}
 
 
@@ -185,7 +185,7 @@ def monitor(flow):
 
 def test_the_status_holds_no_secret_and_is_json(monitor, flow):
     secrets.add("a-very-secret-word")
-    flow.turns.failed(Failure(Kind.REFUSED, "28P01", "no a-very-secret-word", "database"))
+    flow.poll.failed(Failure(Kind.REFUSED, "28P01", "no a-very-secret-word", "database"))
     found = document(monitor)
     assert "a-very-secret-word" not in json.dumps(found)
     (pause,) = found["flows"][0]["pauses"]
@@ -213,7 +213,7 @@ def families(monitor):
 
 def test_the_metrics_are_those_of_the_documentation_with_the_same_types_and_labels(monitor, flow):
     flow.died("22001")
-    flow.turns.failed(DOWN)
+    flow.poll.failed(DOWN)
     flow.stats.batch([delivery(1)], [DONE], 0.1)
     documented = {
         name.removesuffix("_total"): (kind, {each.strip() for each in labels.split(",")} - {""})
@@ -243,10 +243,10 @@ def test_names_and_texts_are_by_the_conventions_of_prometheus(monitor):
 
 
 def test_a_pause_of_a_query_says_when_it_is_tried_again():
-    turns = Turns("readings", None, 60.0)
-    turns.failed(DOWN)
-    assert isinstance(turns.pause, Pause)
-    line = turns.line(turns.pause, "unknown")
+    poll = Poll("readings", None, 60.0)
+    poll.failed(DOWN)
+    assert isinstance(poll.pause, Pause)
+    line = poll.line(poll.pause, "unknown")
     assert (line["cause"], line["text"]) == ("08001", "database: connection refused")
     assert line["next_try"] in ("59s", "60s")
-    assert "start the database" in turns.advice(turns.pause)
+    assert "start the database" in poll.advice(poll.pause)

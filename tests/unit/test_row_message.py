@@ -10,7 +10,7 @@ import pytest
 from connectorlib.errors import Failed, Kind
 from connectorlib.formats import compile_format
 from connectorlib.shared_settings import Destination, Limits
-from dbconnector.row_message import Rows
+from dbconnector.row_message import MessageMapping
 
 FORMAT = compile_format({"type": "json"}, Limits())
 COLUMNS = ("id", "device", "payload", "value")
@@ -18,7 +18,7 @@ ROW = (7, "pump-1", b"\x00\xff", Decimal("1.50"))
 
 
 def made(destination, row=ROW, columns=COLUMNS):
-    return Rows(destination, FORMAT).maker(columns)(row)
+    return MessageMapping(destination, FORMAT).maker(columns)(row)
 
 
 def failure(destination, row=ROW, columns=COLUMNS):
@@ -28,7 +28,7 @@ def failure(destination, row=ROW, columns=COLUMNS):
 
 
 def test_a_row_is_one_message_in_the_format_with_an_id_of_its_own():
-    maker = Rows(Destination("rows", routing_key="row.{device}"), FORMAT).maker(("id", "device"))
+    maker = MessageMapping(Destination("rows", routing_key="row.{device}"), FORMAT).maker(("id", "device"))
     one, other = maker((1, "a")), maker((2, "b"))
     assert (one.exchange, one.routing_key, other.routing_key) == ("rows", "row.a", "row.b")
     assert json.loads(one.body) == {"id": 1, "device": "a"}
@@ -142,9 +142,9 @@ def test_two_columns_with_one_name_are_refused():
 
 def test_headers_that_route_are_refused():
     with pytest.raises(ValueError, match="BCC"):
-        Rows(Destination("x", headers={"BCC": "device"}), FORMAT)
+        MessageMapping(Destination("x", headers={"BCC": "device"}), FORMAT)
 
 
 def test_the_number_of_the_row_can_be_used():
-    maker = Rows(Destination("x", routing_key="{$index}"), FORMAT).maker(("id",))
+    maker = MessageMapping(Destination("x", routing_key="{$index}"), FORMAT).maker(("id",))
     assert [maker((1,)).routing_key, maker((1,)).routing_key] == ["0", "1"]
