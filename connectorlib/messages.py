@@ -1,6 +1,6 @@
 """Incoming and outgoing messages, and the outcomes of handling one. Imports only errors."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -44,6 +44,8 @@ class Delivery:
     body: bytes
     #: time.monotonic() of its arrival; no delivery is held longer than `hold_seconds`.
     received: float
+    #: Keeps its order with others of the same key (`lanes.key`); None where no order is asked for.
+    key: Hashable = None
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -89,20 +91,11 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """Not tried, because its own target is paused while others of the same queue go on. Hold it until `until`
-    (monotonic seconds), then try again."""
-
-    failure: Failure
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
 class Later:
     """Not tried, because its batch was too large. Try again when the rest of the batch is done."""
 
 
-Outcome = Done | Dead | Again | Wait | Later
+Outcome = Done | Dead | Again | Later
 DONE = Done()
 ALREADY = Done(already=True)
 LATER = Later()

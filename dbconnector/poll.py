@@ -63,13 +63,12 @@ class Poll:
 
     def failed(self, failure: Failure) -> None:
         now = time.monotonic()
-        if self.pause is None:
-            self.pause = Pause(failure, now)
+        before = self.pause
+        if before is None:
             self._since_text = datetime.now().astimezone().strftime("%H:%M:%S")
+        self.pause = (before or Pause(failure, now)).caused_by(failure).postponed(now + self.every)
+        if before is None or not before.is_for(failure):
             self.on_pause(self.pause)
-        elif self.pause.changed(failure):
-            self.on_pause(self.pause)
-        self.pause.next_try = now + self.every
 
     def advice(self, pause: Pause) -> str:
         """Return what a person can do about a run that failed."""
@@ -85,5 +84,5 @@ class Poll:
             "since": self._since_text,
             "cause": failure.code,
             "text": f"{failure.place}: {failure.text}" if failure.place else failure.text,
-            "next_try": f"{max(0.0, pause.next_try - time.monotonic()):.0f}s",
+            "next_try": f"{max(0.0, (pause.next_try or 0.0) - time.monotonic()):.0f}s",
         }

@@ -16,11 +16,11 @@ from connectorlib.preflight.explain_command import explain_command
 from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
 from connectorlib.preflight.message_options import takes
 from sfconnector import config
+from sfconnector.division_router import DivisionRouter
 from sfconnector.lookup import AMBIGUOUS, NOT_FOUND, Answer, Answers, Lookup
 from sfconnector.lookup_query import Key
 from sfconnector.mapping import CaseMapper, Decoded, Draft
 from sfconnector.settings import Division, SfConfig
-from sfconnector.shared_queue import Routes
 
 #: Answers the lookups of records.
 Fetch = Callable[[CaseMapper, Sequence[Decoded]], Answers]
@@ -116,7 +116,7 @@ class Offline:
         sharing = [division for division in self._divisions if division.source.queue == delivery.queue]
         if not sharing:
             raise LookupError(f"no division takes messages from queue {delivery.queue!r}")
-        return sharing[0] if len(sharing) == 1 else sharing[Routes(sharing).of(delivery)]
+        return sharing[DivisionRouter(sharing)(delivery)]
 
 
 def _explanation(division: Division, drafts: Sequence[Draft]) -> Explanation:

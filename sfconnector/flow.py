@@ -2,23 +2,25 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
 from connectorlib.amqp import Publisher
-from connectorlib.errors import Failure, Kind
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import Dead, Delivery
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
 from sfconnector.division import DivisionState
+from sfconnector.division_router import DivisionRouter
 from sfconnector.reply import Replies
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.error_codes import MISMATCH
 from sfconnector.salesforce.usage import PLACE as API_CALLS
 from sfconnector.salesforce.usage import RATE_PLACE, Budgets, Usage
 from sfconnector.settings import Division, SfConfig
-from sfconnector.shared_queue import Member, Shared
 from sfconnector.sink import CaseSink
 
 #: Seconds between two probes at last: comparing the mapping with the org costs a call, or more.
@@ -46,33 +48,43 @@ def make_flow(
 ) -> SinkFlow:
     """Return the flow of divisions with one source queue; the first of them says how its messages are taken."""
     own_queues = frozenset(division.source.queue for division in config.divisions) | {config.broker.dead_letter.queue}
-    members = []
+    sinks = []
     for division in divisions:
         reply = division.reply
         replies = Replies(reply, publisher, division.name, own_queues) if reply else None
         state = DivisionState(division, budgets, on_first=partial(on_first, division.name))
-        members.append(Member(CaseSink(state, clients[division.name], stop=stop, replies=replies)))
-    shared = Shared(members) if len(members) > 1 else None
-    sink = shared or members[0].cases
+        sinks.append(CaseSink(state, clients[division.name], stop=stop, replies=replies))
+    router = DivisionRouter(divisions)
+    names = [division.name for division in divisions]
     created = "Cases made in Salesforce; a message may be several."
+
+    def dead(delivery: Delivery, verdict: Dead) -> None:
+        """Let the division that the message was for know that it died."""
+        with suppress(Failed):
+            sinks[router(delivery)].dead(delivery, verdict)
+
+    def nudge() -> None:
+        for sink in sinks:
+            sink.nudge()
+
     return SinkFlow(
-        name="+".join(division.name for division in divisions),
-        sink=sink,
+        name="+".join(names),
+        sinks=sinks,
+        targets=names if len(names) > 1 else (),
+        route=router,
         source=divisions[0].source,
         batch=divisions[0].batch,
         retry=divisions[0].retry,
         hold_seconds=divisions[0].hold_seconds,
         connections=[connection_of(division.name, clients[division.name]) for division in divisions],
-        metrics=[SinkMetric("cases_created", created, "counter", lambda: sum(each.cases.created for each in members))],
+        metrics=[SinkMetric("cases_created", created, "counter", lambda: sum(sink.created for sink in sinks))],
         hints=_hint,
         label="division",
         retry_refused=False,
         longest={Kind.CONFIGURATION: CONFIGURATION_MAX_S},
         exchanges={division.reply.exchange for division in divisions if division.reply},
-        on_dead=sink.dead,
-        on_nudge=sink.nudge,
-        parts={member.cases.division.name: member for member in members} if shared else {},
-        part_of=shared.part_of if shared else None,
+        on_dead=dead,
+        on_nudge=nudge,
     )
 
 

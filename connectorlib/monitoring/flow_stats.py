@@ -39,8 +39,10 @@ class Pausing(Protocol):
     """What can be paused (connectorlib.pipeline.pause)."""
 
     name: str
-    pause: Pause | None
     on_pause: Callable[[Pause], object]
+
+    @property
+    def pause(self) -> Pause | None: ...
 
     def advice(self, pause: Pause) -> str:
         """Return what a person can do about it."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome, Wait
+from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.shared_settings import Tracing
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class _Traces:
             attributes={**_attributes(queue), "messaging.batch.message_count": len(deliveries)},
         )
         for delivery, outcome, context in zip(deliveries, outcomes, contexts, strict=True):
-            if context is None or isinstance(outcome, Wait | Later):  # not tried yet
+            if context is None or isinstance(outcome, Later):  # not tried yet
                 continue
             span = self._tracer.start_span(
                 f"process {queue}",

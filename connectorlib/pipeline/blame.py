@@ -2,12 +2,12 @@
 
 The rule (docs/guarantees.md): only a *reject* is dead-lettered at once. Every other failure puts the message among the
 suspects once it has failed alone, and a suspect is blamed only if it fails once more after others have passed the same
-place; or, for an unknown failure with nothing else at hand, while the far side answers a probe, and then at most
+place; or, for an unknown failure with nothing else at hand, while the target answers a probe, and then at most
 `breaker` in a row. Otherwise the flow pauses, and nothing is dead-lettered.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Delivery
@@ -40,7 +40,7 @@ def reason(failure: Failure) -> str:
     return "bug" if failure.code == "bug" else REASONS.get(failure.kind, "reject")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Suspect:
     """A message that failed alone. `passed` is how many had passed its failure's place when it first did."""
 
@@ -48,98 +48,104 @@ class Suspect:
     failure: Failure
     passed: int
     attempts: int
-    #: Monotonic time of its next attempt, for a failure that another attempt may mend.
+    #: Monotonic time of its next attempt, if another attempt may help.
     next_try: float
     #: Whether its next attempt is the last: others have passed since it failed.
     last: bool = False
     #: Whether it failed at its last attempt too.
-    guilty: bool = False
+    convicted: bool = False
+
+    def may_pass(self, retry: Retry) -> bool:
+        """Whether it is to be tried again without proof against it."""
+        return self.failure.kind is Kind.RETRY and self.attempts < retry.attempts
+
+    def passed_since(self, passed: Mapping[str, int]) -> bool:
+        """Whether other messages have passed the same place since it failed."""
+        return _passed_by(passed, self.failure.place) > self.passed
 
 
-@dataclass(slots=True)
-class Line:
-    """The suspects of one flow, and when they are to be blamed. Lives as long as the flow: `blamed` counts across
-    batches the unknown failures that were dead-lettered without a success between."""
+@dataclass(frozen=True, slots=True)
+class Suspects:
+    """The suspects of one lane, and when they are to be blamed."""
 
-    retry: Retry
-    suspects: list[Suspect] = field(default_factory=list)
+    all: tuple[Suspect, ...] = ()
+    #: Those that are being tried again.
+    retried: tuple[Suspect, ...] = ()
+    #: How many unknown failures were dead-lettered without a success since.
     blamed: int = 0
-    #: Suspects that are being tried again, by delivery tag.
-    retried: dict[int, Suspect] = field(default_factory=dict)
 
-    def success(self) -> None:
-        self.blamed = 0
+    def passed(self, done: Iterable[Delivery]) -> "Suspects":
+        """Return them after these messages have passed."""
+        return replace(self.settled(done), blamed=0) if self.retried or self.blamed else self
 
-    def suspect(
-        self, delivery: Delivery, failure: Failure, passed: Mapping[str, int], now: float, random: float
-    ) -> None:
-        """Put a message that failed alone among the suspects, or back among them."""
-        before = self.retried.pop(delivery.tag, None)
+    def settled(self, settled: Iterable[Delivery]) -> "Suspects":
+        """Return them without those of these that were being tried again."""
+        if not self.retried:
+            return self
+        gone = {delivery.identity for delivery in settled}
+        return replace(self, retried=tuple(s for s in self.retried if s.delivery.identity not in gone))
+
+    def add(
+        self, delivery: Delivery, failure: Failure, passed: Mapping[str, int], retry: Retry, now: float, random: float
+    ) -> "Suspects":
+        """Return them with a message that failed alone, for the first time or again."""
+        before = next((s for s in self.retried if s.delivery is delivery), None)
         attempts = before.attempts + 1 if before else 1
-        count = before.passed if before else _passed_by(passed, failure.place)
-        next_try = now + self.retry.backoff.delay(attempts - 1, random)
-        guilty = before is not None and before.last
-        self.suspects.append(Suspect(delivery, failure, count, attempts, next_try, guilty=guilty))
+        suspect = Suspect(
+            delivery,
+            failure,
+            passed=before.passed if before else _passed_by(passed, failure.place),
+            attempts=attempts,
+            next_try=now + retry.backoff.delay(attempts - 1, random),
+            convicted=before is not None and before.last,
+        )
+        retried = tuple(s for s in self.retried if s is not before)
+        return replace(self, all=(*self.all, suspect), retried=retried)
 
-    def due(self, now: float, passed: Mapping[str, int]) -> list[Suspect]:
-        """Take out and return those to be tried again: whose failure another attempt may mend, when its time has come;
-        and, for the last time, those whose place has let other messages pass since. What has passed since may also show
-        that what was wrong has been mended meanwhile."""
-        found = []
-        for suspect in self.suspects:
-            if self._may_pass(suspect):
-                due = suspect.next_try <= now
+    def due(self, now: float, retry: Retry, passed: Mapping[str, int]) -> tuple[list[Suspect], "Suspects"]:
+        """Return those to be tried again, and the rest: whose failure another attempt may cure, when its time has
+        come; and, for the last time, those whose place has let other messages pass since. What has passed since may
+        also show that the cause is gone."""
+        found: list[Suspect] = []
+        left: list[Suspect] = []
+        for suspect in self.all:
+            if suspect.may_pass(retry):
+                (found if suspect.next_try <= now else left).append(suspect)
+            elif not suspect.convicted and suspect.passed_since(passed):
+                found.append(replace(suspect, last=True))
             else:
-                due = suspect.last = not suspect.guilty and _passed_since(suspect, passed)
-            if due:
-                found.append(suspect)
-        if found:
-            self.suspects = [s for s in self.suspects if s not in found]
-            self.retried.update((s.delivery.tag, s) for s in found)
-        return found
+                left.append(suspect)
+        return found, replace(self, all=tuple(left), retried=(*self.retried, *found)) if found else self
 
-    def guilty(self) -> list[Suspect]:
-        """Take out and return those that failed again after others had passed."""
-        found = [s for s in self.suspects if s.guilty]
-        if found:
-            self.suspects = [s for s in self.suspects if not s.guilty]
-        return found
+    def convicted(self) -> tuple[list[Suspect], "Suspects"]:
+        """Return those that failed again after others had passed, and the rest."""
+        found = [suspect for suspect in self.all if suspect.convicted]
+        return found, replace(self, all=tuple(s for s in self.all if not s.convicted)) if found else self
 
-    def exhausted(self, passed: Mapping[str, int]) -> bool:
+    def exhausted(self, retry: Retry, passed: Mapping[str, int]) -> bool:
         """Whether there are suspects, and none of them is to be tried again by itself."""
-        waiting = any(self._may_pass(s) or _passed_since(s, passed) for s in self.suspects)
-        return bool(self.suspects) and not waiting
+        return bool(self.all) and not any(s.may_pass(retry) or s.passed_since(passed) for s in self.all)
 
-    def tripped(self, passed: Mapping[str, int]) -> bool:
+    def tripped(self, retry: Retry, passed: Mapping[str, int]) -> bool:
         """Whether so many failed alone, without one success between, that the messages are not the cause."""
-        unproven = sum(1 for s in self.suspects if not _passed_since(s, passed))
-        return unproven + self.blamed >= self.retry.breaker
+        unproven = sum(1 for suspect in self.all if not suspect.passed_since(passed))
+        return bool(self.all) and unproven + self.blamed >= retry.breaker
 
-    def lone(self, passed: Mapping[str, int]) -> list[Suspect]:
-        """Take out and return the suspects that may be blamed although nothing else was there to compare them with.
+    def sole(self, retry: Retry, passed: Mapping[str, int]) -> tuple[list[Suspect], "Suspects"]:
+        """Return those that may be blamed although nothing else was at hand to compare them with, and the rest.
 
-        Only unknown failures, only below the breaker, and only if the caller has just had an answer from the far side.
+        Only unknown failures, only below the breaker, and only if the caller has just had an answer of the target.
         A lock, or a statement that the database does not understand, is never the message's fault without proof.
         """
-        if self.tripped(passed):
-            return []
-        guilty = [s for s in self.suspects if s.failure.kind is Kind.UNKNOWN]
-        self.suspects = [s for s in self.suspects if s.failure.kind is not Kind.UNKNOWN]
-        self.blamed += len(guilty)
-        return guilty
+        if self.tripped(retry, passed):
+            return [], self
+        found = [suspect for suspect in self.all if suspect.failure.kind is Kind.UNKNOWN]
+        left = tuple(suspect for suspect in self.all if suspect.failure.kind is not Kind.UNKNOWN)
+        return found, replace(self, all=left, blamed=self.blamed + len(found)) if found else self
 
-    def release(self) -> list[Suspect]:
-        """Take out and return all suspects unblamed: they are tried again after a pause."""
-        released, self.suspects = self.suspects, []
-        self.retried.clear()
-        return released
-
-    def _may_pass(self, suspect: Suspect) -> bool:
-        return suspect.failure.kind is Kind.RETRY and suspect.attempts < self.retry.attempts
-
-
-def _passed_since(suspect: Suspect, passed: Mapping[str, int]) -> bool:
-    return _passed_by(passed, suspect.failure.place) > suspect.passed
+    def dropped(self) -> "Suspects":
+        """Return them without any: all are released, or are not ours any more. `blamed` stays."""
+        return Suspects(blamed=self.blamed)
 
 
 def _passed_by(passed: Mapping[str, int], place: str) -> int:
@@ -148,34 +154,49 @@ def _passed_by(passed: Mapping[str, int], place: str) -> int:
     return passed[place] if place in passed else passed.get(ALL, 0)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Pause:
     """A pause from its first failure to the next success. Times are monotonic seconds given by the caller."""
 
     failure: Failure
     since: float
     attempt: int = 0
-    next_try: float = 0.0
-    told: float | None = None
-    #: Whether the broker itself is what is waited for: then a reconnect ends the pause, else only a success.
-    of_broker: bool = False
+    #: When the target is asked again; None: it has answered, and one message is tried at a time.
+    next_try: float | None = None
+    announced_at: float | None = None
 
-    def schedule(self, now: float, random: float, longest: float | None = None) -> float:
-        """Set and return the time of the next probe."""
-        self.next_try = now + probe_delay(self.attempt, self.failure.kind, random, longest)
-        self.attempt += 1
-        return self.next_try
+    def scheduled(self, now: float, random: float, longest: float | None = None, retry_refused: bool = True) -> "Pause":
+        """Return it with the time of the next probe. A refused log-in that must not be tried again is only announced
+        again."""
+        delay = probe_delay(self.attempt, self.failure.kind, random, longest)
+        if self.failure.kind is Kind.REFUSED and not retry_refused:
+            delay = REPEAT_PAUSE_LINE_S
+        return replace(self, next_try=now + delay, attempt=self.attempt + 1)
 
-    def tell(self, now: float) -> bool:
-        """Return whether the pause line is due: at the change and every 15 minutes."""
-        if self.told is not None and now - self.told < REPEAT_PAUSE_LINE_S:
-            return False
-        self.told = now
-        return True
+    def postponed(self, until: float) -> "Pause":
+        """Return it with no try before that time."""
+        return replace(self, next_try=max(self.next_try or until, until))
 
-    def changed(self, failure: Failure) -> bool:
-        """Take over a new cause; return whether it differs from the one last told."""
-        if (failure.kind, failure.code) == (self.failure.kind, self.failure.code):
-            return False
-        self.failure, self.told = failure, None
-        return True
+    def answered(self) -> "Pause":
+        """Return it after a sign of life."""
+        return replace(self, next_try=None)
+
+    def nudged(self, now: float) -> "Pause":
+        """Return it with the next try now; it is announced again if that fails."""
+        return replace(self, next_try=now if self.next_try is not None else None, announced_at=None)
+
+    def caused_by(self, failure: Failure) -> "Pause":
+        """Return it with a new cause, which is announced if it is another one."""
+        if self.is_for(failure):
+            return self
+        return replace(self, failure=failure, announced_at=None)
+
+    def is_for(self, failure: Failure) -> bool:
+        return (failure.kind, failure.code) == (self.failure.kind, self.failure.code)
+
+    def is_to_announce(self, now: float) -> bool:
+        """Whether the pause line is due: at the change and every 15 minutes."""
+        return self.announced_at is None or now - self.announced_at >= REPEAT_PAUSE_LINE_S
+
+    def announced(self, now: float) -> "Pause":
+        return replace(self, announced_at=now)

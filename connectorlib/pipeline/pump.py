@@ -1,28 +1,31 @@
-"""The pump moves deliveries from a consumer through a sink and settles each by its outcome.
+"""The pump moves deliveries from a consumer through lanes and settles each by its outcome. It decides nothing: it hands
+events to the lanes (`lane.step`) and executes the actions that they return.
 
-One worker thread runs it. The order that loses nothing: the target first, then the confirm or commit, then the ack.
-What to do about a failure is decided in `blame`; how a flow waits and requeues is in `pause`, how much it takes at
-a time in `prefetch`.
+The pump's own thread takes, dispatches and settles. A single lane works in this thread too; several have a thread each.
+The order that loses nothing: the target first, then the confirm or commit, then the ack.
 """
 
 import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import compress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from connectorlib.errors import Failure, Kind, Stale
-from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Later, Wait
-from connectorlib.pipeline import blame
+from connectorlib.errors import Failed, Stale
+from connectorlib.messages import LATER, Dead, Delivery, Outcome
+from connectorlib.pipeline import lane as lanes
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
-from connectorlib.pipeline.pause import Pausing
+from connectorlib.pipeline.lane import Lane, Rules, step
+from connectorlib.pipeline.pause import BrokerWait, PauseNotice
 from connectorlib.pipeline.prefetch import Intake
-from connectorlib.pipeline.sink import PausableTarget, Sink, Target, handled, probed
+from connectorlib.pipeline.sink import Sink, handled, probed
 from connectorlib.service import logs
-from connectorlib.shared_settings import Batch, Retry
 
 if TYPE_CHECKING:
     from connectorlib.amqp import Consumer
@@ -30,15 +33,30 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STOP_DEADLINE_S = 10.0
+#: How long an idle `take` waits before its caller looks around (stop, dead letters to send again).
+IDLE_S = 1.0
+#: The same while suspects wait for their next attempt, or for proof.
+SHORT_IDLE_S = 0.1
+#: How long a quorum queue may take to have back what was requeued.
+REQUEUED_S = 0.2
+
+#: Returns the position of the lane that a message is for, and sets its `key`. Raises Failed if it is for none.
+Router = Callable[[Delivery], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """The settings of one flow: from one queue into one sink."""
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A lane at work: its state, its sink, and where its pauses are announced."""
 
-    name: str
-    batch: Batch
-    retry: Retry
+    sink: Sink
+    notice: PauseNotice
+    rules: Rules = field(default_factory=Rules)
+    lane: Lane = field(init=False)
+    #: The thread of its sink, where there are several lanes.
+    thread: ThreadPoolExecutor | None = None
+
+    def __post_init__(self) -> None:
+        self.lane = Lane(self.rules)
 
 
 class Pump:
@@ -46,274 +64,292 @@ class Pump:
 
     def __init__(
         self,
-        flow: Flow,
+        name: str,
         consumer: "Consumer",
-        sink: Sink,
+        workers: Sequence[Worker],
         dead_letters: DeadLetterPublisher,
-        pausing: Pausing,
+        wait: BrokerWait,
         *,
-        part_of: Callable[[Delivery], PausableTarget] | None = None,
+        wait_s: float,
+        route: Router | None = None,
     ) -> None:
-        """`part_of` says which target a message is for, where the sink has several: then each is paused alone."""
-        self.flow = flow
+        """A batch closes `wait_s` after its first message. Without `route` messages go to whichever lane is free."""
+        self.name = name
         self.counts: Counter[str] = Counter()
+        self.workers = workers
         self._consumer = consumer
-        self._sink = sink
         self._dead_letters = dead_letters
-        self._pausing = pausing
-        self._stop = pausing.stop
-        self._intake = Intake(consumer, pausing, dead_letters, flow.batch, few=flow.retry.breaker + 1)
-        self._part_of = part_of
-        #: The suspects of each target.
-        self._lines: dict[Target, blame.Line] = {}
-        #: In hand and not done yet, in their order.
-        self._waiting: deque[Delivery] = deque()
-        #: Postponed by the sink until the rest of their batch is done.
-        self._later: list[Delivery] = []
-        #: Held for a part of the target that is paused, in their order.
-        self._held: list[tuple[Delivery, Wait]] = []
-        #: Whether somebody wants what is held to be tried now.
-        self._nudged = False
-        #: How often what waits was tried together; and whether it is now tried one by one.
-        self._attempts = 0
-        self._alone = False
-        #: How often in a row suspects had to be let off for want of proof.
-        self._trips = 0
-        dead_letters.on_failure = consumer.wake
+        self._wait = wait
+        self._stop = wait.stop
+        self._route = route
+        few = max(worker.rules.retry.breaker for worker in workers) + 1
+        self._intake = Intake(consumer, self._requeue, few=few, wait_s=wait_s)
+        #: What the threads of lanes have answered; None: look around.
+        self._answers: SimpleQueue[tuple[Worker, lanes.Event] | None] = SimpleQueue()
+        #: Whether the pump's thread waits in `take`, where an answer has to wake it.
+        self._taking = False
+        dead_letters.on_failure = self.wake
 
     def run(self) -> None:
-        """Take, work and settle until stopped; then drain: what is done is acked, the rest given back."""
-        try:
-            self._greet()
-            while not self._stop.is_set():
-                if not self._consumer.active and not self._open():
-                    break
-                self._turn()
-        finally:
-            self._dead_letters.wait(STOP_DEADLINE_S)
-            self._consumer.requeue(STOP_DEADLINE_S)
-
-    def _greet(self) -> None:
-        """Nothing is taken before the target has answered once."""
-        failure = probed(self._sink.probe)
-        if failure is None:
-            return
-        self._intake.careful = True
-        if self._pausing.prepare():  # what is published meanwhile must have a queue to wait in
-            self._pausing.wait(failure, self._sink.probe, time.monotonic())
-        if not self._stop.is_set():
-            self._pausing.over()
+        """Take, work and settle until stopped; then drain: what is done is acked, the rest requeued."""
+        with self._threads():
+            try:
+                self._start()
+                while not self._stop.is_set():
+                    if not self._consumer.active and not self._open():
+                        break
+                    self._turn()
+            finally:
+                self._quiesce()
+                self._dead_letters.wait(STOP_DEADLINE_S)
+                self._consumer.requeue(STOP_DEADLINE_S)
 
     def wake(self) -> None:
-        """Let a waiting pump look around at once; for the stop."""
+        """Let a waiting pump look around at once. Any thread may ask."""
+        self._answers.put(None)
         self._consumer.wake()
 
-    def nudge(self) -> None:
-        """Try what is held for paused parts now. Any thread may ask."""
-        self._nudged = True
-        self._consumer.wake()
+    # Beginning
 
-    def _turn(self) -> None:
-        self._mend_dead_letters()
-        self._unhold()
-        now = time.monotonic()
-        for target, line in self._lines.items():
-            due = line.due(now, target.passed)
-            self._waiting.extendleft(suspect.delivery for suspect in reversed(due))
-        batch = self._next()
-        if batch and self._pausing.overdue(batch[0]):
-            self._intake.slow(batch[0])
-            return
-        self._waiting.extend(batch or ())
-        self._work()
-        for target, line in self._lines.items():
-            self._blame(line.guilty())
-            if self._is_ours() and self._is_to_judge(target, line, nothing_else=batch == []):
-                self._judge(target, line)
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for number, worker in enumerate(self.workers if len(self.workers) > 1 else ()):
+                worker.thread = stack.enter_context(ThreadPoolExecutor(1, f"lane-{number}"))
+            yield
 
-    def _next(self) -> list[Delivery] | None:
-        """Return what comes after what waits: nothing yet (None), what was put off, or a new batch."""
-        if self._waiting:
-            return None
-        if self._later:
-            later, self._later = self._later, []
-            return later
-        return self._take()
-
-    def _is_to_judge(self, target: Target, line: blame.Line, *, nothing_else: bool) -> bool:
-        if not line.suspects:
-            return False
-        overdue = any(self._pausing.overdue(suspect.delivery) for suspect in line.suspects)
-        return overdue or line.tripped(target.passed) or (nothing_else and line.exhausted(target.passed))
-
-    def _unhold(self) -> None:
-        """Take up again what was held, once its time has come; if too much or for too long, pause for all of it."""
-        nudged, self._nudged = self._nudged, False
-        if not self._held:
-            return
-        much = len(self._held) > self._consumer.prefetch // 2
-        if much or any(self._pausing.overdue(delivery) for delivery, _ in self._held):
-            failure = self._held[0][1].failure
-            self._release_held(lambda wait: True)
-            self._pause(failure)
-        else:
-            self._release_held(lambda wait: nudged or wait.until <= time.monotonic())
-
-    def _release_held(self, is_due: Callable[[Wait], bool]) -> None:
-        due = [is_due(wait) for _, wait in self._held]
-        self._waiting.extendleft(reversed([delivery for delivery, _ in compress(self._held, due)]))
-        self._held = [held for held, is_over in zip(self._held, due, strict=True) if not is_over]
-
-    def _line_of(self, delivery: Delivery) -> tuple[Target, blame.Line]:
-        """Return whose message it is, and its suspects."""
-        target: Target = self._sink if self._part_of is None else self._part_of(delivery)
-        return target, self._lines.setdefault(target, blame.Line(self.flow.retry))
-
-    def _suspects(self) -> list[blame.Suspect]:
-        return [suspect for line in self._lines.values() for suspect in line.suspects]
-
-    def _tripped(self) -> bool:
-        return any(line.suspects and line.tripped(target.passed) for target, line in self._lines.items())
-
-    def _take(self) -> list[Delivery] | None:
-        batch = self._intake.take(suspects=bool(self._suspects()))
-        self._alone = self._intake.suspicious
-        self.counts["consumed"] += len(batch or ())
-        return batch
+    def _start(self) -> None:
+        """Nothing is taken before a target has answered once; without an answer messages need a queue to wait in."""
+        for worker in self.workers:
+            self._give(worker, lanes.Started())
+        while any(worker.lane.probing for worker in self.workers) and not self._stop.is_set():
+            self._await_answers()
+        if self._all_paused() and self._wait.prepare():
+            self._await_one(self._all_paused)
 
     def _open(self) -> bool:
-        """Consume. Return False when stopped meanwhile."""
-        for line in self._lines.values():  # whatever was in hand belonged to the old channel and comes again
-            line.release()
-        for in_hand in (self._waiting, self._later, self._held):
-            in_hand.clear()
-        self._alone, self._attempts = False, 0
-        return self._intake.open()
+        """Consume. Return False when stopped meanwhile. What was in hand belonged to the old channel and comes again;
+        if something is paused for it, it waits in the queue until that answers."""
+        for worker in self.workers:
+            self._give(worker, lanes.Dropped())
+        if self.counts["consumed"]:
+            self._await_one(self._any_paused)
+        self._intake.reopen()
+        return not self._stop.is_set() and self._wait.open_consumer()
 
-    def _is_ours(self) -> bool:
-        return self._consumer.active and not self._stop.is_set()
+    def _await_one(self, is_paused: Callable[[], bool]) -> None:
+        while is_paused() and not self._stop.is_set():
+            self._look_around()
+            self._await_answers()
 
-    def _work(self) -> None:
-        """Bring what waits to its outcome, or among the suspects. Ends early when it is no longer ours."""
-        while self._waiting and not self._tripped() and self._is_ours():
-            size = 1 if self._alone or self._intake.careful else len(self._waiting)
-            chunk = [self._waiting.popleft() for _ in range(size)]
-            failed = self._attempt(chunk)
-            if failed is None:
-                return
-            if failed:
-                self._failed(chunk, failed)
-            else:
-                self._attempts = 0
-        if not self._waiting:
-            self._alone, self._attempts = False, 0
-            for line in self._lines.values():
-                line.retried.clear()
+    def _all_paused(self) -> bool:
+        return all(worker.lane.paused for worker in self.workers)
 
-    def _failed(self, chunk: Sequence[Delivery], failed: Sequence[tuple[Delivery, Failure]]) -> None:
-        """Decide what becomes of those that are neither done nor dead."""
-        failure = failed[0][1]
-        if len(chunk) == 1 and failure.kind not in blame.PAUSING:
-            self._suspect(chunk[0], failure)
+    def _any_paused(self) -> bool:
+        return any(worker.lane.paused for worker in self.workers)
+
+    # One turn
+
+    def _turn(self) -> None:
+        self._send_dead_letters()
+        self._look_around()
+        if self._is_held_too_long():
+            logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
+            self._requeue(by_pause=True)
             return
-        self._waiting.extendleft(delivery for delivery, _ in reversed(failed))
-        if failure.kind in blame.PAUSING:
-            self._pause(failure)
-        elif failure.kind is Kind.RETRY and self._attempts < self.flow.retry.attempts:
-            self._attempts += 1
-            self._back_off(failure, len(failed))
+        size = self._room()
+        if size:
+            self._take(size)
         else:
-            self._alone = True  # from here on one by one, so that the bad one does not take the others along
+            self._await_answers()
 
-    def _suspect(self, delivery: Delivery, failure: Failure) -> None:
-        jitter = random.random()  # noqa: S311 - no secret
-        target, line = self._line_of(delivery)
-        line.suspect(delivery, failure, target.passed, time.monotonic(), jitter)
-        fields = {"code": failure.code, "place": failure.place, "text": failure.text}
-        logs.event(logger, logging.WARNING, "failed alone", **fields, message_id=delivery.properties.message_id)
+    def _look_around(self) -> None:
+        """Hand the lanes what has happened meanwhile."""
+        nudged = self._wait.nudge.is_set()
+        if nudged:
+            self._wait.nudge.clear()
+        now = time.monotonic()
+        for worker in self.workers:
+            if nudged:
+                self._give(worker, lanes.Nudged())
+            elif (due := worker.lane.wakes_at) is not None and due <= now:
+                self._give(worker, lanes.Tick(self._passed(worker)))
 
-    def _attempt(self, chunk: Sequence[Delivery]) -> list[tuple[Delivery, Failure]] | None:
-        """Handle and settle a chunk; return what has to be done again, or None if the chunk is not ours any more."""
-        generation = chunk[0].generation
+    def _room(self) -> int:
+        """Return how many messages the lanes could begin at once; 0 too if one lane or key has its share in hand."""
+        blocking = next((worker for worker in self.workers if self._has_its_share(worker.lane)), None)
+        if blocking is None:
+            self._wait.over()
+            return sum(worker.lane.wants for worker in self.workers)
+        if blocking.notice is not self._wait.notice and blocking.lane.pause is not None:
+            self._wait.note(blocking.lane.pause.failure)
+        return 0
+
+    def _has_its_share(self, lane: Lane) -> bool:
+        """A paused lane among others may hold half of the prefetch, a key that waits for a suspect a quarter."""
+        prefetch = self._intake.prefetch
+        paused = len(self.workers) > 1 and lane.paused and lane.in_hand > prefetch // 2
+        return paused or max(lane.blocked.values(), default=0) > prefetch // 4
+
+    def _take(self, size: int) -> None:
+        suspects = any(worker.lane.suspects.all for worker in self.workers)
+        trouble = suspects or any(worker.lane.careful for worker in self.workers)
+        idle_s = min(SHORT_IDLE_S if suspects else IDLE_S, self._seconds_to_wait())
+        self._taking = True
+        batch = self._intake.take(size, idle_s if self._answers.empty() else 0.0, trouble=trouble)
+        self._taking = False
+        self._take_answers()
+        if batch and time.monotonic() - batch[0].received > self.workers[0].rules.hold_seconds:
+            self._intake.slow(batch[0])
+        elif batch:
+            self.counts["consumed"] += len(batch)
+            self._dispatch(batch)
+        elif batch is not None:
+            for worker in self.workers:
+                if worker.lane.suspects.all:
+                    self._give(worker, lanes.Tick(self._passed(worker), empty=True))
+
+    def _dispatch(self, batch: list[Delivery]) -> None:
+        if self._route is None:
+            self._dispatch_to_free(batch)
+            return
+        shares: list[list[Delivery]] = [[] for _ in self.workers]
+        for delivery in batch:
+            try:
+                shares[self._route(delivery)].append(delivery)
+            except Failed as failed:
+                self._bury([(delivery, Dead(failed.failure))])
+        for worker, share in zip(self.workers, shares, strict=True):
+            if share:
+                self._give(worker, lanes.Arrived(tuple(share)))
+
+    def _dispatch_to_free(self, batch: list[Delivery]) -> None:
+        rest = tuple(batch)
+        free = [worker for worker in self.workers if worker.lane.wants]
+        for worker in free[:-1]:
+            size = worker.lane.wants
+            if rest[:size]:
+                self._give(worker, lanes.Arrived(rest[:size]))
+            rest = rest[size:]
+        if rest:
+            self._give((free or self.workers)[-1], lanes.Arrived(rest))
+
+    # Waiting
+
+    def _await_answers(self) -> None:
+        """Wait until a lane has answered, somebody wakes the pump, or it is time for something."""
         try:
-            outcomes = handled(self._sink, chunk, lambda: self._consumer.is_current(generation))
+            answer = self._answers.get(timeout=min(self._seconds_to_wait(), IDLE_S))
+        except Empty:
+            return
+        self._take_answer(answer)
+        self._take_answers()
+
+    def _take_answers(self) -> None:
+        while not self._answers.empty():
+            self._take_answer(self._answers.get())
+
+    def _take_answer(self, answer: tuple[Worker, lanes.Event] | None) -> None:
+        if answer is not None:
+            self._give(*answer)
+
+    def _seconds_to_wait(self) -> float:
+        now = time.monotonic()
+        times = [due for worker in self.workers if (due := worker.lane.wakes_at) is not None]
+        return max(0.001, min(times, default=now + IDLE_S) - now)
+
+    # Events and actions
+
+    def _give(self, worker: Worker, event: lanes.Event) -> None:
+        """Hand an event to a lane, and execute what it wants done, until it wants nothing more."""
+        events = deque([event])
+        while events:
+            event = events.popleft()
+            if isinstance(event, lanes.Finished) and self._is_lost(worker.lane):
+                events.appendleft(event)
+                event = lanes.Dropped()
+            if self._stop.is_set() and not worker.lane.stopped:
+                worker.lane, _ = step(worker.lane, lanes.Stopped(), time.monotonic(), 0.0)
+            worker.lane, actions = step(worker.lane, event, time.monotonic(), random.random())  # noqa: S311 - jitter
+            for action in actions:
+                self._execute(worker, action, events)
+            if worker.lane.pause is not None:
+                worker.notice.follow(worker, worker.lane.pause)
+
+    def _is_lost(self, lane: Lane) -> bool:
+        """Whether the channel of what is being worked on has gone meanwhile."""
+        return not lane.stale and not self._consumer.is_current(lane.working[0].generation)
+
+    def _execute(self, worker: Worker, action: lanes.Action, events: deque[lanes.Event]) -> None:
+        match action:
+            case lanes.Work() | lanes.Probe():
+                self._call(worker, action, events)
+            case lanes.Settle(deliveries, already):
+                self._settle(deliveries, already)
+            case lanes.Bury(verdicts):
+                self._bury(verdicts)
+            case lanes.Announce(pause, changed):
+                worker.notice.announce(worker, pause, changed=changed)
+            case lanes.Resumed():
+                self._resumed(worker)
+            case lanes.Retried(failure, count, attempt):
+                self.counts["retries"] += count
+                fields = {"code": failure.code, "text": failure.text, "messages": count, "attempt": attempt}
+                logs.event(logger, logging.WARNING, "retrying", **fields)
+            case lanes.Isolated(delivery, failure):
+                fields = {"code": failure.code, "place": failure.place, "text": failure.text}
+                logs.event(logger, logging.WARNING, "failed alone", **fields, message_id=delivery.properties.message_id)
+
+    def _call(self, worker: Worker, action: lanes.Work | lanes.Probe, events: deque[lanes.Event]) -> None:
+        """Call the sink: in its thread, which answers later, or at once where there is only one lane."""
+        if worker.thread is None:
+            events.append(self._called(worker, action))
+        else:
+            worker.thread.submit(self._called, worker, action).add_done_callback(partial(self._answered, worker))
+
+    def _called(self, worker: Worker, action: lanes.Work | lanes.Probe) -> lanes.Event:
+        if isinstance(action, lanes.Probe):
+            return lanes.Probed(probed(worker.sink.probe), self._passed(worker))
+        generation = action.deliveries[0].generation
+        outcomes: Sequence[Outcome]
+        try:
+            outcomes = handled(worker.sink, action.deliveries, lambda: self._consumer.is_current(generation))
         except Stale:
-            return None
-        # The one place where it happens: the sink has committed, so what is done may be acknowledged now,
-        # and what is dead only once its dead letter is confirmed.
-        if outcomes.count(DONE) == len(outcomes):  # nearly always
-            self._consumer.settle(generation, [delivery.tag for delivery in chunk])
-            self._succeeded(chunk, 0)
-            return []
-        done = [d for d, outcome in zip(chunk, outcomes, strict=True) if isinstance(outcome, Done)]
-        if done:
-            self._consumer.settle(generation, [delivery.tag for delivery in done])
-            already = sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)
-            self._succeeded(done, already)
-        dead = [(d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Dead)]
-        self._bury(dead)
-        self._held.extend((d, o) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Wait))
-        self._later.extend(d for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Later))
-        return [(d, o.failure) for d, o in zip(chunk, outcomes, strict=True) if isinstance(o, Again)]
+            outcomes = [LATER] * len(action.deliveries)
+        return lanes.Finished(outcomes, self._passed(worker))
 
-    def _succeeded(self, done: Sequence[Delivery], already: int) -> None:
-        self.counts["done"] += len(done) - already
+    def _passed(self, worker: Worker) -> Mapping[str, int]:
+        """Return how many messages have passed each place of the lane's target, through whichever lane."""
+        total = Counter(worker.sink.passed)
+        for other in self.workers:
+            if other is not worker and other.notice is worker.notice:
+                total.update(other.sink.passed)
+        return total
+
+    def _answered(self, worker: Worker, future: "Future[lanes.Event]") -> None:
+        self._answers.put((worker, future.result()))
+        if self._taking:
+            self._consumer.wake()
+
+    def _settle(self, deliveries: Sequence[Delivery], already: int) -> None:
+        # The one place where it happens: the target has committed, so this may be acknowledged now.
+        self._consumer.settle(deliveries[0].generation, [delivery.tag for delivery in deliveries])
+        self.counts["done"] += len(deliveries) - already
         self.counts["already"] += already
-        if any(line.blamed for line in self._lines.values()):
-            for delivery in done:
-                self._line_of(delivery)[1].success()
         self._intake.passed()
-        self._trips = 0
-        self._pausing.over()
 
-    def _judge(self, target: Target, line: blame.Line) -> None:
-        """Only suspects are left, or too many: blame those that may be blamed, or pause and try all of them again."""
-        failure = probed(target.probe)
-        if not self._is_ours():  # it may have taken long
-            return
-        if failure is None:
-            self._blame(line.lone(target.passed))
-            failure = line.suspects[0].failure if line.suspects else None
-        if failure is None:
-            return
-        if self._part_of is not None:  # the other parts go on
-            wait = self._part_of(line.suspects[0].delivery).hold(failure)
-            self._held.extend((suspect.delivery, wait) for suspect in line.release())
-            return
-        released = [suspect.delivery for suspect in line.release()]
-        untried = self._untried() if self._trips else []
-        self._waiting.extendleft(reversed([*untried, *released]))
-        self._trips += 1
-        self._pause(failure)
-
-    def _untried(self) -> list[Delivery]:
-        """Return a message that has not been tried yet: so many bad ones in front must not hide that others pass."""
-        if self._waiting:
-            return [self._waiting.popleft()]
-        if self._later:
-            return [self._later.pop(0)]
-        found = self._consumer.take(1, 0.0, 0.0)
-        self.counts["consumed"] += len(found)
-        return found
-
-    def _pause(self, failure: Failure) -> None:
-        """Pause for what waits; afterwards go on with care."""
-        self._intake.careful = True
-        suspected = (suspect.delivery for suspect in self._suspects())
-        held = (delivery for delivery, _ in self._held)
-        oldest = min(delivery.received for delivery in (*self._waiting, *self._later, *held, *suspected))
-        self._pausing.wait(failure, self._sink.probe, oldest)
-
-    def _blame(self, guilty: Sequence[blame.Suspect]) -> None:
-        self._bury([(s.delivery, Dead(s.failure, blame.reason(s.failure), s.attempts)) for s in guilty])
+    def _resumed(self, worker: Worker) -> None:
+        worker.notice.over(worker)
+        for other in self.workers:
+            if other is not worker and other.notice is worker.notice and other.lane.paused:
+                self._give(other, lanes.Nudged())
 
     def _bury(self, verdicts: Sequence[tuple[Delivery, Dead]]) -> None:
         # What is not ours any more comes again, and may pass.
         dead = [(delivery, verdict) for delivery, verdict in verdicts if self._consumer.is_current(delivery.generation)]
-        if not dead:
-            return
-        self.counts["dead"] += len(dead)
-        self._dead_letters.send(dead, self._buried)
+        if dead:
+            self.counts["dead"] += len(dead)
+            self._dead_letters.send(dead, self._buried)
 
     def _buried(self, deliveries: Sequence[Delivery]) -> None:
         by_generation: dict[int, list[int]] = {}
@@ -322,24 +358,54 @@ class Pump:
         for generation, tags in by_generation.items():
             self._consumer.settle(generation, tags)
 
-    def _mend_dead_letters(self) -> None:
+    # Requeueing, and dead letters that cannot be sent
+
+    def _is_held_too_long(self) -> bool:
+        """RabbitMQ closes a consumer that holds a delivery for 30 minutes (consumer_timeout)."""
+        now = time.monotonic()
+        paused = [worker for worker in self.workers if worker.lane.paused]
+        return any(now - (worker.lane.oldest or now) > worker.rules.hold_seconds for worker in paused)
+
+    def _requeue(self, *, by_pause: bool = False) -> None:
+        """Return what is in hand to the queue, after every call has ended: a message is never requeued while it is
+        being written."""
+        self._quiesce()
+        self._dead_letters.wait(STOP_DEADLINE_S)
+        self._consumer.requeue(STOP_DEADLINE_S)
+        for worker in self.workers:
+            self._give(worker, lanes.Dropped(requeued=True))
+        if not by_pause:
+            # A quorum queue has them back a moment later; a consumer that is there at once would get newer ones first.
+            self._stop.wait(REQUEUED_S)
+
+    def _quiesce(self) -> None:
+        """Let the lanes begin nothing more, and wait until what is under way has been answered."""
+        for worker in self.workers:
+            worker.lane, _ = step(worker.lane, lanes.Stopped(), time.monotonic(), 0.0)
+        while any(worker.lane.busy for worker in self.workers):
+            self._await_answers()
+
+    def _send_dead_letters(self) -> None:
         """While dead letters cannot be sent, nothing more is taken: make the path again, send them again, or pause.
 
-        They are kept even when their deliveries had to be given back meanwhile: taking these again and again would use
+        They are kept even when their deliveries had to be requeued meanwhile: taking these again and again would use
         up their delivery limit. Then each may die twice, and none is lost.
         """
         while (failure := self._dead_letters.failure) and not self._stop.is_set():
-            if self._pausing.dead_letter_path():
+            missing = self._wait.make_dead_letters()
+            if missing is None:
                 self._dead_letters.resend()
                 if self._dead_letters.wait(STOP_DEADLINE_S):
-                    self._pausing.over()
+                    self._wait.over()
                     return
-                failure = self._dead_letters.failure or failure
-            self._pausing.wait(failure, lambda: None, self._dead_letters.oldest)  # it is tried by sending
+            self._wait.wait(missing or self._dead_letters.failure or failure, self._is_kept_too_long)
+            if self._consumer.active and self._is_kept_too_long():
+                logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
+                self._requeue(by_pause=True)
 
-    def _back_off(self, failure: Failure, count: int) -> None:
-        self.counts["retries"] += count
-        delay = self.flow.retry.backoff.delay(self._attempts - 1, random.random())  # noqa: S311 - jitter, no secret
-        fields = {"code": failure.code, "text": failure.text, "messages": count, "attempt": self._attempts}
-        logs.event(logger, logging.WARNING, "retrying", **fields)
-        self._stop.wait(delay)
+    def _is_kept_too_long(self) -> bool:
+        if not self._consumer.active:
+            return False
+        oldest = min((worker.lane.oldest or self._dead_letters.oldest for worker in self.workers), default=0.0)
+        oldest = min(oldest, self._dead_letters.oldest)
+        return time.monotonic() - oldest > self.workers[0].rules.hold_seconds

@@ -21,9 +21,10 @@ from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.tracing import tracing
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
-from connectorlib.pipeline.pause import Pausing, hint
-from connectorlib.pipeline.pump import Flow, Pump
-from connectorlib.pipeline.sink import PausableTarget, Sink
+from connectorlib.pipeline.lane import Rules
+from connectorlib.pipeline.pause import BrokerWait, PauseNotice, hint
+from connectorlib.pipeline.pump import Pump, Router, Worker
+from connectorlib.pipeline.sink import Sink
 from connectorlib.service.process import Life, Watchdog, notify
 from connectorlib.service.reload import Term
 from connectorlib.shared_settings import Batch, BrokerSettings, Destination, Monitoring, Retry, Source, Tracing
@@ -59,18 +60,13 @@ class Program:
     last_success: str = "last write"
 
 
-class PausedAlone(Protocol):
-    """A target behind a shared queue; run_sink gives it the pauses of its own."""
-
-    pausing: Pausing
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkFlow:
     """From one queue into one sink, and what the process has to know of the two."""
 
     name: str
-    sink: Sink
+    #: One for each lane.
+    sinks: Sequence[Sink]
     source: Source
     batch: Batch
     retry: Retry
@@ -92,9 +88,14 @@ class SinkFlow:
     on_dead: Callable[[Delivery, Dead], object] = lambda delivery, verdict: None
     #: Called by SIGUSR1, from another thread.
     on_nudge: Callable[[], object] = lambda: None
-    #: Of a shared queue: its targets by name, and which of them a message is for.
-    parts: Mapping[str, PausedAlone] = field(default_factory=dict)
-    part_of: Callable[[Delivery], PausableTarget] | None = None
+    #: The name of each sink's target, where they have several; each is paused by itself.
+    targets: Sequence[str] = ()
+    #: Which lane a message is for. None: whichever is free.
+    route: Router | None = None
+    #: Whether messages with the same `Delivery.key`, which `route` sets, keep their order through retries.
+    ordered: bool = False
+    #: Whether a sink settles the messages of a call singly: then a call has only one message of each key.
+    one_per_key: bool = False
 
 
 #: Opens the sinks of a configuration, and closes them at the end.
@@ -114,7 +115,7 @@ def run_sink(config: ProcessConfig, program: Program, open_flows: OpenFlows, ter
         pumps = [make_pump(flow, config.broker, broker, monitor, term) for flow in flows]
         with supervised(config.monitoring, monitor, term):
             _work(pumps, term)
-    return {pump.flow.name: pump.counts for pump in pumps}
+    return {pump.name: pump.counts for pump in pumps}
 
 
 @contextmanager
@@ -169,19 +170,20 @@ def _silent(broker: Broker) -> str | None:
 
 
 def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor: Monitor, term: Life) -> Pump:
-    """Return the pump of a flow, with its consumer, its pauses, its dead letters and its figures."""
+    """Return the pump of a flow, with its consumer, its lanes, its dead letters and its figures."""
     consumer = broker.consumer(flow.source.queue, flow.source.prefetch)
-    nudged = threading.Event()
-    pausing_of = partial(_pausing, flow, settings, broker, consumer, term.stop, nudged)
-    for name, part in flow.parts.items():
-        part.pausing = pausing_of(name)
+    notices = {name: _notice(flow, name, consumer, broker) for name in (flow.name, *flow.targets)}
     stats = monitor.flow(flow.name)
     stats.metrics = flow.metrics
     sender = DeadLetterPublisher(broker.publisher, settings.dead_letter, flow.name)
-    pausing = pausing_of(flow.name)
-    sink = stats.measured(flow.sink)
-    pump = Pump(Flow(flow.name, flow.batch, flow.retry), consumer, sink, sender, pausing, part_of=flow.part_of)
-    stats.attach(pump.counts, consumer, pausing, *(part.pausing for part in flow.parts.values()))
+    rules = _rules(flow)
+    targets = flow.targets or [flow.name] * len(flow.sinks)
+    workers = [
+        Worker(stats.measured(sink), notices[target], rules) for sink, target in zip(flow.sinks, targets, strict=True)
+    ]
+    wait = _broker_wait(flow, settings, broker, consumer, notices[flow.name], term)
+    pump = Pump(flow.name, consumer, workers, sender, wait, wait_s=flow.batch.wait_ms / 1000, route=flow.route)
+    stats.attach(pump.counts, consumer, *notices.values())
 
     def dead(delivery: Delivery, verdict: Dead) -> None:
         stats.died(delivery, verdict)
@@ -189,8 +191,8 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
 
     def nudge() -> None:
         flow.on_nudge()
-        pump.nudge()
-        nudged.set()
+        wait.nudge.set()
+        pump.wake()
 
     sender.on_dead = dead
     term.on_nudge(nudge)
@@ -198,15 +200,25 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
     return pump
 
 
-def _pausing(
-    flow: SinkFlow,
-    settings: BrokerSettings,
-    broker: Broker,
-    consumer: Consumer,
-    stop: threading.Event,
-    nudged: threading.Event,
-    name: str,
-) -> Pausing:
+def _rules(flow: SinkFlow) -> Rules:
+    return Rules(
+        flow.retry,
+        flow.batch.size,
+        flow.hold_seconds,
+        ordered=flow.ordered,
+        one_per_key=flow.one_per_key,
+        retry_refused=flow.retry_refused,
+        longest=flow.longest,
+    )
+
+
+def _notice(flow: SinkFlow, name: str, consumer: Consumer, broker: Broker) -> PauseNotice:
+    return PauseNotice(name, consumer, broker, label=flow.label, retry_refused=flow.retry_refused, hints=flow.hints)
+
+
+def _broker_wait(
+    flow: SinkFlow, settings: BrokerSettings, broker: Broker, consumer: Consumer, notice: PauseNotice, term: Life
+) -> BrokerWait:
     upkeep = topology.Upkeep(broker, settings, flow.source)
 
     def ensure() -> None:
@@ -214,19 +226,14 @@ def _pausing(
         for exchange in flow.exchanges:
             topology.ensure(broker, settings, None, Destination(exchange), look=False)
 
-    return Pausing(
-        name,
-        broker=broker,
-        consumer=consumer,
+    return BrokerWait(
+        notice,
+        broker,
+        consumer,
         ensure=ensure,
         ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, settings),
-        hold_seconds=flow.hold_seconds,
-        stop=stop,
-        nudge=nudged,
-        label=flow.label,
-        retry_refused=flow.retry_refused,
-        longest=flow.longest,
-        hints=flow.hints,
+        stop=term.stop,
+        nudge=threading.Event(),
     )
 
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.messages import Again, Delivery, Outcome, Wait
+from connectorlib.messages import Again, Delivery, Outcome
 
 logger = logging.getLogger(__name__)
 
 
-class Target(Protocol):
-    """Where messages go, as far as it can be asked about without one."""
+class Sink(Protocol):
+    """Writes batches to a target. It never sees a channel, and a delivery's `tag` means nothing to it."""
 
     @property
     def passed(self) -> Mapping[str, int]:
@@ -24,20 +24,9 @@ class Target(Protocol):
     def probe(self) -> None:
         """Ask the target for a sign of life on a fresh connection. Raise Failed if there is none."""
 
-
-class Sink(Target, Protocol):
-    """Writes batches to a target. It never sees a channel, and a delivery's `tag` means nothing to it."""
-
     def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
         """Return one outcome per delivery, not `Later` for all of them. Ask `valid()` once more before a commit; if it
         is false, roll back and raise Stale."""
-
-
-class PausableTarget(Target, Protocol):
-    """One of several targets behind a queue, paused without the others."""
-
-    def hold(self, failure: Failure) -> Wait:
-        """Pause it; return how its messages wait."""
 
 
 def handled(sink: Sink, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:

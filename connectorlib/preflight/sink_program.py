@@ -90,7 +90,7 @@ def _flow(config: SinkConfig, sink: MessageSink) -> SinkFlow:
     )
     return SinkFlow(
         name=config.name,
-        sink=sink,
+        sinks=[sink],
         source=config.source,
         batch=config.batch,
         retry=config.retry,

@@ -14,7 +14,7 @@ from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline import blame
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
-from connectorlib.pipeline.prefetch import SUSPICIOUS_DELIVERIES, handed_out
+from connectorlib.pipeline.lane import SUSPICIOUS_DELIVERIES, handed_out
 from connectorlib.pipeline.run_sink import running_broker
 from connectorlib.pipeline.sink import handled
 from connectorlib.service import logs

@@ -64,7 +64,7 @@ def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
         log_start(config, "subscribe")
         flow = SinkFlow(
             name=config.name,
-            sink=DatabaseSink(compile_plan(config), database),
+            sinks=[DatabaseSink(compile_plan(config), database)],
             source=config.source,
             batch=config.batch,
             retry=config.retry,

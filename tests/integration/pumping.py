@@ -1,4 +1,4 @@
-"""A pump on a real broker, whose handler plays the far side, good days and bad."""
+"""A pump on a real broker, whose handler plays the target, good days and bad."""
 
 import threading
 from collections import Counter
@@ -11,10 +11,10 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
-from connectorlib.pipeline.pause import Pausing
-from connectorlib.pipeline.pump import Flow, Pump
-from connectorlib.pipeline.sink import PausableTarget
-from connectorlib.shared_settings import Batch, Retry, Source
+from connectorlib.pipeline.lane import Rules
+from connectorlib.pipeline.pause import BrokerWait, PauseNotice
+from connectorlib.pipeline.pump import Pump, Router, Worker
+from connectorlib.shared_settings import Retry, Source
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
@@ -26,7 +26,7 @@ NO_TABLE = Failure(Kind.CONFIGURATION, "42P01", "no such table", "write[0]")
 Verdict = Callable[[bytes], Failure | None]
 
 
-class FarSide:
+class Target:
     """What a database would be: says yes or no to each body, and may be down."""
 
     def __init__(self, verdict: Verdict = lambda body: None) -> None:
@@ -62,32 +62,39 @@ class FarSide:
 @contextmanager
 def pumping(
     vhost: Vhost,
-    far_side: FarSide,
-    *,
+    *targets: Target,
     hold_seconds: float = 300,
     breaker: int = 10,
+    attempts: int = 2,
     retry_refused: bool = True,
-    part_of: Callable[[Delivery], PausableTarget] | None = None,
+    route: Router | None = None,
+    ordered: bool = False,
+    same_target: bool = False,
 ) -> Iterator[Pump]:
+    """Run a pump with a lane for each target; `same_target`: all of them are lanes to one."""
     settings = vhost.broker_settings()
     source = Source("q", None, prefetch=200)
-    stop, nudge = threading.Event(), threading.Event()
+    stop = threading.Event()
     with Broker(settings, name="test") as broker:
         consumer = broker.consumer("q", 200)
-        pausing = Pausing(
-            "test",
-            broker=broker,
-            consumer=consumer,
+        notice = PauseNotice("test", consumer, broker, retry_refused=retry_refused)
+        wait = BrokerWait(
+            notice,
+            broker,
+            consumer,
             ensure=lambda: topology.ensure(broker, settings, source, None),
             ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, settings),
-            hold_seconds=hold_seconds,
             stop=stop,
-            nudge=nudge,
-            retry_refused=retry_refused,
+            nudge=threading.Event(),
         )
-        flow = Flow("test", Batch(size=100, wait_ms=20), Retry(attempts=2, first_ms=1, breaker=breaker))
+        retry = Retry(attempts=attempts, first_ms=1, breaker=breaker)
+        rules = Rules(retry, 100, hold_seconds, ordered=ordered, retry_refused=retry_refused)
+        workers = [Worker(targets[0], notice, rules)]
+        for number, target in enumerate(targets[1:], 1):
+            own = notice if same_target else PauseNotice(f"target-{number}", consumer, broker)
+            workers.append(Worker(target, own, rules))
         dead_letters = DeadLetterPublisher(broker.publisher, settings.dead_letter, "test")
-        pump = Pump(flow, consumer, far_side, dead_letters, pausing, part_of=part_of)
+        pump = Pump("test", consumer, workers, dead_letters, wait, wait_s=0.02, route=route)
         thread = threading.Thread(target=pump.run)
         thread.start()
         try:

@@ -9,24 +9,24 @@ from connectorlib.amqp import Broker
 from connectorlib.errors import reject
 from connectorlib.messages import Dead, Delivery, Outcome
 from tests.integration.consuming import come_back
-from tests.integration.pumping import LOCKED, FarSide, bodies, lose_connection, pumping
+from tests.integration.pumping import LOCKED, Target, bodies, lose_connection, pumping
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
 
 def test_order_is_kept_when_the_broker_goes_during_a_pause(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
-    far_side = FarSide()
-    with pumping(queue, far_side) as pump:
+    target = Target()
+    with pumping(queue, target) as pump:
         queue.publish("", "q", bodies(300))
-        assert eventually(lambda: len(far_side.written) == 300)
-        far_side.up = False
+        assert eventually(lambda: len(target.written) == 300)
+        target.up = False
         queue.publish("", "q", bodies(300, 300))
         assert eventually(lambda: "PAUSED" in caplog.text)
         assert eventually(lambda: pump._consumer.held == 200)
         lose_connection(queue, pump)
-        far_side.up = True
-        assert eventually(lambda: len(far_side.written) == 600)
-    assert far_side.written == bodies(600)
+        target.up = True
+        assert eventually(lambda: len(target.written) == 600)
+    assert target.written == bodies(600)
 
 
 def test_messages_that_came_back_often_are_taken_one_by_one_and_in_order(queue: Vhost) -> None:
@@ -36,12 +36,12 @@ def test_messages_that_came_back_often_are_taken_one_by_one_and_in_order(queue: 
         for _ in range(3):
             come_back(queue, consumer, 100)
     queue.publish("", "q", bodies(200, 100))
-    far_side = FarSide()
-    with pumping(queue, far_side) as pump:
-        assert eventually(lambda: len(far_side.written) == 300)
+    target = Target()
+    with pumping(queue, target) as pump:
+        assert eventually(lambda: len(target.written) == 300)
         assert eventually(lambda: pump._consumer.prefetch == 200)
-    assert far_side.written == bodies(300)
-    assert set(far_side.batches[:100]) == {1}
+    assert target.written == bodies(300)
+    assert set(target.batches[:100]) == {1}
     assert queue.depth("q") == queue.depth("dead-letter") == 0
 
 
@@ -49,29 +49,29 @@ def test_what_never_passes_is_soon_taken_a_few_at_a_time_until_it_does(queue: Vh
     """Each time it is taken counts against the delivery limit of all that are held."""
     broken = threading.Event()
     broken.set()
-    far_side = FarSide(lambda body: LOCKED if broken.is_set() else None)
-    with pumping(queue, far_side, hold_seconds=0.3) as pump:
+    target = Target(lambda body: LOCKED if broken.is_set() else None)
+    with pumping(queue, target, hold_seconds=0.3) as pump:
         queue.publish("", "q", bodies(150))
         assert eventually(lambda: pump._consumer.prefetch == 11, timeout=30)
         assert eventually(lambda: queue.depth("q") == 139)
         broken.clear()
-        assert eventually(lambda: len(far_side.written) == 150, timeout=30)
+        assert eventually(lambda: len(target.written) == 150, timeout=30)
         assert eventually(lambda: pump._consumer.prefetch == 200)
-    assert sorted(far_side.written, key=int) == bodies(150)
+    assert sorted(target.written, key=int) == bodies(150)
     assert queue.depth("q") == queue.depth("dead-letter") == 0
 
 
 def test_what_is_not_ours_any_more_is_not_dead_lettered(queue: Vhost) -> None:
-    class Late(FarSide):
+    class Late(Target):
         def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
             if deliveries[0].redelivered:
                 return super().handle(deliveries, valid)
             lose_connection(queue, pump)
             return [Dead(reject("22001", "too long").failure)] * len(deliveries)
 
-    far_side = Late()
-    with pumping(queue, far_side) as pump:
+    target = Late()
+    with pumping(queue, target) as pump:
         queue.publish("", "q", bodies(3))
-        assert eventually(lambda: far_side.written == bodies(3))
+        assert eventually(lambda: target.written == bodies(3))
         assert pump.counts["dead"] == 0
     assert queue.depth("q") == queue.depth("dead-letter") == 0

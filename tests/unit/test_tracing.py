@@ -12,7 +12,7 @@ from pika import BasicProperties
 
 from connectorlib.config import shared_rules
 from connectorlib.errors import ConfigurationError, Failure, Kind
-from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Wait
+from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
 from connectorlib.monitoring import tracing
 from connectorlib.shared_settings import Tracing
 from dbconnector import config
@@ -79,7 +79,7 @@ def test_a_span_says_what_became_of_its_message_and_nothing_of_what_it_says(told
     assert "shall see" not in own.to_json() + batch.to_json()
 
 
-@pytest.mark.parametrize("outcome", [LATER, Wait(BAD, 1.0)])
+@pytest.mark.parametrize("outcome", [LATER])
 def test_a_message_that_was_not_tried_has_no_span_yet(told, outcome):
     assert len(told((delivery(traceparent=PARENT), outcome))) == 1
 

@@ -1,0 +1,537 @@
+"""A lane: one ordered worker behind a queue, as a value and one pure function.
+
+`step(lane, event, now, random)` returns the lane after the event and the actions that the pump has to execute. It knows
+no clock, socket, thread or logger: `now` is monotonic seconds, `random` is in [0, 1).
+
+What a lane has in hand is always in one of four places: `working` (the sink has it), `pieces` (failed, to be tried
+again together or in parts), `suspects` (failed alone), `waiting` (not tried yet). The rules:
+
+- One call at a time: no `Work` and no `Probe` before the one under way has been answered.
+- A batch that fails as a whole is tried together once more if another attempt may help, then in pieces, then one by
+  one. A message that fails alone is a suspect, and the blame rule decides about it (`blame`).
+- With `ordered`, later messages of a key wait until the earlier ones are settled, through all retries.
+- A lane pauses when its target is unavailable or refuses the log-in, and when suspects are not proven to be the cause.
+  It then probes; after an answer it tries one message at a time until one passes.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isqrt
+
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Later, Outcome
+from connectorlib.pipeline.blame import PAUSING, Pause, Suspect, Suspects, reason
+from connectorlib.shared_settings import Retry
+
+Deliveries = tuple[Delivery, ...]
+NONE: Deliveries = ()
+
+#: A message that was handed out this often is tried alone: it may be what kills its consumer.
+SUSPICIOUS_DELIVERIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What does not change while a lane lives."""
+
+    retry: Retry = field(default_factory=Retry)
+    #: How many messages one call of the sink may have.
+    batch_size: int = 500
+    #: Seconds after which nothing that is in hand may be kept back any longer.
+    hold_seconds: float = 300.0
+    #: Whether messages with the same `Delivery.key` keep their order, also through retries.
+    ordered: bool = False
+    #: Whether one call may have only one message of each key, because the sink settles the messages of a call singly.
+    one_per_key: bool = False
+    #: Whether a refused log-in is tried again without somebody asking for it.
+    retry_refused: bool = True
+    #: Seconds between two probes at last, where a kind of failure has another limit than usual.
+    longest: Mapping[Kind, float] = field(default_factory=dict)
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The lane begins: nothing is taken before the target has answered once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """Messages of the queue, in their order, are handed to the lane."""
+
+    deliveries: Deliveries
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The sink has answered `Work`: one outcome for each message, and what has passed so far (see `Sink.passed`)."""
+
+    outcomes: Sequence[Outcome]
+    passed: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The target has answered `Probe`, or `failure` says why it has not."""
+
+    failure: Failure | None
+    passed: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. `empty`: the queue had nothing more."""
+
+    passed: Mapping[str, int]
+    empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nudged:
+    """Somebody wants a paused lane to try now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What is in hand belongs to a channel that is gone, or was requeued: it comes again. Ends a `Stopped`.
+
+    `requeued`: by us, so that it counts against the delivery limits of the messages."""
+
+    requeued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Begin nothing more; what is under way is still answered and settled. Comes before the end, or a `Dropped`."""
+
+
+Event = Started | Arrived | Finished | Probed | Tick | Nudged | Dropped | Stopped
+
+
+# Actions
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Hand these to the sink. `isolating`: they are tried apart from others, so a wait for a lock should be short."""
+
+    deliveries: Deliveries
+    isolating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the target for a sign of life."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Acknowledge these; `already` of them had been written by an earlier delivery."""
+
+    deliveries: Deliveries
+    already: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Publish a dead letter for each, and acknowledge it once that is confirmed."""
+
+    verdicts: tuple[tuple[Delivery, Dead], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """The line of a pause is due. `changed`: it begins, or has another cause than before."""
+
+    pause: Pause
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A message has passed: the pause has ended."""
+
+    pause: Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A batch failed and is tried again together after a wait."""
+
+    failure: Failure
+    count: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """A message failed alone."""
+
+    delivery: Delivery
+    failure: Failure
+
+
+Action = Work | Probe | Settle | Bury | Announce | Resumed | Retried | Isolated
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Messages that failed together, or were deferred together, and are tried together."""
+
+    deliveries: Deliveries
+    #: Whether they have been tried apart from others already, or together once more: then a failure splits them.
+    isolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The state of one lane."""
+
+    rules: Rules = field(default_factory=Rules)
+    waiting: Deliveries = NONE
+    working: Deliveries = NONE
+    pieces: tuple[Piece, ...] = ()
+    suspects: Suspects = field(default_factory=Suspects)
+    #: How many messages have passed each place so far (`Sink.passed`).
+    passed: Mapping[str, int] = field(default_factory=dict)
+    #: Nothing of `pieces` is tried before.
+    retry_at: float = 0.0
+    #: One message at a time, until one passes.
+    careful: bool = False
+    pause: Pause | None = None
+    #: A probe is under way.
+    probing: bool = False
+    #: The target has not answered yet since the lane began.
+    starting: bool = False
+    #: How often in a row suspects had to be released for want of proof.
+    trips: int = 0
+    #: The next message is one that has not been tried: bad ones in front must not hide that others pass.
+    fresh: bool = False
+    #: What the sink works on has failed before, and is tried apart from the rest.
+    isolating: bool = False
+    #: What the sink works on is not ours any more.
+    stale: bool = False
+    stopped: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return bool(self.working) or self.probing
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for an answer of the target; after that, a pause lasts until a message passes."""
+        return self.pause is not None and self.pause.next_try is not None
+
+    @property
+    def wants(self) -> int:
+        """How many messages it could begin at once."""
+        if self.busy or self.stopped:
+            return 0
+        if self.fresh and not _chosen(self, 1):
+            return 1
+        if self.paused or self.pieces:
+            return 0
+        return 1 if self.careful else self.rules.batch_size
+
+    @property
+    def in_hand(self) -> int:
+        pieces = sum(len(piece.deliveries) for piece in self.pieces)
+        return len(self.waiting) + len(self.working) + pieces + len(self.suspects.all)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest message in hand arrived."""
+        pieces = [delivery for piece in self.pieces for delivery in piece.deliveries]
+        suspected = [suspect.delivery for suspect in self.suspects.all]
+        everything = (*self.working, *pieces, *suspected, *self.waiting)
+        return min((delivery.received for delivery in everything), default=None)
+
+    @property
+    def blocked(self) -> Mapping[Hashable, int]:
+        """How many messages wait behind each key that has a suspect."""
+        if not (self.rules.ordered and self.suspects.all):
+            return {}
+        found: dict[Hashable, int] = {suspect.delivery.key: 0 for suspect in self.suspects.all}
+        for delivery in self.waiting:
+            if delivery.key in found:
+                found[delivery.key] += 1
+        return found
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When a `Tick` is due (monotonic); None: only another event can change anything."""
+        if self.busy or self.stopped:
+            return None
+        if self.pause is not None and self.pause.next_try is not None:
+            return self.pause.next_try
+        times = [self.retry_at] if self.pieces else []
+        times += [suspect.next_try for suspect in self.suspects.all]
+        return min(times, default=None)
+
+
+def step(lane: Lane, event: Event, now: float, random: float) -> tuple[Lane, list[Action]]:
+    """Return the lane after the event, and what the pump has to do, in this order."""
+    actions: list[Action] = []
+    empty = False
+    match event:
+        case Started():
+            actions.append(Probe())
+            lane = replace(lane, probing=True, starting=True)
+        case Arrived(deliveries):
+            lane = replace(lane, waiting=lane.waiting + deliveries)
+        case Finished(outcomes, passed):
+            lane = _finished(replace(lane, passed=passed), outcomes, now, random, actions)
+        case Probed(failure, passed):
+            lane = _probed(replace(lane, passed=passed, probing=False), failure, now, random, actions)
+        case Tick(passed, empty):
+            lane = replace(lane, passed=passed)
+        case Nudged():
+            lane = replace(lane, pause=lane.pause and lane.pause.nudged(now))
+        case Dropped(requeued):
+            lane = _dropped(lane, requeued, now)
+        case Stopped():
+            lane = replace(lane, stopped=True)
+    return _advance(lane, empty, now, actions), actions
+
+
+def _advance(lane: Lane, empty: bool, now: float, actions: list[Action]) -> Lane:
+    """Begin what is next, if nothing is under way."""
+    if lane.busy or lane.stopped:
+        return lane
+    lane = _convict(lane, actions)
+    if _is_to_probe(lane, empty, now):
+        actions.append(Probe())
+        return replace(lane, probing=True)
+    if lane.paused:
+        return lane
+    due, suspects = lane.suspects.due(now, lane.rules.retry, lane.passed)
+    singles = tuple(Piece((suspect.delivery,), isolated=True) for suspect in due)
+    return _begin(replace(lane, suspects=suspects, pieces=singles + lane.pieces), now, actions)
+
+
+def _convict(lane: Lane, actions: list[Action]) -> Lane:
+    convicted, suspects = lane.suspects.convicted()
+    _bury(convicted, actions)
+    return replace(lane, suspects=suspects) if convicted else lane
+
+
+def _bury(convicted: Sequence[Suspect], actions: list[Action]) -> None:
+    if convicted:
+        verdicts = ((s.delivery, Dead(s.failure, reason(s.failure), s.attempts)) for s in convicted)
+        actions.append(Bury(tuple(verdicts)))
+
+
+def _is_to_probe(lane: Lane, empty: bool, now: float) -> bool:
+    """Whether a pause has waited long enough, or suspects can only be judged by what the target says."""
+    if lane.pause is not None and lane.pause.next_try is not None:
+        return lane.pause.next_try <= now
+    if not lane.suspects.all:
+        return False
+    held_too_long = any(now - s.delivery.received > lane.rules.hold_seconds for s in lane.suspects.all)
+    nothing_else = empty and not lane.pieces and not _chosen(lane, 1)
+    exhausted = nothing_else and lane.suspects.exhausted(lane.rules.retry, lane.passed)
+    return held_too_long or exhausted or lane.suspects.tripped(lane.rules.retry, lane.passed)
+
+
+def _begin(lane: Lane, now: float, actions: list[Action]) -> Lane:
+    """Hand the next messages to the sink."""
+    limit = 1 if lane.careful else lane.rules.batch_size
+    chunk = _chosen(lane, limit) if lane.fresh or not lane.pieces else NONE
+    if not chunk:
+        return _begin_piece(lane, limit, now, actions) if lane.pieces else lane
+    actions.append(Work(chunk))
+    return replace(lane, working=chunk, isolating=False, waiting=_without(lane.waiting, chunk), fresh=False)
+
+
+def _begin_piece(lane: Lane, limit: int, now: float, actions: list[Action]) -> Lane:
+    if lane.retry_at > now:
+        return lane
+    first, *others = lane.pieces
+    chunk, rest = first.deliveries[:limit], first.deliveries[limit:]
+    pieces = (*((replace(first, deliveries=rest),) if rest else ()), *others)
+    actions.append(Work(chunk, first.isolated))
+    return replace(lane, working=chunk, isolating=first.isolated, pieces=pieces, fresh=False)
+
+
+def _chosen(lane: Lane, limit: int) -> Deliveries:
+    """Return the next messages that have not been tried, without those of a key that has to wait."""
+    if lane.rules.ordered and (lane.suspects.all or lane.pieces or lane.rules.one_per_key):
+        found = _first_of_keys(lane, limit)
+    else:
+        found = lane.waiting[:limit]
+    return found[:1] if any(d.redelivered and handed_out(d) >= SUSPICIOUS_DELIVERIES for d in found) else found
+
+
+def _first_of_keys(lane: Lane, limit: int) -> Deliveries:
+    taken = {suspect.delivery.key for suspect in lane.suspects.all}
+    taken |= {delivery.key for piece in lane.pieces for delivery in piece.deliveries}
+    found: list[Delivery] = []
+    for delivery in lane.waiting:
+        if len(found) == limit:
+            break
+        if delivery.key not in taken:
+            found.append(delivery)
+            if lane.rules.one_per_key:
+                taken.add(delivery.key)
+    return tuple(found)
+
+
+def _without(waiting: Deliveries, chunk: Deliveries) -> Deliveries:
+    if waiting[: len(chunk)] == chunk:  # nearly always
+        return waiting[len(chunk) :]
+    gone = {delivery.identity for delivery in chunk}
+    return tuple(delivery for delivery in waiting if delivery.identity not in gone)
+
+
+def _finished(lane: Lane, outcomes: Sequence[Outcome], now: float, random: float, actions: list[Action]) -> Lane:
+    chunk, stale = lane.working, lane.stale
+    lane = replace(lane, working=NONE, stale=False)
+    if outcomes.count(DONE) == len(outcomes):  # nearly always
+        actions.append(Settle(chunk))
+        return _passed(lane, chunk, actions)
+    pairs = list(zip(chunk, outcomes, strict=True))
+    done = tuple(delivery for delivery, outcome in pairs if isinstance(outcome, Done))
+    dead = tuple((delivery, outcome) for delivery, outcome in pairs if isinstance(outcome, Dead))
+    if done:
+        actions.append(Settle(done, sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)))
+        lane = _passed(lane, done, actions)
+    if dead:
+        actions.append(Bury(dead))
+        lane = replace(lane, suspects=lane.suspects.settled([delivery for delivery, _ in dead]))
+    if stale:
+        return lane
+    deferred = tuple(delivery for delivery, outcome in pairs if isinstance(outcome, Later))
+    if deferred:
+        lane = replace(lane, pieces=(Piece(deferred), *lane.pieces))
+    failed = [(delivery, outcome.failure) for delivery, outcome in pairs if isinstance(outcome, Again)]
+    return _failed(lane, failed, len(chunk) == 1, now, random, actions) if failed else lane
+
+
+def _passed(lane: Lane, done: Deliveries, actions: list[Action]) -> Lane:
+    if lane.pause is not None:
+        actions.append(Resumed(lane.pause))
+        lane = replace(lane, pieces=_joined(lane.pieces))
+    suspects = lane.suspects.passed(done)
+    return replace(lane, suspects=suspects, careful=False, trips=0, fresh=False, pause=None)
+
+
+def _joined(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
+    """Return the pieces as one: what failed before a pause may pass together after it."""
+    together = tuple(delivery for piece in pieces for delivery in piece.deliveries)
+    return (Piece(together),) if together else ()
+
+
+def _failed(
+    lane: Lane,
+    failed: Sequence[tuple[Delivery, Failure]],
+    alone: bool,
+    now: float,
+    random: float,
+    actions: list[Action],
+) -> Lane:
+    """Decide what becomes of those that are neither done nor dead."""
+    failure = failed[0][1]
+    again = tuple(delivery for delivery, _ in failed)
+    if failure.kind in PAUSING:
+        return _pause(replace(lane, pieces=(Piece(again), *lane.pieces)), failure, now, random, actions)
+    if alone and lane.pause is not None and failure.kind is Kind.CONFIGURATION:  # one message has shown that it lasts
+        kept = replace(lane, pieces=(Piece(again, isolated=True), *lane.pieces), fresh=True)
+        return _pause(kept, failure, now, random, actions)
+    if alone:
+        actions.append(Isolated(again[0], failure))
+        return _suspect(lane, again[0], failure, now, random)
+    if failure.kind is Kind.RETRY and not lane.isolating:
+        actions.append(Retried(failure, len(again), 1))
+        retry_at = now + lane.rules.retry.backoff.delay(0, random)
+        return replace(lane, pieces=(Piece(again, isolated=True), *lane.pieces), retry_at=retry_at)
+    return replace(lane, pieces=(*_split(again), *lane.pieces))
+
+
+def _split(deliveries: Deliveries) -> list[Piece]:
+    """Return what failed together in about as many pieces as each has messages; a few, one by one. So one bad message
+    of 500 costs 22 calls for the pieces and 22 for its neighbours, and only two of them have to wait for its lock."""
+    size = isqrt(len(deliveries)) if len(deliveries) > 8 else 1
+    return [Piece(deliveries[at : at + size], isolated=True) for at in range(0, len(deliveries), size)]
+
+
+def _suspect(lane: Lane, delivery: Delivery, failure: Failure, now: float, random: float) -> Lane:
+    suspects = lane.suspects.add(delivery, failure, lane.passed, lane.rules.retry, now, random)
+    lane = replace(lane, suspects=suspects)
+    return _hold_back(lane, delivery.key) if lane.rules.ordered else lane
+
+
+def _hold_back(lane: Lane, key: Hashable) -> Lane:
+    """Put the messages of a key that failed together with its suspect among those that wait, in front."""
+    held = tuple(d for piece in lane.pieces for d in piece.deliveries if d.key == key)
+    if not held:
+        return lane
+    left = (replace(p, deliveries=tuple(d for d in p.deliveries if d.key != key)) for p in lane.pieces)
+    return replace(lane, pieces=tuple(piece for piece in left if piece.deliveries), waiting=held + lane.waiting)
+
+
+def _dropped(lane: Lane, requeued: bool, now: float) -> Lane:
+    pause = lane.pause
+    if requeued and pause is not None and pause.next_try is not None and pause.failure.kind not in PAUSING:
+        pause = pause.postponed(now + lane.rules.hold_seconds)  # it would fail again, and count each time
+    return replace(
+        lane,
+        waiting=NONE,
+        pieces=(),
+        suspects=lane.suspects.dropped(),
+        retry_at=0.0,
+        pause=pause,
+        stale=bool(lane.working),
+        stopped=False,
+    )
+
+
+def _probed(lane: Lane, failure: Failure | None, now: float, random: float, actions: list[Action]) -> Lane:
+    if failure is None and lane.starting and not lane.in_hand:
+        if lane.pause is not None:
+            actions.append(Resumed(lane.pause))
+        return replace(lane, starting=False, pause=None)
+    if lane.pause is not None and lane.pause.next_try is not None:
+        if failure is None:
+            return replace(lane, pause=lane.pause.answered(), careful=True)
+        return _pause(lane, failure, now, random, actions)
+    if failure is None:
+        sole, suspects = lane.suspects.sole(lane.rules.retry, lane.passed)
+        _bury(sole, actions)
+        lane = replace(lane, suspects=suspects)
+        failure = suspects.all[0].failure if suspects.all else None
+    return lane if failure is None else _pause(_release(lane), failure, now, random, actions)
+
+
+def _release(lane: Lane) -> Lane:
+    """Let the suspects off for want of proof; they are tried again after the pause, behind one that is fresh if this
+    happens repeatedly."""
+    if not lane.suspects.all:
+        return lane
+    released = tuple(Piece((suspect.delivery,), isolated=True) for suspect in lane.suspects.all)
+    return replace(
+        lane,
+        suspects=lane.suspects.dropped(),
+        pieces=released + lane.pieces,
+        fresh=lane.trips > 0,
+        trips=lane.trips + 1,
+    )
+
+
+def _pause(lane: Lane, failure: Failure, now: float, random: float, actions: list[Action]) -> Lane:
+    """Pause, or go on with the pause; announce it when that is due."""
+    rules = lane.rules
+    before = lane.pause or Pause(failure, now)
+    pause = before.caused_by(failure).scheduled(now, random, rules.longest.get(failure.kind), rules.retry_refused)
+    if pause.is_to_announce(now):
+        actions.append(Announce(pause, changed=lane.pause is None or not lane.pause.is_for(failure)))
+        pause = pause.announced(now)
+    return replace(lane, pause=pause, careful=True)
+
+
+def handed_out(delivery: Delivery) -> int:
+    """Return how often the message came back before (quorum queues count; a classic queue only says that it did)."""
+    count = delivery.headers.get("x-delivery-count", int(delivery.redelivered))
+    return count if isinstance(count, int) else 0

@@ -1,0 +1,171 @@
+"""The rule of the house: a folder is a station on a message's way, a file is a noun and stands once, imports go down.
+
+CONTRIBUTING.md has the picture. An exception has its reason beside it.
+"""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = ("dbconnector", "sfconnector", "deadletterqueue")
+PACKAGES = ("connectorlib", *PROGRAMS)
+FILES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py")) if file.name != "__init__.py"]
+
+#: Words in -ing that are nouns of the field.
+NOUNS = {"connection_string", "mapping", "missing", "paging", "routing", "tracing", "wording"}
+#: Names that may stand more than once.
+OFTEN = {
+    "cli": "each of the three programs has a command line",
+    "sink": "what a sink is, and the sinks of the two connectors",
+}
+#: The rooms of connectorlib from the ground up: each may import those before it. `service` and `monitoring` stand
+#: beside the way and are used by it.
+ROOMS = (
+    "errors",
+    "messages",
+    "shared_settings",
+    "values",
+    "limits",
+    "service",
+    "amqp",
+    "formats",
+    "expressions",
+    "config",
+    "monitoring",
+    "pipeline",
+    "preflight",
+    "init",
+)
+#: Imports that go up, by importing and imported module, and why.
+UPWARDS = {
+    ("connectorlib.service.cli_commands", "connectorlib.monitoring"): "adds the command `status` to a command line",
+    ("connectorlib.service.cli_commands", "connectorlib.config"): "options take durations as the configuration does",
+    ("connectorlib.monitoring.flow_stats", "connectorlib.pipeline"): "measures a sink and shows its pauses",
+    ("connectorlib.monitoring.status", "connectorlib.pipeline"): "shows pauses",
+}
+
+
+def name_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts)
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "connectorlib" and len(parts) > 1 else parts[0]
+
+
+def imports_of(file: Path) -> Iterator[str]:
+    """Yield the modules of ours that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in PACKAGES)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
+            if node.module in PACKAGES:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def is_gerund(stem: str) -> bool:
+    return stem.endswith("ing") and stem not in NOUNS
+
+
+def repeated(files: list[Path]) -> dict[str, list[str]]:
+    """Return the file names that stand more than once, but for a job that both connectors have."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in files:
+        found[file.stem].append(name_of(file))
+    both = [f"{connector}.{{}}" for connector in ("dbconnector", "sfconnector")]
+    return {
+        stem: modules
+        for stem, modules in found.items()
+        if len(modules) > 1 and stem not in OFTEN and modules != [each.format(stem) for each in both]
+    }
+
+
+def goes_up(importer: str, imported: str) -> bool:
+    """Whether an import goes from a lower room to a higher one, into a program, or from one program to another."""
+    of, to = room_of(importer), room_of(imported)
+    if to in PROGRAMS:
+        return of != to
+    if of in PROGRAMS or of == to:
+        return False
+    return ROOMS.index(to) > ROOMS.index(of)
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_a_file_is_named_by_a_noun(file: Path) -> None:
+    assert not is_gerund(file.stem)
+
+
+def test_a_file_name_stands_once_unless_both_connectors_have_it_for_the_same_job() -> None:
+    assert repeated(FILES) == {}
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_imports_go_down(file: Path) -> None:
+    importer = name_of(file)
+    upwards = {
+        imported
+        for imported in imports_of(file)
+        if goes_up(importer, imported) and (importer, f"connectorlib.{room_of(imported)}") not in UPWARDS
+    }
+    assert upwards == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_public_class_name_stands_once_in_a_package(package: str) -> None:
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in FILES:
+        if name_of(file).split(".")[0] == package:
+            for node in ast.parse(file.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    found[node.name].append(name_of(file))
+    assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
+
+
+@pytest.mark.parametrize(
+    ("library", "room"),
+    [
+        ("pika", "connectorlib.amqp"),
+        ("pyodbc", "dbconnector.odbc"),
+        ("lxml", "connectorlib.formats"),
+        ("requests", "sfconnector.salesforce"),
+        ("simple_salesforce", "sfconnector.salesforce"),
+        ("prometheus_client", "connectorlib.monitoring"),
+        ("opentelemetry", "connectorlib.monitoring"),
+        ("cryptography", "connectorlib.preflight"),
+    ],
+)
+def test_a_foreign_library_is_imported_in_one_folder(library: str, room: str) -> None:
+    found = set()
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == library for name in names):
+                found.add(name_of(file).rpartition(".")[0])
+    assert found == {room}
+
+
+@pytest.mark.parametrize("word", ["salesforce", "sfconnector", "dbconnector", "deadletterqueue"])
+def test_the_library_names_no_program(word: str) -> None:
+    files = [file for file in FILES if room_of(name_of(file)) in ROOMS]
+    assert [name_of(file) for file in files if word in file.read_text().lower()] == []
+
+
+def test_the_rule_finds_what_breaks_it() -> None:
+    assert is_gerund("reading")
+    assert not is_gerund("mapping")
+    twice = [ROOT / "connectorlib" / "amqp" / "errors.py", ROOT / "connectorlib" / "errors.py"]
+    assert list(repeated(twice)) == ["errors"]
+    both = [ROOT / connector / "config.py" for connector in ("dbconnector", "sfconnector")]
+    assert repeated(both) == {}
+    assert goes_up("connectorlib.amqp.broker", "connectorlib.pipeline.pump")
+    assert goes_up("connectorlib.amqp.broker", "dbconnector.sink")
+    assert goes_up("sfconnector.sink", "dbconnector.sink")
+    assert not goes_up("sfconnector.sink", "connectorlib.amqp.broker")
