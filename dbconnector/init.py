@@ -3,9 +3,9 @@
 from typing import Any
 
 from connectorlib.init.addresses import address, broker, identifier
+from connectorlib.init.config_template import fill, read_template
 from connectorlib.init.files import ExampleMessage, Secret, Start
 from connectorlib.init.questions import BROKER, NOTHING, SECRETS, Answers, Question, init_command
-from connectorlib.init.template import fill, read_template
 from dbconnector import config, dialects, explain
 
 _EXAMPLE = "postgresql://app@127.0.0.1/plant"

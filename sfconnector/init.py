@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from connectorlib.init.addresses import address, broker
+from connectorlib.init.config_template import fill, read_template
 from connectorlib.init.files import ExampleMessage, Secret, Start
 from connectorlib.init.questions import BROKER, NOTHING, SECRETS, Answers, Question, init_command
-from connectorlib.init.template import fill, read_template
 from sfconnector.explain import opened
 
 _SANDBOX = "http://127.0.0.1:8080"

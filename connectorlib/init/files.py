@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from connectorlib.errors import ConfigurationError, Failed
-from connectorlib.init.template import laid_out
+from connectorlib.init.config_template import laid_out
 from connectorlib.preflight import tests_file
 from connectorlib.preflight.explanation import Explanation, Given, Offline
 from connectorlib.preflight.message_options import Envelope

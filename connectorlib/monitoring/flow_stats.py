@@ -51,7 +51,7 @@ class Pausing(Protocol):
         """Return the fields of the pause line."""
 
 
-class Source(Protocol):
+class MessageSource(Protocol):
     """The consumer."""
 
     queue: str
@@ -65,7 +65,7 @@ class Source(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Subject:
     counts: Mapping[str, int]
-    source: Source
+    source: MessageSource
     pausings: tuple[Pausing, ...]
 
 
@@ -101,7 +101,7 @@ class FlowStats:
         """Return the sink with each of its batches reported to these figures."""
         return _MeasuredSink(sink, self)
 
-    def attach(self, counts: Mapping[str, int], source: Source, *pausings: Pausing) -> None:
+    def attach(self, counts: Mapping[str, int], source: MessageSource, *pausings: Pausing) -> None:
         """Set whose counts, messages and pauses these are."""
         for pausing in pausings:
             pausing.on_pause = self._paused

@@ -1,4 +1,4 @@
-"""What the pump knows of a sink, which brings messages to a target: a database, Salesforce, a server.
+"""What the pump knows of a sink, which brings messages to a target: a database, an org, a server.
 
 Rule: whatever a sink raises becomes a failure. A bug in it must lose neither a message nor the process.
 """

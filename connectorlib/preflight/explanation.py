@@ -49,7 +49,7 @@ class Explanation:
 
 
 class Offline(Protocol):
-    """A connector that answers without its database or Salesforce."""
+    """A connector that answers without its target."""
 
     #: As in its configuration.
     format: Mapping[str, Any]

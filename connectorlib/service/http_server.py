@@ -38,7 +38,7 @@ NEXT_MILLISECONDS = 2
 STOP_SECONDS = 2.0
 #: The name of the threads that answer requests.
 WORKER = "http request"
-#: The key of the WSGI environment that holds the `Connection`.
+#: The key of the WSGI environment that holds the `ClientConnection`.
 CONNECTION = "connectorlib.connection"
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 5\r\n\r\nbusy\n"
 
@@ -46,7 +46,7 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
-class Connection(BaseHTTPRequestHandler):
+class ClientConnection(BaseHTTPRequestHandler):
     """The connection of one client: reads requests and writes responses."""
 
     protocol_version = "HTTP/1.1"
@@ -238,9 +238,9 @@ class Server:
         self._on_tick = on_tick
         #: Guards what follows.
         self._changed = threading.Condition()
-        self._connections: set[Connection] = set()
+        self._connections: set[ClientConnection] = set()
         #: Connections that wait for a thread, and how many wait for one or have one.
-        self._ready: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[ClientConnection] = queue.SimpleQueue()
         self._in_progress = 0
         self._threads = 0
         self._stopping = False
@@ -303,7 +303,7 @@ class Server:
 
     def _accept(self, stop: threading.Event) -> None:
         try:
-            connection = Connection(*self._listener.accept())
+            connection = ClientConnection(*self._listener.accept())
         except (BlockingIOError, ConnectionError):  # the client has gone
             return
         except OSError as error:  # too many files are open: some are closed in a while
@@ -318,12 +318,12 @@ class Server:
                 return
         self._hand_over(connection)
 
-    def _wait_for_request(self, connection: Connection) -> None:
+    def _wait_for_request(self, connection: ClientConnection) -> None:
         connection.deadline = min(time.monotonic() + IDLE_SECONDS, connection.end)
         # Takes effect at once, also while another thread waits in `select`.
         self._idle.register(connection.request, selectors.EVENT_READ, connection)
 
-    def _hand_over(self, connection: Connection) -> None:
+    def _hand_over(self, connection: ClientConnection) -> None:
         """Have a thread answer, and start one unless there are enough."""
         with self._changed:
             if self._in_progress == self._most_threads and not self._keep_alive:
@@ -359,7 +359,7 @@ class Server:
                 keep = False
             self._release(connection, keep=keep)
 
-    def _next(self) -> Connection | None:
+    def _next(self) -> ClientConnection | None:
         """Return a connection that waits for a thread; None when there was none for a while."""
         while True:
             try:
@@ -370,7 +370,7 @@ class Server:
                         self._threads -= 1
                         return None
 
-    def _answer(self, connection: Connection) -> bool:
+    def _answer(self, connection: ClientConnection) -> bool:
         """Answer one request; return whether the connection may be used for another."""
         connection.deadline = min(time.monotonic() + self._request_seconds, connection.end)
         environ = connection.read_request(self._largest_body)
@@ -381,7 +381,7 @@ class Server:
         connection.respond(self._application, environ)
         return not connection.close_connection
 
-    def _release(self, connection: Connection, *, keep: bool) -> None:
+    def _release(self, connection: ClientConnection, *, keep: bool) -> None:
         with self._changed:
             self._in_progress -= 1
             self._changed.notify_all()

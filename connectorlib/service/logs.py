@@ -1,6 +1,6 @@
 """Logs: an event, its fields, no secrets, no bodies; text for people or JSON lines for machines.
 
-    logs.configure(config.logging, "dbconnector")                  # once, in main
+    logs.configure(config.logging, "connector")                    # once, in main
     logs.event(logger, logging.INFO, "connected", host="10.0.0.5", port=5672)
     logs.paused(logger, {"division": "field-service", "cause": "invalid_grant", "text": "…"}, do="…")
     logs.secrets.add(password)                                     # the configuration does this

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from connectorlib.service.http_server import CONNECTION, Connection
+from connectorlib.service.http_server import CONNECTION, ClientConnection
 
 THREADS = 48  # calls at a time; most of them wait for their latency
 LARGEST_BODY = 50 * 1024 * 1024
@@ -19,6 +19,6 @@ def close_after_answer(environ: dict[str, Any]) -> None:
 
 def cut(environ: dict[str, Any], *, reset: bool = False) -> Cut:
     """Close the connection of a request now, with RST if asked; return what to raise."""
-    connection: Connection = environ[CONNECTION]
+    connection: ClientConnection = environ[CONNECTION]
     connection.close(reset=reset)
     return Cut()

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from connectorlib.init import addresses, template
+from connectorlib.init import addresses, config_template
 from connectorlib.init.questions import Question, answered
 from dbconnector import cli as dbconnector
 from dbconnector import init as db
@@ -116,11 +116,11 @@ def test_what_is_given_is_not_asked_and_defaults_follow_what_was_answered():
 
 def test_json_is_laid_out_in_lines_that_fit_and_says_the_same():
     value = {"// why": "a comment", "a": {"b": [1, 2]}, "c": {"// d": "é", "e": []}, "f": ["x" * 60, "y" * 60], "g": {}}
-    text = template.laid_out(value)
+    text = config_template.laid_out(value)
     assert json.loads(text) == value
     assert text.splitlines()[2] == '  "a": {"b": [1, 2]},'
     assert '    "// d": "é",' in text.splitlines()
-    assert max(map(len, text.splitlines())) <= template.WIDTH
+    assert max(map(len, text.splitlines())) <= config_template.WIDTH
 
 
 # -- the command
