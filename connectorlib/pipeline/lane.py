@@ -403,11 +403,13 @@ def _finished(lane: Lane, outcomes: Sequence[Outcome], now: float, random: float
         lane = replace(lane, suspects=lane.suspects.settled([delivery for delivery, _ in dead]))
     if stale:
         return lane
-    deferred = tuple(delivery for delivery, outcome in pairs if isinstance(outcome, Later))
+    failure = next((outcome.failure for outcome in outcomes if isinstance(outcome, Again)), None)
+    together = Again | Later if failure is not None and lane.rules.ordered else Again  # in the order of their keys
+    failed = tuple(delivery for delivery, outcome in pairs if isinstance(outcome, together))
+    deferred = tuple(d for d, outcome in pairs if isinstance(outcome, Later) and not isinstance(outcome, together))
     if deferred:
         lane = replace(lane, pieces=(Piece(deferred), *lane.pieces))
-    failed = [(delivery, outcome.failure) for delivery, outcome in pairs if isinstance(outcome, Again)]
-    return _failed(lane, failed, len(chunk) == 1, now, random, actions) if failed else lane
+    return lane if failure is None else _failed(lane, failed, failure, len(chunk) == 1, now, random, actions)
 
 
 def _passed(lane: Lane, done: Deliveries, actions: list[Action]) -> Lane:
@@ -426,15 +428,14 @@ def _joined(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
 
 def _failed(
     lane: Lane,
-    failed: Sequence[tuple[Delivery, Failure]],
+    again: Deliveries,
+    failure: Failure,
     alone: bool,
     now: float,
     random: float,
     actions: list[Action],
 ) -> Lane:
     """Decide what becomes of those that are neither done nor dead."""
-    failure = failed[0][1]
-    again = tuple(delivery for delivery, _ in failed)
     if failure.kind in PAUSING:
         return _pause(replace(lane, pieces=(Piece(again), *lane.pieces)), failure, now, random, actions)
     if alone and lane.pause is not None and failure.kind is Kind.CONFIGURATION:  # one message has shown that it lasts
