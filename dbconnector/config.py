@@ -8,19 +8,7 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import bundle, read_schema, reviewed
-from connectorlib.config.sections import (
-    batch_settings,
-    broker_settings,
-    destination_settings,
-    limits,
-    lines_of,
-    logging_settings,
-    monitoring,
-    retry,
-    source_settings,
-    tracing,
-)
+from connectorlib.config import bundle, read_schema, reviewed, sections
 from connectorlib.values.durations import parse_duration
 from dbconnector.rules import review
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Select, Write
@@ -45,23 +33,23 @@ def load(path: str | FilePath, *, resolve_secrets: bool = True) -> DbConfig:
 
 def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tuple[str, ...]) -> DbConfig:
     broker = data["broker"]
-    batch = batch_settings(data.get("batch", {}))
+    batch = sections.batch_settings(data.get("batch", {}))
     given = {"hold_seconds": float(data["hold_seconds"])} if "hold_seconds" in data else {}
     return DbConfig(
         file=file,
         name=_name(data),
         database=_database(data["database"]),
-        broker=broker_settings(broker, folder),
-        source=source_settings(broker["source"], batch) if "source" in broker else None,
-        destination=destination_settings(broker["destination"]) if "destination" in broker else None,
+        broker=sections.broker_settings(broker, folder),
+        source=sections.source_settings(broker["source"], batch) if "source" in broker else None,
+        destination=sections.destination_settings(broker["destination"]) if "destination" in broker else None,
         format=data.get("format", {"type": "json"}),
         batch=batch,
-        limits=limits(data.get("limits", {})),
-        retry=retry(data.get("retry", {})),
+        limits=sections.limits(data.get("limits", {})),
+        retry=sections.retry(data.get("retry", {})),
         idempotency=Idempotency(**data["idempotency"]) if "idempotency" in data else None,
-        logging=logging_settings(data.get("logging", {}), folder),
-        monitoring=monitoring(data.get("monitoring")),
-        tracing=tracing(data.get("tracing")),
+        logging=sections.logging_settings(data.get("logging", {}), folder),
+        monitoring=sections.monitoring(data.get("monitoring")),
+        tracing=sections.tracing(data.get("tracing")),
         warnings=warnings,
         **given,
     )
@@ -83,7 +71,9 @@ def _database(section: Mapping[str, Any]) -> DatabaseSettings:
         on_connect=(on_connect,) if isinstance(on_connect, str) else tuple(on_connect),
         errors=section.get("errors", {}),
         select=_select(section["select"]) if "select" in section else None,
-        write=tuple(Write(**{**each, "statement": lines_of(each["statement"])}) for each in section.get("write", ())),
+        write=tuple(
+            Write(**{**each, "statement": sections.lines_of(each["statement"])}) for each in section.get("write", ())
+        ),
     )
 
 
@@ -91,7 +81,7 @@ def _select(section: Mapping[str, Any]) -> Select:
     values = dict(section)
     for key in ("query", "on_sent", "on_failed"):
         if key in values:
-            values[key] = lines_of(values[key])
+            values[key] = sections.lines_of(values[key])
     if "every" in values:
         every = values["every"]
         values["every"] = parse_duration(every) if isinstance(every, str) else float(every)

@@ -81,7 +81,6 @@ class Offline:
     def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN) -> Explanation:
         """Return the statements that a message would run, with their values, or why it would be rejected."""
         effort = Effort(self._limits)
-        element: RecordPath | None = None
         rows: dict[str, list[Row]] = {}
         try:
             records = self._format.decode(delivery.body)
@@ -89,16 +88,13 @@ class Offline:
             scope = Scope(delivery, root, now=given.now, encoding=self._format.encoding, effort=effort)
             key = self._inbox.key(root, scope) if self._inbox else None
             for number, record in enumerate(records):
-                element = RecordPath(number)
                 scope.root = record
                 for write in self._writes:
                     scope.index = number
-                    for row in write.rows(record, scope, element):
+                    for row in write.rows(record, scope, RecordPath(number)):
                         rows.setdefault(write.place, []).append(row)
-        except _Located as located:
-            return rejected(located.failed.failure, located.element)
         except Failed as failed:
-            return rejected(failed.failure, element)
+            return rejected(failed.failure, failed.element if isinstance(failed, _Located) else None)
         return self._explanation(rows, key)
 
     def _explanation(self, rows: Mapping[str, list[Row]], key: Key | None) -> Explanation:
@@ -116,12 +112,11 @@ class Offline:
         return Explanation(title, lines, data if key is None else {**data, "key": key.text})
 
 
-class _Located(Exception):
-    """A failure, and the element of `for_each` that caused it."""
+class _Located(Failed):
+    """A failure, and the record or element of `for_each` that caused it."""
 
-    def __init__(self, failed: Failed, element: RecordPath) -> None:
-        super().__init__(str(failed))
-        self.failed = failed
+    def __init__(self, failure: Failure, element: RecordPath) -> None:
+        super().__init__(failure)
         self.element = element
 
 
@@ -154,7 +149,7 @@ class _OfflineWrite:
         except Failed as failed:
             if self._steps is not None and scope.index == number:
                 element = RecordPath(element.record, (*self._steps, number))
-            raise _Located(failed, element) from None
+            raise _Located(failed.failure, element) from None
 
     def lines(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield the statement and its values as lines."""

@@ -49,23 +49,20 @@ class PublishWindow:
         self._stop = stop
         self._settled = settled
         self._in_flight: deque[_Batch] = deque()
-        self._messages = 0
-        self._bytes = 0
         self._deadline: float | None = None
 
     def send(self, messages: Sequence[Outgoing], rows: Sequence[Row]) -> bool:
         """Publish a batch; return when there is room for the next."""
         size = sum(len(message.body) for message in messages)
         self._in_flight.append(_Batch(self._publisher.submit(messages), rows, size))
-        self._messages += len(messages)
-        self._bytes += size
-        while self._messages > MAX_MESSAGES or self._bytes > MAX_BYTES:
-            if not self._settle_first():
-                return False
-        while self._in_flight and self._in_flight[0].ticket.done:
+        while self._in_flight and (self._is_full() or self._in_flight[0].ticket.done):
             if not self._settle_first():
                 return False
         return True
+
+    def _is_full(self) -> bool:
+        messages, size = sum(len(batch.rows) for batch in self._in_flight), sum(batch.size for batch in self._in_flight)
+        return messages > MAX_MESSAGES or size > MAX_BYTES
 
     def drain(self) -> bool:
         """Return when everything is settled, or some time after a stop."""
@@ -78,12 +75,9 @@ class PublishWindow:
         """Publish nothing more of what has been submitted, and settle none of it."""
         while self._in_flight:
             self._in_flight.popleft().ticket.abandon()
-        self._messages = self._bytes = 0
 
     def _settle_first(self) -> bool:
         batch = self._in_flight.popleft()
-        self._messages -= len(batch.rows)
-        self._bytes -= batch.size
         if not self._wait(batch.ticket):
             # What of it is confirmed is sent again by the next run: twice is better than marked by mistake.
             batch.ticket.abandon()

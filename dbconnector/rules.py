@@ -3,19 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connectorlib.config import Review
+from connectorlib.config import Review, shared_rules
 from connectorlib.config.json_source import Path
 from connectorlib.config.sections import lines_of
-from connectorlib.config.shared_rules import (
-    review_broker,
-    review_destination,
-    review_expression,
-    review_format,
-    review_key,
-    review_patterns,
-    review_source,
-    review_template,
-)
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
 from connectorlib.values.durations import parse_duration
 from connectorlib.values.text import did_you_mean
@@ -29,22 +19,22 @@ _ERROR = "error"
 def review(found: Review) -> None:
     """Note everything that is wrong in the document beyond its schema."""
     _review_broker(found)
-    review_format(found, ("format",), Limits(**found.section("limits")))
+    shared_rules.review_format(found, ("format",), Limits(**found.section("limits")))
     _review_connection(found)
     _review_select(found)
     _review_writes(found)
-    review_key(found, ("idempotency", "key"), found.get("broker", "source", "exchange"))
+    shared_rules.review_key(found, ("idempotency", "key"), found.get("broker", "source", "exchange"))
 
 
 def _review_broker(found: Review) -> None:
     broker = found.section("broker")
     dead_letter = DeadLetterSettings(**found.section("broker", "dead_letter"))
-    review_broker(found, ("broker",))
+    shared_rules.review_broker(found, ("broker",))
     if "source" in broker:
         batch, limits = Batch(**found.section("batch")), Limits(**found.section("limits"))
-        review_source(found, ("broker", "source"), dead_letter, batch, limits)
+        shared_rules.review_source(found, ("broker", "source"), dead_letter, batch, limits)
     if "destination" in broker:
-        review_destination(found, ("broker", "destination"), dead_letter)
+        shared_rules.review_destination(found, ("broker", "destination"), dead_letter)
         _review_destination_expressions(found, ("broker", "destination"))
 
 
@@ -52,12 +42,12 @@ def _review_destination_expressions(found: Review, path: Path) -> None:
     section = found.section(*path)
     for key in ("message_id", "body", "correlation_id", "priority", "expiration"):
         if key in section:
-            review_expression(found, (*path, key), section[key])
+            shared_rules.review_expression(found, (*path, key), section[key])
     for name, spec in found.section(*path, "headers").items():
-        review_expression(found, (*path, "headers", name), spec)
+        shared_rules.review_expression(found, (*path, "headers", name), spec)
     for key in ("routing_key", "content_type"):
         if key in section:
-            review_template(found, (*path, key), section[key])
+            shared_rules.review_template(found, (*path, key), section[key])
 
 
 # -- the database
@@ -151,11 +141,11 @@ def _used_results(found: Review, path: Path, entry: Mapping[str, Any]) -> Iterat
     if "for_each" in entry:
         specs.append(((*path, "for_each"), entry["for_each"]))
     for where, spec in specs:
-        compiled = review_expression(found, where, spec)
+        compiled = shared_rules.review_expression(found, where, spec)
         if compiled is not None:
             yield where, compiled.uses_results
     for text, patterns in entry.get("when", {}).items():
-        asked = review_patterns(found, (*path, "when", text), text, patterns)
+        asked = shared_rules.review_patterns(found, (*path, "when", text), text, patterns)
         yield (*path, "when", text), frozenset(name for each in asked for name in each.uses_results)
 
 

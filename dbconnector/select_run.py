@@ -165,7 +165,7 @@ class _Run:
     def _mark(self) -> int:
         changed = 0
         if self.on_sent:
-            changed = self.on_sent.run(self._database, [self.on_sent.parameters(row) for row in self._confirmed])
+            changed = self.on_sent.run(self._database, self._marks(self._confirmed))
         if self._on_failed:
             self._on_failed.run(self._database, self._unsent)
         self._database.commit()

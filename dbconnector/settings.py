@@ -4,17 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectorlib.shared_settings import (
-    Batch,
-    BrokerSettings,
-    Destination,
-    Limits,
-    Logging,
-    Monitoring,
-    Retry,
-    Source,
-    Tracing,
-)
+from connectorlib import shared_settings as shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +58,17 @@ class DbConfig:
     file: str
     name: str
     database: DatabaseSettings
-    broker: BrokerSettings
-    source: Source | None = None
-    destination: Destination | None = None
+    broker: shared.BrokerSettings
+    source: shared.Source | None = None
+    destination: shared.Destination | None = None
     format: Mapping[str, Any] = field(default_factory=lambda: {"type": "json"})
-    batch: Batch = field(default_factory=Batch)
-    limits: Limits = field(default_factory=Limits)
-    retry: Retry = field(default_factory=Retry)
+    batch: shared.Batch = field(default_factory=shared.Batch)
+    limits: shared.Limits = field(default_factory=shared.Limits)
+    retry: shared.Retry = field(default_factory=shared.Retry)
     hold_seconds: float = 300.0
     idempotency: Idempotency | None = None
-    logging: Logging = field(default_factory=Logging)
-    monitoring: Monitoring | None = None
-    tracing: Tracing | None = None
+    logging: shared.Logging = field(default_factory=shared.Logging)
+    monitoring: shared.Monitoring | None = None
+    tracing: shared.Tracing | None = None
     #: What is allowed but looks wrong; the command logs each at the start, `check` shows them.
     warnings: tuple[str, ...] = ()
