@@ -139,7 +139,12 @@ class Database:
         if not self.driver.returning and _RETURNING.search(sql):
             raise Failed(Failure(Kind.CONFIGURATION, "no-returning", _NO_RETURNING, place))
         with self._guarded(place, self._limits.statement):
-            cursor = self._run(sql, parameters)
+            try:
+                cursor = self._run(sql, parameters)
+            except pyodbc.Error:
+                # Used again after an error, MariaDB's loses the connection ("Server has gone away").
+                self._open_cursors.forget(self._open_cursors.prepared(sql))
+                raise
             count, found = cursor.rowcount, columns_of(cursor, self.driver.widens_names)
             row = cursor.fetchone() if found else None
             drain(cursor, self._check, single=self.dialect.one_result and is_single(sql))

@@ -389,3 +389,16 @@ def test_sinks_of_one_plan_write_beside_each_other(table: Any) -> None:
     assert first.handle(deliveries(reading(4)), lambda: True) == [DONE]
     assert ids(table) == [1, 2, 4]
     assert (first.passed["write[0]"], second.passed["write[0]"]) == (2, 1)
+
+
+def test_a_bad_message_among_those_whose_statement_returns_a_row_dies_alone(table: Any) -> None:
+    returning = "" if table.kind == "sqlite" else " RETURNING id"  # sqliteodbc returns no such row
+    parent = Write(f"{INSERT.statement}{returning}", name="parent")
+    child = Write(
+        "UPDATE reading SET value = 7 WHERE id = :id", values={"id": "$result.parent.id" if returning else "id"}
+    )
+    bench = Bench(table, [parent, child])
+    outcomes = bench.write(*deliveries(*[reading(n, None if n == 3 else "p-1") for n in range(1, 9)]))
+    assert [isinstance(outcome, Dead) for outcome in outcomes] == [n == 3 for n in range(1, 9)]
+    assert ids(table) == [1, 2, 4, 5, 6, 7, 8]
+    assert bench.odbc.opened == 1
