@@ -1,4 +1,4 @@
-"""Logs: an event, its fields, no secrets, no bodies; text for people or JSON lines for machines.
+"""Logs events with fields, without secrets and bodies; as text for people or JSON lines for machines.
 
     logs.configure(config.logging, "connector")                    # once, in main
     logs.event(logger, logging.INFO, "connected", host="10.0.0.5", port=5672)
@@ -7,7 +7,7 @@
 
 Text: `2026-11-24 03:02:11 WARNING dead-lettered queue=readings code=22001`. JSON: the same with `"event":
 "dead-lettered"`; event names (lower case, `-` for blanks) are stable, texts are not. Warnings that differ only in
-their volatile fields (`message_id`, `attempt`, …) are counted and told once a minute.
+their volatile fields (`message_id`, `attempt`, …) are counted and logged once a minute.
 """
 
 import copy
@@ -51,15 +51,15 @@ VOLATILE = frozenset(
         "waiting",
     }
 )
-#: A pause and its end are a pair; neither is held back. Whoever asked for a reload wants to know each time.
-ALWAYS_TOLD = frozenset({"paused", "reload-refused", "resumed"})
+#: A pause and its end are a pair; neither is suppressed. Nor is the answer to a reload.
+ALWAYS_LOGGED = frozenset({"paused", "reload-refused", "resumed"})
 MAX_VALUE = 2000  # characters of one field or message
 
 _BYTES = re.compile(r"""\bb'(?:[^'\\]|\\.)*'|\bb"(?:[^"\\]|\\.)*\"""")
 
 
 def event(logger: logging.Logger, level: int, name: str, /, **fields: object) -> None:
-    """Log an event with its fields; `exc_info` is what it is in logging. A field that is None is not shown."""
+    """Log an event with fields; `exc_info` is that of logging. A field that is None is left out."""
     exc_info: Any = fields.pop("exc_info", None)
     # stacklevel: the record belongs to the caller, not to this function.
     extra = {"event": name, "fields": fields}
@@ -73,7 +73,7 @@ def paused(logger: logging.Logger, fields: Mapping[str, object], do: str) -> Non
 
 
 def pause_line(fields: Mapping[str, object], do: str) -> str:
-    """Return `PAUSED key=value … do="…"`; `text` stands quoted, without its name, behind the cause."""
+    """Return `PAUSED key=value … do="…"`; `text` follows the cause, quoted and without a key."""
     shown = " ".join(_quoted(value) if key == "text" else f"{key}={_value(value)}" for key, value in fields.items())
     return f"PAUSED {shown} do={_quoted(do)}"
 
@@ -86,7 +86,7 @@ def _quoted(value: object) -> str:
 
 
 def _value(value: object) -> str:
-    """Return a field's value, in quotes when it could not be told apart from its neighbours otherwise."""
+    """Return the value of a field, in quotes where its end would be unclear."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
@@ -138,7 +138,7 @@ class JsonFormatter(logging.Formatter):
         self._connector = connector
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one JSON object on one line; the fields of the event stand beside ours, which win."""
+        """Return one JSON object on one line, with the fields of the event; the standard fields take precedence."""
         entry: dict[str, Any] = {key: value for key, value in _fields(record).items() if value is not None}
         entry |= {
             "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
@@ -154,7 +154,7 @@ class JsonFormatter(logging.Formatter):
             entry["exception"] = record.exc_text
         first = ("time", "level", "connector", "event", "message")
         ordered = {key: entry.pop(key) for key in first} | entry
-        # ensure_ascii keeps lone surrogates and line separators from breaking the line for its reader.
+        # ensure_ascii keeps lone surrogates and line separators from breaking the line.
         return json.dumps(ordered, default=str)
 
 
@@ -162,10 +162,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class QuietPika(logging.Filter):
-    """pika tells every failed attempt in six lines, with tracebacks; connectorlib.amqp tells the same fact in one.
+    """pika logs every failed attempt in six lines, with tracebacks; connectorlib.amqp logs the same fact in one.
 
-    What pika says stays visible at level debug, without bodies. A callback of ours that failed inside pika is a bug
-    and stays an error.
+    Records of pika stay visible at level debug, without bodies. A failed callback of this project is a bug and stays
+    an error.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -193,7 +193,7 @@ def _where(error: BaseException) -> str:
 
 
 class Redact(logging.Filter):
-    """Takes the secrets out of message, arguments, fields and traceback, for whatever handler comes after."""
+    """Takes the secrets out of message, arguments, fields and traceback, before any handler."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Clean the record in place; always True."""
@@ -210,7 +210,7 @@ class Redact(logging.Filter):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception as error:  # any: a wrong format string must not cost the caller its work
+    except Exception as error:  # any: a wrong format string must not interrupt the caller
         return f"{record.msg} (arguments do not fit: {type(error).__name__})"
 
 
@@ -234,16 +234,16 @@ class Output(logging.Handler):
             self.addFilter(each)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, or count it when the same was told within the last minute."""
+        """Write the record, or count it if the same was logged within the last minute."""
         now = self._clock()
         self._summarise(self._repeats.due(now))
-        counted = record.levelno >= logging.WARNING and _event_name(record) not in ALWAYS_TOLD
+        counted = record.levelno >= logging.WARNING and _event_name(record) not in ALWAYS_LOGGED
         if not counted or self._repeats.offer(_identity(record), record, now):
             self._write(record)
         self._schedule(now)
 
     def close(self) -> None:
-        """Tell what was held back, and close the handlers."""
+        """Log the pending summaries, and close the handlers."""
         with self._locked():
             if self._timer is not None:
                 self._timer.cancel()

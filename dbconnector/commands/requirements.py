@@ -1,4 +1,4 @@
-"""What the commands require of the configuration, and what each of them says of itself and its database."""
+"""What the commands require of the configuration, and what they share at their start."""
 
 import logging
 from collections.abc import Callable, Mapping
