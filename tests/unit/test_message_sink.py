@@ -1,5 +1,6 @@
 """A sink that sends one message at a time: the outcomes of a batch, and what the status and the watchdog see."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -77,8 +78,9 @@ def test_the_connection_lasts_from_the_first_answer_to_the_next_outage():
     sink = Listed(a=NO, b=DOWN)
     seen: list[tuple[bool, int]] = []
     batches = [partial(sink.handle, batch(body), lambda: True) for body in "cab"]
-    for happens in (lambda: None, sink.probe, *batches, sink.probe):
-        happens()
+    steps: list[Callable[[], object]] = [lambda: None, sink.probe, *batches, sink.probe]
+    for step in steps:
+        step()
         seen.append((sink.connected_since is not None, sink.opened))
     assert seen == [(False, 0), (True, 1), (True, 1), (True, 1), (False, 1), (True, 2)]
 
