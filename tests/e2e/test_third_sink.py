@@ -146,7 +146,9 @@ def test_an_outage_pauses_it_and_nothing_is_lost(sink: HttpSinkCommand, target: 
 def test_it_takes_nothing_before_the_server_answers_once(sink: HttpSinkCommand, target: Target) -> None:
     target.stop()
     with sink.running(*RUN, ready="PAUSED ") as running:
+        assert eventually(lambda: sink.vhost.exists("letters"))
         sink.publish(b"1")
+        assert target.bodies == []
         target.start()
         running.signal(signal.SIGUSR1)
         assert eventually(lambda: target.bodies == [b"1"])
