@@ -1,6 +1,6 @@
 """Incoming and outgoing messages, and the outcomes of handling one. Imports only errors."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -46,6 +46,8 @@ class Delivery:
     received: float
     #: Keeps its order with others of the same key (`lanes.key`); None where no order is asked for.
     key: Hashable = None
+    #: The decoded body, if it had to be decoded to find the key.
+    records: Sequence[Any] | None = None
 
     @property
     def identity(self) -> tuple[int, int]:

@@ -90,6 +90,14 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Lanes:
+    """`key` is a value expression as written in the file; None: no order is kept beyond that of one lane."""
+
+    count: int = 1
+    key: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class Logging:
     level: str = "info"
     format: str = "text"  # text | json

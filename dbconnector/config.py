@@ -9,6 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from connectorlib.config import bundle, read_schema, reviewed, sections
+from connectorlib.shared_settings import Lanes
 from connectorlib.values.durations import parse_duration
 from dbconnector.rules import review
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Select, Write
@@ -34,16 +35,18 @@ def load(path: str | FilePath, *, resolve_secrets: bool = True) -> DbConfig:
 def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tuple[str, ...]) -> DbConfig:
     broker = data["broker"]
     batch = sections.batch_settings(data.get("batch", {}))
+    lanes = Lanes(**data.get("lanes", {}))
     given = {"hold_seconds": float(data["hold_seconds"])} if "hold_seconds" in data else {}
     return DbConfig(
         file=file,
         name=_name(data),
         database=_database(data["database"]),
         broker=sections.broker_settings(broker, folder),
-        source=sections.source_settings(broker["source"], batch) if "source" in broker else None,
+        source=sections.source_settings(broker["source"], batch, lanes) if "source" in broker else None,
         destination=sections.destination_settings(broker["destination"]) if "destination" in broker else None,
         format=data.get("format", {"type": "json"}),
         batch=batch,
+        lanes=lanes,
         limits=sections.limits(data.get("limits", {})),
         retry=sections.retry(data.get("retry", {})),
         idempotency=Idempotency(**data["idempotency"]) if "idempotency" in data else None,

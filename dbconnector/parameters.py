@@ -218,7 +218,7 @@ class Plan:
     def unit(self, delivery: Delivery) -> Unit:
         """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
         effort = None if self._plain and len(delivery.body) < SMALL else Effort(self._limits)
-        records = self._format.decode(delivery.body)
+        records = self._format.decode(delivery.body) if delivery.records is None else delivery.records
         if effort is not None:
             effort.check()
         root = records[0] if len(records) == 1 else records

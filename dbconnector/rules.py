@@ -9,6 +9,7 @@ from connectorlib.config.sections import lines_of
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
 from connectorlib.values.durations import parse_duration
 from connectorlib.values.text import did_you_mean
+from dbconnector.dialects import find_driver
 from dbconnector.sql import Statement, compile_statement
 
 _CONNECTION_KEYS = {"driver", "dsn", "filedsn"}
@@ -23,6 +24,7 @@ def review(found: Review) -> None:
     _review_connection(found)
     _review_select(found)
     _review_writes(found)
+    _review_lanes(found)
     shared_rules.review_key(found, ("idempotency", "key"), found.get("broker", "source", "exchange"))
 
 
@@ -51,6 +53,23 @@ def _review_destination_expressions(found: Review, path: Path) -> None:
 
 
 # -- the database
+
+
+def _review_lanes(found: Review) -> None:
+    path: Path = ("lanes", "count")
+    if found.get("lanes", "key") is not None:
+        compiled = shared_rules.review_expression(found, ("lanes", "key"), found.get("lanes", "key"))
+        if compiled is not None and compiled.uses_results:
+            found.problem(
+                ("lanes", "key"), "$result is not known before a message is written: use a value of the message"
+            )
+    connection = found.get("database", "connection")
+    count = found.get(*path)
+    if isinstance(connection, dict) and isinstance(count, int) and count > 1:
+        driver = next((str(value) for key, value in connection.items() if key.lower() == "driver"), "")
+        dialect = find_driver(driver)[0]
+        if dialect.one_writer:
+            found.problem(path, f"{dialect.name} has one writer at a time: use 1")
 
 
 def _review_connection(found: Review) -> None:

@@ -64,7 +64,7 @@ class LazyDelivery(Delivery):
         self._raw = raw
         self.body = body
         self.received = received
-        self.key = None
+        self.key = self.records = None
 
     def __getattr__(self, name: str) -> Properties:
         """Fill the one slot that is still empty."""

@@ -10,6 +10,7 @@ from connectorlib.shared_settings import (
     BrokerSettings,
     DeadLetterSettings,
     Destination,
+    Lanes,
     Limits,
     Logging,
     Monitoring,
@@ -81,11 +82,11 @@ def exchange_type(section: Section) -> str:
     return built_in or str(section.get("exchange_type", "topic"))
 
 
-def source_settings(section: Section, batch: Batch) -> Source:
+def source_settings(section: Section, batch: Batch, lanes: Lanes = Lanes()) -> Source:  # noqa: B008 - frozen
     kind = exchange_type(section)
     values = {**section, "exchange_type": kind}
     values["routing_keys"] = tuple(section.get("routing_keys", DEFAULT_ROUTING_KEYS.get(kind, ())))
-    values.setdefault("prefetch", 2 * batch.size)
+    values.setdefault("prefetch", 2 * batch.size * lanes.count)
     return Source(**values)
 
 

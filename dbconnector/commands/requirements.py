@@ -50,10 +50,10 @@ def program(config: DbConfig) -> Program:
     return Program("dbconnector", config.name, f"dbconnector {config.name}")
 
 
-def connection_of(database: "Database") -> ConnectionFacts:
-    """Return what the status and the watchdog ask about the database."""
+def connection_of(database: "Database", number: int = 1) -> ConnectionFacts:
+    """Return what the status and the watchdog ask about the database, through one of its connections."""
     return ConnectionFacts(
-        "database",
+        "database" if number == 1 else f"database, lane {number}",
         lambda: database.connected_since,
         lambda: database.opened,
         lambda: database.versions,

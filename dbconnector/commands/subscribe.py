@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import click
 
 from connectorlib.errors import Failure, Kind
+from connectorlib.pipeline.lane_key import LaneKey
 from connectorlib.pipeline.pause import hint
 from connectorlib.pipeline.run_sink import SinkFlow, run_sink
 from connectorlib.service import logs
@@ -60,16 +61,21 @@ def _subscribe(config: DbConfig, term: Term) -> ExitCode:
 @contextmanager
 def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
     assert config.source is not None  # required
-    with closing(Database(config.database)) as database:
+    with ExitStack() as stack:
+        lanes = range(config.lanes.count)
+        databases = [stack.enter_context(closing(Database(config.database))) for _ in lanes]
+        plan = compile_plan(config)
         log_start(config, "subscribe")
         flow = SinkFlow(
             name=config.name,
-            sinks=[DatabaseSink(compile_plan(config), database)],
+            sinks=[DatabaseSink(plan, database) for database in databases],
+            route=None if config.lanes.key is None else LaneKey(config.lanes, config.format, config.limits),
+            ordered=config.lanes.key is not None,
             source=config.source,
             batch=config.batch,
             retry=config.retry,
             hold_seconds=config.hold_seconds,
-            connections=(connection_of(database),),
+            connections=[connection_of(database, number) for number, database in enumerate(databases, 1)],
             hints=_hint,
         )
         yield (flow,)

@@ -124,6 +124,8 @@ class Dialect:
     #: Rows in one VALUES list; 1: it is not known to take more.
     max_rows: int = 1
     savepoints: Savepoints | None = None
+    #: Whether only one connection may write at a time.
+    one_writer: bool = False
     paging: PageWords = FETCH
     #: Inserts `{rows}` into `{table}` except those that are there already, and does not count those; empty: a duplicate
     #: is an error.

@@ -170,6 +170,7 @@ SQLITEODBC = Driver(
 
 DIALECT = Dialect(
     name="sqlite",
+    one_writer=True,
     order=4,
     drivers=(SQLITEODBC,),
     schemes=("sqlite",),
