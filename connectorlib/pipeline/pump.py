@@ -153,13 +153,18 @@ class Pump:
     def _turn(self) -> None:
         self._send_dead_letters()
         self._look_around()
+        behind = [worker.lane.waiting[0] for worker in self.workers if worker.thread and worker.lane.waiting]
+        if overdue := [delivery for delivery in behind if self._is_overdue(delivery)]:
+            self._intake.slow(overdue[0])
+            return
         if self._is_held_too_long():
             logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
             self._requeue(by_pause=True)
             return
         size = self._room()
         if size:
-            self._take(size)
+            # A lane that is free gets what is for it, so all that has come is dispatched.
+            self._take(self._intake.prefetch if self._route and len(self.workers) > 1 else size)
         else:
             self._await_answers()
 
@@ -174,6 +179,10 @@ class Pump:
                 self._give(worker, lanes.Nudged())
             elif (due := worker.lane.wakes_at) is not None and due <= now:
                 self._give(worker, lanes.Tick(self._passed(worker)))
+
+    def _is_overdue(self, delivery: Delivery) -> bool:
+        """Whether it has waited behind slow work for as long as any message may be held."""
+        return time.monotonic() - delivery.received > self.workers[0].rules.hold_seconds
 
     def _room(self) -> int:
         """Return how many messages the lanes could begin at once; 0 too if one lane or key has its share in hand."""
@@ -199,12 +208,12 @@ class Pump:
         batch = self._intake.take(size, idle_s if self._answers.empty() else 0.0, trouble=trouble)
         self._taking = False
         self._take_answers()
-        if batch and time.monotonic() - batch[0].received > self.workers[0].rules.hold_seconds:
+        if batch and self._is_overdue(batch[0]):
             self._intake.slow(batch[0])
         elif batch:
             self.counts["consumed"] += len(batch)
             self._dispatch(batch)
-        elif batch is not None:
+        elif batch is not None and not any(worker.lane.busy for worker in self.workers):
             for worker in self.workers:
                 if worker.lane.suspects.all:
                     self._give(worker, lanes.Tick(self._passed(worker), empty=True))
