@@ -262,13 +262,13 @@ class Lane:
 
     @property
     def wakes_at(self) -> float | None:
-        """When a `Tick` is due (monotonic); None: only another event can change anything."""
+        """When a `Tick` is due (monotonic); None: only another event, or proof, can change anything."""
         if self.busy or self.stopped:
             return None
         if self.pause is not None and self.pause.next_try is not None:
             return self.pause.next_try
         times = [self.retry_at] if self.pieces else []
-        times += [suspect.next_try for suspect in self.suspects.all]
+        times += [suspect.next_try for suspect in self.suspects.all if suspect.may_pass(self.rules.retry)]
         return min(times, default=None)
 
 

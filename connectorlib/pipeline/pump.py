@@ -177,8 +177,12 @@ class Pump:
         for worker in self.workers:
             if nudged:
                 self._give(worker, lanes.Nudged())
-            elif (due := worker.lane.wakes_at) is not None and due <= now:
+            elif ((due := worker.lane.wakes_at) is not None and due <= now) or self._has_proof(worker):
                 self._give(worker, lanes.Tick(self._passed(worker)))
+
+    def _has_proof(self, worker: Worker) -> bool:
+        """Whether something has passed since the lane heard of it, perhaps the place where a suspect failed."""
+        return bool(worker.lane.suspects.all) and self._passed(worker) != worker.lane.passed
 
     def _is_overdue(self, delivery: Delivery) -> bool:
         """Whether it has waited behind slow work for as long as any message may be held."""
@@ -204,16 +208,19 @@ class Pump:
         suspects = any(worker.lane.suspects.all for worker in self.workers)
         trouble = suspects or any(worker.lane.careful for worker in self.workers)
         idle_s = min(SHORT_IDLE_S if suspects else IDLE_S, self._seconds_to_wait())
+        begun = time.monotonic()
         self._taking = True
         batch = self._intake.take(size, idle_s if self._answers.empty() else 0.0, trouble=trouble)
         self._taking = False
+        # Not if an answer has ended the wait, or may bring proof.
+        idle = time.monotonic() - begun >= SHORT_IDLE_S / 2 and not any(worker.lane.busy for worker in self.workers)
         self._take_answers()
         if batch and self._is_overdue(batch[0]):
             self._intake.slow(batch[0])
         elif batch:
             self.counts["consumed"] += len(batch)
             self._dispatch(batch)
-        elif batch is not None and not any(worker.lane.busy for worker in self.workers):
+        elif batch is not None and idle:
             for worker in self.workers:
                 if worker.lane.suspects.all:
                     self._give(worker, lanes.Tick(self._passed(worker), empty=True))
