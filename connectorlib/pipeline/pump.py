@@ -86,6 +86,8 @@ class Pump:
         self._intake = Intake(consumer, self._requeue, few=few, wait_s=wait_s)
         #: What the threads of lanes have answered; None: look around.
         self._answers: SimpleQueue[tuple[Worker, lanes.Event] | None] = SimpleQueue()
+        #: What lanes announce before there is a queue for messages to wait in; None: the pump has started.
+        self._early: list[tuple[Worker, lanes.Announce]] | None = []
         #: Whether the pump's thread waits in `take`, where an answer has to wake it.
         self._taking = False
         dead_letters.on_failure = self.wake
@@ -124,7 +126,10 @@ class Pump:
             self._give(worker, lanes.Started())
         while any(worker.lane.probing for worker in self.workers) and not self._stop.is_set():
             self._await_answers()
-        if self._all_paused() and self._wait.prepare():
+        early, self._early = self._early, None
+        if early and self._wait.prepare():
+            for worker, announcement in early:
+                self._execute(worker, announcement, deque())
             self._await_one(self._all_paused)
 
     def _open(self) -> bool:
@@ -304,6 +309,8 @@ class Pump:
                 self._settle(deliveries, already)
             case lanes.Bury(verdicts):
                 self._bury(verdicts)
+            case lanes.Announce() if self._early is not None:
+                self._early.append((worker, action))
             case lanes.Announce(pause, changed):
                 worker.notice.announce(worker, pause, changed=changed)
             case lanes.Resumed():
