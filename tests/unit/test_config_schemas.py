@@ -96,6 +96,7 @@ SECTIONS = [
     (db, ("limits",), shared.Limits),
     (db, ("retry",), shared.Retry),
     (db, ("batch",), shared.Batch),
+    (db, ("lanes",), shared.Lanes),
     (db, ("logging",), shared.Logging),
     (db, ("monitoring",), shared.Monitoring),
     (db, ("tracing",), shared.Tracing),
@@ -114,7 +115,7 @@ SECTIONS = [
 #: Written in another shape in the file, or worked out from other keys; their defaults are tested elsewhere.
 DERIVED = {"hosts", "host", "port", "routing_keys", "prefetch", "tls", "dead_letter", "message_id", "key", "values"}
 #: Whole objects, whose own keys have defaults.
-NESTED = {"batch", "limits", "retry", "logging", "format"}
+NESTED = {"batch", "lanes", "limits", "retry", "logging", "format"}
 
 
 @pytest.mark.parametrize(("config", "path", "settings_class"), SECTIONS)
