@@ -15,7 +15,7 @@ from connectorlib.formats import compile_format
 from connectorlib.formats.body_position import RecordPath
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
-from connectorlib.preflight.config_tests import test_command
+from connectorlib.preflight.config_tests import config_tests_command
 from connectorlib.preflight.explain_command import explain_command
 from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
 from dbconnector import config
@@ -202,4 +202,4 @@ def _steps_of(each: Expression | None) -> tuple[str | int, ...] | None:
 
 
 explain = explain_command("dbconnector", "db.config", opened)
-test = test_command("dbconnector", "db.config", opened)
+test = config_tests_command("dbconnector", "db.config", opened)

@@ -12,8 +12,8 @@ from deadletterqueue.options import EXIT_CODES, Connection, connection_options, 
 HELP_OPTIONS = {"help_option_names": ["-h", "-?", "--help"]}
 COMMANDS = {
     "list": Lazy("deadletterqueue.list_command:list_", "A line for each dead letter, in the order of the queue."),
-    "show": Lazy("deadletterqueue.list_command:show", "All there is to know of a few, body and headers included."),
-    "group": Lazy("deadletterqueue.list_command:group", "A line for each cause: how many, since when, an example."),
+    "show": Lazy("deadletterqueue.show_command:show", "All there is to know of a few, body and headers included."),
+    "group": Lazy("deadletterqueue.group_command:group", "A line for each cause: how many, since when, an example."),
     "replay": Lazy("deadletterqueue.replay_command:replay", "Send them back to the queue they died in."),
     "edit": Lazy(
         "deadletterqueue.edit_command:edit",
@@ -23,7 +23,7 @@ COMMANDS = {
         "deadletterqueue.transfer_command:export", "Write dead letters into a file; they stay in the queue."
     ),
     "import": Lazy("deadletterqueue.transfer_command:import_", "Put what was exported back into the queue."),
-    "purge": Lazy("deadletterqueue.transfer_command:purge", "Remove dead letters for good."),
+    "purge": Lazy("deadletterqueue.purge_command:purge", "Remove dead letters for good."),
     "serve": Lazy("deadletterqueue.serve_command:serve", "The workbench as a page in a browser."),
     "completion": Lazy(
         "connectorlib.service.completion_command:completion_command",

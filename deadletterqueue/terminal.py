@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from connectorlib.values.text import printable
 
@@ -185,3 +185,8 @@ def _console() -> Any:
     from rich.console import Console  # late, as above
 
     return Console(highlight=False, emoji=False, markup=False)
+
+
+def print_result(text: str, values: dict[str, Any], *, as_json: bool, file: IO[str] | None = None) -> None:
+    """Print the result: as text on standard error, as JSON on standard output unless `file` is given."""
+    print(json_text(values) if as_json else text, file=(file or sys.stdout) if as_json else sys.stderr)

@@ -1,15 +1,15 @@
-"""`export`, `import` and `purge`: writes dead letters to a file, publishes those of a file, removes them for good."""
+"""`export` and `import`: writes dead letters to a file, and publishes those of a file."""
 
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
 
@@ -21,19 +21,14 @@ from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.letter import Letter, letter
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
-from deadletterqueue.session import Session, letters, open_session, reported
-from deadletterqueue.terminal import Progress, json_text, progress
+from deadletterqueue.session import letters, open_session, reported
+from deadletterqueue.terminal import json_text, print_result, progress
 
 #: Messages of one call to the publisher.
 CHUNK = 500
 CHUNK_BYTES = 16 * 1024 * 1024
 #: Seconds to wait for the confirms of a chunk.
 CONFIRM_S = 60.0
-#: Letters that are purged with one ack call.
-ACK_CHUNK = 100
-
-#: Given what is about to be done, return whether to do it.
-Ask = Callable[[str], bool]
 
 
 def run_export(
@@ -55,7 +50,9 @@ def run_export(
             show(walk.looked, walk.total)
     text = f"{count:,} of {walk.ready:,} in {walk.queue} exported"
     # The lines themselves may be on standard output.
-    _tell(text, {"queue": walk.queue, "exported": count}, as_json=as_json, file=sys.stderr if file == "-" else None)
+    print_result(
+        text, {"queue": walk.queue, "exported": count}, as_json=as_json, file=sys.stderr if file == "-" else None
+    )
     return ExitCode.DONE if count else ExitCode.NOTHING
 
 
@@ -73,65 +70,10 @@ def run_import(connection: Connection, filters: Filters, file: str, *, as_json: 
                     raise _stopped(count, total)
                 count += _publish(session.broker.publisher, chunk, count, total)
                 show(count, total)
-    _tell(f"{count:,} imported into {session.queue}", {"queue": session.queue, "imported": count}, as_json=as_json)
+    print_result(
+        f"{count:,} imported into {session.queue}", {"queue": session.queue, "imported": count}, as_json=as_json
+    )
     return ExitCode.DONE if count else ExitCode.NOTHING
-
-
-def run_purge(connection: Connection, filters: Filters, ask: Ask, *, as_json: bool = False) -> ExitCode:
-    """Remove letters for good. They are counted first; letters that arrive meanwhile stay."""
-    chosen = filters.chooser()
-    with open_session(connection, filters.source) as session:
-        count = _count(session, filters, chosen)
-        if not count:
-            _tell(f"nothing to purge in {session.queue}", {"queue": session.queue, "purged": 0}, as_json=as_json)
-            return ExitCode.NOTHING
-        if not ask(f"Remove {count:,} dead letters from {session.queue} for good?"):
-            return ExitCode.FAILED
-        purged = _purge(session, filters, chosen, count)
-    _tell(f"{purged:,} purged from {session.queue}", {"queue": session.queue, "purged": purged}, as_json=as_json)
-    return ExitCode.DONE
-
-
-def _tell(text: str, values: dict[str, Any], *, as_json: bool, file: IO[str] | None = None) -> None:
-    """Print the result: as text on standard error, as JSON on standard output unless `file` is given."""
-    print(json_text(values) if as_json else text, file=(file or sys.stdout) if as_json else sys.stderr)
-
-
-def _count(session: Session, filters: Filters, chosen: Chosen) -> int:
-    """Return how many letters are chosen; without browsing if no filter is given."""
-    whole = session.browse(limit=filters.limit)
-    if not filters.given:
-        return whole.count()
-    with session.browse() as walk, progress("counting") as show:
-        found = 0
-        for each in letters(walk):
-            show(walk.looked, walk.total)
-            found += chosen(each)
-            if found == filters.limit:
-                break
-    return found
-
-
-def _purge(session: Session, filters: Filters, chosen: Chosen, count: int) -> int:
-    with progress("purging") as show:
-        return purge_letters(session, chosen, count, depth=None if filters.given else count, show=show)
-
-
-def purge_letters(session: Session, chosen: Chosen, count: int, *, depth: int | None, show: Progress) -> int:
-    """Remove the first `count` chosen letters among the first `depth`; return how many were removed."""
-    done = 0
-    waiting: list[Delivery] = []
-    with session.browse(limit=depth, removing=True) as walk:
-        for each in islice(filter(chosen, letters(walk)), count):
-            waiting.append(each.delivery)
-            if len(waiting) == ACK_CHUNK:
-                walk.ack(*waiting)
-                done += len(waiting)
-                waiting.clear()
-            show(done, count)
-        walk.ack(*waiting)
-        done += len(waiting)
-    return done
 
 
 # -- files
@@ -277,25 +219,3 @@ def import_(ctx: click.Context, connection: Connection, filters: Filters, origin
     Each is confirmed by the broker. Nothing is sent unless every line is right.
     """
     ctx.exit(reported(lambda: run_import(connection, filters, origin, as_json=as_json)))
-
-
-@click.command(epilog=EXIT_CODES)
-@filter_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@json_option
-@connection_options
-@click.pass_context
-def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: bool, as_json: bool) -> None:
-    """Remove dead letters for good. `export` first keeps a copy.
-
-    \b
-    deadletter-queue purge --where code=22001 --until 30d
-    deadletter-queue purge --from dead-letter.old --yes
-
-    Only what was there when you were asked is removed; the rest stays in order.
-    """
-
-    def ask(question: str) -> bool:
-        return yes or click.confirm(question, err=True)
-
-    ctx.exit(reported(lambda: run_purge(connection, filters, ask, as_json=as_json)))

@@ -11,7 +11,7 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import json_text, shorten
 from connectorlib.formats.body_position import RecordPath
 from connectorlib.messages import Delivery
-from connectorlib.preflight.config_tests import test_command
+from connectorlib.preflight.config_tests import config_tests_command
 from connectorlib.preflight.explain_command import explain_command
 from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
 from connectorlib.preflight.message_options import takes
@@ -144,4 +144,4 @@ def _fields(division: Division, draft: Draft) -> list[str]:
 
 
 explain = explain_command("sfconnector", "config.json", opened)
-test = test_command("sfconnector", "config.json", opened)
+test = config_tests_command("sfconnector", "config.json", opened)

@@ -26,7 +26,7 @@ class Result:
     lines: tuple[str, ...] = ()
 
 
-def test_command(program: str, file: str, opened: Callable[[str], Offline]) -> click.Command:
+def config_tests_command(program: str, file: str, opened: Callable[[str], Offline]) -> click.Command:
     """Return the command of a connector whose configuration is called `file` in examples."""
 
     @click.command(

@@ -13,10 +13,10 @@ from connectorlib.errors import Failed
 from deadletterqueue.connector_check import Check
 from deadletterqueue.filter import Chosen
 from deadletterqueue.letter import Letter
+from deadletterqueue.purge_command import purge_letters
 from deadletterqueue.replay import Change, Options, Replay, Report
 from deadletterqueue.session import Session, failure_text, letters
 from deadletterqueue.target import Route
-from deadletterqueue.transfer_command import purge_letters
 from deadletterqueue.web.snapshot import Row, Snapshot, identity, look
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,9 @@ from connectorlib.errors import Failed
 from connectorlib.messages import Delivery
 from connectorlib.values.text import cut_bytes
 from deadletterqueue import edit_command
+from deadletterqueue.group_command import Group, grouped
 from deadletterqueue.letter import Letter
-from deadletterqueue.list_command import MAX_TEXT, Group, grouped
+from deadletterqueue.list_command import MAX_TEXT
 from deadletterqueue.session import Session, failure_text, letters
 from deadletterqueue.terminal import Progress
 

@@ -18,9 +18,10 @@ from connectorlib.values.line_diff import differences
 from connectorlib.values.text import printable
 from deadletterqueue.changes import with_body
 from deadletterqueue.edit_command import problems
-from deadletterqueue.list_command import facts, what
+from deadletterqueue.list_command import what
 from deadletterqueue.readable_body import indented, readable
 from deadletterqueue.replay import missing
+from deadletterqueue.show_command import facts
 from deadletterqueue.target import MAX_REPLAYS, ORIGIN, Leave, Route, Target, target_of
 from deadletterqueue.terminal import local, span
 from deadletterqueue.web.jobs import Busy, Job, Workspace
