@@ -10,7 +10,8 @@ bound for; and the back-off takes some ten thousand times as long as decoding.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
@@ -25,6 +26,8 @@ from dbconnector.parameters import Plan, Unit
 logger = logging.getLogger(__name__)
 
 SAVEPOINT = "piece"
+#: How long messages that are tried apart from others wait for a lock.
+SHORT_LOCK_MS = 500
 
 #: Returns whether the deliveries in hand still belong to an open channel.
 Valid = Callable[[], bool]
@@ -56,13 +59,15 @@ class DatabaseSink:
     def probe(self) -> None:
         self.database.probe()
 
-    def handle(self, deliveries: Sequence[Delivery], valid: Valid) -> list[Outcome]:
+    def handle(self, deliveries: Sequence[Delivery], valid: Valid, isolating: bool = False) -> list[Outcome]:
         """Return one outcome per delivery. Raise Failed if the database cannot be reached at all, Stale if `valid`
         returns false before a commit."""
         try:
             self._connect()
             mapped = [self._mapped(delivery) for delivery in deliveries]
-            outcomes = iter(self._write_by_key([each for each in mapped if isinstance(each, Unit)], valid))
+            units = [each for each in mapped if isinstance(each, Unit)]
+            with self._short_locks() if isolating else nullcontext():
+                outcomes = iter(self._write_by_key(units, valid))
             return [next(outcomes) if isinstance(each, Unit) else each for each in mapped]
         except BaseException:  # a bug as well: the next commit must not include half of a message
             self._roll_back()
@@ -79,6 +84,16 @@ class DatabaseSink:
         logs.event(logger, level, "database connected", versions=self._versions)
         self._plan = self._plan.bound(self.database.binder)
         self._bound = True
+
+    @contextmanager
+    def _short_locks(self) -> Iterator[None]:
+        """Wait for locks for a moment only. A failure costs the connection, and what it was told, as well."""
+        dialect = self.database.dialect
+        if dialect.short_locks:
+            self.database.execute(dialect.short_locks.format(short_ms=SHORT_LOCK_MS), place="lock limit")
+        yield
+        if dialect.usual_locks and self.database.connected:
+            self.database.execute(dialect.usual_locks, place="lock limit")
 
     def _mapped(self, delivery: Delivery) -> Unit | Dead:
         try:

@@ -73,7 +73,7 @@ class CaseSink:
         """Let the next probe try refused log-ins and used-up limits again. Any thread may call it."""
         self._state.nudge(self._client)
 
-    def handle(self, deliveries: Sequence[Delivery], valid: Valid) -> list[Outcome]:
+    def handle(self, deliveries: Sequence[Delivery], valid: Valid, isolating: bool = False) -> list[Outcome]:
         """Return one outcome per delivery. Raise Stale if `valid` says before a call that they are no longer ours."""
         lost, self._sender.unanswered = self._sender.unanswered, None
         if lost is not None:  # pause first, or an outage would empty the queue into the dead letters

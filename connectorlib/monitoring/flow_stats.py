@@ -209,9 +209,11 @@ class _MeasuredSink:
     def probe(self) -> None:
         self._sink.probe()
 
-    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+    def handle(
+        self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+    ) -> list[Outcome]:
         begun = time.perf_counter()
-        outcomes = self._sink.handle(deliveries, valid)
+        outcomes = self._sink.handle(deliveries, valid, isolating)
         self._stats.batch(deliveries, outcomes, time.perf_counter() - begun)
         return outcomes
 

@@ -54,7 +54,9 @@ class MessageSink(ABC):
         with self._timed():
             self.ping()
 
-    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+    def handle(
+        self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+    ) -> list[Outcome]:
         """Return one outcome per delivery. After a failure that may pass nothing more is sent, to keep the order."""
         outcomes: list[Outcome] = []
         for delivery in deliveries:

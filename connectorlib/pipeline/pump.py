@@ -334,9 +334,13 @@ class Pump:
         if isinstance(action, lanes.Probe):
             return lanes.Probed(probed(worker.sink.probe), self._passed(worker))
         generation = action.deliveries[0].generation
+
+        def valid() -> bool:
+            return self._consumer.is_current(generation)
+
         outcomes: Sequence[Outcome]
         try:
-            outcomes = handled(worker.sink, action.deliveries, lambda: self._consumer.is_current(generation))
+            outcomes = handled(worker.sink, action.deliveries, valid, action.isolating)
         except Stale:
             outcomes = [LATER] * len(action.deliveries)
         return lanes.Finished(outcomes, self._passed(worker))

@@ -24,15 +24,20 @@ class Sink(Protocol):
     def probe(self) -> None:
         """Ask the target for a sign of life on a fresh connection. Raise Failed if there is none."""
 
-    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+    def handle(
+        self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+    ) -> list[Outcome]:
         """Return one outcome per delivery, not `Later` for all of them. Ask `valid()` once more before a commit; if it
-        is false, roll back and raise Stale."""
+        is false, roll back and raise Stale. `isolating`: they have failed before and are tried apart from others, which
+        wait meanwhile, so a wait for a lock should be short."""
 
 
-def handled(sink: Sink, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+def handled(
+    sink: Sink, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+) -> list[Outcome]:
     """Return the sink's outcomes; what it raises becomes a failure of every delivery. Raise only Stale."""
     try:
-        return sink.handle(deliveries, valid)
+        return sink.handle(deliveries, valid, isolating)
     except Stale:
         raise
     except Failed as failed:

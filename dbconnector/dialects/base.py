@@ -124,6 +124,10 @@ class Dialect:
     #: Rows in one VALUES list; 1: it is not known to take more.
     max_rows: int = 1
     savepoints: Savepoints | None = None
+    #: Statement that makes waits for locks short, `{short_ms}` or one second at most, until the transaction ends or
+    #: `usual_locks` is run; empty: there is none.
+    short_locks: str = ""
+    usual_locks: str = ""
     #: Whether only one connection may write at a time.
     one_writer: bool = False
     paging: PageWords = FETCH

@@ -77,6 +77,9 @@ CONNECTOR = Driver(
 )
 
 DIALECT = Dialect(
+    short_locks="SET @connector_locks = @@innodb_lock_wait_timeout,"
+    " SESSION innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 1)",
+    usual_locks="SET SESSION innodb_lock_wait_timeout = @connector_locks",
     name="mariadb",
     order=2,
     drivers=(CONNECTOR,),

@@ -109,6 +109,8 @@ DIALECT = Dialect(
         "SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', '{statement_ms}', false),"
         " set_config('lock_timeout', '{lock_ms}', false)",
     ),
+    short_locks="SELECT set_config('lock_timeout', '{short_ms}', true) FROM pg_settings"
+    " WHERE name = 'lock_timeout' AND (setting::int = 0 OR setting::int > {short_ms})",
     # libpq takes the description of parameters (6 bytes and 4 for each) for garbage beyond 30,000 bytes, and hangs up:
     # "lost synchronization with server".
     max_parameters=7_498,

@@ -37,7 +37,9 @@ class Target:
         self.up = True
         self.calls = 0
 
-    def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+    def handle(
+        self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+    ) -> list[Outcome]:
         self.calls += 1
         self.batches.append(len(deliveries))
         if not self.up:

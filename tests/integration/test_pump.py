@@ -121,7 +121,9 @@ def test_unknown_failures_one_by_one_stop_at_the_breaker(queue: Vhost, caplog: p
 
 def test_a_bug_of_ours_blames_only_the_message_that_brings_it_out(queue: Vhost) -> None:
     class Buggy(Target):
-        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
             if any(delivery.body == b"5" for delivery in deliveries):
                 raise KeyError("oops")
             return super().handle(deliveries, valid)
@@ -190,7 +192,9 @@ def test_one_that_came_alone_and_never_passes_does_not_stop_the_others(queue: Vh
 
 def test_bugs_among_good_messages_are_blamed_however_many_there_are(queue: Vhost) -> None:
     class Buggy(Target):
-        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
             if any(delivery.body.startswith(b"bug") for delivery in deliveries):
                 raise KeyError("oops")
             return super().handle(deliveries, valid)

@@ -151,7 +151,9 @@ def test_lanes_of_one_target_work_at_the_same_time_and_pause_in_one_line(
     queue: Vhost, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Slow(Target):
-        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
             with suppress(BrokenBarrierError):
                 met.add(two.wait(0.5))
             return super().handle(deliveries, valid)
@@ -216,7 +218,9 @@ def test_what_waits_too_long_behind_slow_work_is_given_back_and_fewer_are_taken(
     queue: Vhost, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Slow(Target):
-        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
             taken.append((deliveries[0].redelivered, pump._consumer.prefetch))
             if not self.calls:
                 eventually(lambda: time.monotonic() > deliveries[-1].received + 1.6)
@@ -236,7 +240,9 @@ def test_what_waits_too_long_behind_slow_work_is_given_back_and_fewer_are_taken(
 
 def test_what_is_put_off_comes_again_in_its_order_before_anything_new(queue: Vhost) -> None:
     class Small(Target):
-        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
             now, later = deliveries[:7], deliveries[7:]
             return [*super().handle(now, valid), *[LATER] * len(later)]
 

@@ -63,7 +63,9 @@ def test_what_never_passes_is_soon_taken_a_few_at_a_time_until_it_does(queue: Vh
 
 def test_what_is_not_ours_any_more_is_not_dead_lettered(queue: Vhost) -> None:
     class Late(Target):
-        def handle(self, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> list[Outcome]:
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
             if deliveries[0].redelivered:
                 return super().handle(deliveries, valid)
             lose_connection(queue, pump)
