@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
@@ -402,3 +403,44 @@ def test_a_bad_message_among_those_whose_statement_returns_a_row_dies_alone(tabl
     assert [isinstance(outcome, Dead) for outcome in outcomes] == [n == 3 for n in range(1, 9)]
     assert ids(table) == [1, 2, 4, 5, 6, 7, 8]
     assert bench.odbc.opened == 1
+
+
+@pytest.mark.parametrize("name", ["postgres_db", "maria_db"])
+def test_what_is_tried_apart_waits_for_a_lock_for_a_moment_and_the_next_as_long_as_usual(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    database = request.getfixturevalue(name)
+    database.execute("CREATE TABLE device (name varchar(20) PRIMARY KEY, seen integer)")
+    for device in ("p-1", "p-2"):
+        database.execute("INSERT INTO device (name, seen) VALUES (?, 0)", device)
+    bench = Bench(database, [Write("UPDATE device SET seen = :id WHERE name = :device")])
+    locked, free = deliveries(reading(1, "p-1"), reading(2, "p-2"))
+    usual = limit_of_locks(bench)
+    locker = database.connect()
+    cursor = locker.cursor()
+    cursor.execute("BEGIN")
+    cursor.execute("SELECT seen FROM device WHERE name = 'p-1' FOR UPDATE")
+    begun = time.monotonic()
+    (outcome,) = bench.sink.handle([locked], lambda: True, isolating=True)
+    waited = time.monotonic() - begun
+    assert isinstance(outcome, Again)
+    assert outcome.failure.kind is Kind.RETRY
+    assert waited < usual / 4
+    assert bench.sink.handle([free], lambda: True, isolating=True) == [DONE]
+    assert limit_of_locks(bench) == usual
+    cursor.execute("COMMIT")
+    locker.close()
+    assert bench.sink.handle([locked], lambda: True, isolating=True) == [DONE]
+
+
+def limit_of_locks(bench: Bench) -> float:
+    """Return how many seconds the sink's own session waits for a lock."""
+    asked = {
+        "postgresql": "SELECT setting AS found FROM pg_settings WHERE name = 'lock_timeout'",
+        "mariadb": "SELECT @@innodb_lock_wait_timeout * 1000 AS found",
+    }
+    bench.odbc.connect()
+    _, row = bench.odbc.execute_returning(asked[bench.database.kind])
+    bench.odbc.commit()
+    assert row is not None
+    return float(row["found"]) / 1000
