@@ -176,6 +176,7 @@ def test_two_processes_on_one_queue_make_one_case_for_each_key_though_one_is_kil
         killed.kill()
         divisions.cases(400, 60)
         eventually(lambda: divisions.vhost.depth(queue) == 0)
+        eventually(lambda: divisions.vhost.unsettled(queue) == 0)
     eventually(lambda: divisions.vhost.depth(queue) == 0)
     assert keys(divisions) == sorted(f"m{n}" for n in range(400))
     assert divisions.dead() == []

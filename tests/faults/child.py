@@ -89,10 +89,10 @@ def crash_on(text: str) -> None:
     from dbconnector.sink import DatabaseSink
 
     def wrap(handle: Callable[..., Any], _calls: object) -> Callable[..., Any]:
-        def wrapped(self: Any, deliveries: Sequence[Delivery], valid: Callable[[], bool]) -> Any:
+        def wrapped(self: Any, deliveries: Sequence[Delivery], *arguments: Any) -> Any:
             if any(text.encode() in delivery.body for delivery in deliveries):
                 die()
-            return handle(self, deliveries, valid)
+            return handle(self, deliveries, *arguments)
 
         return wrapped
 
