@@ -25,7 +25,7 @@ def parse_host(text: str) -> tuple[str, int | None]:
 def is_loopback(host: str) -> bool:
     """Return whether a host name or address is this machine."""
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return host.lower() == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -20,14 +20,6 @@ SESSION_S = 12 * 3600
 SHORTEST_TOKEN = 16
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 class Access:
     """Sessions and form tokens. They are signed, not stored, except for ended sessions; all end with the process."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from connectorlib.config.hosts import is_loopback
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import redaction
 from connectorlib.service.http_server import Server
@@ -15,7 +16,7 @@ from connectorlib.values.text import printable
 from deadletterqueue.connector_check import Check, open_check
 from deadletterqueue.options import Connection
 from deadletterqueue.session import failure_text, open_session
-from deadletterqueue.web.access import SHORTEST_TOKEN, Access, is_loopback
+from deadletterqueue.web.access import SHORTEST_TOKEN, Access
 from deadletterqueue.web.app import LARGEST_FORM, Application
 from deadletterqueue.web.jobs import Workspace
 

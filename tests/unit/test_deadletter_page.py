@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from markupsafe import Markup
 
+from connectorlib.config.hosts import is_loopback
 from deadletterqueue.target import ORIGIN, Route, Target
-from deadletterqueue.web.access import SESSION_S, Access, is_loopback
+from deadletterqueue.web.access import SESSION_S, Access
 from deadletterqueue.web.jobs import Busy, Job, Jobs, Outcome
 from deadletterqueue.web.snapshot import Row, Snapshot, View, counted, groups, identity, seen
 from deadletterqueue.web.views import edited_text, environment, route_of, targets, uneditable
