@@ -9,22 +9,21 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from connectorlib.errors import Failed, Stale
-from connectorlib.messages import LATER, Dead, Delivery, Outcome
-from connectorlib.pipeline import lane as lanes
+from connectorlib.errors import Failed
+from connectorlib.messages import Dead, Delivery
+from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
-from connectorlib.pipeline.lane import Lane, Rules, step
-from connectorlib.pipeline.pause import BrokerWait, PauseNotice
+from connectorlib.pipeline.lane import Lane, step
+from connectorlib.pipeline.pause import BrokerWait
 from connectorlib.pipeline.prefetch import Intake
-from connectorlib.pipeline.sink import Sink, handled, probed
+from connectorlib.pipeline.worker import Worker
 from connectorlib.service import logs
 
 if TYPE_CHECKING:
@@ -42,21 +41,6 @@ REQUEUED_S = 0.2
 
 #: Returns the position of the lane that a message is for, and sets its `key`. Raises Failed if it is for none.
 Router = Callable[[Delivery], int]
-
-
-@dataclass(slots=True, eq=False)
-class Worker:
-    """A lane at work: its state, its sink, and where its pauses are announced."""
-
-    sink: Sink
-    notice: PauseNotice
-    rules: Rules = field(default_factory=Rules)
-    lane: Lane = field(init=False)
-    #: The thread of its sink, where there are several lanes.
-    thread: ThreadPoolExecutor | None = None
-
-    def __post_init__(self) -> None:
-        self.lane = Lane(self.rules)
 
 
 class Pump:
@@ -77,6 +61,8 @@ class Pump:
         self.name = name
         self.counts: Counter[str] = Counter()
         self.workers = workers
+        for worker in workers:
+            worker.peers = [other for other in workers if other.notice is worker.notice]
         self._consumer = consumer
         self._dead_letters = dead_letters
         self._wait = wait
@@ -183,11 +169,11 @@ class Pump:
             if nudged:
                 self._give(worker, lanes.Nudged())
             elif ((due := worker.lane.wakes_at) is not None and due <= now) or self._has_proof(worker):
-                self._give(worker, lanes.Tick(self._passed(worker)))
+                self._give(worker, lanes.Tick(worker.passed))
 
     def _has_proof(self, worker: Worker) -> bool:
         """Whether something has passed since the lane heard of it, perhaps the place where a suspect failed."""
-        return bool(worker.lane.suspects.all) and self._passed(worker) != worker.lane.passed
+        return bool(worker.lane.suspects.all) and worker.passed != worker.lane.passed
 
     def _is_overdue(self, delivery: Delivery) -> bool:
         """Whether it has waited behind slow work for as long as any message may be held."""
@@ -228,7 +214,7 @@ class Pump:
         elif batch is not None and idle:
             for worker in self.workers:
                 if worker.lane.suspects.all:
-                    self._give(worker, lanes.Tick(self._passed(worker), empty=True))
+                    self._give(worker, lanes.Tick(worker.passed, empty=True))
 
     def _dispatch(self, batch: list[Delivery]) -> None:
         if self._route is None:
@@ -326,32 +312,10 @@ class Pump:
     def _call(self, worker: Worker, action: lanes.Work | lanes.Probe, events: deque[lanes.Event]) -> None:
         """Call the sink: in its thread, which answers later, or at once where there is only one lane."""
         if worker.thread is None:
-            events.append(self._called(worker, action))
+            events.append(worker.call(action, self._consumer.is_current))
         else:
-            worker.thread.submit(self._called, worker, action).add_done_callback(partial(self._answered, worker))
-
-    def _called(self, worker: Worker, action: lanes.Work | lanes.Probe) -> lanes.Event:
-        if isinstance(action, lanes.Probe):
-            return lanes.Probed(probed(worker.sink.probe), self._passed(worker))
-        generation = action.deliveries[0].generation
-
-        def valid() -> bool:
-            return self._consumer.is_current(generation)
-
-        outcomes: Sequence[Outcome]
-        try:
-            outcomes = handled(worker.sink, action.deliveries, valid, action.isolating)
-        except Stale:
-            outcomes = [LATER] * len(action.deliveries)
-        return lanes.Finished(outcomes, self._passed(worker))
-
-    def _passed(self, worker: Worker) -> Mapping[str, int]:
-        """Return how many messages have passed each place of the lane's target, through whichever lane."""
-        total = Counter(worker.sink.passed)
-        for other in self.workers:
-            if other is not worker and other.notice is worker.notice:
-                total.update(other.sink.passed)
-        return total
+            future = worker.thread.submit(worker.call, action, self._consumer.is_current)
+            future.add_done_callback(partial(self._answered, worker))
 
     def _answered(self, worker: Worker, future: "Future[lanes.Event]") -> None:
         self._answers.put((worker, future.result()))
@@ -367,8 +331,8 @@ class Pump:
 
     def _resumed(self, worker: Worker) -> None:
         worker.notice.over(worker)
-        for other in self.workers:
-            if other is not worker and other.notice is worker.notice and other.lane.paused:
+        for other in worker.peers:
+            if other is not worker and other.lane.paused:
                 self._give(other, lanes.Nudged())
 
     def _bury(self, verdicts: Sequence[tuple[Delivery, Dead]]) -> None:

@@ -23,8 +23,9 @@ from connectorlib.monitoring.tracing import tracing
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.lane import Rules
 from connectorlib.pipeline.pause import BrokerWait, PauseNotice, hint
-from connectorlib.pipeline.pump import Pump, Router, Worker
+from connectorlib.pipeline.pump import Pump, Router
 from connectorlib.pipeline.sink import Sink
+from connectorlib.pipeline.worker import Worker
 from connectorlib.service.process import Life, Watchdog, notify
 from connectorlib.service.reload import Term
 from connectorlib.shared_settings import Batch, BrokerSettings, Destination, Monitoring, Retry, Source, Tracing

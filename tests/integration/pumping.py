@@ -13,7 +13,8 @@ from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.lane import Rules
 from connectorlib.pipeline.pause import BrokerWait, PauseNotice
-from connectorlib.pipeline.pump import Pump, Router, Worker
+from connectorlib.pipeline.pump import Pump, Router
+from connectorlib.pipeline.worker import Worker
 from connectorlib.shared_settings import Retry, Source
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually

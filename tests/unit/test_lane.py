@@ -11,7 +11,7 @@ import pytest
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Outcome, Properties
-from connectorlib.pipeline import lane as lanes
+from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.lane import Lane, Rules, step
 from connectorlib.shared_settings import Retry

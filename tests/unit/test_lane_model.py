@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
-from connectorlib.pipeline import lane as lanes
+from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.lane import Lane, Rules, step
 from connectorlib.shared_settings import Retry
