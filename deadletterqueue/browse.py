@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from connectorlib.amqp import Broker, Browser, Shovel
+from connectorlib.amqp import Broker, Browser, Shovel, topology
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 from deadletterqueue.delivery_limit import DeliveryLimit
@@ -73,6 +73,7 @@ class Walk:
 
     def __enter__(self) -> Self:
         self.ready = self._ready()
+        topology.refuse_stream(self._broker, self.queue)  # which counts as empty
         self.total = self.ready if self._limit is None else min(self.ready, self._limit)
         if self.total:
             self._delivery_limit.begin()

@@ -96,7 +96,8 @@ class SyncChannel(ConnectionListener):
 
     def ask_to_consume(self, queue: str) -> None:
         """Find out whether this user may read a queue without taking a message: consume with an argument that the
-        broker refuses, after it has checked the rights. Raise Failed, 403, if not. This ends the channel."""
+        broker refuses, after it has checked the rights. Raise Failed: 403 if not; "stream" if it is a stream, which the
+        broker finds first, for a stream knows no priorities. This ends the channel."""
         arguments = {"x-priority": "not a number"}
         self._ask(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
 

@@ -32,6 +32,10 @@ _TEXTS = (
     (530, re.compile(r"limit .*reached|is down|being deleted", re.IGNORECASE), Kind.UNAVAILABLE),
 )
 
+#: The code of a stream where a queue is needed, and how RabbitMQ names one when it refuses an argument.
+STREAM = "stream"
+_STREAM = re.compile(r"for queue '(?P<queue>.*)' in vhost .* of queue type rabbit_stream_queue", re.DOTALL)
+
 #: pika keeps only the repr of the broker's close when a handshake fails.
 _ALERT = re.compile(r"\[SSL: (\w+_ALERT_\w+)\]")
 _CLOSED = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*)\2")
@@ -39,6 +43,8 @@ _CLOSED = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*)\2")
 
 def from_reply(code: int, text: str, *, place: str = "broker", detail: str = "") -> Failure:
     """Return the failure for the code and the text of a close or a return."""
+    if code == 406 and (stream := _STREAM.search(text)):
+        return Failure(Kind.CONFIGURATION, STREAM, stream_text(stream["queue"]), place, detail)
     kind = next((kind for known, pattern, kind in _TEXTS if known == code and pattern.search(text)), None)
     return Failure(kind or _KINDS.get(code, Kind.UNAVAILABLE), str(code), text, place, detail)
 
@@ -54,6 +60,14 @@ def from_error(error: BaseException | None, *, place: str = "broker", tls: bool 
             return failure
     text = _words(causes[-1]) if causes else "connection lost"
     return Failure(Kind.UNAVAILABLE, "unreachable", text, place)
+
+
+def stream_text(queue: str) -> str:
+    """Say why messages are not read from a stream, and what to do."""
+    return (
+        f"queue {queue!r} is a stream: nothing is taken out of it, and who reads begins with what comes next, so what "
+        "came meanwhile would be lost. Bind a quorum queue to the exchange that feeds it, and name that queue instead"
+    )
 
 
 def describe(error: Exception) -> str:

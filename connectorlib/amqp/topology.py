@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectorlib.amqp import inspection
+from connectorlib.amqp import inspection, reply_codes
 from connectorlib.amqp.broker import Broker
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.errors import Failed, Failure, Kind
@@ -73,9 +73,19 @@ def ensure(
 ) -> list[str]:
     """Make what is missing and return it in words. With `look`, pass what is wrong with what exists to `warn`.
 
-    Raise Failed for what is missing and may not be made, and when there is no connection.
+    Raise Failed for what is missing and may not be made, for a source that is a stream, and without a connection.
     """
-    return _make(broker, settings, plan(settings, source, destination), warn if look else None)
+    made = _make(broker, settings, plan(settings, source, destination), warn if look else None)
+    if source is not None:
+        refuse_stream(broker, source.queue)
+    return made
+
+
+def refuse_stream(broker: Broker, queue: str) -> None:
+    """Raise Failed ("stream") for a stream. What else keeps the queue from being read is found when it is."""
+    failure = inspection.attempt(broker.channel, lambda channel: channel.ask_to_consume(queue))
+    if isinstance(failure, Failure) and failure.code == reply_codes.STREAM:
+        raise Failed(failure)
 
 
 def ensure_dead_letters(broker: Broker, settings: BrokerSettings) -> list[str]:

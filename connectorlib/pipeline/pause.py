@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from connectorlib.amqp.reply_codes import STREAM
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service import logs
@@ -159,7 +160,9 @@ class BrokerWait:
         ensure_dead_letters: Callable[[], object],
         stop: threading.Event,
         nudge: threading.Event,
+        refusing: bool = True,
     ) -> None:
+        """With `refusing`, what no wait can mend ends the work if it is found before the first message."""
         self.notice = notice
         self.stop = stop
         #: Set by whoever wants what is paused to be tried now.
@@ -168,6 +171,7 @@ class BrokerWait:
         self._consumer = consumer
         self._ensure = ensure
         self._ensure_dead_letters = ensure_dead_letters
+        self._refusing = refusing
         self._pause: Pause | None = None
 
     def prepare(self) -> bool:
@@ -175,9 +179,11 @@ class BrokerWait:
         return self._reach(lambda: None)
 
     def open_consumer(self) -> bool:
-        """Make the topology and start consuming. Return False when stopped meanwhile."""
+        """Make the topology and start consuming. Return False when stopped meanwhile. Raise Failed at the first time if
+        the source cannot be one."""
         if not self._reach(lambda: self._consumer.open(OPEN_S)):
             return False
+        self._refusing = False
         prefetch = self._consumer.prefetch
         logs.event(logger, logging.INFO, "consuming", queue=self._consumer.queue, prefetch=prefetch)
         return True
@@ -215,6 +221,8 @@ class BrokerWait:
                 self._ensure()
                 then()
             except Failed as failed:
+                if self._refusing and failed.failure.code == STREAM:
+                    raise
                 next_try = self._enter(failed.failure)
                 if self._broker.connected:  # connected, yet refused something: wait before asking again
                     self._sleep_until(next_try)

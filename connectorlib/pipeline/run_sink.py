@@ -170,7 +170,7 @@ def _silent(broker: Broker) -> str | None:
     return f"the I/O thread has not ticked for {silent:.0f} s" if silent > TICK_DEADLINE_S else None
 
 
-def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor: Monitor, term: Life) -> Pump:
+def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor: Monitor, term: Term) -> Pump:
     """Return the pump of a flow, with its consumer, its lanes, its dead letters and its figures."""
     consumer = broker.consumer(flow.source.queue, flow.source.prefetch)
     notices = {name: _notice(flow, name, consumer, broker) for name in (flow.name, *flow.targets)}
@@ -218,7 +218,7 @@ def _notice(flow: SinkFlow, name: str, consumer: Consumer, broker: Broker) -> Pa
 
 
 def _broker_wait(
-    flow: SinkFlow, settings: BrokerSettings, broker: Broker, consumer: Consumer, notice: PauseNotice, term: Life
+    flow: SinkFlow, settings: BrokerSettings, broker: Broker, consumer: Consumer, notice: PauseNotice, term: Term
 ) -> BrokerWait:
     upkeep = topology.Upkeep(broker, settings, flow.source)
 
@@ -235,6 +235,7 @@ def _broker_wait(
         ensure_dead_letters=lambda: topology.ensure_dead_letters(broker, settings),
         stop=term.stop,
         nudge=threading.Event(),
+        refusing=not term.reloaded,
     )
 
 

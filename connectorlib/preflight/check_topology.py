@@ -13,6 +13,7 @@ from typing import Any
 from connectorlib.amqp import Broker, SyncChannel, inspection
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.management import Management
+from connectorlib.amqp.reply_codes import STREAM
 from connectorlib.amqp.topology import dead_letter_queue, remarks, source_queue
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
@@ -97,10 +98,12 @@ class TopologyCheck:
         if state.unseen is not None:
             yield self._missing(about, state.unseen, lambda: self._may_make(source.queue))
             return
+        if stream := self._ask(f"read {about}", lambda channel: channel.ask_to_consume(source.queue), "read"):
+            yield failed(about, stream)
+            return
         unlike = list(self._unlike_queue(about, source, state.arguments)) if state.arguments is not None else []
         yield from unlike or [good(about, _counted(state))]
         yield from self._binding(source)
-        self._ask(f"read {about}", lambda channel: channel.ask_to_consume(source.queue), "read")
 
     def sending(self, sending: Sending) -> Iterator[Finding]:
         name = f"exchange {sending.exchange}" if sending.exchange else "the default exchange"
@@ -210,15 +213,19 @@ class TopologyCheck:
 
     # -- rights
 
-    def _ask(self, what: str, action: Callable[[SyncChannel], object], right: str) -> None:
+    def _ask(self, what: str, action: Callable[[SyncChannel], object], right: str) -> Failure | None:
+        """Note whether this user has a right; return what else is wrong with the part itself."""
         failure = self._attempt(action)
         if failure is None:
             self._may.append(what)
         elif failure.code == "403":
             about = f"rights of {self._settings.username}"
             self._may_not.append(bad(about, f"may not {what}", self._grant(right), Kind.REFUSED))
+        elif failure.code == STREAM:
+            return failure
         elif failure.code != "404":  # which has a finding already
             self._may_not.append(failed(what, failure))
+        return None
 
     def _grant(self, right: str) -> str:
         host, user = self._settings.virtual_host, self._settings.username

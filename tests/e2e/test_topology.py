@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import Connector, reading
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
@@ -159,3 +161,29 @@ def test_a_user_who_may_make_nothing_uses_what_exists(on_sqlite: Connector) -> N
     assert all("this user may not bind" in line for line in told.splitlines())
     assert on_sqlite.database.count("reading") == 1
     vhost.node.api("DELETE", "/api/users/reader")
+
+
+@pytest.mark.parametrize("declare", ["create", "passive", "never"])
+def test_a_stream_as_source_is_refused_by_name(on_sqlite: Connector, declare: str) -> None:
+    """What is published while the connector is stopped would never reach it, and nothing would tell."""
+    on_sqlite.vhost.declare_queue("readings", "devices", "reading.#", type="stream")
+    on_sqlite.vhost.declare_queue("dead-letter", "dead-letter", arguments=LETTERS)
+    on_sqlite.configure(broker={"declare": declare})
+    for command in ("check", "receive", "subscribe"):
+        done = on_sqlite.run(command, "-c", str(on_sqlite.file))
+        said = [line for line in (done.stdout + done.stderr).splitlines() if "stream" in line]
+        assert (done.returncode, len(said)) == (78, 1), (command, done.stdout, done.stderr)
+        assert "queue 'readings' is a stream" in said[0]
+        assert "Bind a quorum queue" in said[0]
+
+
+def test_a_running_connector_waits_out_a_source_that_is_made_anew_as_a_stream(on_sqlite: Connector) -> None:
+    on_sqlite.configure()
+    with on_sqlite.subscribed() as process, on_sqlite.vhost.channel() as channel:
+        channel.queue_delete("readings")
+        channel.queue_declare("readings", durable=True, arguments={"x-queue-type": "stream"})
+        process.wait_for("PAUSED")
+        channel.queue_delete("readings")
+        process.wait_for("RESUMED")
+        on_sqlite.vhost.publish("devices", "reading.1", reading(1))
+        eventually(lambda: on_sqlite.database.count("reading") == 1)

@@ -283,3 +283,10 @@ def test_a_message_at_its_limit_can_still_be_removed(vhost: Vhost, broker: Broke
         for delivery in looker:
             looker.ack(delivery)
     assert remaining(vhost, 0) == []
+
+
+def test_a_stream_is_refused_by_name(broker: Broker, vhost: Vhost) -> None:
+    fill(vhost, 3, type="stream")
+    with pytest.raises(Failed, match="is a stream") as refused:
+        look(broker)
+    assert refused.value.failure.kind is Kind.CONFIGURATION
