@@ -51,6 +51,9 @@ class Consumer(ConnectionListener):
         self._cancelled = False
         self.queue = queue
         self.prefetch = prefetch
+        #: Whether another consumer may wait for what this one has (`x-single-active-consumer`): a cancel would let it
+        #: begin while messages before its own are still in hand here. Unless the broker tells, nobody knows.
+        self.stand_by = True
         self.failure: Failure | None = None
         io.post(partial(connection.listen, self))
 
@@ -284,8 +287,12 @@ class Consumer(ConnectionListener):
         if not subscription.next_prefetch or not self._is_consuming(subscription):
             return
         now = subscription.delivered, subscription.acks.settled
-        if now == (delivered, settled) and (subscription.is_done or subscription.is_full):
+        idle = now == (delivered, settled)
+        if idle and (subscription.is_done or (subscription.is_full and not self.stand_by)):
             self._consume_more(subscription)
+        elif idle and subscription.is_full:  # until it is asked for again: what is in hand may wait for what is not
+            subscription.next_prefetch = 0
+            self._ack(subscription)
         else:
             self._io.call_later(LOOK_S, partial(self._check_idle, subscription, *now))
 
@@ -294,7 +301,8 @@ class Consumer(ConnectionListener):
 
     def _consume_more(self, subscription: Subscription) -> None:
         """Replace the consumer on the same channel while nothing is on its way: a cancel would return that, and a
-        quorum queue would put it behind what came back before it."""
+        quorum queue would put it behind what came back before it. What a stand-by may begin with after the cancel comes
+        after all that was written here."""
         channel, tag = subscription.channel, subscription.consumer_tag
         if not self._is_consuming(subscription) or tag is None:
             return
@@ -312,7 +320,7 @@ class Consumer(ConnectionListener):
             subscription is None
             or subscription.consumer_tag is None  # between two consumers
             or not subscription.channel.is_open
-            or not requeues_by_nack(subscription.channel)
+            or not self._requeues_by_nack(subscription.channel)
         ):
             succeed(future)
             return
@@ -320,6 +328,9 @@ class Consumer(ConnectionListener):
         hold_late_deliveries(subscription.channel, subscription)
         succeed_after(subscription.closed, future)
         subscription.channel.basic_cancel(subscription.consumer_tag, callback=lambda _frame: succeed(future))
+
+    def _requeues_by_nack(self, channel: Any) -> bool:
+        return not self.stand_by and requeues_by_nack(channel)
 
     def _requeue_all(self, subscription: Subscription, future: "Future[None]") -> None:
         channel = subscription.channel
@@ -332,7 +343,7 @@ class Consumer(ConnectionListener):
             self._io.call_later(left, partial(self._requeue_all, subscription, future))
             return
         succeed_after(subscription.closed, future)
-        if requeues_by_nack(channel) and subscription.delivered > subscription.acks.settled:
+        if self._requeues_by_nack(channel) and subscription.delivered > subscription.acks.settled:
             channel.basic_nack(0, multiple=True, requeue=True)  # 0: all of this channel
         close_without_cancel(channel)
         self._end(subscription, None)

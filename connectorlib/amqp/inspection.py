@@ -29,6 +29,8 @@ Declare = Callable[[Arguments], Failure | None]
 NEVER_MADE: Arguments = {"x-max-age": "never"}
 #: No queue has more arguments than this; every question is one channel.
 MAX_QUESTIONS = 24
+#: Of a queue that hands its messages to one consumer, and to the next when that one goes. No policy can set it.
+SINGLE_ACTIVE = "x-single-active-consumer"
 #: Fewer looks at a dead letter than this are soon used up: every `deadletter-queue list` is one.
 FEW_LOOKS = 1_000
 
@@ -209,6 +211,23 @@ def source_remarks(
             f"{set_policy(queue, {'dead-letter-exchange': exchange}, virtual_host)}. {_POLICIES}"
         )
     return remarks
+
+
+def stand_by_remarks(queue: str, found: Arguments, *, limit: int, virtual_host: str) -> list[str]:
+    """Return what is wrong with an existing source queue that has a single active consumer: messages that are dead
+    because they were in hand whenever that one stopped."""
+    own = found.get("x-delivery-limit")
+    if found.get("x-queue-type") != "quorum" or not found.get(SINGLE_ACTIVE):
+        return []
+    if own is not None and not 0 <= own < limit:
+        return []
+    times = "20 times (from RabbitMQ 4.0 on)" if own is None else f"{own} times"
+    policy = set_policy(queue, {"delivery-limit": limit}, virtual_host)
+    how = f"Raise its limit: {policy}. {_POLICIES}" if own is None else "Delete it when it is empty: it is made anew"
+    return [
+        f"queue {queue!r} has a single active consumer: what it holds when it stops counts as delivered, and is "
+        f"dead-lettered after {times}. {how}"
+    ]
 
 
 def unlike(found: Arguments, configured: Arguments) -> list[str]:

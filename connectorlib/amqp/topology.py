@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 #: Of the source queues that we make. A message that is requeued more often than this has something wrong with it.
 SOURCE_DELIVERY_LIMIT = 100
+#: The same where a stand-by may take over: what is in hand then counts a delivery whenever somebody stops.
+STAND_BY_DELIVERY_LIMIT = 1_000
 #: Looking at a dead letter is a delivery too. Never -1: RabbitMQ 3.10 drops a message on its first return with it.
 DEAD_LETTER_DELIVERY_LIMIT = 1_000_000
 DEAD_LETTER_ARGUMENTS: Mapping[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": DEAD_LETTER_DELIVERY_LIMIT}
@@ -58,7 +60,8 @@ def source_queue(settings: BrokerSettings, source: Source) -> Queue:
     """Return the source queue as it is made when it is missing."""
     arguments: dict[str, Any] = {"x-queue-type": source.type, "x-dead-letter-exchange": settings.dead_letter.exchange}
     if source.type == "quorum":
-        arguments["x-delivery-limit"] = SOURCE_DELIVERY_LIMIT
+        single = source.arguments.get(inspection.SINGLE_ACTIVE)
+        arguments["x-delivery-limit"] = STAND_BY_DELIVERY_LIMIT if single else SOURCE_DELIVERY_LIMIT
     return Queue(source.queue, {**arguments, **source.arguments}, configured=source.arguments)
 
 
@@ -108,6 +111,16 @@ class Upkeep:
         self._looked = True
         return made
 
+    def may_have_stand_by(self) -> bool:
+        """Return whether another consumer may wait for the source queue, unless the broker tells that it is not such
+        a queue. Only the arguments say so: what is declared passively counts the active consumer alone, and a
+        `basic.get`, which such a queue refuses, would take a message of any other."""
+        if self._source is None or self._settings.declare == "never":
+            return True
+        queue = source_queue(self._settings, self._source)
+        arguments = inspection.compare(self._broker.channel, queue).arguments
+        return arguments is None or bool(arguments.get(inspection.SINGLE_ACTIVE))
+
 
 def remarks(part: Exchange | Queue, state: State, settings: BrokerSettings) -> list[str]:
     """Return what is wrong with a part that exists."""
@@ -124,9 +137,12 @@ def remarks(part: Exchange | Queue, state: State, settings: BrokerSettings) -> l
         limit = DEAD_LETTER_DELIVERY_LIMIT
         return inspection.dead_letter_remarks(part.name, state.arguments, limit=limit, virtual_host=host)
     exchange = settings.dead_letter.exchange
-    return inspection.source_remarks(
-        part.name, state.arguments, configured=part.configured, exchange=exchange, virtual_host=host
-    )
+    return [
+        *inspection.source_remarks(
+            part.name, state.arguments, configured=part.configured, exchange=exchange, virtual_host=host
+        ),
+        *inspection.stand_by_remarks(part.name, state.arguments, limit=STAND_BY_DELIVERY_LIMIT, virtual_host=host),
+    ]
 
 
 def arguments_of(broker: Broker, queue: str) -> Mapping[str, Any] | None:

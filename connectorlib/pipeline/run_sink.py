@@ -224,6 +224,7 @@ def _broker_wait(
 
     def ensure() -> None:
         upkeep.ensure()
+        consumer.stand_by = upkeep.may_have_stand_by()
         for exchange in flow.exchanges:
             topology.ensure(broker, settings, None, Destination(exchange), look=False)
 

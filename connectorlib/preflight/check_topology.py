@@ -55,11 +55,8 @@ class TopologyCheck:
         if state.unseen is not None:
             yield self._missing(about, state.unseen, lambda: self._may_make(names.queue))
         else:
-            wrong = remarks(queue, state, self._settings)
-            if wrong and not self._by_policy(names.queue, "delivery-limit"):
-                yield from (odd(about, remark) for remark in wrong)
-            else:
-                yield good(about, _counted(state))
+            wrong = state.arguments and self._wrong(queue, state.arguments)
+            yield from [odd(about, remark) for remark in wrong or ()] or [good(about, _counted(state))]
             yield from self._binding(Source(names.queue, names.exchange, "topic", ("#",)))
         self._ask(
             f"publish to dead-letter exchange {names.exchange}", lambda it: it.ask_to_publish(names.exchange), "write"
@@ -152,20 +149,26 @@ class TopologyCheck:
         kind = str(found.get("x-queue-type", "classic"))
         if kind != source.type:
             yield odd(about, f"is a {kind} queue, the configuration says {source.type}", "it is used as it is")
-        if not self._by_policy(source.queue, "dead-letter-exchange"):
-            unconfigured = Queue(source.queue, found)  # what is configured has its own finding
-            for remark in remarks(unconfigured, State(arguments=found), self._settings):
-                yield odd(about, remark.removeprefix(f"queue {source.queue!r} "))
+        for remark in self._wrong(Queue(source.queue), found):  # what is configured has its own finding
+            yield odd(about, remark.removeprefix(f"queue {source.queue!r} "))
 
-    def _by_policy(self, queue: str, key: str) -> bool:
-        """Return whether a policy sets this key for the queue, as far as the management API tells."""
+    def _wrong(self, queue: Queue, found: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with a queue that has these arguments, and others by a policy."""
+        wrong = remarks(queue, State(arguments=found), self._settings)
+        if not wrong:
+            return []
+        by_policy = {f"x-{key}": value for key, value in self._policy(queue.name).items()}
+        return remarks(queue, State(arguments=by_policy | dict(found)), self._settings)
+
+    def _policy(self, queue: str) -> Mapping[str, Any]:
+        """Return what policies set for a queue, as far as the management API tells."""
         if self._api is None:
-            return False
+            return {}
         try:
             found = self._api.queue(self._settings.virtual_host, queue)
         except Failed:
-            return False
-        return key in (found.get("effective_policy_definition") or {})
+            return {}
+        return found.get("effective_policy_definition") or {}
 
     # -- bindings
 

@@ -17,6 +17,8 @@ from tests.services.waiting import eventually
 QUEUE, DEAD = "readings", "dead-letter"
 PASSWORD = "connector-pass;1"
 BATCH = 40
+#: Arguments of a queue that hands its messages to one connector while others stand by.
+SINGLE_ACTIVE = {"x-single-active-consumer": True, "x-delivery-limit": 1_000}
 
 
 class Arena:

@@ -268,6 +268,29 @@ def second_connector(world: Arena) -> None:
     world.retire(worker)
 
 
+def hand_over(world: Arena, *, kill: bool = False) -> None:
+    """Ask the connector that began first to stop, or kill it, under load, and start it again: of those on a queue with
+    a single active consumer that is the active one, and becomes the last in line."""
+    active = world.workers.pop(0)
+    world.workers.append(active)
+    if kill:
+        active.kill()
+    elif code := active.stop():
+        world.problems.append(f"it ended with {code} when asked to stop beside another")
+    world.expect_progress()
+    active.start()
+
+
+@fault("F20", "two connectors asked to stop, one after the other")
+def take_turns(world: Arena) -> None:
+    second = world.worker()
+    for _ in range(3):
+        last(world, 0.2, 2)
+        hand_over(world)
+    second.stop()
+    world.retire(second)
+
+
 @fault("F21", "a clock that jumps")
 def clock_jumps(world: Arena) -> None:
     worker = world.chance.choice(world.workers)

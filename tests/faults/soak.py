@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.faults import checker, nemesis
+from tests.faults.arena import SINGLE_ACTIVE
 from tests.faults.checker import Counts
 from tests.faults.database_faults import FAULTS
 from tests.faults.nemesis import Fault
@@ -54,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found.node.start()
             with found.node.vhost() as vhost, found.server.database() as database:
                 folder = found.folder()
-                world = World(folder, vhost, database, seed=seed, once=not options.no_inbox, bad=options.bad)
+                # Connectors that come and go beside each other compete for messages, or stand by.
+                queue = SINGLE_ACTIVE if seed % 2 else None
+                once = not options.no_inbox
+                world = World(folder, vhost, database, seed=seed, once=once, bad=options.bad, queue=queue)
                 counts, wrong = _round(world, faults, ends, options.rate)
             total = Counts(**{name: value + asdict(counts)[name] for name, value in asdict(total).items()})
             problems += [f"seed {seed}: {problem}" for problem in wrong]

@@ -1,12 +1,19 @@
 """What docs/guarantees.md promises, under the faults that could break it, with fixed seeds: the short fault run."""
 
+import re
+
 import pytest
 
+from tests.bench.load import slow_commits
 from tests.faults import database_faults as database
 from tests.faults import nemesis
+from tests.faults.arena import SINGLE_ACTIVE
 from tests.faults.conftest import Make
 from tests.services.proxy import End
 from tests.services.waiting import eventually
+
+#: How often the active consumer is asked to stop beside a stand-by.
+HAND_OVERS = 4
 
 BOTH = pytest.mark.parametrize("name", ["postgres_db", "maria_db"])
 
@@ -99,6 +106,24 @@ def test_order_is_kept_with_one_consumer(world_on: Make) -> None:
         nemesis.happen(world, fault)
     world.producer.stop()
     world.expect_all_is_well(ordered=True)
+
+
+def test_order_is_kept_when_the_active_consumer_is_stopped_and_a_stand_by_takes_over(world_on: Make) -> None:
+    world = world_on("postgres_db", seed=18, queue=SINGLE_ACTIVE)
+    world.database.script(*slow_commits("reading", 0.03))  # so that the prefetch is always full
+    for _ in range(2):
+        world.worker()
+    world.producer.send(2_000)
+    world.producer.start(600)
+    for _ in range(HAND_OVERS):
+        nemesis.hand_over(world)
+    nemesis.hand_over(world, kill=True)
+    world.producer.stop()
+    history = world.expect_all_is_well(ordered=True)
+    assert history.dead == []
+    # Each was active in turn, and gave back what it had in hand.
+    taken = [int(n) for worker in world.workers for n in re.findall(r" stopped .*consumed=(\d+)", worker.log)]
+    assert sum(n > 0 for n in taken) > HAND_OVERS, taken
 
 
 RECOVERED = (

@@ -26,7 +26,7 @@ def test_a_larger_prefetch_gives_nothing_back_and_keeps_the_order(vhost, broker,
     fill(vhost, 300)
     consumer = broker.consumer(queue, 500)
     come_back(vhost, consumer, 300)
-    consumer.prefetch = 7
+    consumer.prefetch, consumer.stand_by = 7, False
     consumer.open(10)
     generation = consumer.generation
     taken: list[Delivery] = []
@@ -55,6 +55,7 @@ def look_often(monkeypatch):
 def test_a_message_that_is_held_does_not_keep_the_prefetch_small(vhost, broker, queue):
     fill(vhost, 50)
     consumer = broker.consumer(queue, 5)
+    consumer.stand_by = False
     consumer.open(10)
     held, *others = take_all(consumer, 5)
     consumer.raise_prefetch(20)
@@ -89,3 +90,26 @@ def test_what_is_done_while_the_prefetch_is_to_grow_is_acknowledged_by_giving_ba
     consumer.settle(batch[0].generation, tags(batch)[:4])
     assert consumer.requeue(10)
     assert remaining(vhost, 16) == list(range(4, 20))
+
+
+@pytest.mark.usefixtures("look_often")
+def test_beside_a_stand_by_the_prefetch_grows_when_nothing_is_in_hand(vhost, broker):
+    queue = vhost.declare_queue("q", arguments={"x-single-active-consumer": True})
+    consumer, stand_by = (broker.consumer(queue, 5) for _ in range(2))
+    consumer.open(10)
+    stand_by.open(10)
+    fill(vhost, 20)
+    held, *others = take_all(consumer, 5)
+    consumer.raise_prefetch(20)
+    consumer.settle(held.generation, tags(others))
+    assert bodies(take_all(consumer, 4)) == list(range(5, 9))  # what is held does not hold the others
+    assert (stand_by.held, consumer.prefetch) == (0, 5)
+    consumer.settle(held.generation, range(1, 10))
+    more = take_all(consumer, 5)
+    consumer.raise_prefetch(20)
+    assert stand_by.held == 0
+    consumer.settle(held.generation, tags(more))
+    assert bodies(take_all(stand_by, 5)) == list(range(14, 19))
+    assert consumer.prefetch == 20
+    assert stand_by.requeue(10)
+    assert bodies(take_all(consumer, 6)) == list(range(14, 20))

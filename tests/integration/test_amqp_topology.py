@@ -1,5 +1,7 @@
 """What is missing is made, what exists is used as it is, and what cannot be known is not claimed."""
 
+from dataclasses import replace
+
 import pytest
 
 from connectorlib.amqp import Broker, inspection, topology
@@ -80,7 +82,8 @@ def test_messages_find_their_way(vhost, ensure):
     [
         ("classic", {}),
         ("classic", {"x-message-ttl": 60000, "x-max-priority": 5}),
-        ("quorum", {"x-dead-letter-exchange": "mine", "x-delivery-limit": 7, "x-single-active-consumer": True}),
+        ("quorum", {"x-dead-letter-exchange": "mine", "x-delivery-limit": 7, "x-max-length": 9}),
+        ("quorum", {"x-dead-letter-exchange": "mine", "x-delivery-limit": 1_000, "x-single-active-consumer": True}),
     ],
 )
 def test_an_existing_queue_is_used_as_it_is_without_a_word(vhost, ensure, type, arguments):
@@ -179,3 +182,20 @@ def test_a_user_who_may_make_nothing_can_use_what_exists(vhost, ensure, reader):
             topology.ensure(broker, reader, None, Destination("rows"))
     assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.REFUSED, "403")
     assert "exchange 'rows' (topic) does not exist and cannot be made" in raised.value.failure.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "declare", "limit", "may"),
+    [
+        ({}, "create", 100, False),
+        ({"x-single-active-consumer": True}, "create", 1_000, True),
+        ({"x-single-active-consumer": True}, "passive", 1_000, True),
+        ({}, "passive", 100, False),
+        ({}, "never", 100, True),  # not even asked
+    ],
+)
+def test_whether_a_stand_by_may_wait_is_learnt_from_the_broker(vhost, broker, arguments, declare, limit, may):
+    topology.ensure(broker, vhost.broker_settings(), replace(SOURCE, arguments=arguments))
+    upkeep = topology.Upkeep(broker, replace(vhost.broker_settings(), declare=declare), SOURCE)
+    assert upkeep.may_have_stand_by() is may
+    assert (topology.arguments_of(broker, "q") or {})["x-delivery-limit"] == limit

@@ -1,4 +1,4 @@
-"""The broker's certificate, as `check` sees it. What else it asks of a broker is in tests/e2e/test_check.py."""
+"""The broker's certificate and its policies, as `check` sees them. The rest is in tests/e2e/test_check.py."""
 
 import socket
 import ssl
@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from connectorlib.amqp import Broker
+from connectorlib.amqp.management import Management
 from connectorlib.errors import Kind
 from connectorlib.preflight.check_broker import Needs, findings
+from connectorlib.preflight.check_topology import TopologyCheck
 from connectorlib.preflight.findings import Mark
-from connectorlib.shared_settings import BrokerSettings, Tls
+from connectorlib.shared_settings import BrokerSettings, Source, Tls
+from tests.services.rabbitmq import Vhost
 from tests.services.salesforce import private_key
 from tests.services.selfsigned import certificate
+from tests.services.waiting import eventually
 
 
 @contextmanager
@@ -60,3 +65,24 @@ def test_a_certificate_for_another_name_is_told_as_that(tmp_path: Path, server_n
         (found,) = findings(Needs(BrokerSettings(hosts=settings.hosts, tls=tls), "test"))
     assert (found.mark, found.kind, found.code) == (Mark.BAD, Kind.CONFIGURATION, "tls")
     assert "server_name" in found.do
+
+
+def test_what_a_policy_sets_for_a_queue_counts_as_its_own_argument(vhost: Vhost) -> None:
+    vhost.declare_queue("q", arguments={"x-single-active-consumer": True})
+    api = Management(f"http://{vhost.host}:{vhost.node.management_port}", vhost.username, vhost.password)
+
+    def said() -> list[str]:
+        return [found.text for found in TopologyCheck(broker, vhost.broker_settings(), api).source(Source("q", None))]
+
+    with Broker(vhost.broker_settings(), name="test", publishing=False) as broker:
+        broker.wait_connected(10)
+        no_exchange, few = said()
+        assert "has no dead-letter exchange" in no_exchange
+        assert "has a single active consumer" in few
+        for exchange, limit, left in (("dead-letter", 20, ["is dead-lettered after 20 times"]), ("mine", 1_000, [])):
+            definition = {"dead-letter-exchange": exchange, "delivery-limit": limit}
+            vhost.api("PUT", "/api/policies/{vhost}/p", {"pattern": "^q$", "definition": definition})
+            eventually(lambda: api.queue(vhost.name, "q").get("effective_policy_definition") == definition)  # noqa: B023
+            wrong = [text for text in said() if "waiting" not in text]
+            assert len(wrong) == len(left)
+            assert all(part in text for part, text in zip(left, wrong, strict=True))

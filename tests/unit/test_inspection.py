@@ -10,6 +10,8 @@ from connectorlib.errors import Failed, Failure, Kind
 
 PLANNED = {"x-queue-type": "quorum", "x-dead-letter-exchange": "dead-letter", "x-delivery-limit": 100}
 
+SINGLE = {"x-queue-type": "quorum", "x-single-active-consumer": True}
+
 
 def refusal(name, was, current, code="406"):
     text = f"PRECONDITION_FAILED - inequivalent arg '{name}' for queue 'q' in vhost '/': received {was} but current is "
@@ -133,6 +135,22 @@ def test_an_argument_that_was_asked_for_and_does_not_hold_is_told():
 )
 def test_a_dead_letter_queue_that_loses_what_is_looked_at_is_told(found, said):
     remarks = inspection.dead_letter_remarks("letters", found, limit=1_000_000, virtual_host="/")
+    assert (said is None and remarks == []) or (said is not None and len(remarks) == 1 and said in remarks[0])
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"x-queue-type": "quorum", "x-delivery-limit": 7}, None),
+        (SINGLE | {"x-queue-type": "classic"}, None),
+        (SINGLE | {"x-delivery-limit": 1_000}, None),
+        (SINGLE | {"x-delivery-limit": -1}, None),
+        (SINGLE, "is dead-lettered after 20 times (from RabbitMQ 4.0 on). Raise its limit: rabbitmqctl set_policy"),
+        (SINGLE | {"x-delivery-limit": 100}, "is dead-lettered after 100 times. Delete it when it is empty"),
+    ],
+)
+def test_a_queue_with_a_stand_by_whose_stops_use_up_its_delivery_limit_is_told(found, said):
+    remarks = inspection.stand_by_remarks("q", found, limit=1_000, virtual_host="/")
     assert (said is None and remarks == []) or (said is not None and len(remarks) == 1 and said in remarks[0])
 
 
