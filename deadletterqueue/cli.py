@@ -49,12 +49,12 @@ COMMANDS = {
     "--max-length", type=click.IntRange(min=1), metavar="N", help="Refuse more than so many: the connectors pause then."
 )
 @click.option("--ttl", type=Duration(), help="Delete dead letters that are older, e.g. 30d. They are gone for good.")
-@click.option("--policy", is_flag=True, help="Print the policy that gives existing queues this exchange.")
-@click.option("--apply-policy", is_flag=True, help="Set that policy, through the management API.")
+@click.option("--policy", is_flag=True, help="Print the policies that give existing queues this exchange.")
+@click.option("--apply-policy", is_flag=True, help="Set them, through the management API.")
 @click.option(
     "--policy-pattern",
     metavar="REGEX",
-    help="The queues that the policy is for.  [all but the dead-letter queue and the broker's own]",
+    help="The queues that the policies are for.  [all but the dead-letter queue and the broker's own]",
 )
 @json_option
 @connection_options

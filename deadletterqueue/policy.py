@@ -1,13 +1,14 @@
-"""The policy that gives existing queues the dead-letter exchange: as a command, as an HTTP call, and applied."""
+"""The policies that give existing queues the dead-letter exchange: as commands, as HTTP calls, and applied."""
 
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from connectorlib.amqp.inspection import AT_LEAST_ONCE
 from connectorlib.amqp.management import Management
 
 
@@ -45,24 +46,38 @@ class Policy:
         return shlex.join(["curl", "-u", "USER", "-X", "PUT", "-H", headers, "-d", json.dumps(self.body), address])
 
 
-def dead_letter_policy(virtual_host: str, exchange: str, queue: str, pattern: str | None) -> Policy:
-    """Return the policy that gives queues this dead-letter exchange: those of the pattern, else all but the dead-letter
-    queue itself and the broker's own."""
-    others = f"^(?!{re.escape(queue)}$|amq\\.)"
-    return Policy(virtual_host, "dead-letter", pattern or others, {"dead-letter-exchange": exchange})
+def dead_letter_policies(virtual_host: str, exchange: str, queue: str, pattern: str | None) -> list[Policy]:
+    """Return the policies that give queues this dead-letter exchange: those of the pattern, else all but the
+    dead-letter queue itself and the broker's own.
+
+    A queue takes the policy with the highest priority of those whose keys its type knows all. So quorum queues take the
+    second, at least once, and classic queues, which know no strategy, the first (seen with RabbitMQ 3.10).
+    """
+    chosen = pattern or f"^(?!{re.escape(queue)}$|amq\\.)"
+    target = {"dead-letter-exchange": exchange}
+    kept = {name.removeprefix("x-"): value for name, value in AT_LEAST_ONCE.items()}
+    return [
+        Policy(virtual_host, "dead-letter", chosen, target),
+        Policy(virtual_host, "dead-letter-at-least-once", chosen, {**target, **kept}, priority=1),
+    ]
 
 
-def apply(policy: Policy, api: Management) -> tuple[str, list[str]]:
-    """Set the policy. Return `made`, `replaced` or `unchanged`, and what else there is to know. Raise Failed."""
-    found = {str(each.get("name")): each for each in api.policies(policy.virtual_host)}
-    own = found.pop(policy.name, None)
+def apply(policies: Sequence[Policy], api: Management) -> tuple[list[str], list[str]]:
+    """Set the policies of one virtual host. Return `made`, `replaced` or `unchanged` for each, and what else there is
+    to know. Raise Failed."""
+    found = {str(each.get("name")): each for each in api.policies(policies[0].virtual_host)}
+    statuses = [_apply(policy, found.pop(policy.name, None), api) for policy in policies]
     remarks = [
         f"policy {name!r} is there too (priority {each.get('priority')}, pattern {each.get('pattern')!r}): a queue "
         "takes only one, that with the highest priority"
         for name, each in found.items()
         if each.get("apply-to") != "exchanges"
     ]
+    return statuses, remarks
+
+
+def _apply(policy: Policy, own: Mapping[str, Any] | None, api: Management) -> str:
     if own is not None and all(own.get(key) == value for key, value in policy.body.items()):
-        return "unchanged", remarks
+        return "unchanged"
     api.set_policy(policy.virtual_host, policy.name, policy.body)
-    return ("made" if own is None else "replaced"), remarks
+    return "made" if own is None else "replaced"

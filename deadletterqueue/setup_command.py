@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,10 +11,16 @@ from connectorlib.errors import Failed
 from connectorlib.service.process import ExitCode
 from connectorlib.values.text import printable
 from deadletterqueue.options import Connection
-from deadletterqueue.policy import Policy, apply, dead_letter_policy
+from deadletterqueue.policy import Policy, apply, dead_letter_policies
 from deadletterqueue.session import Session, allowing, open_session
 from deadletterqueue.setup import DIFFERENT, Part, Wanted, set_up
 from deadletterqueue.terminal import table
+
+#: What the second policy changes besides.
+FULL = (
+    "With the second one a quorum queue that has a maximum length refuses what is published beyond it, where it would "
+    "drop its oldest messages; --policy-pattern leaves such queues out."
+)
 
 
 def run_set_up(
@@ -29,7 +36,7 @@ def run_set_up(
     policy_pattern: str | None,
     as_json: bool,
 ) -> ExitCode:
-    """Make exchange, queue and binding; print or apply the policy."""
+    """Make exchange, queue and binding; print or apply the policies."""
     with open_session(connection) as session:
         names = session.settings.dead_letter
         ttl_ms = round(ttl * 1000) if ttl is not None else None
@@ -38,7 +45,7 @@ def run_set_up(
             age = timedelta(seconds=ttl)
             _warn(f"dead letters older than {age} will be deleted by the broker, for good and without a word")
         parts = _set_up(session, wanted)
-        for_others = dead_letter_policy(session.settings.virtual_host, wanted.exchange, wanted.queue, policy_pattern)
+        for_others = dead_letter_policies(session.settings.virtual_host, wanted.exchange, wanted.queue, policy_pattern)
         different = [part for part in parts if part.status == DIFFERENT]
         result: dict[str, Any] = {
             "virtual_host": session.settings.virtual_host,
@@ -47,9 +54,7 @@ def run_set_up(
         if not as_json:
             _print(parts, session.settings.virtual_host)
         if policy or apply_policy:
-            result["policy"] = _policy(
-                session, for_others, apply_policy=apply_policy and not different, as_json=as_json
-            )
+            result |= _policies(session, for_others, apply_them=apply_policy and not different, as_json=as_json)
     if as_json:
         print(json.dumps(result, indent=2))
     return ExitCode.BAD_CONFIGURATION if different else ExitCode.DONE
@@ -85,23 +90,32 @@ def _print(parts: list[Part], virtual_host: str) -> None:
             _warn(f"ask for what is there, choose another name, or delete the {part.kind} when it is empty")
 
 
-def _policy(session: Session, policy: Policy, *, apply_policy: bool, as_json: bool) -> dict[str, Any]:
+def _policies(session: Session, policies: Sequence[Policy], *, apply_them: bool, as_json: bool) -> dict[str, Any]:
     url = session.management.url
-    result: dict[str, Any] = {"name": policy.name, **policy.body, "command": policy.command, "call": policy.call(url)}
-    if apply_policy:
-        status, remarks = apply(policy, session.management)
-        result |= {"status": status, "remarks": remarks}
+    result: list[dict[str, Any]] = [
+        {"name": policy.name, **policy.body, "command": policy.command, "call": policy.call(url)} for policy in policies
+    ]
+    remarks: list[str] = []
+    if apply_them:
+        statuses, remarks = apply(policies, session.management)
+        for each, status in zip(result, statuses, strict=True):
+            each["status"] = status
         for remark in remarks:
             _warn(remark)
     if not as_json:
         print()
-        if apply_policy:
-            print(f"  policy    {policy.name:<40} {result['status']}: queues that match {policy.pattern}")
+        if apply_them:
+            for each in result:
+                print(f"  policy    {each['name']:<40} {each['status']}: queues that match {each['pattern']}")
         else:
-            print("to give existing queues this dead-letter exchange:\n")
-            print(f"  {policy.command}\n\nor through the management API:\n\n  {policy.call(url)}")
-            print("\nAn argument x-dead-letter-exchange of a queue comes before it.")
-    return result
+            print("to give existing queues this dead-letter exchange, quorum queues at least once:\n")
+            for policy in policies:
+                print(f"  {policy.command}")
+            print("\nor through the management API:\n")
+            for policy in policies:
+                print(f"  {policy.call(url)}")
+            print("\nAn argument of a queue comes before them. " + FULL)
+    return {"policies": result, "remarks": remarks}
 
 
 def _part_json(part: Part) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from connectorlib.amqp.channel import SyncChannel
 from connectorlib.errors import Failed, Failure
+from connectorlib.values.text import listed
 
 T = TypeVar("T")
 Arguments = Mapping[str, Any]
@@ -27,6 +28,9 @@ Declare = Callable[[Arguments], Failure | None]
 #: Goes with every question. Only a stream has this argument, and not with such a value: with it RabbitMQ makes no queue
 #: at all ("invalid arg"), but an existing one of another type is compared by the arguments of its type alone.
 NEVER_MADE: Arguments = {"x-max-age": "never"}
+#: With both, a quorum queue keeps what it dead-letters until the target has confirmed it (RabbitMQ's own default is at
+#: most once: without a target it is lost). Each is a key of a policy too, without the `x-`.
+AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 #: No queue has more arguments than this; every question is one channel.
 MAX_QUESTIONS = 24
 #: Of a queue that hands its messages to one consumer, and to the next when that one goes. No policy can set it.
@@ -40,7 +44,7 @@ _DIFFERENCE = re.compile(
     re.DOTALL,
 )
 _INTEGERS = frozenset({"signedint", "unsignedint", "long", "unsignedlong", "short", "unsignedshort", "byte"})
-_POLICIES = "If a policy does that already, all is well: AMQP does not show policies."
+UNSEEN_POLICIES = "If a policy does that already, all is well: AMQP does not show policies."
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +212,7 @@ def source_remarks(
         remarks.append(
             f"queue {queue!r} has no dead-letter exchange: a message that came back more often than its delivery "
             "limit (20 times from RabbitMQ 4.0 on) is deleted. Give it one: "
-            f"{set_policy(queue, {'dead-letter-exchange': exchange}, virtual_host)}. {_POLICIES}"
+            f"{set_policy(queue, {'dead-letter-exchange': exchange}, virtual_host)}. {UNSEEN_POLICIES}"
         )
     return remarks
 
@@ -223,11 +227,37 @@ def stand_by_remarks(queue: str, found: Arguments, *, limit: int, virtual_host: 
         return []
     times = "20 times (from RabbitMQ 4.0 on)" if own is None else f"{own} times"
     policy = set_policy(queue, {"delivery-limit": limit}, virtual_host)
-    how = f"Raise its limit: {policy}. {_POLICIES}" if own is None else "Delete it when it is empty: it is made anew"
+    how = (
+        f"Raise its limit: {policy}. {UNSEEN_POLICIES}"
+        if own is None
+        else "Delete it when it is empty: it is made anew"
+    )
     return [
         f"queue {queue!r} has a single active consumer: what it holds when it stops counts as delivered, and is "
         f"dead-lettered after {times}. {how}"
     ]
+
+
+def may_refuse(configured: Arguments) -> bool:
+    """Return whether a queue with these arguments may refuse messages when it is full, which `AT_LEAST_ONCE` asks for.
+    One with a maximum and nothing else drops its oldest: it is not ours to make its publishers see refusals."""
+    bounded = "x-max-length" in configured or "x-max-length-bytes" in configured
+    return bool(configured.get("x-overflow", "" if bounded else "reject-publish") == "reject-publish")
+
+
+def keeps_dead_letters(found: Arguments, exchange: str) -> bool:
+    """Return whether a queue with these arguments, or keys of a policy as arguments, dead-letters to this exchange at
+    least once."""
+    wanted = {"x-queue-type": "quorum", "x-dead-letter-exchange": exchange, **AT_LEAST_ONCE}
+    return all(found.get(name) == value for name, value in wanted.items())
+
+
+def losses(found: Arguments) -> str:
+    """Return what a queue that dead-letters at most once loses while its dead letters have no queue to go to."""
+    drops = ("x-max-length" in found or "x-max-length-bytes" in found) and not may_refuse(found)
+    kinds = ["what expires", "what another consumer rejects"]
+    kinds += ["what is over the delivery limit"] * (found.get("x-queue-type") == "quorum")
+    return listed([*kinds, *["what is over the maximum"] * drops])
 
 
 def unlike(found: Arguments, configured: Arguments) -> list[str]:
@@ -251,7 +281,8 @@ def dead_letter_remarks(queue: str, found: Arguments, *, limit: int, virtual_hos
     else:
         loss = f"a dead letter that was looked at {own} times is deleted"
     policy = set_policy(queue, {"delivery-limit": limit}, virtual_host)
-    how = f"Raise its limit: {policy}. {_POLICIES}" if own is None else "Delete it when it is empty: it is made anew"
+    raised = f"Raise its limit: {policy}. {UNSEEN_POLICIES}"
+    how = raised if own is None else "Delete it when it is empty: it is made anew"
     return [f"dead-letter queue {queue!r}: {loss}. {how}"]
 
 

@@ -62,6 +62,8 @@ def source_queue(settings: BrokerSettings, source: Source) -> Queue:
     if source.type == "quorum":
         single = source.arguments.get(inspection.SINGLE_ACTIVE)
         arguments["x-delivery-limit"] = STAND_BY_DELIVERY_LIMIT if single else SOURCE_DELIVERY_LIMIT
+        if inspection.may_refuse(source.arguments):
+            arguments |= inspection.AT_LEAST_ONCE
     return Queue(source.queue, {**arguments, **source.arguments}, configured=source.arguments)
 
 

@@ -151,6 +151,7 @@ class TopologyCheck:
             yield odd(about, f"is a {kind} queue, the configuration says {source.type}", "it is used as it is")
         for remark in self._wrong(Queue(source.queue), found):  # what is configured has its own finding
             yield odd(about, remark.removeprefix(f"queue {source.queue!r} "))
+        yield from self._at_most_once(about, source, found)
 
     def _wrong(self, queue: Queue, found: Mapping[str, Any]) -> list[str]:
         """Return what is wrong with a queue that has these arguments, and others by a policy."""
@@ -159,6 +160,23 @@ class TopologyCheck:
             return []
         by_policy = {f"x-{key}": value for key, value in self._policy(queue.name).items()}
         return remarks(queue, State(arguments=by_policy | dict(found)), self._settings)
+
+    def _at_most_once(self, about: str, source: Source, found: Mapping[str, Any]) -> Iterator[Finding]:
+        """Yield what the broker loses while the dead-letter queue is away. What we dead-letter waits for it."""
+        names, host = self._settings.dead_letter, self._settings.virtual_host
+        policy = {f"x-{key}": value for key, value in self._policy(source.queue).items()}
+        whole = {**policy, **found}
+        ours = whole.get("x-dead-letter-exchange") == names.exchange
+        if not ours or inspection.keeps_dead_letters(whole, names.exchange):
+            return
+        text = f"while queue {names.queue} is away, RabbitMQ loses {inspection.losses(whole)}"
+        if found.get("x-queue-type", "classic") != "quorum":
+            do = "only quorum queues keep it"
+        elif found.get("x-overflow", "reject-publish") != "reject-publish":
+            do = f"its x-overflow is {found['x-overflow']}: with reject-publish it could keep that"
+        else:
+            do = f"`deadletter-queue --vhost {host} --policy` prints the policy that keeps it"
+        yield odd(about, text, do if self._api is not None else f"{do}. {inspection.UNSEEN_POLICIES}")
 
     def _policy(self, queue: str) -> Mapping[str, Any]:
         """Return what policies set for a queue, as far as the management API tells."""

@@ -13,6 +13,7 @@ from tests.e2e.cases import Divisions, alarm
 from tests.e2e.conftest import Connector, reading
 from tests.services.rabbitmq import Vhost
 from tests.services.selfsigned import certificate
+from tests.services.waiting import eventually
 
 SOURCE = {"queue": "readings", "exchange": "devices", "routing_keys": ["reading.#"]}
 INBOX = (
@@ -112,6 +113,23 @@ def test_what_is_made_at_the_start_is_told_and_not_made(on_sqlite: Connector) ->
     )
     assert done.returncode == 0
     assert not on_sqlite.vhost.exists("readings")
+
+
+def test_what_the_broker_loses_while_the_dead_letter_queue_is_away_is_told(on_sqlite: Connector) -> None:
+    on_sqlite.configure()
+    vhost = on_sqlite.vhost
+    assert on_sqlite.run("receive", "-c", str(on_sqlite.file)).returncode == 3  # makes the queues
+    with vhost.channel() as channel:
+        channel.queue_delete("readings")
+    vhost.declare_queue("readings", "devices", "reading.#", arguments={"x-dead-letter-exchange": "dead-letter"})
+    check = ("check", "-c", str(on_sqlite.file), *management(vhost))
+    loses = "while queue dead-letter is away, RabbitMQ loses what expires, what another consumer rejects"
+    does = f"`deadletter-queue --vhost {vhost.name} --policy` prints the policy that keeps it"
+    told(on_sqlite.run(*check), "!", [f"queue readings: {loses}, what is over the delivery limit.*{does}$"])
+    policy = {"dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
+    definition = {"pattern": "^readings$", "definition": policy, "apply-to": "queues"}
+    vhost.api("PUT", "/api/policies/{vhost}/kept", definition)
+    eventually(lambda: lines(on_sqlite.run(*check), "!") == [], 20, what="the policy at work")
 
 
 def test_what_a_user_may_not_do_is_told(on_sqlite: Connector) -> None:

@@ -90,18 +90,22 @@ def test_a_binding_that_is_missing_is_made_and_said(workbench: Workbench) -> Non
 
 def test_the_policy_is_printed_and_applied(workbench: Workbench) -> None:
     workbench.vhost.declare_queue("others")
+    workbench.vhost.declare_queue("old", type="classic")
     printed = workbench("--policy")
     assert "rabbitmqctl set_policy" in printed
     assert f"/api/policies/{workbench.vhost.quoted}/dead-letter" in printed
     assert workbench.vhost.api("GET", "/api/policies/{vhost}") == []
 
-    assert workbench.json("--apply-policy")["policy"]["status"] == "made"
-    assert workbench.json("--apply-policy")["policy"]["status"] == "unchanged"
+    for status in ("made", "unchanged"):
+        assert [each["status"] for each in workbench.json("--apply-policy")["policies"]] == [status, status]
 
     def effective(queue: str) -> Any:
         return workbench.vhost.api("GET", f"/api/queues/{{vhost}}/{queue}").get("effective_policy_definition")
 
-    eventually(lambda: effective("others") == {"dead-letter-exchange": "dead-letter"}, 15, what="the policy at work")
+    target = {"dead-letter-exchange": "dead-letter"}
+    kept = {"dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
+    eventually(lambda: effective("others") == {**target, **kept}, 15, what="the policy of quorum queues at work")
+    eventually(lambda: effective("old") == target, 15, what="that of others, which know no strategy")
     assert not effective("dead-letter")
     with workbench.vhost.channel() as channel:
         workbench.vhost.publish("", "others", b"{}")

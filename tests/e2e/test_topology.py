@@ -44,6 +44,8 @@ def test_what_is_missing_is_made_durable_with_a_way_out_for_what_fails(on_sqlite
         "x-queue-type": "quorum",
         "x-dead-letter-exchange": "dead-letter",
         "x-delivery-limit": 100,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
     }
     assert letters["arguments"] == LETTERS
     assert exchange(vhost, "devices") == exchange(vhost, "dead-letter") == ("topic", True)

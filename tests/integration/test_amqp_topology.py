@@ -7,6 +7,7 @@ import pytest
 from connectorlib.amqp import Broker, inspection, topology
 from connectorlib.errors import Failed, Kind
 from connectorlib.shared_settings import Destination, Source
+from tests.services.waiting import eventually
 
 SOURCE = Source("q", exchange="devices", routing_keys=("a.#", "b"))
 
@@ -64,8 +65,32 @@ def test_queues_are_durable_and_have_their_limits(vhost, ensure):
         "x-queue-type": "quorum",
         "x-dead-letter-exchange": "dead-letter",
         "x-delivery-limit": 100,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
     }
     assert letters["arguments"] == {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+
+
+def test_what_is_over_the_delivery_limit_waits_while_the_dead_letter_queue_is_away(vhost, ensure):
+    ensure(Source("q", arguments={"x-delivery-limit": 1}))
+    vhost.publish("", "q", [str(number) for number in range(5)])
+    with vhost.channel() as channel:
+        channel.queue_delete("dead-letter")
+    for _ in range(2):
+        give_back(vhost, "q", 5)
+    eventually(lambda: vhost.depth("q") == 0, 10, what="all over the limit")
+    eventually(lambda: queue(vhost, "q").get("messages") == 5, 20, what="all kept in the source queue")
+    ensure(SOURCE)
+    eventually(lambda: vhost.depth("dead-letter") == 5, 20, what="all in the dead-letter queue")
+    assert {body for *_, body in vhost.get_all("dead-letter")} == {b"0", b"1", b"2", b"3", b"4"}
+
+
+def give_back(vhost, name, count):
+    """Take so many and close the channel, which returns them and counts as a delivery of each."""
+    eventually(lambda: vhost.depth(name) == count, 10)
+    with vhost.channel() as channel:
+        for _, (method, *_) in zip(range(count), channel.consume(name, inactivity_timeout=30), strict=False):
+            assert method is not None
 
 
 def test_messages_find_their_way(vhost, ensure):

@@ -153,6 +153,9 @@ class RabbitMQ(Server):
         (self.folder / "rabbitmq.conf").write_text(lines)
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         (self.folder / "rabbitmq-env.conf").write_text("")
+        # How long a dead letter without a target waits for its next try: 3 minutes, if left to the broker.
+        retry = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 2000}]}].\n"
+        (self.folder / "advanced.config").write_text(retry)
 
 
 class Vhost:

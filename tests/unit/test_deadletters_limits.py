@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deadletterqueue.delivery_limit import delivery_limit, limit_told
-from deadletterqueue.policy import dead_letter_policy
+from deadletterqueue.policy import dead_letter_policies
 
 OLD, NEW = (3, 10, 8), (4, 0, 5)
 
@@ -50,7 +50,7 @@ def test_the_management_api_tells_both(told: dict[str, Any], limit: float) -> No
 
 @pytest.mark.parametrize("queue", ["dead-letter", "plant.dead", "a+b (x)"])
 def test_the_policy_is_for_every_queue_but_the_dead_letter_queue(queue: str) -> None:
-    pattern = re.compile(dead_letter_policy("/", "dlx", queue, None).pattern)
+    [pattern] = {re.compile(each.pattern) for each in dead_letter_policies("/", "dlx", queue, None)}
     assert not pattern.search(queue)
     assert not pattern.search("amq.gen-Xa2")
     assert pattern.search(f"{queue}s")
@@ -59,14 +59,22 @@ def test_the_policy_is_for_every_queue_but_the_dead_letter_queue(queue: str) -> 
 
 
 def test_the_policy_is_a_command_that_a_shell_takes_apart_as_it_is_meant() -> None:
-    policy = dead_letter_policy("plant one", "dead letters", "dead-letter", "^reading's$")
-    words = shlex.split(policy.command)
+    every, quorum = dead_letter_policies("plant one", "dead letters", "dead-letter", "^reading's$")
+    words = shlex.split(every.command)
     assert words[:4] == ["rabbitmqctl", "set_policy", "-p", "plant one"]
     assert words[-2] == "^reading's$"
     assert json.loads(words[-1]) == {"dead-letter-exchange": "dead letters"}
+    words = shlex.split(quorum.command)
+    assert words[-2] == "^reading's$"
+    assert json.loads(words[-1]) == {
+        "dead-letter-exchange": "dead letters",
+        "dead-letter-strategy": "at-least-once",
+        "overflow": "reject-publish",
+    }
+    assert quorum.priority > every.priority
 
 
 def test_the_policy_is_a_call_of_the_management_api() -> None:
-    words = shlex.split(dead_letter_policy("/", "dlx", "dead-letter", None).call("http://rabbit1:15672"))
+    words = shlex.split(dead_letter_policies("/", "dlx", "dead-letter", None)[0].call("http://rabbit1:15672"))
     assert words[-1] == "http://rabbit1:15672/api/policies/%2F/dead-letter"
     assert json.loads(words[words.index("-d") + 1])["definition"] == {"dead-letter-exchange": "dlx"}

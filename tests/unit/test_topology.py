@@ -1,9 +1,12 @@
 """What is planned; tests/integration/test_amqp_topology.py makes it."""
 
-from connectorlib.amqp.inspection import Exchange, Queue
-from connectorlib.amqp.topology import Binding, plan
+import pytest
+
+from connectorlib.amqp.inspection import AT_LEAST_ONCE, Exchange, Queue
+from connectorlib.amqp.topology import Binding, plan, source_queue
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Destination, Source
 
+QUORUM = {"x-queue-type": "quorum", "x-dead-letter-exchange": "dead", "x-delivery-limit": 100}
 SETTINGS = BrokerSettings(dead_letter=DeadLetterSettings("dead", "letters"))
 
 
@@ -16,8 +19,25 @@ def test_dead_letters_come_first_so_that_nothing_can_be_lost_in_between():
 
 
 def test_a_quorum_source_gets_a_delivery_limit_and_where_to_go_beyond_it():
-    arguments = {"x-queue-type": "quorum", "x-dead-letter-exchange": "dead", "x-delivery-limit": 100}
-    assert plan(SETTINGS, Source("q"), None)[3:] == [Queue("q", arguments)]
+    assert plan(SETTINGS, Source("q"), None)[3:] == [Queue("q", {**QUORUM, **AT_LEAST_ONCE})]
+
+
+@pytest.mark.parametrize(
+    ("configured", "kept"),
+    [
+        ({"x-message-ttl": 60_000}, True),
+        ({"x-overflow": "reject-publish", "x-max-length": 5}, True),
+        ({"x-overflow": "drop-head"}, False),
+        ({"x-max-length": 5}, False),
+        ({"x-max-length-bytes": 5_000_000}, False),
+    ],
+)
+def test_dead_letters_are_kept_unless_the_queue_is_to_drop_what_it_has_no_room_for(configured, kept):
+    assert source_queue(SETTINGS, Source("q", arguments=configured)).arguments == {
+        **QUORUM,
+        **(AT_LEAST_ONCE if kept else {}),
+        **configured,
+    }
 
 
 def test_a_classic_source_has_no_delivery_limit():
