@@ -58,6 +58,7 @@ def plan(config: DbConfig, sample: Sample | None, management_url: str | None) ->
         f"dbconnector {config.name}",
         (config.source,) if config.source else (),
         sends,
+        file=config.file,
     )
     return [
         ("broker", lambda: check_broker.findings(needs, management_url)),

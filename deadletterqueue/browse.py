@@ -29,7 +29,7 @@ WINDOW_BYTES = 8 * 1024 * 1024
 OVERHEAD_BYTES = 2_048
 #: Messages that are handed over at once.
 BATCH = 250
-#: Seconds without a message after which the queue is asked whether there is one, and after which somebody has it.
+#: Seconds without a message after which the broker is asked whether there is one, and after which somebody has it.
 IDLE_S, STUCK_S = 0.5, 20.0
 
 
@@ -50,12 +50,15 @@ class Walk:
         removing: bool = False,
         delivery_limit: DeliveryLimit | None = None,
         stop: threading.Event | None = None,
+        setup: str = "deadletter-queue",
     ) -> None:
-        """`limit` is how many messages to walk at most; `removing` allows `ack`."""
+        """`limit` is how many messages to walk at most; `removing` allows `ack`; `setup` is the command that makes the
+        queue."""
         self._broker = broker
         self._removing = removing
         self._limit = limit
         self._delivery_limit = delivery_limit or DeliveryLimit(broker, queue)
+        self._setup = setup
         self._stop = stop or threading.Event()
         self._browser: Browser | None = None
         #: How many messages were asked for, and how many of the window have not come yet.
@@ -70,6 +73,9 @@ class Walk:
         self.ready = 0
         self.total = 0
         self.looked = 0
+        #: How many of them somebody else had taken before their turn came, and how many were seen but cannot be read.
+        self.taken = 0
+        self.unreadable = 0
 
     def __enter__(self) -> Self:
         self.ready = self._ready()
@@ -102,7 +108,8 @@ class Walk:
             for batch in self._complete(browser) if self._removing else self._batches(browser):
                 yield from self._passed(batch)
             if self._left:
-                return  # another consumer has the rest
+                self.taken = self.total - self.looked
+                return
 
     def ack(self, *deliveries: Delivery) -> None:
         """Remove messages from the queue; the acks are on the way when this returns. Raise Failed if the connection was
@@ -117,6 +124,13 @@ class Walk:
         """Return how many messages a walk would pass now, without one. Raise Failed when the queue is not there."""
         ready = self._ready()
         return ready if self._limit is None else min(ready, self._limit)
+
+    @property
+    def shortfall(self) -> str:
+        """What of the queue this walk has not shown, in words; "" if it has shown everything."""
+        reasons = ((self.taken, "taken by somebody else meanwhile"), (self.unreadable, "not readable"))
+        missing = [f"{count:,} of {self.total:,} {reason}" for count, reason in reasons if count]
+        return f"{self.queue}: {', '.join(missing)}" if missing else ""
 
     @property
     def failure(self) -> Failure | None:
@@ -172,17 +186,30 @@ class Walk:
         while self._left > 0:
             if self._stop.is_set():
                 raise KeyboardInterrupt
-            if batch := browser.take(IDLE_S, min(self._left, BATCH)):
-                self._arrived(batch)
+            batch = self._take(browser)
+            if batch is None:
+                return
+            if batch:
                 if not (self._left or self._removing or self._delivery_limit.wary) and self._asked < self.total:
                     self._open_next(browser)  # so that the broker delivers while these are looked at
                 patience = time.monotonic() + STUCK_S
                 yield batch
-            elif self._ready() == 0:
-                return
             elif time.monotonic() > patience:
                 text = f"queue {self.queue!r} hands out no messages: does somebody else consume it alone?"
                 raise Failed(Failure(Kind.UNAVAILABLE, "stuck", text))
+
+    def _take(self, browser: Browser) -> list[Delivery] | None:
+        """Return what has come; [] if nothing has for a while, None if nothing will. That nothing will is for the
+        broker to say: a large body, or a slow link, makes the same silence."""
+        batch = browser.take(IDLE_S, min(self._left, BATCH))
+        if not batch:
+            ready = browser.ready()
+            batch = browser.take(0)
+            if not (batch or ready):
+                return None
+        if batch:
+            self._arrived(batch)
+        return batch
 
     def _hold_the_rest(self, browser: Browser) -> None:
         """Consume, without looking, what has to be held before anything is requeued.
@@ -203,10 +230,10 @@ class Walk:
     def _take_rest(self, browser: Browser) -> None:
         patience = time.monotonic() + STUCK_S
         while self._left > 0 and (self._delivery_limit.wary or not self._fresh):
-            if batch := browser.take(IDLE_S, min(self._left, BATCH)):
-                self._arrived(batch)
+            batch = self._take(browser)
+            if batch:
                 patience = time.monotonic() + STUCK_S
-            elif self._ready() == 0 or time.monotonic() > patience:
+            elif batch is None or time.monotonic() > patience:
                 return
 
     def _arrived(self, batch: list[Delivery]) -> None:
@@ -229,5 +256,5 @@ class Walk:
         except Failed as error:
             if error.failure.code != "404":
                 raise
-            text = f"there is no queue {self.queue!r} in this virtual host; `deadletter-queue --vhost …` makes one"
+            text = f"there is no queue {self.queue!r} in this virtual host; `{self._setup}` makes one"
             raise Failed(Failure(Kind.CONFIGURATION, "404", text)) from error

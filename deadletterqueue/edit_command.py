@@ -110,7 +110,7 @@ def run_edit(
             options = replace(options, limit=len(originals))
         else:
             change = checked(edit, check)
-        with _kept(changes.originals) as keep, progress("sending") as show:
+        with _kept(changes.originals, connection) as keep, progress("sending") as show:
             showing = _Showing(change) if sending.dry_run and not as_json else change
             replay = Replay(session, chosen, options, change=showing, save=keep, show=show)
             try:
@@ -176,6 +176,8 @@ def _looked_up(session: Session, chosen: Chosen, limit: int | None, position: in
                 found.append(letter)
                 if len(found) > most:
                     break
+    if walk.taken:
+        raise Failed(Failure(Kind.UNAVAILABLE, "incomplete", walk.shortfall, "edit"))
     if limit is None and len(found) > most:
         text = f"more than {most} are meant: choose fewer, give --limit, or change all at once with --set or --patch"
         raise Failed(Failure(Kind.REJECT, "too-many", text, "edit"))
@@ -247,7 +249,7 @@ def in_editor(text: str) -> str:
 
 
 @contextmanager
-def _kept(file: str | None) -> Iterator[Callable[[Letter], None]]:
+def _kept(file: str | None, connection: Connection) -> Iterator[Callable[[Letter], None]]:
     """Return a function that appends an original to a file for `import`, which is created for the first one."""
     name = file or f"originals-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
     opened: list[IO[str]] = []
@@ -268,7 +270,9 @@ def _kept(file: str | None) -> Iterator[Callable[[Letter], None]]:
     finally:
         if opened:
             opened[0].close()
-            print(f"the originals are in {name}; `deadletter-queue import` puts them back", file=sys.stderr)
+            print(
+                f"the originals are in {name}; `{connection.command('import', name)}` puts them back", file=sys.stderr
+            )
 
 
 class _Showing:

@@ -13,7 +13,7 @@ from connectorlib.values.text import cut_bytes
 from deadletterqueue.letter import Letter
 from deadletterqueue.list_command import MAX_TEXT, browsing, depth_of, print_json, report_nothing, what
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
-from deadletterqueue.session import reported
+from deadletterqueue.session import outcome, reported
 from deadletterqueue.terminal import span, table
 
 GROUP_COLUMNS = ("count", "reason", "code", "in queue", "fingerprint", "died", "example")
@@ -86,13 +86,13 @@ def run_group(connection: Connection, filters: Filters, *, as_json: bool) -> Exi
         groups = grouped(islice(chosen, filters.limit))
     if as_json:
         print_json(group.as_json() for group in groups)
-        return ExitCode.DONE if groups else ExitCode.NOTHING
+        return outcome(walk, ExitCode.DONE if groups else ExitCode.NOTHING)
     if not groups:
         return report_nothing(walk)
     table(GROUP_COLUMNS, [_group_row(group) for group in groups], right=("count",), below=("died", "example"))
     total = sum(group.count for group in groups)
     print(f"{total:,} of {walk.ready:,} in {walk.queue}; list --where fingerprint=… shows those of one line")
-    return ExitCode.DONE
+    return outcome(walk, ExitCode.DONE)
 
 
 def _group_row(group: Group) -> tuple[str, ...]:

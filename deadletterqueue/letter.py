@@ -20,6 +20,8 @@ _BROKER_TEXTS = {
     "maxlen": "the queue was full",
     "delivery_limit": "it was given back more often than the queue's delivery limit allows",
 }
+#: No letter was sent back, or tried, more often than this; `--max-replays 10000` lets also a forged count through.
+MOST = 9_999
 #: Fields of a letter in the order of printing; `--where` takes these and `message_id`.
 FIELDS = (
     "reason",
@@ -110,8 +112,8 @@ def _by_connector(delivery: Delivery, headers: Mapping[str, Any]) -> Letter:
         routing_key=_text(headers, "dead-routing-key"),
         connector=_text(headers, "dead-connector"),
         fingerprint=_text(headers, "dead-fingerprint") or _fingerprint(reason, code, detail),
-        replays=_number(headers, "dead-replays"),
-        attempts=_number(headers, "dead-attempts"),
+        replays=_count(headers, "dead-replays"),
+        attempts=_count(headers, "dead-attempts"),
         by_broker=False,
     )
 
@@ -135,8 +137,8 @@ def _by_broker(delivery: Delivery, headers: Mapping[str, Any], deaths: Sequence[
         routing_key=_text(headers, "dead-routing-key") if "dead-replays" in headers else key,
         connector="",
         fingerprint=_fingerprint(reason, "", queue),
-        replays=_number(headers, "dead-replays"),
-        attempts=_number(last, "count"),
+        replays=_count(headers, "dead-replays"),
+        attempts=_count(last, "count"),
         by_broker=True,
     )
 
@@ -155,7 +157,7 @@ def _unsaid(delivery: Delivery, headers: Mapping[str, Any]) -> Letter:
         routing_key=_text(headers, "dead-routing-key"),
         connector="",
         fingerprint=_fingerprint("", "", ""),
-        replays=_number(headers, "dead-replays"),
+        replays=_count(headers, "dead-replays"),
         attempts=0,
         by_broker=False,
     )
@@ -183,9 +185,10 @@ def _text(headers: Mapping[str, Any], name: str) -> str:
     return cut_bytes(value, MAX_TEXT) if isinstance(value, str) else ""
 
 
-def _number(headers: Mapping[str, Any], name: str) -> int:
+def _count(headers: Mapping[str, Any], name: str) -> int:
+    """Return a count, within what can be a count: whoever publishes may write any number."""
     value = headers.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return min(max(value, 0), MOST) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _instant(value: Any) -> datetime | None:
@@ -196,4 +199,7 @@ def _instant(value: Any) -> datetime | None:
             return None
     if not isinstance(value, datetime):
         return None
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:  # in UTC it is before the year 1 or after 9999
+        return None

@@ -12,7 +12,7 @@ from deadletterqueue.browse import Walk
 from deadletterqueue.filter import Chosen
 from deadletterqueue.letter import Letter
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
-from deadletterqueue.session import letters, open_session, reported
+from deadletterqueue.session import letters, open_session, outcome, reported
 from deadletterqueue.terminal import JsonList, Progress, local, progress, table
 
 #: Letters that `list` prints by default.
@@ -30,14 +30,14 @@ def run_list(connection: Connection, filters: Filters, *, as_json: bool) -> Exit
         found = islice(chosen, limit)
         if as_json:
             count = print_json({"position": at, **letter.as_json()} for at, letter in found)
-            return ExitCode.DONE if count else ExitCode.NOTHING
+            return outcome(walk, ExitCode.DONE if count else ExitCode.NOTHING)
         rows = [_row(at, letter) for at, letter in found]
     if not rows:
         return report_nothing(walk)
     table(LIST_COLUMNS, rows, right=("#", "replays"), below=("what",), spare=("message id", "replays"))
     more = walk.looked < walk.ready and len(rows) == limit
     print(f"{len(rows):,} of {walk.ready:,} in {walk.queue}" + ("; --limit N shows more" if more else ""))
-    return ExitCode.DONE
+    return outcome(walk, ExitCode.DONE)
 
 
 def depth_of(filters: Filters, limit: int | None) -> int | None:
@@ -82,7 +82,7 @@ def report_nothing(walk: Walk, position: int | None = None) -> ExitCode:
         print(f"none of the {walk.ready:,} in {walk.queue} is meant")
     else:
         print(f"{walk.queue} is empty")
-    return ExitCode.NOTHING
+    return outcome(walk, ExitCode.NOTHING)
 
 
 def _row(at: int, letter: Letter) -> tuple[str, ...]:

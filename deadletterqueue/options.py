@@ -1,6 +1,7 @@
 """Options that the commands of `deadletter-queue` share. Imports only click and the standard library."""
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -50,6 +51,27 @@ class Connection:
             each.name: getattr(other, each.name) for each in fields(self) if getattr(self, each.name) in (None, ())
         }
         return replace(self, **missing)
+
+    def command(self, *words: str) -> str:
+        """Return the whole command for a shell that does something else on the same broker, as the same user. A
+        password is not in it."""
+        parts = ["deadletter-queue", *words]
+        for each in fields(self):
+            value = getattr(self, each.name)
+            name = "-c" if each.name == "file" else f"--{each.name.replace('_', '-')}"
+            if isinstance(value, bool):
+                parts.append(name if value else f"--no-{name[2:]}")
+            elif isinstance(value, tuple):
+                parts += [part for item in value for part in (name, item)]
+            elif value is not None:
+                parts += [name, _without_password(value) if each.name == "url" else str(value)]
+        return shlex.join(parts)
+
+
+def _without_password(url: str) -> str:
+    before, at, host = url.rpartition("@")
+    scheme, _, user = before.partition("://")
+    return f"{scheme}://{user.partition(':')[0]}@{host}" if at else url
 
 
 _PORT = click.option("--port", type=click.IntRange(1, 65535), help="Port.  [5672, with TLS 5671]")

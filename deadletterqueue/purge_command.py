@@ -30,8 +30,10 @@ def run_purge(connection: Connection, filters: Filters, ask: Ask, *, as_json: bo
         if not ask(f"Remove {count:,} dead letters from {session.queue} for good?"):
             return ExitCode.FAILED
         purged = _purge(session, filters, chosen, count)
-    print_result(f"{purged:,} purged from {session.queue}", {"queue": session.queue, "purged": purged}, as_json=as_json)
-    return ExitCode.DONE
+    short = f"; somebody else has taken {count - purged:,} meanwhile" if purged < count else ""
+    text = f"{purged:,} purged from {session.queue}{short}"
+    print_result(text, {"queue": session.queue, "purged": purged}, as_json=as_json)
+    return ExitCode.FAILED if short else ExitCode.DONE
 
 
 def _count(session: Session, filters: Filters, chosen: Chosen) -> int:

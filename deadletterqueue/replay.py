@@ -56,6 +56,8 @@ class Report:
     #: Messages that may be in both queues.
     in_doubt: list[Delivery] = field(default_factory=list)
     stopped: bool = False
+    #: How many somebody else had taken before they were seen.
+    taken: int = 0
 
     @property
     def chosen(self) -> int:
@@ -73,6 +75,7 @@ class Report:
             "others": self.others,
             "in_doubt": [each.properties.message_id or "" for each in self.in_doubt],
             "stopped": self.stopped,
+            "taken": self.taken,
         }
 
 
@@ -150,6 +153,7 @@ class Replay:
             shovel = None if self._options.dry_run else walk.shovel(self._options.in_flight)
             try:
                 done = self._walk(walk, shovel, before)
+                report.taken = walk.taken
                 if shovel is not None:
                     self._await(shovel.finish)
             except BaseException:  # any: what is in flight has to be counted

@@ -58,7 +58,7 @@ def tell(report: Report, queue: str, *, dry_run: bool, as_json: bool) -> ExitCod
         print(json_text({**report.as_json(), "dry_run": dry_run}))
     else:
         _tell(report, queue, "would be sent" if dry_run else "sent")
-    if report.left or report.stopped:
+    if report.left or report.stopped or report.taken:
         return ExitCode.FAILED
     return ExitCode.DONE if report.sent else ExitCode.NOTHING
 
@@ -75,6 +75,8 @@ def _tell(report: Report, queue: str, sent: str) -> None:
     for delivery in report.in_doubt:
         identity = printable(repr(delivery.properties.message_id or "without a message id"))
         print(f"in doubt, it may be in both places: message {identity}", file=sys.stderr)
+    if report.taken:
+        print(f"{report.taken:,} were not seen: somebody else had taken them", file=sys.stderr)
     if report.stopped:
         print("stopped early; run it again for the rest", file=sys.stderr)
 

@@ -5,13 +5,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from shlex import quote
 
 import click
 
 from connectorlib.amqp import Broker
+from connectorlib.amqp.field_tables import UNREADABLE
 from connectorlib.amqp.management import Management
 from connectorlib.errors import ConfigurationError, Failed, Failure
 from connectorlib.pipeline.run_sink import running_broker
@@ -42,6 +43,8 @@ class Session:
     queue: str
     #: Set when the command is to end early.
     stop: threading.Event
+    #: How the broker is reached, for hints.
+    connection: Connection = field(default_factory=Connection)
 
     def browse(self, *, limit: int | None = None, removing: bool = False) -> Walk:
         """Return a walk through the queue; see `Walk`."""
@@ -49,13 +52,32 @@ class Session:
         policies = partial(self.management.queue, host, self.queue)
         delivery_limit = DeliveryLimit(self.broker, self.queue, virtual_host=host, policies=policies)
         return Walk(
-            self.broker, self.queue, limit=limit, removing=removing, delivery_limit=delivery_limit, stop=self.stop
+            self.broker,
+            self.queue,
+            limit=limit,
+            removing=removing,
+            delivery_limit=delivery_limit,
+            stop=self.stop,
+            setup=self.connection.command("--queue", self.queue),
         )
 
 
 def letters(walk: Walk) -> Iterator[Letter]:
-    """Return the letters of a walk."""
-    return map(letter, walk)
+    """Return the letters of a walk. One that cannot be read costs a line in the log and `walk.shortfall`."""
+    for delivery in walk:
+        if delivery.headers.keys() == {UNREADABLE}:  # beside others it is what a connector has kept of a message
+            walk.unreadable += 1
+            text = "number %d of %s is shown without its headers, which cannot be read: %s"
+            logger.warning(text, walk.looked, walk.queue, delivery.headers[UNREADABLE])
+        yield letter(delivery)
+
+
+def outcome(walk: Walk, code: ExitCode) -> ExitCode:
+    """Return what a command exits with that has walked to the end: not 0 unless it has seen everything."""
+    if not walk.shortfall:
+        return code
+    print(printable(walk.shortfall), file=sys.stderr)
+    return ExitCode.FAILED
 
 
 @contextmanager
@@ -68,7 +90,7 @@ def open_session(connection: Connection, queue: str | None = None) -> Iterator[S
         except Failed as failed:
             raise Failed(explained(failed.failure, settings)) from failed
         api = management(connection, settings)
-        yield Session(broker, settings, api, queue or settings.dead_letter.queue, life.stop)
+        yield Session(broker, settings, api, queue or settings.dead_letter.queue, life.stop, connection)
 
 
 def _connect(broker: Broker, settings: BrokerSettings, stop: threading.Event) -> None:

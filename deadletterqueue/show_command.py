@@ -11,7 +11,7 @@ from deadletterqueue.letter import Letter
 from deadletterqueue.list_command import browsing, depth_of, print_json, report_nothing
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
 from deadletterqueue.readable_body import readable
-from deadletterqueue.session import reported
+from deadletterqueue.session import outcome, reported
 from deadletterqueue.terminal import json_text, local, pairs
 
 #: Letters that `show` prints by default.
@@ -26,7 +26,7 @@ def run_show(connection: Connection, filters: Filters, position: int | None, *, 
         found = ((at, letter) for at, letter in chosen if at == (position or at))
         if as_json:
             whole = (_whole(at, letter) for at, letter in islice(found, limit))
-            return ExitCode.DONE if print_json(whole) else ExitCode.NOTHING
+            return outcome(walk, ExitCode.DONE if print_json(whole) else ExitCode.NOTHING)
         kept = list(islice(found, limit))
     if not kept:
         return report_nothing(walk, position)
@@ -34,7 +34,7 @@ def run_show(connection: Connection, filters: Filters, position: int | None, *, 
         _show(at, letter)
     if not position and walk.looked < walk.ready and len(kept) == limit:
         print(f"{len(kept):,} shown; --limit N shows more")
-    return ExitCode.DONE
+    return outcome(walk, ExitCode.DONE)
 
 
 def _whole(at: int, letter: Letter) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from deadletterqueue.letter import Letter
 #: Stands for the exchange that a message was first published to.
 ORIGIN = "origin"
 MAX_REPLAYS = 3
-#: An integer in an AMQP header has 8 bytes at most, and the count of replays comes from outside.
-_MOST = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def replayed(letter: Letter, target: Target) -> Outgoing:
     """
     delivery = letter.delivery
     headers = dict(copied_headers(delivery.headers))
-    headers["dead-replays"] = min(letter.replays + 1, _MOST)
+    headers["dead-replays"] = letter.replays + 1
     if letter.queue or letter.exchange or letter.routing_key:
         headers["dead-exchange"] = letter.exchange
         headers["dead-routing-key"] = letter.routing_key

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import IO, Any, Protocol
 
 from connectorlib.values.text import printable
@@ -21,6 +21,7 @@ ROOM = 40
 CELL, NARROW_CELL = 48, 22
 #: The longest name with which the values of others are aligned.
 NAME = 40
+_LOCAL = "%Y-%m-%d %H:%M:%S"
 
 
 def span(first: datetime | None, last: datetime | None) -> str:
@@ -32,8 +33,13 @@ def span(first: datetime | None, last: datetime | None) -> str:
 
 
 def local(time: datetime | None) -> str:
-    """Return an instant in local time; "" for None."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time is not None else ""
+    """Return an instant in local time; "" for None, and in UTC where the local year has no number."""
+    if time is None:
+        return ""
+    try:
+        return time.astimezone().strftime(_LOCAL)
+    except (OverflowError, ValueError, OSError):  # at the ends of the calendar; which one depends on the C library
+        return time.astimezone(UTC).strftime(f"{_LOCAL}Z")
 
 
 def table(

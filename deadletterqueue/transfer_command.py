@@ -21,7 +21,7 @@ from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.letter import Letter, letter
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
-from deadletterqueue.session import letters, open_session, reported
+from deadletterqueue.session import letters, open_session, outcome, reported
 from deadletterqueue.terminal import json_text, print_result, progress
 
 #: Messages of one call to the publisher.
@@ -53,7 +53,7 @@ def run_export(
     print_result(
         text, {"queue": walk.queue, "exported": count}, as_json=as_json, file=sys.stderr if file == "-" else None
     )
-    return ExitCode.DONE if count else ExitCode.NOTHING
+    return outcome(walk, ExitCode.DONE if count else ExitCode.NOTHING)
 
 
 def run_import(connection: Connection, filters: Filters, file: str, *, as_json: bool = False) -> ExitCode:

@@ -49,6 +49,7 @@ def plan(config: SfConfig, sample: Sample | None, management_url: str | None) ->
         "sfconnector",
         tuple(division.source for division in config.divisions),
         tuple(Sending(f"reply of {each.name}", each.reply.exchange) for each in replies if each.reply is not None),
+        file=config.file,
     )
     offline = Offline(config)
     deliveries = sample.deliveries(offline) if sample else []

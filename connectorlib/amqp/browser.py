@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +35,8 @@ BACKLOG_BYTES = 16 * 1024 * 1024
 SLOW_S = 0.05
 #: How long a batch is gathered.
 GATHER_S = 0.1
+#: Bytes that show that the broker is sending bodies; heartbeats are fewer.
+SIGN_OF_LIFE = 65_536
 #: How long the queue may take to show what a channel has returned; after that, somebody else has probably taken it.
 RETURN_S = 10.0
 #: Distinct from the numbers of subscriptions and of synchronous channels.
@@ -83,13 +85,13 @@ class Browser(ConnectionListener):
         """Ask for exactly `size` further messages. This ends the previous window, filled or not."""
         self.end_window(timeout)
         if not self._channels or len(self._channels[-1].tags) >= MAX_CONSUMERS:
-            self._io.ask(self._open_channel, timeout, what="opening a channel")
-        self._io.ask(partial(self._consume, size), timeout, what=f"consuming from {self.queue!r}")
+            self._ask(self._open_channel, timeout, "opening a channel")
+        self._ask(partial(self._consume, size), timeout, f"consuming from {self.queue!r}")
 
     def end_window(self, timeout: float = 30.0) -> None:
         """End the window but keep what it holds: from now on an ack makes no room for another message."""
         if self._channels and self._channels[-1].tags:
-            self._io.ask(self._cancel, timeout, what=f"cancelling the consumer of {self.queue!r}")
+            self._ask(self._cancel, timeout, f"cancelling the consumer of {self.queue!r}")
 
     def take(self, wait_s: float, enough: int = 1) -> list[Delivery]:
         """Return what has arrived: `enough` messages, or those of a short time; [] if none arrived within `wait_s`.
@@ -131,6 +133,15 @@ class Browser(ConnectionListener):
     def held(self) -> int:
         """How many messages are held."""
         return sum(each.held for each in self._channels)
+
+    def ready(self, timeout: float = 30.0) -> int:
+        """Return how many messages of the queue nobody holds. The broker answers on the channel that delivers, so what
+        the queue had sent here before has come when this returns."""
+        return int(self._ask(self._count, timeout, f"looking at {self.queue!r}"))
+
+    def _ask(self, action: Callable[["Future[Any]"], None], timeout: float, what: str) -> Any:
+        """Ask the broker, whose answer may come behind bodies that take longer than `timeout`."""
+        return self._io.ask(action, timeout, what=what, progress=lambda: self._connection.received // SIGN_OF_LIFE)
 
     def requeue(self, timeout: float = 60.0) -> bool:
         """Requeue everything that is not acknowledged, in order; return whether the broker confirmed it in time."""
@@ -221,6 +232,17 @@ class Browser(ConnectionListener):
                     changed.wait_for(lambda: self._bytes <= BACKLOG_BYTES, SLOW_S)
 
         return receive
+
+    def _count(self, future: "Future[Any]") -> None:
+        """Ask twice: the queue's answer may overtake what waits in the broker's channel, but not the next question."""
+        held = self._current()
+        held.closed.add_done_callback(lambda _closed: fail(future, Failed(self.failure or _CANCELLED)))
+
+        def counted(frame: Any) -> None:
+            count = frame.method.message_count
+            held.channel.queue_declare(self.queue, passive=True, callback=lambda _frame: succeed(future, count))
+
+        held.channel.queue_declare(self.queue, passive=True, callback=counted)
 
     def _cancel(self, future: "Future[Any]") -> None:
         held = self._current()

@@ -79,6 +79,11 @@ class Connection:
         """pika's open connection, or None."""
         return self._pika if self.connected_since is not None else None
 
+    @property
+    def received(self) -> int:
+        """How many bytes have come through the present connection."""
+        return self._pika.bytes_received if self._pika is not None else 0
+
     def require(self) -> Any:
         """Return pika's open connection; raise Failed if there is none."""
         if self.pika is None:

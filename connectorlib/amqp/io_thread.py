@@ -4,8 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any
 
@@ -59,18 +58,27 @@ class IOThread:
         if timer is not None:
             self.loop.remove_timeout(timer)
 
-    def ask(self, action: Callable[["Future[Any]"], None], timeout: float, *, what: str) -> Any:
-        """Run `action` in the I/O thread with a future that it settles now or later; return or raise the result."""
+    def ask(
+        self,
+        action: Callable[["Future[Any]"], None],
+        timeout: float,
+        *,
+        what: str,
+        progress: Callable[[], object] = lambda: None,
+    ) -> Any:
+        """Run `action` in the I/O thread with a future that it settles now or later; return or raise the result.
+        `timeout` begins again whenever `progress` has changed at its end: the answer may come behind a large body."""
         if not self.is_running():
             raise Failed(STOPPED)
         future: Future[Any] = Future()
         self.post(partial(self._answer, action, future))
-        try:
-            return future.result(timeout)
-        except FutureTimeout:
-            future.cancel()
-            text = f"no answer to {what} within {timeout:g} s"
-            raise Failed(Failure(Kind.UNAVAILABLE, "timeout", text, "broker")) from None
+        seen = progress()
+        while not future.done() and not _settled(future, timeout):
+            before, seen = seen, progress()
+            if seen == before and future.cancel():
+                text = f"no answer to {what} within {timeout:g} s"
+                raise Failed(Failure(Kind.UNAVAILABLE, "timeout", text, "broker"))
+        return future.result()
 
     def guard(self, action: Callable[[], None]) -> None:
         try:
@@ -106,6 +114,11 @@ class IOThread:
     def _tick(self) -> None:
         self.ticked = time.monotonic()
         self._ticker = self.loop.call_later(TICK_SECONDS, self._tick)
+
+
+def _settled(future: "Future[Any]", timeout: float) -> bool:
+    """Wait for a future; return whether it was settled in time."""
+    return bool(wait([future], timeout).done)
 
 
 def succeed(future: "Future[Any]", value: object = None) -> None:

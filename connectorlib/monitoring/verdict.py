@@ -1,5 +1,6 @@
 """The last line of the status: the first thing that is wrong, and what to do about it. Pure."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -78,7 +79,7 @@ def _odd(status: Mapping[str, Any]) -> Iterator[str]:
             died = counted(sum(dead.values()), "message")
             yield (
                 f"all is running, but {died} of {flow['name']} died within the last hour, most of them by {code}: "
-                "look with `deadletter-queue group`"
+                f"look with `{shlex.join(['deadletter-queue', 'group', '-c', status['file']])}`"
             )
 
 

@@ -39,6 +39,8 @@ class Needs:
     sources: tuple[Source, ...] = ()
     #: Where it publishes, apart from the dead letters.
     sends: tuple[Sending, ...] = ()
+    #: The configuration file.
+    file: str = ""
 
 
 def findings(needs: Needs, management_url: str | None = None) -> Iterator[Finding]:
@@ -121,7 +123,7 @@ def _topology(needs: Needs, broker: Broker, management_url: str | None) -> Itera
     api, problem = _management(needs.settings, management_url)
     if problem is not None:
         yield problem
-    check = TopologyCheck(broker, needs.settings, api)
+    check = TopologyCheck(broker, needs.settings, api, needs.file)
     if needs.sources:
         yield from check.dead_letters()
     exchanges = {each.exchange: each for each in needs.sources if each.exchange}

@@ -4,6 +4,7 @@ What exists is inspected as in `amqp.inspection`; the rights by calls that the b
 checked the rights. AMQP shows no bindings: the management API does.
 """
 
+import shlex
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,10 +38,11 @@ class Sending:
 class TopologyCheck:
     """Checks one virtual host; every method yields or collects findings."""
 
-    def __init__(self, broker: Broker, settings: BrokerSettings, api: Management | None) -> None:
+    def __init__(self, broker: Broker, settings: BrokerSettings, api: Management | None, file: str) -> None:
         self._open_channel = partial(broker.channel, CHANNEL_S)
         self._settings = settings
         self._api = api
+        self._file = file
         self._may: list[str] = []
         self._may_not: list[Finding] = []
 
@@ -126,8 +128,8 @@ class TopologyCheck:
             return failed(about, failure)
         if self._settings.declare != "create":
             text = f'is not there, and with "declare": "{self._settings.declare}" it is not made'
-            host = self._settings.virtual_host
-            do = f"deadletter-queue --vhost {host} makes it" if about.startswith("dead-letter") else "make it"
+            setup = shlex.join(["deadletter-queue", "-c", self._file])
+            do = f"{setup} makes it" if about.startswith("dead-letter") else "make it"
             return bad(about, text, do, Kind.CONFIGURATION)
         if may_make():
             return odd(about, "is not there yet", AT_START)

@@ -104,7 +104,7 @@ def _flow(config: SinkConfig, sink: MessageSink) -> SinkFlow:
 def _plan(
     program: str, open_sink: OpenSink, config: SinkConfig, sample: Sample | None, management_url: str | None
 ) -> Sequence[Group]:
-    needs = check_broker.Needs(config.broker, f"{program} {config.name}", (config.source,))
+    needs = check_broker.Needs(config.broker, f"{program} {config.name}", (config.source,), file=config.file)
     return [("broker", lambda: check_broker.findings(needs)), ("target", lambda: _findings(open_sink, config))]
 
 

@@ -46,7 +46,7 @@ class Access:
         if site not in (None, "same-origin", "none"):
             return True
         # Old browsers and other clients send none of them; then the token in the form decides.
-        return origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower()
+        return origin is not None and _authority(origin) != (host or "").lower()
 
     def admits(self, token: str) -> bool:
         return self._token is None or hmac.compare_digest(token.encode(), self._token.encode())
@@ -77,6 +77,14 @@ class Access:
 
     def _sign(self, what: str, text: str) -> str:
         return hmac.new(self._key, f"{what} {text}".encode(), hashlib.sha256).hexdigest()
+
+
+def _authority(origin: str) -> str | None:
+    """Return the host and port of an origin; None for what is none, such as `http://[`."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _is_host(host: str | None) -> bool:

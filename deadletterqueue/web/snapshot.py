@@ -109,6 +109,7 @@ def look(session: Session, show: Progress) -> Snapshot:
             for row in _rows(letters(walk)):
                 snapshot.rows.append(row)
                 show(row.position, walk.total)
+            snapshot.note = walk.shortfall
     except Failed as failed:
         if not snapshot.rows:
             raise

@@ -87,7 +87,7 @@ def test_each_thing_that_is_broken_is_one_line(on_sqlite: Connector) -> None:
         "✘",
         [
             r'dead-letter exchange dead-letter: is not there, and with "declare": "passive" it is not made → ',
-            r"dead-letter queue dead-letter: is not there, .* → deadletter-queue --vhost v\d+ makes it",
+            r"dead-letter queue dead-letter: is not there, .* → deadletter-queue -c \S+ makes it",
             r"queue readings: x-max-length is 10, 1000 was asked for → delete the queue",
             r"binding devices → readings: not by 'reading\.#': no such message comes → bind it",
             r"write\[0\]: HY000/1 table reading has no column named devise \(1\) → put the statement right",

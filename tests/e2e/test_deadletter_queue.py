@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -439,3 +440,40 @@ def test_a_connector_processes_what_was_mended_at_the_broker(on_sqlite: Connecto
     workbench("purge", "--yes")
     workbench("import", "one.jsonl")
     assert workbench.json("show", "1") == first
+
+
+# -- what strangers wrote into the headers
+
+HOSTILE: list[dict[str, Any]] = [
+    {"dead-reason": "reject", "dead-time": "0001-01-01T00:00:00+23:59"},
+    {"dead-reason": "reject", "dead-time": "9999-12-31T23:59:59-23:59"},
+    {"dead-reason": "reject", "dead-time": 253402300799, "dead-replays": 2**63 - 1},
+    {"dead-reason": "reject", "dead-replays": -(2**63), "dead-attempts": -1},
+    {"dead-reason": "\x1b[2J", "dead-text": "\x9b2J\u202e\u2028", "dead-queue": "\x85"},
+    {"dead-reason": b"\xff", "dead-queue": ["q"], "dead-detail": {"a": 1}},
+    {"x-death": [{"time": datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "queue": "q", "reason": "expired"}]},
+    {"x-death": [{"time": datetime(1970, 1, 1, tzinfo=UTC), "count": "many", "routing-keys": [1]}]},
+    {"x-death": ["none"], "x-first-death-queue": 1},
+    {"x-death": {"time": 1}, "": ""},
+]
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue"])
+def test_what_strangers_wrote_into_headers_costs_no_other_letter(
+    workbench: Workbench, zone: str, tmp_path: Path
+) -> None:
+    good = dead(message_id="good")
+    bury(workbench.vhost, [*((b"{}", {"headers": headers}) for headers in HOSTILE), good])
+    count = len(HOSTILE) + 1
+    assert [each["position"] for each in workbench.json("list", TZ=zone)] == list(range(1, count + 1))
+    assert f"{count} of {count} in dead-letter" in workbench("list", TZ=zone)
+    assert sum(each["count"] for each in workbench.json("group", TZ=zone)) == count
+    assert f"{count} of {count} in dead-letter" in workbench("group", TZ=zone)
+    assert len(workbench.json("show", TZ=zone)) == count
+    assert "message_id" in workbench("show", "--limit", "99", TZ=zone)
+    assert workbench("export", "-", TZ=zone).count("\n") == count
+    assert workbench.ids("--since", "2026-01-01", "--until", "2026-12-31") == ["good"]
+    report = workbench.json("replay", "--to-queue", "dead-letter.2", "--dry-run", code=1, TZ=zone)
+    assert report["sent"] + sum(each["count"] for each in report["left"]) == count
+    workbench("purge", "--yes", TZ=zone)
+    assert workbench.vhost.depth("dead-letter") == 0

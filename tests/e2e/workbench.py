@@ -51,8 +51,8 @@ class Workbench(Command):
     def environment(self) -> dict[str, str]:
         return os.environ | {"AMQP_PASSWORD": self.vhost.password}
 
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        return json.loads(self(*arguments, "--json", code=code))
+    def json(self, *arguments: str, code: int = 0, **options: Any) -> Any:
+        return json.loads(self(*arguments, "--json", code=code, **options))
 
     def ids(self, *arguments: str) -> list[str]:
         """Return the message ids of the letters that `list` gives, in order."""

@@ -14,6 +14,7 @@ from connectorlib.errors import Failed, Kind
 from deadletterqueue import browse
 from deadletterqueue.browse import Walk
 from deadletterqueue.delivery_limit import DeliveryLimit
+from tests.services.proxy import proxy
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
@@ -158,6 +159,7 @@ def test_a_walk_ends_when_somebody_else_takes_the_rest(vhost: Vhost, broker: Bro
             if len(seen) == 1:
                 others = [int(body) for *_, body in vhost.get_all("q")]
     assert seen + others == list(range(100))
+    assert looker.shortfall == f"q: {len(others)} of 100 taken by somebody else meanwhile"
     assert remaining(vhost, len(seen)) == seen
 
 
@@ -290,3 +292,19 @@ def test_a_stream_is_refused_by_name(broker: Broker, vhost: Vhost) -> None:
     with pytest.raises(Failed, match="is a stream") as refused:
         look(broker)
     assert refused.value.failure.kind is Kind.CONFIGURATION
+
+
+def test_a_body_that_takes_longer_than_the_patience_is_seen_as_all_others(vhost: Vhost) -> None:
+    """A walk that takes half a second of silence for the end of the queue sees what came before the large one."""
+    vhost.declare_queue("q", **QUEUES["quorum"])
+    vhost.publish("", "q", [b"small"] * 3 + [b"x" * 1_500_000] + [b"small"] * 6)
+    with proxy(vhost.host, vhost.port) as link:
+        hosts = ((link.host, link.port),)
+        with Broker(vhost.broker_settings(hosts=hosts), name="slow link", publishing=False) as broker:
+            broker.wait_connected(10)
+            link.to_client.delay = 0.05  # for each 64 kB at most
+            with Walk(broker, "q") as looker:
+                sizes = [len(delivery.body) for delivery in looker]
+            assert (sizes, looker.shortfall) == ([5] * 3 + [1_500_000] + [5] * 6, "")
+            link.heal()
+    eventually(lambda: vhost.depth("q") == 10, 10, what="all back")

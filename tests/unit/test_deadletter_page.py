@@ -64,6 +64,11 @@ def test_other_names_are_not(host):
         ("http://127.0.0.1:8091", "same-site", True),
         ("http://127.0.0.1:8091", None, True),
         ("null", None, True),
+        ("", None, True),
+        ("http://[", None, True),
+        ("http://[::1", None, True),
+        ("http://127.0.0.1:8090:1", None, True),
+        ("//\u2100", None, True),  # which urlsplit refuses
         (None, "cross-site", True),
         (None, "same-site", True),
     ],

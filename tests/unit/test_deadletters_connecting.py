@@ -137,3 +137,22 @@ def test_options_that_make_no_sense_are_refused(given: Any, problem: str) -> Non
 def test_the_management_api_is_on_the_same_host_unless_told_otherwise(given: Any, url: str) -> None:
     connection = Connection(**given)
     assert management(connection, broker_settings(connection)).url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, "deadletter-queue group"),
+        ({"file": "/etc/db config"}, "deadletter-queue group -c '/etc/db config'"),
+        ({"vhost": "plant 1", "username": "bob"}, "deadletter-queue group --vhost 'plant 1' --username bob"),
+        ({"host": ("a", "b:5673"), "port": 5}, "deadletter-queue group --host a --host b:5673 --port 5"),
+        ({"tls": False}, "deadletter-queue group --no-tls"),
+        ({"tls": True, "server_name": "x"}, "deadletter-queue group --tls --server-name x"),
+        ({"url": "amqp://bob:se:c%40ret@h:1/plant"}, "deadletter-queue group --url amqp://bob@h:1/plant"),
+        ({"url": "amqp://h/plant"}, "deadletter-queue group --url amqp://h/plant"),
+        ({"password_file": "-", "management_url": "http://h:1"}, None),
+    ],
+)
+def test_a_hint_is_the_whole_command_without_a_password(given: dict[str, Any], command: str | None) -> None:
+    expected = command or "deadletter-queue group --password-file - --management-url http://h:1"
+    assert Connection(**given).command("group") == expected

@@ -1,5 +1,7 @@
 """What a dead letter says of itself: one of a connector, one of the broker, one that somebody put there by hand."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -9,7 +11,10 @@ from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery, Properties
 from connectorlib.pipeline.dead_letter import dead_letter
 from connectorlib.shared_settings import DeadLetterSettings
+from deadletterqueue.filter import chooser
 from deadletterqueue.letter import Letter, letter
+from deadletterqueue.show_command import facts
+from deadletterqueue.terminal import local, span
 
 DIED = datetime(2026, 11, 24, 3, 2, 11, tzinfo=UTC)
 
@@ -164,3 +169,39 @@ def test_no_header_is_trusted(headers: dict[str, Any]) -> None:
 )
 def test_a_time_is_utc_however_it_is_written(written: object) -> None:
     assert lying({"dead-reason": "reject", "dead-time": written}).time == DIED
+
+
+INSTANTS = [
+    "0001-01-01T00:00:00+23:59",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-23:59",
+    "9999-12-31T23:59:59Z",
+    datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC),
+    datetime(1, 1, 1, tzinfo=UTC),
+    "2026-02-30T00:00:00Z",
+    "now",
+    17,
+    ["2026-11-24"],
+]
+
+
+@pytest.fixture(params=["Pacific/Kiritimati", "UTC", "Pacific/Niue"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+@pytest.mark.parametrize("instant", INSTANTS)
+@pytest.mark.parametrize("by_broker", [False, True])
+def test_no_time_of_a_stranger_keeps_a_letter_from_being_shown(instant: object, by_broker: bool) -> None:
+    headers = {"x-death": [died("expired", time=instant)]} if by_broker else {"dead-reason": "x", "dead-time": instant}
+    found = lying(headers)
+    assert found.as_json()["time"] in (None, found.time and found.time.isoformat(timespec="milliseconds"))
+    assert bool(span(found.time, DIED))
+    assert bool(local(found.time)) == (found.time is not None)
+    assert not chooser(since=DIED, until=DIED)(found)
+    assert facts(found)["reason"]

@@ -110,7 +110,8 @@ CONCLUSIONS: dict[str, tuple[dict[str, Any], int, str]] = {
     "the dead of the last hour": (
         {"flow__last_hour__dead": {"22001": 2, "no-key": 1}},
         0,
-        "all is running, but 3 messages of readings died within the last hour, most of them by 22001",
+        "all is running, but 3 messages of readings died within the last hour, most of them by 22001: "
+        "look with `deadletter-queue group -c /etc/db.config`",
     ),
     "few calls": ({"broker__api_calls": CALLS}, 0, "all is running, but only 900 of 10000 API calls are left (broker)"),
 }
