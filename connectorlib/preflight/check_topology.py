@@ -38,7 +38,7 @@ class Sending:
 class TopologyCheck:
     """Checks one virtual host; every method yields or collects findings."""
 
-    def __init__(self, broker: Broker, settings: BrokerSettings, api: Management | None, file: str) -> None:
+    def __init__(self, broker: Broker, settings: BrokerSettings, api: Management | None, file: str = "") -> None:
         self._open_channel = partial(broker.channel, CHANNEL_S)
         self._settings = settings
         self._api = api
