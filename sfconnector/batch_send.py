@@ -5,6 +5,7 @@ A call that is refused as a whole is halved until the bad record is alone, so th
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,11 +38,34 @@ Valid = Callable[[], bool]
 SentItems = Iterator[tuple[Item, Decided | NotYet]]
 
 
+class CallSizes:
+    """How many records a call of a division has, whoever sends it, for it is the org that is slow. Thread-safe."""
+
+    def __init__(self, place: str) -> None:
+        self.size = CallSize()
+        self._place = place
+        self._lock = threading.Lock()
+
+    def note(self, sent: int, seconds: float, *, crowded: bool = False) -> None:
+        """Take note of a call of so many records that took so long."""
+        with self._lock:
+            before, self.size = self.size, self.size.after(sent, seconds, crowded=crowded)
+            if self.size.records < before.records:
+                fields = {"place": self._place, "records": self.size.records, "seconds": round(seconds, 1)}
+                logs.event(logger, logging.WARNING, "fewer records a call", **fields)
+
+
 class Sender:
     """Sends records, one call at a time; no more calls once `stop` is set."""
 
     def __init__(
-        self, case: CaseSettings, client: "Client", place: str, breaker: int, stop: threading.Event | None = None
+        self,
+        case: CaseSettings,
+        client: "Client",
+        place: str,
+        breaker: int,
+        stop: threading.Event | None = None,
+        sizes: CallSizes | None = None,
     ) -> None:
         self._stop = stop or threading.Event()
         self._client = client
@@ -49,7 +73,7 @@ class Sender:
         self._breaker = breaker
         self._judge = Judge.of(case, place)
         self._duplicates = _duplicate_header(case.duplicate_rule)
-        self._size = CallSize()
+        self._sizes = sizes or CallSizes(place)
         #: Records that were refused alone in a row, for other reasons than their own content.
         self._refused_alone = 0
         #: Deliveries some of whose records were sent without a key.
@@ -78,7 +102,7 @@ class Sender:
         characters = 0
         for item in items:
             size = _characters(item)
-            if call and (len(call) >= self._size.records or characters + size > MOST_CHARACTERS):
+            if call and (len(call) >= self._sizes.size.records or characters + size > MOST_CHARACTERS):
                 yield from self._call(call, way, valid)
                 call, characters = [], 0
             call.append(item)
@@ -96,10 +120,12 @@ class Sender:
                 yield from self._call(rest, way, valid)
             raise Failed(replace(STOPPING, place=self._place))
         self._begun.update(item.delivery.identity for item in items if item.draft.key is None)
-        repeats = self._client.repeats
+        repeats, begun = self._client.repeats, time.monotonic()
         try:
             results = self._request(items, way)
         except Unanswered as failed:
+            if failed.failure.code == "timeout":
+                self._sizes.note(len(items), time.monotonic() - begun)
             yield from self._lost(items, failed.failure)
             raise
         except Rejected as rejected:
@@ -109,9 +135,10 @@ class Sender:
                 raise
             yield from self._refused(items, way, rejected, valid)
             return
+        seconds = time.monotonic() - begun
         if self._client.repeats != repeats:
             self._doubt(items)
-        yield from self._results(items, results, way, valid)
+        yield from self._results(items, results, seconds, way, valid)
 
     def _to_complete(self, items: Sequence[Item]) -> list[Item]:
         """Return those that are sent though the connector is being stopped: without them the records of their message
@@ -125,7 +152,9 @@ class Sender:
             return self._client.upsert(self._judge.key_field, records, headers)
         return self._client.create(records, headers, repeatable=self._judge.is_repeatable(items))
 
-    def _results(self, items: Sequence[Item], results: "Sequence[Result]", way: Way, valid: Valid) -> SentItems:
+    def _results(
+        self, items: Sequence[Item], results: "Sequence[Result]", seconds: float, way: Way, valid: Valid
+    ) -> SentItems:
         crowded: list[Item] = []
         for item, result in zip(items, results, strict=True):
             decided = self._judge.result(item, result, alone=len(items) == 1)
@@ -135,9 +164,8 @@ class Sender:
             if not result.errors:
                 self._refused_alone = 0
             yield item, decided
-        self._size = self._size.after(len(items), crowded=bool(crowded))
+        self._sizes.note(len(items), seconds, crowded=bool(crowded))
         if crowded:
-            logs.event(logger, logging.WARNING, "fewer records a call", place=self._place, records=self._size.records)
             yield from self._calls(crowded, way, valid)
 
     # -- a call that was not answered, or refused as a whole

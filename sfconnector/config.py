@@ -19,7 +19,7 @@ from connectorlib.config.sections import (
     source_settings,
     tracing,
 )
-from connectorlib.shared_settings import Batch, Source
+from connectorlib.shared_settings import Batch, Lanes, Source
 from sfconnector.config_merge import Merged, paced
 from sfconnector.rules import review
 from sfconnector.settings import (
@@ -75,6 +75,7 @@ def _division(merged: Merged, name: str) -> Division:
         source=source,
         case=_case(own["case"]),
         batch=batch,
+        lanes=Lanes(**merged.section(name, "lanes")),
         limits=limits(merged.section(name, "limits")),
         retry=retry(merged.section(name, "retry")),
         hold_seconds=merged.hold_seconds(name, DEFAULT_HOLD_SECONDS),
@@ -87,11 +88,12 @@ def _source_and_batch(merged: Merged, name: str) -> tuple[Source, Batch]:
     """Return source and batch of a division, limited to what the lowest `rate` on the queue can handle in time."""
     batch = batch_settings(merged.section(name, "batch"), DEFAULT_BATCH)
     section = merged.section(name, "source")
-    size, prefetch = batch.size, section.get("prefetch", 2 * batch.size)
+    size, lanes = batch.size, merged.lanes(name)
+    prefetch = section.get("prefetch", 2 * size * lanes)
     for each in merged.sharing(name):
         rate = merged.divisions[each]["case"].get("rate")
         if rate is not None:
-            size, prefetch = paced(size, prefetch, rate, merged.hold_seconds(name, DEFAULT_HOLD_SECONDS))
+            size, prefetch = paced(size, prefetch, rate, merged.hold_seconds(name, DEFAULT_HOLD_SECONDS), lanes)
     batch = Batch(size, batch.wait_ms)
     return source_settings({**section, "prefetch": prefetch}, batch), batch
 

@@ -12,7 +12,7 @@ from connectorlib.config.json_source import Path
 Section = Mapping[str, Any]
 
 #: Objects that the tenant may set for all divisions.
-FROM_TENANT = ("salesforce", "batch", "limits", "retry", "reply")
+FROM_TENANT = ("salesforce", "batch", "lanes", "limits", "retry", "reply")
 #: Objects that divisions with the same queue share.
 OF_THE_FLOW = ("source", "batch", "retry")
 #: A plain value that they share.
@@ -50,6 +50,12 @@ class Merged:
             result["queue"] = self.queue(name)
         return result
 
+    def lanes(self, name: str) -> int:
+        """Return how many lanes the flow of a division has: those of all divisions with the same queue, where one of
+        them says how many."""
+        counts = [self.section(each, "lanes").get("count", 1) for each in self.sharing(name)]
+        return sum(counts) if max(counts) > 1 else 1
+
     def hold_seconds(self, name: str, default: float) -> float:
         given = (section[HOLD] for _, section in self._levels(name, HOLD) if HOLD in section)
         return float(next(given, default))
@@ -70,12 +76,12 @@ class Merged:
             yield ("tenant",), self.tenant
 
 
-def paced(size: int, prefetch: int, rate: int, hold_seconds: float) -> tuple[int, int]:
+def paced(size: int, prefetch: int, rate: int, hold_seconds: float, lanes: int = 1) -> tuple[int, int]:
     """Return batch size and prefetch reduced for a rate of Cases per minute, so that no message waits longer for
-    the rate than it may be held."""
+    the rate than it may be held, in whichever lane."""
     in_time = int(rate * hold_seconds / 60)
     size = max(1, min(size, rate, in_time // 2))
-    return size, max(1, min(prefetch, 2 * size, in_time))
+    return size, max(1, min(prefetch, 2 * size * lanes, in_time))
 
 
 def _section(data: Section, key: str) -> Section:

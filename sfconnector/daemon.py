@@ -51,8 +51,10 @@ def _flows(config: SfConfig, broker: Broker, term: Term, first_log_ins: "FirstLo
         clients = {}
         for division in config.divisions:
             tokens = TokenProvider(division.salesforce, division.name)
-            client = Client(division.salesforce, division.name, tokens, division.case.errors)
-            clients[division.name] = stack.enter_context(closing(client))
+            clients[division.name] = [
+                stack.enter_context(closing(Client(division.salesforce, division.name, tokens, division.case.errors)))
+                for _ in range(division.lanes.count)
+            ]
         logs.event(logger, logging.INFO, "started", version=version("amqp-connectors"), divisions=_names(config))
         yield [
             make_flow(

@@ -1,4 +1,4 @@
-"""What all sinks of one division share: its checked mapping, cached lookups, API budget, rate and counters.
+"""What all sinks of one division share: its checked mapping, cached lookups, API budget, rate, size of calls, counters.
 
 A sink has a client and a sender of its own, so that a division may have several; everything here is thread-safe.
 """
@@ -14,6 +14,7 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE
 from connectorlib.pipeline.blame import ALL
 from connectorlib.service import logs
+from sfconnector.batch_send import CallSizes
 from sfconnector.lookup import Lookups
 from sfconnector.mapping import CaseMapper
 from sfconnector.mapping_check import check, warnings
@@ -42,6 +43,7 @@ class DivisionState:
         self.place = f"case of {settings.name}"
         self.lookups = Lookups()
         self.rate = Rate(settings.case.rate, time.monotonic()) if settings.case.rate else None
+        self.sizes = CallSizes(self.place)
         #: The mapping, once it was compared with the org.
         self.mapper: CaseMapper | None = None
         #: Messages that became Cases, by place: in all, and by each lookup.
@@ -51,7 +53,10 @@ class DivisionState:
         self._budgets = budgets
         self._on_first: Callable[[Failure | None], None] | None = on_first
         self._counting = threading.Lock()
-        self._preparing = threading.Lock()
+        self._probing = threading.Lock()
+        #: How many probes there were, and why the last one failed.
+        self._probes = 0
+        self._unanswered: Failure | None = None
         #: Whether Salesforce has refused a mapping that fitted before.
         self._is_doubtful = False
         #: Whether the next Case would have to wait longer for the rate than a message is held.
@@ -60,22 +65,28 @@ class DivisionState:
     # -- signs of life
 
     def probe(self, client: "Client") -> None:
-        """Log in and compare the mapping with the org where that is due; else ask for the limits. Raise Failed."""
-        try:
-            self._probe(client)
-        except Failed as failed:
-            self._report_first(failed.failure)
-            raise
-        self._report_first(None)
+        """Log in and compare the mapping with the org where that is due; else ask for the limits. Who comes while the
+        org is being asked shares the answer. Raise Failed."""
+        before = self._probes
+        with self._probing:
+            if self._probes == before:
+                self._unanswered = None
+                try:
+                    self._probe(client)
+                except Failed as failed:
+                    self._unanswered = failed.failure
+                self._probes += 1
+                self._report_first(self._unanswered)
+            if self._unanswered is not None:
+                raise Failed(self._unanswered)
 
     def _probe(self, client: "Client") -> None:
         self.heed_budget(client)
-        with self._preparing:
-            if self.mapper is None or self._is_doubtful:
-                self._prepare(client)
-                self._is_doubtful = False
-            else:
-                client.limits()
+        if self.mapper is None or self._is_doubtful:
+            self._prepare(client)
+            self._is_doubtful = False
+        else:
+            client.limits()
         self.note_usage(client)
         self.heed_budget(client)
         self._heed_debt()
@@ -131,27 +142,28 @@ class DivisionState:
         return (token.org_id if token else "") or self.settings.name
 
     def take_turn(self, count: int, oldest: float, stop: threading.Event) -> bool:
-        """Wait until the rate allows so many Cases; return False when stopped meanwhile. Raise Failed if the oldest
-        message, received then, would be held too long."""
+        """Count so many Cases and wait until the rate allows them; return False when stopped meanwhile. Raise Failed
+        if the oldest message, received then, would be held too long."""
         if self.rate is None:
             return True
         now = time.monotonic()
-        delay = self.rate.delay(count, now)
+        longest = self.settings.hold_seconds - (now - oldest)
+        delay = self.rate.take(count, now, longest)
+        if delay > max(0.0, longest):
+            self._in_debt = True
+            raise Failed(self.rate.lack(count, now))
         if delay > 0:
-            if now + delay - oldest > self.settings.hold_seconds:
-                self._in_debt = True
-                raise Failed(self.rate.lack(count, now))
             name = self.settings.name
             logs.event(logger, logging.INFO, "held by rate", division=name, seconds=round(delay, 1))
             if stop.wait(delay):
+                self.return_turn(count)
                 return False
-        self.rate.take(count, time.monotonic())
         return True
 
     def return_turn(self, count: int) -> None:
         """Take back what was counted for Cases that were not created."""
         if self.rate is not None:
-            self.rate.take(-count, time.monotonic())
+            self.rate.give_back(count, time.monotonic())
 
     def _heed_debt(self) -> None:
         now = time.monotonic()

@@ -1,12 +1,14 @@
-"""Which division gets a message: the first whose `match` fits it. Pure."""
+"""Which division gets a message, the first whose `match` fits it; and which of its lanes. Pure."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from connectorlib.errors import Failed, reject
 from connectorlib.expressions import Scope, compile_patterns
 from connectorlib.formats import Format, compile_format
 from connectorlib.messages import Delivery
+from connectorlib.pipeline.lane_key import LaneKey
 from sfconnector.settings import Division
 
 PLACE = "match"
@@ -21,18 +23,21 @@ class DivisionRouter:
         self._formats = _formats(divisions)
 
     def __call__(self, delivery: Delivery) -> int:
-        """Return the position of the division. Raise Failed (reject) if there is none."""
-        decoded: dict[int, Any] = {}
+        """Return the position of the division; keep the records if they had to be decoded. Raise Failed (reject) if
+        there is none."""
+        decoded: dict[int, Sequence[Any]] = {}
         undecoded: list[Failed] = []
         for position, (matches, division_format) in enumerate(zip(self._matches, self._formats, strict=True)):
             if matches is None:
                 return position
             try:
-                record = _first_record(decoded, division_format, delivery)
+                records = _records(decoded, division_format, delivery)
+                record = records[0] if records else {}
             except Failed as failed:  # patterns over what travels beside the body fit all the same
                 undecoded.append(failed)
                 record = {}
             if matches(record, Scope(delivery, encoding=division_format.encoding)):
+                delivery.records = decoded.get(id(division_format))
                 return position
         if len(undecoded) == len(self._formats):
             raise undecoded[0]
@@ -53,10 +58,30 @@ def _decodes_alike(one: Division, other: Division) -> bool:
     return (one.format, one.limits) == (other.format, other.limits)
 
 
-def _first_record(decoded: dict[int, Any], division_format: Format, delivery: Delivery) -> Any:
-    """Return the record that is matched, the first of the body; decoded once for each format."""
+def _records(decoded: dict[int, Sequence[Any]], division_format: Format, delivery: Delivery) -> Sequence[Any]:
+    """Return the records of the body, the first of which is matched; decoded once for each format."""
     key = id(division_format)
     if key not in decoded:
-        records = division_format.decode(delivery.body)
-        decoded[key] = records[0] if records else {}
+        decoded[key] = division_format.decode(delivery.body)
     return decoded[key]
+
+
+class LaneRouter:
+    """Which lanes may have a message: of its division all, or with `lanes.key` the one of its key. Pure."""
+
+    def __init__(self, divisions: Sequence[Division]) -> None:
+        counts = [division.lanes.count for division in divisions]
+        ends = list(accumulate(counts))
+        #: The lanes of each division.
+        self.lanes = [range(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        self.division = DivisionRouter(divisions)
+        self._keys = [
+            LaneKey(division.lanes, division.format, division.limits, lanes.start) if division.lanes.key else None
+            for division, lanes in zip(divisions, self.lanes, strict=True)
+        ]
+
+    def __call__(self, delivery: Delivery) -> Sequence[int]:
+        """Return the positions of the lanes; set the key of the delivery. Raise Failed (reject) if it is for none."""
+        position = self.division(delivery)
+        key = self._keys[position]
+        return self.lanes[position] if key is None else key(delivery)

@@ -8,9 +8,10 @@ from typing import Any
 
 from connectorlib.config.document import open_document
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.expressions import json_text, shorten
+from connectorlib.expressions import MISSING, json_text, shorten
 from connectorlib.formats.body_position import RecordPath
 from connectorlib.messages import Delivery
+from connectorlib.pipeline.lane_key import LaneKey
 from connectorlib.preflight.config_tests import config_tests_command
 from connectorlib.preflight.explain_command import explain_command
 from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
@@ -109,7 +110,7 @@ class Offline:
                 return rejected(failed.failure, RecordPath(number))
             assert isinstance(draft, Draft), "every lookup has an answer"
             drafts.append(draft)
-        return _explanation(division, drafts)
+        return _explanation(division, drafts, _lane(division, delivery))
 
     def division_of(self, delivery: Delivery) -> Division:
         """Return the division of a message. Raise LookupError if none reads the queue, Failed if no `match` fits."""
@@ -119,7 +120,15 @@ class Offline:
         return sharing[DivisionRouter(sharing)(delivery)]
 
 
-def _explanation(division: Division, drafts: Sequence[Draft]) -> Explanation:
+def _lane(division: Division, delivery: Delivery) -> Mapping[str, Any]:
+    """Return the key of the message, with which others keep their order, if the division has one."""
+    if division.lanes.key is None:
+        return {}
+    key = LaneKey(division.lanes, division.format, division.limits).key_of(delivery)
+    return {"key": None if key is MISSING else key}
+
+
+def _explanation(division: Division, drafts: Sequence[Draft], lane: Mapping[str, Any]) -> Explanation:
     count = len(drafts)
     what = "one Case" if count == 1 else f"{count or 'no'} Cases"
     lines: list[str] = []
@@ -128,8 +137,13 @@ def _explanation(division: Division, drafts: Sequence[Draft]) -> Explanation:
         lines += _fields(division, draft)
     if count > MOST_SHOWN:
         lines += ["", f"and {count - MOST_SHOWN} more (--json has them all)"]
-    data = {"division": division.name, "cases": [dict(draft.fields) for draft in drafts]}
-    return Explanation(f"division {division.name} would make {what} of it", lines, data)
+    data = {"division": division.name, **lane, "cases": [dict(draft.fields) for draft in drafts]}
+    order = f", in the order of {_others(lane['key'])}" if lane else ""
+    return Explanation(f"division {division.name} would make {what} of it{order}", lines, data)
+
+
+def _others(key: Any) -> str:
+    return "messages without a key" if key is None else f"key {shorten(json_text(key), MOST)}"
 
 
 def _fields(division: Division, draft: Draft) -> list[str]:

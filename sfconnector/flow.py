@@ -14,7 +14,7 @@ from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
 from sfconnector.division import DivisionState
-from sfconnector.division_router import DivisionRouter
+from sfconnector.division_router import LaneRouter
 from sfconnector.reply import Replies
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.error_codes import MISMATCH
@@ -40,28 +40,36 @@ def make_flow(
     config: SfConfig,
     divisions: Sequence[Division],
     publisher: Publisher,
-    clients: Mapping[str, Client],
+    clients: Mapping[str, Sequence[Client]],
     budgets: Budgets,
     *,
     stop: threading.Event,
     on_first: OnFirst,
 ) -> SinkFlow:
-    """Return the flow of divisions with one source queue; the first of them says how its messages are taken."""
+    """Return the flow of divisions with one source queue; the first of them says how its messages are taken. Each
+    division has a lane for each of its clients."""
     own_queues = frozenset(division.source.queue for division in config.divisions) | {config.broker.dead_letter.queue}
-    sinks = []
+    states, replies = [], []
+    sinks: list[CaseSink] = []
     for division in divisions:
-        reply = division.reply
-        replies = Replies(reply, publisher, division.name, own_queues) if reply else None
         state = DivisionState(division, budgets, on_first=partial(on_first, division.name))
-        sinks.append(CaseSink(state, clients[division.name], stop=stop, replies=replies))
-    router = DivisionRouter(divisions)
+        to = Replies(reply, publisher, division.name, own_queues) if (reply := division.reply) else None
+        sinks += [CaseSink(state, client, stop=stop, replies=to) for client in clients[division.name]]
+        states.append(state)
+        replies.append(to)
+    router = LaneRouter(divisions)
     names = [division.name for division in divisions]
+    all_for_whoever_is_free = len(divisions) == 1 and divisions[0].match is None and divisions[0].lanes.key is None
     created = "Cases made in Salesforce; a message may be several."
 
     def dead(delivery: Delivery, verdict: Dead) -> None:
         """Let the division that the message was for know that it died."""
         with suppress(Failed):
-            sinks[router(delivery)].dead(delivery, verdict)
+            position = router.division(delivery)
+            for lane in router.lanes[position]:
+                sinks[lane].forget(delivery)
+            if (to := replies[position]) is not None:
+                to.dead(delivery, verdict)
 
     def nudge() -> None:
         for sink in sinks:
@@ -70,14 +78,16 @@ def make_flow(
     return SinkFlow(
         name="+".join(names),
         sinks=sinks,
-        targets=names if len(names) > 1 else (),
-        route=router,
+        targets=[each.name for each in divisions for _ in clients[each.name]] if len(names) > 1 else (),
+        route=None if all_for_whoever_is_free else router,
+        ordered=any(division.lanes.key is not None for division in divisions),
+        one_per_key=True,
         source=divisions[0].source,
         batch=divisions[0].batch,
         retry=divisions[0].retry,
         hold_seconds=divisions[0].hold_seconds,
         connections=[connection_of(division.name, clients[division.name]) for division in divisions],
-        metrics=[SinkMetric("cases_created", created, "counter", lambda: sum(sink.created for sink in sinks))],
+        metrics=[SinkMetric("cases_created", created, "counter", lambda: sum(state.created for state in states))],
         hints=_hint,
         label="division",
         retry_refused=False,
@@ -88,16 +98,24 @@ def make_flow(
     )
 
 
-def connection_of(name: str, client: Client) -> ConnectionFacts:
-    """Return what the status, the metrics and the watchdog ask about the org of a division."""
+def connection_of(name: str, clients: Sequence[Client]) -> ConnectionFacts:
+    """Return what the status, the metrics and the watchdog ask about the org of a division, whose lanes share a log-in
+    and have a client each."""
+
+    def usage() -> Usage | None:
+        return max((client.usage for client in clients if client.usage), key=lambda each: each.at, default=None)
+
+    def since() -> float | None:
+        return max((client.token_since for client in clients if client.token_since is not None), default=None)
+
     return ConnectionFacts(
         f"salesforce of {name}",
-        lambda: None if client.tokens.refused else client.token_since,
-        lambda: client.tokens_taken,
-        lambda: client.token.instance_url if client.token else "",
-        lambda: client.usage,
-        lambda: client.stuck(),
-        usage_metrics(lambda: client.usage),
+        lambda: None if clients[0].tokens.refused else since(),
+        lambda: max(client.tokens_taken for client in clients),
+        lambda: next((client.token.instance_url for client in clients if client.token), ""),
+        usage,
+        lambda: next((stuck for client in clients if (stuck := client.stuck())), None),
+        usage_metrics(usage),
     )
 
 

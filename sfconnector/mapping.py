@@ -182,7 +182,7 @@ class CaseMapper:
         """Return the records of a message. Raise Failed (reject) if it cannot be decoded."""
         decoded: list[Decoded] = []
         effort = Effort(self._limits)
-        records = self._format.decode(delivery.body)
+        records = self._format.decode(delivery.body) if delivery.records is None else delivery.records
         effort.check()
         effort.rest()
         for index, record in enumerate(records):

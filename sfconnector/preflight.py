@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.expressions import compile_expression
 from connectorlib.messages import Delivery
 from connectorlib.preflight import certificates, check_broker
 from connectorlib.preflight.check_command import check_command
@@ -98,6 +99,7 @@ def findings(
         mapper = CaseMapper(division.case, division.format, division.limits)
         yield from _lookups(client, division, mapper.lookups)
         yield _limits(client, config, name)
+        yield from _lanes(division)
         if sample is not None:
             yield from _sample(config, division, client, described, sample, deliveries)
 
@@ -146,6 +148,14 @@ def _limits(client: Client, config: SfConfig, name: str) -> Finding:
     if usage.left_percent < config.reserve_percent:
         return odd(about, f"{text}: divisions of low priority are paused", "see who uses them up")
     return good(about, text)
+
+
+def _lanes(division: Division) -> Iterator[Finding]:
+    lanes = division.lanes
+    if lanes.count > 1 or lanes.key is not None:
+        order = "in no order" if lanes.key is None else f"in the order of each {compile_expression(lanes.key).text}"
+        calls = f"{lanes.count} calls at a time" if lanes.count > 1 else "one call at a time"
+        yield good(f"lanes of {division.name}", f"{calls}, {order}")
 
 
 # -- the mapping

@@ -140,22 +140,30 @@ def _is_id(name: str, value: object) -> bool:
 MOST_RECORDS = 200
 #: Calls without a governor limit after which the number of records may double again.
 CALM_CALLS = 10
+#: Seconds of an answer: above the one a call has fewer records, below the other more again.
+SLOW_S, FAST_S = 5.0, 2.0
+#: A call that has no more records is slow for another reason than their number.
+FEW_RECORDS = 25
 
 
 @dataclass(frozen=True, slots=True)
 class CallSize:
-    """How many records go into one call: fewer while the org's automation hits governor limits."""
+    """How many records go into one call: fewer while the org's automation hits governor limits, or takes its time."""
 
     records: int = MOST_RECORDS
-    #: Calls since the last governor limit, or since it was raised.
+    #: Fast answers since the size was changed, and how many of them double it.
     calm: int = 0
+    patience: int = 1
 
-    def after(self, sent: int, *, crowded: bool) -> "CallSize":
-        """Return the size after a call of so many records."""
+    def after(self, sent: int, seconds: float, *, crowded: bool) -> "CallSize":
+        """Return the size after a call of so many records that was answered, or given up, after so many seconds."""
         if crowded:
-            return CallSize(max(1, sent // 2))
-        if self.records == MOST_RECORDS:
+            return CallSize(max(1, sent // 2), patience=CALM_CALLS)
+        if seconds > SLOW_S and sent > FEW_RECORDS:
+            return replace(self, records=min(self.records, max(sent // 2, FEW_RECORDS)), calm=0)
+        if seconds >= FAST_S or sent < self.records or self.records == MOST_RECORDS:
             return self
-        if self.calm + 1 < CALM_CALLS:
-            return CallSize(self.records, self.calm + 1)
-        return CallSize(min(MOST_RECORDS, self.records * 2))
+        if self.calm + 1 < self.patience:
+            return replace(self, calm=self.calm + 1)
+        records = min(MOST_RECORDS, self.records * 2)
+        return CallSize(records, patience=self.patience if records < MOST_RECORDS else 1)

@@ -29,12 +29,14 @@ def review(found: Review) -> None:
     dead_letter = DeadLetterSettings(**found.section("tenant", "amqp", "dead_letter"))
     review_broker(found, ("tenant", "amqp"))
     review_logins(found, merged)
+    _review_lanes(found, ("tenant",))
     for names in merged.shared():
         _review_shared(found, merged, names)
     for name in merged.divisions:
         _review_taking(found, merged, name, dead_letter)
         review_format(found, ("divisions", name, "format"), Limits(**merged.section(name, "limits")))
         _review_match(found, name)
+        _review_lanes(found, ("divisions", name))
         if isinstance(merged.divisions[name].get("case"), Mapping):
             _review_case(found, merged, name)
         _review_reply(found, merged, name, dead_letter)
@@ -61,8 +63,8 @@ def _review_rate(found: Review, merged: Merged, name: str, rate: int) -> None:
         found.problem(path, text)
         return
     size, prefetch = merged.section(name, "batch").get("size"), merged.section(name, "source").get("prefetch")
-    largest = size or DEFAULT_BATCH.size
-    allowed = paced(largest, prefetch or 2 * largest, rate, hold_seconds)
+    largest, lanes = size or DEFAULT_BATCH.size, merged.lanes(name)
+    allowed = paced(largest, prefetch or 2 * largest * lanes, rate, hold_seconds, lanes)
     for section, key, given, used in (
         ("batch", "size", size, allowed[0]),
         ("source", "prefetch", prefetch, allowed[1]),
@@ -119,6 +121,14 @@ def _review_match(found: Review, name: str) -> None:
         asked = review_patterns(found, (*path, text), text, patterns)
         if any(each.uses_results for each in asked):
             found.problem((*path, text), RESULT_TEXT)
+
+
+def _review_lanes(found: Review, where: Path) -> None:
+    path: Path = (*where, "lanes", "key")
+    key = found.get(*path)
+    compiled = None if key is None else review_expression(found, path, key)
+    if compiled is not None and compiled.uses_results:
+        found.problem(path, RESULT_TEXT)
 
 
 # -- what a Case is made of

@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectorlib.shared_settings import Batch, BrokerSettings, Limits, Logging, Monitoring, Retry, Source, Tracing
+from connectorlib.shared_settings import (
+    Batch,
+    BrokerSettings,
+    Lanes,
+    Limits,
+    Logging,
+    Monitoring,
+    Retry,
+    Source,
+    Tracing,
+)
 
 #: Salesforce takes at most 200 Cases in one call.
 DEFAULT_BATCH = Batch(200, 200)
@@ -73,6 +83,8 @@ class Division:
     match: Mapping[str, Any] | None = None
     priority: str = "normal"  # high | normal | low
     batch: Batch = DEFAULT_BATCH
+    #: Calls under way at the same time, and which messages keep their order.
+    lanes: Lanes = field(default_factory=Lanes)
     limits: Limits = field(default_factory=Limits)
     retry: Retry = field(default_factory=Retry)
     hold_seconds: float = DEFAULT_HOLD_SECONDS

@@ -1,4 +1,4 @@
-"""The sink of a division: a batch of its messages becomes Cases, one outcome per message, one call in flight.
+"""The sink of a lane of a division: a batch of messages becomes Cases, one outcome per message, one call in flight.
 
 Salesforce first, then the ack: a message is done once Salesforce has answered that its Case is there. With an external
 id, a message that is sent twice is one Case.
@@ -20,7 +20,7 @@ from sfconnector.lookup import Answers, Wanted
 from sfconnector.mapping import CaseMapper, Decoded, Draft
 from sfconnector.record_outcome import NotYet
 from sfconnector.records import Decided, Item, Settled, Unit, created, outcome_of, settle
-from sfconnector.settings import Division, ExternalId
+from sfconnector.settings import ExternalId
 
 if TYPE_CHECKING:
     from sfconnector.reply import Replies
@@ -43,7 +43,7 @@ class CaseSink:
         self._client = client
         self._stop = stop
         self._replies = replies
-        self._sender = Sender(settings.case, client, state.place, settings.retry.breaker, stop)
+        self._sender = Sender(settings.case, client, state.place, settings.retry.breaker, stop, state.sizes)
         self._external_id = settings.case.external_id
         self._key_of_message = self._external_id is not None and _is_the_same_for_all_records(self._external_id.value)
         #: Messages that are to be tried again, as they were decoded by `_decoded_by`.
@@ -53,17 +53,9 @@ class CaseSink:
         self._partly: dict[tuple[int, int], dict[int, str]] = {}
 
     @property
-    def division(self) -> Division:
-        return self._state.settings
-
-    @property
     def passed(self) -> Mapping[str, int]:
         """How many messages became Cases, in all and by each lookup."""
-        return self._state.passed
-
-    @property
-    def created(self) -> int:
-        return self._state.created
+        return dict(self._state.passed)  # a copy: other lanes count
 
     def probe(self) -> None:
         """Ask Salesforce for a sign of life, and check the mapping where that is due. Raise Failed."""
@@ -95,12 +87,10 @@ class CaseSink:
         self._finish(settled)
         return [each.outcome for each in settled]
 
-    def dead(self, delivery: Delivery, verdict: Dead) -> None:
-        """Forget a message that is dead-lettered, and reply to it."""
+    def forget(self, delivery: Delivery) -> None:
+        """Forget a message that is dead-lettered. Any thread may call it while the sink does not have the message."""
         self._forget(delivery)
         self._sender.doubted.discard(delivery.identity)
-        if self._replies is not None:
-            self._replies.dead(delivery, verdict)
 
     # -- from messages to records
 

@@ -147,7 +147,8 @@ class Lane:
         """How many messages wait behind each key that has a suspect."""
         if not (self.rules.ordered and self.suspects.all):
             return {}
-        found: dict[Hashable, int] = {suspect.delivery.key: 0 for suspect in self.suspects.all}
+        keys = (suspect.delivery.key for suspect in self.suspects.all)
+        found: dict[Hashable, int] = dict.fromkeys((key for key in keys if key is not None), 0)
         for delivery in self.waiting:
             if delivery.key in found:
                 found[delivery.key] += 1
@@ -265,7 +266,7 @@ def _first_of_keys(lane: Lane, limit: int) -> Deliveries:
     for delivery in lane.waiting:
         if len(found) == limit:
             break
-        if delivery.key not in taken:
+        if delivery.key is None or delivery.key not in taken:
             found.append(delivery)
             if lane.rules.one_per_key:
                 taken.add(delivery.key)
@@ -354,7 +355,7 @@ def _split(deliveries: Deliveries) -> list[Piece]:
 def _suspect(lane: Lane, delivery: Delivery, failure: Failure, now: float, random: float) -> Lane:
     suspects = lane.suspects.add(delivery, failure, lane.passed, lane.rules.retry, now, random)
     lane = replace(lane, suspects=suspects)
-    return _hold_back(lane, delivery.key) if lane.rules.ordered else lane
+    return lane if delivery.key is None or not lane.rules.ordered else _hold_back(lane, delivery.key)
 
 
 def _hold_back(lane: Lane, key: Hashable) -> Lane:

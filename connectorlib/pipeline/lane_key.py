@@ -1,6 +1,6 @@
 """Which lane a message goes to: those with the same key share one, so that they keep their order."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from connectorlib.errors import Failed
@@ -11,29 +11,28 @@ from connectorlib.shared_settings import Lanes, Limits
 
 
 class LaneKey:
-    """The router of lanes with a key. A message without a key, or with a body that cannot be read, goes to the first
-    lane: it keeps its order with others of that kind, and its sink says what is wrong with it."""
+    """The router of lanes with a key, the first of which has the position `first`. A message without a key, or with a
+    body that cannot be read, goes to the first: it keeps its order with others of that kind, and its sink says what is
+    wrong with it."""
 
-    def __init__(self, lanes: Lanes, settings: Mapping[str, Any], limits: Limits) -> None:
-        self._count = lanes.count
+    def __init__(self, lanes: Lanes, settings: Mapping[str, Any], limits: Limits, first: int = 0) -> None:
+        self._lanes = [range(at, at + 1) for at in range(first, first + lanes.count)]
         self._key = compile_expression(lanes.key)
         self._format = compile_format(settings, limits)
         self._reads_body = not self._key.parts or any(not path.source for path in self._key.parts)
 
-    def __call__(self, delivery: Delivery) -> int:
+    def __call__(self, delivery: Delivery) -> Sequence[int]:
         """Return the position of the lane; set the key of the delivery."""
-        delivery.key = self.key_of(delivery)
-        return 0 if delivery.key is None else hash(delivery.key) % self._count
+        delivery.key = key = self.key_of(delivery)
+        return self._lanes[0 if key is MISSING else hash(key) % len(self._lanes)]
 
     def key_of(self, delivery: Delivery) -> Hashable:
-        """Return the key of a message, None if it has none."""
+        """Return the key of a message, MISSING if it has none. Its records are taken as they were decoded before."""
         try:
-            if self._reads_body:
+            if self._reads_body and delivery.records is None:
                 delivery.records = self._format.decode(delivery.body)
             record = delivery.records[0] if delivery.records else {}
             value = self._key.evaluate(record, Scope(delivery, encoding=self._format.encoding))
         except Failed:
-            return None
-        if value is MISSING:
-            return None
+            return MISSING
         return value if isinstance(value, Hashable) else repr(value)

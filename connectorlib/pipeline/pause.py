@@ -93,9 +93,11 @@ class PauseNotice:
         self._pauses[who] = pause
 
     def announce(self, who: Hashable, pause: Pause, *, changed: bool) -> None:
-        """Log the line of a pause, unless it is known because another waits for the same."""
-        others = (other for each, other in self._pauses.items() if each != who)
-        known = any(other.is_for(pause.failure) for other in others)
+        """Log the line of a pause, unless it is known because another waits for the same; whoever has waited longest
+        repeats it."""
+        others = [other for each, other in self._pauses.items() if each != who]
+        first = not others or next(iter(self._pauses)) == who
+        known = any(other.is_for(pause.failure) for other in others) if changed else not first
         self.follow(who, pause)
         if known:
             return

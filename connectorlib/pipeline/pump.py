@@ -39,8 +39,8 @@ SHORT_IDLE_S = 0.1
 #: How long a quorum queue may take to have back what was requeued.
 REQUEUED_S = 0.2
 
-#: Returns the position of the lane that a message is for, and sets its `key`. Raises Failed if it is for none.
-Router = Callable[[Delivery], int]
+#: Returns the positions of the lanes that may have a message, and sets its `key`. Raises Failed if it is for none.
+Router = Callable[[Delivery], Sequence[int]]
 
 
 class Pump:
@@ -168,7 +168,7 @@ class Pump:
         for worker in self.workers:
             if nudged:
                 self._give(worker, lanes.Nudged())
-            elif ((due := worker.lane.wakes_at) is not None and due <= now) or self._has_proof(worker):
+            elif ((due := worker.wakes_at) is not None and due <= now) or self._has_proof(worker):
                 self._give(worker, lanes.Tick(worker.passed))
 
     def _has_proof(self, worker: Worker) -> bool:
@@ -181,7 +181,7 @@ class Pump:
 
     def _room(self) -> int:
         """Return how many messages the lanes could begin at once; 0 too if one lane or key has its share in hand."""
-        blocking = next((worker for worker in self.workers if self._has_its_share(worker.lane)), None)
+        blocking = next((worker for worker in self.workers if self._has_its_share(worker)), None)
         if blocking is None:
             self._wait.over()
             return sum(worker.lane.wants for worker in self.workers)
@@ -189,11 +189,12 @@ class Pump:
             self._wait.note(blocking.lane.pause.failure)
         return 0
 
-    def _has_its_share(self, lane: Lane) -> bool:
-        """A paused lane among others may hold half of the prefetch, a key that waits for a suspect a quarter."""
+    def _has_its_share(self, worker: Worker) -> bool:
+        """The paused lanes of one target may hold half of the prefetch, a key that waits for a suspect a quarter."""
         prefetch = self._intake.prefetch
-        paused = len(self.workers) > 1 and lane.paused and lane.in_hand > prefetch // 2
-        return paused or max(lane.blocked.values(), default=0) > prefetch // 4
+        held = sum(peer.lane.in_hand for peer in worker.peers if peer.lane.paused)
+        paused = len(self.workers) > 1 and worker.lane.paused and held > prefetch // 2
+        return paused or max(worker.lane.blocked.values(), default=0) > prefetch // 4
 
     def _take(self, size: int) -> None:
         suspects = any(worker.lane.suspects.all for worker in self.workers)
@@ -221,11 +222,18 @@ class Pump:
             self._dispatch_to_free(batch)
             return
         shares: list[list[Delivery]] = [[] for _ in self.workers]
+        wants = [worker.lane.wants for worker in self.workers]
         for delivery in batch:
             try:
-                shares[self._route(delivery)].append(delivery)
+                may_have_it = self._route(delivery)
             except Failed as failed:
                 self._bury([(delivery, Dead(failed.failure))])
+                continue
+            free = (at for at in may_have_it if len(shares[at]) < wants[at])  # one call that is full is better than two
+            at = next(free, None) if len(may_have_it) > 1 else may_have_it[0]
+            if at is None:
+                at = min(may_have_it, key=lambda at: self.workers[at].lane.in_hand + len(shares[at]))
+            shares[at].append(delivery)
         for worker, share in zip(self.workers, shares, strict=True):
             if share:
                 self._give(worker, lanes.Arrived(tuple(share)))
@@ -257,12 +265,18 @@ class Pump:
             self._take_answer(self._answers.get())
 
     def _take_answer(self, answer: tuple[Worker, lanes.Event] | None) -> None:
-        if answer is not None:
-            self._give(*answer)
+        if answer is None:
+            return
+        worker, event = answer
+        self._give(worker, event)
+        if isinstance(event, lanes.Probed) and event.failure is not None:
+            for peer in worker.peers:  # asked once, the target has answered all of them
+                if peer is not worker and peer.lane.paused and not peer.lane.busy:
+                    self._give(peer, event)
 
     def _seconds_to_wait(self) -> float:
         now = time.monotonic()
-        times = [due for worker in self.workers if (due := worker.lane.wakes_at) is not None]
+        times = [due for worker in self.workers if (due := worker.wakes_at) is not None]
         return max(0.001, min(times, default=now + IDLE_S) - now)
 
     # Events and actions

@@ -91,7 +91,7 @@ class SinkFlow:
     on_nudge: Callable[[], object] = lambda: None
     #: The name of each sink's target, where they have several; each is paused by itself.
     targets: Sequence[str] = ()
-    #: Which lane a message is for. None: whichever is free.
+    #: Which lanes may have a message. None: whichever is free.
     route: Router | None = None
     #: Whether messages with the same `Delivery.key`, which `route` sets, keep their order through retries.
     ordered: bool = False

@@ -29,6 +29,12 @@ class Worker:
         self.peers = [self]
 
     @property
+    def wakes_at(self) -> float | None:
+        """When a `Tick` of its lane is due (monotonic); none while a peer asks the target that the lane waits for."""
+        is_asked = self.lane.paused and any(peer.lane.probing for peer in self.peers)
+        return None if is_asked else self.lane.wakes_at
+
+    @property
     def passed(self) -> Mapping[str, int]:
         """How many messages have passed each place of its target, through whichever lane."""
         total = Counter(self.sink.passed)

@@ -60,6 +60,9 @@ class TokenProvider:
         self.refused: Failure | None = None
         #: Log-in requests so far.
         self.logins = 0
+        #: How many log-ins have ended, and why the last one failed.
+        self._ended = 0
+        self._unanswered: Failure | None = None
         both = f"{settings.password}{settings.security_token}" if settings.password else ""  # as they are sent
         for secret in (settings.password, settings.security_token, both, settings.client_secret, settings.private_key):
             secrets.add(secret or "")
@@ -68,23 +71,30 @@ class TokenProvider:
         return f"<TokenProvider {self._division}>"
 
     def get(self, stale: Token | None = None) -> Token:
-        """Return a token; log in if there is none, or if it is still the stale one.
+        """Return a token; log in if there is none, or if it is still the stale one. Who comes while somebody logs in
+        shares what comes of it, for lanes that log in one after the other would wait for each other's time limits.
 
         Raise Failed: REFUSED and CONFIGURATION last until `forgive`, UNAVAILABLE (network, a 5xx, too many log-ins)
         does not.
         """
+        before = self._ended
         with self._lock:
             if self.refused is not None:
                 raise Failed(self.refused)
-            if self._token is not None and (stale is None or self._token.access_token != stale.access_token):
+            if self._token is not None and self._token is not stale:
                 return self._token
-            self._token = None
+            if self._ended != before and self._unanswered is not None:
+                raise Failed(self._unanswered)
+            self._token = self._unanswered = None
             try:
                 self._token = self._log_in()
             except Failed as failed:
-                if failed.failure.kind is not Kind.UNAVAILABLE:
+                self._unanswered = failed.failure
+                if self._unanswered.kind is not Kind.UNAVAILABLE:
                     self.refused = failed.failure
                 raise
+            finally:
+                self._ended += 1
             return self._token
 
     def refuse(self, failure: Failure) -> None:

@@ -5,6 +5,7 @@ The usage in each answer (Sforce-Limit-Info) is kept per org, because all divisi
 
 import threading
 from dataclasses import dataclass
+from math import inf
 
 from connectorlib.errors import Failure, Kind
 
@@ -87,15 +88,27 @@ class Rate:
     def delay(self, count: int, now: float) -> float:
         """Return the seconds until so many may be sent; more than a minute's worth are sent when the bucket is full."""
         with self._lock:
-            self._refill(now)
-            missing = min(count, self._per_minute) - self._left
-        return max(0.0, missing * 60.0 / self._per_minute)
+            return self._delay(count, now)
 
-    def take(self, count: int, now: float) -> None:
-        """Count Cases that are sent; a negative count returns those that were not created."""
+    def take(self, count: int, now: float, longest: float = inf) -> float:
+        """Return the seconds until so many may be sent, and count them: others come behind them. If those are more
+        than `longest`, count nothing."""
+        with self._lock:
+            delay = self._delay(count, now)
+            if delay <= max(0.0, longest):
+                self._left -= count
+            return delay
+
+    def give_back(self, count: int, now: float) -> None:
+        """Return what was counted for Cases that were not created."""
         with self._lock:
             self._refill(now)
-            self._left = min(float(self._per_minute), self._left - count)
+            self._left = min(float(self._per_minute), self._left + count)
+
+    def _delay(self, count: int, now: float) -> float:
+        self._refill(now)
+        missing = min(count, self._per_minute) - self._left
+        return max(0.0, missing * 60.0 / self._per_minute)
 
     def _refill(self, now: float) -> None:
         self._left = min(float(self._per_minute), self._left + (now - self._at) * self._per_minute / 60.0)

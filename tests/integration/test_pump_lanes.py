@@ -4,26 +4,27 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, Event
 
 import pytest
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import LATER, Delivery, Outcome
+from connectorlib.pipeline.blame import probe_delay
 from tests.integration.pumping import DOWN, LOCKED, NO_TABLE, STRANGE, Target, bodies, dead, pumping
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
 
-def by_kind(delivery: Delivery) -> int:
+def by_kind(delivery: Delivery) -> Sequence[int]:
     """The first lane gets the bodies that are numbers."""
-    return int(not delivery.body.isdigit())
+    return [int(not delivery.body.isdigit())]
 
 
-def by_letter(delivery: Delivery) -> int:
+def by_letter(delivery: Delivery) -> Sequence[int]:
     """Two lanes; the first character of a body is its key."""
     delivery.key = delivery.body[:1]
-    return delivery.body[0] % 2
+    return [delivery.body[0] % 2]
 
 
 def down() -> Target:
@@ -200,10 +201,10 @@ def test_the_messages_of_a_key_keep_their_order_through_retries_while_others_go_
 
 
 def test_a_message_for_no_lane_is_a_dead_letter(queue: Vhost) -> None:
-    def nowhere(delivery: Delivery) -> int:
+    def nowhere(delivery: Delivery) -> Sequence[int]:
         if delivery.body == b"x":
             raise Failed(Failure(Kind.REJECT, "no-division", "no match fits", "match"))
-        return 0
+        return [0]
 
     target = Target()
     queue.publish("", "q", [b"x", b"1"])
@@ -333,3 +334,53 @@ def test_a_bug_in_the_probe_is_blamed_on_no_message(queue: Vhost, caplog: pytest
         target.broken = False
         assert eventually(lambda: target.written == bodies(2))
     assert queue.depth("dead-letter") == 0
+
+
+def test_a_target_that_does_not_answer_is_asked_by_one_of_its_lanes_at_a_time(queue: Vhost) -> None:
+    class Counting(Target):
+        def probe(self) -> None:
+            probes.append(time.monotonic())
+            super().probe()
+
+    probes: list[float] = []
+    targets = [Counting() for _ in range(8)]
+    queue.publish("", "q", bodies(200))
+    with pumping(queue, *targets, route=lambda delivery: [int(delivery.body) % 8], same_target=True):
+        assert eventually(lambda: sum(len(target.written) for target in targets) == 200)
+        for target in targets:
+            target.up = False
+        queue.publish("", "q", bodies(80, 200))
+        assert eventually(lambda: all(target.batches and target.calls > 1 for target in targets))
+        probes.clear()
+        assert eventually(lambda: len(probes) >= 2, 30)
+        first, second = probes
+        for target in targets:
+            target.up = True
+        assert eventually(lambda: sum(len(target.written) for target in targets) == 280, 30)
+    assert second - first >= probe_delay(1, Kind.UNAVAILABLE, 0.0)
+    assert queue.depth("q") == queue.depth("dead-letter") == 0
+
+
+def test_without_a_key_a_message_is_for_the_emptiest_lane_of_those_that_may_have_it(queue: Vhost) -> None:
+    held = Event()
+
+    class Holding(Target):
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
+            held.wait(30)
+            return super().handle(deliveries, valid)
+
+    slow, quick, other = Holding(), Target(), Target()
+    queue.publish("", "q", bodies(1500))
+
+    def route(delivery: Delivery) -> Sequence[int]:
+        return [2] if delivery.body == b"7" else range(2)
+
+    with pumping(queue, slow, quick, other, route=route, same_target=True):
+        assert eventually(lambda: len(quick.written) > 1200)
+        assert slow.written == []
+        held.set()
+        assert eventually(lambda: len(slow.written) + len(quick.written) == 1499)
+    assert other.written == [b"7"]
+    assert queue.depth("q") == queue.depth("dead-letter") == 0

@@ -1,6 +1,8 @@
 """The client against the sandbox: the calls that the connector makes, and the bad days of an org."""
 
 import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -28,6 +30,34 @@ def client_of(salesforce):
             return client
 
         yield make
+
+
+@pytest.fixture
+def lanes_of(salesforce):
+    """Clients of one division, which share its log-in."""
+    with contextlib.ExitStack() as stack:
+
+        def make(count):
+            settings = Salesforce(**salesforce.login("hvac"), timeout=10.0)
+            tokens = TokenProvider(settings, "hvac")
+            return [stack.enter_context(contextlib.closing(Client(settings, "hvac", tokens))) for _ in range(count)]
+
+        yield make
+
+
+def at_once(clients, call):
+    """Let all clients begin at the same moment; return what each brings, the result or the failure."""
+    ready = threading.Barrier(len(clients))
+
+    def begin(client):
+        ready.wait(10)
+        try:
+            return call(client)
+        except Failed as failed:
+            return failed.failure
+
+    with ThreadPoolExecutor(len(clients)) as lanes:
+        return list(lanes.map(begin, clients))
 
 
 @pytest.fixture
@@ -292,3 +322,45 @@ def test_nobody_there_is_an_outage_that_sent_nothing(salesforce, client):
         salesforce.server.start()
     assert (failed.failure.kind, failed.failure.code) == (Kind.UNAVAILABLE, "unreachable")
     assert not isinstance(failed, Unanswered)
+
+
+# -- lanes of a division
+
+
+def created(client):
+    return not client.create([{"Subject": "a"}], repeatable=False)[0].errors
+
+
+def test_a_session_that_ends_under_the_calls_of_eight_lanes_is_one_log_in(salesforce, lanes_of):
+    lanes = lanes_of(8)
+    assert at_once(lanes, created) == [True] * 8
+    assert salesforce.logins(USER) == 1
+    salesforce.latency(200)  # all are refused before the first has logged in
+    salesforce.expire_tokens()
+    assert at_once(lanes, created) == [True] * 8
+    assert salesforce.logins(USER) == 2
+    assert len(salesforce.cases()) == 16
+    assert len({lane.token for lane in lanes}) == 1
+
+
+def test_a_log_in_that_is_refused_is_tried_once_by_eight_lanes(salesforce, lanes_of):
+    lanes = lanes_of(8)
+    at_once(lanes, created)
+    salesforce.user(USER, "another one")
+    salesforce.latency(200)
+    salesforce.expire_tokens()
+    for _ in range(2):
+        assert {failure.kind for failure in at_once(lanes, created)} == {Kind.REFUSED}
+    assert salesforce.logins(USER) == 2
+    lanes[0].tokens.forgive()
+    at_once(lanes, created)
+    assert salesforce.logins(USER) == 3
+
+
+def test_a_log_in_without_an_answer_is_shared_by_the_lanes_that_wait_for_it(salesforce, lanes_of):
+    lanes = lanes_of(8)
+    salesforce.fault(match={"path": "oauth2/token"}, times=None, delay_ms=500, status=503, html="<html>away</html>")
+    assert {failure.kind for failure in at_once(lanes, created)} == {Kind.UNAVAILABLE}
+    assert len(salesforce.requests("oauth2/token")) == 1
+    salesforce.no_faults()
+    assert at_once(lanes, created) == [True] * 8

@@ -9,13 +9,15 @@ import pytest
 
 from connectorlib.errors import Failed, Kind, Stale
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
-from sfconnector.batch_send import MOST_CHARACTERS, Sender
+from sfconnector import record_outcome
+from sfconnector.batch_send import MOST_CHARACTERS, CallSizes, Sender
 from sfconnector.mapping import Draft
 from sfconnector.record_outcome import OUTDATED
 from sfconnector.records import Item
+from sfconnector.salesforce.client import Unanswered
 from sfconnector.sandbox.org_rules import ValidationRule
 from sfconnector.settings import CaseSettings, ExternalId
-from tests.unit.calls import CaseClient, lost, nothing, raising, rejected
+from tests.unit.calls import LOST, CaseClient, lost, nothing, raising, rejected
 
 PLACE = "case of hvac"
 BREAKER = 5
@@ -362,3 +364,23 @@ def test_a_record_that_hits_a_governor_limit_alone_is_tried_again_later(client):
     assert client.sizes == [8, 1]
     assert [each for each, came in enumerate(outcomes(batch)) if came is not DONE] == [3]
     assert outcome(batch[3]).failure.kind is Kind.RETRY
+
+
+def test_a_slow_answer_makes_the_next_call_of_every_lane_smaller(client, monkeypatch):
+    sizes = CallSizes(PLACE)
+    first, second = (Sender(CaseSettings(), client, PLACE, BREAKER, sizes=sizes) for _ in range(2))
+    monkeypatch.setattr(record_outcome, "SLOW_S", -1.0)
+    monkeypatch.setattr(record_outcome, "FAST_S", -1.0)
+    send(first, items(400))
+    send(second, items(100))
+    assert client.sizes == [200, 100, 50, 25, 25, 25, 25, 25, 25]
+
+
+def test_a_call_that_was_given_up_makes_the_next_one_smaller_and_one_that_was_cut_off_does_not(client, monkeypatch):
+    monkeypatch.setattr(record_outcome, "SLOW_S", -1.0)
+    sends = sender(client)
+    for code, size in (("no-answer", 200), ("timeout", 100)):
+        client.after = [raising(Unanswered(replace(LOST, code=code)))]
+        with pytest.raises(Unanswered):
+            send(sends, items(200))
+        assert sends._sizes.size.records == size

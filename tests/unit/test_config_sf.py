@@ -215,6 +215,38 @@ def test_offline_nothing_is_resolved_and_nothing_complains(write, monkeypatch):
     assert config.divisions[0].salesforce.password == "${FS_PASSWORD}"
 
 
+# -- lanes
+
+
+@pytest.mark.parametrize(
+    ("tenant", "own", "lanes", "prefetch"),
+    [
+        (None, None, shared.Lanes(), 400),
+        ({"count": 4}, None, shared.Lanes(4), 1600),
+        ({"count": 4, "key": "device.id"}, {"count": 2}, shared.Lanes(2, "device.id"), 800),
+        (None, {"key": "$routing_key"}, shared.Lanes(1, "$routing_key"), 400),
+    ],
+)
+def test_lanes_of_a_division_are_as_the_tenant_says_unless_it_says_otherwise(write, tenant, own, lanes, prefetch):
+    data = division(**({"lanes": own} if own else {}))
+    data["tenant"] = {"lanes": tenant} if tenant else {}
+    (pumps,) = load(write(data)).divisions
+    assert (pumps.lanes, pumps.source.prefetch) == (lanes, prefetch)
+
+
+def test_divisions_of_one_queue_have_lanes_of_their_own_and_take_enough_for_all(write):
+    first, second = load(write(sharing({"lanes": {"count": 4, "key": "id"}}, {}))).divisions
+    assert (first.lanes, second.lanes) == (shared.Lanes(4, "id"), shared.Lanes())
+    assert first.source.prefetch == second.source.prefetch == 2 * 200 * 5
+
+
+def test_lanes_take_no_more_than_the_rate_gets_done_in_time(write):
+    data = division(lanes={"count": 4})
+    data["divisions"]["pumps"]["case"]["rate"] = 60
+    (pumps,) = load(write(data)).divisions
+    assert (pumps.batch.size, pumps.source.prefetch) == (60, 300)
+
+
 # -- the rate
 
 
@@ -393,6 +425,10 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str]] = [
     ([*C, "required"], ["subject", "Reason"], f"{at}.case.required[1]: nothing in mapping or defaults fills Reason"),
     ([*X, "value"], "$mesage_id", f"{at}.case.external_id.value: unknown $mesage_id"),
     ([*D, "match"], {"a..b": "x"}, f'{at}.match."a..b": unexpected'),
+    ([*D, "lanes"], {"key": "$result.a.b"}, f"{at}.lanes.key: $result is known to dbconnector only"),
+    ([*D, "lanes", "key"], {"lookup": "Contact"}, f"{at}.lanes.key.lookup: unknown key"),
+    ([*D, "lanes", "count"], 0, f"{at}.lanes.count: expected at least 1, not 0"),
+    ([*T, "lanes"], {"key": "{a"}, "tenant.lanes.key: the brace at character 1 of '{a' is not closed"),
     ([*D, "match"], {"$result.a.b": "x"}, f'{at}.match."$result.a.b": $result is known to dbconnector only'),
     ([*D, "match"], {}, f'{at}.match: fits every message, so none is left for "hvac"; put it last'),
     (

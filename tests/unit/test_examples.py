@@ -84,7 +84,7 @@ def division_with(key, value):
     """A division that says this in the section where it belongs."""
     case = {"mapping": {"Subject": "alarm"}, "external_id": {"field": "Key__c", "value": "id"}}
     division = {"salesforce": {"client_id": "a", "client_secret": "b", "username": "c", "password": "d"}, "case": case}
-    if key in ("match", "reply"):
+    if key in ("lanes", "match", "reply"):
         division[key] = value
     elif key == "external_id":
         case[key] = value

@@ -165,6 +165,15 @@ def test_a_case_has_its_division_and_the_external_id(tmp_path: Path) -> None:
     assert '  Message_Id__c  "m-1"  (the external id)' in explanation.lines
 
 
+@pytest.mark.parametrize(("key", "order"), [("device.id", "key 7"), ("site", "messages without a key")])
+def test_a_case_has_the_key_whose_order_is_kept(tmp_path: Path, key: str, order: str) -> None:
+    config = json.loads(json.dumps(SF))
+    config["divisions"]["alone"]["lanes"] = {"count": 4, "key": key}
+    explanation, _ = explained(tmp_path, config, {"device": {"id": 7}}, queue="own")
+    assert explanation.title == f"division alone would make one Case of it, in the order of {order}"
+    assert explanation.data["key"] == (7 if key == "device.id" else None)
+
+
 @pytest.mark.parametrize(
     ("given", "contact"),
     [

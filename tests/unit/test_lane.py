@@ -1,8 +1,8 @@
 """What a lane does, as conversations: on the left what happens, on the right what the lane wants done about it.
 
-Messages have a letter, which is their key, and a number. `pass`, `lock`, `strange`, `no table`, `reject`, `down`,
-`refused` and `later` are what the target says of each message of the call, in their order; a single word is for all.
-`probe: …` is what it says without a message. Time stands still but for `after … s`.
+Messages have a letter, which is their key (`_`: none), and a number. `pass`, `lock`, `strange`, `no table`, `reject`,
+`down`, `refused` and `later` are what the target says of each message of the call, in their order; a single word is for
+all. `probe: …` is what it says without a message. Time stands still but for `after … s`.
 """
 
 import re
@@ -274,6 +274,17 @@ CONVERSATIONS: dict[str, tuple[Rules, str]] = {
         pass                -> settles b2; works on a3 b4
         """,
     ),
+    "Messages without a key wait for no other, and no other waits for them": (
+        SINGLY,
+        """
+        probe: well         ->
+        messages _1 a2 _3   -> works on _1 a2 _3
+        lock pass pass      -> settles a2 _3; retries 1
+        messages _4 a5 _6   ->
+        after 1 s           -> works on _1 apart
+        lock                -> isolates _1; works on _4 a5 _6
+        """,
+    ),
     "What came back often is tried alone": (
         PLAIN,
         """
@@ -389,10 +400,10 @@ class Conversation:
                 return "resumes"
 
     def delivery(self, name: str) -> Delivery:
-        key, number, times = re.fullmatch(r"([a-z])(\d+)(?:\*(\d+))?", name).groups()  # type: ignore[union-attr]  # or red
+        key, number, times = re.fullmatch(r"([a-z_])(\d+)(?:\*(\d+))?", name).groups()  # type: ignore[union-attr]  # or red
         made = Delivery(int(number), 1, "q", "", name, bool(times), None, b"", self.now)  # type: ignore[arg-type]
         made.properties = Properties(headers={"x-delivery-count": int(times)} if times else None)
-        made.key = key
+        made.key = None if key == "_" else key
         return made
 
 

@@ -20,11 +20,12 @@ from connectorlib.service import logs
 from connectorlib.shared_settings import Source
 from sfconnector import mapping
 from sfconnector.division import DivisionState
-from sfconnector.salesforce.usage import Budgets
+from sfconnector.salesforce.usage import Budgets, Usage
 from sfconnector.sandbox.org_rules import ValidationRule
 from sfconnector.settings import CaseSettings, Division, ExternalId, Salesforce
 from sfconnector.sink import CaseSink
-from tests.unit.calls import CaseClient, lost, raising, rejected
+from tests.services.waiting import eventually
+from tests.unit.calls import LOST, CaseClient, lost, raising, rejected
 
 BY_EMAIL = {"lookup": "Contact", "where": {"Email": "email"}, "missing": "reject"}
 MAPPING = {"Subject": "subject", "ContactId": BY_EMAIL}
@@ -237,9 +238,9 @@ def test_what_is_known_of_a_message_is_let_go_when_it_is_blamed(client):
     several = message(1, [{"subject": "a"}, {"subject": "locked"}])
     client.after = [lost()]
     handle(cases, several)
-    (outcome,) = handle(cases, several)
+    handle(cases, several)
     assert (list(cases._partly), cases._sender.doubted) == ([(1, 1)], {(1, 1)})
-    cases.dead(several, Dead(outcome.failure))
+    cases.forget(several)
     assert not cases._partly
     assert not cases._sender.doubted
 
@@ -261,7 +262,7 @@ def test_two_sinks_of_a_division_share_its_checked_mapping_its_lookups_its_rate_
     assert handle(second, message(2, {"email": "a@example.com"})) == [DONE]
     assert [len(each.asked) for each in clients] == [1, 0]
     assert first.passed == second.passed == {"": 2, "case of hvac": 2, "lookup Contact where Email": 2}
-    assert first.created == 2
+    assert state.created == 2
     assert handle(second, message(3, {"email": "a@example.com"}))[0].failure.code == "rate"
 
 
@@ -279,6 +280,78 @@ def test_sinks_of_a_division_that_work_at_the_same_time_lose_no_count(client):
     with ThreadPoolExecutor(4) as workers:
         list(workers.map(work, sinks))
     assert state.created == state.passed[""] == len(client.org.records("Case")) == 200
+
+
+def lanes_of(client, count, priority="normal", **case):
+    """Return sinks of one division, with a client each."""
+    settings = CaseSettings(mapping={"Subject": "subject"}, **case)
+    division = Division("hvac", Salesforce(), Source("q", None, prefetch=400), settings, priority=priority)
+    state = DivisionState(division, Budgets(10))
+    return [CaseSink(state, copy.copy(client), stop=threading.Event()) for _ in range(count)]
+
+
+@pytest.mark.parametrize("failure", [None, LOST], ids=["well", "lost"])
+def test_lanes_that_ask_at_the_same_time_ask_the_org_once(client, monkeypatch, failure):
+    sinks = lanes_of(client, 8)
+    asked: list[str] = []
+    waiting = threading.Semaphore(0)
+
+    def ask(*_):
+        asked.append(threading.current_thread().name)
+        for _ in sinks[1:]:
+            assert waiting.acquire(timeout=10)
+        time.sleep(0.05)  # they have said that they come, and not that they wait
+        if failure is not None:
+            raise Failed(failure)
+
+    monkeypatch.setattr(DivisionState, "_probe", ask)
+
+    def probe(sink):
+        if asked:
+            waiting.release()
+        try:
+            sink.probe()
+        except Failed as failed:
+            return failed.failure
+        return None
+
+    with ThreadPoolExecutor(8) as lanes:
+        first = lanes.submit(probe, sinks[0])
+        assert eventually(lambda: asked)
+        answers = [first, *[lanes.submit(probe, sink) for sink in sinks[1:]]]
+        assert [answer.result() for answer in answers] == [failure] * 8
+    assert len(asked) == 1
+
+
+def test_a_rate_holds_over_all_lanes(client):
+    sinks = lanes_of(client, 8, rate=240)
+    sinks[0].probe()
+    begun = time.monotonic()
+    with ThreadPoolExecutor(8) as lanes:
+        outcomes = list(lanes.map(lambda sink: handle(sink, *[message(n, {"subject": "a"}) for n in range(30)]), sinks))
+        assert outcomes == [[DONE] * 30] * 8  # as many at once as a minute allows
+        list(lanes.map(lambda sink: handle(sink, message(99, {"subject": "b"})), sinks[:4]))
+    assert time.monotonic() - begun >= 4 * 60 / 240, "one after the other, whoever sends them"
+    assert len(client.org.records("Case")) == 244
+
+
+def test_when_the_api_calls_are_used_up_each_lane_ends_with_the_call_that_it_has_begun(client):
+    sinks = lanes_of(client, 8, priority="low")
+    sinks[0].probe()
+    begun = threading.Barrier(8)
+    for number, sink in enumerate(sinks):
+        sink._client.calls = []
+        sink._client.before = [begun.wait]
+        sink._client.usage = Usage(91 + number % 2, 100, time.monotonic())
+
+    def work(sink):
+        return [handle(sink, message(n, {"subject": "a"}))[0] for n in range(3)]
+
+    with ThreadPoolExecutor(8) as lanes:
+        outcomes = list(lanes.map(work, sinks))
+    assert [each[0] for each in outcomes] == [DONE] * 8
+    assert {each.failure.code for first, *others in outcomes for each in others} == {"api-reserve"}
+    assert [len(sink._client.calls) for sink in sinks] == [1] * 8
 
 
 class Counting(dict[str, Any]):

@@ -1,5 +1,7 @@
 """The two brakes as values: who has to wait, and for how long."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from sfconnector.salesforce.usage import STALE_S, Budgets, Rate, Usage, shortage
@@ -71,8 +73,24 @@ def test_more_than_a_minutes_worth_goes_when_the_minute_is_full_and_is_paid_for_
 def test_what_became_no_case_is_given_back_but_never_more_than_a_minutes_worth():
     rate = Rate(60, 0.0)
     rate.take(60, 0.0)
-    rate.take(-60, 0.0)
+    rate.give_back(60, 0.0)
     assert rate.delay(60, 0.0) == 0.0
-    rate.take(-60, 0.0)
+    rate.give_back(60, 0.0)
     rate.take(60, 0.0)
     assert rate.delay(1, 0.0) == pytest.approx(1.0)
+
+
+def test_a_rate_holds_over_all_who_send_at_the_same_time():
+    rate = Rate(60, 0.0)
+    with ThreadPoolExecutor(8) as lanes:
+        delays = sorted(lanes.map(lambda _: rate.take(10, 0.0), range(80)))
+    expected = [0.0] * 6 + [10.0 * number for number in range(1, 75)]
+    assert delays == pytest.approx(expected)
+
+
+def test_whoever_would_wait_too_long_takes_nothing_from_the_others():
+    rate = Rate(60, 0.0)
+    rate.take(60, 0.0)
+    assert rate.take(20, 0.0, longest=19.0) == pytest.approx(20.0)
+    assert rate.take(20, 0.0, longest=21.0) == pytest.approx(20.0)
+    assert rate.take(1, 0.0) == pytest.approx(21.0)
