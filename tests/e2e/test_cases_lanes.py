@@ -80,6 +80,23 @@ def test_divisions_of_one_queue_have_lanes_of_their_own_that_pause_together_and_
     assert divisions.vhost.depth("dead-letter") == 0
 
 
+def test_sigterm_ends_the_calls_of_all_lanes_and_gives_back_the_rest(divisions: Divisions) -> None:
+    queue = divisions.division(lanes={"count": 8}, batch={"size": 10, "wait_ms": 20})
+    divisions.load(queue, [alarm(n) for n in range(200)])
+    divisions.org.fault(match={"path": "composite"}, times=None, delay_ms=1000)
+    with divisions.started() as running:
+        eventually(lambda: len(divisions.creates()) == 8)
+        running.stop()
+    made = len(divisions.org.cases())
+    assert made == sum(call["records"] for call in divisions.creates()) == 80
+    eventually(lambda: divisions.vhost.depth(queue) == 200 - made)
+    divisions.org.no_faults()
+    with divisions.started():
+        divisions.cases(200)
+    assert divisions.org.most_at_a_time("field-service@example.com") == 8
+    assert "PAUSED" not in running.log
+
+
 @pytest.mark.alone
 def test_four_lanes_are_more_than_two_and_a_half_times_as_fast_as_one(divisions: Divisions) -> None:
     seconds: dict[int, float] = {}

@@ -280,7 +280,7 @@ def test_mistakes_in_the_file_are_lines_too_and_json_has_them_all(on_sqlite: Con
 def test_an_org_that_is_as_configured_has_only_good_lines(divisions: Divisions) -> None:
     divisions.org.contacts(1)
     mapping = {"Subject": "Pump {device}: {alarm}", "ContactId": {"lookup": "Contact", "where": {"Email": "email"}}}
-    divisions.division(auth="jwt", mapping=mapping)
+    divisions.division(auth="jwt", mapping=mapping, lanes={"count": 4, "key": "device"})
     with divisions.started():
         pass  # makes the queues
     (divisions.folder / "message.json").write_bytes(alarm(email="c0@example.com"))
@@ -303,7 +303,8 @@ def test_an_org_that_is_as_configured_has_only_good_lines(divisions: Divisions) 
             r"✔ case of field-service: Message_Id__c is a unique external id",
             r"✔ lookup of field-service: Contact where Email may be asked for",
             r"✔ API calls of field-service: [\d,]+ of 15,000 left in 24 hours",
-            r"✔ sample message\.json: division field-service would make one Case of it",
+            r"✔ lanes of field-service: 4 calls at a time, in the order of each device",
+            r"✔ sample message\.json: division field-service would make one Case of it, in the order of key \"p-0\"",
         ],
     )
     assert done.returncode == 0

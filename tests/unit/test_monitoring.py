@@ -23,7 +23,8 @@ from connectorlib.pipeline.blame import Pause
 from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings
 from dbconnector.poll import Poll
-from sfconnector.flow import usage_metrics
+from sfconnector.flow import connection_of, usage_metrics
+from sfconnector.salesforce.login import Token
 from sfconnector.salesforce.usage import Usage
 
 OPERATING = (Path(__file__).resolve().parents[2] / "docs/operating.md").read_text()
@@ -157,6 +158,28 @@ def test_a_pause_is_counted_once_for_each_cause(flow):
     for failure in (DOWN, DOWN, Failure(Kind.REFUSED, "28P01", "no", "database")):
         flow.poll.failed(failure)
     assert flow.stats.copied()[1] == {"08001": 1, "28P01": 1}
+
+
+# -- the lanes of a division
+
+
+def test_the_lanes_of_a_division_are_one_connection_that_knows_what_the_latest_of_them_heard():
+    def client(taken, since, usage, stuck=None):
+        token = Token("t", "https://acme.example") if taken else None
+        told = {"tokens": tokens, "token": token, "token_since": since, "tokens_taken": taken, "usage": usage}
+        return SimpleNamespace(**told, stuck=lambda: stuck)
+
+    tokens = SimpleNamespace(refused=None)
+    old, new = Usage(10, 100, at=1.0), Usage(20, 100, at=2.0)
+    lanes = [client(0, None, None), client(2, 5.0, new), client(1, 1.0, old, "a call has been running for 300 s")]
+    facts = connection_of("pumps", lanes)
+    assert (facts.name, facts.since(), facts.opened(), facts.usage()) == ("salesforce of pumps", 5.0, 2, new)
+    assert (facts.about(), facts.stuck()) == ("https://acme.example", "a call has been running for 300 s")
+    assert [metric.value() for metric in facts.metrics] == [80, 100]
+    tokens.refused = DOWN
+    assert facts.since() is None
+    nobody = connection_of("pumps", lanes[:1])
+    assert (nobody.since(), nobody.opened(), nobody.usage(), nobody.about()) == (None, 0, None, "")
 
 
 # -- the whole
