@@ -73,8 +73,10 @@ def pumping(
     route: Router | None = None,
     ordered: bool = False,
     same_target: bool = False,
+    names: Sequence[str] = (),
 ) -> Iterator[Pump]:
-    """Run a pump with a lane for each target; `same_target`: all of them are lanes to one."""
+    """Run a pump with a lane for each target; `same_target`: all of them are lanes to one.
+    `names` are the targets of all but the first."""
     settings = vhost.broker_settings()
     source = Source("q", None, prefetch=200)
     stop = threading.Event()
@@ -93,9 +95,10 @@ def pumping(
         retry = Retry(attempts=attempts, first_ms=1, breaker=breaker)
         rules = Rules(retry, 100, hold_seconds, ordered=ordered, retry_refused=retry_refused)
         workers = [Worker(targets[0], notice, rules)]
-        for number, target in enumerate(targets[1:], 1):
-            own = notice if same_target else PauseNotice(f"target-{number}", consumer, broker)
-            workers.append(Worker(target, own, rules))
+        names = names or [f"target-{number}" for number in range(1, len(targets))]
+        notices = {name: PauseNotice(name, consumer, broker) for name in names}
+        for name, target in zip(names, targets[1:], strict=True):
+            workers.append(Worker(target, notice if same_target else notices[name], rules))
         dead_letters = DeadLetterPublisher(broker.publisher, settings.dead_letter, "test")
         pump = Pump("test", consumer, workers, dead_letters, wait, wait_s=0.02, route=route)
         thread = threading.Thread(target=pump.run)

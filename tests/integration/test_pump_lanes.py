@@ -59,6 +59,23 @@ def test_more_than_half_the_prefetch_waiting_for_a_paused_lane_pauses_all(
     assert queue.depth("q") == queue.depth("dead-letter") == 0
 
 
+def test_what_waits_for_the_lanes_of_one_target_counts_together(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
+    queue.publish("", "q", [b"a", b"b"] * 60)  # the prefetch is 200
+    numbers, letters = Target(), [down(), down()]
+
+    def route(delivery: Delivery) -> Sequence[int]:
+        return [0] if delivery.body.isdigit() else [1 + delivery.body[0] % 2]
+
+    with pumping(queue, numbers, *letters, route=route, names=["letters", "letters"]):
+        assert eventually(lambda: "PAUSED flow=test " in caplog.text)
+        queue.publish("", "q", bodies(10))
+        for target in letters:
+            target.up = True
+        assert eventually(lambda: sum(len(target.written) for target in letters) == 120)
+        assert eventually(lambda: numbers.written == bodies(10))
+    assert queue.depth("q") == queue.depth("dead-letter") == 0
+
+
 def test_what_waits_too_long_for_a_paused_lane_is_requeued(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
     queue.publish("", "q", [b"a", b"1"])
     numbers, letters = Target(), down()
@@ -337,13 +354,15 @@ def test_a_bug_in_the_probe_is_blamed_on_no_message(queue: Vhost, caplog: pytest
 
 
 def test_a_target_that_does_not_answer_is_asked_by_one_of_its_lanes_at_a_time(queue: Vhost) -> None:
-    class Counting(Target):
+    class Slow(Target):
         def probe(self) -> None:
             probes.append(time.monotonic())
+            never.wait(0.5)  # meanwhile the other lanes would be due too
             super().probe()
 
+    never = Event()
     probes: list[float] = []
-    targets = [Counting() for _ in range(8)]
+    targets = [Slow() for _ in range(8)]
     queue.publish("", "q", bodies(200))
     with pumping(queue, *targets, route=lambda delivery: [int(delivery.body) % 8], same_target=True):
         assert eventually(lambda: sum(len(target.written) for target in targets) == 200)
@@ -371,7 +390,14 @@ def test_without_a_key_a_message_is_for_the_emptiest_lane_of_those_that_may_have
             held.wait(30)
             return super().handle(deliveries, valid)
 
-    slow, quick, other = Holding(), Target(), Target()
+    class Busy(Target):
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
+            Event().wait(0.05)  # so that not everything that comes finds it free
+            return super().handle(deliveries, valid)
+
+    slow, quick, other = Holding(), Busy(), Target()
     queue.publish("", "q", bodies(1500))
 
     def route(delivery: Delivery) -> Sequence[int]:

@@ -18,7 +18,7 @@ from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
 from connectorlib.service import logs
 from connectorlib.shared_settings import Source
-from sfconnector import mapping
+from sfconnector import mapping, record_outcome
 from sfconnector.division import DivisionState
 from sfconnector.salesforce.usage import Budgets, Usage
 from sfconnector.sandbox.org_rules import ValidationRule
@@ -321,6 +321,15 @@ def test_lanes_that_ask_at_the_same_time_ask_the_org_once(client, monkeypatch, f
         answers = [first, *[lanes.submit(probe, sink) for sink in sinks[1:]]]
         assert [answer.result() for answer in answers] == [failure] * 8
     assert len(asked) == 1
+
+
+def test_a_slow_answer_makes_the_calls_of_all_lanes_smaller(client, monkeypatch):
+    first, second = lanes_of(client, 2)
+    first.probe()
+    monkeypatch.setattr(record_outcome, "SLOW_S", -1.0)
+    for sink in (first, second):
+        handle(sink, *[message(n, {"subject": "a"}) for n in range(150)])
+    assert client.sizes == [150, 75, 37, 25, 13]
 
 
 def test_a_rate_holds_over_all_lanes(client):
