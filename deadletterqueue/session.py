@@ -17,7 +17,7 @@ from connectorlib.amqp.management import Management
 from connectorlib.errors import ConfigurationError, Failed, Failure
 from connectorlib.pipeline.run_sink import running_broker
 from connectorlib.service import logs
-from connectorlib.service.process import ExitCode, Life, exit_code
+from connectorlib.service.process import ExitCode, Life, exit_code, is_unwritable
 from connectorlib.shared_settings import BrokerSettings, Logging
 from connectorlib.values.text import printable
 from deadletterqueue.broker_login import broker_settings, management
@@ -76,6 +76,7 @@ def outcome(walk: Walk, code: ExitCode) -> ExitCode:
     """Return what a command exits with that has walked to the end: not 0 unless it has seen everything."""
     if not walk.shortfall:
         return code
+    logs.flush()  # before what is printed
     print(printable(walk.shortfall), file=sys.stderr)
     return ExitCode.FAILED
 
@@ -133,15 +134,18 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
     try:
         return run()
     except Failed as failed:
+        logs.flush()  # before what is printed
         for line in failure_text(failed).splitlines():
             print(printable(logs.secrets.redact(line)), file=sys.stderr)
         return exit_code(failed.failure)
     except KeyboardInterrupt:
         print("stopped; what was not done is in the queue as before", file=sys.stderr)
         return ExitCode.FAILED
-    except (click.ClickException, click.Abort, BrokenPipeError):  # click reports them
+    except (click.ClickException, click.Abort):  # click reports them
         raise
-    except Exception:  # a bug of ours: its traceback may hold a secret, which only the log hides
+    except Exception as error:  # a bug of ours: its traceback may hold a secret, which only the log hides
+        if is_unwritable(error):
+            raise  # `LazyGroup` says so
         logger.exception("bug", extra={"event": "bug"})
         return ExitCode.FAILED
 

@@ -15,6 +15,7 @@ from connectorlib.monitoring.status_text import as_text
 from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.process import ExitCode
 from connectorlib.shared_settings import Monitoring
+from connectorlib.values.text import printable
 
 #: Longer than the answer takes while the broker does not answer the process.
 TIMEOUT_S = 10.0
@@ -75,7 +76,8 @@ def status(connector: str, file: str, *, as_json: bool, last_success: str) -> Ex
         else:
             click.echo(str(error), err=True)
         return ExitCode.UNREACHABLE
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else as_text(found, last_success))
+    as_printed = json.dumps(found, indent=2, ensure_ascii=False) if as_json else as_text(found, last_success)
+    click.echo(printable(as_printed, lines=True))
     ours = str(Path(file).absolute())
     if found["file"] != ours:
         click.echo(f"note: this process runs {found['file']}, not {ours}", err=True)

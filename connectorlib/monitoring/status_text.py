@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from connectorlib.monitoring.humanize import counted, since
+from connectorlib.values.text import printable
 
 #: A name and a text.
 Line = tuple[str, str]
@@ -20,7 +21,7 @@ def as_text(status: Mapping[str, Any], last_success: str = "last write") -> str:
         lines += ["", f"{flow['name']}: {state(flow)}", *(pause["line"] for pause in flow["pauses"])]
         lines += [f"  {line}" for line in _aligned(details(flow, status, last_success))]
     lines += ["", *_aligned([dead_letters(status)]), "", status["conclusion"]]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def about(status: Mapping[str, Any]) -> Iterator[Line]:

@@ -16,6 +16,7 @@ from connectorlib.preflight.tests_file import ConfigTest
 from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.process import ExitCode, exit_code
 from connectorlib.service.redaction import secrets
+from connectorlib.values.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,11 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
 def _report(results: list[Result], *, as_json: bool) -> ExitCode:
     count, wrong = len(results), sum(bool(result.lines) for result in results)
     if as_json:
-        click.echo(json.dumps({"tests": [_as_json(result) for result in results]}, indent=2, ensure_ascii=False))
+        found = {"tests": [_as_json(result) for result in results]}
+        click.echo(printable(json.dumps(found, indent=2, ensure_ascii=False), lines=True))
     else:
         for result in results:
-            click.echo("\n".join(_lines_of(result)))
+            click.echo("\n".join(printable(line, lines=True) for line in _lines_of(result)))
         click.echo(f"{wrong} of {count} failed" if wrong else f"all {count} passed" if count > 1 else "passed")
     return ExitCode.FAILED if wrong else ExitCode.DONE
 

@@ -17,6 +17,7 @@ from connectorlib.preflight.message_options import (
 )
 from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.process import ExitCode, exit_code
+from connectorlib.values.text import printable
 
 Opener = Callable[[str], Offline]
 
@@ -67,10 +68,10 @@ def _explain(opened: Opener, file: str, message: str, envelope: Envelope, *, jso
         found.append((queue, explanation, located(offline, delivery, explanation)))
     if json:
         values = [as_json(explanation, position, queue) for queue, explanation, position in found]
-        click.echo(indented_json(values[0] if len(values) == 1 else values))
+        click.echo(printable(indented_json(values[0] if len(values) == 1 else values), lines=True))
     else:
         texts = [as_text(explanation, position, name) for _, explanation, position in found]
         if len(found) > 1:  # every queue that is bound gets a copy
             texts = [f"queue {queue}\n{text}" for (queue, _, _), text in zip(found, texts, strict=True)]
-        click.echo("\n\n".join(texts))
+        click.echo(printable("\n\n".join(texts), lines=True))
     return ExitCode.FAILED if any(explanation.rejection for _, explanation, _ in found) else ExitCode.DONE

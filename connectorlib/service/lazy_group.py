@@ -1,11 +1,17 @@
-"""Command groups whose commands are imported only when they are used. Imports only click and the standard library."""
+"""Command groups whose commands are imported only when they are used. Imports only click, the standard library
+and the exit codes."""
 
+import errno
+import os
+import sys
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
+
+from connectorlib.service.process import ExitCode, is_unwritable
 
 
 class Lazy(NamedTuple):
@@ -45,6 +51,21 @@ class LazyGroup(click.Group):
         super().__init__(*args, **settings)
         for name, entry in lazy.items():
             self.add_command(LazyCommand(name, entry))
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        """Run a command. Standard output that cannot be written costs a line and the exit code 1, not a traceback."""
+        try:
+            try:
+                return super().main(*args, **settings)
+            finally:
+                sys.stdout.flush()  # or Python would find it at its very end, and tell it in its own way
+        except OSError as error:
+            if not is_unwritable(error):
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is left in the buffer
+            if error.errno != errno.EPIPE:
+                print(f"standard output cannot be written: {error.strerror}", file=sys.stderr)
+            sys.exit(ExitCode.FAILED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

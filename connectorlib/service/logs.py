@@ -14,17 +14,21 @@ import copy
 import json
 import logging
 import logging.handlers
+import os
 import re
+import select
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TextIO
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service.log_dedup import Repeats, Summary
+from connectorlib.service.log_writer import LogWriter
 from connectorlib.service.redaction import MARK, is_secret_name, secrets
 from connectorlib.shared_settings import Logging
 from connectorlib.values.text import printable
@@ -82,7 +86,7 @@ def pause_line(fields: Mapping[str, object], do: str) -> str:
 
 
 def _quoted(value: object) -> str:
-    return json.dumps(str(value), ensure_ascii=False)
+    return printable(json.dumps(str(value), ensure_ascii=False))
 
 
 def _value(value: object) -> str:
@@ -117,7 +121,7 @@ def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
 def _append_exception(line: str, record: logging.LogRecord) -> str:
     for text in (record.exc_text, record.stack_info):
         if text:
-            line = f"{line}\n{text}"
+            line = f"{line}\n{printable(text, lines=True)}"
     return line
 
 
@@ -221,6 +225,45 @@ def _clean(key: str, value: object) -> Any:
 # -- the way out
 
 
+class Queued(logging.Handler):
+    """Writes each record as a line, without making whoever logs wait for that; see `log_writer`."""
+
+    def __init__(
+        self,
+        write: Callable[[bytes], int],
+        on_failure: Callable[[Exception], object] = lambda error: None,
+        on_close: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__()
+        self._writer = LogWriter(write, gap=self._gap, on_failure=on_failure)
+        self._on_close = on_close
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._writer.put(self._line(record))
+
+    def flush(self) -> None:
+        """Wait until everything is written, as long as something is."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        if self._writer.close():
+            self._on_close()
+        super().close()
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+
+    def _gap(self, count: int) -> bytes:
+        return self._line(_notice("lines-missing", f"{count} lines are missing here, they could not be written"))
+
+
+def _notice(name: str, text: str) -> logging.LogRecord:
+    """Return a record about the log itself."""
+    record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None)
+    record.event = name
+    return record
+
+
 class Output(logging.Handler):
     """Behind the filters: counts repeated warnings, then hands each record to stderr and the file."""
 
@@ -241,6 +284,11 @@ class Output(logging.Handler):
         if not counted or self._repeats.offer(_identity(record), record, now):
             self._write(record)
         self._schedule(now)
+
+    def flush(self) -> None:
+        """Wait until everything is written, as long as something is."""
+        for handler in self._handlers:
+            handler.flush()
 
     def close(self) -> None:
         """Log the pending summaries, and close the handlers."""
@@ -289,7 +337,8 @@ def _summary_record(summary: Summary[logging.LogRecord]) -> logging.LogRecord:
     record = copy.copy(summary.item)
     kind = record.levelname.lower()
     times = f"{summary.count} times" if summary.count > 1 else "once more"
-    record.msg = f"{record.getMessage()} (same {kind} {times} in {summary.seconds:.0f} s)"
+    last = time.strftime("%H:%M:%S", time.localtime(record.created))  # the cause may be another one by now
+    record.msg = f"{record.getMessage()} (earlier, same {kind} {times} in {summary.seconds:.0f} s, last at {last})"
     record.args, record.exc_info, record.exc_text = None, None, None
     record.created = time.time()
     record.repeated = summary.count
@@ -299,9 +348,9 @@ def _summary_record(summary: Summary[logging.LogRecord]) -> logging.LogRecord:
 def configure(settings: Logging, connector: str) -> Output:
     """Send the logs of this process to stderr, and to a file if asked. Raise Failed when the file cannot be opened."""
     formatter = JsonFormatter(connector) if settings.format == "json" else TextFormatter()
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers = [_stderr_handler()]
     if settings.file is not None:
-        handlers.append(_file_handler(settings.file))
+        handlers.append(_file_handler(settings.file, handlers[0]))
     for handler in handlers:
         handler.setFormatter(formatter)
     root = logging.getLogger()
@@ -317,10 +366,46 @@ def configure(settings: Logging, connector: str) -> Output:
     return output
 
 
-def _file_handler(file: str) -> logging.Handler:
+def flush() -> None:
+    """Wait until everything that was logged is written, as long as something is."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def _stderr_handler() -> logging.Handler:
+    stream: TextIO | None = sys.stderr
     try:
-        # Watched: logrotate may move the file away; the next record opens a new one.
-        return logging.handlers.WatchedFileHandler(file, encoding="utf-8", errors="backslashreplace")
+        descriptor = stream.fileno() if stream is not None else 2
+    except (OSError, ValueError):  # in memory, which nobody waits for
+        return logging.StreamHandler(stream)
+    return Queued(partial(_write, descriptor))
+
+
+def _write(descriptor: int, data: bytes) -> int:
+    """Past Python's own buffer: its lock would hold up the end of the process while a write hangs."""
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:  # whoever shares this end has made it so
+        select.select([], [descriptor], [])
+        return 0
+
+
+def _file_handler(file: str, others: logging.Handler) -> logging.Handler:
+    """`others` are told when the file cannot be written any more."""
+    try:
+        # Watched: logrotate may move the file away; the next line opens a new one.
+        opened = logging.handlers.WatchedFileHandler(file, encoding="utf-8")
     except OSError as error:
         text = f"the log file {file} cannot be opened: {error.strerror}"
         raise Failed(Failure(Kind.CONFIGURATION, "log-file", text, place="logging.file")) from error
+
+    def write(data: bytes) -> int:
+        opened.reopenIfNeeded()
+        assert opened.stream is not None
+        return _write(opened.stream.fileno(), data)
+
+    def fails(error: Exception) -> None:
+        text = f"the log file {file} cannot be written: {getattr(error, 'strerror', None) or error}"
+        others.handle(_notice("log-file", text))
+
+    return Queued(write, fails, opened.close)

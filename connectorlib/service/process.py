@@ -1,5 +1,6 @@
 """The life of a process: exit codes, signals, systemd. Imports only errors."""
 
+import errno
 import logging
 import os
 import signal
@@ -42,6 +43,8 @@ def exit_code(failure: Failure) -> ExitCode:
     return _CODES.get(failure.kind, ExitCode.FAILED)
 
 
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
+
 #: Codes of this project's own; their text needs no code in front of it, and may have several lines.
 _SELF_EXPLANATORY = ("configuration", "log-file")
 
@@ -53,6 +56,11 @@ def report(failed: Failed, event: str) -> None:
         logger.error("%s", line, extra={"event": event})
 
 
+def is_unwritable(error: BaseException) -> bool:
+    """Return whether what is printed cannot be written: a full disk, or a pipe whose reader has gone."""
+    return isinstance(error, OSError) and error.errno in _UNWRITABLE
+
+
 def reported(run: Callable[[], ExitCode]) -> ExitCode:
     """Run a command; log its failure and return the exit code for it."""
     try:
@@ -60,9 +68,18 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
     except Failed as failed:
         report(failed, "failed")
         return exit_code(failed.failure)
-    except Exception:  # a bug: only the log takes the secrets out of its traceback
+    except Exception as error:  # a bug: only the log takes the secrets out of its traceback
+        if is_unwritable(error):
+            raise  # `LazyGroup` says so
         logger.exception("bug", extra={"event": "bug"})
         return ExitCode.FAILED
+
+
+def end_now(code: int) -> None:
+    """End the process without waiting for anything but the last lines of the log."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(code)
 
 
 class Life:
@@ -76,7 +93,7 @@ class Life:
     main thread to return from a hung ODBC call, and must not take a lock that the main thread holds.
     """
 
-    def __init__(self, *, install: bool = True, quit: Callable[[int], Any] = os._exit) -> None:
+    def __init__(self, *, install: bool = True, quit: Callable[[int], Any] = end_now) -> None:
         self.stop = threading.Event()
         self.nudge = threading.Event()
         self.started = time.monotonic()
@@ -230,7 +247,7 @@ class Watchdog:
         *,
         interval_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
-        quit: Callable[[int], Any] = os._exit,
+        quit: Callable[[int], Any] = end_now,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._clock = clock

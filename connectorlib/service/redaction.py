@@ -16,7 +16,9 @@ MARK = "[secret]"
 
 #: RabbitMQ's default user and password; hiding the word would hide the user name as well.
 NO_SECRETS = frozenset({"guest", ""})
-#: Shorter ones are hidden only as whole words, or "ab" would be cut out of half the texts.
+#: Shorter ones are not hidden by their value: a password `x` would hide the x of `x-queue-type`, and protects nothing.
+_SHORTEST = 4
+#: Shorter ones are hidden only as whole words, or "abcd" would be cut out of half the texts.
 _WORD_LENGTH = 8
 _LINE_LENGTH = 16  # of a line that is hidden on its own, when the secret is a PEM block
 
@@ -73,8 +75,8 @@ class Secrets:
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, value: str) -> None:
-        """Hide this value from now on."""
-        if value in NO_SECRETS:
+        """Hide this value from now on, unless it is too short to be told from any text."""
+        if value in NO_SECRETS or len(value.strip()) < _SHORTEST:
             return
         with self._lock:
             self._forms.update(_forms(value))

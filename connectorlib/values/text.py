@@ -5,7 +5,7 @@ A value that has no text raises ValueError.
 
 import base64
 import difflib
-import json.encoder
+import json
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -152,7 +152,8 @@ def cut_bytes(text: str, limit: int) -> str:
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """Return a text in which everything that could steer a terminal is an escape; `lines` keeps line ends and tabs."""
+    """Return a text in which everything that could steer a terminal is an escape; `lines` keeps line ends and tabs.
+    JSON stays JSON. Logs, reports and tables all go through this."""
     if text.isprintable():
         return text
     return "".join(char if _is_harmless(char) or (lines and char in "\n\t") else _escape(char) for char in text)
@@ -163,7 +164,7 @@ def _is_harmless(char: str) -> bool:
 
 
 def _escape(char: str) -> str:
-    return f"\\u{ord(char):04x}" if "\x7f" < char <= "\xff" else char.encode("unicode_escape").decode("ascii")
+    return json.dumps(char)[1:-1] if char >= "\x7f" else char.encode("unicode_escape").decode("ascii")
 
 
 def shorten(text: str, limit: int = 200) -> str:

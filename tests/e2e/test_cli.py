@@ -347,3 +347,21 @@ def test_a_log_file_that_cannot_be_opened_is_told(configured: Callable[..., Path
     done = run("receive", "-c", str(configured(logging={"file": "nowhere/connector.log"})))
     assert done.returncode == 78
     assert re.search(r"ERROR the log file \S+nowhere/connector.log cannot be opened: No such file", done.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["dbconnector", "schema"],
+        ["dbconnector", "--help"],
+        ["dbconnector", "completion", "bash"],
+        ["sfconnector", "schema"],
+        ["deadletter-queue", "--help"],
+    ],
+)
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [installed(arguments[0]), *arguments[1:]], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "standard output cannot be written: No space left on device\n")

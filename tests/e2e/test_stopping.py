@@ -1,6 +1,10 @@
 """What a one-shot command and an object of the Python API do when they are asked to stop."""
 
+import fcntl
+import os
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,3 +107,22 @@ def test_what_is_stopped_before_it_did_anything_is_no_success(
         it.stop()
         thread.join(30)
     assert results == [None]
+
+
+def test_a_log_that_nobody_reads_holds_up_neither_the_work_nor_its_end(on_sqlite: Connector) -> None:
+    """As under a supervisor that hangs: the pipe is full before the first message comes."""
+    on_sqlite.configure(logging={"level": "debug"})
+    command = [*on_sqlite.program, "subscribe", "-c", str(on_sqlite.file)]
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    with subprocess.Popen(command, cwd=on_sqlite.folder, stderr=writer) as process:
+        try:
+            eventually(lambda: on_sqlite.vhost.exists("readings"), 20)
+            on_sqlite.publish(*(reading(number) for number in range(100)))
+            eventually(lambda: on_sqlite.database.count("reading") == 100, 20)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            os.close(reader)
+            os.close(writer)

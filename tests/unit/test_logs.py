@@ -92,6 +92,30 @@ def test_what_others_sent_cannot_forge_a_log_line(log):
     assert without_time(log) == ["ERROR bad\\n2026-11-24 03:02:11 INFO all is well\\u2028really"]
 
 
+STEERING = [*range(0x80, 0xA0), *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF]
+
+
+@pytest.mark.parametrize("code", STEERING)
+def test_no_character_that_steers_a_terminal_is_in_a_line(log, code):
+    evil = f"a{chr(code)}b"
+    logger.info("message %s", evil)
+    logs.event(logger, logging.INFO, "event", field=evil, several=[evil, "c"], text=f'"{evil}"')
+    logs.paused(logger, {"flow": evil, "cause": evil, "text": evil}, do=evil)
+    try:
+        raise ValueError(evil)
+    except ValueError:
+        logger.exception("bug")
+    assert len(log.lines) == 4
+    for line in log.lines:
+        assert chr(code) not in line
+        assert f"\\u{code:04x}" in line
+
+
+def test_half_a_character_is_an_escape_too(log):
+    logs.event(logger, logging.INFO, "event", field="a\ud83d")
+    assert log.lines[0].endswith('field="a\\ud83d"')
+
+
 def test_a_bug_keeps_its_traceback(log):
     try:
         raise ValueError("with secret s3cr3t-value")
@@ -141,11 +165,26 @@ def test_logs_go_to_a_file_too_which_may_be_rotated(configured, capsys, tmp_path
     file = tmp_path / "connector.log"
     configured(Logging(file=str(file)), "dbconnector")
     logger.info("one")
+    logs.flush()
     file.rename(tmp_path / "connector.log.1")
     logger.info("two")
+    logs.flush()
     assert (tmp_path / "connector.log.1").read_text().endswith("INFO one\n")
     assert file.read_text().endswith("INFO two\n")
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_log_file_on_a_full_disk_costs_one_line(configured, capsys):
+    output = configured(Logging(file="/dev/full"), "dbconnector")
+    for number in range(3):
+        logger.info("line %d", number)
+        output.flush()
+    assert without_time_text(capsys.readouterr().err) == [
+        "INFO line 0",
+        "WARNING the log file /dev/full cannot be written: No space left on device",
+        "INFO line 1",
+        "INFO line 2",
+    ]
 
 
 def test_a_log_file_that_cannot_be_opened_is_a_bad_configuration(configured):
@@ -232,11 +271,23 @@ def test_the_same_warning_is_told_once_and_then_counted(log):
         logs.event(logger, logging.WARNING, "dead-lettered", code="22001", message_id=str(number))
     log.now[0] += 60
     logs.event(logger, logging.INFO, "next")
-    assert without_time(log) == [
-        "WARNING dead-lettered code=22001 message_id=0",
-        "WARNING dead-lettered (same warning 312 times in 60 s) code=22001 message_id=312",
-        "INFO next",
-    ]
+    first, summary, following = without_time(log)
+    assert (first, following) == ("WARNING dead-lettered code=22001 message_id=0", "INFO next")
+    assert re.fullmatch(
+        r"WARNING dead-lettered \(earlier, same warning 312 times in 60 s, last at \d\d:\d\d:\d\d\)"
+        " code=22001 message_id=312",
+        summary,
+    )
+
+
+def test_a_summary_names_no_cause_as_if_it_were_the_present_one(log):
+    for cause in ("refused", "refused", "no route"):
+        logs.event(logger, logging.ERROR, "failed", cause=cause)
+    log.now[0] += 60
+    logger.info("next")
+    assert [line for line in without_time(log) if line.endswith("cause=refused")][-1].startswith(
+        "ERROR failed (earlier, same error once more in 60 s, last at "
+    )
 
 
 def test_another_code_is_another_warning(log):
@@ -259,7 +310,7 @@ def test_what_was_held_back_is_told_without_waiting_for_the_next_record(log, mon
     logger.error("same")
     log.came.clear()
     assert log.came.wait(5.0)
-    assert without_time(log)[-1].startswith("ERROR same (same error once more in ")
+    assert without_time(log)[-1].startswith("ERROR same (earlier, same error once more in ")
 
 
 def test_what_was_held_back_is_told_at_the_end(log):
@@ -364,7 +415,7 @@ def test_shapes_of_secrets_are_hidden_though_nobody_named_them(text, shown):
     assert Secrets().redact(text) == shown
 
 
-FORMS = ["pass word", "p%w", "q'u\"o\\te", "br}ace", "tab\tbed", "pässword", "50% + more"]
+FORMS = ["pass word", "p%wd", "q'u\"o\\te", "br}ace", "tab\tbed", "pässword", "50% + more"]
 
 
 @pytest.mark.parametrize("secret", FORMS)
@@ -380,8 +431,17 @@ def test_a_secret_is_hidden_in_every_form_that_libraries_print(secret):
 
 def test_a_short_secret_is_hidden_only_as_a_word():
     registry = Secrets()
-    registry.add("ab")
-    assert registry.redact("ab cable (ab) ab_c") == "[secret] cable ([secret]) ab_c"
+    registry.add("able")
+    assert registry.redact("able cable (able) able_c") == "[secret] cable ([secret]) able_c"
+
+
+@pytest.mark.parametrize("secret", ["x", "ab", " abc\n"])
+def test_a_secret_that_is_too_short_to_be_one_blots_nothing_out(secret):
+    registry = Secrets()
+    registry.add(secret)
+    assert registry.redact(f"arguments.x-queue-type ab abc; PWD={secret.strip()};") == (
+        "arguments.x-queue-type ab abc; PWD=[secret];"
+    )
 
 
 def test_of_two_secrets_the_longer_one_is_taken():

@@ -1,6 +1,7 @@
 """What is concluded from the status, how it is told, and where the command asks for it."""
 
 import copy
+import json
 import re
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from connectorlib.monitoring.status_command import monitoring_of
 from connectorlib.monitoring.status_page import page
 from connectorlib.monitoring.verdict import conclude
 from connectorlib.shared_settings import Monitoring
+from connectorlib.values.text import printable
 
 # -- the conclusion
 
@@ -139,6 +141,15 @@ def test_the_conclusion_is_the_first_thing_that_is_wrong_or_that_nothing_is(chan
 )
 def test_a_length_of_time_is_said_by_its_two_largest_units(seconds, text):
     assert ago(seconds) == text
+
+
+@pytest.mark.parametrize("evil", ["\x9b2J", "\u202e", "\u2028", "\x85", "\ufeff", "\ud83d", "\x1b[2J", "\U000e0001"])
+def test_what_strangers_sent_steers_no_terminal(evil):
+    told = status(name=evil, file=evil, flow__name=evil, flow__pauses=[{**PAUSE, "line": evil}])
+    shown = status_text.as_text({**told, "conclusion": evil})
+    assert evil not in shown
+    assert evil not in printable(json.dumps({"text": evil}, ensure_ascii=False), lines=True)
+    assert json.loads(printable(json.dumps({"text": evil}, ensure_ascii=False), lines=True)) == {"text": evil}
 
 
 def test_a_moment_has_its_date_unless_it_is_today():

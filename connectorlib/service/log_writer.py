@@ -1,0 +1,127 @@
+"""Writes lines to where a log goes, in a thread of its own.
+
+Rule: whoever logs never waits. A pipe that nobody reads, a full disk or a share that hangs must not hold the work up.
+So lines wait in a queue of bounded size; what does not fit is counted, and the count is written where it is missing.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+#: Bytes of the lines that wait.
+MAX_BYTES = 1 << 20
+#: Seconds without a byte written after which the end of the process waits no longer.
+PATIENCE_S = 1.0
+
+
+class LogWriter:
+    """`put` lines from any thread; `flush` before the process ends. The thread starts with the first line."""
+
+    def __init__(
+        self,
+        write: Callable[[bytes], int],
+        *,
+        gap: Callable[[int], bytes],
+        on_failure: Callable[[Exception], object] = lambda error: None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """`write` returns how many bytes it has written, or raises; `gap` makes the line about so many lines that are
+        missing. `on_failure` is called once when writing begins to fail; what fails counts as missing."""
+        self._write = write
+        self._gap = gap
+        self._on_failure = on_failure
+        self._max_bytes = max_bytes
+        #: Guards what follows.
+        self._changed = threading.Condition(threading.Lock())
+        self._lines: deque[bytes] = deque()
+        #: Bytes that wait or are being written, and how many have been written.
+        self._bytes = 0
+        self._written = 0
+        #: What was written when a `flush` gave up.
+        self._stuck_at = -1
+        self._missing = 0
+        self._idle = True
+        self._closed = False
+        self._failing = False
+        #: Whether the last thing written is half a line.
+        self._torn = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, line: bytes) -> None:
+        """Write a line soon, unless too many wait already."""
+        with self._changed:
+            if self._bytes + len(line) > self._max_bytes and self._bytes:
+                self._missing += 1
+                return
+            self._lines.append(line)
+            self._bytes += len(line)
+            if self._idle:
+                self._idle = False
+                self._wake()
+
+    def flush(self, patience: float = PATIENCE_S) -> bool:
+        """Wait until everything is written, for as long as something is; return whether it was. Where it was not, the
+        next call waits only if something has been written since."""
+        with self._changed:
+            while not self._idle and self._written != self._stuck_at:
+                before = self._written
+                self._changed.wait_for(lambda: self._idle or self._written != before, patience)  # noqa: B023
+                if not self._idle and self._written == before:
+                    self._stuck_at = before
+            return self._idle
+
+    def close(self) -> bool:
+        """Write what waits, and end the thread; return False for one that is stuck, which ends with the process."""
+        done = self.flush()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        return done
+
+    def _wake(self) -> None:
+        if self._thread is None or not self._thread.is_alive():  # after a fork, the child has none
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+        else:
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while (batch := self._next()) is not None:
+            lines, missing = batch
+            failed = not self._try(b"".join([*lines, self._gap(missing)] if missing else lines))
+            with self._changed:
+                self._bytes -= sum(map(len, lines))
+                self._missing += len(lines) + missing if failed else 0
+
+    def _next(self) -> tuple[list[bytes], int] | None:
+        """Return the lines that wait, and how many are missing behind them; None at the end."""
+        with self._changed:
+            while not self._lines and (self._failing or not self._missing):
+                self._idle = True
+                self._changed.notify_all()
+                if self._closed:
+                    return None
+                self._changed.wait()
+            lines, missing = list(self._lines), self._missing
+            self._lines.clear()
+            self._missing = 0
+            return lines, missing
+
+    def _try(self, data: bytes) -> bool:
+        """Write all of it; return whether that was possible."""
+        rest = b"\n" + data if self._torn else data
+        try:
+            while rest:
+                count = self._write(rest)
+                rest = rest[count:]
+                with self._changed:
+                    self._written += count
+                    self._changed.notify_all()
+        except Exception as error:  # any: a thread that ends would leave the log silent for good
+            self._torn = self._torn or len(rest) < len(data)
+            if not self._failing:
+                self._failing = True
+                self._on_failure(error)
+            return False
+        self._failing = self._torn = False
+        return True
