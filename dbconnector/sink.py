@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
-from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
+from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
 from connectorlib.service import logs
@@ -26,8 +26,9 @@ from dbconnector.parameters import Plan, Unit
 logger = logging.getLogger(__name__)
 
 SAVEPOINT = "piece"
-#: How long messages that are tried apart from others wait for a lock.
-SHORT_LOCK_MS = 500
+#: How many seconds a message waits for a lock where others could go on without it: in an ordered lane, whose other keys
+#: wait behind it, and where it is tried apart from others.
+SHORT_LOCK_S = 0.5
 
 #: Returns whether the deliveries in hand still belong to an open channel.
 Valid = Callable[[], bool]
@@ -36,9 +37,14 @@ Valid = Callable[[], bool]
 class DatabaseSink:
     """Writes deliveries into one database, which it alone uses, in one thread. Any number may share a plan."""
 
-    def __init__(self, plan: Plan, database: Database) -> None:
+    def __init__(self, plan: Plan, database: Database, *, names: bool = False) -> None:
+        """`names`: when another attempt may cure a failure, put off the others of a call for the sake of the message
+        whose statement failed, if that is known."""
         self.database = database
         self._plan = plan
+        self._names = names
+        #: Whose statements run now; None: those of several units.
+        self._current: Unit | None = None
         #: Whether the plan is bound for the present connection.
         self._bound = False
         self._versions = ""
@@ -66,6 +72,7 @@ class DatabaseSink:
             self._connect()
             mapped = [self._mapped(delivery) for delivery in deliveries]
             units = [each for each in mapped if isinstance(each, Unit)]
+            self._current = None
             with self._short_locks() if isolating else nullcontext():
                 outcomes = iter(self._write_by_key(units, valid))
             return [next(outcomes) if isinstance(each, Unit) else each for each in mapped]
@@ -90,7 +97,7 @@ class DatabaseSink:
         """Wait for locks for a moment only. A failure costs the connection, and what it was told, as well."""
         dialect = self.database.dialect
         if dialect.short_locks:
-            self.database.execute(dialect.short_locks.format(short_ms=SHORT_LOCK_MS), place="lock limit")
+            self.database.execute(dialect.short_locks.format(short_ms=int(SHORT_LOCK_S * 1000)), place="lock limit")
         yield
         if dialect.usual_locks and self.database.connected:
             self.database.execute(dialect.usual_locks, place="lock limit")
@@ -113,7 +120,8 @@ class DatabaseSink:
         for unit, first in repeats:
             outcome = outcomes[id(first)]
             # If that is written, its key is there now; if it is dead, this one may pass.
-            outcomes[id(unit)] = outcome if isinstance(outcome, Again) else self._write([unit], valid)[0]
+            pending = isinstance(outcome, Again | Later)
+            outcomes[id(unit)] = outcome if pending else self._write([unit], valid)[0]
         already = [(unit.delivery, unit.key.text) for unit in units if unit.key and outcomes[id(unit)] is ALREADY]
         if already:
             warn_of_reuse(already, inbox.source)
@@ -130,7 +138,7 @@ class DatabaseSink:
         try:
             result = self._in_transaction(units, valid)
         except Failed as failed:
-            return [Again(failed.failure)] * len(units)
+            return self._again(units, failed.failure)
         if isinstance(result, Failed) and len(units) > 1:
             return self._by_savepoints(units, valid, failed=True)
         return [_outcome(result)] * len(units)
@@ -146,7 +154,7 @@ class DatabaseSink:
             self._roll_back()
             if error.failure.kind is Kind.REJECT:  # at the commit: a deferred constraint does not name the message
                 return self._by_transactions(units, valid)
-            return [Again(error.failure)] * len(units)
+            return self._again(units, error.failure)
         return [outcome for piece, result in results for outcome in [_outcome(result)] * len(piece)]
 
     def _by_transactions(self, units: Sequence[Unit], valid: Valid) -> list[Outcome]:
@@ -156,8 +164,15 @@ class DatabaseSink:
             for piece, result in self._bisection.isolate(units, lambda piece: self._in_transaction(piece, valid)):
                 outcomes += [_outcome(result)] * len(piece)
         except Failed as failed:
-            outcomes += [Again(failed.failure)] * (len(units) - len(outcomes))
+            outcomes += self._again(units[len(outcomes) :], failed.failure)
         return outcomes
+
+    def _again(self, units: Sequence[Unit], failure: Failure) -> list[Outcome]:
+        """Return the outcomes of units that were undone together."""
+        again = Again(failure)
+        if not self._names or failure.kind is not Kind.RETRY or self._current is None:
+            return [again] * len(units)
+        return [again if unit is self._current else LATER for unit in units]
 
     # --- one attempt: returns why the database rejects the units; raises Failed for anything else --------------------
 
@@ -210,7 +225,8 @@ class DatabaseSink:
     def _execute_steps(self, units: Sequence[Unit]) -> set[str]:
         """Run the statements unit by unit; return the places of those that ran."""
         places: set[str] = set()
-        for unit in units:
+        for self._current in units:
+            unit = self._current
             for write, row, results in self._plan.steps(unit):
                 if write.name is not None and write.name in self._plan.results:
                     changed, results[write.name] = self.database.execute_returning(
@@ -221,6 +237,7 @@ class DatabaseSink:
                 if write.must_change and changed == 0:
                     raise reject("no-row", "the statement changed no row", place=write.place)
                 places.add(write.place)
+        self._current = None
         return places
 
     def _commit(self, valid: Valid) -> None:

@@ -23,6 +23,9 @@ REASONS = {Kind.RETRY: "retries-exhausted", Kind.CONFIGURATION: "reject", Kind.U
 #: The name under which a handler counts all messages that passed, whatever statements they had.
 ALL = ""
 
+#: How much of a lane's time the attempts of its suspects may take.
+SUSPECTS_SHARE = 0.25
+
 PROBES = Backoff(1.0, 60.0, jitter=0.25)
 #: A refused log-in is probed slowly: every attempt may count towards locking the user.
 REFUSED_PROBES = Backoff(5.0, 300.0, jitter=0.25)
@@ -48,16 +51,15 @@ class Suspect:
     failure: Failure
     passed: int
     attempts: int
-    #: Monotonic time of its next attempt, if another attempt may help.
+    #: When it first did (monotonic).
+    since: float
+    #: Whether it is to be tried again without proof against it, and when (monotonic).
+    may_pass: bool
     next_try: float
     #: Whether its next attempt is the last: others have passed since it failed.
     last: bool = False
     #: Whether it failed at its last attempt too.
     convicted: bool = False
-
-    def may_pass(self, retry: Retry) -> bool:
-        """Whether it is to be tried again without proof against it."""
-        return self.failure.kind is Kind.RETRY and self.attempts < retry.attempts
 
     def passed_since(self, passed: Mapping[str, int]) -> bool:
         """Whether other messages have passed the same place since it failed."""
@@ -86,30 +88,42 @@ class Suspects:
         return replace(self, retried=tuple(s for s in self.retried if s.delivery.identity not in gone))
 
     def add(
-        self, delivery: Delivery, failure: Failure, passed: Mapping[str, int], retry: Retry, now: float, random: float
+        self,
+        delivery: Delivery,
+        failure: Failure,
+        passed: Mapping[str, int],
+        retry: Retry,
+        now: float,
+        random: float,
+        cost: float = 0.0,
     ) -> "Suspects":
-        """Return them with a message that failed alone, for the first time or again."""
+        """Return them with a message that failed alone, for the first time or again. `cost` is how many seconds that
+        took: all suspects together are given a quarter of the time."""
         before = next((s for s in self.retried if s.delivery is delivery), None)
         attempts = before.attempts + 1 if before else 1
+        since = before.since if before else now
+        others_time = min((1 + len(self.all)) * cost * (1 / SUSPECTS_SHARE - 1), retry.max_s)
         suspect = Suspect(
             delivery,
             failure,
             passed=before.passed if before else _passed_by(passed, failure.place),
             attempts=attempts,
-            next_try=now + retry.backoff.delay(attempts - 1, random),
+            since=since,
+            may_pass=failure.kind is Kind.RETRY and (attempts < retry.attempts or now - since < retry.patience_s),
+            next_try=now + max(retry.backoff.delay(attempts - 1, random), others_time),
             convicted=before is not None and before.last,
         )
         retried = tuple(s for s in self.retried if s is not before)
         return replace(self, all=(*self.all, suspect), retried=retried)
 
-    def due(self, now: float, retry: Retry, passed: Mapping[str, int]) -> tuple[list[Suspect], "Suspects"]:
+    def due(self, now: float, passed: Mapping[str, int]) -> tuple[list[Suspect], "Suspects"]:
         """Return those to be tried again, and the rest: whose failure another attempt may cure, when its time has
         come; and, for the last time, those whose place has let other messages pass since. What has passed since may
         also show that the cause is gone."""
         found: list[Suspect] = []
         left: list[Suspect] = []
         for suspect in self.all:
-            if suspect.may_pass(retry):
+            if suspect.may_pass:
                 (found if suspect.next_try <= now else left).append(suspect)
             elif not suspect.convicted and suspect.passed_since(passed):
                 found.append(replace(suspect, last=True))
@@ -122,9 +136,9 @@ class Suspects:
         found = [suspect for suspect in self.all if suspect.convicted]
         return found, replace(self, all=tuple(s for s in self.all if not s.convicted)) if found else self
 
-    def exhausted(self, retry: Retry, passed: Mapping[str, int]) -> bool:
+    def exhausted(self, passed: Mapping[str, int]) -> bool:
         """Whether there are suspects, and none of them is to be tried again by itself."""
-        return bool(self.all) and not any(s.may_pass(retry) or s.passed_since(passed) for s in self.all)
+        return bool(self.all) and not any(s.may_pass or s.passed_since(passed) for s in self.all)
 
     def tripped(self, retry: Retry, passed: Mapping[str, int]) -> bool:
         """Whether so many failed alone, without one success between, that the messages are not the cause."""

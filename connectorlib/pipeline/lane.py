@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from math import isqrt
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.messages import DONE, Again, Dead, Delivery, Done, Later, Outcome
+from connectorlib.messages import DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.blame import PAUSING, Pause, Suspect, Suspects, reason
 from connectorlib.pipeline.lane_protocol import (
     Action,
@@ -85,6 +85,8 @@ class Lane:
     rules: Rules = field(default_factory=Rules)
     waiting: Deliveries = NONE
     working: Deliveries = NONE
+    #: When the sink was given that.
+    begun: float = 0.0
     pieces: tuple[Piece, ...] = ()
     suspects: Suspects = field(default_factory=Suspects)
     #: How many messages have passed each place so far (`Sink.passed`).
@@ -162,7 +164,7 @@ class Lane:
         if self.pause is not None and self.pause.next_try is not None:
             return self.pause.next_try
         times = [self.retry_at] if self.pieces else []
-        times += [suspect.next_try for suspect in self.suspects.all if suspect.may_pass(self.rules.retry)]
+        times += [suspect.next_try for suspect in self.suspects.all if suspect.may_pass]
         return min(times, default=None)
 
 
@@ -201,7 +203,7 @@ def _advance(lane: Lane, empty: bool, now: float, actions: list[Action]) -> Lane
         return replace(lane, probing=True)
     if lane.paused:
         return lane
-    due, suspects = lane.suspects.due(now, lane.rules.retry, lane.passed)
+    due, suspects = lane.suspects.due(now, lane.passed)
     singles = tuple(Piece((suspect.delivery,), isolated=True) for suspect in due)
     return _begin(replace(lane, suspects=suspects, pieces=singles + lane.pieces), now, actions)
 
@@ -226,7 +228,7 @@ def _is_to_probe(lane: Lane, empty: bool, now: float) -> bool:
         return False
     held_too_long = any(now - s.delivery.received > lane.rules.hold_seconds for s in lane.suspects.all)
     nothing_else = empty and not lane.pieces and not _chosen(lane, 1)
-    exhausted = nothing_else and lane.suspects.exhausted(lane.rules.retry, lane.passed)
+    exhausted = nothing_else and lane.suspects.exhausted(lane.passed)
     return held_too_long or exhausted or lane.suspects.tripped(lane.rules.retry, lane.passed)
 
 
@@ -237,7 +239,7 @@ def _begin(lane: Lane, now: float, actions: list[Action]) -> Lane:
     if not chunk:
         return _begin_piece(lane, limit, now, actions) if lane.pieces else lane
     actions.append(Work(chunk))
-    return replace(lane, working=chunk, isolating=False, waiting=_without(lane.waiting, chunk), fresh=False)
+    return replace(lane, working=chunk, begun=now, isolating=False, waiting=_without(lane.waiting, chunk), fresh=False)
 
 
 def _begin_piece(lane: Lane, limit: int, now: float, actions: list[Action]) -> Lane:
@@ -247,7 +249,7 @@ def _begin_piece(lane: Lane, limit: int, now: float, actions: list[Action]) -> L
     chunk, rest = first.deliveries[:limit], first.deliveries[limit:]
     pieces = (*((replace(first, deliveries=rest),) if rest else ()), *others)
     actions.append(Work(chunk, first.isolated))
-    return replace(lane, working=chunk, isolating=first.isolated, pieces=pieces, fresh=False)
+    return replace(lane, working=chunk, begun=now, isolating=first.isolated, pieces=pieces, fresh=False)
 
 
 def _chosen(lane: Lane, limit: int) -> Deliveries:
@@ -298,12 +300,24 @@ def _finished(lane: Lane, outcomes: Sequence[Outcome], now: float, random: float
     if stale:
         return lane
     failure = next((outcome.failure for outcome in outcomes if isinstance(outcome, Again)), None)
-    together = Again | Later if failure is not None and lane.rules.ordered else Again  # in the order of their keys
+    alone = len(chunk) == 1 or (lane.rules.ordered and _is_named(pairs))
+    together = Again | Later if failure and lane.rules.ordered and not alone else Again  # in the order of their keys
     failed = tuple(delivery for delivery, outcome in pairs if isinstance(outcome, together))
     deferred = tuple(d for d, outcome in pairs if isinstance(outcome, Later) and not isinstance(outcome, together))
     if deferred:
         lane = replace(lane, pieces=(Piece(deferred), *lane.pieces))
-    return lane if failure is None else _failed(lane, failed, failure, len(chunk) == 1, now, random, actions)
+    return lane if failure is None else _failed(lane, failed, failure, alone, now, random, actions)
+
+
+def _is_named(pairs: Sequence[tuple[Delivery, Outcome]]) -> bool:
+    """Whether the sink knows the one message that another attempt may cure, and put off others for its sake; not if
+    one of its own key is among those before it, which comes first."""
+    again = [(delivery.key, outcome.failure) for delivery, outcome in pairs if isinstance(outcome, Again)]
+    if len(again) != 1 or again[0][1].kind is not Kind.RETRY or not any(outcome == LATER for _, outcome in pairs):
+        return False
+    key = again[0][0]
+    left = (outcome for delivery, outcome in pairs if delivery.key == key and isinstance(outcome, Again | Later))
+    return isinstance(next(left), Again)
 
 
 def _passed(lane: Lane, done: Deliveries, actions: list[Action]) -> Lane:
@@ -353,7 +367,8 @@ def _split(deliveries: Deliveries) -> list[Piece]:
 
 
 def _suspect(lane: Lane, delivery: Delivery, failure: Failure, now: float, random: float) -> Lane:
-    suspects = lane.suspects.add(delivery, failure, lane.passed, lane.rules.retry, now, random)
+    cost = now - lane.begun
+    suspects = lane.suspects.add(delivery, failure, lane.passed, lane.rules.retry, now, random, cost)
     lane = replace(lane, suspects=suspects)
     return lane if delivery.key is None or not lane.rules.ordered else _hold_back(lane, delivery.key)
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 
 import click
 
@@ -19,10 +20,11 @@ from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES
 from dbconnector.commands.requirements import Load, connection_of, log_start, program, requiring
 from dbconnector.inbox_table import PLACE as INBOX
+from dbconnector.odbc.connection_string import TimeLimits
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import compile_plan
 from dbconnector.settings import DbConfig
-from dbconnector.sink import DatabaseSink
+from dbconnector.sink import SHORT_LOCK_S, DatabaseSink
 
 logger = logging.getLogger(__name__)
 
@@ -62,18 +64,22 @@ def _subscribe(config: DbConfig, term: Term) -> ExitCode:
 def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
     assert config.source is not None  # required
     with ExitStack() as stack:
+        ordered = config.lanes.key is not None
+        # A message that waits for a lock in the database holds its lane: rather it waits here, and for as long.
+        limits = replace(TimeLimits(), lock=SHORT_LOCK_S) if ordered else TimeLimits()
+        patience_s = config.retry.attempts * TimeLimits().lock if ordered else 0.0
         lanes = range(config.lanes.count)
-        databases = [stack.enter_context(closing(Database(config.database))) for _ in lanes]
+        databases = [stack.enter_context(closing(Database(config.database, limits=limits))) for _ in lanes]
         plan = compile_plan(config)
         log_start(config, "subscribe")
         flow = SinkFlow(
             name=config.name,
-            sinks=[DatabaseSink(plan, database) for database in databases],
-            route=None if config.lanes.key is None else LaneKey(config.lanes, config.format, config.limits),
-            ordered=config.lanes.key is not None,
+            sinks=[DatabaseSink(plan, database, names=ordered) for database in databases],
+            route=LaneKey(config.lanes, config.format, config.limits) if ordered else None,
+            ordered=ordered,
             source=config.source,
             batch=config.batch,
-            retry=config.retry,
+            retry=replace(config.retry, patience_s=patience_s),
             hold_seconds=config.hold_seconds,
             connections=[connection_of(database, number) for number, database in enumerate(databases, 1)],
             hints=_hint,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import ceil
 
 from connectorlib.service.redaction import is_secret_name
 from dbconnector.dialects.base import Dialect, Driver
@@ -13,7 +14,7 @@ class TimeLimits:
     """Seconds after which a call must have ended; each longer than the one before it."""
 
     login: int = 10
-    lock: int = 20
+    lock: float = 20
     statement: int = 60
     #: Of a silent connection. Longer than a statement, so that the server's clearer error comes first.
     socket: int = 75
@@ -21,7 +22,8 @@ class TimeLimits:
     def words(self) -> dict[str, int]:
         """Return the values of `{login_s}`, `{lock_ms}` and so on in the texts of dialects and drivers."""
         seconds = asdict(self)
-        return {f"{k}_s": v for k, v in seconds.items()} | {f"{k}_ms": v * 1000 for k, v in seconds.items()}
+        whole = {f"{name}_s": ceil(value) for name, value in seconds.items()}
+        return whole | {f"{name}_ms": int(value * 1000) for name, value in seconds.items()}
 
 
 def quote_value(value: str) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from tests.faults.cases import CaseArena
+from tests.faults.keyed import Keyed
 from tests.faults.world import World
 from tests.services.rabbitmq import Vhost
 from tests.services.salesforce import Org
 
 Make = Callable[..., World]
+MakeKeyed = Callable[..., Keyed]
 MakeCases = Callable[..., CaseArena]
 
 

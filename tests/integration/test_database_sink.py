@@ -15,7 +15,7 @@ from pika import BasicProperties
 from connectorlib.errors import Kind, Stale
 from connectorlib.expressions import Scope
 from connectorlib.formats import compile_format
-from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Outcome
+from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Outcome
 from connectorlib.shared_settings import Batch, BrokerSettings, Limits, Logging, Retry, Source
 from dbconnector.commands.receive import Taken, write_one
 from dbconnector.inbox_table import ddl
@@ -428,6 +428,9 @@ def test_what_is_tried_apart_waits_for_a_lock_for_a_moment_and_the_next_as_long_
     assert waited < usual / 4
     assert bench.sink.handle([free], lambda: True, isolating=True) == [DONE]
     assert limit_of_locks(bench) == usual
+    naming = DatabaseSink(compile_plan(bench.config), bench.odbc, names=True)
+    other, outcome, last = naming.handle([free, locked, free], lambda: True, isolating=True)
+    assert (other, isinstance(outcome, Again), last) == (LATER, True, LATER)
     cursor.execute("COMMIT")
     locker.close()
     assert bench.sink.handle([locked], lambda: True, isolating=True) == [DONE]

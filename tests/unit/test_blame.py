@@ -49,8 +49,8 @@ def tags(suspects: Iterable[Suspect]) -> list[int]:
 @pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
 def test_a_suspect_is_convicted_if_it_fails_again_after_another_message_passed_the_same_place(failure: Failure) -> None:
     suspects = suspects_of(failure, 2, passed=7)
-    assert suspects.due(0.0, RETRY, passed(7))[0] == []
-    due, suspects = suspects.due(0.0, RETRY, passed(8))
+    assert suspects.due(0.0, passed(7))[0] == []
+    due, suspects = suspects.due(0.0, passed(8))
     assert tags(due) == [1, 2]
     assert suspects.convicted()[0] == []
     suspects = add(suspects, 1, failure, passed=8)
@@ -60,18 +60,18 @@ def test_a_suspect_is_convicted_if_it_fails_again_after_another_message_passed_t
 
 
 def test_a_suspect_that_passes_at_its_last_attempt_is_not_blamed() -> None:
-    due, suspects = suspects_of(NO_TABLE, 1).due(0.0, RETRY, passed(1))
+    due, suspects = suspects_of(NO_TABLE, 1).due(0.0, passed(1))
     assert tags(due) == [1]
     suspects = suspects.passed([DELIVERIES[1]])
     assert suspects == Suspects()
-    assert not suspects.exhausted(RETRY, passed(2))
+    assert not suspects.exhausted(passed(2))
 
 
 @pytest.mark.parametrize("failure", [LOCKED, NO_TABLE, STRANGE])
 def test_success_elsewhere_proves_nothing(failure: Failure) -> None:
     suspects = suspects_of(failure, 1)
-    assert suspects.due(0.0, RETRY, {"write[0]": 0, "write[1]": 5, "commit": 9, blame.ALL: 9})[0] == []
-    assert suspects.exhausted(RETRY, {"write[0]": 0, blame.ALL: 9})
+    assert suspects.due(0.0, {"write[0]": 0, "write[1]": 5, "commit": 9, blame.ALL: 9})[0] == []
+    assert suspects.exhausted({"write[0]": 0, blame.ALL: 9})
 
 
 @pytest.mark.parametrize(("failure", "blamed"), [(LOCKED, 0), (NO_TABLE, 0), (STRANGE, 3)])
@@ -102,8 +102,8 @@ def test_unknown_failures_one_at_a_time_trip_the_breaker_too() -> None:
 
 def test_a_bug_is_proven_by_any_message_that_passed_since() -> None:
     suspects = suspects_of(Failure(Kind.UNKNOWN, "bug", "TypeError: …", "bug"), 1, passed=3)
-    assert suspects.due(0.0, RETRY, passed(3))[0] == []
-    assert len(suspects.due(0.0, RETRY, passed(4))[0]) == 1
+    assert suspects.due(0.0, passed(3))[0] == []
+    assert len(suspects.due(0.0, passed(4))[0]) == 1
 
 
 def test_what_another_attempt_may_cure_gets_all_its_attempts_alone_before_it_is_blamed() -> None:
@@ -112,19 +112,42 @@ def test_what_another_attempt_may_cure_gets_all_its_attempts_alone_before_it_is_
     for attempt in (1, 2):
         suspects = add(suspects, 1, LOCKED, passed=count, now=now, retry=retry)
         count += 5  # its neighbours pass meanwhile
-        assert suspects.due(now, retry, passed(count))[0] == []
-        assert not suspects.exhausted(retry, passed(count))
+        assert suspects.due(now, passed(count))[0] == []
+        assert not suspects.exhausted(passed(count))
         now += 10
-        due, suspects = suspects.due(now, retry, passed(count))
+        due, suspects = suspects.due(now, passed(count))
         assert [suspect.attempts for suspect in due] == [attempt]
         assert suspects.all == ()
     suspects = add(suspects, 1, LOCKED, passed=count, now=now, retry=retry)
     assert suspects.convicted()[0] == []
-    due, suspects = suspects.due(now, retry, passed(count))
+    due, suspects = suspects.due(now, passed(count))
     assert len(due) == 1
     suspects = add(suspects, 1, LOCKED, passed=count, now=now, retry=retry)
     (convicted,) = suspects.convicted()[0]
     assert convicted.attempts == 4
+
+
+@pytest.mark.parametrize(
+    ("others", "cost", "wait"),
+    [(0, 0.0, 0.15), (0, 0.01, 0.15), (0, 0.5, 1.5), (3, 0.5, 6.0), (3, 9.0, 30.0)],
+)
+def test_the_attempts_of_all_suspects_take_a_quarter_of_the_time(others: int, cost: float, wait: float) -> None:
+    suspects = suspects_of(LOCKED, others)
+    added = suspects.add(DELIVERIES[10], LOCKED, passed(0), Retry(first_ms=200), 100.0, 0.5, cost)
+    assert added.all[-1].next_try == pytest.approx(100.0 + wait)
+
+
+@pytest.mark.parametrize(("patience", "attempts"), [(0.0, 3), (20.0, 5), (1000.0, None)])
+def test_patience_gives_more_attempts(patience: float, attempts: int | None) -> None:
+    """Five seconds lie between two of them."""
+    retry, suspects = Retry(attempts=3, first_ms=1, patience_s=patience), Suspects()
+    for attempt in range(1, 50):
+        suspects = add(suspects, 1, LOCKED, now=5.0 * attempt, retry=retry)
+        if suspects.exhausted(passed(0)):
+            assert attempt == attempts
+            return
+        _, suspects = suspects.due(5.0 * attempt + 4, passed(0))
+    assert attempts is None
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,38 @@ CONVERSATIONS: dict[str, tuple[Rules, str]] = {
         strange             -> isolates a1; buries a1 (unknown); works on a2
         """,
     ),
+    "Of a call whose sink knows which one waits for a lock the others go on at once, but for its key": (
+        ORDERED,
+        """
+        probe: well         ->
+        messages a1 b2 c3 b4 -> works on a1 b2 c3 b4
+        later lock later later -> isolates b2; works on a1 c3
+        pass                -> settles a1 c3
+        after 1 s           -> works on b2 apart
+        pass                -> settles b2; works on b4
+        """,
+    ),
+    "One that waits for a lock behind another one of its key waits with it": (
+        ORDERED,
+        """
+        probe: well         ->
+        messages a1 b2 a3   -> works on a1 b2 a3
+        later later lock    -> retries 3
+        after 1 s           -> works on a1 b2 a3 apart
+        """,
+    ),
+    "A lock that was waited for long is tried again when the others have had three quarters of the time": (
+        ORDERED,
+        """
+        probe: well         ->
+        messages a1 b2      -> works on a1 b2
+        after 5 s           ->
+        lock later          -> isolates a1; works on b2
+        pass                -> settles b2
+        after 14 s          ->
+        after 16 s          -> works on a1 apart
+        """,
+    ),
     "A sink that settles the messages of a call singly gets one of each key at a time": (
         SINGLY,
         """
