@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+#: As `Failure.retry_after`: not before a person asks for it.
+NEVER = float("inf")
+
+
 class Kind(StrEnum):
     """What to do about a failure (docs/guarantees.md has the table)."""
 
     REJECT = "reject"  # this message will never pass: dead-letter at once
     RETRY = "retry"  # another attempt may pass: back off, try again, then the blame rule
     UNAVAILABLE = "unavailable"  # the target is down: pause, nothing is dead-lettered
-    REFUSED = "refused"  # a log-in was refused: pause, probe slowly or not at all
+    REFUSED = "refused"  # a log-in was refused: pause, probe slowly
     CONFIGURATION = "configuration"  # fails for every message: pause and report it
     UNKNOWN = "unknown"  # not in any table, or a bug of ours: the blame rule
 
@@ -36,6 +40,8 @@ class Failure:
     place: str = ""
     #: Where exactly, for a person: `write[0].values.device <- device.name: no such field`.
     detail: str = ""
+    #: Seconds that the target wants to be left alone for; `NEVER`: another try would do harm.
+    retry_after: float = 0.0
 
     def __str__(self) -> str:
         spot = f"{self.detail or self.place}: " if self.detail or self.place else ""

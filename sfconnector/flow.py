@@ -90,7 +90,6 @@ def make_flow(
         metrics=[SinkMetric("cases_created", created, "counter", lambda: sum(state.created for state in states))],
         hints=_hint,
         label="division",
-        retry_refused=False,
         longest={Kind.CONFIGURATION: CONFIGURATION_MAX_S},
         exchanges={division.reply.exchange for division in divisions if division.reply},
         on_dead=dead,

@@ -9,7 +9,7 @@ place; or, for an unknown failure with nothing else at hand, while the target an
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from connectorlib.errors import Failure, Kind
+from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Retry
 from connectorlib.values.backoff import Backoff
@@ -179,11 +179,10 @@ class Pause:
     next_try: float | None = None
     announced_at: float | None = None
 
-    def scheduled(self, now: float, random: float, longest: float | None = None, retry_refused: bool = True) -> "Pause":
-        """Return it with the time of the next probe. A refused log-in that must not be tried again is only announced
-        again."""
-        delay = probe_delay(self.attempt, self.failure.kind, random, longest)
-        if self.failure.kind is Kind.REFUSED and not retry_refused:
+    def scheduled(self, now: float, random: float, longest: float | None = None) -> "Pause":
+        """Return it with the time of the next probe. What must not be tried again is only announced again."""
+        delay = max(probe_delay(self.attempt, self.failure.kind, random, longest), self.failure.retry_after)
+        if self.never:
             delay = REPEAT_PAUSE_LINE_S
         return replace(self, next_try=now + delay, attempt=self.attempt + 1)
 
@@ -202,8 +201,13 @@ class Pause:
     def caused_by(self, failure: Failure) -> "Pause":
         """Return it with a new cause, which is announced if it is another one."""
         if self.is_for(failure):
-            return self
+            return replace(self, failure=failure)  # how long to wait, and the text, are those of the latest answer
         return replace(self, failure=failure, announced_at=None)
+
+    @property
+    def never(self) -> bool:
+        """Whether it goes on only when somebody asks for it."""
+        return self.failure.retry_after == NEVER
 
     def is_for(self, failure: Failure) -> bool:
         return (failure.kind, failure.code) == (self.failure.kind, self.failure.code)

@@ -63,8 +63,6 @@ class Rules:
     ordered: bool = False
     #: Whether one call may have only one message of each key, because the sink settles the messages of a call singly.
     one_per_key: bool = False
-    #: Whether a refused log-in is tried again without somebody asking for it.
-    retry_refused: bool = True
     #: Seconds between two probes at last, where a kind of failure has another limit than usual.
     longest: Mapping[Kind, float] = field(default_factory=dict)
 
@@ -434,7 +432,7 @@ def _pause(lane: Lane, failure: Failure, now: float, random: float, actions: lis
     """Pause, or go on with the pause; announce it when that is due."""
     rules = lane.rules
     before = lane.pause or Pause(failure, now)
-    pause = before.caused_by(failure).scheduled(now, random, rules.longest.get(failure.kind), rules.retry_refused)
+    pause = before.caused_by(failure).scheduled(now, random, rules.longest.get(failure.kind))
     if pause.is_to_announce(now):
         actions.append(Announce(pause, changed=lane.pause is None or not lane.pause.is_for(failure)))
         pause = pause.announced(now)

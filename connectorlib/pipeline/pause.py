@@ -67,7 +67,6 @@ class PauseNotice:
         broker: "Broker",
         *,
         label: str = "flow",
-        retry_refused: bool = True,
         hints: Callable[[Failure], str] = hint,
     ) -> None:
         self.name = name
@@ -76,7 +75,6 @@ class PauseNotice:
         self._consumer = consumer
         self._broker = broker
         self._label = label
-        self._retry_refused = retry_refused
         self._hints = hints
         self._pauses: dict[Hashable, Pause] = {}
         self._since_text = ""
@@ -125,12 +123,8 @@ class PauseNotice:
             "text": f"{pause.failure.place}: {pause.failure.text}" if pause.failure.place else pause.failure.text,
             "held": self._consumer.held,
             "waiting": waiting,
-            "next_try": "never" if self._never(pause) else f"{self._seconds_to_next_try(pause):.0f}s",
+            "next_try": "never" if pause.never else f"{self._seconds_to_next_try(pause):.0f}s",
         }
-
-    def _never(self, pause: Pause) -> bool:
-        """Return whether it goes on only when somebody asks for it."""
-        return pause.failure.kind is Kind.REFUSED and not (self._retry_refused or is_of_broker(pause.failure))
 
     def _seconds_to_next_try(self, pause: Pause) -> float:
         """A connection to the broker is tried on a schedule of its own."""

@@ -79,8 +79,6 @@ class SinkFlow:
     hints: Callable[[Failure], str] = hint
     #: How the log calls a flow that is paused.
     label: str = "flow"
-    #: Whether a refused log-in is tried again without SIGUSR1.
-    retry_refused: bool = True
     #: Seconds between two probes at last, by kind of failure, where that differs from the usual.
     longest: Mapping[Kind, float] = field(default_factory=dict)
     #: Exchanges that the sink publishes to; made together with the source.
@@ -208,13 +206,12 @@ def _rules(flow: SinkFlow) -> Rules:
         flow.hold_seconds,
         ordered=flow.ordered,
         one_per_key=flow.one_per_key,
-        retry_refused=flow.retry_refused,
         longest=flow.longest,
     )
 
 
 def _notice(flow: SinkFlow, name: str, consumer: Consumer, broker: Broker) -> PauseNotice:
-    return PauseNotice(name, consumer, broker, label=flow.label, retry_refused=flow.retry_refused, hints=flow.hints)
+    return PauseNotice(name, consumer, broker, label=flow.label, hints=flow.hints)
 
 
 def _broker_wait(

@@ -69,7 +69,6 @@ def pumping(
     hold_seconds: float = 300,
     breaker: int = 10,
     attempts: int = 2,
-    retry_refused: bool = True,
     route: Router | None = None,
     ordered: bool = False,
     same_target: bool = False,
@@ -82,7 +81,7 @@ def pumping(
     stop = threading.Event()
     with Broker(settings, name="test") as broker:
         consumer = broker.consumer("q", 200)
-        notice = PauseNotice("test", consumer, broker, retry_refused=retry_refused)
+        notice = PauseNotice("test", consumer, broker)
         wait = BrokerWait(
             notice,
             broker,
@@ -93,7 +92,7 @@ def pumping(
             nudge=threading.Event(),
         )
         retry = Retry(attempts=attempts, first_ms=1, breaker=breaker)
-        rules = Rules(retry, 100, hold_seconds, ordered=ordered, retry_refused=retry_refused)
+        rules = Rules(retry, 100, hold_seconds, ordered=ordered)
         workers = [Worker(targets[0], notice, rules)]
         names = names or [f"target-{number}" for number in range(1, len(targets))]
         notices = {name: PauseNotice(name, consumer, broker) for name in names}

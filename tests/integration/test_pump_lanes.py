@@ -8,7 +8,7 @@ from threading import Barrier, BrokenBarrierError, Event
 
 import pytest
 
-from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.errors import NEVER, Failed, Failure, Kind
 from connectorlib.messages import LATER, Delivery, Outcome
 from connectorlib.pipeline.blame import probe_delay
 from tests.integration.pumping import DOWN, LOCKED, NO_TABLE, STRANGE, Target, bodies, dead, pumping
@@ -288,9 +288,9 @@ def test_while_the_target_does_not_answer_at_the_start_messages_have_a_queue_to_
 def test_a_log_in_that_is_not_to_be_tried_again_is_told_so(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
     class Refusing(Target):
         def probe(self) -> None:
-            raise Failed(Failure(Kind.REFUSED, "invalid_grant", "authentication failure", "salesforce"))
+            raise Failed(Failure(Kind.REFUSED, "invalid_grant", "authentication failure", retry_after=NEVER))
 
-    with pumping(queue, Refusing(), retry_refused=False):
+    with pumping(queue, Refusing()):
         assert eventually(lambda: "PAUSED" in caplog.text)
     assert "next_try=never" in caplog.text
 

@@ -1,15 +1,15 @@
 """What a lane does, as conversations: on the left what happens, on the right what the lane wants done about it.
 
 Messages have a letter, which is their key (`_`: none), and a number. `pass`, `lock`, `strange`, `no table`, `reject`,
-`down`, `refused` and `later` are what the target says of each message of the call, in their order; a single word is for
-all. `probe: …` is what it says without a message. Time stands still but for `after … s`.
+`down`, `refused`, `locking`, `busy` and `later` are what the target says of each message of the call, in their order; a
+single word is for all. `probe: …` is what it says without a message. Time stands still but for `after … s`.
 """
 
 import re
 
 import pytest
 
-from connectorlib.errors import Failure, Kind
+from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Outcome, Properties
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import ALL
@@ -23,6 +23,8 @@ FAILURES = {
     "no table": Failure(Kind.CONFIGURATION, "42P01", "no such table", PLACE),
     "down": Failure(Kind.UNAVAILABLE, "08001", "connection refused", PLACE),
     "refused": Failure(Kind.REFUSED, "28P01", "wrong password", PLACE),
+    "locking": Failure(Kind.REFUSED, "28P01", "wrong password", PLACE, retry_after=NEVER),
+    "busy": Failure(Kind.UNAVAILABLE, "429", "too many requests", PLACE, retry_after=600.0),
 }
 OUTCOMES: dict[str, Outcome] = {"pass": DONE, "already": ALREADY, "later": LATER}
 OUTCOMES |= {"reject": Dead(Failure(Kind.REJECT, "22001", "too long", PLACE))}
@@ -31,7 +33,6 @@ OUTCOMES |= {name: Again(failure) for name, failure in FAILURES.items()}
 PLAIN = Rules(Retry(attempts=2, first_ms=1000, max_s=60.0, breaker=3), batch_size=10, hold_seconds=300.0)
 ORDERED = Rules(PLAIN.retry, batch_size=10, hold_seconds=300.0, ordered=True)
 SINGLY = Rules(PLAIN.retry, batch_size=10, hold_seconds=300.0, ordered=True, one_per_key=True)
-NEVER = Rules(PLAIN.retry, batch_size=10, hold_seconds=300.0, retry_refused=False)
 
 CONVERSATIONS: dict[str, tuple[Rules, str]] = {
     "Nothing is begun before the target has answered, and only one call is under way": (
@@ -146,15 +147,29 @@ CONVERSATIONS: dict[str, tuple[Rules, str]] = {
         after 6 s           -> probes
         """,
     ),
-    "A refused log-in is not tried again by itself where that locks users; a nudge tries it": (
-        NEVER,
+    "A target that names a time is left alone for so long, then asked as usual": (
+        PLAIN,
         """
         probe: well         ->
         messages a1         -> works on a1
-        refused             -> pauses for 28P01
+        busy                -> pauses for 429
+        after 590 s         ->
+        after 20 s          -> probes
+        probe: down         -> pauses for 08001
+        after 60 s          -> probes
+        probe: well         -> works on a1
+        pass                -> settles a1; resumes
+        """,
+    ),
+    "A refused log-in is not tried again by itself where that locks users; a nudge tries it": (
+        PLAIN,
+        """
+        probe: well         ->
+        messages a1         -> works on a1
+        locking             -> pauses for 28P01
         after 600 s         ->
         nudge               -> probes
-        probe: refused      -> pauses for 28P01
+        probe: locking      -> pauses for 28P01
         nudge               -> probes
         probe: well         -> works on a1
         pass                -> settles a1; resumes
