@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-
 #: As `Failure.retry_after`: not before a person asks for it.
 NEVER = float("inf")
 

@@ -20,7 +20,7 @@ from sfconnector.mapping import CaseMapper
 from sfconnector.mapping_check import check, warnings
 from sfconnector.records import Settled
 from sfconnector.salesforce.describe import Described
-from sfconnector.salesforce.error_codes import MISMATCH
+from sfconnector.salesforce.error_codes import MISMATCH, NO_CALLS_LEFT
 from sfconnector.salesforce.usage import Budgets, Rate
 from sfconnector.settings import Division
 
@@ -122,7 +122,7 @@ class DivisionState:
 
     def nudge(self, client: "Client") -> None:
         """Let the next probe log in again and ignore the known usage. Any thread may call it."""
-        client.tokens.forgive()
+        client.forgive()
         self._budgets.forget(self._org(client))
 
     # -- the API budget and the rate
@@ -133,8 +133,11 @@ class DivisionState:
         if lack is not None:
             raise Failed(lack)
 
-    def note_usage(self, client: "Client") -> None:
+    def note_usage(self, client: "Client", failure: Failure | None = None) -> None:
+        """Note what the latest answer said of the org's calls; `failure`: why it was none."""
         self._budgets.note(self._org(client), client.usage)
+        if failure is not None and (failure.code, failure.kind) == (NO_CALLS_LEFT, Kind.UNAVAILABLE):
+            self._budgets.note_refusal(self._org(client), time.monotonic())
 
     def _org(self, client: "Client") -> str:
         """Return the org whose calls are counted; the division alone until a log-in has named it."""

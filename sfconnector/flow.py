@@ -7,7 +7,7 @@ from functools import partial
 from itertools import groupby
 
 from connectorlib.amqp import Publisher
-from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.errors import NEVER, Failed, Failure, Kind
 from connectorlib.messages import Dead, Delivery
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts
@@ -109,7 +109,7 @@ def connection_of(name: str, clients: Sequence[Client]) -> ConnectionFacts:
 
     return ConnectionFacts(
         f"salesforce of {name}",
-        lambda: None if clients[0].tokens.refused else since(),
+        lambda: since() if clients[0].tokens.has_token else None,
         lambda: max(client.tokens_taken for client in clients),
         lambda: next((client.token.instance_url for client in clients if client.token), ""),
         usage,
@@ -140,8 +140,12 @@ def _hint(failure: Failure) -> str:
     """Return what a person can do about a failure."""
     if is_of_broker(failure):
         return hint(failure)
-    if failure.kind is Kind.REFUSED:
+    if failure.retry_after == NEVER:
         return "put it right in the org and send SIGUSR1 (one more log-in), or in the configuration and restart"
+    if failure.kind is Kind.REFUSED:
+        return (
+            "put it right in the org: asked again in 5 minutes at most (SIGUSR1: now); or here, and restart"
+        )
     if failure.place == API_CALLS or failure.code == "REQUEST_LIMIT_EXCEEDED":
         return "find what else uses up the org's API calls, or raise its limit; asked again in 5 minutes (SIGUSR1: now)"
     if failure.place == RATE_PLACE:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
 
-from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.errors import NEVER, Failed, Failure, Kind
 from connectorlib.expressions import compile_expression
 from connectorlib.messages import Delivery
 from connectorlib.preflight import certificates, check_broker
@@ -30,8 +30,9 @@ from sfconnector.settings import Division, SfConfig
 
 _DO = {
     Kind.UNAVAILABLE: "is login_url right, does a firewall or proxy let it through?",
-    Kind.REFUSED: "put the log-in right before anything tries again: too many bad ones lock the user",
+    Kind.REFUSED: "put the log-in right",
 }
+_LOCKS = "put the log-in right before anything tries again: too many bad ones lock the user"
 #: Types whose values are not quoted in a query.
 _BARE = frozenset({"boolean", "int", "long", "double", "currency", "percent", "date", "datetime"})
 
@@ -86,7 +87,8 @@ def findings(
         try:
             token = client.log_in()
         except Failed as error:
-            yield failed(about, error.failure, _DO.get(error.failure.kind, "put the division's salesforce right"))
+            do = _DO.get(error.failure.kind, "put the division's salesforce right")
+            yield failed(about, error.failure, _LOCKS if error.failure.retry_after == NEVER else do)
             return
         user = division.salesforce.username or f"user {token.user_id}"
         yield good(about, f"{user} at {token.instance_url} (this was one log-in)")
@@ -144,7 +146,7 @@ def _limits(client: Client, config: SfConfig, name: str) -> Finding:
     left = max(0, usage.maximum - usage.used)
     text = f"{left:,} of {usage.maximum:,} left in 24 hours"
     if not left:
-        return bad(about, text, "wait, or buy more", Kind.UNAVAILABLE)
+        return odd(about, f"{text}: calls are made until Salesforce refuses one", "see who uses them up, or buy more")
     if usage.left_percent < config.reserve_percent:
         return odd(about, f"{text}: divisions of low priority are paused", "see who uses them up")
     return good(about, text)

@@ -82,7 +82,7 @@ class CaseSink:
         except Failed as failed:
             failure = failed.failure
         finally:
-            self._state.note_usage(self._client)
+            self._state.note_usage(self._client, failure)
         settled = [settle(unit, decided, failure) for unit in units]
         self._finish(settled)
         return [each.outcome for each in settled]

@@ -7,7 +7,7 @@ asked has to find out, by a key, or to decide. A token that is not taken is repl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -38,6 +38,10 @@ MOST_PAGES = 100
 
 #: New tokens that one call may try: one may be revoked by chance, two in a row are not.
 MOST_NEW_TOKENS = 2
+
+#: Calls in a row that nothing answered, after which a log-in asks where the org is now; then after every twelfth.
+_SILENCES = (3, 6)
+_EVERY_SILENCE = 12
 
 #: Answered with 401 and the code of an expired session, though another log-in does not help.
 _PERMANENT = ("not valid for use with the REST API", "Connected app is not attached")
@@ -79,16 +83,24 @@ class Client:
     """Used by one thread; any thread may call `stuck`."""
 
     def __init__(
-        self, settings: Salesforce, division: str, tokens: TokenProvider, errors: Mapping[str, str] | None = None
+        self,
+        settings: Salesforce,
+        division: str,
+        tokens: TokenProvider,
+        errors: Mapping[str, str] | None = None,
+        *,
+        session: Session | None = None,
     ) -> None:
         self._settings = settings
         self._division = division
         self._errors = errors or {}
-        self._session = Session()
+        self._session = session or Session()
         self._api: Api | None = None
         #: A token to be replaced before the next call.
         self._stale: Token | None = None
         self._no_limits = False
+        #: Calls in a row without any answer.
+        self._silence = 0
         self._call: tuple[str, float, float] | None = None  # what, since, stuck after
         self.tokens = tokens
         self.token: Token | None = None
@@ -108,6 +120,13 @@ class Client:
         """Close the connections; the token stays valid (see `TokenProvider.close`)."""
         self._session.close()
         self.tokens.close()
+
+    def forgive(self) -> None:
+        """Let the next call log in again if the last log-in was refused, or if nothing answers where it led to. Any
+        thread may call it."""
+        self.tokens.forgive()
+        if self._silence:
+            self._stale = self.token
 
     def stuck(self) -> str | None:
         """Return what hangs if a call has exceeded its time limit; for the watchdog."""
@@ -241,12 +260,14 @@ class Client:
                     new_refused += self.tokens_taken > taken  # an old token may just have expired
                     self._heed_expiry(status, value, final=new_refused >= MOST_NEW_TOKENS)
                 except Lost as error:
+                    self._heed_silence()
                     if not request.repeatable or error.timed_out or lost is not None:
                         raise _unanswered(request, error) from None
                     lost = error
                     self.repeats += 1
                     self._session.drop()
                 except NotSent as error:
+                    self._heed_silence()
                     raise _unanswered(request, lost) if lost is not None else _not_sent(error) from None
                 except Failed as failed:
                     if lost is not None and request.writes and failed.failure.kind is not Kind.REJECT:
@@ -290,28 +311,30 @@ class Client:
         answer = self._session.answer
         if answer is None:
             raise malformed()
+        self._silence = 0
         limit = responses.usage_of(answer.headers.get("Sforce-Limit-Info"), time.monotonic())
         self.usage = limit or self.usage
         # restful turns an empty list into None.
         return answer.status_code, responses.decode(answer.content) if value is None else value
+
+    def _heed_silence(self) -> None:
+        """Have the next call log in if nothing has answered for a while: the org may have moved to another address."""
+        self._silence += 1
+        if self._silence in _SILENCES or self._silence % _EVERY_SILENCE == 0:
+            self._stale = self.token
 
     def _heed_expiry(self, status: int, value: Any, *, final: bool) -> None:
         """Have the token replaced before the next try. Raise Failed if that cannot help."""
         errors = responses.errors_of(value)
         text = responses.joined(errors) or f"HTTP {status}"
         code = errors[0].code if errors else f"http-{status}"
+        self._stale = self.token
         if any(words in text for words in _PERMANENT):
             text += "; give the app the scope api, and the user the right to use the API and this app"
-            self._refuse(code, text)
-        self._stale = self.token
+            raise Failed(_refused(code, text))
         if final:
             text += "; a token is refused right after its log-in: has the user's password expired, is its API closed?"
-            self._refuse(code, text)
-
-    def _refuse(self, code: str, text: str) -> NoReturn:
-        refused = Failure(Kind.REFUSED, code, shorten(text, error_codes.MAX_TEXT), PLACE)
-        self.tokens.refuse(refused)
-        raise Failed(refused)
+            raise Failed(_refused(code, text))
 
     # -- what an answer means
 
@@ -329,7 +352,7 @@ class Client:
         text = responses.without_answer(status, answer.content)
         if status in _OWN_FAULT:
             self._rejected(request, (SfError(f"http-{status}", text),), status)
-        failure = Failure(Kind.UNAVAILABLE, f"http-{status}", text, PLACE)
+        failure = Failure(Kind.UNAVAILABLE, f"http-{status}", text, PLACE, retry_after=self._wait())
         begun = status not in _NOT_BEGUN and not 400 <= status < 500
         raise Unanswered(failure) if request.writes and begun else Failed(failure)
 
@@ -337,7 +360,12 @@ class Client:
         error, kind = error_codes.gravest(errors, status, self._errors)
         # `done` applies to the error of a record; a call that is refused as a whole has done nothing.
         failure = error_codes.failure(error, kind or error_codes.kind_of(error, status) or Kind.UNKNOWN, request.place)
+        failure = replace(failure, retry_after=max(failure.retry_after, self._wait()))
         raise Rejected(failure, errors, status)
+
+    def _wait(self) -> float:
+        """Return for how many seconds the answer asks to be left alone."""
+        return responses.wait_of(self._session.answer.headers, time.time()) if self._session.answer is not None else 0.0
 
     @contextmanager
     def _watched(self, what: str, seconds: float) -> Iterator[None]:
@@ -357,6 +385,10 @@ def _unanswered(request: _Request, lost: Lost) -> Failed:
 def _not_sent(error: NotSent) -> Failed:
     kind = Kind.CONFIGURATION if error.code == NOT_SENT else Kind.UNAVAILABLE
     return Failed(Failure(kind, error.code, error.text, PLACE))
+
+
+def _refused(code: str, text: str) -> Failure:
+    return Failure(Kind.REFUSED, code, shorten(text, error_codes.MAX_TEXT), PLACE)
 
 
 def _senseless(what: str) -> Failed:

@@ -16,6 +16,8 @@ from connectorlib.expressions import shorten
 DONE = "done"
 #: Code of a mapping that does not fit the org.
 MISMATCH = "mapping"
+#: The org's calls of 24 hours are used up; with another text, too many calls are under way.
+NO_CALLS_LEFT = "REQUEST_LIMIT_EXCEEDED"
 MAX_TEXT = 1000  # characters of a failure's text
 
 KINDS: Mapping[str, Kind] = {
@@ -50,10 +52,13 @@ KINDS: Mapping[str, Kind] = {
         (
             "ALL_OR_NONE_OPERATION_ROLLED_BACK",  # another record's fault
             "APEX_ERROR",
+            "ENTITY_IS_LOCKED",  # by an approval, until it is decided
             "CANNOT_EXECUTE_FLOW_TRIGGER",
             "OPERATION_TOO_LARGE",
             "PROCESSING_HALTED",
             "QUERY_TIMEOUT",
+            "REQUEST_RUNNING_TOO_LONG",
+            "TOO_MANY_APEX_REQUESTS",
             "UNABLE_TO_LOCK_ROW",
             "UNKNOWN_EXCEPTION",
         ),
@@ -61,6 +66,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     **dict.fromkeys(
         (
+            "API_CURRENTLY_DISABLED",  # for a while, or for this user; no log-in is refused
+            "API_TEMPORARILY_UNAVAILABLE",
             "INSERT_UPDATE_DELETE_NOT_ALLOWED_DURING_MAINTENANCE",
             "LIMIT_EXCEEDED",
             "REQUEST_LIMIT_EXCEEDED",
@@ -71,11 +78,12 @@ KINDS: Mapping[str, Kind] = {
     ),
     **dict.fromkeys(
         (
-            "API_CURRENTLY_DISABLED",
             "API_DISABLED_FOR_ORG",
             "INVALID_AUTH_HEADER",
             "INVALID_OPERATION_WITH_EXPIRED_PASSWORD",
             "INVALID_SESSION_ID",
+            "ORG_LOCKED",
+            "PASSWORD_LOCKOUT",
         ),
         Kind.REFUSED,
     ),
@@ -101,8 +109,14 @@ _GOVERNOR = re.compile(
     r"|heap size|LimitException|QUERY_TIMEOUT|Too many future calls",
     re.IGNORECASE,
 )
+#: What a lock says where its own code is missing: in the text of a trigger or a flow, or of another platform's layer.
+_LOCKED = re.compile(
+    r"UNABLE_TO_LOCK_ROW|unable to obtain exclusive access to this record|Record Currently Unavailable", re.IGNORECASE
+)
 #: Codes whose text quotes an error inside a trigger or a flow.
 _AUTOMATION = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER", "APEX_ERROR"})
+#: Codes of other errors whose text may say that a record is locked. Not those that quote a value of the message.
+_MAY_BE_LOCKED = _AUTOMATION | {"FIELD_CUSTOM_VALIDATION_EXCEPTION"}  # a trigger that catches an error adds its text
 _GOVERNOR_CODES = frozenset({"QUERY_TIMEOUT", "OPERATION_TOO_LARGE"})
 _STALE = frozenset(
     {
@@ -120,15 +134,15 @@ _INSIDE_REQUEST = re.compile(r"duplicate external id specified", re.IGNORECASE)
 _TEXTS: tuple[tuple[str, re.Pattern[str], Kind], ...] = (
     # The mapping fills an unknown field or the key field: the same for every message.
     ("INVALID_FIELD", re.compile(r"No such column|should not be specified in the sobject data"), Kind.CONFIGURATION),
-    ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", re.compile(r"UNABLE_TO_LOCK_ROW"), Kind.RETRY),
+    *((code, _LOCKED, Kind.RETRY) for code in sorted(_MAY_BE_LOCKED)),
     ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", _GOVERNOR, Kind.RETRY),
     # Both of two records in one call are refused; each passes alone.
     ("DUPLICATE_VALUE", _INSIDE_REQUEST, Kind.RETRY),
     # The daily limit lasts for a day, the one on concurrent calls until they end.
     ("REQUEST_LIMIT_EXCEEDED", re.compile(r"Concurrent"), Kind.RETRY),
 )
-#: Families of codes.
-_PREFIXES = (("TXN_SECURITY_", Kind.RETRY),)
+#: Families of codes that are not in the table. Whole words, never parts of a name: STRING_TOO_LONG is no lock.
+_FAMILY = re.compile(r"TXN_SECURITY_\w+|\w+_(UNAVAILABLE|TIMEOUT)")
 #: For unknown codes: by HTTP status.
 _STATUSES = {
     401: Kind.REFUSED,
@@ -136,6 +150,8 @@ _STATUSES = {
     413: Kind.REJECT,
     **dict.fromkeys((420, 429, 502, 503, 504), Kind.UNAVAILABLE),
 }
+#: Seconds for which Salesforce is left alone after an answer that a minute does not change.
+_PATIENCE = {NO_CALLS_LEFT: 300.0, "API_CURRENTLY_DISABLED": 60.0}
 #: Which of several errors decides: first those that stop every message, then those of this one.
 _GRAVITY = (Kind.REFUSED, Kind.CONFIGURATION, Kind.UNAVAILABLE, Kind.REJECT, Kind.RETRY, Kind.UNKNOWN, None)
 _ID = re.compile(r"(?<![0-9A-Za-z])(?=[A-Za-z]*[0-9])[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?(?![0-9A-Za-z])")
@@ -148,6 +164,8 @@ class SfError:
     code: str
     text: str
     fields: tuple[str, ...] = ()
+    #: Ids of the records that a duplicate rule found.
+    matches: tuple[str, ...] = ()
 
 
 def kind_of(error: SfError, status: int = 200, overrides: Mapping[str, str] | None = None) -> Kind | None:
@@ -162,8 +180,10 @@ def kind_of(error: SfError, status: int = 200, overrides: Mapping[str, str] | No
             return kind
     if known := KINDS.get(error.code):
         return known
-    prefixed = next((kind for prefix, kind in _PREFIXES if error.code.startswith(prefix)), None)
-    return prefixed or _STATUSES.get(status, Kind.UNKNOWN)
+    if status in _STATUSES:
+        return _STATUSES[status]
+    family = _FAMILY.fullmatch(error.code) or _LOCKED.search(error.text)
+    return Kind.RETRY if family else Kind.UNKNOWN
 
 
 def gravest(
@@ -209,4 +229,7 @@ def failure(error: SfError, kind: Kind, place: str, detail: str = "") -> Failure
     """Return the error as a failure; the default of `detail` is the fields: `case.Subject`."""
     fields = ", ".join(f"{place}.{name}" for name in error.fields)
     text = _LONG_VALUE.sub(r"\1: …\2", error.text)
-    return Failure(kind, error.code, shorten(text, MAX_TEXT), place, detail or shorten(fields))
+    if error.matches:
+        text = f"{text.rstrip()} (found: {', '.join(error.matches)})"
+    wait = _PATIENCE.get(error.code, 0.0) if kind is Kind.UNAVAILABLE else 0.0
+    return Failure(kind, error.code, shorten(text, MAX_TEXT), place, detail or shorten(fields), retry_after=wait)

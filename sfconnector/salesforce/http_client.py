@@ -7,6 +7,7 @@ limits the time between two bytes; here the whole exchange has a limit, after wh
 import contextlib
 import http.client
 import logging
+import re
 import socket
 import ssl
 import threading
@@ -29,6 +30,9 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 CONNECT_TIMEOUT = 10.0
 USER_AGENT = "sfconnector"
+#: Bytes of an answer, unpacked: more than a page of 2,000 records, or the description of a large object, has.
+MOST_BYTES = 32 * 1024 * 1024
+PIECE = 64 * 1024  # bytes that are unpacked at a time
 
 #: Detects a dead peer while waiting for an answer; Linux counts these in seconds.
 _KEEPALIVE = [
@@ -47,7 +51,7 @@ NOT_SENT = "not-sent"
 
 
 class NotSent(Exception):
-    """No request was sent: no connection was made (`code` is `unreachable` or `tls`), or `NOT_SENT`."""
+    """No request was sent: no connection was made (`code` is `unreachable`, `proxy` or `tls`), or `NOT_SENT`."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -157,8 +161,11 @@ class Session(requests.Session):
         for adapter in self.adapters.values():
             adapter.close()
 
-    def request(self, method: str, url: str, *, timeout: float, **kwargs: Any) -> requests.Response:  # type: ignore[override]
-        """Send a request and return the complete answer, both within `timeout` seconds. Raise NotSent or Lost."""
+    def request(  # type: ignore[override]
+        self, method: str, url: str, *, timeout: float, most: int = MOST_BYTES, **kwargs: Any
+    ) -> requests.Response:
+        """Send a request and return the complete answer, both within `timeout` seconds and the answer within `most`
+        bytes. Raise NotSent or Lost."""
         self.answer = None
         if is_loopback(urlsplit(url).hostname or ""):
             kwargs["proxies"] = _NO_PROXY
@@ -166,7 +173,8 @@ class Session(requests.Session):
         try:
             with _limited(exchange):
                 limits = (min(CONNECT_TIMEOUT, timeout), timeout)
-                answer = super().request(method, url, **kwargs, timeout=limits, allow_redirects=False)
+                answer = super().request(method, url, **kwargs, timeout=limits, allow_redirects=False, stream=True)
+                _read(answer, most)
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise _translated(error, exchange) from None  # the original text contains the address with the query
         finally:
@@ -194,6 +202,22 @@ def _limited(exchange: HttpExchange) -> Iterator[None]:
         timer.cancel()
 
 
+class _TooLarge(OSError):
+    """The answer is larger than what it can be."""
+
+
+def _read(answer: requests.Response, most: int) -> None:
+    """Read the body; a few compressed bytes may unpack to gigabytes."""
+    pieces, size = [], 0
+    for piece in answer.iter_content(PIECE):
+        size += len(piece)
+        if size > most:
+            answer.close()
+            raise _TooLarge(0, f"the answer has more than {most:,} bytes")
+        pieces.append(piece)
+    answer._content = b"".join(pieces)  # where requests itself would have put it
+
+
 def host_of(address: str | None) -> str:
     """Return the host of a foreign address, for a message; without user and password."""
     try:
@@ -207,6 +231,10 @@ def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 # -- what went wrong, in words
+
+
+#: How http.client tells the answer of a proxy to CONNECT.
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3}[^)'\"\r\n]*)")
 
 
 def malformed() -> NotSent:
@@ -223,18 +251,22 @@ def _translated(error: BaseException, exchange: HttpExchange) -> NotSent | Lost:
         if timed_out:
             return Lost(f"no whole answer within {exchange.seconds:.3g} s", timed_out=True)
         return Lost(f"the connection was lost before the whole answer came ({_words(causes)})", timed_out=False)
+    through = "the proxy of HTTPS_PROXY: " if isinstance(error, requests.exceptions.ProxyError) else ""
     if isinstance(error, ValueError):  # how requests reports a malformed header or address
         return malformed()
+    refusal = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
+    if refusal:
+        return NotSent("proxy", f"the proxy of HTTPS_PROXY refuses the way: {refusal[1]}")
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NotSent("tls", f"certificate not accepted: {cause.verify_message}")
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return NotSent("tls", f"no TLS connection: {cause.reason or _words([cause])}")
         if isinstance(cause, socket.gaierror):
-            return NotSent("unreachable", f"host name unknown ({cause.strerror})")
+            return NotSent("unreachable", f"{through}host name unknown ({cause.strerror})")
     if timed_out:
-        return NotSent("unreachable", f"no connection within {min(CONNECT_TIMEOUT, exchange.seconds):.3g} s")
-    return NotSent("unreachable", _words(causes))
+        return NotSent("unreachable", f"{through}no connection within {min(CONNECT_TIMEOUT, exchange.seconds):.3g} s")
+    return NotSent("unreachable", through + _words(causes))
 
 
 def _unfold(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,25 +1,26 @@
-"""Access tokens. A refused log-in is not repeated automatically, because failed ones lock the user.
+"""Access tokens. A refused password is not sent again by itself, because wrong ones lock the user.
 
-One log-in at a time, only when a token is needed; a refusal lasts until `forgive`. The requests are made here and not
-by simple_salesforce, which logs in without end when every token is refused.
+One log-in at a time, only when a token is needed; such a refusal lasts until `forgive`. The requests are made here and
+not by simple_salesforce, which logs in without end when every token is refused.
 """
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from connectorlib.config.hosts import is_loopback
-from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.errors import NEVER, Failed, Failure, Kind
 from connectorlib.expressions import shorten
 from connectorlib.service.redaction import secrets
+from connectorlib.values.backoff import Backoff
 from sfconnector.salesforce import login_errors
 from sfconnector.salesforce.http_client import NOT_SENT, Lost, NotSent, Session, host_of
-from sfconnector.salesforce.responses import decode, without_answer
+from sfconnector.salesforce.responses import decode, moment_of, wait_of, without_answer
 from sfconnector.settings import Salesforce
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 PLACE = "salesforce"
 TOKEN_PATH = "/services/oauth2/token"  # noqa: S105 - a path
 TIME_LIMIT = 30.0  # seconds for one log-in, which waits for no lock and no trigger
+MOST_BYTES = 1024 * 1024  # of an answer, which has about a thousand
+#: Seconds between log-ins that are answered, but not with a token.
+RETRIES = Backoff(5.0, 300.0, jitter=0.25)
 JWT_SECONDS = 180  # the longest lifetime that Salesforce accepts
 
 GRANTS = {
@@ -56,8 +60,10 @@ class TokenProvider:
         self._session = session or Session()
         self._lock = threading.Lock()
         self._token: Token | None = None
-        #: A refusal: `get` raises it without another log-in.
+        #: A refused password: `get` raises it without another log-in.
         self.refused: Failure | None = None
+        #: Log-ins in a row that were answered without a token.
+        self._turned_down = 0
         #: Log-in requests so far.
         self.logins = 0
         #: How many log-ins have ended, and why the last one failed.
@@ -74,8 +80,7 @@ class TokenProvider:
         """Return a token; log in if there is none, or if it is still the stale one. Who comes while somebody logs in
         shares what comes of it, for lanes that log in one after the other would wait for each other's time limits.
 
-        Raise Failed: REFUSED and CONFIGURATION last until `forgive`, UNAVAILABLE (network, a 5xx, too many log-ins)
-        does not.
+        Raise Failed; with `retry_after` NEVER the failure lasts until `forgive`, because another try may lock the user.
         """
         before = self._ended
         with self._lock:
@@ -90,21 +95,21 @@ class TokenProvider:
                 self._token = self._log_in()
             except Failed as failed:
                 self._unanswered = failed.failure
-                if self._unanswered.kind is not Kind.UNAVAILABLE:
+                if self._unanswered.retry_after == NEVER:
                     self.refused = failed.failure
                 raise
             finally:
                 self._ended += 1
+            self._turned_down = 0
             return self._token
 
-    def refuse(self, failure: Failure) -> None:
-        """Keep the refusal of a token for which another log-in would not help."""
-        with self._lock:
-            self._token, self.refused = None, failure
+    @property
+    def has_token(self) -> bool:
+        return self._token is not None
 
     def forgive(self) -> None:
         """Let the next `get` log in again. Does not wait for a log-in in progress: a signal handler may call it."""
-        self.refused = None
+        self.refused, self._turned_down = None, 0
 
     def close(self) -> None:
         """Close the connections. The token stays valid: other processes of the same user may share the session."""
@@ -116,7 +121,11 @@ class TokenProvider:
         self._session.freshen(idle=0.0)  # log-ins are rare: a kept connection would be dead
         try:
             answer = self._session.request(
-                "POST", self._settings.login_url.rstrip("/") + TOKEN_PATH, data=form, timeout=TIME_LIMIT
+                "POST",
+                self._settings.login_url.rstrip("/") + TOKEN_PATH,
+                data=form,
+                timeout=TIME_LIMIT,
+                most=MOST_BYTES,
             )
         except NotSent as error:
             kind = Kind.CONFIGURATION if error.code == NOT_SENT else Kind.UNAVAILABLE
@@ -128,7 +137,10 @@ class TokenProvider:
             secrets.add(token.access_token)
             self._check(token)
             return token
-        raise Failed(self._failure_of(answer.status_code, answer.content, value, answer.headers))
+        failure = self._failure_of(answer.status_code, answer.content, value, answer.headers)
+        wait = max(RETRIES.delay(self._turned_down, random.random()), wait_of(answer.headers, time.time()))  # noqa: S311
+        self._turned_down += 1
+        raise Failed(replace(failure, retry_after=max(failure.retry_after, wait)))
 
     # -- what is sent
 
@@ -186,7 +198,8 @@ class TokenProvider:
         if kind is Kind.UNAVAILABLE:
             return self._failure(kind, error, description or "no description")
         causes = login_errors.causes(self._settings.auth, error, description, skew=_skew(headers))
-        return self._failure(kind, error, description or "no description", causes)
+        found = self._failure(kind, error, description or "no description", causes)
+        return replace(found, retry_after=NEVER) if login_errors.may_lock(self._settings.auth, error) else found
 
     def _failure(self, kind: Kind, code: str, text: str, causes: str = "") -> Failure:
         text = f"{text} ({self._who()})" + (f"; {causes}" if causes else "")
@@ -250,7 +263,5 @@ def _why_not(key: str | None) -> str:
 
 def _skew(headers: Mapping[str, str]) -> float:
     """Return by how many seconds this clock is behind the server's, 0.0 if unknown."""
-    try:
-        return parsedate_to_datetime(headers.get("Date", "")).timestamp() - time.time()
-    except (ValueError, TypeError):
-        return 0.0
+    server = moment_of(headers.get("Date", ""))
+    return 0.0 if server is None else server - time.time()

@@ -5,20 +5,26 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from connectorlib.expressions import shorten
 from connectorlib.service.redaction import secrets
 from sfconnector.salesforce.error_codes import SfError
 from sfconnector.salesforce.usage import Usage
+from sfconnector.soql import RECORD_ID
 
 MAX_MESSAGE = 4000  # characters of one error's text; a trigger's stack trace may be long
 MAX_ERRORS = 20  # of one record or one call
 MAX_FOREIGN = 200  # characters of an answer that is not Salesforce's
 
+#: Seconds that an answer may ask to be left alone for; a page that names a date far away is not believed.
+LONGEST_WAIT = 3600.0
+
 #: The part to keep of a text that quotes a long value.
 _MAXIMUM = re.compile(r" \(max length=\d+\)\Z")
-_USAGE = re.compile(r"(?<!-)\bapi-usage=(\d+)/(\d+)")
+#: More digits than any org has calls are no number of Salesforce's.
+_USAGE = re.compile(r"(?<!-)\bapi-usage=(\d{1,15})/(\d{1,15})(?!\d)")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _UNSEEN = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
@@ -36,6 +42,27 @@ def usage_of(header: str | None, at: float) -> Usage | None:
     """Given `Sforce-Limit-Info` (`api-usage=18/5000; per-app-api-usage=…`), return the org's usage."""
     found = _USAGE.search(header or "")
     return Usage(int(found[1]), int(found[2]), at) if found else None
+
+
+def wait_of(headers: Mapping[str, str], now: float) -> float:
+    """Given the headers of an answer and the time (seconds since 1970), return for how many seconds it asks to be left
+    alone: `Retry-After`, as seconds or as a date (RFC 9110, 10.2.3); 0.0 if it does not ask."""
+    given = headers.get("Retry-After", "").strip()
+    if given.isascii() and given.isdigit():
+        return min(LONGEST_WAIT, float(given[:6]))
+    until = moment_of(given)
+    if until is None:
+        return 0.0
+    # By the clock that wrote the date, if it says what time it is.
+    return min(LONGEST_WAIT, max(0.0, until - (moment_of(headers.get("Date", "")) or now)))
+
+
+def moment_of(date: str) -> float | None:
+    """Given a date of HTTP, return it in seconds since 1970; None if it is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def decode(body: bytes) -> Any:
@@ -67,7 +94,24 @@ def _error_of(item: Any) -> SfError | None:
     fields = item.get("fields")
     names = fields[:MAX_ERRORS] if isinstance(fields, list) else ()
     named = tuple(secrets.redact(str(name)[:MAX_FOREIGN]) for name in names)
-    return SfError(secrets.redact(code[:MAX_FOREIGN]), secrets.redact(_bounded(text)), named)
+    return SfError(secrets.redact(code[:MAX_FOREIGN]), secrets.redact(_bounded(text)), named, _matches(item))
+
+
+def _matches(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids of the records that a duplicate rule found (`duplicateResult`, REST API guide)."""
+    found: list[str] = []
+    for result in _listed(item.get("duplicateResult"), "matchResults"):
+        for match in _listed(result, "matchRecords"):
+            record = match.get("record") if isinstance(match, Mapping) else None
+            identifier = record.get("Id") if isinstance(record, Mapping) else None
+            if isinstance(identifier, str) and RECORD_ID.fullmatch(identifier):
+                found.append(identifier)
+    return tuple(dict.fromkeys(found))[:MAX_ERRORS]
+
+
+def _listed(value: Any, key: str) -> list[Any]:
+    found = value.get(key) if isinstance(value, Mapping) else None
+    return found if isinstance(found, list) else []
 
 
 def _bounded(text: str) -> str:
@@ -133,6 +177,8 @@ def readable(body: bytes) -> str:
 def without_answer(status: int, body: bytes) -> str:
     """Return the text of a failure for an answer that does not come from Salesforce's API."""
     words = readable(body)
+    if status == 407:
+        return f"HTTP 407 from a proxy, which wants a log-in of its own: {words or 'no more is said'}"
     return f"HTTP {status} without an answer of Salesforce's: {words}" if words else f"HTTP {status}, empty answer"
 
 

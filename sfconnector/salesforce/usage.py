@@ -1,6 +1,7 @@
 """Two limits: the org's API calls in 24 hours, which Salesforce counts, and a division's Cases per minute.
 
-The usage in each answer (Sforce-Limit-Info) is kept per org, because all divisions of an org share the calls.
+An org may have more calls than it is said to have: calls are made until Salesforce refuses one. The usage in each answer
+(Sforce-Limit-Info) is kept per org, because all divisions of an org share the calls.
 """
 
 import threading
@@ -36,6 +37,8 @@ class Budgets:
         self._reserve_percent = reserve_percent
         self._lock = threading.Lock()
         self._usages: dict[str, Usage] = {}
+        #: When Salesforce last refused a call because none is left, by org.
+        self._refusals: dict[str, float] = {}
 
     def note(self, org: str, usage: Usage | None) -> None:
         """Take note of the usage in an answer, unless a newer one is known."""
@@ -45,26 +48,34 @@ class Budgets:
             before = self._usages.get(org)
             if before is None or before.at <= usage.at:
                 self._usages[org] = usage
+            if usage.at > self._refusals.get(org, usage.at):  # a later call was answered
+                del self._refusals[org]
+
+    def note_refusal(self, org: str, at: float) -> None:
+        """Take note that Salesforce has refused a call because the org has none left."""
+        with self._lock:
+            self._refusals[org] = at
 
     def forget(self, org: str) -> None:
         """Forget the usage of an org, so that it is tried."""
         with self._lock:
             self._usages.pop(org, None)
+            self._refusals.pop(org, None)
 
     def lack(self, org: str, priority: str, now: float) -> Failure | None:
         """Return why a division of this priority has to wait, None if it need not or the usage is unknown."""
         with self._lock:
-            usage = self._usages.get(org)
+            usage, refused = self._usages.get(org), self._refusals.get(org)
+        if refused is not None and now - refused <= STALE_S:
+            return Failure(Kind.UNAVAILABLE, "api-limit", "Salesforce has refused a call: the org has none left", PLACE)
         if usage is None or now - usage.at > STALE_S:
             return None
         return shortage(usage, priority, self._reserve_percent)
 
 
 def shortage(usage: Usage, priority: str, reserve_percent: float) -> Failure | None:
-    """Return why a division of this priority has to wait: all do at zero, `low` below the reserve."""
+    """Return why a division of this priority has to wait: `low` does below the reserve."""
     count = f"{usage.used} of {usage.maximum} in the last 24 hours are used"
-    if usage.left_percent <= 0:
-        return Failure(Kind.UNAVAILABLE, "api-limit", count, PLACE)
     if priority == "low" and usage.left_percent < reserve_percent:
         text = f"{count}; the last {reserve_percent:g} % are kept from divisions of low priority"
         return Failure(Kind.UNAVAILABLE, "api-reserve", text, PLACE)

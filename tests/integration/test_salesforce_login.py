@@ -175,11 +175,11 @@ def test_a_refusal_without_a_description_is_told_as_well(server):
     assert refusal(provider(server)).code == "invalid_client"
 
 
-def test_a_grant_that_the_app_lacks_is_a_matter_of_configuration(server):
+def test_a_grant_that_the_app_lacks_is_a_matter_of_configuration_and_asked_for_again(server):
     server.logins = [as_json(400, {"error": "unsupported_grant_type", "error_description": "grant type not supported"})]
     tokens = provider(server)
     assert [refusal(tokens).kind, refusal(tokens).kind] == [Kind.CONFIGURATION] * 2
-    assert len(server.log_ins) == 1
+    assert len(server.log_ins) == 2
 
 
 def test_no_secret_is_in_what_a_failed_log_in_says(server, key):

@@ -91,7 +91,7 @@ ROWS = [
     ("REQUEST_LIMIT_EXCEEDED", 403, "ConcurrentRequests (Concurrent API Requests) Limit exceeded.", Kind.RETRY),
     ("REQUEST_LIMIT_EXCEEDED", 403, "ConcurrentPerOrgLongTxn Limit exceeded.", Kind.RETRY),
     ("API_DISABLED_FOR_ORG", 403, "The REST API is not enabled for this Organization.", Kind.REFUSED),
-    ("API_CURRENTLY_DISABLED", 403, "API is disabled for this User", Kind.REFUSED),
+    ("API_CURRENTLY_DISABLED", 403, "API is disabled for this User", Kind.UNAVAILABLE),
     ("FUNCTIONALITY_NOT_ENABLED", 403, "", Kind.CONFIGURATION),
     ("INVALID_OPERATION_WITH_EXPIRED_PASSWORD", 403, "The users password has expired", Kind.REFUSED),
     ("STORAGE_LIMIT_EXCEEDED", 400, "storage limit exceeded", Kind.UNAVAILABLE),

@@ -20,7 +20,7 @@ GIVEN = {"access_token": "00D!abc", "instance_url": "https://acme.my.salesforce.
         ("invalid_grant", "", 401, Kind.REFUSED),
         ("invalid_app_access", "user is not admin approved to access this app", 400, Kind.REFUSED),
         ("inactive_user", "", 400, Kind.REFUSED),
-        ("something_new", "", 400, Kind.REFUSED),
+        ("something_new", "", 400, Kind.UNAVAILABLE),
         ("unsupported_grant_type", "grant type not supported", 400, Kind.CONFIGURATION),
         ("invalid_request", "missing required parameter: client_id", 400, Kind.CONFIGURATION),
         ("rate_limit_exceeded", "number of login requests exceeded", 400, Kind.UNAVAILABLE),
@@ -32,7 +32,7 @@ GIVEN = {"access_token": "00D!abc", "instance_url": "https://acme.my.salesforce.
         ("invalid_grant", FAILED, 429, Kind.UNAVAILABLE),
     ],
 )
-def test_only_what_is_known_to_pass_by_itself_is_tried_again(error, description, status, kind):
+def test_what_does_not_turn_the_log_in_down_is_an_outage(error, description, status, kind):
     assert login_errors.kind_of(error, description, status) is kind
 
 

@@ -15,43 +15,56 @@ from sfconnector.salesforce.usage import STALE_S, Budgets, Rate, Usage, shortage
         (91, "low", "api-reserve"),
         (91, "normal", None),
         (99, "high", None),
-        (100, "low", "api-limit"),
-        (100, "normal", "api-limit"),
-        (120, "high", "api-limit"),
+        (100, "low", "api-reserve"),
+        (100, "normal", None),
+        (120, "high", None),
     ],
 )
-def test_below_the_reserve_low_priority_waits_and_at_zero_all_do(used, priority, code):
+def test_below_the_reserve_low_priority_waits_and_nobody_else(used, priority, code):
     failure = shortage(Usage(used, 100, 0.0), priority, 10.0)
     assert (failure and failure.code) == code
     assert failure is None or f"{used} of 100" in failure.text
 
 
-def test_an_org_without_a_maximum_has_nothing_left():
-    assert shortage(Usage(1, 0, 0.0), "high", 10.0) is not None
+def test_a_refused_call_stops_all_divisions_of_the_org_until_one_is_answered_or_some_time_has_passed():
+    budgets = Budgets(10.0)
+    budgets.note("org", Usage(110, 100, 1.0))
+    assert budgets.lack("org", "high", 1.0) is None
+    budgets.note_refusal("org", 2.0)
+    assert budgets.lack("other", "low", 3.0) is None
+    failure = budgets.lack("org", "high", 2.0 + STALE_S)
+    assert failure is not None
+    assert failure.code == "api-limit"
+    assert budgets.lack("org", "high", 2.5 + STALE_S) is None
+    budgets.note("org", Usage(111, 100, 1.5))  # an answer from before
+    assert budgets.lack("org", "high", 3.0) is not None
+    budgets.note("org", Usage(112, 100, 3.0))
+    assert budgets.lack("org", "high", 3.0) is None
 
 
 def test_orgs_have_budgets_of_their_own():
     budgets = Budgets(10.0)
     budgets.note("00D1", Usage(100, 100, 0.0))
     budgets.note("00D2", None)
-    assert budgets.lack("00D1", "high", 1.0) is not None
-    assert budgets.lack("00D2", "high", 1.0) is None
+    assert budgets.lack("00D1", "low", 1.0) is not None
+    assert budgets.lack("00D2", "low", 1.0) is None
 
 
 def test_an_older_word_does_not_replace_a_newer_one():
     budgets = Budgets(10.0)
     budgets.note("org", Usage(100, 100, 5.0))
     budgets.note("org", Usage(50, 100, 4.0))
-    assert budgets.lack("org", "high", 6.0) is not None
+    assert budgets.lack("org", "low", 6.0) is not None
 
 
 def test_what_was_said_long_ago_or_is_forgotten_stops_nobody():
     budgets = Budgets(10.0)
     budgets.note("org", Usage(100, 100, 0.0))
-    assert budgets.lack("org", "high", STALE_S) is not None
-    assert budgets.lack("org", "high", STALE_S + 1) is None
+    budgets.note_refusal("org", 0.0)
+    assert budgets.lack("org", "low", STALE_S) is not None
+    assert budgets.lack("org", "low", STALE_S + 1) is None
     budgets.forget("org")
-    assert budgets.lack("org", "high", 0.0) is None
+    assert budgets.lack("org", "low", 0.0) is None
 
 
 def test_a_rate_lets_a_minutes_worth_go_at_once_and_then_one_by_one():
