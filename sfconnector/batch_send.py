@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.messages import Again
+from connectorlib.messages import Again, Dead, Delivery
 from connectorlib.pipeline.blame import PAUSING
 from connectorlib.service import logs
-from sfconnector.record_outcome import CROWDED, CallSize, Judge, NotYet, Way
+from sfconnector.record_outcome import CROWDED, NO_RULE, CallSize, Circumstances, Judge, NotYet, Way
 from sfconnector.records import Decided, Item
 from sfconnector.settings import CaseSettings
 
@@ -66,11 +66,14 @@ class Sender:
         breaker: int,
         stop: threading.Event | None = None,
         sizes: CallSizes | None = None,
+        is_aged: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`is_aged` says whether the org's description of its fields may be asked for again."""
         self._stop = stop or threading.Event()
         self._client = client
         self._place = place
         self._breaker = breaker
+        self._is_aged = is_aged
         self._judge = Judge.of(case, place)
         self._duplicates = _duplicate_header(case.duplicate_rule)
         self._sizes = sizes or CallSizes(place)
@@ -80,11 +83,13 @@ class Sender:
         self._begun: set[tuple[int, int]] = set()
         #: Deliveries that were sent without an answer: that their Case is there already does not mean a reused key.
         self.doubted: set[tuple[int, int]] = set()
+        #: Deliveries with a record that Salesforce has refused by itself.
+        self._refused_before: set[tuple[int, int]] = set()
         #: Why messages were dead-lettered for want of an answer; whoever reads it clears it.
         self.unanswered: Failure | None = None
 
     def send(self, items: Sequence[Item], valid: Valid) -> SentItems:
-        """Yield what becomes of each record; OUTDATED: its lookups have to be answered again.
+        """Yield what becomes of each record; NotYet: it has to be mapped again, with fresh lookups or fields.
 
         Raise Failed if the rest cannot be sent now, Stale if `valid` says that the deliveries are no longer ours.
         """
@@ -92,9 +97,33 @@ class Sender:
         self._begun.clear()
         ways: dict[Way, list[Item]] = {}
         for item in items:
-            ways.setdefault(self._judge.way(item.draft), []).append(item)
+            ways.setdefault(self._judge.way(item), []).append(item)
         for way, alike in ways.items():
-            yield from self._calls(alike, way, valid)
+            if way.upsert and way.assign != NO_RULE:
+                yield from self._create_or_update(alike, way, valid)
+            else:
+                yield from self._calls(alike, way, valid)
+
+    def forget(self, delivery: Delivery) -> None:
+        """Forget what is known of a message that is settled."""
+        self.doubted.discard(delivery.identity)
+        self._refused_before.discard(delivery.identity)
+
+    def forget_older(self, generation: int) -> None:
+        """Forget deliveries of channels that are gone."""
+        self.doubted = {key for key in self.doubted if key[0] >= generation}
+        self._refused_before = {key for key in self._refused_before if key[0] >= generation}
+
+    def _create_or_update(self, items: Sequence[Item], way: Way, valid: Valid) -> SentItems:
+        """Create Cases by assignment rule, and update without one those that are there: in a call that does both, the
+        rule would take a Case from the agent who has it. What is refused as a new Case may be there."""
+        there: list[Item] = []
+        for item, decided in self._calls(items, Way(way.assign, upsert=False), valid):
+            if isinstance(decided, Decided) and isinstance(decided.outcome, Dead):
+                there.append(item)
+            else:
+                yield item, decided
+        yield from self._calls(there, Way(NO_RULE, upsert=True), valid)
 
     def _calls(self, items: Sequence[Item], way: Way, valid: Valid) -> SentItems:
         """Send records in as many calls as they need; the size of a call may change from one to the next."""
@@ -156,13 +185,24 @@ class Sender:
         self, items: Sequence[Item], results: "Sequence[Result]", seconds: float, way: Way, valid: Valid
     ) -> SentItems:
         crowded: list[Item] = []
+        others_passed = any(not result.errors for result in results)
+        aged = self._is_aged()
         for item, result in zip(items, results, strict=True):
-            decided = self._judge.result(item, result, alone=len(items) == 1)
+            delivery = item.delivery
+            seen = Circumstances(
+                alone=len(items) == 1,
+                doubted=delivery.redelivered or delivery.identity in self.doubted,
+                singled_out=others_passed or delivery.identity in self._refused_before,
+                aged=aged,
+            )
+            decided = self._judge.result(item, result, seen)
             if decided is CROWDED:
                 crowded.append(item)
                 continue
             if not result.errors:
                 self._refused_alone = 0
+            elif isinstance(decided, Decided) and isinstance(decided.outcome, Again):
+                self._refused_before.add(delivery.identity)
             yield item, decided
         self._sizes.note(len(items), seconds, crowded=bool(crowded))
         if crowded:

@@ -105,6 +105,8 @@ def _salesforce(section: Mapping[str, Any]) -> Salesforce:
             values[key] = values[key].rstrip("/")
     if "timeout" in values:
         values["timeout"] = float(values["timeout"])
+    if "instance_hosts" in values:
+        values["instance_hosts"] = tuple(values["instance_hosts"])
     return Salesforce(**values)
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SOBJECT = "Case"
+#: Seconds for which the org's description of its fields is believed against what a refusal says: it is a large answer.
+FRESH_S = 60.0
 
 
 class DivisionState:
@@ -46,6 +48,7 @@ class DivisionState:
         self.sizes = CallSizes(self.place)
         #: The mapping, once it was compared with the org.
         self.mapper: CaseMapper | None = None
+        self._described_at = 0.0
         #: Messages that became Cases, by place: in all, and by each lookup.
         self.passed: Counter[str] = Counter({self.place: 0, ALL: 0})
         #: Cases that were made of messages that are done.
@@ -99,6 +102,7 @@ class DivisionState:
     def _prepare(self, client: "Client") -> None:
         name, case = self.settings.name, self.settings.case
         client.log_in()
+        self._described_at = time.monotonic()
         described = Described(client.describe(SOBJECT))
         problems = check(case, described, lambda other: Described(client.describe(other)))
         if problems:
@@ -115,6 +119,19 @@ class DivisionState:
         self.mapper = mapper
         user, instance = self.settings.salesforce.username, client.token and client.token.instance_url
         logs.event(logger, logging.INFO, "logged in", division=name, user=user, instance=instance)
+
+    @property
+    def is_aged(self) -> bool:
+        """Whether the org's description of its fields may be outdated."""
+        return time.monotonic() - self._described_at > FRESH_S
+
+    def describe_again(self, client: "Client") -> CaseMapper:
+        """Return a mapping that fits the org as it is now. Raise Failed if there is none."""
+        with self._preparing:
+            if self.is_aged:
+                self._prepare(client)
+        assert self.mapper is not None
+        return self.mapper
 
     def doubt_mapping(self) -> None:
         """Have the mapping compared with the org at the next probe."""

@@ -143,9 +143,7 @@ def _hint(failure: Failure) -> str:
     if failure.retry_after == NEVER:
         return "put it right in the org and send SIGUSR1 (one more log-in), or in the configuration and restart"
     if failure.kind is Kind.REFUSED:
-        return (
-            "put it right in the org: asked again in 5 minutes at most (SIGUSR1: now); or here, and restart"
-        )
+        return "put it right in the org: asked again in 5 minutes at most (SIGUSR1: now); or here, and restart"
     if failure.place == API_CALLS or failure.code == "REQUEST_LIMIT_EXCEEDED":
         return "find what else uses up the org's API calls, or raise its limit; asked again in 5 minutes (SIGUSR1: now)"
     if failure.place == RATE_PLACE:

@@ -48,6 +48,8 @@ class Draft:
     looked_up: tuple[Wanted, ...] = ()
     #: Fields whose text was cut.
     truncated: tuple[str, ...] = ()
+    #: Whether no other field that it fills is unique, as far as the org has said.
+    only_key: bool = True
 
 
 class Decoded:
@@ -76,6 +78,11 @@ class Decoded:
             for entry in self.looked_up:
                 del self.values[entry]
             self.looked_up, self.draft = None, None
+
+    def forget(self) -> None:
+        """Have everything evaluated again."""
+        self.values, self.truncated = {}, ()
+        self.looked_up, self.draft, self.key = None, None, None
 
 
 class _Asking:
@@ -164,6 +171,10 @@ class CaseMapper:
         self._defaults = self._constants(case.defaults)
         self._required = [(name, _Target(name, "$", described, truncate=False)) for name in case.required]
         self._id = None if case.external_id is None else _ExternalId(case.external_id, described)
+        self._unique = {field.name for field in described.fields if field.unique} if described else set()
+        if case.external_id is not None:
+            known = _of(described, case.external_id.field, related=False)
+            self._unique.discard(known.name if known else case.external_id.field)
 
     def _constants(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
         constants: dict[str, Any] = {}
@@ -263,7 +274,7 @@ class CaseMapper:
         key = None if self._id is None else self._id.put(fields, decoded)
         owner_given = bool(fields.get("OwnerId") or fields.get("Owner"))
         looked_up = tuple(each for asked in (decoded.looked_up or {}).values() for each in asked)
-        return Draft(fields, key, owner_given, looked_up, decoded.truncated)
+        return Draft(fields, key, owner_given, looked_up, decoded.truncated, self._unique.isdisjoint(fields))
 
     def _check_required(self, fields: Mapping[str, Any], decoded: Decoded) -> None:
         for name, required in self._required:

@@ -32,7 +32,7 @@ def check(case: CaseSettings, described: Described, related: Related) -> list[st
 
 def warnings(case: CaseSettings, described: Described) -> list[str]:
     """Return what Salesforce would accept, though it is probably a mistake."""
-    found = []
+    found = list(_unfilled(case, described))
     for entry in _entries(case):
         field = described.field(entry.key)
         if field is None:
@@ -45,6 +45,15 @@ def warnings(case: CaseSettings, described: Described) -> list[str]:
                     hint = did_you_mean(word, field.values)
                     found.append(f'{constant.path}: "{_cut(word)}" is not among the values of {field.name}{hint}')
     return found
+
+
+def _unfilled(case: CaseSettings, described: Described) -> Iterator[str]:
+    """Yield the required fields that nothing fills. Flows and triggers may fill them before Salesforce looks."""
+    filled = {entry.key.partition(".")[0].lower() for entry in _entries(case)}
+    filled |= {case.external_id.field.lower()} if case.external_id else set()
+    for field in described.fields:
+        if field.required and not filled & {field.name.lower(), (field.relationship or field.name).lower()}:
+            yield f"mapping: {field.name} is required by Salesforce, and nothing fills it but perhaps a flow"
 
 
 def constants(case: CaseSettings, name: str) -> frozenset[str]:
@@ -299,9 +308,6 @@ class _Check:
             self._found.append(f"{path}: {field.name} cannot be filled; it is read-only, at least for this user")
 
     def _required(self) -> None:
-        for each in self._described.fields:
-            if each.required and each.name.lower() not in self._filled:
-                self._found.append(f"mapping: {each.name} is required by Salesforce, and nothing fills it")
         for key in self._case.required:
             name, dot, _ = key.partition(".")
             field = self._described.relationship(name) if dot else self._described.field(name)

@@ -7,16 +7,18 @@ from typing import Final
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Again, Dead
-from sfconnector.mapping import Draft
 from sfconnector.mapping_check import constants
 from sfconnector.records import Decided, Item, created
 from sfconnector.salesforce.error_codes import (
     SfError,
+    contradicts_description,
     duplicate_of,
     failure,
     gravest,
     is_about_owner,
     is_governor,
+    is_hidden_duplicate,
+    is_of_whole_org,
     is_stale_reference,
 )
 from sfconnector.salesforce.responses import Result
@@ -24,6 +26,8 @@ from sfconnector.settings import CaseSettings
 from sfconnector.soql import RECORD_ID
 
 OWNER = "OwnerId"
+#: The value of Sforce-Auto-Assign with which no assignment rule runs.
+NO_RULE = "FALSE"
 
 
 class NotYet(Enum):
@@ -31,10 +35,26 @@ class NotYet(Enum):
 
     CROWDED = "its call hit a governor limit"
     OUTDATED = "a record that it refers to is gone"
+    CONTRADICTED = "the org's fields are not as they were described"
 
 
 CROWDED: Final = NotYet.CROWDED
 OUTDATED: Final = NotYet.OUTDATED
+CONTRADICTED: Final = NotYet.CONTRADICTED
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known of a result besides its errors."""
+
+    #: No other record was in the call.
+    alone: bool = False
+    #: The record may have been written by an earlier call, of which nobody knows what became.
+    doubted: bool = False
+    #: Others passed in the same call, or this record was refused before: Salesforce itself is there.
+    singled_out: bool = False
+    #: The org's description of its fields is old enough to be asked for again.
+    aged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +93,11 @@ class Judge:
             constants(case, OWNER),
         )
 
-    def way(self, draft: Draft) -> Way:
-        """Return how a record is sent."""
-        return Way("FALSE" if draft.owner_given else self.auto_assign, self.upsert and draft.key is not None)
+    def way(self, item: Item) -> Way:
+        """Return how a record is sent. A rule must not give away a Case that is there."""
+        upsert = self.upsert and item.draft.key is not None
+        keep_owner = item.draft.owner_given or (upsert and item.there)
+        return Way(NO_RULE if keep_owner else self.auto_assign, upsert)
 
     def is_repeatable(self, items: Sequence[Item]) -> bool:
         """Return whether sending these twice is harmless: without a key a second request may create a second Case."""
@@ -89,18 +111,24 @@ class Judge:
         text = f"{lost.text}; whether the Case was made is unknown (on_unknown is dead-letter)"
         return Decided(Dead(replace(lost, kind=Kind.UNKNOWN, text=text), "unknown"))
 
-    def result(self, item: Item, result: Result, *, alone: bool) -> Decided | NotYet:
-        """Decide about a record by its result; `alone`: no other record was in the call."""
+    def result(self, item: Item, result: Result, seen: Circumstances) -> Decided | NotYet:
+        """Decide about a record by its result."""
         if not result.errors:
             return created(result.id, already=result.created is False)
-        if not alone and any(map(is_governor, result.errors)):
+        if not seen.alone and any(map(is_governor, result.errors)):
             return CROWDED
         if item.draft.looked_up and not item.refreshed and any(map(is_stale_reference, result.errors)):
             return OUTDATED
-        return self.refused(item, result.errors)
+        if seen.aged and not item.refreshed and any(map(contradicts_description, result.errors)):
+            return CONTRADICTED
+        return self.refused(item, result.errors, seen=seen)
 
-    def refused(self, item: Item, errors: Sequence[SfError], status: int = 200) -> Decided:
+    def refused(
+        self, item: Item, errors: Sequence[SfError], status: int = 200, seen: Circumstances = Circumstances(alone=True)
+    ) -> Decided:
         """Decide about a record that was refused for these errors."""
+        if self._is_there(item, errors, seen):
+            return created(None, already=True)
         if self.key_field and not self.upsert:
             for error in errors:
                 existing = duplicate_of(error, self.key_field)
@@ -109,6 +137,8 @@ class Judge:
         error, kind = gravest(errors, status, self.errors)
         if kind is None:  # `errors` of the configuration says `done`
             return created(None, already=True)
+        if kind is Kind.UNAVAILABLE and seen.singled_out and not (error.code in self.errors or is_of_whole_org(error)):
+            kind = Kind.RETRY
         if kind is Kind.REJECT and self._is_of_configuration(item, error):
             kind = Kind.CONFIGURATION
         found = replace(failure(error, kind, "case", _references(item, error)), place=self.place)
@@ -116,6 +146,12 @@ class Judge:
             texts = (f"{each.code} {failure(each, kind, 'case').text}" for each in errors)
             found = replace(found, text="; ".join(texts)[:2000])
         return Decided(Dead(found) if kind is Kind.REJECT else Again(found))
+
+    def _is_there(self, item: Item, errors: Sequence[SfError], seen: Circumstances) -> bool:
+        """Return whether an earlier call has made the Case, which the user may not see: nothing else that the record
+        fills could be the duplicate."""
+        mine = item.draft.key is not None and item.draft.only_key
+        return mine and seen.doubted and any(map(is_hidden_duplicate, errors))
 
     def _is_of_configuration(self, item: Item, error: SfError) -> bool:
         """Return whether every message would fail like this: the configuration names an owner who has left."""

@@ -27,6 +27,8 @@ class Item:
     draft: Draft
     #: Whether its lookups were asked for a second time.
     refreshed: bool = False
+    #: Whether a Case with its key was there a moment ago.
+    there: bool = False
 
     @property
     def key(self) -> str | None:

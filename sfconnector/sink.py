@@ -18,7 +18,7 @@ from sfconnector.batch_send import STOPPING, Sender, Valid
 from sfconnector.division import DivisionState
 from sfconnector.lookup import Answers, Wanted
 from sfconnector.mapping import CaseMapper, Decoded, Draft
-from sfconnector.record_outcome import NotYet
+from sfconnector.record_outcome import CONTRADICTED, NotYet
 from sfconnector.records import Decided, Item, Settled, Unit, created, outcome_of, settle
 from sfconnector.settings import ExternalId
 
@@ -43,7 +43,15 @@ class CaseSink:
         self._client = client
         self._stop = stop
         self._replies = replies
-        self._sender = Sender(settings.case, client, state.place, settings.retry.breaker, stop, state.sizes)
+        self._sender = Sender(
+            settings.case,
+            client,
+            state.place,
+            settings.retry.breaker,
+            stop,
+            state.sizes,
+            is_aged=lambda: state.is_aged,
+        )
         self._external_id = settings.case.external_id
         self._key_of_message = self._external_id is not None and _is_the_same_for_all_records(self._external_id.value)
         #: Messages that are to be tried again, as they were decoded by `_decoded_by`.
@@ -90,7 +98,7 @@ class CaseSink:
     def forget(self, delivery: Delivery) -> None:
         """Forget a message that is dead-lettered. Any thread may call it while the sink does not have the message."""
         self._forget(delivery)
-        self._sender.doubted.discard(delivery.identity)
+        self._sender.forget(delivery)
 
     # -- from messages to records
 
@@ -189,7 +197,7 @@ class CaseSink:
             for item, first in later:
                 same = _follow(item, first, decided[first.record], self._external_id)
                 if same is None:
-                    items.append(item)
+                    items.append(replace(item, there=isinstance(decided[first.record].outcome, Done)))
                 else:
                     yield item.record, same
 
@@ -206,16 +214,22 @@ class CaseSink:
             self._state.return_turn(unused)
 
     def _send(self, items: Sequence[Item], valid: Valid) -> Decisions:
-        outdated: list[Item] = []
+        outdated: dict[Item, NotYet] = {}
         for item, decided in self._sender.send(items, valid):
             if isinstance(decided, NotYet):
-                outdated.append(item)
+                outdated[item] = decided
             else:
                 yield item.record, decided
         if outdated:
-            for item in outdated:
+            if CONTRADICTED in outdated.values():
+                self._decoded_by = self._state.describe_again(self._client)
+                self._units = {}
+            for item, why in outdated.items():
                 self._state.lookups.forget(item.draft.looked_up)
-                item.record.forget_lookups()
+                if why is CONTRADICTED:
+                    item.record.forget()
+                else:
+                    item.record.forget_lookups()
             items, decisions = self._map([(item.delivery, item.record) for item in outdated], refreshed=True)
             yield from decisions
             yield from self._send(items, valid)
@@ -248,7 +262,7 @@ class CaseSink:
         delivery = settled.unit.delivery
         self._forget(delivery)
         if not isinstance(settled.outcome, Again):
-            self._sender.doubted.discard(delivery.identity)
+            self._sender.forget(delivery)
             return
         made = {at: each.case_id for at, each in enumerate(settled.records) if isinstance(each.outcome, Done)}
         if made:
@@ -264,7 +278,7 @@ class CaseSink:
         """Drop what was kept for deliveries of channels that are gone."""
         self._partly = {key: made for key, made in self._partly.items() if key[0] >= generation}
         self._units = {key: unit for key, unit in self._units.items() if key[0] >= generation}
-        self._sender.doubted = {key for key in self._sender.doubted if key[0] >= generation}
+        self._sender.forget_older(generation)
 
 
 def _follow(item: Item, first: Item, decided: Decided, external_id: ExternalId | None) -> Decided | None:

@@ -30,6 +30,14 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_link_local(host: str) -> bool:
+    """Return whether an address leads to what only this machine's network has, such as a cloud's metadata service."""
+    try:
+        return ip_address(host.partition("%")[0]).is_link_local
+    except ValueError:
+        return False
+
+
 def _port(text: str | None) -> int | None:
     if text is None:
         return None

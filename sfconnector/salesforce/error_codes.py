@@ -118,6 +118,18 @@ _AUTOMATION = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE
 #: Codes of other errors whose text may say that a record is locked. Not those that quote a value of the message.
 _MAY_BE_LOCKED = _AUTOMATION | {"FIELD_CUSTOM_VALIDATION_EXCEPTION"}  # a trigger that catches an error adds its text
 _GOVERNOR_CODES = frozenset({"QUERY_TIMEOUT", "OPERATION_TOO_LARGE"})
+#: Never the matter of one record, though each says it for itself, and changing a record needs no more storage.
+_WHOLE_ORG = frozenset({"STORAGE_LIMIT_EXCEEDED"})
+#: Contradicts what the org said of its fields: they were changed since.
+_CONTRADICTING = frozenset(
+    {
+        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+        "INVALID_TYPE_ON_FIELD_IN_RECORD",
+        "NUMBER_OUTSIDE_VALID_RANGE",
+        "REQUIRED_FIELD_MISSING",
+        "STRING_TOO_LONG",
+    }
+)
 _STALE = frozenset(
     {
         "ENTITY_IS_DELETED",
@@ -129,6 +141,8 @@ _STALE = frozenset(
 #: Salesforce quotes a text that is too long completely; it is long, and belongs to the message.
 _LONG_VALUE = re.compile(r"(data value too large): .*( \(max length=\d+\))", re.DOTALL)
 _FOREIGN_KEY = re.compile(r"foreign key external id", re.IGNORECASE)
+#: A duplicate of a record that the user may not see; neither field nor record is named.
+_HIDDEN = re.compile(r"<unknown>.*<unknown>", re.DOTALL)
 _INSIDE_REQUEST = re.compile(r"duplicate external id specified", re.IGNORECASE)
 #: Where one code has several causes, the text decides.
 _TEXTS: tuple[tuple[str, re.Pattern[str], Kind], ...] = (
@@ -217,6 +231,21 @@ def duplicate_of(error: SfError, key_field: str) -> str | None:
         return None
     ids = _ID.findall(error.text)
     return ids[-1] if ids else ""
+
+
+def is_hidden_duplicate(error: SfError) -> bool:
+    """Return whether a unique value is taken by a record that the user may not see, so that neither is named."""
+    return error.code == "DUPLICATE_VALUE" and _HIDDEN.search(error.text) is not None
+
+
+def is_of_whole_org(error: SfError) -> bool:
+    """Return whether the error is never one record's, even if other records pass."""
+    return error.code in _WHOLE_ORG
+
+
+def contradicts_description(error: SfError) -> bool:
+    """Return whether the org's description of its fields let this pass, so that it may be outdated."""
+    return error.code in _CONTRADICTING
 
 
 def is_about_owner(error: SfError) -> bool:

@@ -202,18 +202,14 @@ def _limited(exchange: HttpExchange) -> Iterator[None]:
         timer.cancel()
 
 
-class _TooLarge(OSError):
-    """The answer is larger than what it can be."""
-
-
 def _read(answer: requests.Response, most: int) -> None:
-    """Read the body; a few compressed bytes may unpack to gigabytes."""
+    """Read the body. Raise Lost if it is too large: a few compressed bytes may unpack to gigabytes."""
     pieces, size = [], 0
     for piece in answer.iter_content(PIECE):
         size += len(piece)
         if size > most:
             answer.close()
-            raise _TooLarge(0, f"the answer has more than {most:,} bytes")
+            raise Lost(f"the answer has more than {most:,} bytes", timed_out=False)
         pieces.append(piece)
     answer._content = b"".join(pieces)  # where requests itself would have put it
 

@@ -6,6 +6,7 @@ not by simple_salesforce, which logs in without end when every token is refused.
 
 import logging
 import random
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectorlib.config.hosts import is_loopback
+from connectorlib.config.hosts import is_link_local, is_loopback
 from connectorlib.errors import NEVER, Failed, Failure, Kind
 from connectorlib.expressions import shorten
 from connectorlib.service.redaction import secrets
@@ -38,6 +39,10 @@ GRANTS = {
     "client_credentials": "client_credentials",
     "jwt": "urn:ietf:params:oauth:grant-type:jwt-bearer",
 }
+#: A token is sent to hosts below these without being asked.
+_DOMAINS = ("salesforce.com", "force.com", "salesforce.mil")
+#: No user, query or backslash, about which readers of addresses disagree.
+_ADDRESS = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?")
 _AUDIENCES = ("https://login.salesforce.com", "https://test.salesforce.com")
 
 
@@ -177,12 +182,11 @@ class TokenProvider:
     # -- what came back
 
     def _check(self, token: Token) -> None:
-        """Refuse an address to which the token would be sent in clear text."""
-        address = urlsplit(token.instance_url)
-        if address.scheme == "https" or is_loopback(address.hostname or ""):
-            return
-        text = f"the log-in named {shorten(token.instance_url)} for the API, which is not https"
-        raise Failed(self._failure(Kind.CONFIGURATION, "instance-url", text))
+        """Refuse an address that the token must not be sent to. Raise Failed."""
+        why_not = unfit(token.instance_url, self._settings)
+        if why_not:
+            text = f"the log-in named {shorten(token.instance_url)} for the API, {why_not}"
+            raise Failed(self._failure(Kind.CONFIGURATION, "instance-url", text))
 
     def _failure_of(self, status: int, body: bytes, value: Any, headers: Mapping[str, str]) -> Failure:
         if 300 <= status < 400:
@@ -226,7 +230,24 @@ def token_of(value: Mapping[str, Any]) -> Token | None:
     return Token(access_token, instance_url.rstrip("/"), user, org)
 
 
+def unfit(instance_url: str, settings: Salesforce) -> str:
+    """Return why a token must not be sent to the address that a log-in named, "" if it may: whoever can forge the
+    answer to a log-in would get it, and with it the org."""
+    address = urlsplit(instance_url)
+    host, own = (address.hostname or "").lower(), (urlsplit(settings.login_url).hostname or "").lower()
+    if is_link_local(host):
+        return "which is no address of an org"
+    if address.scheme != "https" and not is_loopback(host):
+        return "which is not https"
+    known = host == own or host in map(str.lower, settings.instance_hosts)
+    if known or host.endswith(tuple(f".{domain}" for domain in _DOMAINS)):
+        return ""
+    return "which is neither Salesforce's nor that of login_url; if it is right, add it to instance_hosts"
+
+
 def _is_address(url: str) -> bool:
+    if not _ADDRESS.fullmatch(url):
+        return False
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0

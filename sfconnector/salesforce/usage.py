@@ -1,7 +1,7 @@
 """Two limits: the org's API calls in 24 hours, which Salesforce counts, and a division's Cases per minute.
 
-An org may have more calls than it is said to have: calls are made until Salesforce refuses one. The usage in each answer
-(Sforce-Limit-Info) is kept per org, because all divisions of an org share the calls.
+An org may have more calls than it is said to have: calls are made until Salesforce refuses one. The usage in each
+answer (Sforce-Limit-Info) is kept per org, because all divisions of an org share the calls.
 """
 
 import threading

@@ -67,7 +67,8 @@ class CaseClient(OrgClient):
             self.before.pop(0)()
         typed = [{"attributes": {"type": "Case"}, **record} for record in records]
         try:
-            told = self.org.collection(typed, self.user, upsert_field=key)
+            assign = {"TRUE": True, "FALSE": False}.get(headers["Sforce-Auto-Assign"], True)
+            told = self.org.collection(typed, self.user, upsert_field=key, auto_assign=assign)
         except ApiError as refused:
             raise rejected(refused.problems[0].code, refused.problems[0].message, refused.status) from refused
         if self.after:

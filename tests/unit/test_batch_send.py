@@ -15,7 +15,7 @@ from sfconnector.mapping import Draft
 from sfconnector.record_outcome import OUTDATED
 from sfconnector.records import Item
 from sfconnector.salesforce.client import Unanswered
-from sfconnector.sandbox.org_rules import ValidationRule
+from sfconnector.sandbox.org_rules import AssignmentEntry, AssignmentRule, ValidationRule
 from sfconnector.settings import CaseSettings, ExternalId
 from tests.unit.calls import LOST, CaseClient, lost, nothing, raising, rejected
 
@@ -105,8 +105,24 @@ def test_records_of_two_ways_are_two_calls(client):
     ]
 
 
-def test_an_upsert_of_records_without_a_key_is_a_creation(client):
-    send(sender(client, **UPSERT), [item(0, "a"), item(1)])
+def test_an_upsert_makes_cases_by_assignment_rule_and_leaves_those_that_are_there_to_whoever_has_them(client):
+    (queue,) = client.org.seed("Group", [{"Name": "Pumps", "Type": "Queue"}])
+    client.org.configure({"assignment": [AssignmentRule("01Q000000000001", (AssignmentEntry(queue),))]})
+    sends = sender(client, **UPSERT)
+    send(sends, [item(0, "a")])
+    (case,) = client.org.records("Case")
+    assert case["OwnerId"] == queue
+    client.org.update("Case", case["Id"], {"OwnerId": client.user}, client.user, auto_assign=False)
+    batch = [item(1, "a"), item(2, "b")]
+    send(sends, batch)
+    cases = {case["Message_Id__c"]: (case["Subject"], case["OwnerId"]) for case in client.org.records("Case")}
+    assert cases == {"a": ("case 1", client.user), "b": ("case 2", queue)}
+    assert outcomes(batch) == [ALREADY, DONE]
+    assert client.sizes == [1, 2, 1]
+
+
+def test_an_upsert_without_an_assignment_rule_is_one_call_but_for_records_without_a_key(client):
+    send(sender(client, **UPSERT, auto_assign=False), [item(0, "a"), item(1)])
     assert client.sizes == [1, 1]
     assert len(client.repeatable) == 1
 
