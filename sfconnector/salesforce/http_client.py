@@ -7,6 +7,7 @@ limits the time between two bytes; here the whole exchange has a limit, after wh
 import contextlib
 import http.client
 import logging
+import os
 import re
 import socket
 import ssl
@@ -144,6 +145,7 @@ class Session(requests.Session):
         self.auth = _keep
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers["User-Agent"] = USER_AGENT
+        self.verify = os.environ.get("SSL_CERT_FILE") or True  # requests itself reads REQUESTS_CA_BUNDLE, which wins
         for scheme in ("https://", "http://"):
             self.mount(scheme, _Adapter())
         self._used = time.monotonic()
@@ -253,6 +255,8 @@ def _translated(error: BaseException, exchange: HttpExchange) -> NotSent | Lost:
     refusal = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
     if refusal:
         return NotSent("proxy", f"the proxy of HTTPS_PROXY refuses the way: {refusal[1]}")
+    if any("TLS CA certificate bundle" in str(cause) for cause in causes):
+        return NotSent("tls", "the file of certificates that REQUESTS_CA_BUNDLE or SSL_CERT_FILE names is not there")
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return NotSent("tls", f"certificate not accepted: {cause.verify_message}")

@@ -250,7 +250,6 @@ def test_each_mistake_of_a_mapping_is_one_line_before_the_first_message_is_taken
         'mapping.OwnerId.value: "Pumps" is not a Salesforce id (15 or 18 letters and digits); a name needs '
         '{"lookup": …} in "mapping"',
         "external_id.field: Number__c is not marked Unique in Salesforce, and has to be",
-        "mapping: Site__c is required by Salesforce, and nothing fills it",
     ]
     assert done.stderr.splitlines()[-1].endswith("ERROR no division is left: ending")
     assert divisions.vhost.depth(queue) == 1

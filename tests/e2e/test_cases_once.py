@@ -19,8 +19,10 @@ def keys(divisions: Divisions) -> list[str]:
 
 def test_create_once_leaves_what_is_there_alone_and_upsert_writes_it(divisions: Divisions) -> None:
     org = divisions.org
-    seen = [{"Message_Id__c": f"{name}-1", "Subject": "seen by an agent", "Status": "Escalated"} for name in "ab"]
-    org.seed("Case", *seen)
+    agent, rule = org.user("agent@example.com"), org.user("rule@example.com")
+    seen = {"Subject": "seen by an agent", "Status": "Escalated", "OwnerId": agent}
+    org.seed("Case", *(seen | {"Message_Id__c": f"{name}-1"} for name in "ab"))
+    org.rules(assignment=[{"id": "01Q000000000001AAA", "entries": [{"owner": rule}]}])
     mapping = {"Subject": "subject", "Status": "status"}
     once = divisions.division("once", mapping=mapping, batch=TOGETHER)
     upsert = divisions.division("upsert", mapping=mapping, external_id=UPSERT, batch=TOGETHER)
@@ -29,7 +31,7 @@ def test_create_once_leaves_what_is_there_alone_and_upsert_writes_it(divisions: 
             new = [({"subject": f"new {n}", "status": "Working"}, {"message_id": f"{letter}-{n}"}) for n in (1, 2)]
             again = {"subject": "later", "status": "Closed"}
             divisions.vhost.publish("", queue, [*new, (again, {"message_id": f"{letter}-2"})])
-        eventually(lambda: len(divisions.creates("upsert")) == 2 and len(org.cases()) == 4)
+        eventually(lambda: len(divisions.creates("upsert")) == 3 and len(org.cases()) == 4)
         assert running.stop() == 0
         log = running.log
     cases = {case["Message_Id__c"]: (case["Subject"], case["Status"]) for case in org.cases()}
@@ -39,6 +41,8 @@ def test_create_once_leaves_what_is_there_alone_and_upsert_writes_it(divisions: 
         "b-1": ("new 1", "Working"),
         "b-2": ("later", "Closed"),
     }
+    owners = {case["Message_Id__c"]: case["OwnerId"] for case in org.cases()}
+    assert owners == {"a-1": agent, "a-2": rule, "b-1": agent, "b-2": rule}
     assert "flow=once consumed=3 done=1 already=2\n" in log
     assert "WARNING already there on a first delivery queue=sfconnector.once message_id=a-1 key=a-1" in log
 
@@ -57,8 +61,9 @@ def test_calls_whose_answers_are_lost_make_no_second_case(divisions: Divisions) 
         divisions.cases(80)
         assert running.stop() == 0
         assert "first delivery" not in running.log  # nothing is wrong with the keys
-    for name in ("once", "upsert"):
-        assert [call["status"] for call in divisions.creates(name)] == [0, 0, 500, 200, 200]
+    lost_then_found = [0, 0, 500, 200, 200]
+    assert [call["status"] for call in divisions.creates("once")] == lost_then_found
+    assert [call["status"] for call in divisions.creates("upsert")] == [*lost_then_found, 200, 200]  # and written again
     assert divisions.dead() == []
 
 

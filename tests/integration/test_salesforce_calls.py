@@ -566,9 +566,11 @@ def certificate(tmp_path_factory):
     return str(file), context
 
 
-def test_calls_go_over_tls_and_share_a_connection(client_of, certificate, monkeypatch):
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_calls_go_over_tls_and_share_a_connection(client_of, certificate, monkeypatch, variable):
     file, context = certificate
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", file)
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)  # it would win
+    monkeypatch.setenv(variable, file)
     with Scripted([as_json(201, WRITTEN)], tls=context) as server:
         client = client_of(server)
         for _ in range(3):
@@ -582,6 +584,54 @@ def test_a_certificate_of_nobody_known_is_told(client_of, certificate):
         assert (failed.failure.kind, failed.failure.code) == (Kind.UNAVAILABLE, "tls")
         assert "self-signed" in failed.failure.text.replace("self signed", "self-signed")
         assert server.requests == []
+
+
+def test_a_file_of_certificates_that_is_not_there_is_told(client_of, certificate, monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    with Scripted([as_json(201, WRITTEN)], tls=certificate[1]) as server:
+        failed = failing(create, client_of(server))
+    assert (failed.failure.code, "SSL_CERT_FILE" in failed.failure.text) == ("tls", True)
+
+
+@pytest.mark.parametrize(
+    ("answered", "code", "words"),
+    [
+        (page(407, "Log in"), "proxy", "407"),
+        (page(403, "No"), "proxy", "403"),
+        (None, "unreachable", "the proxy of HTTPS_PROXY: connection refused"),
+    ],
+)
+def test_a_proxy_that_does_not_let_a_log_in_through_is_named(monkeypatch, answered, code, words):
+    settings = Salesforce("https://plant.my.salesforce.com", "client_credentials", "app", "secret-word")
+    with Scripted([answered or b""]) as wall, contextlib.closing(TokenProvider(settings, "hvac")) as tokens:
+        monkeypatch.setenv("HTTPS_PROXY", wall.url if answered else "http://127.0.0.1:9")
+        failed = failing(tokens.get)
+        assert [request.method for request in wall.requests] == (["CONNECT"] if answered else [])
+    assert (failed.failure.kind, failed.failure.code) == (Kind.UNAVAILABLE, code)
+    assert words in failed.failure.text
+
+
+def test_after_three_calls_that_nobody_answers_a_log_in_asks_where_the_org_is(server, client):
+    with Scripted(api=[as_json(201, WRITTEN)]) as old:
+        server.logins = [logged_in(old.url), logged_in(server.url)]
+        create(client)
+    assert [failing(create, client).failure.code for _ in range(3)] == ["unreachable"] * 3
+    assert len(server.log_ins) == 1
+    assert create(client)[0].id
+    assert (len(server.log_ins), len(server.calls)) == (2, 1)
+
+
+def test_an_org_that_answers_nowhere_is_not_asked_for_a_token_at_every_call(server, client):
+    with Scripted(api=[as_json(201, WRITTEN)]) as old:
+        server.logins = [logged_in(old.url)]
+        create(client)
+    for _ in range(30):
+        failing(create, client)
+    assert len(server.log_ins) == 5  # after 3, 6, 12 and 24
+    client.forgive()
+    failing(create, client)
+    assert len(server.log_ins) == 6
 
 
 @pytest.mark.parametrize("fast", [5, 90])

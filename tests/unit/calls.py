@@ -30,6 +30,7 @@ class CaseClient(OrgClient):
         self.after: list[Callable[[], object]] = []
         self.repeatable: list[bool] = []
         self.repeats = 0
+        self.described = 0
         self.usage = None
         self.token = Token("token", "https://acme.example", "", "")
         self.tokens = TokenProvider(Salesforce(), "hvac")  # nobody logs in
@@ -42,6 +43,7 @@ class CaseClient(OrgClient):
         return self.token
 
     def describe(self, sobject: str) -> dict[str, Any]:
+        self.described += 1
         return self.org.describe(sobject)
 
     def limits(self) -> None:

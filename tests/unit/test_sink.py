@@ -87,6 +87,53 @@ def test_a_contact_that_was_deleted_is_looked_up_once_more(client):
     assert client.sizes == [1, 1, 1, 1]
 
 
+def test_fields_that_were_changed_in_the_org_are_described_again_before_a_message_is_blamed(client, monkeypatch):
+    monkeypatch.setattr("sfconnector.division.FRESH_S", -1.0)
+    cases = cases_of(client, {"Subject": "subject"}, truncate=True)
+    client.org.add_field("Case", {"name": "Subject", "type": "string", "length": 10, "createable": True})
+    assert handle(cases, message(1, {"subject": "x" * 20}), message(2, {"subject": "y" * 5})) == [DONE, DONE]
+    assert sorted(len(case["Subject"]) for case in client.org.records("Case")) == [5, 10]
+    assert client.sizes == [2, 1]
+
+
+def test_a_message_that_is_refused_as_the_fields_are_now_is_dead_after_one_more_try(client, monkeypatch):
+    monkeypatch.setattr("sfconnector.division.FRESH_S", -1.0)
+    cases = cases_of(client, {"Subject": "subject"})
+    (outcome,) = handle(cases, message(1, {"subject": "x" * 300}))
+    assert (type(outcome), outcome.failure.code) == (Dead, "STRING_TOO_LONG")
+    assert client.sizes == [1, 1]
+
+
+def test_fields_that_were_described_a_moment_ago_are_not_asked_for_again(client):
+    cases = cases_of(client, {"Subject": "subject"})
+    described = client.described
+    (outcome,) = handle(cases, message(1, {"subject": "x" * 300}))
+    assert isinstance(outcome, Dead)
+    assert (client.sizes, client.described) == ([1], described)
+
+
+def test_a_mapping_that_the_org_no_longer_fits_pauses_and_blames_nobody(client, monkeypatch):
+    monkeypatch.setattr("sfconnector.division.FRESH_S", -1.0)
+    cases = cases_of(client, {"Subject": "subject", "Type": {"value": "Mechanical"}})
+    restricted = {"name": "Type", "type": "picklist", "restrictedPicklist": True, "createable": True}
+    client.org.add_field("Case", {**restricted, "picklistValues": [{"value": "Electrical", "active": True}]})
+    (outcome,) = handle(cases, message(1, {"subject": "x"}))
+    assert (type(outcome), outcome.failure.kind, outcome.failure.code) == (Again, Kind.CONFIGURATION, "mapping")
+
+
+def test_one_record_that_is_refused_as_if_salesforce_were_down_is_its_own_matter(client):
+    """Whether others pass in the same call, or it is alone in each."""
+    limit = ValidationRule("Case", "Email limit", "Subject = 'limit'", code="LIMIT_EXCEEDED")
+    client.org.configure({"validation": [limit]})
+    cases = cases_of(client, {"Subject": "subject"})
+    bad, good = message(1, {"subject": "limit"}), message(2, {"subject": "b"})
+    assert [type(outcome) for outcome in handle(cases, good, bad)] == [type(DONE), Again]
+    (alone,) = handle(cases, bad)
+    assert alone.failure.kind is Kind.RETRY
+    first = message(3, {"subject": "limit"})
+    assert [handle(cases, first)[0].failure.kind for _ in range(2)] == [Kind.UNAVAILABLE, Kind.RETRY]
+
+
 def test_of_a_message_with_several_records_only_those_that_failed_are_sent_again(client):
     client.org.configure({"validation": [LOCKED]})
     cases = cases_of(client, {"Subject": "subject"}, None)
