@@ -102,8 +102,8 @@ class DivisionState:
     def _prepare(self, client: "Client") -> None:
         name, case = self.settings.name, self.settings.case
         client.log_in()
-        self._described_at = time.monotonic()
         described = Described(client.describe(SOBJECT))
+        self._described_at = time.monotonic()
         problems = check(case, described, lambda other: Described(client.describe(other)))
         if problems:
             for problem in problems:
@@ -127,7 +127,7 @@ class DivisionState:
 
     def describe_again(self, client: "Client") -> CaseMapper:
         """Return a mapping that fits the org as it is now. Raise Failed if there is none."""
-        with self._preparing:
+        with self._probing:
             if self.is_aged:
                 self._prepare(client)
         assert self.mapper is not None

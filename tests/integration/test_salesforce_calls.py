@@ -569,7 +569,8 @@ def certificate(tmp_path_factory):
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
 def test_calls_go_over_tls_and_share_a_connection(client_of, certificate, monkeypatch, variable):
     file, context = certificate
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)  # it would win
+    for each in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # these would win
+        monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(variable, file)
     with Scripted([as_json(201, WRITTEN)], tls=context) as server:
         client = client_of(server)
@@ -587,7 +588,8 @@ def test_a_certificate_of_nobody_known_is_told(client_of, certificate):
 
 
 def test_a_file_of_certificates_that_is_not_there_is_told(client_of, certificate, monkeypatch):
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    for each in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     with Scripted([as_json(201, WRITTEN)], tls=certificate[1]) as server:
         failed = failing(create, client_of(server))
