@@ -154,7 +154,7 @@ class DivisionState:
         """Note what the latest answer said of the org's calls; `failure`: why it was none."""
         self._budgets.note(self._org(client), client.usage)
         if failure is not None and (failure.code, failure.kind) == (NO_CALLS_LEFT, Kind.UNAVAILABLE):
-            self._budgets.note_refusal(self._org(client), time.monotonic())
+            self._budgets.note_refusal(self._org(client), client.usage, time.monotonic())
 
     def _org(self, client: "Client") -> str:
         """Return the org whose calls are counted; the division alone until a log-in has named it."""

@@ -51,10 +51,12 @@ class Budgets:
             if usage.at > self._refusals.get(org, usage.at):  # a later call was answered
                 del self._refusals[org]
 
-    def note_refusal(self, org: str, at: float) -> None:
-        """Take note that Salesforce has refused a call because the org has none left."""
-        with self._lock:
-            self._refusals[org] = at
+    def note_refusal(self, org: str, usage: Usage | None, at: float) -> None:
+        """Take note that Salesforce has refused a call because none is left; if the usage says otherwise, that is so for
+        this caller only (its app may have a limit of its own)."""
+        if usage is not None and usage.left_percent <= 0:
+            with self._lock:
+                self._refusals[org] = at
 
     def forget(self, org: str) -> None:
         """Forget the usage of an org, so that it is tried."""

@@ -30,7 +30,10 @@ def test_a_refused_call_stops_all_divisions_of_the_org_until_one_is_answered_or_
     budgets = Budgets(10.0)
     budgets.note("org", Usage(110, 100, 1.0))
     assert budgets.lack("org", "high", 1.0) is None
-    budgets.note_refusal("org", 2.0)
+    for usage in (None, Usage(50, 100, 1.0)):
+        budgets.note_refusal("org", usage, 2.0)
+        assert budgets.lack("org", "high", 2.0) is None
+    budgets.note_refusal("org", Usage(110, 100, 1.0), 2.0)
     assert budgets.lack("other", "low", 3.0) is None
     failure = budgets.lack("org", "high", 2.0 + STALE_S)
     assert failure is not None
@@ -60,7 +63,7 @@ def test_an_older_word_does_not_replace_a_newer_one():
 def test_what_was_said_long_ago_or_is_forgotten_stops_nobody():
     budgets = Budgets(10.0)
     budgets.note("org", Usage(100, 100, 0.0))
-    budgets.note_refusal("org", 0.0)
+    budgets.note_refusal("org", Usage(100, 100, 0.0), 0.0)
     assert budgets.lack("org", "low", STALE_S) is not None
     assert budgets.lack("org", "low", STALE_S + 1) is None
     budgets.forget("org")
