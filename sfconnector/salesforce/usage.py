@@ -52,8 +52,8 @@ class Budgets:
                 del self._refusals[org]
 
     def note_refusal(self, org: str, usage: Usage | None, at: float) -> None:
-        """Take note that Salesforce has refused a call because none is left; if the usage says otherwise, that is so for
-        this caller only (its app may have a limit of its own)."""
+        """Take note that Salesforce has refused a call: none is left. If the usage says otherwise, that is so for
+        this caller only: its app may have a limit of its own."""
         if usage is not None and usage.left_percent <= 0:
             with self._lock:
                 self._refusals[org] = at

@@ -169,14 +169,14 @@ def test_the_lanes_of_a_division_are_one_connection_that_knows_what_the_latest_o
         told = {"tokens": tokens, "token": token, "token_since": since, "tokens_taken": taken, "usage": usage}
         return SimpleNamespace(**told, stuck=lambda: stuck)
 
-    tokens = SimpleNamespace(refused=None)
+    tokens = SimpleNamespace(has_token=True)
     old, new = Usage(10, 100, at=1.0), Usage(20, 100, at=2.0)
     lanes = [client(0, None, None), client(2, 5.0, new), client(1, 1.0, old, "a call has been running for 300 s")]
     facts = connection_of("pumps", lanes)
     assert (facts.name, facts.since(), facts.opened(), facts.usage()) == ("salesforce of pumps", 5.0, 2, new)
     assert (facts.about(), facts.stuck()) == ("https://acme.example", "a call has been running for 300 s")
     assert [metric.value() for metric in facts.metrics] == [80, 100]
-    tokens.refused = DOWN
+    tokens.has_token = False
     assert facts.since() is None
     nobody = connection_of("pumps", lanes[:1])
     assert (nobody.since(), nobody.opened(), nobody.usage(), nobody.about()) == (None, 0, None, "")
