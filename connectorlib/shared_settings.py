@@ -6,6 +6,8 @@ from typing import Any
 
 from connectorlib.values.backoff import Backoff
 
+PREFETCH_BYTES = 64 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -45,6 +47,7 @@ class Source:
     type: str = "quorum"  # of the queue, when it has to be made: quorum | classic
     arguments: Mapping[str, Any] = field(default_factory=dict)
     prefetch: int = 1000
+    prefetch_bytes: int = PREFETCH_BYTES  # of the bodies in hand
 
 
 @dataclass(frozen=True, slots=True)

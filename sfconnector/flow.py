@@ -86,6 +86,7 @@ def make_flow(
         batch=divisions[0].batch,
         retry=divisions[0].retry,
         hold_seconds=divisions[0].hold_seconds,
+        body_bytes=max(division.limits.body_bytes for division in divisions),
         connections=[connection_of(division.name, clients[division.name]) for division in divisions],
         metrics=[SinkMetric("cases_created", created, "counter", lambda: sum(state.created for state in states))],
         hints=_hint,

@@ -38,6 +38,12 @@ class PendingAcks:
         self.settled += len(new)
         self._pending |= new
 
+    def reject(self, tags: Iterable[int]) -> None:
+        """Note that these are done, and need no ack because they are rejected."""
+        tags = set(tags)
+        self.settle(tags)
+        self._pending -= tags
+
     def due(self) -> int:
         """Return the tag up to which a multiple ack is due now; 0 if none is."""
         lowest = min(self._unsettled, default=self._highest + 1)

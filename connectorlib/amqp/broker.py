@@ -16,7 +16,7 @@ from connectorlib.amqp.io_thread import IOThread
 from connectorlib.amqp.publisher import Publisher
 from connectorlib.amqp.requeue import server_version
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.shared_settings import BrokerSettings
+from connectorlib.shared_settings import PREFETCH_BYTES, BrokerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -158,9 +158,11 @@ class Broker:
             raise RuntimeError("this broker was opened without publishing")
         return self._publisher
 
-    def consumer(self, queue: str, prefetch: int) -> Consumer:
+    def consumer(
+        self, queue: str, prefetch: int, prefetch_bytes: int = PREFETCH_BYTES, body_bytes: int | None = None
+    ) -> Consumer:
         """Return a consumer that is not open yet."""
-        consumer = Consumer(self._io, self._require_consuming(), queue, prefetch)
+        consumer = Consumer(self._io, self._require_consuming(), queue, prefetch, prefetch_bytes, body_bytes)
         self._consumers.append(consumer)
         return consumer
 

@@ -8,7 +8,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -18,10 +18,12 @@ from pika import frame, spec
 from connectorlib.amqp import reply_codes
 from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
+from connectorlib.amqp.receive_window import ReceiveWindow
 from connectorlib.amqp.requeue import close_without_cancel, hold_late_deliveries, requeues_by_nack
 from connectorlib.amqp.subscription import Subscription
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
+from connectorlib.shared_settings import PREFETCH_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +34,24 @@ SINGLES_S = 0.05
 #: How long a channel stays open after single acks: a quorum queue takes 32 of them at a time, and those that still wait
 #: in the channel are lost when it closes (RabbitMQ 3.10).
 BUSY_S = 0.2
-#: How often to check whether anything is on its way to a consumer whose prefetch is to be raised.
+#: How often to check whether anything is on its way to a consumer whose prefetch is to change.
 LOOK_S = 1.0
 
 
 class Consumer(ConnectionListener):
     """Consumes one queue. `open` begins a subscription; it ends with `requeue`, or by itself with a `failure`."""
 
-    def __init__(self, io: IOThread, connection: Connection, queue: str, prefetch: int) -> None:
+    def __init__(
+        self,
+        io: IOThread,
+        connection: Connection,
+        queue: str,
+        prefetch: int,
+        prefetch_bytes: int = PREFETCH_BYTES,
+        body_bytes: int | None = None,
+    ) -> None:
+        """`prefetch_bytes` is what the bodies of all deliveries in hand may take together, and `body_bytes` what each
+        may have (None: no limit)."""
         self._io = io
         self._connection = connection
         self._ready = threading.Event()
@@ -51,6 +63,11 @@ class Consumer(ConnectionListener):
         self._cancelled = False
         self.queue = queue
         self.prefetch = prefetch
+        self.prefetch_bytes = prefetch_bytes
+        self.body_bytes = body_bytes
+        #: Whether bodies over `body_bytes` are not read, from the next subscription on, because what is rejected finds
+        #: its way into the dead-letter queue whatever happens to that.
+        self.may_reject = False
         #: Whether another consumer may wait for what this one has (`x-single-active-consumer`): a cancel would let it
         #: begin while messages before its own are still in hand here. Unless the broker tells, nobody knows.
         self.stand_by = True
@@ -81,6 +98,21 @@ class Consumer(ConnectionListener):
         """How many deliveries wait for `take`."""
         current = self._current
         return len(current.handed) if current and not self._cancelled else 0
+
+    @property
+    def overflow(self) -> tuple[int, Sequence[int]] | None:
+        """Why nothing more comes before a `requeue`: so many messages had bodies that took all the room, and these are
+        the sizes of those that were not read. Only once all that were read are settled, else None."""
+        current = self._current
+        return (current.fitted, tuple(current.unread)) if current is not None and current.is_cut else None
+
+    def too_large(self) -> list[tuple[Delivery, int]]:
+        """Return the messages with too large bodies that have come since, without those, and the sizes of these. Each
+        is to be given to `reject`."""
+        current = self._current
+        if current is None or not current.too_large:
+            return []
+        return [current.too_large.popleft() for _ in range(len(current.too_large))]
 
     def is_current(self, generation: int) -> bool:
         current = self._current
@@ -114,7 +146,7 @@ class Consumer(ConnectionListener):
         if not self._await(subscription, 1, time.monotonic() + idle_s):
             return []
         handed = subscription.handed
-        self._await(subscription, size, handed[0].received + wait_s)
+        self._await(subscription, min(size, subscription.most_waiting), handed[0].received + wait_s)
         if self._woken or self._cancelled or not self.is_current(subscription.number):
             return []
         return [handed.popleft() for _ in range(min(size, len(handed)))]
@@ -128,9 +160,13 @@ class Consumer(ConnectionListener):
         """Acknowledge these tags of a subscription; do nothing if it is gone, because its messages come again."""
         self._io.post(partial(self._settle, generation, list(tags)))
 
-    def raise_prefetch(self, prefetch: int) -> None:
-        """Raise the prefetch soon, without requeueing anything for it."""
-        self._io.post(partial(self._raise_prefetch, prefetch))
+    def reject(self, generation: int, tags: Iterable[int]) -> None:
+        """Let the broker dead-letter these; as `settle` in all else."""
+        self._io.post(partial(self._reject, generation, list(tags)))
+
+    def change_prefetch(self, prefetch: int) -> None:
+        """Change the prefetch soon, without requeueing anything for it."""
+        self._io.post(partial(self._change_prefetch, prefetch))
 
     def cancel(self, timeout: float = 10.0) -> None:
         """Stop delivering but keep the subscription, so that work in progress can be settled before `requeue`."""
@@ -197,7 +233,8 @@ class Consumer(ConnectionListener):
     def _begin(self, connection: Any, future: "Future[None]") -> None:
         """Open a channel, then set the prefetch, then consume; each step in the callback of the one before."""
         self._opening = None
-        subscription = Subscription(self.prefetch)
+        refused_above = self.body_bytes if self.may_reject else None
+        subscription = Subscription(self.prefetch, ReceiveWindow(self.prefetch_bytes, refused_above))
         subscription.channel = connection.channel(on_open_callback=partial(self._opened, subscription, future))
         subscription.channel.add_on_close_callback(partial(self._closed, subscription, future))
 
@@ -219,9 +256,13 @@ class Consumer(ConnectionListener):
         if not self._is_consuming(subscription):
             return
         channel = subscription.channel
-        receive = self._receiver(subscription)
         from_pika = channel.connection.deliveries.listen(
-            channel.channel_number, self.queue, subscription.number, receive
+            channel.channel_number,
+            self.queue,
+            subscription.number,
+            self._receiver(subscription),
+            lambda tag, size: not subscription.cut_at and subscription.window.admit(tag, size),
+            partial(self._skipped, subscription),
         )
         subscription.consumer_tag = channel.basic_consume(self.queue, from_pika, callback=callback)
 
@@ -232,6 +273,9 @@ class Consumer(ConnectionListener):
 
         def receive(delivery: Delivery) -> None:
             subscription.delivered = delivery.tag
+            if subscription.cut_at:  # what comes after one that was not read comes again after it
+                subscription.unread.append(len(delivery.body))
+                return
             append(delivery)
             if len(handed) >= self._wanted:
                 self._wanted = _NEVER
@@ -239,11 +283,41 @@ class Consumer(ConnectionListener):
 
         return receive
 
+    def _skipped(self, subscription: Subscription, delivery: Delivery, size: int) -> None:
+        """Note a delivery whose body is not read: too large in itself, or for the room that is left."""
+        in_hand = subscription.delivered - subscription.acks.settled
+        subscription.delivered = delivery.tag
+        if subscription.window.refuses(size) and not subscription.cut_at:
+            subscription.too_large.append((delivery, size))
+            self.wake()
+            return
+        if not subscription.cut_at:
+            subscription.cut_at, subscription.fitted = delivery.tag, in_hand
+        subscription.unread.append(size)
+
+    def _reject(self, number: int, tags: list[int]) -> None:
+        subscription = self._current
+        if subscription is None or subscription.number != number or not subscription.channel.is_open:
+            return
+        channel = subscription.channel
+        rejects = [frame.Method(channel.channel_number, spec.Basic.Reject(tag, False)).marshal() for tag in tags]
+        channel.connection.write(b"".join(rejects))
+        subscription.busy_until = time.monotonic() + BUSY_S
+        subscription.acks.reject(tags)
+        self._go_on(subscription)
+
     def _settle(self, number: int, tags: list[int]) -> None:
         subscription = self._current
         if subscription is None or subscription.number != number or not subscription.channel.is_open:
             return
         subscription.acks.settle(tags)
+        subscription.window.settle(tags)
+        self._go_on(subscription)
+
+    def _go_on(self, subscription: Subscription) -> None:
+        """Do what was waiting for something to be settled."""
+        if subscription.is_cut:
+            self.wake()
         if not subscription.next_prefetch:
             self._ack(subscription)
         elif subscription.is_full and subscription.is_done:
@@ -276,14 +350,14 @@ class Consumer(ConnectionListener):
             subscription.channel.connection.write(b"".join(acks))
             subscription.busy_until = time.monotonic() + BUSY_S
 
-    def _raise_prefetch(self, prefetch: int) -> None:
+    def _change_prefetch(self, prefetch: int) -> None:
         subscription = self._current
         if subscription is not None and not subscription.next_prefetch:
             subscription.next_prefetch = prefetch
             self._check_idle(subscription, -1, -1)
 
     def _check_idle(self, subscription: Subscription, delivered: int, settled: int) -> None:
-        """Raise the prefetch once nothing is on its way: the queue is empty, or the prefetch used up and stuck."""
+        """Change the prefetch once nothing is on its way: the queue is empty, or the prefetch used up and stuck."""
         if not subscription.next_prefetch or not self._is_consuming(subscription):
             return
         now = subscription.delivered, subscription.acks.settled

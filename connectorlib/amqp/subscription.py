@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from connectorlib.amqp.acks import PendingAcks
+from connectorlib.amqp.receive_window import ReceiveWindow
 from connectorlib.messages import Delivery
 
 #: Every subscription of every consumer has its own number, so that no delivery is settled on another's channel.
@@ -18,15 +19,22 @@ class Subscription:
     """Changed by the I/O thread only, except that the worker takes deliveries out of `handed`."""
 
     prefetch: int
+    window: ReceiveWindow
     number: int = field(default_factory=lambda: next(_numbers))
     channel: Any = None
     #: None: there is no consumer, or not yet.
     consumer_tag: str | None = None
-    #: The larger prefetch that it will get; until then nothing is acknowledged. 0: none.
+    #: Another prefetch that it will get; until then nothing is acknowledged. 0: none.
     next_prefetch: int = 0
     #: Deliveries for the worker.
     handed: deque[Delivery] = field(default_factory=deque)
     acks: PendingAcks = field(default_factory=PendingAcks)
+    #: Those whose bodies are larger than they may be and were not read, each with its size.
+    too_large: deque[tuple[Delivery, int]] = field(default_factory=deque)
+    #: From which tag on no body is read, for want of room, how many messages were in hand then, and the sizes since.
+    cut_at: int = 0
+    fitted: int = 0
+    unread: list[int] = field(default_factory=list)
     #: The highest delivery tag.
     delivered: int = 0
     ack_scheduled: bool = False
@@ -39,6 +47,18 @@ class Subscription:
     def is_done(self) -> bool:
         """Whether everything that was delivered is settled."""
         return self.acks.settled == self.delivered
+
+    @property
+    def most_waiting(self) -> int:
+        """How many deliveries may wait for the worker before something is acknowledged, if nothing is for now."""
+        if not self.next_prefetch:
+            return self.prefetch
+        return len(self.handed) + self.prefetch - (self.delivered - self.acks.settled + self.acks.waiting)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether all is settled but what could not be read, for want of room."""
+        return self.cut_at > 0 and self.acks.settled >= self.cut_at - 1
 
     @property
     def is_full(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from connectorlib.amqp import inspection, reply_codes
 from connectorlib.amqp.broker import Broker
+from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Destination, Source
@@ -113,15 +114,21 @@ class Upkeep:
         self._looked = True
         return made
 
-    def may_have_stand_by(self) -> bool:
-        """Return whether another consumer may wait for the source queue, unless the broker tells that it is not such
-        a queue. Only the arguments say so: what is declared passively counts the active consumer alone, and a
-        `basic.get`, which such a queue refuses, would take a message of any other."""
-        if self._source is None or self._settings.declare == "never":
-            return True
-        queue = source_queue(self._settings, self._source)
-        arguments = inspection.compare(self._broker.channel, queue).arguments
-        return arguments is None or bool(arguments.get(inspection.SINGLE_ACTIVE))
+    def inform(self, consumer: Consumer) -> None:
+        """Tell a consumer of the source queue what the queue's arguments say, as far as the broker tells: whether
+        another one may wait for it, and whether it keeps what it dead-letters.
+
+        Of the first only the arguments tell: what is declared passively counts the active consumer alone, and a
+        `basic.get`, which such a queue refuses, would take a message of any other. The second could be by a policy too,
+        but a policy can be gone at any moment.
+        """
+        arguments = None
+        if self._source is not None and self._settings.declare != "never":
+            queue = source_queue(self._settings, self._source)
+            arguments = inspection.compare(self._broker.channel, queue).arguments
+        consumer.stand_by = arguments is None or bool(arguments.get(inspection.SINGLE_ACTIVE))
+        exchange = self._settings.dead_letter.exchange
+        consumer.may_reject = arguments is not None and inspection.keeps_dead_letters(arguments, exchange)
 
 
 def remarks(part: Exchange | Queue, state: State, settings: BrokerSettings) -> list[str]:

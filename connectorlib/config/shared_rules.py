@@ -24,7 +24,7 @@ from connectorlib.config.sections import (
 )
 from connectorlib.expressions import Expression, Extra, compile_expression, compile_template, compile_tests
 from connectorlib.formats import compile_format
-from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
+from connectorlib.shared_settings import PREFETCH_BYTES, Batch, DeadLetterSettings, Limits
 from connectorlib.values.text import listed
 
 #: Bytes of bodies in flight that are worth a warning.
@@ -187,10 +187,10 @@ def review_source(review: Review, path: Path, dead_letter: DeadLetterSettings, b
     if section.get("exchange") == dead_letter.exchange:
         review.problem((*path, "exchange"), "this is the dead-letter exchange: what dies would come back for ever")
     prefetch = section.get("prefetch", 2 * batch.size)
-    if prefetch * limits.body_bytes > MUCH_MEMORY:
-        gigabytes = prefetch * limits.body_bytes / 1024**3
-        text = f"{prefetch} × limits.body_bytes may hold {gigabytes:.0f} GiB in memory; lower one of the two"
-        review.warn((*path, "prefetch"), text)
+    most = max(section.get("prefetch_bytes", PREFETCH_BYTES), limits.body_bytes)
+    if most > MUCH_MEMORY:
+        text = f"bodies may take {most / 1024**3:.0f} GiB in memory; lower it, or limits.body_bytes if that is larger"
+        review.warn((*path, "prefetch_bytes"), text)
     if prefetch < batch.size:
         text = f"{prefetch} is less than batch.size, so no batch is ever full; 2 × batch.size is the default"
         review.warn((*path, "prefetch"), text)

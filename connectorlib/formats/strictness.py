@@ -20,10 +20,14 @@ def too_large(text: str) -> Failed:
     return reject("too-large", text, place="format")
 
 
+def body_too_large(size: int, most: int) -> Failed:
+    return too_large(f"{size} bytes, and limits.body_bytes is {most}")
+
+
 def check_size(body: bytes, limits: Limits) -> None:
     """Raise Failed for a body that is too long or empty, before it is parsed."""
     if len(body) > limits.body_bytes:
-        raise too_large(f"{len(body)} bytes, and limits.body_bytes is {limits.body_bytes}")
+        raise body_too_large(len(body), limits.body_bytes)
     if not body:
         raise not_decodable("the body is empty")
 

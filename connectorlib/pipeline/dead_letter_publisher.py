@@ -68,10 +68,14 @@ class DeadLetterPublisher:
     def send(self, dead: Sequence[tuple[Delivery, Dead]], confirmed: Confirmed) -> None:
         """Publish one dead letter each; `confirmed` is called with every delivery whose dead letter is confirmed."""
         now = datetime.now(UTC)
+        self.note(dead)
+        self._submit([(delivery, self._letter(delivery, verdict, now)) for delivery, verdict in dead], confirmed)
+
+    def note(self, dead: Sequence[tuple[Delivery, Dead]]) -> None:
+        """Log and count messages that are dead-lettered, here or by the broker."""
         for delivery, verdict in dead:
             self._log(delivery, verdict)
             self._notify(delivery, verdict)
-        self._submit([(delivery, self._letter(delivery, verdict, now)) for delivery, verdict in dead], confirmed)
 
     def _notify(self, delivery: Delivery, verdict: Dead) -> None:
         try:

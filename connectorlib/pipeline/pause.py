@@ -174,10 +174,15 @@ class BrokerWait:
         """Make the topology, so that messages have a queue to wait in. Return False when stopped meanwhile."""
         return self._reach(lambda: None)
 
-    def open_consumer(self) -> bool:
-        """Make the topology and start consuming. Return False when stopped meanwhile. Raise Failed at the first time if
-        the source cannot be one."""
-        if not self._reach(lambda: self._consumer.open(OPEN_S)):
+    def open_consumer(self, prepare: Callable[[], object]) -> bool:
+        """Make the topology, `prepare` the consumer and start consuming. Return False when stopped meanwhile. Raise
+        Failed at the first time if the source cannot be one."""
+
+        def consume() -> None:
+            prepare()
+            self._consumer.open(OPEN_S)
+
+        if not self._reach(consume):
             return False
         self._refusing = False
         prefetch = self._consumer.prefetch

@@ -1,16 +1,20 @@
-"""How much of a queue is taken at a time: all that the prefetch allows, or little while something looks wrong.
+"""How much of a queue is taken at a time: all that the prefetch and the bytes allow, or little while something looks
+wrong.
 
 All that a consumer holds shares the blame when it dies, and a quorum queue counts what comes back against its delivery
 limit. But it keeps what comes back in a line of its own and adds to the end of that, so what a smaller prefetch
 requeues comes behind what a larger one requeued before. Rule: the prefetch is small only where messages would be lost
-to the delivery limit otherwise, and grows again without requeueing anything.
+to the delivery limit otherwise, or their bodies would take more bytes than they may (`body_sizes`), and changes without
+requeueing anything. Only what there was no room for is requeued, once what was before it is done.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connectorlib.messages import Delivery
+from connectorlib.pipeline.body_sizes import BodySizes
 from connectorlib.pipeline.lane import SUSPICIOUS_DELIVERIES, handed_out
 from connectorlib.service import logs
 
@@ -33,7 +37,7 @@ class Intake:
         `wait_s` after its first message."""
         self._consumer = consumer
         self._requeue = requeue
-        self._prefetch = consumer.prefetch
+        self._sizes = BodySizes.unknown(consumer.prefetch, consumer.prefetch_bytes, consumer.body_bytes)
         self._few = few
         self._wait_s = wait_s
         #: The smaller prefetch; 0: none.
@@ -44,25 +48,38 @@ class Intake:
         self._fruitless: set[int] = set()
 
     @property
-    def prefetch(self) -> int:
+    def most(self) -> int:
         """The configured prefetch."""
-        return self._prefetch
+        return self._sizes.most
+
+    @property
+    def prefetch(self) -> int:
+        """The prefetch where nothing looks wrong."""
+        return self._sizes.prefetch
 
     def reopen(self) -> None:
-        """Set the prefetch of the next generation."""
+        """Set the prefetch of the next generation. Where a change, which is a cancel, could let another consumer begin,
+        the first is as configured: it would stay small."""
+        if self._consumer.stand_by and not self._sizes.seen:
+            self._sizes = replace(self._sizes, prefetch=self.most)
         if len(self._fruitless) >= FRUITLESS:
             self._narrow = self._narrow or self._few
         self._calm = min(self._calm, 0)
-        self._consumer.prefetch = min(self._narrow or self._prefetch, self._prefetch)
+        self._consumer.prefetch = min(self._narrow or self.prefetch, self.prefetch)
 
     def take(self, size: int, idle_s: float, *, trouble: bool) -> list[Delivery] | None:
         """Take up to `size` messages, none if none came within `idle_s`; None: look around and come again, because
         everything was requeued or the consumer was woken. `trouble`: something is being tried apart from the rest."""
         if self._narrow and self._calm >= CALM and not trouble:
             self._widen()
+        if self._sizes.seen:  # as large a part of what fits as of the whole, so that the next is on its way meanwhile
+            size = max(1, size * self.prefetch // self.most)
         batch = self._consumer.take(min(size, self._consumer.prefetch), self._wait_s, idle_s)
         if not batch:
             if self._consumer.waiting:
+                return None
+            if (overflow := self._consumer.overflow) is not None:
+                self._overflown(*overflow)
                 return None
             self._calm = CALM
             return batch
@@ -73,6 +90,9 @@ class Intake:
             return None
         self._calm = 0 if suspicious else self._calm + len(batch)
         self._fruitless.add(batch[0].generation)
+        self._sizes = self._sizes.after(len(batch), sum(len(delivery.body) for delivery in batch))
+        if not self._narrow and self._consumer.prefetch != self.prefetch and not self._consumer.stand_by:
+            self._consumer.change_prefetch(self.prefetch)  # before these are settled, which may be the moment for it
         return batch
 
     def passed(self) -> None:
@@ -83,12 +103,19 @@ class Intake:
         """The work takes so long that messages wait behind it for longer than they may be held: take half of what was
         done while this one waited."""
         done = min(overdue.tag - 1, self._consumer.prefetch)  # tags count from 1, and so many were before it
-        self._narrow, self._calm = max(1, done // 2), -CALM * self._prefetch
+        self._narrow, self._calm = max(1, done // 2), -CALM * self.most
         logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
         self._requeue()
 
+    def _overflown(self, fitted: int, sizes: Sequence[int]) -> None:
+        """Requeue what there was no room for, now that all before it is done."""
+        self._sizes = self._sizes.after_overflow(fitted, sizes)
+        fields = {"held": self._consumer.held, "bytes": sum(sizes), "prefetch": self.prefetch}
+        logs.event(logger, logging.INFO, "no room", queue=self._consumer.queue, **fields)
+        self._requeue()
+
     def _widen(self) -> None:
-        if self._consumer.prefetch < self._prefetch:
-            self._consumer.raise_prefetch(self._prefetch)  # at some moment soon
+        if self._consumer.prefetch < self.prefetch:
+            self._consumer.change_prefetch(self.prefetch)
         else:
             self._narrow = 0

@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed
+from connectorlib.formats.strictness import body_too_large
 from connectorlib.messages import Dead, Delivery
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
@@ -125,8 +126,7 @@ class Pump:
             self._give(worker, lanes.Dropped())
         if self.counts["consumed"]:
             self._await_one(self._any_paused)
-        self._intake.reopen()
-        return not self._stop.is_set() and self._wait.open_consumer()
+        return not self._stop.is_set() and self._wait.open_consumer(self._intake.reopen)
 
     def _await_one(self, is_paused: Callable[[], bool]) -> None:
         while is_paused() and not self._stop.is_set():
@@ -143,6 +143,7 @@ class Pump:
 
     def _turn(self) -> None:
         self._send_dead_letters()
+        self._reject_too_large()
         self._look_around()
         behind = [worker.lane.waiting[0] for worker in self.workers if worker.thread and worker.lane.waiting]
         if overdue := [delivery for delivery in behind if self._is_overdue(delivery)]:
@@ -155,7 +156,7 @@ class Pump:
         size = self._room()
         if size:
             # A lane that is free gets what is for it, so all that has come is dispatched.
-            self._take(self._intake.prefetch if self._route and len(self.workers) > 1 else size)
+            self._take(self._intake.most if self._route and len(self.workers) > 1 else size)
         else:
             self._await_answers()
 
@@ -355,6 +356,18 @@ class Pump:
         if dead:
             self.counts["dead"] += len(dead)
             self._dead_letters.send(dead, self._buried)
+
+    def _reject_too_large(self) -> None:
+        """Let the broker dead-letter what is too large to be read: it keeps that until the dead-letter queue has it."""
+        found = self._consumer.too_large()
+        if not found:
+            return
+        limit = self._consumer.body_bytes
+        dead = [(delivery, Dead(body_too_large(size, limit or 0).failure)) for delivery, size in found]
+        self.counts["consumed"] += len(dead)
+        self.counts["dead"] += len(dead)
+        self._dead_letters.note(dead)
+        self._consumer.reject(found[0][0].generation, [delivery.tag for delivery, _ in found])
 
     def _buried(self, deliveries: Sequence[Delivery]) -> None:
         by_generation: dict[int, list[int]] = {}

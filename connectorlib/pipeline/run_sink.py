@@ -72,6 +72,8 @@ class SinkFlow:
     batch: Batch
     retry: Retry
     hold_seconds: float
+    #: What a body may have; None: any number of bytes.
+    body_bytes: int | None = None
     #: What the sink is connected to, for the status and the watchdog.
     connections: Sequence[ConnectionFacts] = ()
     metrics: Sequence[SinkMetric] = ()
@@ -170,7 +172,8 @@ def _silent(broker: Broker) -> str | None:
 
 def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor: Monitor, term: Term) -> Pump:
     """Return the pump of a flow, with its consumer, its lanes, its dead letters and its figures."""
-    consumer = broker.consumer(flow.source.queue, flow.source.prefetch)
+    source = flow.source
+    consumer = broker.consumer(source.queue, source.prefetch, source.prefetch_bytes, flow.body_bytes)
     notices = {name: _notice(flow, name, consumer, broker) for name in (flow.name, *flow.targets)}
     stats = monitor.flow(flow.name)
     stats.metrics = flow.metrics
@@ -221,7 +224,7 @@ def _broker_wait(
 
     def ensure() -> None:
         upkeep.ensure()
-        consumer.stand_by = upkeep.may_have_stand_by()
+        upkeep.inform(consumer)
         for exchange in flow.exchanges:
             topology.ensure(broker, settings, None, Destination(exchange), look=False)
 

@@ -81,6 +81,7 @@ def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
             batch=config.batch,
             retry=replace(config.retry, patience_s=patience_s),
             hold_seconds=config.hold_seconds,
+            body_bytes=config.limits.body_bytes,
             connections=[connection_of(database, number) for number, database in enumerate(databases, 1)],
             hints=_hint,
         )

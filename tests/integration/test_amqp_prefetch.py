@@ -32,7 +32,7 @@ def test_a_larger_prefetch_gives_nothing_back_and_keeps_the_order(vhost, broker,
     taken: list[Delivery] = []
     while len(taken) < 300:
         if len(taken) == 60:
-            consumer.raise_prefetch(100)
+            consumer.change_prefetch(100)
         batch = take_all(consumer, 3)
         assert batch
         consumer.settle(generation, tags(batch))
@@ -58,7 +58,7 @@ def test_a_message_that_is_held_does_not_keep_the_prefetch_small(vhost, broker, 
     consumer.stand_by = False
     consumer.open(10)
     held, *others = take_all(consumer, 5)
-    consumer.raise_prefetch(20)
+    consumer.change_prefetch(20)
     consumer.settle(held.generation, tags(others))
     assert bodies(take_all(consumer, 20)) == list(range(5, 25))
     consumer.settle(held.generation, range(1, 26))
@@ -72,7 +72,7 @@ def test_an_empty_queue_does_not_keep_the_prefetch_small_nor_what_is_done_unackn
     fill(vhost, 3)
     consumer = broker.consumer(queue, 5)
     consumer.open(10)
-    consumer.raise_prefetch(20)
+    consumer.change_prefetch(20)
     batch = take_all(consumer, 3)
     consumer.settle(batch[0].generation, tags(batch))
     eventually(lambda: consumer.prefetch == 20, 10)
@@ -86,7 +86,7 @@ def test_what_is_done_while_the_prefetch_is_to_grow_is_acknowledged_by_giving_ba
     consumer = broker.consumer(queue, 10)
     consumer.open(10)
     batch = take_all(consumer, 10)
-    consumer.raise_prefetch(20)
+    consumer.change_prefetch(20)
     consumer.settle(batch[0].generation, tags(batch)[:4])
     assert consumer.requeue(10)
     assert remaining(vhost, 16) == list(range(4, 20))
@@ -100,13 +100,13 @@ def test_beside_a_stand_by_the_prefetch_grows_when_nothing_is_in_hand(vhost, bro
     stand_by.open(10)
     fill(vhost, 20)
     held, *others = take_all(consumer, 5)
-    consumer.raise_prefetch(20)
+    consumer.change_prefetch(20)
     consumer.settle(held.generation, tags(others))
     assert bodies(take_all(consumer, 4)) == list(range(5, 9))  # what is held does not hold the others
     assert (stand_by.held, consumer.prefetch) == (0, 5)
     consumer.settle(held.generation, range(1, 10))
     more = take_all(consumer, 5)
-    consumer.raise_prefetch(20)
+    consumer.change_prefetch(20)
     assert stand_by.held == 0
     consumer.settle(held.generation, tags(more))
     assert bodies(take_all(stand_by, 5)) == list(range(14, 19))

@@ -222,5 +222,7 @@ def test_a_user_who_may_make_nothing_can_use_what_exists(vhost, ensure, reader):
 def test_whether_a_stand_by_may_wait_is_learnt_from_the_broker(vhost, broker, arguments, declare, limit, may):
     topology.ensure(broker, vhost.broker_settings(), replace(SOURCE, arguments=arguments))
     upkeep = topology.Upkeep(broker, replace(vhost.broker_settings(), declare=declare), SOURCE)
-    assert upkeep.may_have_stand_by() is may
+    consumer = broker.consumer("q", 1)
+    upkeep.inform(consumer)
+    assert consumer.stand_by is may
     assert (topology.arguments_of(broker, "q") or {})["x-delivery-limit"] == limit

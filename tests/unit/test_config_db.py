@@ -467,7 +467,12 @@ WARNINGS = [
     (["broker", "heartbeat"], 2, "broker.heartbeat: below 5 seconds"),
     (["broker", "tls"], {"verify": False}, "broker.tls.verify: the broker's certificate is not checked"),
     (["broker", "source", "prefetch"], 100, "broker.source.prefetch: 100 is less than batch.size"),
-    (["broker", "source", "prefetch"], 20000, "broker.source.prefetch: 20000 × limits.body_bytes may hold 20 GiB"),
+    (
+        ["broker", "source", "prefetch_bytes"],
+        20 << 30,
+        "broker.source.prefetch_bytes: bodies may take 20 GiB in memory",
+    ),
+    (["limits"], {"body_bytes": 3 << 30}, "broker.source.prefetch_bytes: bodies may take 3 GiB in memory"),
     (
         ["broker", "source"],
         {"queue": "q", "exchange": "amq.topic"},

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pika import BasicProperties, frame, spec
 
 from connectorlib.amqp.frame_reader import FrameReader, decode_properties
+from connectorlib.amqp.receive_window import SMALL
 from connectorlib.messages import Delivery, Properties
 
 HEARD, OTHER = 3, 4
@@ -18,11 +19,17 @@ FRAME_MAX = 16
 
 
 def deliver(
-    tag: int, body: bytes, properties: BasicProperties, channel: int = HEARD, key: str = "a.b", again: bool = False
+    tag: int,
+    body: bytes,
+    properties: BasicProperties,
+    channel: int = HEARD,
+    key: str = "a.b",
+    again: bool = False,
+    frame_max: int = FRAME_MAX,
 ) -> list[bytes]:
     """Return the frames of one message."""
     method = spec.Basic.Deliver("consumer", tag, again, "devices", key)
-    pieces = [body[at : at + FRAME_MAX] for at in range(0, len(body), FRAME_MAX)]
+    pieces = [body[at : at + frame_max] for at in range(0, len(body), frame_max)]
     frames = [frame.Method(channel, method), frame.Header(channel, len(body), properties)]
     return [each.marshal() for each in (*frames, *(frame.Body(channel, piece) for piece in pieces))]
 
@@ -105,11 +112,76 @@ def test_a_message_with_frames_of_other_channels_between_its_own_is_left_to_pika
     """AMQP 0-9-1, section 4.2.6: frames of different channels may be interleaved."""
     method, header, *bodies = deliver(1, b"y" * 20, BasicProperties())
     beat = frame.Heartbeat().marshal()
-    for frames in ([method, beat, header, *bodies], [method, header, bodies[0], beat, bodies[1]]):
+    for frames in ([method, beat, header, *bodies], [method, header, beat, *bodies]):
         heard = Heard()
         heard.reader.feed(b"".join(frames) + b"".join(deliver(2, b"z", BasicProperties())))
         assert [type(each) for each in heard.frames].count(frame.Body) == 2
         assert [delivery.tag for delivery in heard.deliveries] == [2]
+
+
+def test_other_frames_may_come_between_those_of_a_body() -> None:
+    method, header, *bodies = deliver(1, b"y" * 20, BasicProperties())
+    between = frame.Heartbeat().marshal() + b"".join(deliver(1, b"another's", BasicProperties(), OTHER))
+    heard = Heard()
+    heard.reader.feed(b"".join([method, header, bodies[0], between, bodies[1]]))
+    heard.reader.feed(b"".join(deliver(2, b"z", BasicProperties())))
+    assert [(delivery.tag, delivery.body) for delivery in heard.deliveries] == [(1, b"y" * 20), (2, b"z")]
+    assert len(heard.frames) == 4
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, SMALL, SMALL + 1, 3 * SMALL, 20_000]), max_size=6),
+    st.lists(st.integers(0, 10**6), max_size=12),
+    st.integers(100, 2 * SMALL),
+)
+def test_a_body_that_is_not_wanted_is_known_from_its_header_and_never_kept(
+    sizes: list[int], places: list[int], frame_max: int
+) -> None:
+    """In one frame or in many, and however the bytes are cut."""
+    got: list[tuple[int, int]] = []
+    skipped: list[tuple[int, int, bytes]] = []
+    reader = FrameReader(lambda data: None)
+    reader.listen(
+        HEARD,
+        *("readings", 7),
+        lambda delivery: got.append((delivery.tag, len(delivery.body))),
+        lambda tag, size: size <= 2 * SMALL,
+        lambda delivery, size: skipped.append((delivery.tag, size, delivery.body)),
+    )
+    data = b"".join(
+        piece
+        for tag, size in enumerate(sizes, 1)
+        for piece in deliver(tag, b"x" * size, BasicProperties(), frame_max=frame_max)
+    )
+    held = 0
+    for piece in cut(data, [*places, *range(0, len(data), 4_096)]):
+        reader.feed(piece)
+        held = max(held, reader.buffered)
+    assert got == [(tag, size) for tag, size in enumerate(sizes, 1) if size <= 2 * SMALL]
+    assert skipped == [(tag, size, b"") for tag, size in enumerate(sizes, 1) if size > 2 * SMALL]
+    assert held <= 2 * SMALL + 4_096 + 200
+
+
+def test_a_frame_of_a_body_that_is_wrong_goes_to_pika() -> None:
+    for spoil in (lambda last: last[:-1] + b"\x00", lambda last: frame.Body(HEARD, b"y" * 5).marshal()):
+        method, header, first, last = deliver(1, b"y" * 20, BasicProperties())
+        given_to_pika: list[bytes] = []
+        reader = FrameReader(given_to_pika.append)
+        received: list[Delivery] = []
+        reader.listen(HEARD, "readings", 7, received.append)
+        reader.feed(method + header + first + spoil(last))
+        assert given_to_pika == [spoil(last)]
+        assert received == []
+
+
+def test_a_channel_that_closes_within_a_body_leaves_nothing_for_the_next_of_its_number() -> None:
+    heard = Heard()
+    method, header, first, _ = deliver(1, b"y" * 20, BasicProperties())
+    heard.reader.feed(method + header + first)
+    heard.reader.forget(HEARD)
+    heard.reader.listen(HEARD, "readings", 8, heard.all.append)
+    heard.reader.feed(b"".join(deliver(1, b"z" * 20, BasicProperties())))
+    assert [(delivery.generation, delivery.body) for delivery in heard.deliveries] == [(8, b"z" * 20)]
 
 
 def test_a_closed_channel_is_not_listened_to_any_more() -> None:
