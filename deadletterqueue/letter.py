@@ -15,7 +15,7 @@ from connectorlib.values.text import cut_bytes
 
 #: The broker's reasons, as text.
 _BROKER_TEXTS = {
-    "rejected": "a consumer rejected it",
+    "rejected": "a consumer rejected it: the connectors do so only with a body that is over limits.body_bytes",
     "expired": "its time to live ran out",
     "maxlen": "the queue was full",
     "delivery_limit": "it was given back more often than the queue's delivery limit allows",
@@ -130,7 +130,7 @@ def _by_broker(delivery: Delivery, headers: Mapping[str, Any], deaths: Sequence[
         reason=reason,
         code="",
         text=_BROKER_TEXTS.get(reason, ""),
-        detail=f"expiration {expiration} ms" if expiration else "",
+        detail=_broker_detail(reason, delivery, expiration),
         time=_instant(last.get("time")),
         queue=queue,
         exchange=_text(headers, "dead-exchange") if "dead-replays" in headers else _text(first, "exchange"),
@@ -141,6 +141,12 @@ def _by_broker(delivery: Delivery, headers: Mapping[str, Any], deaths: Sequence[
         attempts=_count(last, "count"),
         by_broker=True,
     )
+
+
+def _broker_detail(reason: str, delivery: Delivery, expiration: str) -> str:
+    if reason == "rejected":
+        return f"{len(delivery.body)} bytes"
+    return f"expiration {expiration} ms" if expiration else ""
 
 
 def _unsaid(delivery: Delivery, headers: Mapping[str, Any]) -> Letter:

@@ -68,7 +68,7 @@ def test_what_a_connector_wrote_is_read_back() -> None:
 @pytest.mark.parametrize(
     ("reason", "text"),
     [
-        ("rejected", "a consumer rejected it"),
+        ("rejected", "a consumer rejected it: the connectors do so only with a body that is over limits.body_bytes"),
         ("expired", "its time to live ran out"),
         ("maxlen", "the queue was full"),
         ("delivery_limit", "it was given back more often than the queue's delivery limit allows"),
