@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connectorlib.messages import Delivery
-from connectorlib.pipeline.body_sizes import BodySizes
+from connectorlib.pipeline.body_sizes import FIRST, BodySizes
 from connectorlib.pipeline.lane import SUSPICIOUS_DELIVERIES, handed_out
 from connectorlib.service import logs
 
@@ -54,8 +54,8 @@ class Intake:
 
     @property
     def prefetch(self) -> int:
-        """The prefetch where nothing looks wrong."""
-        return self._sizes.prefetch
+        """What shares of the prefetch are shares of: as configured, unless the bytes are known to allow less."""
+        return self._sizes.prefetch if self._sizes.seen >= FIRST else self.most
 
     def reopen(self) -> None:
         """Set the prefetch of the next generation. Where a change, which is a cancel, could let another consumer begin,
@@ -65,7 +65,7 @@ class Intake:
         if len(self._fruitless) >= FRUITLESS:
             self._narrow = self._narrow or self._few
         self._calm = min(self._calm, 0)
-        self._consumer.prefetch = min(self._narrow or self.prefetch, self.prefetch)
+        self._consumer.prefetch = min(self._narrow or self._sizes.prefetch, self._sizes.prefetch)
 
     def take(self, size: int, idle_s: float, *, trouble: bool) -> list[Delivery] | None:
         """Take up to `size` messages, none if none came within `idle_s`; None: look around and come again, because
@@ -73,7 +73,7 @@ class Intake:
         if self._narrow and self._calm >= CALM and not trouble:
             self._widen()
         if self._sizes.seen:  # as large a part of what fits as of the whole, so that the next is on its way meanwhile
-            size = max(1, size * self.prefetch // self.most)
+            size = max(1, size * self._sizes.prefetch // self.most)
         batch = self._consumer.take(min(size, self._consumer.prefetch), self._wait_s, idle_s)
         if not batch:
             if self._consumer.waiting:
@@ -91,9 +91,15 @@ class Intake:
         self._calm = 0 if suspicious else self._calm + len(batch)
         self._fruitless.add(batch[0].generation)
         self._sizes = self._sizes.after(len(batch), sum(len(delivery.body) for delivery in batch))
-        if not self._narrow and self._consumer.prefetch != self.prefetch and not self._consumer.stand_by:
-            self._consumer.change_prefetch(self.prefetch)  # before these are settled, which may be the moment for it
+        self._follow()
         return batch
+
+    def _follow(self) -> None:
+        """Ask for what fits, if the consumer has all that it may have; else more or less would make no difference, and
+        nothing is acknowledged until the change. It may come when the batch just taken is settled."""
+        unlike = self._consumer.prefetch != self._sizes.prefetch and self._consumer.held >= self._consumer.prefetch
+        if unlike and not self._narrow and not self._consumer.stand_by:
+            self._consumer.change_prefetch(self._sizes.prefetch)
 
     def passed(self) -> None:
         """A message passed."""
@@ -110,12 +116,12 @@ class Intake:
     def _overflown(self, fitted: int, sizes: Sequence[int]) -> None:
         """Requeue what there was no room for, now that all before it is done."""
         self._sizes = self._sizes.after_overflow(fitted, sizes)
-        fields = {"held": self._consumer.held, "bytes": sum(sizes), "prefetch": self.prefetch}
+        fields = {"held": self._consumer.held, "bytes": sum(sizes), "prefetch": self._sizes.prefetch}
         logs.event(logger, logging.INFO, "no room", queue=self._consumer.queue, **fields)
         self._requeue()
 
     def _widen(self) -> None:
-        if self._consumer.prefetch < self.prefetch:
-            self._consumer.change_prefetch(self.prefetch)
+        if self._consumer.prefetch < self._sizes.prefetch:
+            self._consumer.change_prefetch(self._sizes.prefetch)
         else:
             self._narrow = 0
