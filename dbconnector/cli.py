@@ -14,9 +14,11 @@ EXIT_CODES = exit_codes(
 NAMES = ("dbconnector", "db.config")
 COMMANDS = {
     "init": Lazy("dbconnector.init:init", "Write a configuration to start from, after a few questions."),
-    "select": Lazy("dbconnector.commands.select:command", "Send one message per row of the query."),
+    "select": Lazy("dbconnector.commands.select:command", "Send one message per row of the query.", daemon=True),
     "receive": Lazy("dbconnector.commands.receive:command", "Write one message of the queue."),
-    "subscribe": Lazy("dbconnector.commands.subscribe:command", "Write every message of the queue, for ever."),
+    "subscribe": Lazy(
+        "dbconnector.commands.subscribe:command", "Write every message of the queue, for ever.", daemon=True
+    ),
     "status": Lazy(
         "connectorlib.monitoring.status_command:status_command", "Tell how the running one is doing.", NAMES
     ),

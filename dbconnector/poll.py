@@ -1,13 +1,14 @@
 """A query that is run at an interval. For the monitoring it is a flow that a failed run pauses until the next run."""
 
 import logging
+import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
-from connectorlib.errors import Failed, Failure
+from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service.process import Life
 
@@ -31,6 +32,8 @@ class Poll:
         self.on_pause: Callable[[Pause], object] = lambda pause: None
         self._progress = progress
         self._before = 0
+        #: When the next run begins (monotonic).
+        self._due = time.monotonic() + every
         self._since_text = ""
 
     def progress(self, sent: int) -> None:
@@ -46,7 +49,7 @@ class Poll:
         life.on_nudge(wake.set)
         while not life.stop.is_set():
             wake.clear()
-            started = time.monotonic()
+            self._due = time.monotonic() + self.every
             self._before = self.counts["done"]
             try:
                 query()
@@ -56,7 +59,7 @@ class Poll:
             else:
                 self.succeeded()
             if not life.stop.is_set():
-                wake.wait(max(0.0, started + self.every - time.monotonic()))
+                wake.wait(max(0.0, self._due - time.monotonic()))
 
     def succeeded(self) -> None:
         self.active, self.pause = True, None
@@ -66,7 +69,11 @@ class Poll:
         before = self.pause
         if before is None:
             self._since_text = datetime.now().astimezone().strftime("%H:%M:%S")
-        self.pause = (before or Pause(failure, now)).caused_by(failure).postponed(now + self.every)
+        pause = (before or Pause(failure, now)).caused_by(failure)
+        if failure.kind is Kind.REFUSED:  # asked at every turn, the server would lock the user out
+            pause = pause.scheduled(now, random.random())  # noqa: S311 - jitter
+        self.pause = pause.postponed(self._due)
+        self._due = self.pause.next_try or self._due
         if before is None or not before.is_for(failure):
             self.on_pause(self.pause)
 

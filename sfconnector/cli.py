@@ -5,6 +5,7 @@ import click
 
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option, exit_codes
 from connectorlib.service.lazy_group import Lazy, LazyGroup
+from connectorlib.service.process import keep_early_signals
 
 EXIT_CODES = exit_codes(
     " 0  stopped                  75  stuck, restart me",
@@ -66,6 +67,7 @@ def main(ctx: click.Context, file: str | None) -> None:
         return
     if file is None:
         raise click.UsageError("Missing option '-c' / '-i' / '--config': the configuration file.")
+    keep_early_signals()
     from connectorlib.service.bootstrap import loading_logs, running  # late: --help does without them
     from sfconnector import config, daemon
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import json_source, schema_errors
+from connectorlib.config import file_modes, json_source, schema_errors
 from connectorlib.config.json_source import Path, line_of, show
 from connectorlib.config.schema import Schema
 from connectorlib.config.secrets import References, mentions, resolve
@@ -126,7 +126,7 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def _text(file: str) -> str:
     try:
-        with open(file, "rb") as stream:
+        with open(file, "rb", opener=file_modes.regular) as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(file, [Problem(0, "", f"cannot be read: {error.strerror}")]) from error

@@ -1,11 +1,24 @@
-"""Whether others can read a file that holds a secret, by POSIX modes; access control lists are ignored."""
+"""Whether a file is one, and whether others can read one that holds a secret, by POSIX modes; access control lists are
+ignored."""
 
+import errno
 import os
 import shlex
 import stat
 from pathlib import Path
 
 _OTHERS = stat.S_IROTH | stat.S_IWOTH
+
+
+def regular(file: str, flags: int) -> int:
+    """Open a file, as `opener` of `open`. Raise OSError for what is none: a pipe would hang where nobody writes into
+    it, and could not be read again at a reload."""
+    descriptor = os.open(file, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # which `open` refuses itself
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is a pipe or a device, not a file")
 
 
 def is_open(file: str | Path) -> bool:
@@ -33,6 +46,7 @@ def advice(file: str | Path) -> str:
 def holds_key(file: str | Path) -> bool:
     """Return whether a PEM file can be read and holds a private key."""
     try:
-        return b"PRIVATE KEY-----" in Path(file).read_bytes()
+        with open(file, "rb", opener=regular) as stream:
+            return b"PRIVATE KEY-----" in stream.read()
     except OSError:
         return False

@@ -91,7 +91,7 @@ class References:
 
 def _read_secret(file: FilePath) -> str:
     try:
-        with file.open("rb") as stream:
+        with open(file, "rb", opener=file_modes.regular) as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise Unresolved(f"the secret file {file} cannot be read: {error.strerror}") from error

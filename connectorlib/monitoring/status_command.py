@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from connectorlib.config import json_source
+from connectorlib.config import file_modes, json_source
 from connectorlib.config.secrets import References, Unresolved, typed
 from connectorlib.monitoring.status_text import as_text
 from connectorlib.service.cli_options import config_option, exit_codes
@@ -87,7 +87,8 @@ def status(connector: str, file: str, *, as_json: bool, last_success: str) -> Ex
 def monitoring_of(file: str) -> Monitoring:
     """Return the section `monitoring` of a configuration. Raise ValueError if it has no port to connect to."""
     try:
-        read = json_source.read(Path(file).read_text(encoding="utf-8-sig"))
+        with open(file, encoding="utf-8-sig", opener=file_modes.regular) as stream:
+            read = json_source.read(stream.read())
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
     if not read.readable or not isinstance(read.data, dict):

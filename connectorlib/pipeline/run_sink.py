@@ -244,7 +244,9 @@ def _work(pumps: Sequence[Pump], term: Life) -> None:
     """Run each pump in a thread of its own until all have ended. A bug that ends one is raised, and ends them all."""
     with ThreadPoolExecutor(len(pumps), thread_name_prefix="worker") as workers:
         futures: list[Future[None]] = [workers.submit(pump.run) for pump in pumps]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        term.request_stop()
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:  # Ctrl-C comes here, inside a program that has no handler of ours
+            term.request_stop()
         for future in futures:
             future.result()

@@ -40,6 +40,8 @@ STOP_SECONDS = 2.0
 WORKER = "http request"
 #: The key of the WSGI environment that holds the `ClientConnection`.
 CONNECTION = "connectorlib.connection"
+#: Connections without `keep_alive` that may wait for their request; a further one ends the oldest.
+MOST_CONNECTIONS = 256
 _BUSY = b"HTTP/1.0 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 5\r\n\r\nbusy\n"
 
 Environ = dict[str, Any]
@@ -64,6 +66,8 @@ class ClientConnection(BaseHTTPRequestHandler):
         self.close_connection = False
         #: time.monotonic() when the connection has to end, and when what it is doing has to.
         self.end = self.deadline = inf
+        #: Since when a thread waits for the rest of its request; None: no thread does.
+        self.reading_since: float | None = None
         self.setup()
 
     def read_request(self, largest_body: int) -> Environ | None:
@@ -225,8 +229,9 @@ class Server:
         """`threads` is how many requests are answered at a time, `largest_body` in bytes; a request has to arrive
         within `request_seconds`, and a connection ends after `connection_seconds`.
 
-        With `keep_alive` a connection takes a thread only from the first byte of a request to the end of its response,
-        and waits for a free one. Without, it has a thread of its own for one request; if none is free, it gets a 503.
+        A connection takes a thread only from the first byte of a request to the end of its response. With `keep_alive`
+        it waits for a free one. Without, it has one request, and if no thread is free, the connection that has waited
+        longest for the rest of its request gives way; if there is none, it gets a 503.
         """
         self._application = application
         self._address = (host, port)
@@ -312,11 +317,10 @@ class Server:
             return
         connection.end = time.monotonic() + self._connection_seconds
         with self._changed:
+            if not self._keep_alive and len(self._connections) >= MOST_CONNECTIONS:
+                min(self._connections, key=lambda each: each.end).abort()
             self._connections.add(connection)
-            if self._keep_alive:
-                self._wait_for_request(connection)
-                return
-        self._hand_over(connection)
+            self._wait_for_request(connection)
 
     def _wait_for_request(self, connection: ClientConnection) -> None:
         connection.deadline = min(time.monotonic() + IDLE_SECONDS, connection.end)
@@ -326,7 +330,7 @@ class Server:
     def _hand_over(self, connection: ClientConnection) -> None:
         """Have a thread answer, and start one unless there are enough."""
         with self._changed:
-            if self._in_progress == self._most_threads and not self._keep_alive:
+            if self._in_progress >= self._most_threads and not (self._keep_alive or self._make_room()):
                 self._connections.discard(connection)
                 connection.refuse()
                 return
@@ -336,6 +340,16 @@ class Server:
                 with suppress(RuntimeError):  # no more threads: the next connection tries again
                     threading.Thread(target=self._work, name=WORKER, daemon=True).start()
                     self._threads += 1
+
+    def _make_room(self) -> bool:
+        """End the connection that has waited longest for the rest of its request; return whether there was one."""
+        slow = [(each.reading_since, each) for each in self._connections if each.reading_since is not None]
+        if not slow:
+            return False
+        _, slowest = min(slow, key=lambda each: each[0])
+        slowest.reading_since = None
+        slowest.abort()
+        return True
 
     def _abort_before(self, moment: float) -> None:
         """End the connections whose deadline has passed, even if they send or take a byte now and then."""
@@ -372,8 +386,12 @@ class Server:
 
     def _answer(self, connection: ClientConnection) -> bool:
         """Answer one request; return whether the connection may be used for another."""
-        connection.deadline = min(time.monotonic() + self._request_seconds, connection.end)
-        environ = connection.read_request(self._largest_body)
+        connection.reading_since = now = time.monotonic()
+        connection.deadline = min(now + self._request_seconds, connection.end)
+        try:
+            environ = connection.read_request(self._largest_body)
+        finally:
+            connection.reading_since = None
         if environ is None:
             return False
         connection.deadline = connection.end

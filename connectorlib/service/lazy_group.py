@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from connectorlib.service.process import ExitCode, is_unwritable
+from connectorlib.service.process import ExitCode, is_unwritable, keep_early_signals
 
 
 class Lazy(NamedTuple):
@@ -22,6 +22,8 @@ class Lazy(NamedTuple):
     short_help: str
     #: The arguments of the function.
     arguments: tuple[str, ...] = ()
+    #: Whether it is a daemon: SIGUSR1 and SIGHUP do not end it, not even while it is imported.
+    daemon: bool = False
 
 
 class LazyCommand(click.Command):
@@ -41,6 +43,8 @@ class LazyCommand(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
+        if self._lazy.daemon:
+            keep_early_signals()
         return self.command.make_context(info_name, args, parent, **extra)
 
 

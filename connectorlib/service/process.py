@@ -82,6 +82,14 @@ def end_now(code: int) -> None:
     os._exit(code)
 
 
+def keep_early_signals() -> None:
+    """Let SIGUSR1 and SIGHUP not end a daemon before it listens to them: nothing is paused yet, and the configuration
+    is still to be read. To be called in the main thread, before what takes long is imported."""
+    for number in (signal.SIGUSR1, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _nothing)
+
+
 class Life:
     """From start to stop: `with Life() as life:` and then wait on `life.stop`.
 
@@ -103,6 +111,9 @@ class Life:
         self._on_stop: list[Callable[[], object]] = []
         self._on_nudge: list[Callable[[], object]] = []
         self._on_reload: Callable[[], object] | None = None
+        #: Guards the next two: whether a thread reloads, and whether it has to once more.
+        self._reload_lock = threading.Lock()
+        self._reloading = self._reload_again = False
         self._previous: dict[signal.Signals, Any] = {}
         self._previous_fd = -1
         self._sockets: tuple[socket.socket, socket.socket] | None = None
@@ -129,11 +140,13 @@ class Life:
         self._on_nudge.append(callback)
 
     def on_reload(self, callback: Callable[[], object]) -> None:
-        """Call it at each SIGHUP, in a thread of its own: it may take long, and the next signal must not wait. Call
-        this in the main thread."""
+        """Call it at each SIGHUP, in a thread of its own: it may take long, and the next signal must not wait. What
+        comes while it runs is one more call after it. Call this in the main thread."""
         self._on_reload = callback
         if self._sockets is not None:
             self._previous.setdefault(signal.SIGHUP, signal.signal(signal.SIGHUP, _nothing))
+        if self._reload_again:  # a SIGHUP came while the configuration was read
+            self._request_reload()
 
     def request_nudge(self) -> None:
         """Do what SIGUSR1 does."""
@@ -177,10 +190,27 @@ class Life:
         if number == signal.SIGUSR1:
             logger.info("nudged: trying now", extra={"event": "nudged"})
             self.request_nudge()
-        elif number == signal.SIGHUP and self._on_reload is not None:
-            threading.Thread(target=_call, args=(self._on_reload,), name="reload", daemon=True).start()
+        elif number == signal.SIGHUP:
+            self._request_reload()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._on_stop_signal(number)
+
+    def _request_reload(self) -> None:
+        with self._reload_lock:
+            self._reload_again = True
+            if self._reloading or self._on_reload is None:
+                return
+            self._reloading = True
+        threading.Thread(target=self._reload, args=(self._on_reload,), name="reload", daemon=True).start()
+
+    def _reload(self, callback: Callable[[], object]) -> None:
+        while True:
+            with self._reload_lock:
+                if not self._reload_again:
+                    self._reloading = False
+                    return
+                self._reload_again = False
+            _call(callback)
 
     def _on_stop_signal(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -228,6 +258,11 @@ def notify_status(text: str, environment: Mapping[str, str] = os.environ) -> boo
     return notify(f"STATUS={' '.join(text.split())}", environment)
 
 
+#: Seconds by which a look may be late before the process counts as having been stopped, and for how long more than that
+#: the deadlines are forgiven.
+GAP_S, FORGIVING_S = 10.0, 60.0
+
+
 @dataclass(slots=True)
 class _Watched:
     check: Callable[[], str | None]
@@ -240,6 +275,9 @@ class Watchdog:
 
     A check returns None, or what it is waiting for. A hung ODBC or HTTP call releases the interpreter, so a thread that
     only pings would keep a dead worker looking alive. Without systemd the process is ended all the same.
+
+    If the watchdog itself has not run, the process was stopped: a snapshot, `docker pause`, SIGSTOP. The clock went on
+    meanwhile, so every check seems past its deadline; each gets the time of the gap, and a minute, to show otherwise.
     """
 
     def __init__(
@@ -260,6 +298,8 @@ class Watchdog:
         self._status = ""
         self._watched: dict[str, _Watched] = {}
         self._pinged = float("-inf")
+        self._looked = clock()
+        self._forgiving_until = float("-inf")
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
@@ -277,8 +317,15 @@ class Watchdog:
 
     def look(self) -> None:
         """Run every check once; ping, or quit."""
-        now = self._clock()
+        now, before = self._clock(), self._looked
+        self._looked = now
+        if now - before > self._interval_s + GAP_S:
+            self._forgiving_until = now + (now - before) + FORGIVING_S
+            gap = f"this process did not run for {now - before:.0f} s: deadlines begin anew"
+            logger.warning("%s", gap, extra={"event": "stopped-meanwhile"})
         stuck = {name: text for name, each in list(self._watched.items()) if (text := self._ask(each, now))}
+        if now < self._forgiving_until:
+            stuck.clear()
         for name, text in stuck.items():
             each = self._watched[name]
             if each.stuck_since is not None and now - each.stuck_since >= each.deadline_s:
@@ -307,7 +354,7 @@ class Watchdog:
             text = each.check()
         except Exception as error:  # any: a check that raises counts as failed
             text = f"its check failed: {type(error).__name__}: {error}"
-        if text is None:
+        if text is None or now < self._forgiving_until:
             each.stuck_since = None
         elif each.stuck_since is None:
             each.stuck_since = now

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -126,3 +127,19 @@ def test_a_log_that_nobody_reads_holds_up_neither_the_work_nor_its_end(on_sqlite
             process.kill()
             os.close(reader)
             os.close(writer)
+
+
+def test_one_ctrl_c_ends_a_method_of_the_python_api(on_sqlite: Connector) -> None:
+    on_sqlite.configure()
+    code = f"from dbconnector import DBConnector; DBConnector({str(on_sqlite.file)!r}).subscribeNInsert()"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            eventually(lambda: on_sqlite.vhost.exists("readings") and consumers(on_sqlite) == 1, 20)
+            on_sqlite.publish(reading(1))
+            eventually(lambda: on_sqlite.database.count("reading") == 1, 20)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert said.splitlines()[-1] == "KeyboardInterrupt"
+    assert on_sqlite.vhost.depth("readings") == 0

@@ -108,19 +108,22 @@ def test_somebody_elses_port_is_no_status(port):
         ask(Monitoring(*port), "sfconnector")
 
 
-def test_clients_that_never_end_take_all_threads_for_a_while_and_no_longer(monitor, monkeypatch):
-    monkeypatch.setattr(monitoring_server, "CONNECTION_S", 1.0)
+@pytest.mark.parametrize("begin", [b"", b"GET /heal"])
+def test_clients_that_never_end_their_request_keep_no_other_from_its_answer(monitor, monkeypatch, begin):
+    monkeypatch.setattr(monitoring_server, "CONNECTION_S", 3.0)
+    monkeypatch.setattr(http_server, "MOST_CONNECTIONS", 40)
     port = "127.0.0.1", free_port()
     with serving(Monitoring(*port), monitor):
         eventually(lambda: answers(port))
-        eventually(lambda: at_work() == 0)
         with contextlib.ExitStack() as stack:
-            silent = [stack.enter_context(socket.create_connection(port)) for _ in range(monitoring_server.THREADS)]
-            eventually(lambda: at_work() == monitoring_server.THREADS)
-            with socket.create_connection(port) as one_more:
-                assert said(one_more).startswith(b"HTTP/1.0 503 ")
+            silent = []
+            for _ in range(60):
+                silent.append(stack.enter_context(socket.create_connection(port)))
+                silent[-1].sendall(begin)
+                assert got(port, "/healthz") == (200, b"alive\n")
+            eventually(lambda: at_work() <= monitoring_server.THREADS)  # those of the test before end in a second
             eventually(lambda: all([is_ended(connection) for connection in silent]))  # a list: each sends something
-        eventually(lambda: got(port, "/healthz")[0] == 200)
+        assert got(port, "/healthz")[0] == 200
 
 
 @pytest.mark.parametrize("port", ["127.0.0.1"], indirect=True)

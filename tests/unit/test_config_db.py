@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from functools import partial
 from typing import Any
 
@@ -177,6 +178,9 @@ def test_five_mistakes_are_five_lines_in_the_order_of_the_file(write):
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     assert told(tmp_path / "none.json") == ["cannot be read: No such file or directory"]
+    assert told(tmp_path) == ["cannot be read: Is a directory"]
+    os.mkfifo(tmp_path / "pipe")
+    assert told(tmp_path / "pipe") == ["cannot be read: it is a pipe or a device, not a file"]
 
 
 def test_a_file_that_is_no_utf8_names_its_line(tmp_path):

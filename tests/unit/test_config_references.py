@@ -111,6 +111,7 @@ def test_a_credential_comes_from_the_directory_of_systemd(tmp_path):
 UNRESOLVED = [
     ("${NOPE}", "the environment variable NOPE is not set"),
     ("${file:/no/such}", "the secret file /no/such cannot be read: No such file or directory"),
+    ("${file:/dev/null}", "the secret file /dev/null cannot be read: it is a pipe or a device, not a file"),
     ("${credential:x}", "there are no credentials: run it from a systemd unit with LoadCredential=x:/path"),
     ("${credential:../x}", "${credential:…} takes the name of a credential, not a path"),
     ("${vault:x}", "unknown reference ${vault:…}; expected ${NAME}, ${file:/path} or ${credential:name}"),

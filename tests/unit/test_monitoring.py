@@ -2,8 +2,9 @@
 
 import json
 import re
+import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from pika import BasicProperties
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectorlib.amqp import Broker
-from connectorlib.errors import Failure, Kind
+from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
 from connectorlib.monitoring.counters import Histogram, LastHour, SinkMetric
 from connectorlib.monitoring.flow_stats import MOST_CODES, FlowStats
@@ -20,6 +21,7 @@ from connectorlib.monitoring.metrics import PREFIX, Metrics
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.status import document
 from connectorlib.pipeline.blame import Pause
+from connectorlib.service.process import Life
 from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings
 from dbconnector.poll import Poll
@@ -273,3 +275,25 @@ def test_a_pause_of_a_query_says_when_it_is_tried_again():
     assert (line["cause"], line["text"]) == ("08001", "database: connection refused")
     assert line["next_try"] in ("59s", "60s")
     assert "start the database" in poll.advice(poll.pause)
+
+
+@pytest.mark.parametrize(("kind", "backs_off"), [(Kind.REFUSED, True), (Kind.UNAVAILABLE, False)])
+def test_a_refused_log_in_is_repeated_ever_more_slowly_and_not_at_each_interval(kind, backs_off):
+    waits: list[float] = []
+
+    life = Life(install=False)
+
+    def query():
+        if poll.pause is not None:
+            waits.append((poll.pause.next_try or 0.0) - time.monotonic())
+        if len(waits) == 6:
+            life.request_stop()
+        life.request_nudge()  # so that nobody waits here
+        raise Failed(replace(DOWN, kind=kind))
+
+    poll = Poll("readings", None, 5.0)
+    poll.run(query, life)
+    assert waits[0] == pytest.approx(5, abs=1)
+    assert (waits[-1] > 50) == backs_off
+    if not backs_off:
+        assert waits == pytest.approx([5.0] * 6, abs=1)

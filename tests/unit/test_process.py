@@ -139,6 +139,50 @@ def test_sigusr1_nudges():
     assert sorted(output.splitlines()) == ["callback", "nudged False"]
 
 
+def test_hundreds_of_hangups_are_one_reload_after_the_one_that_runs():
+    child = Child(
+        """
+from connectorlib.service.process import keep_early_signals
+keep_early_signals()
+begun, go_on, done = threading.Semaphore(0), threading.Event(), []
+def reload():
+    begun.release()
+    go_on.wait()
+    done.append(1)
+with Life() as life:
+    os.kill(os.getpid(), signal.SIGHUP)      # before anybody listens
+    os.kill(os.getpid(), signal.SIGHUP)
+    life.on_reload(reload)
+    say("ready")
+    begun.acquire()
+    for _ in range(600):
+        os.kill(os.getpid(), signal.SIGHUP)
+    say(sum(thread.name == "reload" for thread in threading.enumerate()))
+    go_on.set()
+    begun.acquire()
+    life.stop.wait()
+say(len(done) <= 3)
+"""
+    )
+    assert child.line() == "1"
+    child.send(signal.SIGTERM)
+    assert child.end() == (0, "True\n", "")
+
+
+def test_signals_for_a_daemon_do_not_end_it_before_it_listens():
+    child = Child(
+        """
+from connectorlib.service.process import keep_early_signals
+keep_early_signals()
+os.kill(os.getpid(), signal.SIGHUP)
+os.kill(os.getpid(), signal.SIGUSR1)
+say("ready")
+say("here")
+"""
+    )
+    assert child.end() == (0, "here\n", "")
+
+
 def test_afterwards_the_signals_are_as_they_were():
     child = Child(
         "before = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]\n"
@@ -250,14 +294,33 @@ def test_the_watchdog_pings_a_third_of_the_time_systemd_waits(watch):
     assert codes == []
 
 
+def test_a_process_that_was_stopped_is_not_taken_for_a_stuck_one(watch):
+    watchdog, clock, codes, heard = watch
+    state: list[str | None] = [None]
+    watchdog.register("broker", lambda: state[0])
+    watchdog.look()
+    clock.now += 67  # SIGSTOP, and SIGCONT
+    state[0] = "the I/O thread has not ticked for 67 s"
+    watchdog.look()
+    assert (codes, [heard(), heard()]) == ([], [b"WATCHDOG=1"] * 2)
+    for _ in range(126):
+        clock.now += 1
+        watchdog.look()
+        assert codes == []
+    clock.now += 1
+    watchdog.look()  # it has not come to life since
+    assert codes == [75]
+
+
 def test_it_does_not_ping_while_one_is_stuck_and_quits_past_the_deadline(watch):
     watchdog, clock, codes, heard = watch
     state = ["COMMIT for 31 s"]
     watchdog.register("loop", lambda: None)
     watchdog.register("database", lambda: state[0], deadline_s=30)
     watchdog.look()
-    clock.now += 29
-    watchdog.look()
+    for _ in range(29):
+        clock.now += 1
+        watchdog.look()
     assert (heard(), codes) == (None, [])
     clock.now += 1
     watchdog.look()
