@@ -1,10 +1,11 @@
-"""Expiry of certificates: of a server, and in a PEM file. The only module that parses them."""
+"""Certificates: when that of a server, or one in a PEM file, expires, and its key. The only module that parses them."""
 
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connectorlib.preflight.findings import Finding, bad, good, odd
 from connectorlib.shared_settings import Tls
@@ -40,6 +41,15 @@ def in_pem(text: str) -> datetime | None:
         return min((_end(x509.load_pem_x509_certificate(block.encode())) for block in blocks), default=None)
     except ValueError:
         return None
+
+
+def public_key(pem: str) -> str:
+    """Return the public key of a certificate as PEM; a text that is no certificate is returned as it is. Raise
+    ValueError if it cannot be read."""
+    if _BEGIN not in pem:
+        return pem
+    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _end(certificate: x509.Certificate) -> datetime:

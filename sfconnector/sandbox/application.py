@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from werkzeug.wrappers import Request, Response
 
-from sfconnector.sandbox import admin, case_page, faults, journal, services, wire
+from sfconnector.sandbox import admin, case_page, faults, journal, refusals, services, wire
 from sfconnector.sandbox.oauth import asked_by
 from sfconnector.sandbox.refusals import ApiError, ApiProblem
 from sfconnector.sandbox.sandbox_server import close_after_answer, cut
@@ -14,6 +15,7 @@ from sfconnector.sandbox.world import Sandbox, World
 
 logger = logging.getLogger(__name__)
 
+MOST_BYTES = 64 * 1024 * 1024  # of an unpacked body
 PIECE = 512  # bytes of a slow body that are sent at a time
 UNEXPECTED = (
     "An unexpected error occurred. Please include this ErrorId if you contact support: 1933027655-144670 (-464075996)"
@@ -29,6 +31,7 @@ class Application:
         self._sandbox = sandbox
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        _override_method(environ)
         http = Request(environ)
         http.max_form_memory_size = None  # the server limits the size of a body
         path = services.raw_path(http)
@@ -42,7 +45,12 @@ class Application:
 
     def _service(self, http: Request, path: str) -> Callable[..., Iterable[bytes]]:
         world = self._sandbox.world
-        given = wire.JsonBody(http.get_data(cache=True, parse_form_data=False))
+        body = http.get_data(cache=True, parse_form_data=False)
+        try:
+            body = wire.unpacked(body, http.headers.get("Content-Encoding", ""), MOST_BYTES)
+        except ValueError as error:
+            return wire.answer(refusals.unreadable(str(error)).body(), 400)
+        given = wire.JsonBody(body)
         entry, records = _entry(world, http, path, given)
         try:
             return self._answer(world, http, given, entry, records)
@@ -96,6 +104,13 @@ class Application:
     def _wait(self, milliseconds: float) -> None:
         if milliseconds > 0:
             self._sandbox.stopping.wait(milliseconds / 1000)
+
+
+def _override_method(environ: dict[str, Any]) -> None:
+    """Take the method from the address: clients without PATCH (older Java) ask by `POST …?_HttpMethod=PATCH`."""
+    if environ["REQUEST_METHOD"] == "POST" and "_HttpMethod=" in environ.get("QUERY_STRING", ""):
+        (wanted, *_) = parse_qs(environ["QUERY_STRING"]).get("_HttpMethod", ["POST"])
+        environ["REQUEST_METHOD"] = wanted.upper()
 
 
 def _entry(world: World, http: Request, path: str, given: wire.JsonBody) -> tuple[journal.JournalEntry, list[object]]:

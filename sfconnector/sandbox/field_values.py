@@ -16,7 +16,6 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 #: With an offset: without one the meaning depends on the org, which may refuse it.
 _DATETIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class WrongToken(ValueError):
@@ -57,8 +56,6 @@ def _read_text(kind: str, value: Any) -> Any:
 
 
 def _read_boolean(kind: str, value: Any) -> Any:
-    if isinstance(value, str):  # another text is an error of the record, not of the body
-        return _TRUTH.get(value.strip().lower(), value)
     if not isinstance(value, bool):
         raise WrongToken(kind, value)
     return value
@@ -127,7 +124,7 @@ def read(field: OrgField, value: Any) -> Any:
 def check(field: OrgField, value: Any) -> ApiProblem | None:
     """Return what is wrong with a value that `read` returned, None if nothing is. Does not look at other records."""
     if field.type == "boolean":
-        return None if isinstance(value, bool) else _wrong_type(field, value)
+        return None if isinstance(value, bool) else _wrong_type(field)  # null
     if value is None:
         return None
     if field.type in ("id", "reference"):
@@ -150,8 +147,8 @@ def wrong_id(field: OrgField, value: object) -> ApiProblem:
     return ApiProblem("MALFORMED_ID", f"{field.label}: id value of incorrect type: {value}", (field.name,))
 
 
-def _wrong_type(field: OrgField, value: object) -> ApiProblem:
-    text = f"{field.label}: value not of required type: {'' if value is None else value}"
+def _wrong_type(field: OrgField) -> ApiProblem:
+    text = f"{field.label}: value not of required type: "
     return ApiProblem("INVALID_TYPE_ON_FIELD_IN_RECORD", text, (field.name,))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jwt
 
+from connectorlib.preflight import certificates
 from sfconnector.sandbox.accounts import ORG_ID, Accounts, App, User
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -159,7 +160,7 @@ def _claims(app: App, assertion: str, audiences: list[str]) -> dict[str, Any]:
     try:
         claims: dict[str, Any] = jwt.decode(
             assertion,
-            app.certificate,
+            certificates.public_key(app.certificate),
             algorithms=["RS256"],
             audience=audiences,
             options={"require": ["iss", "sub", "aud", "exp"]},
@@ -168,7 +169,7 @@ def _claims(app: App, assertion: str, audiences: list[str]) -> dict[str, Any]:
         raise Refused("invalid_grant", "expired authorization code") from error
     except jwt.InvalidAudienceError as error:
         raise Refused("invalid_grant", "audience is invalid") from error
-    except (jwt.InvalidTokenError, jwt.InvalidKeyError) as error:
+    except (jwt.InvalidTokenError, jwt.InvalidKeyError, ValueError) as error:
         raise Refused("invalid_grant", "invalid assertion") from error
     if claims["exp"] > time.time() + LONGEST_JWT:
         raise Refused("invalid_grant", "invalid assertion")

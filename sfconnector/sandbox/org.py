@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sfconnector.sandbox import describe_answers, effects, field_values, ids, query, record_body, refusals
-from sfconnector.sandbox.collections import Collections
+from sfconnector.sandbox.collections import Collections, failure
 from sfconnector.sandbox.objects import Catalog, OrgField, SObject, read_field
 from sfconnector.sandbox.org_rules import Rules
 from sfconnector.sandbox.query import Rows
@@ -178,6 +178,29 @@ class Org:
             author = effects.Author(user_id, field_values.stamp(self._clock()))
             changed = {"IsDeleted": True, "LastModifiedDate": author.now, "SystemModstamp": author.now}
             self.store.put(known, {**record, **changed, "LastModifiedById": user_id})
+
+    def delete_many(self, record_ids: Sequence[str], user_id: str, *, all_or_none: bool) -> list[dict[str, Any]]:
+        """Move records of any objects to the recycle bin; return each one's result, in order."""
+        with self.lock:
+            kept = {name: dict(table.records) for name, table in self.store.tables.items()}
+            results = [self._deleted(record_id, user_id) for record_id in record_ids]
+            if all_or_none and not all(each["success"] for each in results):
+                for name, records in kept.items():
+                    for record_id, record in records.items():
+                        self.store.tables[name].put(record_id, record)
+                rolled_back = failure(ApiError(refusals.ROLLED_BACK))
+                results = [rolled_back if each["success"] else each for each in results]
+            return results
+
+    def _deleted(self, record_id: str, user_id: str) -> dict[str, Any]:
+        sobject = self.catalog.by_prefix.get(record_id[:3])
+        try:
+            if sobject is None or ids.full(record_id) is None:
+                raise refused("MALFORMED_ID", f"malformed id {record_id}")
+            self.delete(sobject.name, record_id, user_id)
+        except ApiError as error:
+            return failure(error)
+        return {"id": ids.full(record_id), "success": True, "errors": []}
 
     def get(self, sobject: str, record_id: str, fields: Sequence[str] | None = None) -> dict[str, Any]:
         with self.lock:

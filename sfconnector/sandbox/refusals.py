@@ -10,6 +10,7 @@ from typing import Any
 #: HTTP statuses other than 400, by code.
 STATUSES = {
     "NOT_FOUND": 404,
+    "UNABLE_TO_LOCK_ROW": 500,
     "UNKNOWN_EXCEPTION": 500,
     "APEX_ERROR": 500,
     "INSUFFICIENT_ACCESS_OR_READONLY": 403,

@@ -1,15 +1,16 @@
 """The resources below /services/data/vXX.X. services.py decides who may call them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map
+from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
-from sfconnector.sandbox import faults, refusals, wire
+from sfconnector.sandbox import composite, faults, refusals, wire
 from sfconnector.sandbox.accounts import User
 from sfconnector.sandbox.refusals import ApiError, refused
 from sfconnector.sandbox.world import World
@@ -117,6 +118,54 @@ def query(ask: Ask) -> Response:
     return wire.answer(ask.world.cursors.first(found, size, ask.base))
 
 
+def several_calls(ask: Ask) -> Response:
+    """Answer a composite request, which counts as one call."""
+
+    def send(method: str, url: str, body: Any, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], Any]:
+        path, _, query = url.partition("?")
+        made = EnvironBuilder(unquote(path), method=method, query_string=query, headers=list(headers.items()))
+        made.content_type = "application/json"
+        inner = replace(ask, http=Request(made.get_environ() | {"REQUEST_URI": url}), given=wire.JsonBody.of(body))
+        try:
+            response = respond(inner, path.removeprefix(ask.base))
+        except ApiError as error:
+            return error.status, {}, error.body()
+        return response.status_code, dict(response.headers), wire.JsonBody(response.get_data()).peek()
+
+    body = ask.body()
+    with ask.world.org.lock:
+        before = ask.world.org.export() if isinstance(body, Mapping) and body.get("allOrNone") is True else {}
+        answers, undo = composite.run(body, send)
+        if undo:
+            ask.world.org.restore(before)
+    return wire.answer({"compositeResponse": answers})
+
+
+def delete_many(ask: Ask) -> Response:
+    ids = [each for each in ask.http.args.get("ids", "").split(",") if each]
+    all_or_none = ask.http.args.get("allOrNone", "").lower() == "true"
+    return wire.answer(ask.world.org.delete_many(ids, ask.user.id, all_or_none=all_or_none))
+
+
+def retrieve(ask: Ask, name: str) -> Response:
+    """Answer with records by their ids, null for those that are not there."""
+    given = ask.body() if ask.http.method == "POST" else ask.http.args.to_dict()
+    ids, fields = (_names(given.get(key)) for key in ("ids", "fields"))
+    found: list[dict[str, Any] | None] = []
+    for record_id in ids:
+        try:
+            found.append(ask.world.org.get(name, record_id, fields))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            found.append(None)
+    return wire.answer(found)
+
+
+def _names(given: object) -> list[str]:
+    return [str(each).strip() for each in (given if isinstance(given, list) else str(given or "").split(","))]
+
+
 def _collection(ask: Ask, **how: Any) -> Response:
     body = ask.body()
     records = body.get("records") if isinstance(body, Mapping) else None
@@ -177,8 +226,16 @@ _PATHS: dict[str, dict[str, Handler]] = {
         "GET": lambda ask, name, field, value: wire.answer(ask.world.org.get_by(name, field, value, _fields(ask))),
         "PATCH": upsert,
     },
-    "/composite": {"GET": lambda ask: wire.answer({"sobjects": f"{ask.base}/composite/sobjects"})},
-    "/composite/sobjects": {"POST": _collection, "PATCH": lambda ask: _collection(ask, update=True)},
+    "/composite": {
+        "GET": lambda ask: wire.answer({"sobjects": f"{ask.base}/composite/sobjects"}),
+        "POST": several_calls,
+    },
+    "/composite/sobjects": {
+        "POST": _collection,
+        "PATCH": lambda ask: _collection(ask, update=True),
+        "DELETE": delete_many,
+    },
+    "/composite/sobjects/<name>": {"GET": retrieve, "POST": retrieve},
     "/composite/sobjects/<name>/<field>": {
         "PATCH": lambda ask, name, field: _collection(ask, upsert_field=(name, field))
     },

@@ -1,6 +1,7 @@
 """JSON as Salesforce writes it, and its errors for bad JSON (those of Jackson)."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -45,6 +46,21 @@ def page(html: str, status: int) -> Response:
     return Response(html, status, content_type="text/html;charset=UTF-8")
 
 
+def unpacked(body: bytes, encoding: str, most: int) -> bytes:
+    """Return the body of a request as it was before it was compressed. Raise ValueError if it is not gzip, or is larger
+    than `most` bytes."""
+    if encoding.strip().lower() != "gzip":
+        return body
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacking.decompress(body, most + 1)
+    except zlib.error as error:
+        raise ValueError("the body is not gzip") from error
+    if len(plain) > most or not unpacking.eof:
+        raise ValueError("the body is too large, or cut off")
+    return plain
+
+
 class JsonBody:
     """The body of a request, parsed at most once."""
 
@@ -52,6 +68,10 @@ class JsonBody:
         self._raw = raw
         self._read: list[Any] = []  # empty, or the value
         self._error: ApiError | None = None
+
+    @classmethod
+    def of(cls, value: object) -> "JsonBody":
+        return cls(b"" if value is None else _text(value).encode())
 
     def read(self) -> Any:
         """Return the value. Raise ApiError (JSON_PARSER_ERROR)."""

@@ -1,6 +1,7 @@
 """The sandbox gives tokens out, and refuses them, in the words of Salesforce."""
 
 import base64
+import subprocess
 import time
 from typing import Any
 
@@ -62,6 +63,20 @@ def test_a_password_with_its_security_token_gives_a_token(org):
     assert told["id"].rpartition("/")[2] == org.user(USER)
     assert told["issued_at"].isdigit()
     assert told["access_token"][15:18] == "!AQ"
+
+
+def test_an_app_checks_an_assertion_by_the_certificate_that_was_uploaded(org, tmp_path):
+    """Made as the how-to makes it."""
+    key, certificate = tmp_path / "salesforce.key", tmp_path / "salesforce.crt"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-sha256", "-nodes", "-days", "730"]
+    command += ["-subj", "/CN=sfconnector", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    org.app(CLIENT_ID, CLIENT_SECRET, certificate=certificate.read_text())
+    assert log_in(org, assertion(org, key.read_text())).status_code == 200
+    assert refusal(log_in(org, assertion(org)))["error_description"] == "invalid assertion"
+    damaged = "\n".join([*certificate.read_text().splitlines()[:3], "-----END CERTIFICATE-----"])
+    org.app(CLIENT_ID, CLIENT_SECRET, certificate=damaged)
+    assert refusal(log_in(org, assertion(org, key.read_text())))["error_description"] == "invalid assertion"
 
 
 def test_the_instance_url_may_be_another_than_the_address_asked(org):

@@ -1,5 +1,7 @@
 """What the sandbox does when nothing is wrong: records one by one, in collections, and found again."""
 
+import gzip
+import json
 import re
 
 import pytest
@@ -48,6 +50,94 @@ def test_a_record_can_be_changed_and_deleted(rest):
     assert rest.send("DELETE", path).status_code == 204
     gone = rest.send("GET", path)
     assert (gone.status_code, [each["errorCode"] for each in gone.json()]) == (404, ["ENTITY_IS_DELETED"])
+
+
+def test_a_client_without_the_method_patch_names_it_in_the_address(rest):
+    path = f"/sobjects/Case/{rest.create({}).json()['id']}"
+    assert rest.send("POST", f"{path}?_HttpMethod=PATCH", json={"Subject": "b"}).status_code == 204
+    assert rest.send("GET", path).json()["Subject"] == "b"
+    assert rest.send("POST", path, json={"Subject": "c"}).status_code == 405
+
+
+def test_a_body_may_be_compressed(rest):
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    packed = gzip.compress(json.dumps({"Subject": "a"}).encode())
+    assert rest.send("POST", "/sobjects/Case", data=packed, headers=headers).status_code == 201
+    refused = rest.send("POST", "/sobjects/Case", data=packed[:-9], headers=headers)
+    assert (refused.status_code, refused.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
+    assert [case["Subject"] for case in rest.org.cases()] == ["a"]
+
+
+def test_a_collection_is_read_and_deleted_by_ids(rest):
+    ids = [rest.create({"Subject": subject}).json()["id"] for subject in "ab"]
+    path, nobody = "/composite/sobjects", "500000000000999AAA"
+    asked = {"ids": f"{ids[1]},{nobody}", "fields": "Subject"}
+    for answer in (
+        rest.send("GET", f"{path}/Case", params=asked),
+        rest.send("POST", f"{path}/Case", json={"ids": [ids[1], nobody], "fields": ["Subject"]}),
+    ):
+        found, missing = answer.json()
+        assert (found["Subject"], missing) == ("b", None)
+    together = {"ids": ",".join([ids[0], nobody]), "allOrNone": "true"}
+    assert [each["success"] for each in rest.send("DELETE", path, params=together).json()] == [False, False]
+    assert len(rest.org.cases()) == 2
+    answer = rest.send("DELETE", path, params=together | {"allOrNone": "false"}).json()
+    assert answer[0] == {"id": ids[0], "success": True, "errors": []}
+    assert [error["statusCode"] for error in answer[1]["errors"]] == ["NOT_FOUND"]
+    assert [case["Id"] for case in rest.org.cases()] == [ids[1]]
+
+
+def composite(rest, *calls, **more):
+    made = [dict(zip(("method", "url", "referenceId", "body"), call, strict=False)) for call in calls]
+    return rest.send("POST", "/composite", json={"compositeRequest": made, **more}).json()["compositeResponse"]
+
+
+def test_calls_in_one_use_what_those_before_them_were_answered(rest):
+    before = rest.org.calls()
+    case, found, bad, halted = composite(
+        rest,
+        ("POST", f"{BASE}/sobjects/Case", "case", {"Subject": "a"}),
+        ("GET", f"{BASE}/query?q=SELECT+Id+FROM+Case+WHERE+Id='@{{case.id}}'", "found"),
+        ("POST", f"{BASE}/sobjects/Case", "bad", {"Nonsense__c": "a"}),
+        ("PATCH", f"{BASE}/sobjects/Case/@{{bad.id}}", "halted", {"Subject": "b"}),
+    )
+    assert (case["httpStatusCode"], case["referenceId"]) == (201, "case")
+    assert case["httpHeaders"] == {"Location": f"{BASE}/sobjects/Case/{case['body']['id']}"}
+    assert found["body"]["records"][0]["Id"] == case["body"]["id"]
+    assert (bad["httpStatusCode"], bad["body"][0]["errorCode"]) == (400, "INVALID_FIELD")
+    assert (halted["httpStatusCode"], halted["body"][0]["errorCode"]) == (400, "PROCESSING_HALTED")
+    assert rest.org.calls() == before + 1
+
+
+def test_calls_in_one_are_undone_together_if_they_are_all_or_none(rest):
+    good, bad = composite(
+        rest,
+        ("POST", f"{BASE}/sobjects/Case", "good", {"Subject": "a"}),
+        ("POST", f"{BASE}/sobjects/Case", "bad", {"Nonsense__c": "a"}),
+        allOrNone=True,
+    )
+    assert (good["body"][0]["errorCode"], bad["body"][0]["errorCode"]) == ("PROCESSING_HALTED", "INVALID_FIELD")
+    assert rest.org.cases() == []
+
+
+def test_calls_in_one_are_at_most_25_of_which_5_are_queries_or_collections(rest):
+    query = {"method": "GET", "url": f"{BASE}/query?q=SELECT+Id+FROM+Case", "referenceId": "q"}
+    limits = {"method": "GET", "url": f"{BASE}/limits", "referenceId": "l"}
+    for calls, status in (([query] * 5 + [limits] * 20, 200), ([query] * 6, 400), ([limits] * 26, 400)):
+        assert rest.send("POST", "/composite", json={"compositeRequest": calls}).status_code == status
+
+
+def test_a_single_record_that_is_locked_is_answered_with_500(rest):
+    (account,) = rest.org.seed("Account", {"Name": "Northwind"})
+    rest.org.rules(locked=[account])
+    answer = rest.create({"AccountId": account})
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (500, "UNABLE_TO_LOCK_ROW")
+
+
+@pytest.mark.parametrize("text", ["true", "0", "perhaps"])
+def test_a_truth_as_text_is_not_read(rest, text):
+    answer = rest.create({"IsEscalated": text})
+    assert (answer.status_code, answer.json()[0]["errorCode"]) == (400, "JSON_PARSER_ERROR")
 
 
 def test_an_upsert_creates_once_and_then_changes(rest):

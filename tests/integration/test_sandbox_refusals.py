@@ -132,9 +132,9 @@ ROWS = [
     ),
     Row(
         "INVALID_TYPE_ON_FIELD_IN_RECORD",
-        "Escalated: value not of required type: foo",
+        "Escalated: value not of required type: ",
         ["IsEscalated"],
-        {"IsEscalated": "foo"},
+        {"IsEscalated": None},
     ),
     Row("INVALID_EMAIL_ADDRESS", "Web Email: invalid email address: foo", ["SuppliedEmail"], {"SuppliedEmail": "foo"}),
     Row(
@@ -165,7 +165,7 @@ ROWS = [
     Row("ENTITY_IS_DELETED", "entity is deleted", prepare=deleted),
     Row("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", TRIGGER, prepare=rule("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", TRIGGER)),
     Row("CANNOT_EXECUTE_FLOW_TRIGGER", FLOW, prepare=rule("CANNOT_EXECUTE_FLOW_TRIGGER", FLOW)),
-    Row("UNABLE_TO_LOCK_ROW", LOCK, prepare=locked),
+    Row("UNABLE_TO_LOCK_ROW", LOCK, prepare=locked, status=500),
     Row(
         "STORAGE_LIMIT_EXCEEDED",
         "storage limit exceeded",

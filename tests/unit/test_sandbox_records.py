@@ -105,7 +105,7 @@ def test_a_parent_is_found_by_its_key(acme: Acme, given: dict[str, Any], kept: s
         ("double", "5.25", 5.25),
         ("int", 5, 5),
         ("currency", "1e3", 1000.0),
-        ("boolean", "True", True),
+        ("boolean", True, True),
         ("boolean", False, False),
         ("date", "2026-11-24", "2026-11-24"),
         ("datetime", "2026-11-24T02:18:17Z", "2026-11-24T02:18:17.000+0000"),

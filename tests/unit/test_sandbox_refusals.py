@@ -81,9 +81,9 @@ CREATES = {
             "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "Line: bad value for restricted picklist field: Foo", ["Line__c"]
         ),
     ),
-    "text that is neither true nor false": (
-        {"IsEscalated": "foo"},
-        one("INVALID_TYPE_ON_FIELD_IN_RECORD", "Escalated: value not of required type: foo", ["IsEscalated"]),
+    "a text for a checkbox": (
+        {"IsEscalated": "true"},
+        one("JSON_PARSER_ERROR", TOKEN.format("boolean from VALUE_STRING value true", 17)),
     ),
     "null for a checkbox": (
         {"IsEscalated": None},
