@@ -23,6 +23,7 @@ class Kind(StrEnum):
     UNAVAILABLE = "unavailable"  # the target is down: pause, nothing is dead-lettered
     REFUSED = "refused"  # a log-in was refused: pause, probe slowly
     CONFIGURATION = "configuration"  # fails for every message: pause and report it
+    FLOOD = "flood"  # a reject like so many before it that the messages are not the cause: pause, try one at a time
     UNKNOWN = "unknown"  # not in any table, or a bug of ours: the blame rule
 
 
@@ -41,6 +42,8 @@ class Failure:
     detail: str = ""
     #: Seconds that the target wants to be left alone for; `NEVER`: another try would do harm.
     retry_after: float = 0.0
+    #: How many messages were refused alike, in a flood.
+    same: int = 0
 
     def __str__(self) -> str:
         spot = f"{self.detail or self.place}: " if self.detail or self.place else ""

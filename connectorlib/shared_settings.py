@@ -80,6 +80,7 @@ class Retry:
     first_ms: int = 200
     max_s: float = 30.0
     breaker: int = 10
+    flood: int = 100
     #: What another attempt may cure is not given up before, however many attempts that makes. Not in the file: a sink
     #: says it whose attempts are shorter than usual.
     patience_s: float = 0.0

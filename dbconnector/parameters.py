@@ -5,13 +5,14 @@ closures run. A body is decoded once and a mapping evaluated once per record, be
 depends on `$result` is evaluated when the statement before it has run, each time that it runs.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Self
 
-from connectorlib.errors import Failed, reject
+from connectorlib.errors import Failed, Failure, reject
 from connectorlib.expressions import (
     MISSING,
     Expression,
@@ -26,6 +27,7 @@ from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Limits
 from dbconnector.bisect import statements
+from dbconnector.columns import plain_name
 from dbconnector.dialects.base import Dialect
 from dbconnector.inbox_table import Inbox, Key
 from dbconnector.settings import DbConfig, Write
@@ -62,6 +64,7 @@ class BoundWrite:
         self.single = self.each is None and self._when is None
         #: One row of plain fields per record, for which the size of the body is limit enough.
         self.plain = self.single and all(expression.field for expression in expressions)
+        self._constants = _constants(self.statement, expressions)
         self._evaluate = _evaluate_all(expressions)
         self._bind: Binder = tuple
 
@@ -69,6 +72,12 @@ class BoundWrite:
     def in_bulk(self) -> bool:
         """Whether the rows of many messages may go into one statement (docs/architecture.md)."""
         return bool(self._multi_row) and not (self._when or self.must_change or self.uses_results)
+
+    def is_due_to_a_constant(self, text: str) -> bool:
+        """Return whether the database names columns in the text of a refusal, and each of them that this statement
+        stores gets the same value from every message."""
+        named = {column for column in self._constants if _names(text, column)}
+        return bool(named) and all(self._constants[column] for column in named)
 
     def bound(self, bind: Binder) -> Self:
         """Return this write for a connection: what its columns take is known only once connected."""
@@ -155,6 +164,22 @@ class BoundWrite:
         return False
 
 
+def _constants(statement: Statement, expressions: Sequence[Expression]) -> Mapping[str, bool]:
+    """Return the columns that a statement stores, and whether each gets a constant."""
+    found = {plain_name(column): True for column in statement.literals}
+    for target, expression in zip(statement.targets, expressions, strict=True):
+        if target is not None:
+            found[plain_name(target.column)] = not expression.parts
+    return found
+
+
+def _names(text: str, column: str) -> bool:
+    """Whether the text of a database names a column: `column "c"`, `Key (a, c)=`, `t.c`, not a word of a sentence."""
+    name = re.escape(column)
+    quoted = rf"(?:[\"'`(.\[]|, ){name}[\"'`).\],]"
+    return re.search(rf"{quoted}|\.{name}\b", text, re.IGNORECASE) is not None
+
+
 def _evaluate_all(expressions: Sequence[Expression]) -> Callable[[Any, Scope], Sequence[Any]]:
     """Return what evaluates all of them: in one go if each is just a field of the record and none is missing."""
     evaluates = [expression.evaluate for expression in expressions]
@@ -235,6 +260,10 @@ class Plan:
             scope.root, scope.index = record, index
             rows.append(None if write.uses_results else [*write.rows(record, scope)])
         return rows
+
+    def is_due_to_a_constant(self, failure: Failure) -> bool:
+        """Return whether a refusal is due to the configuration: whatever the message, its value is the same."""
+        return any(write.place == failure.place and write.is_due_to_a_constant(failure.text) for write in self.writes)
 
     def bulk(self, units: Sequence[Unit], dialect: Dialect, rows_at_once: int) -> Iterator[tuple[str, str, list[Any]]]:
         """Yield place, SQL and parameters of the statements that write all units, statement by statement."""

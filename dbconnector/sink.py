@@ -9,18 +9,21 @@ bound for; and the back-off takes some ten thousand times as long as decoding.
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
+from connectorlib.pipeline.flood import Brake, is_of_flood
 from connectorlib.service import logs
 from dbconnector.bisect import LARGEST, Bisection
 from dbconnector.inbox_table import PLACE as INBOX
-from dbconnector.odbc.database import AlreadyThere, Database
+from dbconnector.odbc.database import AlreadyThere, Database, Duplicate
 from dbconnector.parameters import Plan, Unit
 
 logger = logging.getLogger(__name__)
@@ -30,6 +33,9 @@ SAVEPOINT = "piece"
 #: wait behind it, and where it is tried apart from others.
 SHORT_LOCK_S = 0.5
 
+#: Codes of refusals by the database; others are ours: of decoding, mapping or binding.
+_OF_THE_DATABASE = re.compile(r"[0-9A-Z]{5}(/-?\d+)?|no-row")
+
 #: Returns whether the deliveries in hand still belong to an open channel.
 Valid = Callable[[], bool]
 
@@ -37,10 +43,13 @@ Valid = Callable[[], bool]
 class DatabaseSink:
     """Writes deliveries into one database, which it alone uses, in one thread. Any number may share a plan."""
 
-    def __init__(self, plan: Plan, database: Database, *, names: bool = False) -> None:
-        """`names`: when another attempt may cure a failure, put off the others of a call for the sake of the message
-        whose statement failed, if that is known."""
+    def __init__(self, plan: Plan, database: Database, brake: Brake | None = None, *, names: bool = False) -> None:
+        """`brake` is shared with the other sinks of the database. `names`: when another attempt may cure a failure, put
+        off the others of a call for the sake of the message whose statement failed, if that is known."""
         self.database = database
+        self._brake = brake or Brake(0)
+        #: Whether the batch was refused like so many before it.
+        self._flooded = False
         self._plan = plan
         self._names = names
         #: Whose statements run now; None: those of several units.
@@ -75,6 +84,9 @@ class DatabaseSink:
             self._current = None
             with self._short_locks() if isolating else nullcontext():
                 outcomes = iter(self._write_by_key(units, valid))
+            if self._flooded:  # perhaps a column has changed: it is asked for anew, on a new connection
+                self._flooded = False
+                self.database.close()
             return [next(outcomes) if isinstance(each, Unit) else each for each in mapped]
         except BaseException:  # a bug as well: the next commit must not include half of a message
             self._roll_back()
@@ -141,28 +153,28 @@ class DatabaseSink:
             return self._again(units, failed.failure)
         if isinstance(result, Failed) and len(units) > 1:
             return self._by_savepoints(units, valid, failed=True)
-        return [_outcome(result)] * len(units)
+        return [self._outcome(units, result)] * len(units)
 
     def _by_savepoints(self, units: Sequence[Unit], valid: Valid, *, failed: bool = False) -> list[Outcome]:
         """Split inside one transaction. Anything but a reject undoes all of it, as an InnoDB deadlock does anyway.
         `failed`: the units have just been rejected together."""
         self._saved = False
         try:
-            results = list(self._bisection.isolate(units, self._under_savepoint, failed=failed))
+            outcomes = list(self._isolated(units, self._under_savepoint, failed=failed))
             self._commit(valid)
         except Failed as error:
             self._roll_back()
             if error.failure.kind is Kind.REJECT:  # at the commit: a deferred constraint does not name the message
                 return self._by_transactions(units, valid)
             return self._again(units, error.failure)
-        return [outcome for piece, result in results for outcome in [_outcome(result)] * len(piece)]
+        return outcomes
 
     def _by_transactions(self, units: Sequence[Unit], valid: Valid) -> list[Outcome]:
         """Split into transactions. To keep the order, nothing is tried after a unit that has to be tried again."""
         outcomes: list[Outcome] = []
         try:
-            for piece, result in self._bisection.isolate(units, lambda piece: self._in_transaction(piece, valid)):
-                outcomes += [_outcome(result)] * len(piece)
+            for outcome in self._isolated(units, lambda piece: self._in_transaction(piece, valid)):
+                outcomes.append(outcome)  # what was decided before a failure counts
         except Failed as failed:
             outcomes += self._again(units[len(outcomes) :], failed.failure)
         return outcomes
@@ -174,6 +186,33 @@ class DatabaseSink:
             return [again] * len(units)
         return [again if unit is self._current else LATER for unit in units]
 
+    def _isolated(
+        self, units: Sequence[Unit], attempt: Callable[[Sequence[Unit]], Done | Failed], *, failed: bool = False
+    ) -> Iterator[Outcome]:
+        """Yield the outcome of each unit, in order. In a flood the rest is not tried."""
+        left = len(units)
+        for piece, result in self._bisection.isolate(units, attempt, failed=failed):
+            outcome = self._outcome(piece, result)
+            left -= len(piece)
+            yield from [outcome] * len(piece)
+            if is_of_flood(outcome):
+                yield from [outcome] * left
+                return
+
+    def _outcome(self, units: Sequence[Unit], result: Done | Failed) -> Outcome:
+        """Return the outcome of units that were written, or of one that the database rejects."""
+        if not isinstance(result, Failed):
+            return result
+        failure = result.failure
+        # Where the driver has no other INSERT, a key that the inbox holds already is an integrity error.
+        if isinstance(result, AlreadyThere) or (failure.place == INBOX and failure.code[:2] == "23"):
+            return ALREADY
+        if isinstance(result, Duplicate) or not _OF_THE_DATABASE.fullmatch(failure.code):
+            return Dead(failure)
+        flood = self._brake.refused(units[0].delivery, failure)
+        self._flooded = self._flooded or flood is not None
+        return Dead(failure) if flood is None else Again(flood)
+
     # --- one attempt: returns why the database rejects the units; raises Failed for anything else --------------------
 
     def _in_transaction(self, units: Sequence[Unit], valid: Valid, rows_at_once: int = LARGEST) -> Done | Failed:
@@ -184,7 +223,7 @@ class DatabaseSink:
             self._roll_back()
             if _repeats_a_key(units, failed, rows_at_once):
                 return self._in_transaction(units, valid, 1)
-            return _rejected(failed)
+            return self._rejected(units, failed)
         return done
 
     def _under_savepoint(self, units: Sequence[Unit], rows_at_once: int = LARGEST) -> Done | Failed:
@@ -195,7 +234,7 @@ class DatabaseSink:
         try:
             done = self._execute(units, rows_at_once)
         except Failed as failed:
-            _rejected(failed)
+            self._rejected(units, failed)
             self._saved = database.rollback_to(SAVEPOINT)
             return self._under_savepoint(units, 1) if _repeats_a_key(units, failed, rows_at_once) else failed
         self._saved = False
@@ -212,7 +251,16 @@ class DatabaseSink:
                 raise AlreadyThere(Failure(Kind.REJECT, "already-there", "an earlier delivery was written", INBOX))
         places = self._execute_bulk(units, rows_at_once) if self._plan.in_bulk else self._execute_steps(units)
         self._passing.update(dict.fromkeys([*places, ALL], len(units)))
+        self._brake.passed(places, (unit.delivery for unit in units))
         return DONE
+
+    def _rejected(self, units: Sequence[Unit], failed: Failed) -> Failed:
+        """Return a failure that is due to the messages themselves; raise any other."""
+        failure = _rejected(failed).failure
+        own = len(units) > 1 or isinstance(failed, AlreadyThere | Duplicate)
+        if not own and self._plan.is_due_to_a_constant(failure):
+            raise Failed(replace(failure, kind=Kind.CONFIGURATION))
+        return failed
 
     def _execute_bulk(self, units: Sequence[Unit], rows_at_once: int) -> set[str]:
         """Run the statements, each for all units; return the places of those that ran."""
@@ -244,6 +292,8 @@ class DatabaseSink:
         if not valid():
             raise Stale
         self.database.commit()
+        if self._passing:
+            self._brake.passed(["commit"], ())
         self._passed.update(self._passing)
         self._passed["commit"] += 1
         self._passing.clear()
@@ -251,17 +301,6 @@ class DatabaseSink:
     def _roll_back(self) -> None:
         self._passing.clear()
         self.database.rollback()
-
-
-def _outcome(result: Done | Failed) -> Outcome:
-    """Return the outcome of units that were written, or of one that the database rejects."""
-    if not isinstance(result, Failed):
-        return result
-    failure = result.failure
-    # Where the driver has no other INSERT, a key that the inbox holds already is an integrity error.
-    if isinstance(result, AlreadyThere) or (failure.place == INBOX and failure.code[:2] == "23"):
-        return ALREADY
-    return Dead(failure)
 
 
 def _repeats_a_key(units: Sequence[Unit], failed: Failed, rows_at_once: int) -> bool:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import Again, Dead, Delivery
 from connectorlib.pipeline.blame import PAUSING
+from connectorlib.pipeline.flood import Brake
 from connectorlib.service import logs
 from sfconnector.record_outcome import CROWDED, NO_RULE, CallSize, Circumstances, Judge, NotYet, Way
 from sfconnector.records import Decided, Item
+from sfconnector.salesforce.error_codes import DUPLICATES
 from sfconnector.settings import CaseSettings
 
 if TYPE_CHECKING:
@@ -67,8 +69,11 @@ class Sender:
         stop: threading.Event | None = None,
         sizes: CallSizes | None = None,
         is_aged: Callable[[], bool] = lambda: False,
+        brake: Brake | None = None,
     ) -> None:
-        """`is_aged` says whether the org's description of its fields may be asked for again."""
+        """`is_aged` says whether the org's description of its fields may be asked for again. `brake` is shared by all
+        that send records of the division."""
+        self._brake = brake or Brake(0)
         self._stop = stop or threading.Event()
         self._client = client
         self._place = place
@@ -187,6 +192,7 @@ class Sender:
         crowded: list[Item] = []
         others_passed = any(not result.errors for result in results)
         aged = self._is_aged()
+        flood: Failure | None = None
         for item, result in zip(items, results, strict=True):
             delivery = item.delivery
             seen = Circumstances(
@@ -201,12 +207,26 @@ class Sender:
                 continue
             if not result.errors:
                 self._refused_alone = 0
-            elif isinstance(decided, Decided) and isinstance(decided.outcome, Again):
-                self._refused_before.add(delivery.identity)
+                self._brake.passed([self._place], [delivery])
+            elif isinstance(decided, Decided):
+                if isinstance(decided.outcome, Again):
+                    self._refused_before.add(delivery.identity)
+                decided, flood = self._braked(item, decided, flood)
             yield item, decided
         self._sizes.note(len(items), seconds, crowded=bool(crowded))
+        if flood is not None:
+            raise Failed(flood)
         if crowded:
             yield from self._calls(crowded, way, valid)
+
+    def _braked(self, item: Item, decided: Decided, before: Failure | None = None) -> tuple[Decided, Failure | None]:
+        """Return what becomes of a refused record, and why the rest is not sent: in a flood it was not created, and is
+        sent again."""
+        outcome = decided.outcome
+        if not isinstance(outcome, Dead) or outcome.failure.code in DUPLICATES:
+            return decided, before
+        flood = self._brake.refused(item.delivery, outcome.failure)
+        return (decided, before) if flood is None else (Decided(Again(flood)), flood)
 
     # -- a call that was not answered, or refused as a whole
 
@@ -228,8 +248,10 @@ class Sender:
             yield from self._call(items[:middle], way, valid)
             yield from self._call(items[middle:], way, valid)
             return
-        decided = self._judge.refused(items[0], rejected.errors, rejected.status)
+        decided, flood = self._braked(items[0], self._judge.refused(items[0], rejected.errors, rejected.status))
         yield items[0], decided
+        if flood is not None:
+            raise Failed(flood)
         if isinstance(decided.outcome, Again):
             self._refused_alone += 1
             if self._refused_alone >= self._breaker:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE
 from connectorlib.pipeline.blame import ALL
+from connectorlib.pipeline.flood import Brake
 from connectorlib.service import logs
 from sfconnector.batch_send import CallSizes
 from sfconnector.lookup import Lookups
 from sfconnector.mapping import CaseMapper
-from sfconnector.mapping_check import check, warnings
+from sfconnector.mapping_check import check, constants, warnings
+from sfconnector.record_outcome import constant_place
 from sfconnector.records import Settled
 from sfconnector.salesforce.describe import Described
 from sfconnector.salesforce.error_codes import MISMATCH, NO_CALLS_LEFT
@@ -49,8 +51,16 @@ class DivisionState:
         #: The mapping, once it was compared with the org.
         self.mapper: CaseMapper | None = None
         self._described_at = 0.0
-        #: Messages that became Cases, by place: in all, and by each lookup.
+        #: Messages that became Cases, by place: in all, by each lookup, and by each constant of the configuration.
         self.passed: Counter[str] = Counter({self.place: 0, ALL: 0})
+        #: The places of constants of the configuration, by the lower-case name of their field and their value.
+        self._constants = {
+            (name, value): constant_place(self.place, name, value)
+            for name, values in constants(settings.case).items()
+            for value in values
+        }
+        self.passed.update(dict.fromkeys(self._constants.values(), 0))
+        self.brake = Brake(settings.retry.flood)
         #: Cases that were made of messages that are done.
         self.created = 0
         self._budgets = budgets
@@ -62,6 +72,8 @@ class DivisionState:
         self._unanswered: Failure | None = None
         #: Whether Salesforce has refused a mapping that fitted before.
         self._is_doubtful = False
+        #: The same, and so often that nothing more is sent before they were compared.
+        self._is_flooded = False
         #: Whether the next Case would have to wait longer for the rate than a message is held.
         self._in_debt = False
 
@@ -86,13 +98,23 @@ class DivisionState:
     def _probe(self, client: "Client") -> None:
         self.heed_budget(client)
         if self.mapper is None or self._is_doubtful:
-            self._prepare(client)
-            self._is_doubtful = False
+            self._compare(client)
         else:
             client.limits()
         self.note_usage(client)
         self.heed_budget(client)
         self._heed_debt()
+
+    def renew(self, client: "Client") -> None:
+        """Compare the mapping with the org if a flood of refusals has made it doubtful. Raise Failed."""
+        if self._is_flooded:
+            with self._probing:
+                if self._is_flooded:  # no other lane has
+                    self._compare(client)
+
+    def _compare(self, client: "Client") -> None:
+        self._prepare(client)
+        self._is_doubtful = self._is_flooded = False
 
     def _report_first(self, failure: Failure | None) -> None:
         report, self._on_first = self._on_first, None
@@ -133,9 +155,10 @@ class DivisionState:
         assert self.mapper is not None
         return self.mapper
 
-    def doubt_mapping(self) -> None:
-        """Have the mapping compared with the org at the next probe."""
+    def doubt_mapping(self, *, flooded: bool = False) -> None:
+        """Have the mapping compared with the org at the next probe; `flooded`: before anything more is sent."""
         self._is_doubtful = True
+        self._is_flooded = self._is_flooded or flooded
 
     def nudge(self, client: "Client") -> None:
         """Let the next probe log in again and ignore the known usage. Any thread may call it."""
@@ -200,9 +223,12 @@ class DivisionState:
             self.passed[ALL] += len(done)
             for each in done:
                 self.created += sum(record.outcome is DONE for record in each.records)
-                self.passed.update(_places(each))
+                self.passed.update(self._places(each))
 
-
-def _places(done: Settled) -> set[str]:
-    drafts = (record.draft for record in done.unit.records)
-    return {lookup.place for draft in drafts if draft is not None for lookup, _ in draft.looked_up}
+    def _places(self, done: Settled) -> set[str]:
+        drafts = [record.draft for record in done.unit.records if record.draft is not None]
+        places = {lookup.place for draft in drafts for lookup, _ in draft.looked_up}
+        if self._constants:
+            texts = ((n, value) for draft in drafts for n, value in draft.fields.items() if isinstance(value, str))
+            places |= {place for n, value in texts if (place := self._constants.get((n.lower(), value)))}
+        return places

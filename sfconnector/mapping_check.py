@@ -56,11 +56,14 @@ def _unfilled(case: CaseSettings, described: Described) -> Iterator[str]:
             yield f"mapping: {field.name} is required by Salesforce, and nothing fills it but perhaps a flow"
 
 
-def constants(case: CaseSettings, name: str) -> frozenset[str]:
-    """Return the texts that a field may get from the configuration, whatever the message is."""
-    entries = (entry for entry in _entries(case) if entry.key.lower() == name.lower())
-    found = (constant for entry in entries for constant in _constants(entry))
-    return frozenset(each.value for each in found if each.whole and isinstance(each.value, str))
+def constants(case: CaseSettings) -> Mapping[str, frozenset[str]]:
+    """Return the texts that a field may get from the configuration, whatever the message is, by its lower-case name."""
+    found: dict[str, frozenset[str]] = {}
+    for entry in _entries(case):
+        texts = {each.value for each in _constants(entry) if each.whole and isinstance(each.value, str)}
+        if texts:
+            found[entry.key.lower()] = found.get(entry.key.lower(), frozenset()) | texts
+    return found
 
 
 # -- entries and the constants in them

@@ -10,6 +10,7 @@ from connectorlib.messages import Again, Dead
 from sfconnector.mapping_check import constants
 from sfconnector.records import Decided, Item, created
 from sfconnector.salesforce.error_codes import (
+    ABOUT_THE_RECORD,
     SfError,
     contradicts_description,
     duplicate_of,
@@ -78,8 +79,8 @@ class Judge:
     #: `retry` or `dead-letter`: what to do when it is unknown whether a record without a key was created.
     on_unknown: str = "retry"
     errors: Mapping[str, str] = field(default_factory=dict)
-    #: Owners that the configuration names.
-    owners: frozenset[str] = frozenset()
+    #: The texts that a field may get from the configuration, by its lower-case name.
+    constants: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, case: CaseSettings, place: str) -> "Judge":
@@ -90,7 +91,7 @@ class Judge:
             case.auto_assign if isinstance(case.auto_assign, str) else str(case.auto_assign).upper(),
             case.on_unknown,
             case.errors,
-            constants(case, OWNER),
+            constants(case),
         )
 
     def way(self, item: Item) -> Way:
@@ -139,9 +140,10 @@ class Judge:
             return created(None, already=True)
         if kind is Kind.UNAVAILABLE and seen.singled_out and not (error.code in self.errors or is_of_whole_org(error)):
             kind = Kind.RETRY
-        if kind is Kind.REJECT and self._is_of_configuration(item, error):
+        place = self._constant_place(item, error) if kind is Kind.REJECT else None
+        if place is not None:
             kind = Kind.CONFIGURATION
-        found = replace(failure(error, kind, "case", _references(item, error)), place=self.place)
+        found = replace(failure(error, kind, "case", _references(item, error)), place=place or self.place)
         if len(errors) > 1:
             texts = (f"{each.code} {failure(each, kind, 'case').text}" for each in errors)
             found = replace(found, text="; ".join(texts)[:2000])
@@ -153,11 +155,22 @@ class Judge:
         mine = item.draft.key is not None and item.draft.only_key
         return mine and seen.doubted and any(map(is_hidden_duplicate, errors))
 
-    def _is_of_configuration(self, item: Item, error: SfError) -> bool:
-        """Return whether every message would fail like this: the configuration names an owner who has left."""
-        if error.code in self.errors or not is_about_owner(error):
-            return False
-        return item.draft.fields.get(OWNER) in self.owners
+    def _constant_place(self, item: Item, error: SfError) -> str | None:
+        """Return the place of the constant that is refused: every message with it would fail like this, such as with an
+        owner who has left. None: the value is the message's own."""
+        names = error.fields or ((OWNER,) if is_about_owner(error) else ())
+        if not names or error.code in self.errors or error.code in ABOUT_THE_RECORD:
+            return None
+        values = {name.lower(): value for name, value in item.draft.fields.items()}
+        found = [(name.lower(), values.get(name.lower())) for name in names]
+        if not all(isinstance(value, str) and value in self.constants.get(name, ()) for name, value in found):
+            return None
+        return constant_place(self.place, names[0], found[0][1])
+
+
+def constant_place(place: str, name: str, value: object) -> str:
+    """Return the place by which records are counted that got a field from the configuration."""
+    return f"{place}, {name.lower()} = {value}"
 
 
 def _references(item: Item, error: SfError) -> str:

@@ -51,6 +51,7 @@ class CaseSink:
             stop,
             state.sizes,
             is_aged=lambda: state.is_aged,
+            brake=state.brake,
         )
         self._external_id = settings.case.external_id
         self._key_of_message = self._external_id is not None and _is_the_same_for_all_records(self._external_id.value)
@@ -84,6 +85,7 @@ class CaseSink:
         failure: Failure | None = None
         try:
             self._state.heed_budget(self._client)
+            self._state.renew(self._client)
             units = list(self._decode(deliveries))
             for record, each in self._decide(units, valid):
                 decided[record] = each
@@ -242,8 +244,9 @@ class CaseSink:
         self._warn_of_reuse([each.unit for each in done if each.outcome is ALREADY])
         for each in settled:
             self._remember(each)
-        if any(isinstance(s.outcome, Again) and s.outcome.failure.kind is Kind.CONFIGURATION for s in settled):
-            self._state.doubt_mapping()
+        kinds = {each.outcome.failure.kind for each in settled if isinstance(each.outcome, Again)}
+        if kinds & {Kind.CONFIGURATION, Kind.FLOOD}:
+            self._state.doubt_mapping(flooded=Kind.FLOOD in kinds)
         if self._replies is not None and done:
             self._replies.done(done, self._client)
 

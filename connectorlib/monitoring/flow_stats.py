@@ -63,6 +63,21 @@ class MessageSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LaneFacts:
+    """What one of several lanes is doing."""
+
+    target: str
+    #: How many messages its sink has, and how many wait.
+    working: int
+    waiting: int
+    #: Failed alone, and not judged yet.
+    suspects: int
+    paused: bool
+    #: How many wait behind an earlier one of their key, by key.
+    behind: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Subject:
     counts: Mapping[str, int]
     source: MessageSource
@@ -85,6 +100,8 @@ class FlowStats:
         self.last_success: float | None = None
         #: When any of the counts changed last.
         self.last_progress = self.started
+        #: Returns what its lanes are doing.
+        self.lanes: Callable[[], Sequence[LaneFacts]] = tuple
         #: Metrics of the sink's own.
         self.metrics: Sequence[SinkMetric] = ()
         self.trace: TraceBatch | None = None

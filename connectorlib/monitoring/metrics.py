@@ -90,6 +90,10 @@ def _of_flows(flows: Sequence[FlowStats]) -> Iterator[Metric]:
     yield _gauge("paused", "1 while the flow, or a division of it, is paused.", paused, "flow")
     held = {(flow.name,): float(flow.held) for flow in flows}
     yield _gauge("messages_in_flight", "Messages delivered to this process and not settled yet.", held, "flow")
+    behind = {(flow.name,): float(sum(sum(lane.behind.values()) for lane in flow.lanes())) for flow in flows}
+    yield _gauge("messages_behind_key", "Messages that wait for an earlier one of their key.", behind, "flow")
+    alike = {(flow.name,): float(max((pause.failure.same for _, pause in flow.paused()), default=0)) for flow in flows}
+    yield _gauge("messages_refused_alike", "Messages refused alike, in a pause for that; else 0.", alike, "flow")
     now = time.monotonic()
     ages = {(flow.name,): now - (flow.last_success or flow.started) for flow in flows}
     yield _gauge("since_last_success_seconds", "Since the last message was written, or the start.", ages, "flow")

@@ -7,13 +7,16 @@ import time
 from datetime import datetime
 from typing import Any
 
-from connectorlib.monitoring.flow_stats import FlowStats, Pausing
+from connectorlib.monitoring.flow_stats import FlowStats, LaneFacts, Pausing
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.verdict import conclude
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service import logs
 
 Document = dict[str, Any]
+
+#: Keys that are named for a lane, those first that most messages wait for.
+MOST_KEYS = 5
 
 
 def document(monitor: Monitor) -> Document:
@@ -81,6 +84,20 @@ def _flow(monitor: Monitor, flow: FlowStats) -> Document:
         "last_success": wall(flow.last_success),
         "last_progress": wall(flow.last_progress),
         "last_hour": {**hour, "dead": dead},
+        "lanes": [_lane(number, each) for number, each in enumerate(flow.lanes(), 1)],
+    }
+
+
+def _lane(number: int, lane: LaneFacts) -> Document:
+    behind = sorted(lane.behind.items(), key=lambda each: -each[1])
+    return {
+        "number": number,
+        "target": lane.target,
+        "state": "paused" if lane.paused else "working" if lane.working else "idle",
+        "working": lane.working,
+        "waiting": lane.waiting,
+        "suspects": lane.suspects,
+        "behind": [{"key": key, "waiting": waiting} for key, waiting in behind[:MOST_KEYS]],
     }
 
 
@@ -91,6 +108,7 @@ def _pause(pausing: Pausing, pause: Pause, waiting: int | None) -> Document:
         "name": pausing.name,
         "since": wall(pause.since),
         "cause": pause.failure.code,
+        "same": pause.failure.same,
         "text": fields["text"],
         "next_try": fields["next_try"],
         "do": do,

@@ -68,6 +68,17 @@ def details(flow: Mapping[str, Any], status: Mapping[str, Any], last_success: st
     died = sum(hour["dead"].values())
     yield "last hour", ", ".join([*counts, f"{died} dead-lettered{f' ({dead})' if dead else ''}"])
 
+    if len(flow["lanes"]) > 1:
+        for lane in flow["lanes"]:
+            yield f"lane {lane['number']}", _lane(lane, flow["name"])
+
+
+def _lane(lane: Mapping[str, Any], flow: str) -> str:
+    parts = [lane["state"] if lane["target"] == flow else f"{lane['target']}: {lane['state']}"]
+    parts += [f"{lane[name]} {name}" for name in ("working", "waiting", "suspects") if lane[name]]
+    parts += [f"{each['waiting']} behind key {each['key']}" for each in lane["behind"]]
+    return ", ".join(parts)
+
 
 def dead_letters(status: Mapping[str, Any]) -> Line:
     dead = status["dead_letters"]

@@ -16,6 +16,9 @@ from connectorlib.values.backoff import Backoff
 
 #: Kinds that stop the whole flow at once: trying other messages would tell nothing.
 PAUSING = frozenset({Kind.UNAVAILABLE, Kind.REFUSED})
+#: Kinds whose pauses are probed on schedule even after what was in hand has been requeued: a log-in, or in a flood one
+#: message, which does not come again. Whatever else is tried would fail again, and count as a delivery each time.
+PROBED_ON_SCHEDULE = PAUSING | {Kind.FLOOD}
 
 #: How a blamed message's failure is named in its dead letter.
 REASONS = {Kind.RETRY: "retries-exhausted", Kind.CONFIGURATION: "reject", Kind.UNKNOWN: "unknown"}
@@ -203,6 +206,10 @@ class Pause:
         if self.is_for(failure):
             return replace(self, failure=failure)  # how long to wait, and the text, are those of the latest answer
         return replace(self, failure=failure, announced_at=None)
+
+    def prolonged(self, other: "Pause") -> "Pause":
+        """Return it with the schedule of another."""
+        return replace(self, attempt=other.attempt, next_try=other.next_try)
 
     @property
     def never(self) -> bool:

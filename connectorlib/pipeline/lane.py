@@ -12,6 +12,8 @@ again together or in parts), `suspects` (failed alone), `waiting` (not tried yet
 - With `ordered`, later messages of a key wait until the earlier ones are settled, through all retries.
 - A lane pauses when its target is unavailable or refuses the log-in, and when suspects are not proven to be the cause.
   It then probes; after an answer it tries one message at a time until one passes.
+- A flood (`flood`) pauses a lane too, once its sink has asked the target anew and the next message was refused all the
+  same. Each probe then costs one message, of another key each time, and dead-letters it if it is refused alike.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,7 +22,7 @@ from math import isqrt
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
-from connectorlib.pipeline.blame import PAUSING, Pause, Suspect, Suspects, reason
+from connectorlib.pipeline.blame import PAUSING, PROBED_ON_SCHEDULE, Pause, Suspect, Suspects, reason
 from connectorlib.pipeline.lane_protocol import (
     Action,
     Announce,
@@ -34,6 +36,7 @@ from connectorlib.pipeline.lane_protocol import (
     Nudged,
     Probe,
     Probed,
+    Prolonged,
     Resumed,
     Retried,
     Settle,
@@ -48,6 +51,8 @@ NONE: Deliveries = ()
 
 #: A message that was handed out this often is tried alone: it may be what kills its consumer.
 SUSPICIOUS_DELIVERIES = 3
+#: Seconds for which a probe of a flood waits for a message of a key that was not refused yet.
+SEEK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,12 @@ class Lane:
     trips: int = 0
     #: The next message is one that has not been tried: bad ones in front must not hide that others pass.
     fresh: bool = False
+    #: Nothing has passed since a flood began, for which the sink asks the target anew what it takes.
+    doubting: bool = False
+    #: The keys of the messages that were refused in the pause of a flood, the last one last.
+    refused_keys: tuple[Hashable, ...] = ()
+    #: Until then a probe of a flood waits for a message of another key; 0: no longer.
+    seeks_until: float = 0.0
     #: What the sink works on has failed before, and is tried apart from the rest.
     isolating: bool = False
     #: What the sink works on is not ours any more.
@@ -119,10 +130,17 @@ class Lane:
         return self.pause is not None and self.pause.next_try is not None
 
     @property
+    def flooded(self) -> bool:
+        """Whether a flood has paused it, and nothing has passed since."""
+        return self.pause is not None and self.pause.failure.kind is Kind.FLOOD
+
+    @property
     def wants(self) -> int:
-        """How many messages it could begin at once."""
+        """How many messages it could begin at once; in a flood, among how many it would look for another key."""
         if self.busy or self.stopped:
             return 0
+        if self.flooded and not self.paused:
+            return self.rules.batch_size
         if self.fresh and not _chosen(self, 1):
             return 1
         if self.paused or self.pieces:
@@ -162,6 +180,7 @@ class Lane:
         if self.pause is not None and self.pause.next_try is not None:
             return self.pause.next_try
         times = [self.retry_at] if self.pieces else []
+        times += [self.seeks_until] if self.seeks_until else []
         times += [suspect.next_try for suspect in self.suspects.all if suspect.may_pass]
         return min(times, default=None)
 
@@ -181,9 +200,11 @@ def step(lane: Lane, event: Event, now: float, random: float) -> tuple[Lane, lis
         case Probed(failure, passed):
             lane = _probed(replace(lane, passed=passed, probing=False), failure, now, random, actions)
         case Tick(passed, empty):
-            lane = replace(lane, passed=passed)
+            lane = replace(_freed(lane, passed, now), passed=passed)
         case Nudged():
             lane = replace(lane, pause=lane.pause and lane.pause.nudged(now))
+        case Prolonged(pause):
+            lane = _prolonged(lane, pause)
         case Dropped(requeued):
             lane = _dropped(lane, requeued, now)
         case Stopped():
@@ -233,11 +254,16 @@ def _is_to_probe(lane: Lane, empty: bool, now: float) -> bool:
 def _begin(lane: Lane, now: float, actions: list[Action]) -> Lane:
     """Hand the next messages to the sink."""
     limit = 1 if lane.careful else lane.rules.batch_size
-    chunk = _chosen(lane, limit) if lane.fresh or not lane.pieces else NONE
+    if lane.flooded:
+        lane = replace(lane, seeks_until=lane.seeks_until if now < lane.seeks_until else 0.0)
+        chunk = _of_another_key(lane)
+    else:
+        chunk = _chosen(lane, limit) if lane.fresh or not lane.pieces else NONE
     if not chunk:
         return _begin_piece(lane, limit, now, actions) if lane.pieces else lane
     actions.append(Work(chunk))
-    return replace(lane, working=chunk, begun=now, isolating=False, waiting=_without(lane.waiting, chunk), fresh=False)
+    waiting = _without(lane.waiting, chunk)
+    return replace(lane, working=chunk, begun=now, isolating=False, waiting=waiting, fresh=False, seeks_until=0.0)
 
 
 def _begin_piece(lane: Lane, limit: int, now: float, actions: list[Action]) -> Lane:
@@ -257,6 +283,22 @@ def _chosen(lane: Lane, limit: int) -> Deliveries:
     else:
         found = lane.waiting[:limit]
     return found[:1] if any(d.redelivered and handed_out(d) >= SUSPICIOUS_DELIVERIES for d in found) else found
+
+
+def _of_another_key(lane: Lane) -> Deliveries:
+    """Return the message to probe a flood with: of a key that was not refused yet, else of the one whose refusal is
+    longest ago. None while one of another key may still come."""
+    candidates = _first_of_keys(lane, len(lane.waiting)) if lane.rules.ordered else lane.waiting
+    refused = {key: at for at, key in enumerate(lane.refused_keys)}
+    found = min(candidates, key=lambda delivery: refused.get(_key_of(delivery), -1), default=None)
+    if found is None or (lane.seeks_until and _key_of(found) in refused):
+        return NONE
+    return (found,)
+
+
+def _key_of(delivery: Delivery) -> Hashable:
+    """Return what tells a message from others: its key, or else its routing key."""
+    return delivery.routing_key if delivery.key is None else delivery.key
 
 
 def _first_of_keys(lane: Lane, limit: int) -> Deliveries:
@@ -323,6 +365,7 @@ def _passed(lane: Lane, done: Deliveries, actions: list[Action]) -> Lane:
         actions.append(Resumed(lane.pause))
         lane = replace(lane, pieces=_joined(lane.pieces))
     suspects = lane.suspects.passed(done)
+    lane = replace(lane, doubting=False, refused_keys=(), seeks_until=0.0)
     return replace(lane, suspects=suspects, careful=False, trips=0, fresh=False, pause=None)
 
 
@@ -342,6 +385,8 @@ def _failed(
     actions: list[Action],
 ) -> Lane:
     """Decide what becomes of those that are neither done nor dead."""
+    if failure.kind is Kind.FLOOD:
+        return _flooded(lane, again, failure, now, random, actions)
     if failure.kind in PAUSING:
         return _pause(replace(lane, pieces=(Piece(again), *lane.pieces)), failure, now, random, actions)
     if alone and lane.pause is not None and failure.kind is Kind.CONFIGURATION:  # one message has shown that it lasts
@@ -355,6 +400,37 @@ def _failed(
         retry_at = now + lane.rules.retry.backoff.delay(0, random)
         return replace(lane, pieces=(Piece(again, isolated=True), *lane.pieces), retry_at=retry_at)
     return replace(lane, pieces=(*_split(again), *lane.pieces))
+
+
+def _flooded(lane: Lane, again: Deliveries, failure: Failure, now: float, random: float, actions: list[Action]) -> Lane:
+    """Try one more, for which the sink asks the target anew; then pause. In the pause a message that is refused alike
+    is dead, and the next waits longer."""
+    if lane.flooded and len(again) == 1:
+        actions.append(Bury(((again[0], Dead(replace(failure, kind=Kind.REJECT, same=0))),)))
+        key = _key_of(again[0])
+        refused_keys = (*(each for each in lane.refused_keys if each != key), key)
+        suspects = lane.suspects.settled(again)
+        return _pause(replace(lane, suspects=suspects, refused_keys=refused_keys), failure, now, random, actions)
+    pieces = tuple(delivery for piece in lane.pieces for delivery in piece.deliveries)
+    lane = replace(lane, waiting=(*again, *pieces, *lane.waiting), pieces=())
+    if lane.doubting:
+        return _pause(lane, failure, now, random, actions)
+    return replace(lane, doubting=True, careful=True)
+
+
+def _freed(lane: Lane, passed: Mapping[str, int], now: float) -> Lane:
+    """Let a lane that a flood has paused probe now if a message of another lane has passed the place meanwhile."""
+    if lane.flooded and lane.paused and lane.pause is not None:
+        place = lane.pause.failure.place
+        if passed.get(place, 0) > lane.passed.get(place, 0):
+            return replace(lane, pause=lane.pause.nudged(now))
+    return lane
+
+
+def _prolonged(lane: Lane, pause: Pause) -> Lane:
+    if lane.pause is None or not lane.flooded or lane.busy:
+        return lane
+    return replace(lane, pause=lane.pause.prolonged(pause), seeks_until=0.0)
 
 
 def _split(deliveries: Deliveries) -> list[Piece]:
@@ -382,7 +458,7 @@ def _hold_back(lane: Lane, key: Hashable) -> Lane:
 
 def _dropped(lane: Lane, requeued: bool, now: float) -> Lane:
     pause = lane.pause
-    if requeued and pause is not None and pause.next_try is not None and pause.failure.kind not in PAUSING:
+    if requeued and pause is not None and pause.next_try is not None and pause.failure.kind not in PROBED_ON_SCHEDULE:
         pause = pause.postponed(now + lane.rules.hold_seconds)  # it would fail again, and count each time
     return replace(
         lane,
@@ -403,7 +479,8 @@ def _probed(lane: Lane, failure: Failure | None, now: float, random: float, acti
         return replace(lane, starting=False, pause=None)
     if lane.pause is not None and lane.pause.next_try is not None:
         if failure is None:
-            return replace(lane, pause=lane.pause.answered(), careful=True)
+            seeks_until = now + SEEK_S if lane.flooded else 0.0
+            return replace(lane, pause=lane.pause.answered(), careful=True, seeks_until=seeks_until)
         return _pause(lane, failure, now, random, actions)
     if failure is None:
         sole, suspects = lane.suspects.sole(lane.rules.retry, lane.passed)

@@ -54,6 +54,13 @@ class Nudged:
 
 
 @dataclass(frozen=True, slots=True)
+class Prolonged:
+    """A flood has paused this lane, and another lane of the target has probed in vain: its schedule is this one's."""
+
+    pause: Pause
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """What is in hand belongs to a channel that is gone, or was requeued: it comes again. Ends a `Stopped`.
 
@@ -67,7 +74,7 @@ class Stopped:
     """Begin nothing more; what is under way is still answered and settled. Comes before the end, or a `Dropped`."""
 
 
-Event = Started | Arrived | Finished | Probed | Tick | Nudged | Dropped | Stopped
+Event = Started | Arrived | Finished | Probed | Tick | Nudged | Prolonged | Dropped | Stopped
 
 
 # Actions

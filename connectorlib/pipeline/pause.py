@@ -35,6 +35,8 @@ HINTS = {
     Kind.CONFIGURATION: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
     Kind.RETRY: "find what holds the lock or the load in the {target}; this goes on by itself",
     Kind.UNKNOWN: "look at the text; this goes on by itself once messages pass (SIGUSR1 tries at once)",
+    Kind.FLOOD: "mend what the text names, perhaps a new column, rule or trigger of the {target}; this goes on by "
+    "itself (SIGUSR1 tries at once); then send the dead letters back with `deadletter-queue replay`",
     Kind.REJECT: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
 }
 #: Places of failures that the broker told (connectorlib.amqp.reply_codes).
@@ -120,6 +122,7 @@ class PauseNotice:
             self._label: self.name,
             "since": self._since_text,
             "cause": pause.failure.code,
+            **({"same": pause.failure.same} if pause.failure.same else {}),
             "text": f"{pause.failure.place}: {pause.failure.text}" if pause.failure.place else pause.failure.text,
             "held": self._consumer.held,
             "waiting": waiting,

@@ -167,14 +167,16 @@ class Pump:
             self._wait.nudge.clear()
         now = time.monotonic()
         for worker in self.workers:
-            if nudged:
+            due = worker.wakes_at
+            if nudged and not (worker.lane.flooded and due is None):
                 self._give(worker, lanes.Nudged())
-            elif ((due := worker.wakes_at) is not None and due <= now) or self._has_proof(worker):
+            elif (due is not None and due <= now) or self._has_proof(worker):
                 self._give(worker, lanes.Tick(worker.passed))
 
     def _has_proof(self, worker: Worker) -> bool:
-        """Whether something has passed since the lane heard of it, perhaps the place where a suspect failed."""
-        return bool(worker.lane.suspects.all) and worker.passed != worker.lane.passed
+        """Whether something has passed since the lane heard of it, perhaps the place where its messages failed."""
+        waits = bool(worker.lane.suspects.all) or worker.lane.flooded
+        return waits and worker.passed != worker.lane.passed
 
     def _is_overdue(self, delivery: Delivery) -> bool:
         """Whether it has waited behind slow work for as long as any message may be held."""
@@ -297,6 +299,8 @@ class Pump:
                 self._execute(worker, action, events)
             if worker.lane.pause is not None:
                 worker.notice.follow(worker, worker.lane.pause)
+        for peer, prolonged in worker.prolonged() if worker.lane.flooded else ():
+            self._give(peer, prolonged)
 
     def _is_lost(self, lane: Lane) -> bool:
         """Whether the channel of what is being worked on has gone meanwhile."""

@@ -186,6 +186,7 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
     wait = _broker_wait(flow, settings, broker, consumer, notices[flow.name], term)
     pump = Pump(flow.name, consumer, workers, sender, wait, wait_s=flow.batch.wait_ms / 1000, route=flow.route)
     stats.attach(pump.counts, consumer, *notices.values())
+    stats.lanes = lambda: [worker.facts for worker in workers]
 
     def dead(delivery: Delivery, verdict: Dead) -> None:
         stats.died(delivery, verdict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from connectorlib.errors import Stale
 from connectorlib.messages import LATER, Outcome
+from connectorlib.monitoring.flow_stats import LaneFacts
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.lane import Lane, Rules
 from connectorlib.pipeline.pause import PauseNotice
@@ -30,9 +31,34 @@ class Worker:
 
     @property
     def wakes_at(self) -> float | None:
-        """When a `Tick` of its lane is due (monotonic); none while a peer asks the target that the lane waits for."""
-        is_asked = self.lane.paused and any(peer.lane.probing for peer in self.peers)
-        return None if is_asked else self.lane.wakes_at
+        """When a `Tick` of its lane is due (monotonic); none while a peer asks the target that the lane waits for. Of
+        the lanes that a flood has paused one probes at a time, the one that has done so least often: it may cost a
+        message."""
+        lane, flooded = self.lane, [peer.lane for peer in self.peers if peer.lane.flooded]
+        if lane.flooded and lane.paused:
+            if any(other.busy or other.seeks_until for other in flooded):
+                return None
+            turn = min(flooded, key=lambda each: (not each.paused, not each.in_hand, len(each.refused_keys)))
+            return lane.wakes_at if lane is turn else None
+        is_asked = lane.paused and any(peer.lane.probing for peer in self.peers)
+        return None if is_asked else lane.wakes_at
+
+    def prolonged(self) -> "Sequence[tuple[Worker, lanes.Prolonged]]":
+        """Return the events that put the lanes of its target that a flood has paused on one schedule, the latest."""
+        flooded = [(peer, peer.lane.pause) for peer in self.peers if peer.lane.flooded and peer.lane.pause]
+        latest = max((pause for _, pause in flooded if pause.next_try), key=lambda pause: pause.attempt, default=None)
+        if latest is None:
+            return ()
+        return [(peer, lanes.Prolonged(latest)) for peer, pause in flooded if pause.attempt < latest.attempt]
+
+    @property
+    def facts(self) -> LaneFacts:
+        """What its lane is doing. Any thread may ask."""
+        lane = self.lane
+        working, suspects = len(lane.working), len(lane.suspects.all)
+        behind = {str(key): waiting for key, waiting in lane.blocked.items()}
+        waiting = lane.in_hand - working - suspects
+        return LaneFacts(self.notice.name, working, waiting, suspects, lane.pause is not None, behind)
 
     @property
     def passed(self) -> Mapping[str, int]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import click
 
 from connectorlib.errors import Failure, Kind
+from connectorlib.pipeline.flood import Brake
 from connectorlib.pipeline.lane_key import LaneKey
 from connectorlib.pipeline.pause import hint
 from connectorlib.pipeline.run_sink import SinkFlow, run_sink
@@ -71,10 +72,11 @@ def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
         lanes = range(config.lanes.count)
         databases = [stack.enter_context(closing(Database(config.database, limits=limits))) for _ in lanes]
         plan = compile_plan(config)
+        brake = Brake(config.retry.flood)
         log_start(config, "subscribe")
         flow = SinkFlow(
             name=config.name,
-            sinks=[DatabaseSink(plan, database, names=ordered) for database in databases],
+            sinks=[DatabaseSink(plan, database, brake, names=ordered) for database in databases],
             route=LaneKey(config.lanes, config.format, config.limits) if ordered else None,
             ordered=ordered,
             source=config.source,

@@ -131,6 +131,8 @@ class Dialect:
     #: Whether only one connection may write at a time.
     one_writer: bool = False
     paging: PageWords = FETCH
+    #: How the text of a unique violation looks, where its SQLSTATE is not 23505.
+    duplicate: str | None = None
     #: Inserts `{rows}` into `{table}` except those that are there already, and does not count those; empty: a duplicate
     #: is an error.
     insert_or_ignore: str = ""

@@ -100,4 +100,5 @@ DIALECT = Dialect(
     type_query=_type_query,
     required_query=_required_query,
     own_bindings=_bindings,
+    duplicate=r"\((1062|1586)\)$",
 )

@@ -46,4 +46,5 @@ DIALECT = Dialect(
     savepoints=Savepoints(),
     natives=_CODES,
     own_bindings=_bindings,
+    duplicate=r"^ORA-00001",
 )

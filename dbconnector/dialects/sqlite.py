@@ -188,5 +188,6 @@ DIALECT = Dialect(
     type_query=_type_query,
     required_query=_required_query,
     own_bindings=_bindings,
+    duplicate=r"^UNIQUE constraint failed",
     fetch_plan=_fetch_plan,
 )

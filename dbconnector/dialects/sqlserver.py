@@ -60,4 +60,5 @@ DIALECT = Dialect(
     natives=_CODES,
     texts=((r"Unexpected EOF from the server", Kind.UNAVAILABLE),),
     own_bindings=_bindings,
+    duplicate=r"\((2601|2627)\)$",
 )

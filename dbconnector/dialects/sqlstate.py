@@ -100,6 +100,11 @@ def code_of(dialect: Dialect, state: str, native: int | None) -> str:
     return state or "HY000"
 
 
+def is_duplicate(dialect: Dialect, state: str, text: str) -> bool:
+    """Return whether a unique key refused the row; `text` is clean."""
+    return state == "23505" or (dialect.duplicate is not None and re.search(dialect.duplicate, text) is not None)
+
+
 def override(errors: Mapping[str, str], state: str, native: int | None) -> str | None:
     """Return the word that `errors` of the configuration has for a code: `23000/1062` before `23000` before `23`."""
     for key in (f"{state}/{native}", state, state[:2]):

@@ -46,6 +46,10 @@ class AlreadyThere(Failed):
     """A reject whose code the configuration declares `done`: if one message alone causes it, its rows exist already."""
 
 
+class Duplicate(Failed):
+    """A reject by a unique key."""
+
+
 class Database:
     """A connection that is opened when it is needed and discarded after a failure."""
 
@@ -408,7 +412,9 @@ class Database:
         )
         code = sqlstate.code_of(self.dialect, state, native)
         failure = Failure(kind, code, sqlstate.clean(connection_string.hide_in(text, self._given)), place)
-        return AlreadyThere(failure) if word == "done" else Failed(failure)
+        if word == "done":
+            return AlreadyThere(failure)
+        return Duplicate(failure) if sqlstate.is_duplicate(self.dialect, state, failure.text) else Failed(failure)
 
 
 def _driver_name(given: Mapping[str, str]) -> str:

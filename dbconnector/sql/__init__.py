@@ -9,7 +9,7 @@ from dbconnector.sql.inserts import MultiRow, multi_row
 from dbconnector.sql.keys import AnyOf, any_of
 from dbconnector.sql.lexer import T, sent, tokenize
 from dbconnector.sql.paging import Paging, limit_rows, only_reads, page_by_key
-from dbconnector.sql.targets import Target, targets
+from dbconnector.sql.targets import Target, literals, targets
 
 __all__ = [
     "AnyOf",
@@ -39,6 +39,8 @@ class Statement:
     any_of: AnyOf | None
     #: Where the value of each `?` is stored or what it is compared with, when the text says so.
     targets: tuple[Target | None, ...]
+    #: The columns of an INSERT whose value has no parameter, as written.
+    literals: tuple[str, ...]
 
 
 def compile_statement(text: str) -> Statement:
@@ -61,4 +63,5 @@ def compile_statement(text: str) -> Statement:
         multi_row=multi_row(tokens),
         any_of=any_of(tokens),
         targets=targets(tokens),
+        literals=literals(tokens),
     )

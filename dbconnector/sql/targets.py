@@ -34,6 +34,16 @@ def targets(tokens: Sequence[Token]) -> tuple[Target | None, ...]:
     return tuple(found.get(at) for at, token in enumerate(statement) if token.type is T.PARAMETER)
 
 
+def literals(tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Given a statement's tokens, return the columns of an INSERT whose value has no parameter, as written."""
+    statement = solid(tokens)
+    insert = read_insert(tokens)
+    if insert is None or len(insert.columns) != len(insert.items):
+        return ()
+    stored = zip(insert.columns, insert.items, strict=True)
+    return tuple(column for column, item in stored if not any(statement[at].type is T.PARAMETER for at in item))
+
+
 def _only_table(tokens: Sequence[Token]) -> str | None:
     """Return the one table that a statement names; None if there may be more than one."""
     words = [token.upper for token in tokens]

@@ -138,6 +138,10 @@ _STALE = frozenset(
         "INVALID_CROSS_REFERENCE_KEY",
     }
 )
+#: A key or a rule for duplicates refuses what is there already.
+DUPLICATES = frozenset({"DUPLICATES_DETECTED", "DUPLICATE_EXTERNAL_ID", "DUPLICATE_VALUE"})
+#: Codes of refusals that are not due to the value of the field that they name: a rule shows its error where it likes.
+ABOUT_THE_RECORD = DUPLICATES | {"FIELD_CUSTOM_VALIDATION_EXCEPTION", "REQUIRED_FIELD_MISSING"}
 #: Salesforce quotes a text that is too long completely; it is long, and belongs to the message.
 _LONG_VALUE = re.compile(r"(data value too large): .*( \(max length=\d+\))", re.DOTALL)
 _FOREIGN_KEY = re.compile(r"foreign key external id", re.IGNORECASE)

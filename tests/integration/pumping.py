@@ -11,6 +11,7 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
+from connectorlib.pipeline.flood import Brake
 from connectorlib.pipeline.lane import Rules
 from connectorlib.pipeline.pause import BrokerWait, PauseNotice
 from connectorlib.pipeline.pump import Pump, Router
@@ -19,6 +20,7 @@ from connectorlib.shared_settings import Retry, Source
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
+PLACE = "write[0]"
 DOWN = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "write[0]")
 LOCKED = Failure(Kind.RETRY, "55P03", "lock timeout", "write[0]")
 STRANGE = Failure(Kind.UNKNOWN, "HY000", "who knows", "write[0]")
@@ -30,8 +32,9 @@ Verdict = Callable[[bytes], Failure | None]
 class Target:
     """What a database would be: says yes or no to each body, and may be down."""
 
-    def __init__(self, verdict: Verdict = lambda body: None) -> None:
+    def __init__(self, verdict: Verdict = lambda body: None, brake: Brake | None = None) -> None:
         self.verdict = verdict
+        self.brake = brake or Brake(0)
         self.passed: Counter[str] = Counter({"write[0]": 0, ALL: 0})
         self.written: list[bytes] = []
         self.batches: list[int] = []
@@ -51,8 +54,14 @@ class Target:
             return [Again(worst)] * len(deliveries)
         outcomes: list[Outcome] = []
         for delivery, failure in zip(deliveries, failures, strict=True):
-            outcomes.append(Dead(failure) if failure else DONE)
-            if failure is None:
+            if failure is not None:
+                flood = self.brake.refused(delivery, failure)
+                if flood is not None:
+                    return [*outcomes, *[Again(flood)] * (len(deliveries) - len(outcomes))]
+                outcomes.append(Dead(failure))
+            else:
+                outcomes.append(DONE)
+                self.brake.passed([PLACE], [delivery])
                 self.written.append(delivery.body)
                 self.passed.update(["write[0]", ALL])
         return outcomes

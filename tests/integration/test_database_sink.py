@@ -16,6 +16,7 @@ from connectorlib.errors import Kind, Stale
 from connectorlib.expressions import Scope
 from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Outcome
+from connectorlib.pipeline.flood import Brake
 from connectorlib.shared_settings import Batch, BrokerSettings, Limits, Logging, Retry, Source
 from dbconnector.commands.receive import Taken, write_one
 from dbconnector.inbox_table import ddl
@@ -66,7 +67,7 @@ class Bench:
             logging=Logging(),
             monitoring=None,
         )
-        self.sink = DatabaseSink(compile_plan(self.config), self.odbc)
+        self.sink = DatabaseSink(compile_plan(self.config), self.odbc, Brake(config.get("flood", 0)))
 
     def write(self, *items: Delivery, valid: bool = True) -> list[Outcome]:
         return self.sink.handle(items, lambda: valid)
@@ -447,3 +448,69 @@ def limit_of_locks(bench: Bench) -> float:
     bench.odbc.commit()
     assert row is not None
     return float(row["found"]) / 1000
+
+
+# -- a flood, and constants
+
+
+def floods(outcomes: Sequence[Outcome]) -> list[int]:
+    return [at for at, each in enumerate(outcomes) if isinstance(each, Again) and each.failure.kind is Kind.FLOOD]
+
+
+@pytest.mark.parametrize(("good", "began"), [([], 19), ([0], 20), ([5], 25), ([40, 41], 19)])
+def test_a_flood_ends_a_batch_after_so_many_were_refused_alike_and_what_passed_is_written(
+    table: Any, good: list[int], began: int
+) -> None:
+    bench = Bench(table, [INSERT], flood=20)
+    outcomes = bench.write(*deliveries(*[reading(n, "p-1" if n in good else None) for n in range(200)]))
+    assert floods(outcomes) == list(range(began, 200))
+    passed = [at for at in good if at < began]
+    assert ids(table) == passed
+    assert [at for at, each in enumerate(outcomes) if isinstance(each, Dead)] == sorted({*range(began)} - {*passed})
+    flood = outcomes[-1]
+    assert isinstance(flood, Again)
+    assert (flood.failure.place, flood.failure.same) == ("write[0]", 20)
+
+
+def test_in_a_flood_the_columns_are_asked_for_anew(table: Any) -> None:
+    bench = Bench(table, [INSERT], flood=5)
+    assert floods(bench.write(*deliveries(*[reading(n, None) for n in range(20)])))
+    opened = bench.odbc.opened
+    assert floods(bench.write(*deliveries(reading(1, None)))) == [0]
+    assert bench.write(*deliveries(reading(1))) == [DONE]
+    assert bench.odbc.opened == opened + 2
+
+
+def test_a_key_that_is_there_is_never_a_flood(table: Any) -> None:
+    bench = Bench(table, [INSERT], flood=5)
+    bodies = [reading(n) for n in range(30)]
+    bench.write(*deliveries(*bodies))
+    assert all(isinstance(outcome, Dead) for outcome in bench.write(*deliveries(*bodies)))
+
+
+def test_what_cannot_be_decoded_mapped_or_bound_is_never_a_flood(table: Any) -> None:
+    bench = Bench(table, [INSERT], flood=5)
+    for body in (b"{", {"id": 1}, reading(1, "p\0")):
+        assert all(isinstance(outcome, Dead) for outcome in bench.write(*deliveries(*[body] * 30)))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        Write("INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)", {"device": {"value": None}}),
+        Write("INSERT INTO reading (id, device, value) VALUES (:id, NULL, :value)"),
+    ],
+    ids=["an expression", "a literal"],
+)
+def test_a_constant_that_the_database_refuses_is_the_configurations_fault(table: Any, write: Write) -> None:
+    bench = Bench(table, [write])
+    outcomes = bench.write(*deliveries(*[reading(n) for n in range(20)]))
+    assert {each.failure.kind for each in outcomes if isinstance(each, Again)} == {Kind.CONFIGURATION}
+    assert ids(table) == []
+    assert all(isinstance(each, Again) for each in outcomes)
+
+
+def test_a_value_of_the_message_that_the_database_refuses_is_its_own_beside_constants(table: Any) -> None:
+    write = Write("INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)", {"value": {"value": 1.5}})
+    outcomes = Bench(table, [write]).write(*deliveries(reading(1, None), reading(2)))
+    assert [type(each) for each in outcomes] == [Dead, type(DONE)]

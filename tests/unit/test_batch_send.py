@@ -9,12 +9,14 @@ import pytest
 
 from connectorlib.errors import Failed, Kind, Stale
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
+from connectorlib.pipeline.flood import Brake
 from sfconnector import record_outcome
 from sfconnector.batch_send import MOST_CHARACTERS, CallSizes, Sender
 from sfconnector.mapping import Draft
-from sfconnector.record_outcome import OUTDATED
+from sfconnector.record_outcome import OUTDATED, Judge
 from sfconnector.records import Item
 from sfconnector.salesforce.client import Unanswered
+from sfconnector.salesforce.error_codes import SfError
 from sfconnector.sandbox.org_rules import AssignmentEntry, AssignmentRule, ValidationRule
 from sfconnector.settings import CaseSettings, ExternalId
 from tests.unit.calls import LOST, CaseClient, lost, nothing, raising, rejected
@@ -178,6 +180,90 @@ def test_an_owner_who_has_left_is_a_matter_of_configuration_if_that_names_him(cl
     assert outcome(batch[0]).failure.kind is kind
     assert outcome(batch[0]).failure.code == "INACTIVE_OWNER_OR_USER"
     assert outcome(batch[1]) is DONE
+
+
+PICKLIST = "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
+
+
+@pytest.mark.parametrize(
+    ("case", "fields", "code", "configured"),
+    [
+        ({"defaults": {"Origin": "Machine"}}, ["Origin"], PICKLIST, True),
+        ({"mapping": {"origin": {"value": "Machine"}}}, ["Origin"], PICKLIST, True),
+        ({"mapping": {"Origin": {"path": "from", "map": {"m": "Machine"}}}}, ["Origin"], PICKLIST, True),
+        ({"mapping": {"Origin": "from"}, "defaults": {"Origin": "Web"}}, ["Origin"], PICKLIST, False),
+        ({"mapping": {"Origin": "Mach{ine}"}}, ["Origin"], PICKLIST, False),
+        ({"defaults": {"Origin": "Machine"}}, ["Subject"], PICKLIST, False),
+        ({"defaults": {"Origin": "Machine"}}, ["Origin", "Subject"], PICKLIST, False),
+        ({"defaults": {"Origin": "Machine"}}, [], PICKLIST, False),
+        ({"defaults": {"Origin": "Machine"}}, ["Origin"], "FIELD_CUSTOM_VALIDATION_EXCEPTION", False),
+        ({"defaults": {"Origin": "Machine"}}, ["Reason"], "REQUIRED_FIELD_MISSING", False),
+    ],
+)
+def test_what_is_refused_for_a_constant_is_a_matter_of_configuration(case, fields, code, configured):
+    judge = Judge.of(CaseSettings(**case), PLACE)
+    decided = judge.refused(item(Origin="Machine"), [SfError(code, "a text", tuple(fields))])
+    assert isinstance(decided.outcome, Again | Dead)
+    assert isinstance(decided.outcome, Again) is configured
+    failure = decided.outcome.failure
+    assert failure.kind is (Kind.CONFIGURATION if configured else Kind.REJECT)
+    assert failure.place == (f"{PLACE}, origin = Machine" if configured else PLACE)
+
+
+# -- a flood
+
+
+def refuse(client, when="", code="FIELD_CUSTOM_VALIDATION_EXCEPTION"):
+    client.org.rules.validation.append(ValidationRule("Case", "Give a site.", when=when, field="Subject", code=code))
+
+
+def braked(client, limit, **case):
+    return Sender(CaseSettings(**case), client, PLACE, BREAKER, brake=Brake(limit))
+
+
+def kinds(batch):
+    return [getattr(getattr(outcome(each), "failure", None), "kind", outcome(each)) for each in batch]
+
+
+def test_what_a_rule_refuses_over_the_limit_is_sent_again_and_nothing_more_is_sent_now(client):
+    refuse(client)
+    batch = items(450)
+    with pytest.raises(Failed) as raised:
+        send(braked(client, 100), batch)
+    assert kinds(batch) == [Kind.REJECT] * 99 + [Kind.FLOOD] * 101 + [None] * 250
+    assert client.sizes == [200]
+    assert raised.value.failure.kind is Kind.FLOOD
+    assert raised.value.failure.same == 200
+
+
+def test_in_a_flood_a_record_alone_is_sent_again_and_one_that_passes_ends_it(client):
+    refuse(client, when="Subject != 'good'")
+    it = braked(client, 10)
+    with pytest.raises(Failed):
+        send(it, items(20))
+    one = [item(30)]
+    with pytest.raises(Failed):
+        send(it, one)
+    assert kinds(one) == [Kind.FLOOD]
+    send(it, [item(31, Subject="good")])
+    send(it, one)
+    assert kinds(one) == [Kind.REJECT]
+
+
+@pytest.mark.parametrize("code", ["DUPLICATES_DETECTED", "DUPLICATE_VALUE", "DUPLICATE_EXTERNAL_ID"])
+def test_what_is_there_already_is_never_a_flood(client, code):
+    refuse(client, code=code)
+    batch = items(200)
+    send(braked(client, 10), batch)
+    assert kinds(batch) == [Kind.REJECT] * 200
+
+
+def test_a_call_that_is_refused_as_a_whole_is_halved_no_further_in_a_flood(client):
+    client.before += [raising(rejected("JSON_PARSER_ERROR"))] * 100
+    batch = items(64)
+    with pytest.raises(Failed):
+        send(braked(client, 5), batch)
+    assert kinds(batch) == [Kind.REJECT] * 4 + [Kind.FLOOD] + [None] * 59
 
 
 def test_a_key_that_is_there_is_success_where_it_is_created_once(client):

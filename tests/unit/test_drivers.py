@@ -145,6 +145,15 @@ def test_the_error_of_a_statement_is_classified(dialect, state, native, text, ki
     assert sqlstate.code_of(dialect, state, native) == code
 
 
+@pytest.mark.parametrize(("dialect", "state", "native", "text", "kind", "code"), STATEMENT_ERRORS)
+def test_only_what_a_unique_key_refuses_is_a_duplicate(dialect, state, native, text, kind, code):
+    unique = (state == "23505" or native in {1062, 2601, 2627} or "UNIQUE" in text or "unique" in text) and (
+        kind is REJECT
+    )
+    shown = text if text.endswith(f"({native})") else f"{text} ({native})"
+    assert sqlstate.is_duplicate(dialect, state, shown) is unique
+
+
 CONNECT_ERRORS = [
     (PG, "08001", 101, 'FATAL: password authentication failed for user "app"', REFUSED),
     (PG, "08001", 101, 'FATAL: role "nobody" does not exist', REFUSED),

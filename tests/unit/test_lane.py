@@ -1,8 +1,9 @@
 """What a lane does, as conversations: on the left what happens, on the right what the lane wants done about it.
 
 Messages have a letter, which is their key (`_`: none), and a number. `pass`, `lock`, `strange`, `no table`, `reject`,
-`down`, `refused`, `locking`, `busy` and `later` are what the target says of each message of the call, in their order; a
-single word is for all. `probe: …` is what it says without a message. Time stands still but for `after … s`.
+`alike` (a flood), `down`, `refused`, `locking`, `busy` and `later` are what the target says of each message of the
+call, in their order; a single word is for all. `probe: …` is what it says without a message. Time stands still but for
+`after … s`.
 """
 
 import re
@@ -12,7 +13,7 @@ import pytest
 from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Outcome, Properties
 from connectorlib.pipeline import lane_protocol as lanes
-from connectorlib.pipeline.blame import ALL
+from connectorlib.pipeline.blame import ALL, Pause
 from connectorlib.pipeline.lane import Lane, Rules, step
 from connectorlib.shared_settings import Retry
 
@@ -21,6 +22,7 @@ FAILURES = {
     "lock": Failure(Kind.RETRY, "55P03", "lock timeout", PLACE),
     "strange": Failure(Kind.UNKNOWN, "HY000", "who knows", PLACE),
     "no table": Failure(Kind.CONFIGURATION, "42P01", "no such table", PLACE),
+    "alike": Failure(Kind.FLOOD, "23502", "null in column x", PLACE, same=100),
     "down": Failure(Kind.UNAVAILABLE, "08001", "connection refused", PLACE),
     "refused": Failure(Kind.REFUSED, "28P01", "wrong password", PLACE),
     "locking": Failure(Kind.REFUSED, "28P01", "wrong password", PLACE, retry_after=NEVER),
@@ -35,6 +37,136 @@ ORDERED = Rules(PLAIN.retry, batch_size=10, hold_seconds=300.0, ordered=True)
 SINGLY = Rules(PLAIN.retry, batch_size=10, hold_seconds=300.0, ordered=True, one_per_key=True)
 
 CONVERSATIONS: dict[str, tuple[Rules, str]] = {
+    "A flood costs one more try, for which the target is asked anew; if that passes there is no pause": (
+        PLAIN,
+        """
+        probe: well         ->
+        messages a1 b2 c3   -> works on a1 b2 c3
+        reject alike alike  -> buries a1 (reject); works on b2
+        pass                -> settles b2; works on c3
+        """,
+    ),
+    "In the pause of a flood each probe costs one message, of another key each time": (
+        PLAIN,
+        """
+        probe: well         ->
+        messages a1 a2 b3 a4 -> works on a1 a2 b3 a4
+        alike               -> works on a1
+        alike               -> pauses for 23502
+        after 0.5 s         ->
+        after 1 s           -> probes
+        probe: well         -> works on a1
+        alike               -> buries a1 (reject)
+        after 1 s           ->
+        after 1 s           -> probes
+        probe: well         -> works on b3
+        alike               -> buries b3 (reject)
+        after 4 s           -> probes
+        messages c5 c6      ->
+        probe: well         -> works on c5
+        pass                -> settles c5; resumes; works on a2 a4 c6
+        """,
+    ),
+    "Where all in hand are of keys that were refused, a probe waits a moment for another, and then tries the oldest": (
+        PLAIN,
+        """
+        probe: well         ->
+        messages a1 b2 a3 b4 -> works on a1 b2 a3 b4
+        alike               -> works on a1
+        alike               -> pauses for 23502
+        after 1 s           -> probes
+        probe: well         -> works on a1
+        alike               -> buries a1 (reject)
+        after 2 s           -> probes
+        probe: well         -> works on b2
+        alike               -> buries b2 (reject)
+        after 4 s           -> probes
+        probe: well         ->
+        messages b5         ->
+        after 0.9 s         ->
+        after 0.1 s         -> works on a3
+        alike               -> buries a3 (reject)
+        after 8 s           -> probes
+        probe: well         ->
+        after 1 s           -> works on b4
+        alike               -> buries b4 (reject)
+        after 16 s          -> probes
+        probe: well         ->
+        messages b6 c7      -> works on c7
+        pass                -> settles c7; resumes; works on b5 b6
+        """,
+    ),
+    "Any other death of a message in the pause of a flood does not count, and any success ends it": (
+        PLAIN,
+        """
+        probe: well         ->
+        messages a1 b2 c3   -> works on a1 b2 c3
+        alike               -> works on a1
+        alike               -> pauses for 23502
+        after 1 s           -> probes
+        probe: well         -> works on a1
+        reject              -> buries a1 (reject); works on b2
+        reject              -> buries b2 (reject); works on c3
+        already             -> settles c3; resumes
+        """,
+    ),
+    "With order, a flood tries the first message of a key, and its later ones stay behind it": (
+        ORDERED,
+        """
+        probe: well         ->
+        messages a1 a2 b3   -> works on a1 a2 b3
+        alike               -> works on a1
+        alike               -> pauses for 23502
+        after 1 s           -> probes
+        probe: well         -> works on a1
+        lock                -> isolates a1; works on b3
+        alike               -> buries b3 (reject)
+        after 2 s           -> probes
+        probe: well         -> works on a1 apart
+        pass                -> settles a1; resumes; works on a2
+        """,
+    ),
+    "A nudge probes a flood at once, and it is announced again if nothing has changed": (
+        PLAIN,
+        """
+        probe: well         ->
+        messages a1 b2      -> works on a1 b2
+        alike               -> works on a1
+        alike               -> pauses for 23502
+        nudge               -> probes
+        probe: well         -> works on a1
+        alike               -> buries a1 (reject); pauses for 23502
+        """,
+    ),
+    "A flood is probed on schedule also after what was in hand was requeued": (
+        PLAIN,
+        """
+        probe: well         ->
+        messages a1         -> works on a1
+        alike               -> works on a1
+        alike               -> pauses for 23502
+        requeued            ->
+        after 1 s           -> probes
+        probe: well         ->
+        messages a1         -> works on a1
+        pass                -> settles a1; resumes
+        """,
+    ),
+    "What passes through another lane frees the one that a flood has paused, and a probe in vain elsewhere prolongs it": (  # noqa: E501
+        PLAIN,
+        """
+        probe: well         ->
+        messages a1 b2      -> works on a1 b2
+        alike               -> works on a1
+        alike               -> pauses for 23502
+        prolonged to 30 s   ->
+        after 20 s          ->
+        another lane passes -> probes
+        probe: well         -> works on a1
+        prolonged to 30 s   ->
+        pass                -> settles a1; resumes; works on b2
+        """,
+    ),
     "Nothing is begun before the target has answered, and only one call is under way": (
         PLAIN,
         """
@@ -400,6 +532,11 @@ class Conversation:
     def event(self, happens: str) -> lanes.Event:
         word, _, rest = happens.partition(" ")
         match word:
+            case "prolonged":
+                next_try = self.now + float(rest.removeprefix("to ").removesuffix(" s"))
+                return lanes.Prolonged(Pause(FAILURES["alike"], self.now, attempt=6, next_try=next_try))
+            case "another":
+                return lanes.Tick({place: before + 1 for place, before in self.passed.items()})
             case "messages":
                 return lanes.Arrived(tuple(self.delivery(name) for name in rest.split()))
             case "probe:":

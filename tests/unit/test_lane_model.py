@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline import lane_protocol as lanes
-from connectorlib.pipeline.blame import ALL
+from connectorlib.pipeline.blame import ALL, Pause
 from connectorlib.pipeline.lane import Lane, Rules, step
 from connectorlib.shared_settings import Retry
 
@@ -51,6 +51,8 @@ class LaneMachine(RuleBasedStateMachine):
         self.stopped = False
         self.stale = False
         self.passed = {PLACE: 0, ALL: 0}
+        #: Whether a flood had paused it before it was told of the answers.
+        self.flooded = False
         #: How many had passed when a message first failed alone.
         self.failed_first: dict[int, int] = {}
         self.answered_just_now = False
@@ -114,6 +116,10 @@ class LaneMachine(RuleBasedStateMachine):
         if it:
             self.take(lanes.Nudged())
 
+    @rule(seconds=SOONER_OR_LATER, attempt=strategies.integers(1, 9))
+    def another_lane_probes_a_flood_in_vain(self, seconds: float, attempt: int) -> None:
+        self.take(lanes.Prolonged(Pause(FAILURES[Kind.FLOOD], self.now, attempt, next_try=self.now + seconds)))
+
     @rule(it=RARELY, requeued=strategies.booleans())
     def the_channel_goes(self, it: bool, requeued: bool) -> None:
         if not it:
@@ -164,6 +170,7 @@ class LaneMachine(RuleBasedStateMachine):
     # How the model follows
 
     def take(self, event: lanes.Event, *, stale: bool = False) -> None:
+        self.flooded = self.lane.flooded
         self.lane, actions = step(self.lane, event, self.now, 0.5)
         for action in actions:
             match action:
@@ -201,7 +208,13 @@ class LaneMachine(RuleBasedStateMachine):
         assert all(tags == sorted(tags) for tags in same)
 
     def may_be_buried(self, delivery: Delivery, verdict: Dead) -> None:
-        if isinstance(self.expected.get(id(delivery)), Dead):
+        outcome = self.expected.get(id(delivery))
+        if isinstance(outcome, Dead):
+            return
+        if isinstance(outcome, Again) and outcome.failure.kind is Kind.FLOOD:
+            assert self.flooded, "what a flood refuses is dead only in its pause"
+            assert len(self.expected) == 1, "a probe of a flood costs one message"
+            assert self.lane.paused
             return
         proven = self.passed[PLACE] > self.failed_first[delivery.tag]
         nothing_to_compare = verdict.failure.kind is Kind.UNKNOWN and self.answered_just_now

@@ -16,7 +16,7 @@ from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
 from connectorlib.monitoring.counters import Histogram, LastHour, SinkMetric
-from connectorlib.monitoring.flow_stats import MOST_CODES, FlowStats
+from connectorlib.monitoring.flow_stats import MOST_CODES, FlowStats, LaneFacts
 from connectorlib.monitoring.metrics import PREFIX, Metrics
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.status import document
@@ -297,3 +297,26 @@ def test_a_refused_log_in_is_repeated_ever_more_slowly_and_not_at_each_interval(
     assert (waits[-1] > 50) == backs_off
     if not backs_off:
         assert waits == pytest.approx([5.0] * 6, abs=1)
+
+
+# -- lanes, and a flood
+
+
+def test_what_lanes_are_doing_is_in_the_status_and_summed_in_the_metrics(monitor, flow):
+    lanes = [
+        LaneFacts("readings", 5, 7, 1, paused=False, behind={"p-1": 2, "p-7": 9}),
+        LaneFacts("readings", 0, 3, 0, paused=True, behind={"p": 4}),
+    ]
+    flow.stats.lanes = lambda: lanes
+    first, second = document(monitor)["flows"][0]["lanes"]
+    assert first["behind"] == [{"key": "p-7", "waiting": 9}, {"key": "p-1", "waiting": 2}]
+    assert (first["state"], first["working"], first["waiting"], first["suspects"]) == ("working", 5, 7, 1)
+    assert second["state"] == "paused"
+    assert 'amqp_connector_messages_behind_key{flow="readings"} 15.0' in Metrics(monitor).write("")[1].decode()
+
+
+def test_a_pause_for_a_flood_says_how_many_were_alike(monitor, flow):
+    flow.poll.failed(Failure(Kind.FLOOD, "23502", "null", "write[0]", same=104))
+    (pause,) = document(monitor)["flows"][0]["pauses"]
+    assert pause["same"] == 104
+    assert 'amqp_connector_messages_refused_alike{flow="readings"} 104.0' in Metrics(monitor).write("")[1].decode()

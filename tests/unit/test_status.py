@@ -33,6 +33,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "last_success": "2026-11-24T01:12:30+01:00",
         "last_progress": "2026-11-24T01:12:30+01:00",
         "last_hour": {"in": 0, "done": 0, "already_there": 0, "retried": 0, "dead": {}},
+        "lanes": [],
     }
     broker = {"to": "broker", "since": "2026-11-23T18:00:00+01:00", "about": "", "reconnects": 0, "api_calls": None}
     data: dict[str, Any] = {
@@ -222,3 +223,32 @@ def test_without_a_port_to_be_asked_it_says_what_is_missing(tmp_path, text, comp
     file.write_text(text)
     with pytest.raises(ValueError, match=re.escape(complaint)):
         monitoring_of(str(file))
+
+
+# -- lanes
+
+LANE = {"number": 1, "target": "readings", "state": "idle", "working": 0, "waiting": 0, "suspects": 0, "behind": []}
+LANES = [
+    LANE,
+    {**LANE, "number": 2, "state": "working", "working": 50, "waiting": 212},
+    {**LANE, "number": 3, "target": "pumps", "state": "paused", "waiting": 9, "suspects": 1},
+    {**LANE, "number": 4, "suspects": 1, "waiting": 20, "behind": [{"key": "p-7", "waiting": 12}]},
+]
+
+
+def shown(told):
+    return "\n".join(f"{name} {text}" for name, text in status_text.details(told["flows"][0], told))
+
+
+def test_each_of_several_lanes_says_what_it_does():
+    told = shown(status(flow__lanes=LANES))
+    assert re.findall(r"lane \d +(.+)", told) == [
+        "idle",
+        "working, 50 working, 212 waiting",
+        "pumps: paused, 9 waiting, 1 suspects",
+        "idle, 20 waiting, 1 suspects, 12 behind key p-7",
+    ]
+
+
+def test_a_lane_alone_says_nothing():
+    assert "lane 1" not in shown(status(flow__lanes=[LANE]))

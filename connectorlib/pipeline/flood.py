@@ -1,0 +1,108 @@
+"""The flood brake: so many messages were refused alike, and none passed, that they are not the cause.
+
+A *reject* costs a message at once. But a new NOT NULL column or a validation rule refuses every message, and would
+empty the queue into the dead letters. Rule: a place is flooded after `limit` refusals with the same code among its last
+1.2 × `limit`, from several keys, without a message that passed; it stays so until one passes. Only what the target
+itself refuses counts: not what cannot be decoded or mapped, and not what is there already.
+
+`Flood` decides, and is pure; `Brake` keeps one for each place, for all lanes of a target.
+"""
+
+import threading
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Again, Delivery, Outcome
+
+#: What fewer keys send may well be their own fault.
+FEWEST_KEYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    #: `Delivery.identity`: what is tried again counts once.
+    message: tuple[int, int]
+    code: str
+    #: `Delivery.key`.
+    key: Hashable
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """What one place has refused since a message passed it."""
+
+    #: The latest ones, the last one last.
+    refusals: tuple[Refusal, ...] = ()
+    #: The code that floods it; "" while none does.
+    code: str = ""
+    #: How many were refused with that code.
+    same: int = 0
+
+    def after(self, refusal: Refusal, limit: int, *, several: bool) -> "Flood":
+        """Return it after one more refusal. `several`: routing keys tell messages apart where there is no other key."""
+        if any(each.message == refusal.message for each in self.refusals):
+            return self
+        refusals = (*self.refusals, refusal)[-max(limit * 6 // 5, FEWEST_KEYS) :]
+        if self.code:
+            return Flood(refusals, self.code, self.same + (refusal.code == self.code))
+        alike = [each for each in refusals if each.code == refusal.code]
+        if len(alike) < limit or not _are_of_many(alike, several):
+            return Flood(refusals)
+        return Flood(refusals, refusal.code, len(alike))
+
+
+def _are_of_many(alike: Sequence[Refusal], several: bool) -> bool:
+    keys = {each.key for each in alike} - {None}
+    if not keys and several:
+        keys = {each.routing_key for each in alike}
+    return not keys or len(keys) >= FEWEST_KEYS
+
+
+def is_of_flood(outcome: Outcome) -> bool:
+    """Whether the message was refused, or not tried, in a flood."""
+    return isinstance(outcome, Again) and outcome.failure.kind is Kind.FLOOD
+
+
+class Brake:
+    """The floods of one target. Any thread may use it."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is `retry.flood`; with 0 nothing ever is a flood."""
+        self._limit = limit
+        self._floods: dict[str, Flood] = {}
+        self._routing_key: str | None = None
+        self._several = False
+        self._lock = threading.Lock()
+
+    def refused(self, delivery: Delivery, failure: Failure) -> Failure | None:
+        """Count a message that the target has refused. Return what to pause for if it is one of a flood, else None."""
+        if not self._limit:
+            return None
+        refusal = Refusal(delivery.identity, failure.code, delivery.key, delivery.routing_key)
+        with self._lock:
+            self._note((delivery,))
+            flood = self._floods.get(failure.place, Flood()).after(refusal, self._limit, several=self._several)
+            self._floods[failure.place] = flood
+        return replace(failure, kind=Kind.FLOOD, same=flood.same) if flood.code == failure.code else None
+
+    def passed(self, places: Iterable[str], deliveries: Iterable[Delivery]) -> None:
+        """Messages have passed these places: whatever was refused there was refused for its own sake."""
+        if not self._limit or (self._several and not self._floods):  # nearly always
+            return
+        with self._lock:
+            self._note(deliveries)
+            for place in places:
+                self._floods.pop(place, None)
+
+    def _note(self, deliveries: Iterable[Delivery]) -> None:
+        """Find out whether messages have several routing keys."""
+        if self._several:
+            return
+        for delivery in deliveries:
+            if self._routing_key is None:
+                self._routing_key = delivery.routing_key
+            elif delivery.routing_key != self._routing_key:
+                self._several = True
+                return
