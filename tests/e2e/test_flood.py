@@ -80,7 +80,7 @@ def test_a_validation_rule_that_refuses_every_case_pauses_the_division(divisions
         divisions.publish(queue, [alarm(n) for n in range(2000)])
         pause = paused(running)
         assert pause["cause"] == "FIELD_CUSTOM_VALIDATION_EXCEPTION"
-        assert 100 <= int(pause["same"]) <= 200  # all of a call that were refused alike
+        assert int(pause["same"]) >= 100  # all of the last call count, though they are sent again
         assert "Give a site." in pause["text"]
         before = divisions.vhost.depth("dead-letter")
         eventually(lambda: divisions.vhost.depth("dead-letter") >= before + 2, what="two probes")
