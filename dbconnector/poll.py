@@ -80,8 +80,9 @@ class Poll:
     def advice(self, pause: Pause) -> str:
         """Return what a person can do about a run that failed."""
         from connectorlib.pipeline.pause import hint
+        from dbconnector.dialects.sqlstate import advice
 
-        return hint(pause.failure, target="database")
+        return advice(pause.failure.code) or hint(pause.failure, target="database")
 
     def line(self, pause: Pause, waiting: object) -> dict[str, object]:
         """Return the fields of the pause line. Nothing waits in a queue."""

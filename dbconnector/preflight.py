@@ -20,6 +20,7 @@ from connectorlib.values.text import listed
 from dbconnector import config as configuration
 from dbconnector import prepare
 from dbconnector.dialects.base import GENERIC
+from dbconnector.dialects.sqlstate import advice
 from dbconnector.explain import Offline
 from dbconnector.inbox_table import Inbox, Key
 from dbconnector.odbc import connection_string
@@ -76,7 +77,8 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
             database.connect()
         except Failed as error:
             failure = error.failure
-            yield failed(ABOUT, failure, _DO.get(failure.kind, "put database.connection right"))
+            do = advice(failure.code) or _DO.get(failure.kind, "put database.connection right")
+            yield failed(ABOUT, failure, do)
             return
         yield from _connection(config, database)
         for index, write in enumerate(config.database.write):

@@ -123,6 +123,10 @@ class PublishWindow:
 
     def _log_wait(self, ticket: Ticket, waited: float) -> None:
         failure = self._broker.failure
-        cause = "the broker takes no messages (alarm)" if self._broker.blocked else failure or "no confirm has come"
+        cause = (
+            f"the broker takes no messages, it is {self._broker.alarm}"
+            if self._broker.alarm
+            else failure or "no confirm has come"
+        )
         fields: dict[str, Any] = {"seconds": round(waited), "cause": cause, "messages": len(ticket.messages)}
         logs.event(logger, logging.WARNING, "waiting for the broker", **fields)

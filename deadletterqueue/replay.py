@@ -231,7 +231,7 @@ class Replay:
         deadline = time.monotonic() + CONFIRM_S
         while (found := settled(LOOK_S)) is None:
             if time.monotonic() > deadline:
-                alarm = "; it is short of memory or disk space" if self._session.broker.blocked else ""
+                alarm = f"; it is {self._session.broker.alarm}" if self._session.broker.alarm else ""
                 text = f"the broker has confirmed nothing for {CONFIRM_S:g} s{alarm}"
                 raise Failed(Failure(Kind.UNAVAILABLE, "unconfirmed", text, "replay"))
         self._note(found)

@@ -32,6 +32,9 @@ _DO = {
     Kind.UNAVAILABLE: "is login_url right, does a firewall or proxy let it through?",
     Kind.REFUSED: "put the log-in right",
 }
+#: Codes of what never got an answer; with any other one Salesforce has answered, so address and network are right.
+_UNANSWERED = frozenset({"unreachable", "proxy", "tls", "timeout", "no-answer"})
+_AWAY = "Salesforce answers, but is not there for this now: status.salesforce.com says more; try again later"
 _LOCKS = "put the log-in right before anything tries again: too many bad ones lock the user"
 #: Types whose values are not quoted in a query.
 _BARE = frozenset({"boolean", "int", "long", "double", "currency", "percent", "date", "datetime"})
@@ -87,8 +90,7 @@ def findings(
         try:
             token = client.log_in()
         except Failed as error:
-            do = _DO.get(error.failure.kind, "put the division's salesforce right")
-            yield failed(about, error.failure, _LOCKS if error.failure.retry_after == NEVER else do)
+            yield failed(about, error.failure, what_to_do(error.failure))
             return
         user = division.salesforce.username or f"user {token.user_id}"
         yield good(about, f"{user} at {token.instance_url} (this was one log-in)")
@@ -107,6 +109,15 @@ def findings(
 
 
 # -- the log-in
+
+
+def what_to_do(failure: Failure) -> str:
+    """Return what a person can do about a log-in that failed."""
+    if failure.retry_after == NEVER:
+        return _LOCKS
+    if failure.kind is Kind.UNAVAILABLE and failure.code not in _UNANSWERED:
+        return _AWAY
+    return _DO.get(failure.kind, "put the division's salesforce right")
 
 
 def _end_of_passwords(division: Division, today: date | None = None) -> Iterator[Finding]:

@@ -142,6 +142,11 @@ class Broker:
         return any(connection.blocked for connection in self._connections)
 
     @property
+    def alarm(self) -> str:
+        """Why the broker takes no messages: `low on disk`, `low on memory`; "" while it does."""
+        return next((connection.alarm for connection in self._connections if connection.alarm), "")
+
+    @property
     def server_version(self) -> tuple[int, ...]:
         """RabbitMQ's version, such as (3, 10, 8); () without a connection, or if the broker does not tell."""
         connection = self._connections[0].pika

@@ -1,7 +1,7 @@
 """A short-lived channel with blocking calls for other threads: declare, get one message, settle it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from itertools import count
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 #: Distinct from the numbers of subscriptions, which count upwards.
 _numbers = count(-1, -1)
 _CLOSED = Failure(Kind.UNAVAILABLE, "closed", "the channel is closed", "broker")
+#: The code of an answer that does not come while the broker is short of memory or disk.
+ALARM = "alarm"
 _LATE = Failure(Kind.UNAVAILABLE, "timeout", "the answer to an earlier question has not come yet", "broker")
 
 
@@ -47,7 +49,7 @@ class SyncChannel(ConnectionListener):
 
     def __enter__(self) -> "SyncChannel":
         try:
-            self._io.ask(self._open, self._timeout, what="opening a channel")
+            self._ask(self._open, "opening a channel")
         except Failed:
             self._io.post(self._abandon)
             raise
@@ -66,7 +68,7 @@ class SyncChannel(ConnectionListener):
     def close(self) -> None:
         """Close the channel, which requeues what is not settled. Acks sent before have arrived when this returns."""
         try:
-            self._io.ask(self._close, self._timeout, what="closing a channel")
+            self._ask(self._close, "closing a channel")
         except Failed as error:
             logger.debug("channel not closed in order: %s", error)
             self._io.post(self._abandon)
@@ -99,16 +101,18 @@ class SyncChannel(ConnectionListener):
         broker refuses, after it has checked the rights. Raise Failed: 403 if not; "stream" if it is a stream, which the
         broker finds first, for a stream knows no priorities. This ends the channel."""
         arguments = {"x-priority": "not a number"}
-        self._ask(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
+        self._ask_in_vain(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
 
     def ask_to_publish(self, exchange: str) -> None:
         """Find out whether this user may publish to an exchange without publishing: send an expiration that the broker
         refuses, after it has checked the rights. Raise Failed, 403 or 404, if not. This ends the channel."""
         refused = spec.BasicProperties(expiration="not a number")
         self._write("publishing", "basic_publish", exchange, "", b"", refused)
-        self._ask(f"publishing to exchange {exchange!r}", "basic_qos")  # is answered, or the refusal comes first
+        self._ask_in_vain(
+            f"publishing to exchange {exchange!r}", "basic_qos"
+        )  # is answered, or the refusal comes first
 
-    def _ask(self, what: str, name: str, *args: Any, **kwargs: Any) -> None:
+    def _ask_in_vain(self, what: str, name: str, *args: Any, **kwargs: Any) -> None:
         """Make a call that fails as invalid (406) if this user has the rights for it."""
         try:
             self._call(what, name, *args, **kwargs)
@@ -119,7 +123,7 @@ class SyncChannel(ConnectionListener):
     def get(self, queue: str) -> Delivery | None:
         """Return one message, to be settled on this channel; None when the queue is empty."""
         what = f"getting a message from queue {queue!r}"
-        delivery: Delivery | None = self._io.ask(partial(self._get, what, queue), self._timeout, what=what)
+        delivery: Delivery | None = self._ask(partial(self._get, what, queue), what)
         return delivery
 
     def ack(self, tag: int) -> None:
@@ -130,11 +134,21 @@ class SyncChannel(ConnectionListener):
 
     def _write(self, what: str, name: str, *args: Any) -> None:
         """Make a call that the broker does not answer."""
-        self._io.ask(partial(self._send, name, *args), self._timeout, what=what)
+        self._ask(partial(self._send, name, *args), what)
 
     def _call(self, what: str, name: str, *args: Any, **kwargs: Any) -> Any:
         action = partial(self._request, what, name, args, kwargs)
-        return self._io.ask(action, self._timeout, what=what)
+        return self._ask(action, what)
+
+    def _ask(self, action: Callable[["Future[Any]"], None], what: str) -> Any:
+        """Wait for the broker's answer. In an alarm there is none: it no longer reads from who has published."""
+        try:
+            return self._io.ask(action, self._timeout, what=what)
+        except Failed as error:
+            if error.failure.code == "timeout" and (alarm := self._connection.alarm):
+                text = f"the broker takes no messages, it is {alarm}"
+                raise Failed(Failure(Kind.UNAVAILABLE, ALARM, text, "broker")) from error
+            raise
 
     # In the I/O thread
 

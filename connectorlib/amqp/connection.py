@@ -71,8 +71,14 @@ class Connection:
         self.opened = 0
         #: time.monotonic() of the next attempt; None while there is a connection or an attempt.
         self.next_try: float | None = None
-        self.blocked = False
+        #: Why the broker takes no messages: `low on disk`, `low on memory`; "" while it does.
+        self.alarm = ""
         self.on_unblocked: list[Callable[[], None]] = []
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker has said that it takes no messages."""
+        return bool(self.alarm)
 
     @property
     def pika(self) -> Any:
@@ -175,7 +181,7 @@ class Connection:
             return
         self._io.cancel(self._timer)
         self.failure = None
-        self.blocked = False
+        self.alarm = ""
         self.connected_since = time.monotonic()
         self.opened += 1
         connection.add_on_connection_blocked_callback(partial(self._set_blocked, True))
@@ -209,7 +215,7 @@ class Connection:
         self._io.cancel(self._timer)
         connection, self._pika = self._pika, None
         self.connected_since = None
-        self.blocked = False
+        self.alarm = ""
         if connection is not None and not (connection.is_closing or connection.is_closed):
             try:
                 connection.close()
@@ -228,9 +234,9 @@ class Connection:
         self._ended(attempt, None, TimeoutError())
 
     def _set_blocked(self, blocked: bool, _connection: Any, method: Any) -> None:
-        self.blocked = blocked
+        self.alarm = (method.method.reason or "short of something") if blocked else ""
         if blocked:
-            logger.warning("the broker takes no messages from %s: %s", self._name, method.method.reason)
+            logger.warning("the broker takes no messages from %s: %s", self._name, self.alarm)
         else:
             logger.info("the broker takes messages from %s again", self._name)
             for action in self.on_unblocked:

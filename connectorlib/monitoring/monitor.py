@@ -148,5 +148,5 @@ def _about(broker: "Broker") -> str:
     if not broker.connected:
         return str(broker.failure or "")
     version = ".".join(map(str, broker.server_version))
-    alarm = "takes no messages: it is short of memory or disk" if broker.blocked else ""
+    alarm = f"takes no messages: it is {broker.alarm}" if broker.alarm else ""
     return "; ".join(each for each in (f"RabbitMQ {version}" if version else "", alarm) if each)

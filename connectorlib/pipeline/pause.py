@@ -124,6 +124,7 @@ class PauseNotice:
             "cause": pause.failure.code,
             **({"same": pause.failure.same} if pause.failure.same else {}),
             "text": f"{pause.failure.place}: {pause.failure.text}" if pause.failure.place else pause.failure.text,
+            "alarm": f"broker {self._broker.alarm}" if self._broker.alarm else None,
             "held": self._consumer.held,
             "waiting": waiting,
             "next_try": "never" if pause.never else f"{self._seconds_to_next_try(pause):.0f}s",

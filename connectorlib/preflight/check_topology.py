@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from connectorlib.amqp import Broker, SyncChannel, inspection
+from connectorlib.amqp.channel import ALARM
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.management import Management
 from connectorlib.amqp.reply_codes import STREAM
@@ -22,6 +23,7 @@ from connectorlib.shared_settings import BrokerSettings, Source
 from connectorlib.values.text import listed
 
 CHANNEL_S = 5.0
+MAKE_ROOM = "make room on its machine; `rabbitmq-diagnostics alarms` there says more"
 AT_START = "it is made at the start"
 
 
@@ -39,6 +41,7 @@ class TopologyCheck:
     """Checks one virtual host; every method yields or collects findings."""
 
     def __init__(self, broker: Broker, settings: BrokerSettings, api: Management | None, file: str = "") -> None:
+        self._broker = broker
         self._open_channel = partial(broker.channel, CHANNEL_S)
         self._settings = settings
         self._api = api
@@ -111,12 +114,16 @@ class TopologyCheck:
         elif sending.exchange:
             state = inspection.look(self._open_channel, Exchange(sending.exchange))
             if state.unseen is not None:
-                yield failed(f"{sending.about}: {name}", state.unseen, "make it, or name another")
+                do = MAKE_ROOM if state.unseen.code == ALARM else "make it, or name another"
+                yield failed(f"{sending.about}: {name}", state.unseen, do)
                 return
         self._ask(f"publish to {name}", lambda channel: channel.ask_to_publish(sending.exchange), "write")
 
     def rights(self) -> Iterator[Finding]:
-        """Yield what this user may and may not do, as far as the parts before have asked."""
+        """Yield what this user may and may not do, as far as the parts before have asked, and whether the broker has
+        said meanwhile that it takes no messages."""
+        if alarm := self._broker.alarm:
+            yield bad("broker", f"takes no messages, it is {alarm}", MAKE_ROOM, Kind.UNAVAILABLE)
         if self._may:
             yield good(f"rights of {self._settings.username}", f"may {listed(dict.fromkeys(self._may))}")
         yield from dict.fromkeys(self._may_not)
@@ -246,7 +253,7 @@ class TopologyCheck:
             self._may_not.append(bad(about, f"may not {what}", self._grant(right), Kind.REFUSED))
         elif failure.code == STREAM:
             return failure
-        elif failure.code != "404":  # which has a finding already
+        elif failure.code not in ("404", ALARM):  # which have a finding of their own
             self._may_not.append(failed(what, failure))
         return None
 

@@ -78,7 +78,8 @@ def paused(logger: logging.Logger, fields: Mapping[str, object], do: str) -> Non
 
 def pause_line(fields: Mapping[str, object], do: str) -> str:
     """Return `PAUSED key=value … do="…"`; `text` follows the cause, quoted and without a key."""
-    shown = " ".join(_quoted(value) if key == "text" else f"{key}={_value(value)}" for key, value in fields.items())
+    given = {key: value for key, value in fields.items() if value is not None}
+    shown = " ".join(_quoted(value) if key == "text" else f"{key}={_value(value)}" for key, value in given.items())
     return f"PAUSED {shown} do={_quoted(do)}"
 
 

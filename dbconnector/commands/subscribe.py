@@ -20,6 +20,7 @@ from connectorlib.service.reload import Reloading, Term
 from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES
 from dbconnector.commands.requirements import Load, connection_of, log_start, program, requiring
+from dbconnector.dialects.sqlstate import advice
 from dbconnector.inbox_table import PLACE as INBOX
 from dbconnector.odbc.connection_string import TimeLimits
 from dbconnector.odbc.database import Database
@@ -94,4 +95,4 @@ def _hint(failure: Failure) -> str:
     """Return what a person can do about a failure."""
     if failure.place == INBOX and failure.kind is Kind.CONFIGURATION:
         return "make the inbox table with `dbconnector inbox --create`; this goes on by itself (SIGUSR1 tries at once)"
-    return hint(failure, target="database")
+    return advice(failure.code) or hint(failure, target="database")

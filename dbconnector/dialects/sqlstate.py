@@ -34,6 +34,24 @@ CLASSES: Mapping[str, Kind] = {
     # IM: the driver manager has no such driver or data source.
     **dict.fromkeys(("07", "0A", "34", "37", "3D", "3F", "42", "IM", "HYC"), Kind.CONFIGURATION),
 }
+#: What a person can do, where the kind alone would give the wrong advice: by SQLSTATE, or by native code after a slash.
+_NO_ROOM = "make room on the disk of the database server"
+_NO_MEMORY = "give the database server more memory, or less to do"
+_TOO_MANY = "close connections that nobody needs, or raise the server's limit of connections"
+_READ_ONLY = "this server takes no writes: is it a standby? Let the name in database.connection lead to the primary"
+_STARTING = "wait: the server is starting, stopping or recovering"
+_POOLER = (
+    "a connection pooler in transaction mode (PgBouncer) forgets prepared statements and settings of the session: "
+    "connect to the server itself, or set pool_mode = session"
+)
+ADVICE: Mapping[str, str] = {
+    **dict.fromkeys(("53100", "/1021", "/1114", "/1030"), _NO_ROOM),
+    **dict.fromkeys(("53200", "/1037", "/1038", "/1041"), _NO_MEMORY),
+    **dict.fromkeys(("53300", "/1040", "/1203", "/1226"), _TOO_MANY),
+    **dict.fromkeys(("25006", "/1290", "/1792", "/1836"), _READ_ONLY),
+    **dict.fromkeys(("57P03", "57P01", "57P02", "/1053"), _STARTING),
+    **dict.fromkeys(("26000", "42P05"), _POOLER),
+}
 #: Where a code says too little, while connecting and always. A dialect has texts of its own.
 CONNECT_TEXTS: Texts = ((r"Access denied|Login failed", Kind.REFUSED),)
 TEXTS: Texts = (
@@ -79,6 +97,13 @@ def classify(dialect: Dialect, state: str, native: int | None, text: str, *, con
     if connecting and (kind is Kind.RETRY or (kind is None and state == "HY000")):
         return Kind.UNAVAILABLE  # a time limit, or no words at all, while connecting: the server was not reached
     return kind or Kind.UNKNOWN
+
+
+def advice(code: str) -> str:
+    """Return what a person can do about the code of a failure, such as `53100` or `HY000/1021`; "" where its kind says
+    enough."""
+    state, slash, native = code.partition("/")
+    return ADVICE.get(slash + native) or ADVICE.get(state, "")
 
 
 def _by_text(dialect: Dialect, text: str, connecting: bool) -> Kind | None:

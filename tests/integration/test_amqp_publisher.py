@@ -197,21 +197,6 @@ def test_a_queue_whose_limit_is_lifted_takes_messages_again_however_much_is_unde
         assert under_way.popleft().wait(20)
 
 
-@pytest.fixture
-def alarm(vhost):
-    """A memory alarm: the broker stops reading from who publishes."""
-    alarm = "{resource_limit, memory, node()}"
-    vhost.node.control("eval", f"rabbit_alarm:set_alarm({{{alarm}, []}}).")
-    cleared: list[str] = []
-
-    def clear():
-        if not cleared:
-            cleared.append(vhost.node.control("eval", f"rabbit_alarm:clear_alarm({alarm})."))
-
-    yield clear
-    clear()
-
-
 def test_in_a_broker_alarm_messages_wait_and_then_arrive(vhost, broker, queue, alarm):
     first = broker.publisher.submit([message(n) for n in range(4200)])
     eventually(lambda: broker.blocked, 10)

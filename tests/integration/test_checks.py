@@ -13,7 +13,7 @@ from connectorlib.amqp import Broker
 from connectorlib.amqp.management import Management
 from connectorlib.errors import Kind
 from connectorlib.preflight.check_broker import Needs, findings
-from connectorlib.preflight.check_topology import TopologyCheck
+from connectorlib.preflight.check_topology import Sending, TopologyCheck
 from connectorlib.preflight.findings import Mark
 from connectorlib.shared_settings import BrokerSettings, Source, Tls
 from tests.services.rabbitmq import Vhost
@@ -86,3 +86,15 @@ def test_what_a_policy_sets_for_a_queue_counts_as_its_own_argument(vhost: Vhost)
             wrong = [text for text in said() if "waiting" not in text]
             assert len(wrong) == len(left)
             assert all(part in text for part, text in zip(left, wrong, strict=True))
+
+
+@pytest.mark.usefixtures("alarm")
+def test_a_broker_that_is_short_of_memory_is_told_as_that(vhost: Vhost) -> None:
+    sends = Sending("destination", "amq.topic"), Sending("reply", "amq.direct")
+    needs = Needs(vhost.broker_settings(), "test", sends=sends)
+    wrong = [each for each in findings(needs) if each.mark is Mark.BAD]
+    assert wrong
+    for each in wrong:
+        assert each.kind is Kind.UNAVAILABLE
+        assert "takes no messages, it is low on memory" in each.text
+        assert "rabbitmq-diagnostics alarms" in each.do

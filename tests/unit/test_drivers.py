@@ -308,3 +308,27 @@ def test_secrets_are_hidden_in_keywords_and_texts():
     own = {"Uid": "app", "Pwd": "hunter2", "sslpassword": "x"}
     assert connection_string.hide_secrets(own) == {"Uid": "app", "Pwd": "***", "sslpassword": "***"}
     assert connection_string.hide_in("PWD=hunter2; [unixODBC] x", own) == "PWD=***; [unixODBC] ***"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("53100", "make room on the disk"),
+        ("HY000/1021", "make room on the disk"),
+        ("HY000/1114", "make room on the disk"),
+        ("53300", "limit of connections"),
+        ("08004/1040", "limit of connections"),
+        ("25006", "standby"),
+        ("HY000/1290", "standby"),
+        ("57P03", "starting"),
+        ("26000", "PgBouncer"),
+        ("42P05", "PgBouncer"),
+    ],
+)
+def test_what_helps_depends_on_the_code_and_not_on_its_class(code, words):
+    assert words in sqlstate.advice(code)
+
+
+@pytest.mark.parametrize("code", ["08001", "HY000", "22001", "HY000/2013", "", "/"])
+def test_without_better_advice_the_kind_gives_it(code):
+    assert sqlstate.advice(code) == ""

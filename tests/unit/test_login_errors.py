@@ -2,7 +2,8 @@
 
 import pytest
 
-from connectorlib.errors import Kind
+from connectorlib.errors import Failure, Kind
+from sfconnector.preflight import what_to_do
 from sfconnector.salesforce import login_errors
 from sfconnector.salesforce.login import Token, audience_of, token_of
 
@@ -114,3 +115,19 @@ def test_an_answer_without_token_or_address_gives_no_token(change):
 
 def test_a_token_does_not_show_itself():
     assert "00D!abc" not in repr(token_of(GIVEN))
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "words"),
+    [
+        (Kind.UNAVAILABLE, "503", "status.salesforce.com"),
+        (Kind.UNAVAILABLE, "SERVER_UNAVAILABLE", "status.salesforce.com"),
+        (Kind.UNAVAILABLE, "unknown_error", "status.salesforce.com"),
+        (Kind.UNAVAILABLE, "unreachable", "is login_url right"),
+        (Kind.UNAVAILABLE, "timeout", "is login_url right"),
+        (Kind.REFUSED, "invalid_client", "put the log-in right"),
+        (Kind.CONFIGURATION, "not-sent", "put the division's salesforce right"),
+    ],
+)
+def test_check_says_what_helps_by_the_code_of_the_failure(kind, code, words):
+    assert words in what_to_do(Failure(kind, code, "text"))
