@@ -16,7 +16,7 @@ WRONG = Failure(Kind.REFUSED, "28P01", "wrong password", "database")
 
 @pytest.fixture
 def notice() -> PauseNotice:
-    broker: Any = SimpleNamespace(connected=False, next_try=None)
+    broker: Any = SimpleNamespace(connected=False, next_try=None, alarm="low on disk")
     consumer: Any = SimpleNamespace(queue="q", held=0)
     return PauseNotice("pumps", consumer, broker)
 
@@ -47,3 +47,8 @@ def test_lanes_that_wait_for_one_target_are_one_line_each_time_it_is_due(
     assert told() == []
     notice.over("c")
     assert told() == ["RESUMED"]
+
+
+def test_every_pause_line_names_the_alarm_of_the_broker(notice: PauseNotice, caplog: pytest.LogCaptureFixture) -> None:
+    notice.announce("a", Pause(DOWN, 0.0), changed=True)
+    assert 'alarm="broker low on disk"' in caplog.text

@@ -180,7 +180,8 @@ say("ready")
 say("here")
 """
     )
-    assert child.end() == (0, "here\n", "")
+    assert child.line() == "here"
+    assert child.end() == (0, "", "")
 
 
 def test_afterwards_the_signals_are_as_they_were():
