@@ -38,3 +38,16 @@ def test_every_locked_package_has_hashes():
     entries = re.split(r"^(?=[\w.-]+==)", (ROOT / "tests/requirements.lock").read_text(), flags=re.MULTILINE)[1:]
     assert len(entries) > 50
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+#: The newest version of each that has a hole which the next one closed (CONTRIBUTING.md says which).
+LAST_WITH_A_HOLE = {"jinja2": "3.1.5", "pyjwt": "2.12.1", "requests": "2.32.5", "urllib3": "2.6.3", "werkzeug": "3.1.5"}
+
+
+def test_no_version_with_a_known_hole_is_admitted():
+    admitted = [
+        f"{each}: {bad}"
+        for each in asked()
+        if (bad := LAST_WITH_A_HOLE.get(canonicalize_name(each.name))) and each.specifier.contains(bad)
+    ]
+    assert admitted == []
