@@ -198,10 +198,13 @@ class TokenProvider:
             return self._failure(Kind.UNAVAILABLE, f"http-{status}", without_answer(status, body))
         given = value.get("error_description")
         description = secrets.redact(given) if isinstance(given, str) else ""
+        skew = _skew(headers) if self._settings.auth == "jwt" else 0.0
         kind = login_errors.kind_of(error, description, status)
         if kind is Kind.UNAVAILABLE:
             return self._failure(kind, error, description or "no description")
-        causes = login_errors.causes(self._settings.auth, error, description, skew=_skew(headers))
+        if abs(skew) > login_errors.MUCH_SKEW:
+            kind = Kind.UNAVAILABLE  # until the clock is set: perhaps the machine has just been started
+        causes = login_errors.causes(self._settings.auth, error, description, skew=skew)
         found = self._failure(kind, error, description or "no description", causes)
         return replace(found, retry_after=NEVER) if login_errors.may_lock(self._settings.auth, error) else found
 

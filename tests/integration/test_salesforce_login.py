@@ -230,6 +230,7 @@ def test_a_wrong_clock_is_named_when_an_assertion_is_refused(server, key):
     server.logins = [answer(400, value, "Date: Wed, 21 Oct 2015 07:28:00 GMT")]
     told = refusal(provider(server, auth="jwt", private_key=pem(key)))
     assert "ahead of the server's" in told.text
+    assert told.kind is Kind.UNAVAILABLE  # the clock will be set
     assert server.requests[0].form["assertion"] not in str(told)
 
 

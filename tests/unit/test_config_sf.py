@@ -190,6 +190,14 @@ def test_the_external_id_may_be_among_the_required_fields(write):
     assert config.divisions[0].case.required == tuple(required)
 
 
+def test_hosts_for_tokens_are_names_of_hosts(write):
+    data = changed(["tenant", "salesforce", "instance_hosts"], ["gate.acme.example"])
+    assert load(write(data)).divisions[0].salesforce.instance_hosts == ("gate.acme.example",)
+    (found,) = told(write(changed(["tenant", "salesforce", "instance_hosts"], ["https://gate.acme.example/"])))
+    assert "tenant.salesforce.instance_hosts" in found
+    assert "expected the name of a host" in found
+
+
 def test_a_login_url_loses_its_slash(write):
     data = changed(["tenant", "salesforce", "login_url"], "https://acme.my.salesforce.com/")
     assert load(write(data)).divisions[0].salesforce.login_url == "https://acme.my.salesforce.com"

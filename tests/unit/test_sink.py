@@ -37,11 +37,11 @@ def client():
     return CaseClient()
 
 
-def cases_of(client, mapping=MAPPING, external_id="$message_id", hold_seconds=300.0, **case):
+def cases_of(client, mapping=MAPPING, external_id="$message_id", hold_seconds=300.0, priority="normal", **case):
     key = None if external_id is None else ExternalId("Message_Id__c", external_id, case.pop("mode", "create_once"))
     settings = CaseSettings(mapping=mapping, external_id=key, **case)
     source = Source("q", None, prefetch=400)
-    division = Division("hvac", Salesforce(), source, settings, hold_seconds=hold_seconds)
+    division = Division("hvac", Salesforce(), source, settings, hold_seconds=hold_seconds, priority=priority)
     cases = CaseSink(DivisionState(division, Budgets(10)), client, stop=threading.Event())
     cases.probe()
     return cases
@@ -132,6 +132,15 @@ def test_one_record_that_is_refused_as_if_salesforce_were_down_is_its_own_matter
     assert alone.failure.kind is Kind.RETRY
     first = message(3, {"subject": "limit"})
     assert [handle(cases, first)[0].failure.kind for _ in range(2)] == [Kind.UNAVAILABLE, Kind.RETRY]
+
+
+@pytest.mark.parametrize(("priority", "calls"), [("high", 3), ("normal", 3), ("low", 1)])
+def test_cases_are_made_beyond_the_orgs_limit_as_long_as_salesforce_takes_them(client, priority, calls):
+    cases = cases_of(client, {"Subject": "subject"}, priority=priority)
+    client.after = [lambda: setattr(client, "usage", Usage(110_018, 100_000, time.monotonic()))] * 3
+    for tag in range(3):
+        handle(cases, message(tag, {"subject": "a"}))
+    assert len(client.sizes) == calls
 
 
 def test_of_a_message_with_several_records_only_those_that_failed_are_sent_again(client):
