@@ -123,7 +123,7 @@ class Sender:
         """Create Cases by assignment rule, and update without one those that are there: in a call that does both, the
         rule would take a Case from the agent who has it. What is refused as a new Case may be there."""
         there: list[Item] = []
-        for item, decided in self._calls(items, Way(way.assign, upsert=False), valid):
+        for item, decided in self._calls(items, Way(way.assign, upsert=False, final=False), valid):
             if isinstance(decided, Decided) and isinstance(decided.outcome, Dead):
                 there.append(item)
             else:
@@ -197,7 +197,7 @@ class Sender:
             delivery = item.delivery
             seen = Circumstances(
                 alone=len(items) == 1,
-                doubted=delivery.redelivered or delivery.identity in self.doubted,
+                doubted=way.final and (delivery.redelivered or delivery.identity in self.doubted),
                 singled_out=others_passed or delivery.identity in self._refused_before,
                 aged=aged,
             )
@@ -211,7 +211,7 @@ class Sender:
             elif isinstance(decided, Decided):
                 if isinstance(decided.outcome, Again):
                     self._refused_before.add(delivery.identity)
-                decided, flood = self._braked(item, decided, flood)
+                decided, flood = self._braked(item, decided, way, flood)
             yield item, decided
         self._sizes.note(len(items), seconds, crowded=bool(crowded))
         if flood is not None:
@@ -219,11 +219,13 @@ class Sender:
         if crowded:
             yield from self._calls(crowded, way, valid)
 
-    def _braked(self, item: Item, decided: Decided, before: Failure | None = None) -> tuple[Decided, Failure | None]:
+    def _braked(
+        self, item: Item, decided: Decided, way: Way, before: Failure | None = None
+    ) -> tuple[Decided, Failure | None]:
         """Return what becomes of a refused record, and why the rest is not sent: in a flood it was not created, and is
         sent again."""
         outcome = decided.outcome
-        if not isinstance(outcome, Dead) or outcome.failure.code in DUPLICATES:
+        if not way.final or not isinstance(outcome, Dead) or outcome.failure.code in DUPLICATES:
             return decided, before
         flood = self._brake.refused(item.delivery, outcome.failure)
         return (decided, before) if flood is None else (Decided(Again(flood)), flood)
@@ -248,7 +250,7 @@ class Sender:
             yield from self._call(items[:middle], way, valid)
             yield from self._call(items[middle:], way, valid)
             return
-        decided, flood = self._braked(items[0], self._judge.refused(items[0], rejected.errors, rejected.status))
+        decided, flood = self._braked(items[0], self._judge.refused(items[0], rejected.errors, rejected.status), way)
         yield items[0], decided
         if flood is not None:
             raise Failed(flood)

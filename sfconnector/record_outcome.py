@@ -66,6 +66,8 @@ class Way:
     assign: str
     #: Whether they are upserted, not created.
     upsert: bool
+    #: Whether what is refused is not sent in another way.
+    final: bool = True
 
 
 @dataclass(frozen=True, slots=True)

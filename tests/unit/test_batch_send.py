@@ -33,8 +33,8 @@ def client():
     return CaseClient()
 
 
-def sender(client, **case):
-    return Sender(CaseSettings(**case), client, PLACE, BREAKER)
+def sender(client, brake=None, **case):
+    return Sender(CaseSettings(**case), client, PLACE, BREAKER, brake=brake)
 
 
 def item(number=0, key=None, owner=False, looked_up=(), **fields):
@@ -121,6 +121,17 @@ def test_an_upsert_makes_cases_by_assignment_rule_and_leaves_those_that_are_ther
     assert cases == {"a": ("case 1", client.user), "b": ("case 2", queue)}
     assert outcomes(batch) == [ALREADY, DONE]
     assert client.sizes == [1, 2, 1]
+
+
+def test_what_may_not_be_made_and_may_be_changed_is_no_flood(client):
+    client.org.seed("Case", [{"Message_Id__c": f"k{number}"} for number in range(8)])
+    client.org.configure({"validation": [ValidationRule("Case", "no new ones", "CreatedDate > 2000-01-01T00:00:00Z")]})
+    client.after = [lambda: client.org.configure({"validation": []})]
+    sends = sender(client, brake=Brake(2), **UPSERT)
+    batch = [item(number, f"k{number}") for number in range(8)]
+    send(sends, batch)
+    assert outcomes(batch) == [ALREADY] * 8
+    assert client.sizes == [8, 8]
 
 
 def test_an_upsert_without_an_assignment_rule_is_one_call_but_for_records_without_a_key(client):

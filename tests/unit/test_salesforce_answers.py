@@ -432,6 +432,13 @@ CASES: dict[str, Row] = {
         item=KEYED,
         assign=["TRUE", "FALSE"],
     ),
+    "an upsert of a hidden record after a lost answer": row(
+        results(refused("DUPLICATE_VALUE", HIDDEN)),
+        to=["already "],
+        case=UPSERT,
+        item=DOUBTED,
+        assign=["TRUE", "FALSE"],
+    ),
     "an upsert that no rule concerns": row(
         results(made(created=False)),
         to=[f"already {CASE}"],
