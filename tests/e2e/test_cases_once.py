@@ -55,10 +55,11 @@ def test_calls_whose_answers_are_lost_make_no_second_case(divisions: Divisions) 
         divisions.org.fault(match=match, drop_after_commit=True, reset=True)
         divisions.org.fault(match=match, status=500, html="<h1>oops</h1>", commit=True)
     with divisions.started(times=2) as running:
-        divisions.publish("sfconnector.once", [alarm(n) for n in range(40)])
-        divisions.publish("sfconnector.upsert", [alarm(n) for n in range(40)], start=40)
+        # As many as the first prefetch takes, so that they are one call.
+        divisions.publish("sfconnector.once", [alarm(n) for n in range(30)])
+        divisions.publish("sfconnector.upsert", [alarm(n) for n in range(30)], start=40)
         running.wait_for("RESUMED", times=2)
-        divisions.cases(80)
+        divisions.cases(60)
         assert running.stop() == 0
         assert "first delivery" not in running.log  # nothing is wrong with the keys
     lost_then_found = [0, 0, 500, 200, 200]
