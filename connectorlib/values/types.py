@@ -256,11 +256,20 @@ def _in_zone(convert: Convert, zone: tzinfo) -> Convert:
 
     def convert_in_zone(value: Any) -> datetime:
         moment: datetime = convert(value)
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=zone)
         try:
+            if moment.tzinfo is None:
+                return _local(moment, zone)
             return moment.astimezone(zone)
         except OverflowError as error:
             raise ValueError(f"{quoted(value)} is not in a known year in that zone") from error
 
     return convert_in_zone
+
+
+def _local(moment: datetime, zone: tzinfo) -> datetime:
+    """Return a time of a zone's clock, of two with the same hour the first. Raise ValueError for one that the clock
+    skips, when it is put forward."""
+    local = moment.replace(tzinfo=zone)
+    if local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+        raise ValueError(f"{moment} does not exist in {zone}, where the clock is put forward then")
+    return local

@@ -176,6 +176,26 @@ def test_seconds_since_1970_can_be_told_in_a_zone():
     assert convert(0, "epoch_s", zone="Asia/Tokyo").isoformat() == "1970-01-01T09:00:00+09:00"
 
 
+@pytest.mark.parametrize(
+    ("value", "zone"),
+    [
+        ("2026-03-29T02:30:00", "Europe/Vienna"),
+        ("2026-03-29T02:00:00.000001", "Europe/Vienna"),
+        ("2026-03-08 02:59:59", "America/New_York"),
+        ("2026-10-04T02:15:00", "Australia/Lord_Howe"),
+        ("2011-12-30T12:00:00", "Pacific/Apia"),  # a whole day that there was not
+    ],
+)
+def test_an_hour_that_the_clock_of_a_zone_skips_is_rejected(value, zone):
+    with pytest.raises(Failed, match="does not exist"):
+        convert(value, "timestamp", zone=zone)
+    assert convert(f"{value}Z", "timestamp", zone=zone).utcoffset() is not None
+
+
+def test_of_an_hour_that_comes_twice_the_first_is_meant():
+    assert convert("2026-10-25T02:30:00", "timestamp", zone="Europe/Vienna").isoformat() == "2026-10-25T02:30:00+02:00"
+
+
 def test_a_timestamp_outside_the_years_of_its_zone_is_rejected():
     with pytest.raises(Failed, match="not in a known year"):
         convert("9999-12-31T23:59:59Z", "timestamp", zone="Asia/Tokyo")
