@@ -9,18 +9,22 @@ from operator import itemgetter
 from typing import Any
 
 from connectorlib.errors import Failed, reject
-from dbconnector.columns import Column
+from dbconnector.columns import ColumnType
 from dbconnector.dialects.base import Dialect
-from dbconnector.dialects.conversions import Bindings, Convert, plain_text, refuse
+from dbconnector.dialects.conversions import Bindings, Convert, SizedText, plain_text, refuse
 
 #: Combinations of types remembered for one statement.
 PLANS = 1000
+#: Set between the texts of a row that are searched together.
+_BETWEEN = "\1"
+_BLANK_END = f" {_BETWEEN}"
 
-_Plan = tuple[Callable[[Sequence[Any]], tuple[str, ...]] | None, tuple[tuple[int, Convert], ...]]
+_Converts = tuple[tuple[int, Convert], ...]
+_Plan = tuple[Callable[[Sequence[Any]], tuple[str, ...]] | None, _Converts, _Converts]
 
 
 def make_binder(
-    dialect: Dialect, columns: Sequence[Column], names: Sequence[str], place: str = ""
+    dialect: Dialect, columns: Sequence[ColumnType], names: Sequence[str], place: str = ""
 ) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
     """Return the function that makes one row of values fit to be bound; it raises Failed (reject, `bad-value`).
 
@@ -36,10 +40,15 @@ def make_binder(
             if len(plans) >= PLANS:
                 plans.clear()
             plan = plans[types] = _plan(tables, types)
-        texts, converts = plan
+        texts, sized, converts = plan
         try:
-            if texts is not None and "\0" in "".join(texts(values)):
-                raise ValueError("a NUL character")
+            if texts is not None:
+                joined = _BETWEEN.join(texts(values)) + _BETWEEN
+                if "\0" in joined:
+                    raise ValueError("a NUL character")
+                if sized and _BLANK_END in joined:
+                    for at, convert in sized:
+                        convert(values[at])
             if not converts:
                 return tuple(values)
             row = list(values)
@@ -53,14 +62,16 @@ def make_binder(
 
 
 def _plan(tables: Sequence["_Table"], types: Sequence[type]) -> "_Plan":
-    """Given the types of a row, return what fetches its plain texts, to be searched for NUL in one go, and the
-    conversions that remain with their positions."""
+    """Given the types of a row, return what fetches its plain texts, to be searched in one go, the checks of those that
+    end in a blank, and the conversions that remain, with their positions."""
     found = [table[kind] for table, kind in zip(tables, types, strict=True)]
-    texts = [at for at, convert in enumerate(found) if convert is plain_text]
-    converts = tuple((at, convert) for at, convert in enumerate(found) if convert not in (None, plain_text))
+    plain = [convert is plain_text or (isinstance(convert, SizedText) and convert.blanks) for convert in found]
+    texts = [at for at, each in enumerate(plain) if each]
+    sized = tuple((at, convert) for at, convert in enumerate(found) if plain[at] and isinstance(convert, SizedText))
+    converts = tuple((at, convert) for at, convert in enumerate(found) if convert is not None and not plain[at])
     # Twice the same position if there is one only: itemgetter then still returns a tuple.
     getter = itemgetter(*texts, *texts[:1]) if texts else None
-    return getter, converts
+    return getter, sized, converts
 
 
 def _bad_value(

@@ -1,6 +1,7 @@
-"""Classes of columns: what a column holds, as far as binding a value is concerned. Pure."""
+"""What a column takes: its class, and where its type would alter a value without a word. Pure."""
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -10,13 +11,41 @@ class Column(StrEnum):
     INTEGER = "integer"
     DECIMAL = "decimal"
     FLOAT = "float"
+    SINGLE = "single"
     BOOLEAN = "boolean"
     TIMESTAMP = "timestamp"
+    #: A timestamp that knows its instant: it is sent with an offset.
+    INSTANT = "instant"
     DATE = "date"
     TIME = "time"
     BINARY = "binary"
+    #: A type that is written as text of a form of its own: an address, an interval, bits.
+    FORM = "form"
     UNKNOWN = "unknown"
 
+
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """What the catalogue says of a column. What a database refuses by itself does not stand here."""
+
+    kind: Column = Column.UNKNOWN
+    #: The type as the catalogue names it.
+    name: str = ""
+    #: Characters of a text (with `octets`, bytes in UTF-8), where what is longer may be cut.
+    size: int | None = None
+    octets: bool = False
+    #: Digits after the point of a number, or of the seconds of a time.
+    scale: int | None = None
+    #: The whole numbers beyond which the database would make another number of one.
+    within: range | None = None
+    #: The pattern that a text has to match, where the database would guess what another one means.
+    form: re.Pattern[str] | None = None
+    #: The words that an enumeration knows; with `several`, any number of them, separated by commas.
+    members: frozenset[str] = frozenset()
+    several: bool = False
+
+
+UNKNOWN = ColumnType()
 
 _TYPES: tuple[tuple[str, Column], ...] = (
     (r".*\[\]$", Column.UNKNOWN),
@@ -24,6 +53,7 @@ _TYPES: tuple[tuple[str, Column], ...] = (
     (r"tinyint|smallint|mediumint|integer|bigint|int\b|int[248]\b|year|oid$", Column.INTEGER),
     (r"numeric|decimal|dec\b|number", Column.DECIMAL),
     (r"real|double|float", Column.FLOAT),
+    (r"timestamp.* with time zone|timestamptz", Column.INSTANT),
     (r"timestamp|datetime", Column.TIMESTAMP),
     (r"date", Column.DATE),
     (r"time", Column.TIME),
@@ -31,12 +61,24 @@ _TYPES: tuple[tuple[str, Column], ...] = (
     (r"jsonb?$", Column.JSON),
     (r".*char|.*text|name$|enum|bpchar", Column.TEXT),
 )
+_NUMBERS = re.compile(r"\((-?\d+)(?:, ?(-?\d+))?\)")
 
 
 def column_class(type_name: str) -> Column:
     """Given a type as the catalogue of a database names it, return the class of the column."""
     name = type_name.strip().lower()
     return next((column for pattern, column in _TYPES if re.match(pattern, name)), Column.UNKNOWN)
+
+
+def column_type(type_name: str) -> ColumnType:
+    """Return the class of a column alone: nothing is known of what this database alters."""
+    return ColumnType(column_class(type_name), type_name)
+
+
+def numbers_of(type_name: str) -> list[int]:
+    """Return the numbers in the brackets of a type: `numeric(10,2)` has two."""
+    found = _NUMBERS.search(type_name)
+    return [int(each) for each in found.groups() if each is not None] if found else []
 
 
 def plain_name(name: str, *, fold: bool = False) -> str:

@@ -20,7 +20,7 @@ from connectorlib.preflight.explain_command import explain_command
 from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
 from dbconnector import config
 from dbconnector.binder import make_binder
-from dbconnector.columns import Column
+from dbconnector.columns import UNKNOWN
 from dbconnector.dialects.base import GENERIC
 from dbconnector.inbox_table import Inbox, Key
 from dbconnector.parameters import Binder, BinderOf, BoundWrite
@@ -53,7 +53,7 @@ def opened(file: str) -> "Offline":
 
 def bind_generic(statement: Statement) -> Binder:
     """Return a binder that refuses the values that no database takes."""
-    return make_binder(GENERIC, [Column.UNKNOWN] * len(statement.names), statement.names)
+    return make_binder(GENERIC, [UNKNOWN] * len(statement.names), statement.names)
 
 
 class Offline:

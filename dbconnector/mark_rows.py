@@ -20,21 +20,27 @@ class RowMark:
         """Compile the statement for a connected database. Raise ValueError if it is none."""
         self.place = place
         self._statement = compile_statement(text)
+        self._database = database
         self._binder = database.binder(self._statement, place=place)
+        #: How many connections the database had opened when the binder was made.
+        self._opened = database.opened
         #: The position of each parameter's column; None for `:error`.
         self._positions: list[int | None] = []
 
     def bind(self, columns: Sequence[str]) -> None:
-        """Find the column of each parameter. Raise Failed if one has none."""
+        """Find the column of each parameter in a result. Raise Failed if one has none."""
         self._positions = [self._position(name, columns) for name in self._statement.names]
 
     def parameters(self, row: Row, error: str = "") -> Sequence[Any]:
         """Return the statement's parameters for one row of the query."""
+        if self._opened != self._database.opened:
+            self._binder = self._database.binder(self._statement, place=self.place)
+            self._opened = self._database.opened
         return self._binder([error if at is None else row[at] for at in self._positions])
 
-    def run(self, database: Database, rows: Sequence[Sequence[Any]]) -> int:
+    def run(self, rows: Sequence[Sequence[Any]]) -> int:
         """Run the statement in the transaction, given its parameters for each row; return how many rows changed."""
-        any_of, changed = self._statement.any_of, 0
+        any_of, changed, database = self._statement.any_of, 0, self._database
         largest = min(LARGEST, database.dialect.rows_at_once(any_of.width)) if any_of else 1
         for sql, parameters in statements(rows, largest, self._sql):
             changed += max(database.execute(sql, parameters, place=self.place), 0)

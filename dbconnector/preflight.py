@@ -77,7 +77,8 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
             database.connect()
         except Failed as error:
             failure = error.failure
-            do = advice(failure.code) or _DO.get(failure.kind, "put database.connection right")
+            place = failure.place if failure.place.startswith("database.") else "database.connection"
+            do = advice(failure.code) or _DO.get(failure.kind, f"put {place} right")
             yield failed(ABOUT, failure, do)
             return
         yield from _connection(config, database)
@@ -106,6 +107,11 @@ def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:
     if database.dialect is GENERIC:
         text = "not in the table of drivers: rows are written one by one, and a bad one costs its batch a rollback"
         yield odd("driver", text, "use another driver where there is one")
+        if database.proven:
+            yield good("driver", "text, whole numbers and decimals came back from it as they were sent")
+        else:
+            text = "the server understood no question for a value, so nothing is known of what its driver alters"
+            yield odd("driver", text, "compare what is written with what was sent")
     elif defaults:
         yield good("driver", f"{driver.name}, with {', '.join(f'{k}={v}' for k, v in defaults.items())}")
     else:

@@ -4,7 +4,9 @@ A database that can explain a statement plans it and runs nothing. Others prepar
 which pyodbc refuses after the preparation and before the execution.
 """
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -29,18 +31,41 @@ def refusal(database: Database, text: str, place: str) -> Failure | None:
     database.connect()
     statement = compile_statement(text)
     try:
+        database.binder(statement, place=place)  # which refuses tables that values would not be safe in
         if database.dialect.explains and _first_word(text) in _EXPLAINED:
             database.execute(f"EXPLAIN {_with_nulls(text)}", place=place)
+            if database.dialect.prepares is not None:
+                _prepare(database, text, *database.dialect.prepares, place)
         else:
             database.execute(statement.sql, [None] * (len(statement.names) + 1), place=place)
     except Failed as failed:
         failure = failed.failure
         if failure.kind in (Kind.UNAVAILABLE, Kind.RETRY):
             raise
-        return None if _ONE_TOO_MANY in failure.text or failure.kind is Kind.REJECT else failure
+        if _ONE_TOO_MANY in failure.text or failure.kind is Kind.REJECT:
+            return None
+        return _named(failure, statement.names)
     finally:
         database.rollback()
     return None
+
+
+def _prepare(database: Database, text: str, words: str, forget: str, place: str) -> None:
+    """Prepare a statement as the driver does. That finds parameters of no type, which NULL in their place does not."""
+    numbers = count(1)
+    tokens = tokenize(text)
+    numbered = (f"${next(numbers)}" if token.type is T.PARAMETER else sent([token]) for token in tokens)
+    database.execute(words.format("".join(numbered).strip().rstrip(";")), place=place)
+    database.execute(forget, place=place)
+
+
+def _named(failure: Failure, names: Sequence[str]) -> Failure:
+    """Return a failure that calls a parameter by its name in the configuration."""
+    found = re.search(r"parameter \$(\d+)", failure.text)
+    if found is None or int(found[1]) > len(names):
+        return failure
+    name = names[int(found[1]) - 1]
+    return replace(failure, text=f"{failure.text.replace(found[0], f':{name}')}: write CAST(:{name} AS …) there")
 
 
 def _first_word(text: str) -> str:

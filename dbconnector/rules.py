@@ -9,8 +9,8 @@ from connectorlib.config.sections import lines_of
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
 from connectorlib.values.durations import parse_duration
 from connectorlib.values.text import did_you_mean
-from dbconnector.dialects import find_driver
-from dbconnector.sql import Statement, compile_statement
+from dbconnector.dialects import Dialect, find_driver
+from dbconnector.sql import Statement, compile_statement, ignores_errors, objection
 
 _CONNECTION_KEYS = {"driver", "dsn", "filedsn"}
 #: The parameter that only on_failed has.
@@ -63,13 +63,9 @@ def _review_lanes(found: Review) -> None:
             found.problem(
                 ("lanes", "key"), "$result is not known before a message is written: use a value of the message"
             )
-    connection = found.get("database", "connection")
-    count = found.get(*path)
-    if isinstance(connection, dict) and isinstance(count, int) and count > 1:
-        driver = next((str(value) for key, value in connection.items() if key.lower() == "driver"), "")
-        dialect = find_driver(driver)[0]
-        if dialect.one_writer:
-            found.problem(path, f"{dialect.name} has one writer at a time: use 1")
+    count, dialect = found.get(*path), _dialect(found)
+    if isinstance(count, int) and count > 1 and dialect.one_writer:
+        found.problem(path, f"{dialect.name} has one writer at a time: use 1")
 
 
 def _review_connection(found: Review) -> None:
@@ -111,8 +107,20 @@ def _review_select(found: Review) -> None:
 def _statement(found: Review, path: Path, sql: Any) -> Statement | None:
     if not isinstance(sql, str | list):
         return None
-    statement: Statement | None = found.attempt(path, lambda: compile_statement(lines_of(sql)))
+    text = lines_of(sql)
+    statement: Statement | None = found.attempt(path, lambda: compile_statement(text))
+    if statement is not None and (reason := objection(text, ddl_commits=_dialect(found).ddl_commits)):
+        found.problem(path, reason)
+    if statement is not None and ignores_errors(text):
+        found.warn(path, "IGNORE cuts values that do not fit, without a word: use ON DUPLICATE KEY UPDATE")
     return statement
+
+
+def _dialect(found: Review) -> Dialect:
+    """Return the dialect that the connection names by its driver, the unknown one if it names none."""
+    connection = found.get("database", "connection")
+    keywords = connection if isinstance(connection, dict) else {}
+    return find_driver(next((str(value) for key, value in keywords.items() if key.lower() == "driver"), ""))[0]
 
 
 def _unused(found: Review, path: Path, values: Mapping[str, Any], statement: Statement, what: str) -> None:

@@ -74,6 +74,8 @@ def select(
     """
     assert config.destination is not None
     database.connect()
+    if database.outdated():  # since the last run
+        database.connect()
     run = _compiled(lambda: _Run(config, database, broker, stop, params, progress))
     topology.ensure(broker, config.broker, None, config.destination)
     try:
@@ -118,9 +120,11 @@ class _Run:
         self._source = RowSource(settings, database, {**settings.params, **params})
         self._window = PublishWindow(broker, stop, self._settled)
         self._make: Make | None = None
+        #: The columns that it is for.
+        self._columns: Sequence[str] | None = None
         self._confirmed: list[Row] = []
-        #: The parameters of on_failed for each row that could not be sent.
-        self._unsent: list[Sequence[Any]] = []
+        #: The rows that could not be sent, each with why.
+        self._unsent: list[tuple[Row, str]] = []
         #: Why reading has to end.
         self._failure: Failure | None = None
 
@@ -165,9 +169,11 @@ class _Run:
     def _mark(self) -> int:
         changed = 0
         if self.on_sent:
-            changed = self.on_sent.run(self._database, self._marks(self._confirmed))
+            changed = self.on_sent.run(self._marks(self._confirmed))
         if self._on_failed:
-            self._on_failed.run(self._database, self._unsent)
+            self._on_failed.run([self._on_failed.parameters(row, error) for row, error in self._unsent])
+        if self._database.outdated():
+            raise Failed(Failure(Kind.RETRY, "columns-changed", "a table has other columns than before", "on_sent"))
         self._database.commit()
         return changed
 
@@ -197,8 +203,10 @@ class _Run:
     # --- both -------------------------------------------------------------------------------------------------------
 
     def _bind(self, batch: Batch) -> None:
-        """Find the columns that expressions and statements use, in the first batch; all have the same columns."""
-        if self._make is None:
+        """Find the columns that expressions and statements use. Pages are results of their own, and a table may have
+        been altered since the last."""
+        if self._columns != batch[0]:
+            self._columns = batch[0]
             self._make = _compiled(lambda: self._mapping.maker(batch[0]))
             for mark in (self.on_sent, self._on_failed):
                 if mark is not None:
@@ -255,7 +263,7 @@ class _Run:
             self._failure = self._failure or failure
             return
         self.failed += 1
-        self._unsent.append(self._on_failed.parameters(row, shorten(str(failure), ERROR_TEXT)))
+        self._unsent.append((row, shorten(str(failure), ERROR_TEXT)))
         if len(self._unsent) >= MAX_FAILED and not self.on_sent:
             text = f"{len(self._unsent)} rows could not be sent, the last: {failure}"
             self._failure = Failure(Kind.REJECT, "too-many-failed", text, failure.place)

@@ -29,6 +29,9 @@ from dbconnector.parameters import Plan, Unit
 logger = logging.getLogger(__name__)
 
 SAVEPOINT = "piece"
+#: The code of a failure because a table was altered, and how often a batch is bound anew at once for that.
+CHANGED = "columns-changed"
+ALTERED = 10
 #: How many seconds a message waits for a lock where others could go on without it: in an ordered lane, whose other keys
 #: wait behind it, and where it is tried apart from others.
 SHORT_LOCK_S = 0.5
@@ -77,9 +80,21 @@ class DatabaseSink:
     def handle(self, deliveries: Sequence[Delivery], valid: Valid, isolating: bool = False) -> list[Outcome]:
         """Return one outcome per delivery. Raise Failed if the database cannot be reached at all, Stale if `valid`
         returns false before a commit."""
+        outcomes = self._handle(deliveries, valid, isolating)
+        for _ in range(ALTERED):
+            # Not one of them is to blame, so this counts as no attempt of theirs.
+            stale = [at for at, outcome in enumerate(outcomes) if _is_stale(outcome)]
+            if not stale:
+                break
+            anew = self._handle([deliveries[at] for at in stale], valid, isolating)
+            for at, outcome in zip(stale, anew, strict=True):
+                outcomes[at] = outcome
+        return outcomes
+
+    def _handle(self, deliveries: Sequence[Delivery], valid: Valid, isolating: bool) -> list[Outcome]:
         try:
             self._connect()
-            mapped = [self._mapped(delivery) for delivery in deliveries]
+            mapped = self._all_mapped(deliveries)
             units = [each for each in mapped if isinstance(each, Unit)]
             self._current = None
             with self._short_locks() if isolating else nullcontext():
@@ -113,6 +128,15 @@ class DatabaseSink:
         yield
         if dialect.usual_locks and self.database.connected:
             self.database.execute(dialect.usual_locks, place="lock limit")
+
+    def _all_mapped(self, deliveries: Sequence[Delivery]) -> list[Unit | Dead]:
+        mapped = [self._mapped(delivery) for delivery in deliveries]
+        if any(isinstance(each, Dead) and each.failure.code == "bad-value" for each in mapped):
+            if self.database.outdated():  # the column may take that value now
+                self._connect()
+                return [self._mapped(delivery) for delivery in deliveries]
+            self.database.rollback()
+        return mapped
 
     def _mapped(self, delivery: Delivery) -> Unit | Dead:
         try:
@@ -182,7 +206,7 @@ class DatabaseSink:
     def _again(self, units: Sequence[Unit], failure: Failure) -> list[Outcome]:
         """Return the outcomes of units that were undone together."""
         again = Again(failure)
-        if not self._names or failure.kind is not Kind.RETRY or self._current is None:
+        if not self._names or failure.kind is not Kind.RETRY or self._current is None or _is_stale(again):
             return [again] * len(units)
         return [again if unit is self._current else LATER for unit in units]
 
@@ -223,6 +247,7 @@ class DatabaseSink:
             self._roll_back()
             if _repeats_a_key(units, failed, rows_at_once):
                 return self._in_transaction(units, valid, 1)
+            self._refuse_outdated()
             return self._rejected(units, failed)
         return done
 
@@ -291,6 +316,7 @@ class DatabaseSink:
     def _commit(self, valid: Valid) -> None:
         if not valid():
             raise Stale
+        self._refuse_outdated()
         self.database.commit()
         if self._passing:
             self._brake.passed(["commit"], ())
@@ -298,9 +324,18 @@ class DatabaseSink:
         self._passed["commit"] += 1
         self._passing.clear()
 
+    def _refuse_outdated(self) -> None:
+        """Raise Failed, so that all is tried again, if rows were bound for columns that are no longer so."""
+        if self.database.outdated():
+            raise Failed(Failure(Kind.RETRY, CHANGED, "a table has other columns than before"))
+
     def _roll_back(self) -> None:
         self._passing.clear()
         self.database.rollback()
+
+
+def _is_stale(outcome: Outcome) -> bool:
+    return isinstance(outcome, Again) and outcome.failure.code == CHANGED
 
 
 def _repeats_a_key(units: Sequence[Unit], failed: Failed, rows_at_once: int) -> bool:

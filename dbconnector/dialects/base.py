@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from connectorlib.errors import Kind
-from dbconnector.columns import Column, column_class
+from dbconnector.columns import ColumnType, column_type
 from dbconnector.dialects.conversions import Bindings, common_bindings, native_temporals
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan
 
@@ -32,6 +32,15 @@ class PageWords(NamedTuple):
 LIMIT = PageWords(end=" LIMIT {rows}")
 FETCH = PageWords(end=" FETCH FIRST {rows} ROWS ONLY")
 TOP = PageWords(select="SELECT TOP {rows}")
+
+
+class Demand(NamedTuple):
+    """What a session must answer to a query of one value: a text that `pattern` is found in."""
+
+    query: str
+    pattern: str
+    #: What would happen, and what to do; `{}` stands for the answer.
+    why: str
 
 
 class Savepoints(NamedTuple):
@@ -80,6 +89,9 @@ class Driver:
     #: An error of SQLSTATE 01000 (MariaDB: 1265, a value that its column cannot take) is reported as a success with a
     #: message when a prepared statement is run: nothing was done, and nothing is raised.
     hides_errors: bool = False
+    #: A prepared cursor must not be used again after an error: MariaDB's would wait for an answer that has already
+    #: arrived, lose the connection ("Server has gone away"), or send a long text wrong (1210).
+    errors_spoil_cursors: bool = False
     #: What the driver returns as bytes instead of a value of its own, by SQL type: SQL_TYPE_DATE 91, SQL_TYPE_TIME 92,
     #: SQL_TYPE_TIMESTAMP 93, SQL_GUID -11.
     converters: Mapping[int, Decode] = field(default_factory=dict)
@@ -94,7 +106,7 @@ def _server_keywords(host: str, port: int | None, name: str) -> dict[str, str]:
     return {"Server": host, **({"Port": str(port)} if port else {}), "Database": name}
 
 
-def _unknown(*_names: str) -> Query | None:
+def _unknown(_table: str) -> Query | None:
     """Return None: there is no way to ask that cannot fail."""
     return None
 
@@ -118,6 +130,14 @@ class Dialect:
 
     #: Run on every new connection, before `on_connect`; time limits as in `Driver`.
     session: tuple[str, ...] = ()
+    #: Run after it, because values would be altered without.
+    session_forced: tuple[str, ...] = ()
+    #: What must hold of a session after both.
+    demands: tuple[Demand, ...] = ()
+    #: Asks for what makes a table unfit to be written to, if anything does, given as written in SQL.
+    unfit_query: Callable[[str], Query | None] = _unknown
+    #: CREATE, ALTER and the like commit.
+    ddl_commits: bool = False
     #: Appended to a SELECT that needs no table.
     from_dual: str = ""
     max_parameters: int = PYODBC_PARAMETERS
@@ -141,6 +161,8 @@ class Dialect:
     one_result: bool = False
     #: EXPLAIN plans a statement without running it.
     explains: bool = False
+    #: Prepares a statement, with `$1`, `$2` for its parameters, and forgets it: what a type is then not known of.
+    prepares: tuple[str, str] | None = None
     #: EXPLAIN reports a text constant that its column cannot take.
     explains_constants: bool = False
 
@@ -150,22 +172,30 @@ class Dialect:
     #: The same for errors while connecting.
     connect_texts: Texts = ()
 
-    #: The class of a column, by its type as the catalogue names it.
-    column_class: Callable[[str], Column] = column_class
-    #: Asks for the type of a column, given table and column as written in SQL.
-    type_query: Callable[[str, str], Query | None] = _unknown
+    #: What a column takes, by its type as the catalogue names it.
+    column_type: Callable[[str], ColumnType] = column_type
+    #: Asks for name and type of each column of a table, given as written in SQL.
+    columns_query: Callable[[str], Query | None] = _unknown
+    #: Asks, faster than for the columns, for a text that differs once they do, but for what `version_noise` matches.
+    version_query: Callable[[str], Query | None] | None = None
+    version_noise: str = r"(?!)"
+    #: A name without quotes means the one in lower case; else names differ by more than their case.
+    folds_names: bool = False
     #: Asks for the columns of a table that every new row needs a value for: NOT NULL, no default, not generated.
     required_query: Callable[[str], Query | None] = _unknown
     #: How values are bound for a column where that differs from `common_bindings`.
-    own_bindings: Callable[[Column], Bindings] = native_temporals
-    #: How to run a query, given its columns (name, Python type), so that its values arrive exactly; None: as it is.
-    fetch_plan: Callable[[str, Sequence[tuple[str, type]]], FetchPlan] | None = None
+    own_bindings: Callable[[ColumnType], Bindings] = native_temporals
+    #: How to run a query, given its columns (name, Python type, size), so that its values arrive exactly; None: as it
+    #: is.
+    fetch_plan: Callable[[str, Sequence[tuple[str, type, int]]], FetchPlan] | None = None
+    #: The same for a statement that returns rows of what it writes.
+    returning_plan: Callable[[str, Sequence[tuple[str, type, int]]], FetchPlan] | None = None
 
     @property
     def has_limit(self) -> bool:
         return self.paging == LIMIT
 
-    def bindings(self, column: Column) -> Bindings:
+    def bindings(self, column: ColumnType) -> Bindings:
         return common_bindings(column) | self.own_bindings(column)
 
     def rows_at_once(self, width: int) -> int:

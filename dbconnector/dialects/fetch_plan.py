@@ -5,6 +5,8 @@ type for stays that text.
 """
 
 import datetime
+import math
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +31,18 @@ class FetchPlan:
             )
             for row in found
         ]
+
+
+def shortest_single(value: Any) -> Any:
+    """Given a number of single precision as a double, return the double of its shortest digits: 0.1, not
+    0.10000000149011612. One that is no such number is returned as it is."""
+    if value is None or not math.isfinite(value) or struct.unpack("f", struct.pack("f", value))[0] != value:
+        return value
+    for digits in range(6, 9):
+        short = float(f"{value:.{digits}g}")
+        if struct.unpack("f", struct.pack("f", short))[0] == value:
+            return short
+    return value
 
 
 def describing(sql: str) -> str:

@@ -4,16 +4,19 @@ The driver cuts text at a NUL, drops microseconds, turns a UUID into an empty st
 makes a zero date NULL. The database rounds fractions in integer columns.
 """
 
+import re
+from decimal import Decimal
+
 from connectorlib.errors import Kind
-from dbconnector.columns import Column, name_parts, plain_name
-from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints, codes
-from dbconnector.dialects.conversions import Bindings, boolean_text
+from dbconnector.columns import Column, ColumnType, column_class, name_parts, numbers_of
+from dbconnector.dialects.base import LIMIT, Demand, Dialect, Driver, Query, Savepoints, codes
+from dbconnector.dialects.conversions import Bindings, boolean_text, whole, whole_text
 from dbconnector.dialects.fetch_plan import Decode, to_date, to_datetime, to_time
 
 _CODES = {
-    # Lock wait, deadlock, lock table full, record changed, interrupted, to be prepared again, statement time limit
-    # (MariaDB, MySQL), NOWAIT.
-    **codes(Kind.RETRY, 1205, 1206, 1213, 1020, 1317, 1614, 1615, 1907, 1969, 3024, 3572),
+    # Lock wait, deadlock, lock table full, record changed, interrupted, to be prepared again (the server; the driver,
+    # whose result has other columns), statement time limit (MariaDB, MySQL), NOWAIT.
+    **codes(Kind.RETRY, 1205, 1206, 1213, 1020, 1317, 1614, 1615, 2057, 1907, 1969, 3024, 3572),
     # No server, too many connections, shutdown, killed, network errors, TLS.
     **codes(Kind.UNAVAILABLE, 2002, 2003, 2004, 2005, 2006, 2012, 2013, 2026, 2055),
     **codes(Kind.UNAVAILABLE, 1040, 1053, 1080, 1129, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1927),
@@ -30,13 +33,14 @@ _CODES = {
 }
 
 
-def _type_query(table: str, column: str) -> Query:
+def _columns_query(table: str) -> Query:
+    # Without a function around them the server opens only this table.
     *schema, name = name_parts(table)
     query = (
-        "SELECT column_type FROM information_schema.columns WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE())"
-        " AND table_name = ? AND column_name = ?"
+        "SELECT column_name, column_type FROM information_schema.columns"
+        f" WHERE table_schema = {'?' if schema else 'DATABASE()'} AND table_name = ? ORDER BY ordinal_position"
     )
-    return query, (schema[-1] if schema else "", name, plain_name(column))
+    return query, (*schema[-1:], name)
 
 
 def _required_query(table: str) -> Query:
@@ -48,10 +52,59 @@ def _required_query(table: str) -> Query:
     return query, (name_parts(table)[-1],)
 
 
-def _bindings(column: Column) -> Bindings:
-    if column is Column.BOOLEAN:
-        return {str: boolean_text}
-    return {bool: int} if column is Column.UNKNOWN else {}
+def _unfit_query(table: str) -> Query:
+    *schema, name = name_parts(table)
+    query = (
+        "SELECT CONCAT('is of the engine ', t.engine, ', which cannot roll back: ALTER TABLE ', t.table_name,"
+        " ' ENGINE=InnoDB') FROM information_schema.tables t JOIN information_schema.engines e ON e.engine = t.engine"
+        " WHERE t.table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND t.table_name = ? AND e.transactions = 'NO'"
+    )
+    return query, (schema[-1] if schema else "", name)
+
+
+_WORDS = re.compile(r"'((?:[^']|'')*)'")
+#: A duration, which may be longer than a day.
+_LENGTH = re.compile(r"-?\d{2,3}:[0-5]\d(:[0-5]\d(\.\d{1,6})?)?", re.ASCII)
+
+
+def _column_type(type_name: str) -> ColumnType:
+    """Given a type as the catalogue writes it, return what the server takes for it, and what it would alter."""
+    found, name = numbers_of(type_name), re.split(r"[( ]", type_name.lower(), maxsplit=1)[0]
+    match name:
+        case "enum" | "set":
+            words = frozenset(word.replace("''", "'") for word in _WORDS.findall(type_name))
+            return ColumnType(Column.TEXT, name, members=words, several=name == "set")
+        case "bit":
+            return ColumnType(Column.INTEGER, name, within=range(2 ** (found[0] if found else 1)))
+        case "year":
+            return ColumnType(Column.INTEGER, name, within=range(1901, 2156))
+        case "decimal" | "float" | "double":
+            kind = {"decimal": Column.DECIMAL, "float": Column.SINGLE, "double": Column.FLOAT}[name]
+            return ColumnType(kind, name, scale=found[1] if len(found) > 1 else None)
+        case "datetime" | "timestamp" | "time":
+            form = _LENGTH if name == "time" else None
+            return ColumnType(column_class(name), name, scale=found[0] if found else 0, form=form)
+        case "varchar" | "varbinary":
+            return ColumnType(column_class(name), name, size=found[0])
+        case "tinytext" | "text":
+            return ColumnType(Column.TEXT, name, size=2**8 - 1 if name == "tinytext" else 2**16 - 1, octets=True)
+        case "inet4" | "inet6" | "uuid":
+            return ColumnType(Column.FORM, name)
+    return ColumnType(column_class(type_name), name)
+
+
+def _bindings(column: ColumnType) -> Bindings:
+    match column.kind:
+        case Column.BOOLEAN:
+            return {str: _truth_text, float: whole, Decimal: whole}
+        case Column.UNKNOWN:
+            return {bool: int}
+    return dict.fromkeys((bytes, bytearray), int.from_bytes) if column.name == "bit" else {}
+
+
+def _truth_text(value: str) -> int | str:
+    found = boolean_text(value)
+    return whole_text(found) if isinstance(found, str) else found
 
 
 def _from_bytes(decode: Decode) -> Decode:
@@ -73,7 +126,9 @@ CONNECTOR = Driver(
     utf8=True,
     bmp_only=True,
     hides_errors=True,
-    converters={91: _from_bytes(to_date), 92: _from_bytes(to_time), 93: _from_bytes(to_datetime)},
+    errors_spoil_cursors=True,
+    # Of 4, SQL_INTEGER, the driver makes a number with a sign, also where the column has none.
+    converters={4: _from_bytes(int), 91: _from_bytes(to_date), 92: _from_bytes(to_time), 93: _from_bytes(to_datetime)},
 )
 
 DIALECT = Dialect(
@@ -88,6 +143,27 @@ DIALECT = Dialect(
     session=(
         "SET SESSION time_zone = '+00:00', max_statement_time = {statement_s}, innodb_lock_wait_timeout = {lock_s}",
     ),
+    # Without strict mode the server clips what does not fit, and takes 0 for the next number of an AUTO_INCREMENT.
+    session_forced=("SET SESSION sql_mode = CONCAT_WS(',', @@sql_mode, 'STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO')",),
+    demands=(
+        Demand(
+            "SELECT @@sql_mode",
+            r"STRICT_(TRANS|ALL)_TABLES",
+            "sql_mode is {}: without strict mode the server clips values that do not fit",
+        ),
+        Demand(
+            "SELECT @@sql_mode",
+            r"^(?!.*EMPTY_STRING_IS_NULL)",
+            "sql_mode has EMPTY_STRING_IS_NULL, which makes nothing of an empty text: take it out",
+        ),
+        Demand(
+            "SELECT @@session.time_zone",
+            r"^([+-]00:00|(Etc/)?UTC)$",
+            "time_zone is {}, and moments would be stored by its clock: take it out; columns have UTC",
+        ),
+    ),
+    unfit_query=_unfit_query,
+    ddl_commits=True,
     max_rows=10_000,
     savepoints=Savepoints(),
     paging=LIMIT,
@@ -97,7 +173,10 @@ DIALECT = Dialect(
     natives=_CODES,
     # Of one parameter, under a code that can mean anything (1105).
     texts=((r"longer than 'max_allowed_packet'", Kind.REJECT),),
-    type_query=_type_query,
+    column_type=_column_type,
+    columns_query=_columns_query,
+    version_query=lambda table: (f"SHOW CREATE TABLE {table}", ()),
+    version_noise=r" AUTO_INCREMENT=\d+",
     required_query=_required_query,
     own_bindings=_bindings,
     duplicate=r"\((1062|1586)\)$",

@@ -1,7 +1,7 @@
 """Oracle, through its own driver (from documentation)."""
 
 from connectorlib.errors import Kind
-from dbconnector.columns import Column
+from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects.base import Dialect, Driver, Savepoints, codes
 from dbconnector.dialects.conversions import Bindings, native_temporals, plain_text
 
@@ -21,10 +21,10 @@ def _keywords(host: str, port: int | None, name: str) -> dict[str, str]:
     return {"DBQ": f"{host}:{port or 1521}/{name}"}
 
 
-def _bindings(column: Column) -> Bindings:
+def _bindings(column: ColumnType) -> Bindings:
     """Refuse the empty string, which Oracle takes for NULL."""
     own = native_temporals(column)
-    return own | {str: _not_empty} if column in (Column.TEXT, Column.UNKNOWN) else own
+    return own | {str: _not_empty} if column.kind in (Column.TEXT, Column.UNKNOWN) else own
 
 
 def _not_empty(value: str) -> str:
@@ -43,6 +43,7 @@ DIALECT = Dialect(
     installed_as="Oracle 21 ODBC driver",
     keywords=_keywords,
     from_dual=" FROM DUAL",
+    ddl_commits=True,
     savepoints=Savepoints(),
     natives=_CODES,
     own_bindings=_bindings,

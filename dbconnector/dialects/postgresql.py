@@ -5,27 +5,40 @@ BC and ignores time zones. It sends every parameter as a literal without a type,
 """
 
 import datetime
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from connectorlib.errors import Kind
-from dbconnector.columns import Column, plain_name
+from connectorlib.values.text import quoted
+from dbconnector.columns import Column, ColumnType, column_class, numbers_of
 from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints
-from dbconnector.dialects.conversions import UTC, Bindings, digits_of, true_false
+from dbconnector.dialects.conversions import (
+    UTC,
+    Bindings,
+    Convert,
+    digits_of,
+    number_in,
+    numbers,
+    true_false,
+    unfit,
+)
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, aliases, bare, to_date, to_datetime, to_time
 
 
-def _type_query(table: str, column: str) -> Query:
-    """to_regclass takes the table as it is written in SQL: quotes, schema and search path included."""
+def _columns_query(table: str) -> Query:
+    """to_regclass takes the table as it is written in SQL: quotes, schema and search path included. Of a domain the
+    type below it counts."""
     query = (
-        "SELECT format_type(CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END, NULL) FROM pg_attribute a"
-        " JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = to_regclass(?) AND a.attname = ?"
-        " AND NOT a.attisdropped"
+        "SELECT a.attname, CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod)"
+        " ELSE format_type(a.atttypid, a.atttypmod) END FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+        " WHERE a.attrelid = to_regclass(?) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     )
-    return query, (table, plain_name(column, fold=True))
+    return query, (table,)
 
 
 def _required_query(table: str) -> Query:
@@ -36,35 +49,130 @@ def _required_query(table: str) -> Query:
     return query, (table,)
 
 
-def _bindings(column: Column) -> Bindings:
-    own: Bindings = {}
-    if column in (Column.UNKNOWN, Column.DECIMAL, Column.FLOAT):
-        own |= {Decimal: digits_of, float: repr}  # NaN and infinities included
-    if column is Column.UNKNOWN:
-        own |= {bool: true_false, datetime.datetime: _with_offset, datetime.time: datetime.time.isoformat}
-    return own
+_CLOCK = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?"
+#: What Python has no moment for, and the server means nothing else by: an age before or after its years, and no end.
+_DAY, _BC = r"\d{5,6}-\d\d-\d\d", r"\d{4,6}-\d\d-\d\d"
+_NO_END, _ZONE = "-?infinity", r"[+-]\d\d(:\d\d){0,2}"
+_ADDRESS = r"(\d{1,3}(\.\d{1,3}){3}|[0-9a-f:]*:[0-9a-f:.]*)(/\d{1,3})?"
+_LENGTH = r"[+-]?\d+:[0-5]\d(:[0-5]\d(\.\d{1,6})?)?"
+_SPAN = rf"-?P[\dTYMWDHS.,-]+|(@ )?([+-]?\d+(\.\d+)? ?[a-z]+,? ?)+({_LENGTH})?( ago)?|{_LENGTH}"
+_HEX = "[0-9a-f]"
+_QUADS = rf"({_HEX}{{4}}[.-]?){{2}}{_HEX}{{4}}"
+_FORMS: Mapping[str, tuple[Column, str]] = {
+    "timestamp": (Column.TIMESTAMP, rf"{_NO_END}|{_DAY}([T ]{_CLOCK})?|{_BC}( {_CLOCK})? BC"),
+    "timestamptz": (Column.INSTANT, rf"{_NO_END}|{_DAY}[T ]{_CLOCK}{_ZONE}|{_BC} {_CLOCK}{_ZONE} BC"),
+    "date": (Column.DATE, rf"{_NO_END}|{_DAY}|{_BC} BC"),
+    "time": (Column.TIME, "24:00:00"),
+    "timetz": (Column.TIME, r"24:00:00([+-]\d\d(:\d\d)?)?"),
+    "interval": (Column.FORM, _SPAN),
+    "inet": (Column.FORM, _ADDRESS),
+    "cidr": (Column.FORM, _ADDRESS),
+    "macaddr": (
+        Column.FORM,
+        rf"({_HEX}{{2}}[:-]){{5}}{_HEX}{{2}}|{_HEX}{{6}}[:-]{_HEX}{{6}}|({_HEX}{{4}}[.-]?){{2}}{_HEX}{{4}}",
+    ),
+    "xml": (Column.FORM, r"[^\0]*"),
+    "bit": (Column.FORM, "[01]*"),
+    "bit varying": (Column.FORM, "[01]*"),
+}
+_ZONED = {"timestamp with time zone": "timestamptz", "time with time zone": "timetz"}
+
+
+def _column_type(type_name: str) -> ColumnType:
+    """Given a type as format_type writes it, return what the server takes for it, and what it would alter."""
+    found, plain = numbers_of(type_name), re.sub(r"\(.*?\)", "", type_name)
+    name = _ZONED.get(plain, plain.removesuffix(" without time zone"))
+    if name in _FORMS:
+        kind, form = _FORMS[name]
+        return ColumnType(
+            kind, plain, scale=found[0] if found else None, form=re.compile(form, re.ASCII | re.IGNORECASE)
+        )
+    match name:
+        case "numeric":
+            return ColumnType(Column.DECIMAL, plain, scale=found[1] if found else None)
+        case "money":
+            return ColumnType(Column.DECIMAL, plain, scale=2)
+        case "real":
+            return ColumnType(Column.SINGLE, plain)
+        case "oid" | "xid" | "cid":
+            return ColumnType(Column.INTEGER, plain, within=range(2**32))
+        case "name" | '"char"':
+            return ColumnType(Column.TEXT, plain, size=63 if name == "name" else 1, octets=True)
+        case "character varying":
+            return ColumnType(Column.TEXT, plain, size=found[0] if found else None)
+    return ColumnType(column_class(type_name), plain)
+
+
+def _bindings(column: ColumnType) -> Bindings:
+    match column.kind:
+        case Column.DECIMAL if column.name == "money":
+            return {str: _amount(column), bool: partial(unfit, column.name)}
+        case Column.DECIMAL | Column.FLOAT | Column.SINGLE:
+            return numbers(column, infinite=True)
+        case Column.UNKNOWN:
+            return {
+                **{Decimal: digits_of, float: repr, bool: true_false},
+                **{datetime.datetime: _with_offset, datetime.time: datetime.time.isoformat},
+            }
+    return {}
+
+
+def _amount(column: ColumnType) -> Convert:
+    """Return what binds text as money: the server reads `1,5` as 15, and nothing as 0."""
+    digits = numbers(column)[str]
+
+    def bind(value: str) -> Any:
+        if digits is None or number_in(value) is None:
+            raise ValueError(f"{quoted(value)} is not a number")
+        return digits(value)
+
+    return bind
 
 
 def _with_offset(value: datetime.datetime) -> str:
     return str(value.astimezone(UTC)) if value.tzinfo else str(value)
 
 
-_DECODERS: Mapping[type, Decode] = {
+#: What a column is fetched as, by its Python type and size: dates and times as text; oid (and what else has ten digits)
+#: past the driver's 32 bits with a sign; money, whose digits are ten too, as the number that it is.
+_EXACT: Mapping[tuple[type, int], tuple[str, Decode | None]] = {
+    (int, 10): ("CAST(CAST({} AS text) AS bigint)", None),
+    (float, 10): ("CAST({} AS numeric)", None),
+}
+_TEXTS: Mapping[type, Decode] = {
     datetime.datetime: to_datetime,
     datetime.date: to_date,
     datetime.time: to_time,
 }
 
 
-def _fetch_plan(sql: str, columns: Sequence[tuple[str, type]]) -> FetchPlan:
-    """Fetch dates and times as text."""
-    names = tuple(name for name, _ in columns)
-    decoders = tuple(_DECODERS.get(kind) for _, kind in columns)
-    if not any(decoders):
+def _fetch_plan(sql: str, columns: Sequence[tuple[str, type, int]]) -> FetchPlan:
+    return _planned(sql, columns, "SELECT {items} FROM (\n{sql}\n) AS q({names})")
+
+
+def _returning_plan(sql: str, columns: Sequence[tuple[str, type, int]]) -> FetchPlan:
+    """A statement that changes rows can be read from only in WITH."""
+    return _planned(sql, columns, "WITH q({names}) AS (\n{sql}\n) SELECT {items} FROM q")
+
+
+def _planned(sql: str, columns: Sequence[tuple[str, type, int]], frame: str) -> FetchPlan:
+    names = tuple(name for name, _, _ in columns)
+    ways = [_way(kind, size) for _, kind, size in columns]
+    if all(way == _AS_IT_IS for way in ways):
         return FetchPlan(sql, names)
     short = aliases(len(names))
-    items = ", ".join(f"CAST({a} AS text)" if decode else a for a, decode in zip(short, decoders, strict=True))
-    return FetchPlan(f"SELECT {items} FROM (\n{bare(sql)}\n) AS q({', '.join(short)})", names, decoders)
+    items = ", ".join(item.format(alias) for alias, (item, _) in zip(short, ways, strict=True))
+    text = frame.format(items=items, sql=bare(sql), names=", ".join(short))
+    return FetchPlan(text, names, tuple(decode for _, decode in ways))
+
+
+_AS_IT_IS: tuple[str, Decode | None] = ("{}", None)
+
+
+def _way(kind: type, size: int) -> tuple[str, Decode | None]:
+    if kind in _TEXTS:
+        return "CAST({} AS text)", _TEXTS[kind]
+    return _EXACT.get((kind, size), _AS_IT_IS)
 
 
 def _guid(value: Any) -> str | None:
@@ -120,6 +228,7 @@ DIALECT = Dialect(
     insert_or_ignore="INSERT INTO {table} VALUES {rows} ON CONFLICT DO NOTHING",
     one_result=True,
     explains=True,
+    prepares=("PREPARE connector_check AS {}", "DEALLOCATE connector_check"),
     explains_constants=True,
     # psqlodbc reports 08001 and no SQLSTATE of the server for everything that goes wrong while connecting, so only the
     # text tells the causes apart. The server speaks the language of its lc_messages: in another one than English all of
@@ -129,8 +238,11 @@ DIALECT = Dialect(
         (r"is not permitted to log in|password .*expired", Kind.REFUSED),
         (r"database \".*\" does not exist|conflicts with other|invalid connection option", Kind.CONFIGURATION),
     ),
-    type_query=_type_query,
+    column_type=_column_type,
+    columns_query=_columns_query,
+    folds_names=True,
     required_query=_required_query,
     own_bindings=_bindings,
     fetch_plan=_fetch_plan,
+    returning_plan=_returning_plan,
 )

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectorlib.errors import Kind
-from dbconnector.columns import Column, name_parts, plain_name
+from dbconnector.columns import Column, ColumnType, name_parts
 from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints, codes
 from dbconnector.dialects.conversions import (
     MAX_INT,
@@ -20,7 +20,10 @@ from dbconnector.dialects.conversions import (
     boolean_text,
     finite,
     finite_digits,
+    number_in,
     plain_text,
+    refuse_rounding,
+    true_false,
 )
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, aliases, bare
 
@@ -54,14 +57,14 @@ _AFFINITIES: tuple[tuple[str, Column], ...] = (
 )
 
 
-def _column_class(type_name: str) -> Column:
+def _column_type(type_name: str) -> ColumnType:
     name = type_name.strip().lower()
-    return next((column for pattern, column in _AFFINITIES if re.search(pattern, name)), Column.DECIMAL)
+    kind = next((column for pattern, column in _AFFINITIES if re.search(pattern, name)), Column.DECIMAL)
+    return ColumnType(kind, type_name)
 
 
-def _type_query(table: str, column: str) -> Query:
-    query = "SELECT type FROM pragma_table_info(?) WHERE lower(name) = lower(?)"
-    return query, (name_parts(table)[-1], plain_name(column))
+def _columns_query(table: str) -> Query:
+    return "SELECT name, type FROM pragma_table_xinfo(?)", (name_parts(table)[-1],)
 
 
 def _required_query(table: str) -> Query:
@@ -72,10 +75,26 @@ def _required_query(table: str) -> Query:
 # --- values in ------------------------------------------------------------------------------------------------------
 
 
-def _bindings(column: Column) -> Bindings:
-    if column in (Column.TEXT, Column.JSON):
+def _bindings(column: ColumnType) -> Bindings:
+    """SQLite keeps any value in any column, so nothing is refused but what it would alter; and it keeps dates and times
+    as the text that they are given as."""
+    if column.kind in (Column.TEXT, Column.BINARY):
         return {}
-    return {datetime.datetime: str, datetime.time: datetime.time.isoformat, **_NUMBERS.get(column, {})}
+    own: Bindings = {datetime.datetime: str, datetime.date: datetime.date.isoformat, datetime.time: _iso_time}
+    match column.kind:
+        case Column.UNKNOWN:
+            return own | {int: _exact_int, Decimal: _exact_decimal}
+        case Column.FLOAT:
+            return own | {**_EXACT, int: _exact_real, Decimal: _to_real, str: _real_text}
+        case Column.BOOLEAN:
+            return own | {**_EXACT, str: _truth_text}
+        case Column.JSON:
+            return {**_EXACT, bool: true_false}
+    return own | _EXACT
+
+
+def _iso_time(value: datetime.time) -> str:
+    return value.isoformat()
 
 
 def _exact_int(value: int) -> int:
@@ -84,40 +103,58 @@ def _exact_int(value: int) -> int:
     return value
 
 
-def _to_float(value: Decimal) -> float:
+def _exact_real(value: int) -> int:
+    refuse_rounding(Decimal(value))
+    return value
+
+
+def _to_real(value: Decimal) -> float:
+    refuse_rounding(value)
     return finite(float(value))
 
 
-def _fits(value: Decimal) -> bool:
-    return MIN_INT <= value <= MAX_INT and value == int(value)
-
-
-def _exact_decimal(value: Decimal) -> str:
-    """Return the digits of a number. Raise if SQLite, which keeps a double, would not return the same ones."""
+def _exact_decimal(value: Decimal) -> int | str:
+    """Return a number so that SQLite, which keeps 64-bit integers and doubles, returns the same digits, or raise."""
     digits = finite_digits(value)
-    if len(digits) > 15 and value != Decimal(repr(float(value))) and not _fits(value):
-        raise ValueError(f"{digits} has more digits than SQLite keeps in a number (a text column keeps them)")
+    if len(digits) > 15:
+        if MIN_INT <= value <= MAX_INT and value == int(value):
+            return int(value)
+        refuse_rounding(value)
     return digits
 
 
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\s*")
-
-
-def _exact_text(value: str) -> str:
+def _exact_text(value: str) -> int | str:
     """Check a text that looks like a number in the same way: SQLite makes a number of it."""
-    if len(value) > 15 and _NUMBER.fullmatch(value):
-        _exact_decimal(Decimal(value.strip()))
+    number = _number(value)
+    if number is None or (len(value) <= 15 and number.adjusted() < 18):
+        return plain_text(value)
+    exact = _exact_decimal(number)
+    return exact if isinstance(exact, int) else value
+
+
+def _real_text(value: str) -> str:
+    if (number := _number(value)) is not None:
+        refuse_rounding(number)
     return plain_text(value)
 
 
-_EXACT: Bindings = {str: _exact_text, int: _exact_int, Decimal: _exact_decimal, float: finite}
-_NUMBERS: Mapping[Column, Bindings] = {
-    Column.TIMESTAMP: {str: plain_text},
-    Column.INTEGER: _EXACT,
-    Column.DECIMAL: _EXACT,
-    Column.BOOLEAN: {str: boolean_text, int: _exact_int},
-    Column.FLOAT: {Decimal: _to_float, int: _exact_int},
-    Column.UNKNOWN: {int: _exact_int, Decimal: _exact_decimal},
+def _truth_text(value: str) -> int | str:
+    found = boolean_text(value)
+    return _exact_text(found) if isinstance(found, str) else found
+
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+
+
+def _number(value: str) -> Decimal | None:
+    """Return the number that SQLite makes of a text; None if it makes none."""
+    return number_in(value) if _NUMBER.fullmatch(value) else None
+
+
+#: Columns of which SQLite makes integers or doubles.
+_EXACT: Bindings = {
+    **{str: _exact_text, bool: int, int: _exact_int, Decimal: _exact_decimal, float: finite},
+    **dict.fromkeys((bytes, bytearray, memoryview), bytes),
 }
 
 
@@ -139,12 +176,12 @@ _DECODERS: Mapping[str, Decode] = {
 }
 
 
-def _fetch_plan(sql: str, columns: Sequence[tuple[str, type]]) -> FetchPlan:
+def _fetch_plan(sql: str, columns: Sequence[tuple[str, type, int]]) -> FetchPlan:
     short = aliases(len(columns))
     items = ", ".join(_ITEM.format(alias) for alias in short)
     text = f"WITH q({', '.join(short)}) AS (\n{bare(sql)}\n) SELECT {items} FROM q"
-    names = tuple(name for name, _ in columns)
-    return FetchPlan(text, names, tuple(_boolean if kind is bool else _value for _, kind in columns))
+    names = tuple(name for name, _, _ in columns)
+    return FetchPlan(text, names, tuple(_boolean if kind is bool else _value for _, kind, _ in columns))
 
 
 def _value(text: str) -> Any:
@@ -184,8 +221,8 @@ DIALECT = Dialect(
     one_result=True,
     explains=True,
     natives=_CODES,
-    column_class=_column_class,
-    type_query=_type_query,
+    column_type=_column_type,
+    columns_query=_columns_query,
     required_query=_required_query,
     own_bindings=_bindings,
     duplicate=r"^UNIQUE constraint failed",

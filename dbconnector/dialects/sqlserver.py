@@ -4,7 +4,7 @@ import datetime
 from dataclasses import replace
 
 from connectorlib.errors import Kind
-from dbconnector.columns import Column
+from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects.base import TOP, Dialect, Driver, Savepoints, codes
 from dbconnector.dialects.conversions import Bindings, utc_datetime
 
@@ -22,9 +22,9 @@ def _keywords(host: str, port: int | None, name: str) -> dict[str, str]:
     return {"Server": f"{host},{port}" if port else host, "Database": name}
 
 
-def _bindings(column: Column) -> Bindings:
+def _bindings(column: ColumnType) -> Bindings:
     """ISO 8601 with a T is read the same under every language setting."""
-    return {datetime.datetime: _iso_utc} if column in (Column.TIMESTAMP, Column.UNKNOWN) else {}
+    return {datetime.datetime: _iso_utc} if column.kind in (Column.TIMESTAMP, Column.UNKNOWN) else {}
 
 
 def _iso_utc(value: datetime.datetime) -> str:

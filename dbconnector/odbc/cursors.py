@@ -5,12 +5,14 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectorlib.errors import Failed, Failure, Kind
 
 #: Prepared cursors kept; a batch that is split in four needs about five for each statement.
 PREPARED = 64
+#: The size of SQL_REAL, by the standard of ODBC (appendix D, column size).
+SINGLE_DIGITS = 7
 
 _ROWS_ONLY = re.compile(r"\s*(INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
 
@@ -25,6 +27,10 @@ class Cursors:
         self._bmp_only = bmp_only
         self._prepared: OrderedDict[str, Any] = OrderedDict()
         self._open: list[Any] = []
+
+    def knows(self, sql: str) -> bool:
+        """Return whether there is a prepared cursor for this text already."""
+        return sql in self._prepared
 
     def prepared(self, sql: str) -> Any:
         """Return the cursor that is kept for this text: pyodbc prepares again when a cursor's text changes."""
@@ -74,13 +80,33 @@ class Cursors:
         return thread
 
 
-def columns_of(cursor: Any, widened: bool) -> list[tuple[str, type]]:
-    """Return name and Python type of each column of the result, if there is one."""
-    return [(_narrowed(column[0]) if widened else column[0], column[1]) for column in cursor.description or ()]
+class ResultColumn(NamedTuple):
+    """One column of a result. `size` counts digits or characters, as ODBC has it."""
+
+    name: str
+    type: type
+    size: int = 0
+
+    @property
+    def single(self) -> bool:
+        """Whether its numbers are of single precision (SQL_REAL), which the driver widens to a double."""
+        return self.type is float and self.size == SINGLE_DIGITS
+
+
+def columns_of(cursor: Any, widened: bool) -> list[ResultColumn]:
+    """Return the columns of the result, if there is one."""
+    return [
+        ResultColumn(_narrowed(column[0]) if widened else column[0], column[1], column[3] or 0)
+        for column in cursor.description or ()
+    ]
 
 
 def _narrowed(name: str) -> str:
-    """Decode a name of which every character is one byte of UTF-8."""
+    """Return the name of a column that the driver manager has made wide characters of: each of one byte of UTF-8. In a
+    locale of UTF-8 it decodes, and makes as many characters as there were bytes, with anything in the rest."""
+    decoded, end, _ = name.partition("\0")
+    if end:
+        return decoded
     try:
         return name if name.isascii() else name.encode("latin-1").decode()
     except UnicodeError:

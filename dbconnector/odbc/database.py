@@ -1,4 +1,4 @@
-"""One connection to an ODBC database, used by one thread. The only module that imports pyodbc.
+"""One connection to an ODBC database, used by one thread.
 
 Every error is raised as `Failed`. After a *reject* the caller has to call `rollback_to` or `rollback`; any other
 failure discards the connection. Until then `commit` refuses, because psqlodbc would report success although the server
@@ -17,15 +17,16 @@ import pyodbc
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector import dialects
 from dbconnector.binder import make_binder
-from dbconnector.columns import Column
+from dbconnector.columns import UNKNOWN, ColumnType, plain_name
 from dbconnector.dialects import GENERIC, UNKNOWN_DRIVER, Dialect, Driver, sqlstate
-from dbconnector.dialects.base import Savepoints
-from dbconnector.dialects.fetch_plan import FetchPlan, describing
+from dbconnector.dialects.base import Query, Savepoints
+from dbconnector.dialects.fetch_plan import FetchPlan, describing, shortest_single
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.connection_string import TimeLimits
-from dbconnector.odbc.cursors import Cursors, columns_of, drain, hidden_error, is_single
+from dbconnector.odbc.cursors import Cursors, ResultColumn, columns_of, drain, hidden_error, is_single
+from dbconnector.odbc.driver_trial import try_driver
 from dbconnector.settings import DatabaseSettings
-from dbconnector.sql import Statement, Target
+from dbconnector.sql import Statement, Target, only_reads
 
 # With pooling a session that was discarded would come back, dead or in the middle of a transaction.
 pyodbc.pooling = False
@@ -61,18 +62,26 @@ class Database:
         self._cursors: Cursors | None = None
         self._failure: Failure | None = None
         self._in_transaction = False
+        #: Whether the statement that is run now was run on this connection before.
+        self._ran_before = False
         #: When the connection was opened (monotonic), and how many were opened so far.
         self.connected_since: float | None = None
         self.opened = 0
         #: The cursor of an open query that any other statement would end (see `Driver.streams_exclusively`).
         self._exclusive: pyodbc.Cursor | None = None
+        #: How statements are run that hand out a row.
         self._plans: dict[str, FetchPlan] = {}
-        self._columns: dict[Target, Column] = {}
+        #: Name and type of each column of the tables that binders were made for.
+        self._tables: dict[str, Sequence[tuple[str, str]]] = {}
+        #: What changes with them.
+        self._table_versions: dict[str, Sequence[Any]] = {}
         #: Monotonic time at which the call in progress counts as stuck; None while there is none.
         self.deadline: float | None = None
         self.busy_since: float | None = None
         #: What the driver and the server report of themselves, once connected.
         self.versions = ""
+        #: Whether values were seen to come back from an unknown driver as they went there.
+        self.proven = False
         self.dialect: Dialect = GENERIC
         self.driver: Driver = UNKNOWN_DRIVER
         self._given = self._given_keywords()
@@ -98,7 +107,8 @@ class Database:
             self.rollback()
         if self._connection is None:
             self._failure = None
-            self._columns.clear()
+            self._tables.clear()
+            self._table_versions.clear()
             self._plans.clear()
             self._connection = self._open()
             self._cursors = Cursors(self._connection, self.driver.bmp_only)
@@ -143,28 +153,41 @@ class Database:
         if not self.driver.returning and _RETURNING.search(sql):
             raise Failed(Failure(Kind.CONFIGURATION, "no-returning", _NO_RETURNING, place))
         with self._guarded(place, self._limits.statement):
-            try:
-                cursor = self._run(sql, parameters)
-            except pyodbc.Error:
-                # Used again after an error, MariaDB's loses the connection ("Server has gone away").
-                self._open_cursors.forget(self._open_cursors.prepared(sql))
-                raise
+            plan = self._returning_plan(sql, parameters)
+            cursor = self._run(plan.sql, parameters)
             count, found = cursor.rowcount, columns_of(cursor, self.driver.widens_names)
-            row = cursor.fetchone() if found else None
+            names = plan.names or tuple(column.name for column in found)
+            rows = plan.rows(_exact(found, cursor.fetchmany(1))) if found else []
             drain(cursor, self._check, single=self.dialect.one_result and is_single(sql))
-        if row is None:
+        if not rows:
             return count, None
-        return count, {name.lower(): value for (name, _), value in zip(found, row, strict=True)}
+        return count, {name.lower(): value for name, value in zip(names, rows[0], strict=True)}
 
     def binder(self, statement: Statement, *, place: str = "") -> Callable[[Sequence[Any]], tuple[Any, ...]]:
         """Return the function that makes a row of values fit for this statement's parameters (see `binder`).
 
-        The database is asked for the type of each column once.
+        The database is asked for the columns of each table once; `outdated` asks whether they are still so.
         """
+        for table in statement.tables:
+            self._described(table)
+            if table in statement.written:
+                self._refuse_unfit(table, place)
         kinds = [self._column(target) for target in statement.targets]
         if not self._in_transaction and self._exclusive is None:
             self.rollback()  # the question has begun a transaction, in which SQLite could not write
         return make_binder(self.dialect, kinds, statement.names, place)
+
+    def outdated(self) -> bool:
+        """Return whether a table that binders were made for has other columns since. If so the connection is discarded:
+        its prepared statements, too, are for the columns that were.
+
+        In a transaction that has written to a table the answer holds until its end, for nobody can alter that table.
+        """
+        versions = self._table_versions
+        if self._connection is None or all(self._ask_version(table) == found for table, found in versions.items()):
+            return False
+        self._discard()
+        return True
 
     def query(
         self, sql: str, parameters: Sequence[Any] = (), *, fetch: int = 1000, place: str = "query"
@@ -174,18 +197,19 @@ class Database:
         The cursor is closed when the iterator ends or is closed. Memory is bounded if `driver.streams`.
         """
         with self._guarded(place, self._limits.statement):
-            plan = self._plan(sql, parameters)
-            cursor, cursors = self._start(plan.sql, parameters), self._open_cursors
+            plan, cursor = self._start(sql, parameters)
+            cursors = self._open_cursors
         try:
             if cursor.description is None:
                 raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
-            names = plan.names or tuple(name for name, _ in columns_of(cursor, self.driver.widens_names))
+            found = columns_of(cursor, self.driver.widens_names)
+            names = plan.names or tuple(column.name for column in found)
             stream = self._exclusive
             while True:
                 if self._exclusive is not stream:
                     raise Failed(Failure(Kind.UNKNOWN, "stream-cut", "the query was cut short by a rollback", place))
                 with self._guarded(place, self._limits.statement):
-                    rows = plan.rows(cursor.fetchmany(fetch))
+                    rows = plan.rows(_exact(found, cursor.fetchmany(fetch)))
                 if not rows:
                     return
                 yield names, rows
@@ -233,62 +257,112 @@ class Database:
             raise RuntimeError(f"{self.driver.name}: savepoints are not known to be safe")
         return self.dialect.savepoints
 
-    def _column(self, target: Target | None) -> Column:
+    def _column(self, target: Target | None) -> ColumnType:
+        """Return what the catalogue says of a column; UNKNOWN if it does not know it, as the statement will report."""
         if target is None:
-            return Column.UNKNOWN
-        if target not in self._columns:
-            self._columns[target] = self._ask_type(target)
-        return self._columns[target]
+            return UNKNOWN
+        folds = self.dialect.folds_names
+        wanted = plain_name(target.column, fold=folds)
+        types = {name if folds else name.lower(): each for name, each in self._described(target.table)}
+        found = types.get(wanted if folds else wanted.lower())
+        return UNKNOWN if found is None else self.dialect.column_type(found)
 
-    def _ask_type(self, target: Target) -> Column:
-        """Return the class of a column; UNKNOWN if the database does not know it, as the statement will then report."""
-        question = self.dialect.type_query(target.table, target.column)
+    def _described(self, table: str) -> Sequence[tuple[str, str]]:
+        if table not in self._tables:
+            found = self._ask_columns(table)
+            if found:  # else it is no table, or nothing can be asked of it
+                self._table_versions[table] = found
+                if self.dialect.version_query is not None:  # in this order: the columns are not older
+                    self._table_versions[table] = self._ask_version(table)
+                    found = self._ask_columns(table)
+            self._tables[table] = found
+        return self._tables[table]
+
+    def _ask_version(self, table: str) -> Sequence[Any]:
+        """Return what differs once the columns of a table do."""
+        if self.dialect.version_query is None:
+            return self._ask_columns(table)
+        noise = self.dialect.version_noise
+        return [re.sub(noise, "", str(row[1])) for row in self._ask(self.dialect.version_query(table))]
+
+    def _ask_columns(self, table: str) -> Sequence[tuple[str, str]]:
+        """Return name and type of each column of a table; none if that is not known."""
+        return [(str(name), str(kind)) for name, kind in self._ask(self.dialect.columns_query(table))]
+
+    def _refuse_unfit(self, table: str, place: str) -> None:
+        """Raise Failed if a batch that fails in this table could not be undone."""
+        for (reason,) in self._ask(self.dialect.unfit_query(table)):
+            raise Failed(Failure(Kind.CONFIGURATION, "table", f"{table} {reason}", place))
+
+    def _ask(self, question: Query | None) -> Sequence[Sequence[Any]]:
+        """Return the rows of a question to the catalogue; none if there is no question."""
         if question is None:
-            return Column.UNKNOWN
+            return ()
         query, parameters = question
         # Through another connection while a query is open that any statement would end.
         connection = self._live() if self._exclusive is None else self._open()
-        with self._guarded("database", self._limits.statement), contextlib.closing(connection.cursor()) as cursor:
-            row = cursor.execute(query, parameters).fetchone()
-        if connection is not self._connection:
-            Cursors(connection).close()
-        return self.dialect.column_class(row[0]) if row else Column.UNKNOWN
+        with self._guarded("database", self._limits.statement):
+            if connection is self._connection:
+                return list(self._open_cursors.prepared(query).execute(query, parameters).fetchall())
+            rows = connection.execute(query, parameters).fetchall()
+        Cursors(connection).close()
+        return list(rows)
 
     def _plan(self, sql: str, parameters: Sequence[Any]) -> FetchPlan:
-        """Return how to run a query so that its values arrive exactly; as it is if it cannot be described."""
-        if self.dialect.fetch_plan is None:
+        """Return how to run a query so that its values arrive exactly; as it is if it cannot be described.
+
+        Asked for each run: the transaction that describes a table keeps it from being altered until the run is over.
+        """
+        if self.dialect.fetch_plan is None or not _reads(sql):
             return FetchPlan(sql)
-        if sql not in self._plans:
-            described = self._describe(sql, parameters)
-            self._plans[sql] = self.dialect.fetch_plan(sql, described) if described else FetchPlan(sql)
-        return self._plans[sql]
+        connection, words, cursors = self._live(), self._savepoints, self._open_cursors
+        if self._in_transaction:
+            cursors.prepared(words.set.format("describe")).execute(words.set.format("describe"))
+        cursor = cursors.open(sql)
+        try:
+            cursor.execute(describing(sql), *([parameters] if parameters else []))
+            described = columns_of(cursor, self.driver.widens_names)
+        except pyodbc.Error:  # not a plain SELECT, or with a mistake, which is reported when it is run
+            described = []
+            if self._in_transaction:
+                cursors.prepared(words.back.format("describe")).execute(words.back.format("describe"))
+            else:
+                connection.rollback()
+        finally:
+            cursors.release(cursor)
+        return self.dialect.fetch_plan(sql, described) if described else FetchPlan(sql)
 
-    def _describe(self, sql: str, parameters: Sequence[Any]) -> list[tuple[str, type]] | None:
-        """Return name and Python type of each column of a query; None if it is not a plain SELECT, or contains a
-        mistake, which is reported when it is run."""
-        connection, words = self._live(), self._savepoints
-        with contextlib.closing(connection.cursor()) as cursor:
-            cursor.execute(words.set.format("describe"))
-            try:
-                cursor.execute(describing(sql), *([parameters] if parameters else []))
-                found = columns_of(cursor, self.driver.widens_names)
-            except pyodbc.Error:
-                found = None
-                cursor.execute(words.back.format("describe"))
-            cursor.execute(words.release.format("describe"))
-        if not self._in_transaction:
-            connection.rollback()
-        return found
+    def _returning_plan(self, sql: str, parameters: Sequence[Any]) -> FetchPlan:
+        """Return how to run a statement that hands out a row. What an INSERT returns is known only once it has run: it
+        is undone then."""
+        if sql in self._plans:
+            return self._plans[sql]
+        plan = self._plan(sql, parameters)
+        if self.dialect.returning_plan is not None and _RETURNING.search(sql):
+            self._run(self._savepoints.set.format("describe"), ())
+            cursor = self._run(sql, parameters)
+            found = columns_of(cursor, self.driver.widens_names)
+            drain(cursor, self._check, single=False)
+            plan = self.dialect.returning_plan(sql, found)
+            self._open_cursors.forget(cursor)
+            self._run(self._savepoints.back.format("describe"), ())
+        self._plans[sql] = plan
+        return plan
 
-    def _start(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
+    def _start(self, sql: str, parameters: Sequence[Any]) -> tuple[FetchPlan, pyodbc.Cursor]:
         """Execute a query on a cursor of its own, in bounded memory if that is possible."""
         connection = self._live()
         exclusive = self.driver.streams_exclusively and self._reading and not parameters and not self._in_transaction
-        connection.autocommit = exclusive
+        if connection.autocommit:
+            connection.autocommit = False
+        plan = self._plan(sql, parameters)
+        if exclusive:
+            connection.rollback()
+            connection.autocommit = True
         self._in_transaction = not exclusive
-        cursor = self._open_cursors.open(sql)
+        cursor = self._open_cursors.open(plan.sql)
         self._exclusive = cursor if exclusive else None
-        return self._executed(cursor, sql, parameters)
+        return plan, self._executed(cursor, plan.sql, parameters)
 
     def _given_keywords(self) -> dict[str, str]:
         connection = self._settings.connection
@@ -317,9 +391,23 @@ class Database:
         self._identify(connection.getinfo)
         self._set_types(connection)
         session = connection_string.session_statements(self.dialect, self.driver, self._limits)
-        for statement in (*session, *self._settings.on_connect):
+        for statement in (*session, *self._settings.on_connect, *self.dialect.session_forced):
             connection.execute(statement).close()
+        for demand in self.dialect.demands:
+            answer = str(connection.execute(demand.query).fetchall()[0][0])
+            if not re.search(demand.pattern, answer):
+                text = demand.why.format(answer or "empty")
+                raise Failed(Failure(Kind.CONFIGURATION, "session", text, "database.on_connect"))
+        if self.driver is UNKNOWN_DRIVER:
+            self._try_driver(connection)
         connection.autocommit = False
+
+    def _try_driver(self, connection: pyodbc.Connection) -> None:
+        def ask(sql: str, value: Any) -> Any:
+            with contextlib.closing(connection.cursor()) as cursor:
+                return cursor.execute(sql, (value,)).fetchall()[0][0]
+
+        self.proven = try_driver(ask, lambda: _use_utf8(connection), self.versions)
 
     def _identify(self, ask: Callable[[int], Any]) -> None:
         """Learn from the connection what server and driver it has; the driver if the keywords did not name it."""
@@ -331,9 +419,7 @@ class Database:
 
     def _set_types(self, connection: pyodbc.Connection) -> None:
         if self.driver.utf8:
-            connection.setencoding(encoding="utf-8", ctype=pyodbc.SQL_CHAR)
-            for sqltype in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
-                connection.setdecoding(sqltype, encoding="utf-8", ctype=pyodbc.SQL_CHAR)
+            _use_utf8(connection)
         for sqltype, convert in self.driver.converters.items():
             connection.add_output_converter(sqltype, convert)
         if hasattr(connection, "decimal_mode"):  # `binary` of pyodbc 5.5 leaks 48 bytes a value, and ends at 38 digits
@@ -363,7 +449,14 @@ class Database:
         if connection.autocommit:
             connection.autocommit = False
         self._in_transaction = True
-        return self._executed(self._open_cursors.prepared(sql), sql, parameters)
+        self._ran_before = self._open_cursors.knows(sql)
+        cursor = self._open_cursors.prepared(sql)
+        try:
+            return self._executed(cursor, sql, parameters)
+        except pyodbc.Error:
+            if self.driver.errors_spoil_cursors:
+                self._open_cursors.forget(cursor)
+            raise
 
     def _executed(self, cursor: pyodbc.Cursor, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
         self._check(cursor.execute(sql, *([parameters] if parameters else [])))
@@ -372,7 +465,6 @@ class Database:
     def _check(self, cursor: pyodbc.Cursor) -> None:
         """Raise the error that the driver reported as a message with a success (see `Driver.hides_errors`)."""
         if self.driver.hides_errors and (messages := cursor.messages):
-            self._open_cursors.forget(cursor)  # used again, MariaDB's would wait for an answer that has already arrived
             raise pyodbc.Error(*hidden_error(messages))
 
     @property
@@ -399,6 +491,7 @@ class Database:
             raise failed from error.with_traceback(None)
         finally:
             self.deadline = self.busy_since = None
+            self._ran_before = False
 
     def _failed(self, error: Exception, place: str, connecting: bool) -> Failed:
         """Return the exception for one of pyodbc's or Python's."""
@@ -410,11 +503,33 @@ class Database:
         kind = sqlstate.overridden_kind(word) or sqlstate.classify(
             self.dialect, state, native, text, connecting=connecting
         )
+        if self._ran_before and kind is Kind.CONFIGURATION and word is None:
+            # What was prepared may be for columns that are no longer so. The next time it is prepared anew.
+            kind = Kind.RETRY
         code = sqlstate.code_of(self.dialect, state, native)
         failure = Failure(kind, code, sqlstate.clean(connection_string.hide_in(text, self._given)), place)
         if word == "done":
             return AlreadyThere(failure)
         return Duplicate(failure) if sqlstate.is_duplicate(self.dialect, state, failure.text) else Failed(failure)
+
+
+def _use_utf8(connection: pyodbc.Connection) -> None:
+    connection.setencoding(encoding="utf-8", ctype=pyodbc.SQL_CHAR)
+    for sqltype in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
+        connection.setdecoding(sqltype, encoding="utf-8", ctype=pyodbc.SQL_CHAR)
+
+
+def _exact(columns: Sequence[ResultColumn], rows: list[Any]) -> list[Any]:
+    """Return rows in which a number of single precision has the digits that it was written with."""
+    singles = [at for at, column in enumerate(columns) if column.single]
+    for at in singles:
+        for row in rows:
+            row[at] = shortest_single(row[at])
+    return rows
+
+
+def _reads(sql: str) -> bool:
+    return only_reads(sql) and not _RETURNING.search(sql)
 
 
 def _driver_name(given: Mapping[str, str]) -> str:

@@ -9,7 +9,8 @@ from dbconnector.sql.inserts import MultiRow, multi_row
 from dbconnector.sql.keys import AnyOf, any_of
 from dbconnector.sql.lexer import T, sent, tokenize
 from dbconnector.sql.paging import Paging, limit_rows, only_reads, page_by_key
-from dbconnector.sql.targets import Target, literals, targets
+from dbconnector.sql.targets import Target, literals, tables, targets, written
+from dbconnector.sql.transactions import ignores_errors, objection
 
 __all__ = [
     "AnyOf",
@@ -18,7 +19,9 @@ __all__ = [
     "Statement",
     "Target",
     "compile_statement",
+    "ignores_errors",
     "limit_rows",
+    "objection",
     "only_reads",
     "page_by_key",
 ]
@@ -41,6 +44,10 @@ class Statement:
     targets: tuple[Target | None, ...]
     #: The columns of an INSERT whose value has no parameter, as written.
     literals: tuple[str, ...]
+    #: The tables that it writes or reads, as written in the text; some of the names may be those of no table.
+    tables: tuple[str, ...]
+    #: Those of them that it writes.
+    written: frozenset[str]
 
 
 def compile_statement(text: str) -> Statement:
@@ -64,4 +71,6 @@ def compile_statement(text: str) -> Statement:
         any_of=any_of(tokens),
         targets=targets(tokens),
         literals=literals(tokens),
+        tables=tables(tokens),
+        written=written(tokens),
     )

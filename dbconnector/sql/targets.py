@@ -7,6 +7,10 @@ from dbconnector.sql.inserts import read_insert
 from dbconnector.sql.lexer import T, Token
 from dbconnector.sql.token_reader import TokenReader, solid
 
+_BEFORE_TABLE = {"INTO", "FROM", "JOIN", "USING", "UPDATE"}
+_WRITES = {("", "INTO"), ("", "UPDATE"), ("DELETE", "FROM")}
+#: Before an UPDATE that names no table.
+_NO_UPDATE = {"FOR", "KEY", "DO", "THEN"}
 _COMPARES = {"=", "<>", "!=", "<", ">", "<=", ">=", "<=>"}
 _AFTER_CONDITION = {"RETURNING", "ORDER", "GROUP", "LIMIT", "FOR"}
 _AFTER_COMPARED = {")", ",", ";", "AND", "OR", "WHERE", "ON", "WHEN", "THEN"} | _AFTER_CONDITION
@@ -44,6 +48,28 @@ def literals(tokens: Sequence[Token]) -> tuple[str, ...]:
     return tuple(column for column, item in stored if not any(statement[at].type is T.PARAMETER for at in item))
 
 
+def tables(tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Given a statement's tokens, return what follows INTO, FROM, JOIN, USING and UPDATE, each once."""
+    return tuple(dict.fromkeys(name for _, name in _named_tables(tokens)))
+
+
+def written(tokens: Sequence[Token]) -> frozenset[str]:
+    """Return those of the tables that a statement inserts into, updates or deletes from."""
+    return frozenset(name for words, name in _named_tables(tokens) if words in _WRITES)
+
+
+def _named_tables(tokens: Sequence[Token]) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield each table as written, and the two words before it; the first of them only where it matters."""
+    statement = solid(tokens)
+    for at, token in enumerate(statement):
+        before = statement[at - 1].upper if at else ""
+        if token.upper in _BEFORE_TABLE and not (token.upper == "UPDATE" and before in _NO_UPDATE):
+            reader = TokenReader(statement, at + 1)
+            reader.word("ONLY")
+            if name := reader.identifier():
+                yield (before if token.upper == "FROM" else "", token.upper), name
+
+
 def _only_table(tokens: Sequence[Token]) -> str | None:
     """Return the one table that a statement names; None if there may be more than one."""
     words = [token.upper for token in tokens]
@@ -52,7 +78,7 @@ def _only_table(tokens: Sequence[Token]) -> str | None:
         before = words[at - 1] if at else ""
         if word in ("JOIN", "USING", "MERGE", "WITH") or words[at : at + 2] == ["FROM", "("]:
             return None
-        if word in ("INTO", "FROM") or (word == "UPDATE" and before not in ("FOR", "KEY", "DO", "THEN")):
+        if word in ("INTO", "FROM") or (word == "UPDATE" and before not in _NO_UPDATE):
             reader = TokenReader(tokens, at + 1)
             reader.word("ONLY")
             tables.add(reader.identifier())

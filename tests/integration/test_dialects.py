@@ -7,7 +7,7 @@ from tests.dialects import added
 
 PLANT = """
 from dataclasses import replace
-from dbconnector.columns import Column
+from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects import sqlite
 from dbconnector.dialects.base import Savepoints
 
@@ -18,7 +18,7 @@ DIALECT = replace(
     drivers=(replace(sqlite.SQLITEODBC, name="Plant"),),
     session=("CREATE TEMP TABLE session (seconds)", "INSERT INTO session VALUES ({statement_s})"),
     savepoints=Savepoints("SAVEPOINT plant_{}", "ROLLBACK TO plant_{}", "RELEASE plant_{}"),
-    column_class=lambda name: Column.TEXT if name == "WORDS" else sqlite.DIALECT.column_class(name),
+    column_type=lambda name: ColumnType(Column.TEXT) if name == "WORDS" else sqlite.DIALECT.column_type(name),
 )
 """
 

@@ -10,7 +10,7 @@ from connectorlib.errors import Kind
 from connectorlib.init.questions import answered
 from dbconnector import dialects, init
 from dbconnector.binder import make_binder
-from dbconnector.columns import Column
+from dbconnector.columns import UNKNOWN
 from dbconnector.dialects import sqlstate
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.connection_string import TimeLimits
@@ -46,7 +46,7 @@ def test_a_module_in_dialects_is_all_that_a_new_database_needs(tmp_path):
         assert connection_string.merge_defaults(driver, {}, TimeLimits(lock=7)) == {"Wait": "7"}
         assert connection_string.session_statements(dialect, driver, TimeLimits(lock=7)) == ["SET REPROCESS TO 7"]
         assert sqlstate.classify(dialect, "HY000", 109, "record is in use") is Kind.RETRY
-        assert make_binder(dialect, [Column.UNKNOWN], ["x"])((True,)) == (".T.",)
+        assert make_binder(dialect, [UNKNOWN], ["x"])((True,)) == (".T.",)
         assert dialect.rows_at_once(30) == 3
         assert page_by_key("SELECT 1", ["a"], rows=10, words=dialect.paging).first.startswith("SELECT TOP 10 *")
         made = init.make(answered(init.QUESTIONS, {"database": "foxpro://me@db/plant"}, None)).configuration
