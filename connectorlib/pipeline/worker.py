@@ -44,12 +44,14 @@ class Worker:
         return None if is_asked else lane.wakes_at
 
     def prolonged(self) -> "Sequence[tuple[Worker, lanes.Prolonged]]":
-        """Return the events that put the lanes of its target that a flood has paused on one schedule, the latest."""
+        """Return the events that put the lanes of its target that a flood has paused on one schedule, the latest; one
+        that is being answered is told afterwards."""
         flooded = [(peer, peer.lane.pause) for peer in self.peers if peer.lane.flooded and peer.lane.pause]
         latest = max((pause for _, pause in flooded if pause.next_try), key=lambda pause: pause.attempt, default=None)
         if latest is None:
             return ()
-        return [(peer, lanes.Prolonged(latest)) for peer, pause in flooded if pause.attempt < latest.attempt]
+        behind = [peer for peer, pause in flooded if pause.attempt < latest.attempt and not peer.lane.busy]
+        return [(peer, lanes.Prolonged(latest)) for peer in behind]
 
     @property
     def facts(self) -> LaneFacts:
