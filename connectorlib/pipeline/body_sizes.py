@@ -1,13 +1,14 @@
 """How many messages to have in hand, given the bytes that their bodies may take together. Pure.
 
-Rule: as many as fit at the mean size of those seen. It begins with few, since nothing is known of the first, and grows
-as fast as there is evidence. That is a forecast; what holds the bytes whatever comes is `amqp.receive_window`.
+Rule: as many as fit at the mean size of those seen. It begins with as many as surely fit, since nothing is known of the
+first, and grows as fast as there is evidence. That is a forecast; what holds the bytes whatever comes is
+`amqp.receive_window`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-#: With so many it begins, and for each message seen it may have so many in hand.
+#: With so many it begins where no size is known to be the largest; for each message seen it may have so many in hand.
 FIRST = 32
 #: How many messages the mean remembers.
 MEMORY = 1_000
@@ -33,7 +34,7 @@ class BodySizes:
     def unknown(cls, most: int, room: int, largest: int | None) -> "BodySizes":
         """Return what to begin with, where no body that will pass is larger than `largest`."""
         fitting = FIRST if largest is None else max(1, room // largest)
-        return cls(most, room, min(FIRST, most, fitting))
+        return cls(most, room, min(most, fitting))
 
     def after(self, number: int, size: int) -> "BodySizes":
         """Return what follows from so many more messages, whose bodies have so many bytes together."""

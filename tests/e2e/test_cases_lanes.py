@@ -18,6 +18,8 @@ from tests.services.waiting import eventually
 
 DEVICES, EACH = 17, 12
 ORDERED = {"count": 4, "key": "device"}
+#: With bodies as small as this the prefetch is as configured from the start.
+SMALL = {"body_bytes": 65_536}
 
 
 def bodies() -> list[bytes]:
@@ -81,7 +83,7 @@ def test_divisions_of_one_queue_have_lanes_of_their_own_that_pause_together_and_
 
 
 def test_sigterm_ends_the_calls_of_all_lanes_and_gives_back_the_rest(divisions: Divisions) -> None:
-    queue = divisions.division(lanes={"count": 8}, batch={"size": 10, "wait_ms": 20})
+    queue = divisions.division(lanes={"count": 8}, batch={"size": 10, "wait_ms": 20}, limits=SMALL)
     divisions.load(queue, [alarm(n) for n in range(200)])
     divisions.org.fault(match={"path": "composite"}, times=None, delay_ms=1000)
     with divisions.started() as running:
@@ -102,7 +104,8 @@ def test_four_lanes_are_more_than_two_and_a_half_times_as_fast_as_one(divisions:
     seconds: dict[int, float] = {}
     for count in (1, 4):
         name = f"lanes-{count}"
-        queue = divisions.division(name, lanes={"count": count}, batch={"size": 20, "wait_ms": 20})
+        batch = {"size": 20, "wait_ms": 20}
+        queue = divisions.division(name, lanes={"count": count}, batch=batch, limits=SMALL)
         divisions.load(queue, [alarm(n) for n in range(320)], start=1000 * count)
     divisions.org.latency(300)
     with divisions.started(times=2):

@@ -16,7 +16,8 @@ def begun(most: int = 1_000, room: int = 64 * MB, largest: int | None = MB) -> B
 @pytest.mark.parametrize(
     ("most", "room", "largest", "first"),
     [
-        (1_000, 64 * MB, MB, 32),
+        (1_000, 64 * MB, MB, 64),
+        (1_000, 64 * MB, 50_000, 1_000),
         (1_000, 64 * MB, None, 32),
         (20, 64 * MB, MB, 20),
         (1_000, 64 * MB, 4 * MB, 16),
@@ -25,7 +26,7 @@ def begun(most: int = 1_000, room: int = 64 * MB, largest: int | None = MB) -> B
         (1, 1, 1, 1),
     ],
 )
-def test_it_begins_with_as_many_as_surely_fit_and_few(most: int, room: int, largest: int | None, first: int) -> None:
+def test_it_begins_with_as_many_as_surely_fit(most: int, room: int, largest: int | None, first: int) -> None:
     assert begun(most, room, largest).prefetch == first
 
 
@@ -33,16 +34,16 @@ def test_it_begins_with_as_many_as_surely_fit_and_few(most: int, room: int, larg
     ("largest", "each", "prefetches"),
     [
         # Messages and bytes of each batch, and what follows.
-        (MB, [(32, 200)], [1_000]),
-        (MB, [(16, 200), (16, 200)], [32, 1_000]),
+        (MB, [(64, 200)], [1_000]),
+        (MB, [(32, 200), (32, 200)], [64, 1_000]),
         (40 * MB, [(1, 200), (31, 200)], [32, 1_000]),
-        (MB, [(32, 60_000)], [512]),
-        (MB, [(32, 100_000)], [256]),
-        (MB, [(32, MB)], [32]),
+        (MB, [(64, 60_000)], [512]),
+        (MB, [(64, 100_000)], [256]),
+        (MB, [(64, MB)], [64]),
         (40 * MB, [(1, 30 * MB), (1, 30 * MB)], [1, 1]),
         (40 * MB, [(1, 10 * MB), (1, 10 * MB)], [4, 4]),
-        (MB, [(32, 200), (1_000, 200), (1_000, MB), (1_000, MB)], [1_000, 1_000, 125, 62]),
-        (MB, [(32, MB), (1_000, 200), (9_000, 200)], [32, 1_000, 1_000]),
+        (MB, [(64, 200), (1_000, 200), (1_000, MB), (1_000, MB)], [1_000, 1_000, 125, 62]),
+        (MB, [(64, MB), (1_000, 200), (9_000, 200)], [64, 512, 1_000]),
     ],
 )
 def test_the_prefetch_follows_the_mean_size(largest: int, each: list[tuple[int, int]], prefetches: list[int]) -> None:
@@ -71,7 +72,7 @@ def test_whatever_comes_the_prefetch_at_its_mean_fits_or_is_one() -> None:
 
 
 def test_what_did_not_fit_makes_it_small_at_once_and_it_grows_slowly() -> None:
-    sizes = begun().after(32, 32 * 200)
+    sizes = begun().after(64, 64 * 200)
     assert sizes.prefetch == 1_000
     sizes = sizes.after_overflow(2, [30 * MB] * 998)
     assert sizes.prefetch == 2
