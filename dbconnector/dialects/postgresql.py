@@ -241,6 +241,8 @@ DIALECT = Dialect(
     column_type=_column_type,
     columns_query=_columns_query,
     folds_names=True,
+    # A cached plan whose result has other columns, a WITH with fewer, a parameter of another type.
+    stale_states=frozenset({"0A000", "42P10", "42804"}),
     required_query=_required_query,
     own_bindings=_bindings,
     fetch_plan=_fetch_plan,

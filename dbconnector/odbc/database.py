@@ -503,8 +503,8 @@ class Database:
         kind = sqlstate.overridden_kind(word) or sqlstate.classify(
             self.dialect, state, native, text, connecting=connecting
         )
-        if self._ran_before and kind is Kind.CONFIGURATION and word is None:
-            # What was prepared may be for columns that are no longer so. The next time it is prepared anew.
+        if self._ran_before and state in self.dialect.stale_states and word is None:
+            # What was prepared is for columns that are no longer so. The next time it is prepared anew.
             kind = Kind.RETRY
         code = sqlstate.code_of(self.dialect, state, native)
         failure = Failure(kind, code, sqlstate.clean(connection_string.hide_in(text, self._given)), place)
