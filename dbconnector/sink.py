@@ -109,7 +109,11 @@ class DatabaseSink:
 
     def _connect(self) -> None:
         if self._bound and self.database.connected:
-            return
+            opened = self.database.opened
+            if self.database.idle:
+                self.database.connect()
+            if self.database.opened == opened:
+                return
         self._bound = False  # until all columns are known: without their classes a row is not bound exactly
         self.database.connect()
         # Every failure but a reject costs the connection; in a long pause that is one a minute.

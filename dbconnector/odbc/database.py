@@ -33,6 +33,8 @@ pyodbc.pooling = False
 
 #: Seconds past the driver's own time limits after which a call counts as stuck.
 GRACE = 30.0
+#: Seconds without a call after which a connection is asked for a sign of life before it is used.
+IDLE = 5.0
 CLOSING = 2.0  # seconds to wait for an orderly end of a connection
 
 _BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
@@ -78,6 +80,8 @@ class Database:
         #: Monotonic time at which the call in progress counts as stuck; None while there is none.
         self.deadline: float | None = None
         self.busy_since: float | None = None
+        #: When the last call ended (monotonic).
+        self._used = time.monotonic()
         #: What the driver and the server report of themselves, once connected.
         self.versions = ""
         #: Whether values were seen to come back from an unknown driver as they went there.
@@ -102,7 +106,13 @@ class Database:
         return connection_string.merge_defaults(self.driver, self._given, self._limits, reading=self._reading)
 
     def connect(self) -> None:
-        """Open the connection unless it is open, and roll back an unfinished transaction. Raise Failed."""
+        """Open the connection unless it is open, and roll back an unfinished transaction. Raise Failed.
+
+        One that was idle is asked for a sign of life first: that a server or a pooler ends such connections
+        (`wait_timeout`, `idle_session_timeout`, PgBouncer) is no outage.
+        """
+        if self._connection is not None and self.idle:
+            self._ask_for_life()
         if self._connection is not None:
             self.rollback()
         if self._connection is None:
@@ -113,6 +123,20 @@ class Database:
             self._connection = self._open()
             self._cursors = Cursors(self._connection, self.driver.bmp_only)
             self.connected_since, self.opened = time.monotonic(), self.opened + 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether the connection has not been used for a while, so that it may have been ended meanwhile."""
+        return time.monotonic() - self._used > IDLE
+
+    def _ask_for_life(self) -> None:
+        """Discard the connection if it does not answer."""
+        try:
+            with self._guarded("database", self._limits.statement, discard=False):
+                assert self._connection is not None
+                self._connection.execute(f"SELECT 1{self.dialect.from_dual}").fetchall()
+        except Failed:
+            self._discard()
 
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back. Wait a moment, but not for a dead network."""
@@ -492,6 +516,7 @@ class Database:
         finally:
             self.deadline = self.busy_since = None
             self._ran_before = False
+            self._used = time.monotonic()
 
     def _failed(self, error: Exception, place: str, connecting: bool) -> Failed:
         """Return the exception for one of pyodbc's or Python's."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from connectorlib.errors import Failed, Failure, Kind
+from dbconnector.odbc import database as database_module
 from dbconnector.odbc.connection_string import TimeLimits, join_connection
 from dbconnector.odbc.database import AlreadyThere, Database
 from dbconnector.settings import DatabaseSettings
@@ -523,6 +524,22 @@ def test_a_lost_connection_never_says_done(database, odbc):
     insert(odbc, id=1)
     odbc.commit()
     assert database.count("v") == 1
+
+
+@SERVERS
+def test_an_idle_connection_that_the_server_has_ended_is_opened_again(database, odbc, monkeypatch):
+    make(database)
+    insert(odbc, id=1)
+    odbc.commit()
+    kill(database, odbc)
+    monkeypatch.setattr(database_module, "IDLE", 0.0)
+    odbc.connect()
+    assert odbc.opened == 2
+    odbc.connect()
+    assert odbc.opened == 2
+    insert(odbc, id=2)
+    odbc.commit()
+    assert database.count("v") == 2
 
 
 @SERVERS

@@ -20,6 +20,7 @@ from connectorlib.pipeline.flood import Brake
 from connectorlib.shared_settings import Batch, BrokerSettings, Limits, Logging, Retry, Source
 from dbconnector.commands.receive import Taken, write_one
 from dbconnector.inbox_table import ddl
+from dbconnector.odbc import database as database_module
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import Plan, compile_plan
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Write
@@ -514,3 +515,16 @@ def test_a_value_of_the_message_that_the_database_refuses_is_its_own_beside_cons
     write = Write("INSERT INTO reading (id, device, value) VALUES (:id, :device, :value)", {"value": {"value": 1.5}})
     outcomes = Bench(table, [write]).write(*deliveries(reading(1, None), reading(2)))
     assert [type(each) for each in outcomes] == [Dead, type(DONE)]
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"], indirect=True)
+def test_an_idle_time_out_of_the_server_costs_no_pause(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(table, [INSERT])
+    assert bench.write(*deliveries(reading(1))) == [DONE]
+    number = {"postgresql": "SELECT pg_backend_pid()", "mariadb": "SELECT connection_id()"}[table.kind]
+    end = {"postgresql": "SELECT pg_terminate_backend({})", "mariadb": "KILL {}"}[table.kind]
+    [session] = [row[0] for _, rows in bench.odbc.query(number) for row in rows]
+    table.execute(end.format(session))
+    monkeypatch.setattr(database_module, "IDLE", 0.0)
+    assert bench.write(*deliveries(reading(2))) == [DONE]
+    assert (bench.odbc.opened, table.count("reading")) == (2, 2)
