@@ -70,6 +70,9 @@ class Inbox:
     def insert(self, database: "Database", keys: Sequence[Key]) -> int:
         """Insert the keys, sorted so that two consumers never deadlock over them; return how many are new."""
         dialect, new = database.dialect, 0
+        if not dialect.unique_keys:
+            text = "this database has no keys that refuse a second row, so it cannot tell what is new"
+            raise Failed(Failure(Kind.CONFIGURATION, "no-keys", text, PLACE))
         consumer = () if self._literal else (self.consumer,)
         rows = [(*consumer, digest) for digest in sorted(key.digest for key in keys)]
         for sql, parameters in statements(rows, min(dialect.max_rows, LARGEST), partial(self._sql, dialect)):

@@ -19,7 +19,7 @@ from connectorlib.preflight.sample import Sample
 from connectorlib.values.text import listed
 from dbconnector import config as configuration
 from dbconnector import prepare
-from dbconnector.dialects.base import GENERIC
+from dbconnector.dialects.base import UNKNOWN_DRIVER
 from dbconnector.dialects.sqlstate import advice
 from dbconnector.explain import Offline
 from dbconnector.inbox_table import Inbox, Key
@@ -104,7 +104,7 @@ def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:
     yield good(ABOUT, database.versions)
     given = {key.lower() for key in (connection_string.split_connection(own) if isinstance(own, str) else own)}
     defaults = {k: v for k, v in connection_string.hide_secrets(database.keywords).items() if k.lower() not in given}
-    if database.dialect is GENERIC:
+    if database.driver is UNKNOWN_DRIVER:
         text = "not in the table of drivers: rows are written one by one, and a bad one costs its batch a rollback"
         yield odd("driver", text, "use another driver where there is one")
         if database.proven:
@@ -116,6 +116,8 @@ def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:
         yield good("driver", f"{driver.name}, with {', '.join(f'{k}={v}' for k, v in defaults.items())}")
     else:
         yield good("driver", driver.name)
+    for lost in database.lacks:
+        yield odd("server", lost)
 
 
 # -- writes
@@ -183,13 +185,13 @@ def _select(config: DbConfig, database: Database, select: Select) -> Iterator[Fi
     statement = compile_statement(select.query)
     if missing := [name for name in dict.fromkeys(statement.names) if name not in select.params]:
         yield odd(about, f"no value for {listed(f':{name}' for name in missing)} in params", "give it with --param")
+    columns: Sequence[str] = ()
     try:
         columns = prepare.columns(database, select.query, [select.params.get(name) for name in statement.names], about)
     except Failed as error:
         if error.failure.kind is Kind.UNAVAILABLE:
             raise
-        yield odd(about, f"the database takes it, but does not tell its columns: {error.failure.text}")
-        return
+        yield odd(about, f"its columns are known only when it runs: {error.failure.text}")
     if columns:
         yield good(about, f"gives {listed(columns)}")
         yield from _destination(config, columns)

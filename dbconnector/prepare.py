@@ -15,12 +15,14 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import text_of
 from dbconnector.columns import plain_name
 from dbconnector.odbc.database import Database
-from dbconnector.sql import compile_statement
+from dbconnector.sql import compile_statement, only_reads
 from dbconnector.sql.inserts import read_insert
 from dbconnector.sql.lexer import T, Token, sent, tokenize
 
 _EXPLAINED = {"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "WITH", "VALUES"}
 _ONE_TOO_MANY = "parameter markers"
+#: Codes of a driver that cannot prepare, and of one without transactions: what a query gives shows when it runs.
+_UNTRIED = ("IM001", "no-transactions")
 
 
 def refusal(database: Database, text: str, place: str) -> Failure | None:
@@ -43,6 +45,8 @@ def refusal(database: Database, text: str, place: str) -> Failure | None:
         if failure.kind in (Kind.UNAVAILABLE, Kind.RETRY):
             raise
         if _ONE_TOO_MANY in failure.text or failure.kind is Kind.REJECT:
+            return None
+        if failure.code in _UNTRIED and only_reads(text):
             return None
         return _named(failure, statement.names)
     finally:

@@ -76,6 +76,7 @@ def select(
     database.connect()
     if database.outdated():  # since the last run
         database.connect()
+    database.log_connected(logger)
     run = _compiled(lambda: _Run(config, database, broker, stop, params, progress))
     topology.ensure(broker, config.broker, None, config.destination)
     try:

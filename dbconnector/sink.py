@@ -20,7 +20,6 @@ from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, D
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
 from connectorlib.pipeline.flood import Brake, is_of_flood
-from connectorlib.service import logs
 from dbconnector.bisect import LARGEST, Bisection
 from dbconnector.inbox_table import PLACE as INBOX
 from dbconnector.odbc.database import AlreadyThere, Database, Duplicate
@@ -59,7 +58,6 @@ class DatabaseSink:
         self._current: Unit | None = None
         #: Whether the plan is bound for the present connection.
         self._bound = False
-        self._versions = ""
         # With zeros, so that a statement that no message has passed yet differs from a place that none can pass.
         places = [*(write.place for write in plan.writes), "commit", ALL]
         self._passed: Counter[str] = Counter(dict.fromkeys(places, 0))
@@ -116,10 +114,7 @@ class DatabaseSink:
                 return
         self._bound = False  # until all columns are known: without their classes a row is not bound exactly
         self.database.connect()
-        # Every failure but a reject costs the connection; in a long pause that is one a minute.
-        level = logging.DEBUG if self.database.versions == self._versions else logging.INFO
-        self._versions = self.database.versions
-        logs.event(logger, level, "database connected", versions=self._versions)
+        self.database.log_connected(logger)
         self._plan = self._plan.bound(self.database.binder)
         self._bound = True
 

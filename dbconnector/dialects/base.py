@@ -6,11 +6,13 @@ it can be is slow. A module of this package that defines `DIALECT` adds a databa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from connectorlib.errors import Kind
 from dbconnector.columns import ColumnType, column_type
-from dbconnector.dialects.conversions import Bindings, common_bindings, native_temporals
+from dbconnector.dialects.conversions import Bindings, Convert, common_bindings, native_temporals
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan
 
 #: pyodbc counts parameter markers in 16 bits with a sign.
@@ -41,6 +43,16 @@ class Demand(NamedTuple):
     pattern: str
     #: What would happen, and what to do; `{}` stands for the answer.
     why: str
+
+
+class Setting(NamedTuple):
+    """What every session is given, if the server knows it: servers that speak another's protocol know less."""
+
+    statement: str
+    #: What there is not where it is refused, as a sentence.
+    lost: str
+    #: The fields of the dialect that are otherwise then.
+    without: Mapping[str, Any] = MappingProxyType({})
 
 
 class Savepoints(NamedTuple):
@@ -111,6 +123,11 @@ def _unknown(_table: str) -> Query | None:
     return None
 
 
+def _checked(check: Callable[[Any], None], convert: Convert | None, value: Any) -> Any:
+    check(value)
+    return value if convert is None else convert(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One database."""
@@ -120,6 +137,9 @@ class Dialect:
     drivers: tuple[Driver, ...] = ()
     #: Position in lists for people.
     order: int = 100
+    #: Pattern of what the server says of itself; `asks` is the query for more than its name and version.
+    says: str = r"(?!)"
+    asks: str = ""
 
     #: For `init`: schemes of addresses, the driver's name in odbcinst.ini, and keywords for host, port and database.
     schemes: tuple[str, ...] = ()
@@ -128,8 +148,8 @@ class Dialect:
     #: The connection keyword that names a file, where the database is one that connecting would create.
     file_keyword: str = ""
 
-    #: Run on every new connection, before `on_connect`; time limits as in `Driver`.
-    session: tuple[str, ...] = ()
+    #: Tried on every new connection, before `on_connect`; time limits as in `Driver`.
+    session: tuple[Setting, ...] = ()
     #: Run after it, because values would be altered without.
     session_forced: tuple[str, ...] = ()
     #: What must hold of a session after both.
@@ -148,6 +168,8 @@ class Dialect:
     #: `usual_locks` is run; empty: there is none.
     short_locks: str = ""
     usual_locks: str = ""
+    #: Whether a table can refuse a second row of the same key.
+    unique_keys: bool = True
     #: Whether only one connection may write at a time.
     one_writer: bool = False
     paging: PageWords = FETCH
@@ -187,6 +209,8 @@ class Dialect:
     required_query: Callable[[str], Query | None] = _unknown
     #: How values are bound for a column where that differs from `common_bindings`.
     own_bindings: Callable[[ColumnType], Bindings] = native_temporals
+    #: Raise ValueError for a value of a type that the driver would alter.
+    checks: tuple[tuple[type, Callable[[Any], None]], ...] = ()
     #: How to run a query, given its columns (name, Python type, size), so that its values arrive exactly; None: as it
     #: is.
     fetch_plan: Callable[[str, Sequence[tuple[str, type, int]]], FetchPlan] | None = None
@@ -198,7 +222,10 @@ class Dialect:
         return self.paging == LIMIT
 
     def bindings(self, column: ColumnType) -> Bindings:
-        return common_bindings(column) | self.own_bindings(column)
+        found = common_bindings(column) | self.own_bindings(column)
+        for kind, check in self.checks:
+            found[kind] = partial(_checked, check, found[kind])
+        return found
 
     def rows_at_once(self, width: int) -> int:
         """Return how many rows of `width` parameters one statement takes."""

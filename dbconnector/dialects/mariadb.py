@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType, column_class, name_parts, numbers_of
-from dbconnector.dialects.base import LIMIT, Demand, Dialect, Driver, Query, Savepoints, codes
+from dbconnector.dialects.base import LIMIT, Demand, Dialect, Driver, Query, Savepoints, Setting, codes
 from dbconnector.dialects.conversions import Bindings, boolean_text, whole, whole_text
 from dbconnector.dialects.fetch_plan import Decode, to_date, to_datetime, to_time
 
@@ -131,6 +131,13 @@ CONNECTOR = Driver(
     converters={4: _from_bytes(int), 91: _from_bytes(to_date), 92: _from_bytes(to_time), 93: _from_bytes(to_datetime)},
 )
 
+ZONE = Setting("SET SESSION time_zone = '+00:00'", "the session has the time zone of the server")
+LOCKS = Setting(
+    "SET SESSION innodb_lock_wait_timeout = {lock_s}",
+    "no wait for a lock has a time limit of the connector's",
+    {"short_locks": "", "usual_locks": ""},
+)
+
 DIALECT = Dialect(
     short_locks="SET @connector_locks = @@innodb_lock_wait_timeout,"
     " SESSION innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, 1)",
@@ -140,9 +147,9 @@ DIALECT = Dialect(
     drivers=(CONNECTOR,),
     schemes=("mariadb",),
     installed_as="MariaDB Unicode",
-    session=(
-        "SET SESSION time_zone = '+00:00', max_statement_time = {statement_s}, innodb_lock_wait_timeout = {lock_s}",
-    ),
+    says="MariaDB",
+    asks="SELECT CONCAT_WS(' ', @@version, @@version_comment)",
+    session=(ZONE, Setting("SET SESSION max_statement_time = {statement_s}", "no statement has a time limit"), LOCKS),
     # Without strict mode the server clips what does not fit, and takes 0 for the next number of an AUTO_INCREMENT.
     session_forced=("SET SESSION sql_mode = CONCAT_WS(',', @@sql_mode, 'STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO')",),
     demands=(

@@ -19,6 +19,7 @@ DIALECT = replace(
     order=3,
     drivers=(CONNECTOR,),
     schemes=("mysql",),
+    says="MySQL",
     # The server has max_execution_time (SELECT only) instead of max_statement_time.
-    session=("SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = {lock_s}",),
+    session=(mariadb.ZONE, mariadb.LOCKS),
 )

@@ -41,6 +41,7 @@ DIALECT = Dialect(
     drivers=(DRIVER,),
     schemes=("oracle",),
     installed_as="Oracle 21 ODBC driver",
+    says="Oracle",
     keywords=_keywords,
     from_dual=" FROM DUAL",
     ddl_commits=True,

@@ -16,7 +16,7 @@ from typing import Any
 from connectorlib.errors import Kind
 from connectorlib.values.text import quoted
 from dbconnector.columns import Column, ColumnType, column_class, numbers_of
-from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints
+from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints, Setting
 from dbconnector.dialects.conversions import (
     UTC,
     Bindings,
@@ -213,9 +213,16 @@ DIALECT = Dialect(
     drivers=(ANSI, UNICODE),
     schemes=("postgresql", "postgres"),
     installed_as="PostgreSQL Unicode",
+    says="PostgreSQL",
+    asks="SHOW server_version",  # no SELECT, of which `reading` would make a cursor
     session=(
-        "SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', '{statement_ms}', false),"
-        " set_config('lock_timeout', '{lock_ms}', false)",
+        Setting("SELECT set_config('TimeZone', 'UTC', false)", "the session has the time zone of the server"),
+        Setting("SELECT set_config('statement_timeout', '{statement_ms}', false)", "no statement has a time limit"),
+        Setting(
+            "SELECT set_config('lock_timeout', '{lock_ms}', false)",
+            "no wait for a lock has a time limit",
+            {"short_locks": ""},
+        ),
     ),
     short_locks="SELECT set_config('lock_timeout', '{short_ms}', true) FROM pg_settings"
     " WHERE name = 'lock_timeout' AND (setting::int = 0 OR setting::int > {short_ms})",

@@ -212,6 +212,7 @@ DIALECT = Dialect(
     drivers=(SQLITEODBC,),
     schemes=("sqlite",),
     installed_as="SQLite3",
+    says="SQLite",
     keywords=_keywords,
     file_keyword="Database",
     max_rows=10_000,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType
-from dbconnector.dialects.base import TOP, Dialect, Driver, Savepoints, codes
+from dbconnector.dialects.base import TOP, Dialect, Driver, Savepoints, Setting, codes
 from dbconnector.dialects.conversions import Bindings, utc_datetime
 
 _CODES = {
@@ -52,7 +52,8 @@ DIALECT = Dialect(
     schemes=("sqlserver",),
     installed_as="ODBC Driver 18 for SQL Server",
     keywords=_keywords,
-    session=("SET LOCK_TIMEOUT {lock_ms}",),
+    says="Microsoft SQL Server|SQL Azure",
+    session=(Setting("SET LOCK_TIMEOUT {lock_ms}", "no wait for a lock has a time limit"),),
     max_parameters=2_090,  # 2,100, of which the driver's sp_prepexec takes some
     max_rows=1_000,
     savepoints=Savepoints("SAVE TRANSACTION {}", "ROLLBACK TRANSACTION {}", release="", stay=False),

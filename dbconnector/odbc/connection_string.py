@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 
 from connectorlib.service.redaction import is_secret_name
-from dbconnector.dialects.base import Dialect, Driver
+from dbconnector.dialects.base import Driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,6 @@ def merge_defaults(
     table = {**driver.defaults, **(driver.reading if reading else {})}
     defaults = {key: value.format(**words) for key, value in table.items() if key.lower() not in given}
     return {**kept, **defaults, **driver.forced}
-
-
-def session_statements(dialect: Dialect, driver: Driver, limits: TimeLimits) -> list[str]:
-    """Return the statements that begin every session."""
-    return [statement.format(**limits.words()) for statement in (*driver.session, *dialect.session)]
 
 
 def join_connection(pairs: Mapping[str, str]) -> str:

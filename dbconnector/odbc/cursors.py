@@ -125,13 +125,14 @@ def is_single(sql: str) -> bool:
     return ";" not in sql and _ROWS_ONLY.match(sql) is not None
 
 
-def drain(cursor: Any, check: Callable[[Any], None], *, single: bool) -> None:
+def drain(cursor: Any, check: Callable[[Any], None], *, single: bool, ended: bool = False) -> None:
     """Read all results and check each: procedures report the errors of later statements only there.
 
     `single`: the statement gives one result, so a row count is not asked for the next one, which takes 2 to 3 µs.
+    `ended`: the end of the first result was seen; there are drivers that begin anew if they are asked again.
     """
     rows = cursor.description is not None
-    if rows:
+    if rows and not ended:
         cursor.fetchall()
     if rows or not single:
         while cursor.nextset():

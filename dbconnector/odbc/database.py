@@ -6,15 +6,18 @@ has rolled back, and on a dead connection as well.
 """
 
 import contextlib
+import logging
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.service import logs
 from dbconnector import dialects
 from dbconnector.binder import make_binder
 from dbconnector.columns import UNKNOWN, ColumnType, plain_name
@@ -84,6 +87,11 @@ class Database:
         self._used = time.monotonic()
         #: What the driver and the server report of themselves, once connected.
         self.versions = ""
+        #: What this server does not know, each a sentence with its words for it.
+        self.lacks: tuple[str, ...] = ()
+        self._logged: tuple[str, tuple[str, ...]] | None = None
+        #: Whether what is written can be undone. If not, nothing is.
+        self.transactions = True
         #: Whether values were seen to come back from an unknown driver as they went there.
         self.proven = False
         self.dialect: Dialect = GENERIC
@@ -138,6 +146,15 @@ class Database:
         except Failed:
             self._discard()
 
+    def log_connected(self, logger: logging.Logger) -> None:
+        """Log what is connected, and what it does not know. Every failure but a reject costs the connection; in a long
+        pause that is one a minute, so the same again is told for debugging only."""
+        found = (self.versions, self.lacks)
+        level = logging.DEBUG if found == self._logged else logging.WARNING if self.lacks else logging.INFO
+        self._logged = found
+        lacks = {"lacks": "; ".join(self.lacks)} if self.lacks else {}
+        logs.event(logger, level, "database connected", versions=self.versions, **lacks)
+
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back. Wait a moment, but not for a dead network."""
         if (closing := self._discard()) is not None:
@@ -182,7 +199,7 @@ class Database:
             count, found = cursor.rowcount, columns_of(cursor, self.driver.widens_names)
             names = plan.names or tuple(column.name for column in found)
             rows = plan.rows(_exact(found, cursor.fetchmany(1))) if found else []
-            drain(cursor, self._check, single=self.dialect.one_result and is_single(sql))
+            drain(cursor, self._check, single=self.dialect.one_result and is_single(sql), ended=not rows)
         if not rows:
             return count, None
         return count, {name.lower(): value for name, value in zip(names, rows[0], strict=True)}
@@ -192,6 +209,8 @@ class Database:
 
         The database is asked for the columns of each table once; `outdated` asks whether they are still so.
         """
+        if not only_reads(statement.sql):
+            self._demand_transactions()
         for table in statement.tables:
             self._described(table)
             if table in statement.written:
@@ -234,9 +253,10 @@ class Database:
                     raise Failed(Failure(Kind.UNKNOWN, "stream-cut", "the query was cut short by a rollback", place))
                 with self._guarded(place, self._limits.statement):
                     rows = plan.rows(_exact(found, cursor.fetchmany(fetch)))
-                if not rows:
+                if rows:
+                    yield names, rows
+                if len(rows) < fetch:  # the end: odbc-mdbtools begins anew if it is asked again
                     return
-                yield names, rows
         finally:
             self._exclusive = None
             if self._cursors is cursors:  # else it was closed together with its connection
@@ -280,6 +300,11 @@ class Database:
         if self.dialect.savepoints is None:
             raise RuntimeError(f"{self.driver.name}: savepoints are not known to be safe")
         return self.dialect.savepoints
+
+    def _demand_transactions(self) -> None:
+        if not self.transactions:
+            text = "it has no transactions, so nothing is written: it could not be undone"
+            raise Failed(Failure(Kind.CONFIGURATION, "no-transactions", text, "database.connection"))
 
     def _column(self, target: Target | None) -> ColumnType:
         """Return what the catalogue says of a column; UNKNOWN if it does not know it, as the statement will report."""
@@ -339,8 +364,8 @@ class Database:
         """
         if self.dialect.fetch_plan is None or not _reads(sql):
             return FetchPlan(sql)
-        connection, words, cursors = self._live(), self._savepoints, self._open_cursors
-        if self._in_transaction:
+        connection, words, cursors = self._live(), self.dialect.savepoints, self._open_cursors
+        if self._in_transaction and words is not None:
             cursors.prepared(words.set.format("describe")).execute(words.set.format("describe"))
         cursor = cursors.open(sql)
         try:
@@ -348,7 +373,7 @@ class Database:
             described = columns_of(cursor, self.driver.widens_names)
         except pyodbc.Error:  # not a plain SELECT, or with a mistake, which is reported when it is run
             described = []
-            if self._in_transaction:
+            if self._in_transaction and words is not None:
                 cursors.prepared(words.back.format("describe")).execute(words.back.format("describe"))
             else:
                 connection.rollback()
@@ -377,7 +402,7 @@ class Database:
         """Execute a query on a cursor of its own, in bounded memory if that is possible."""
         connection = self._live()
         exclusive = self.driver.streams_exclusively and self._reading and not parameters and not self._in_transaction
-        if connection.autocommit:
+        if connection.autocommit and self.transactions:
             connection.autocommit = False
         plan = self._plan(sql, parameters)
         if exclusive:
@@ -398,10 +423,14 @@ class Database:
             raise Failed(Failure(Kind.CONFIGURATION, "connection", str(error), "database.connection")) from None
 
     def _open(self) -> pyodbc.Connection:
-        with self._guarded("database", self._limits.login + self._limits.socket, connecting=True):
-            text = connection_string.join_connection(self.keywords)
-            connection = pyodbc.connect(text, autocommit=True, timeout=self._limits.login)
+        used = self.keywords
+        connection = self._log_in(used)
         try:
+            with self._guarded("database", self._limits.statement, discard=False):
+                self._identify(connection)
+            if self.keywords != used:  # another server than the driver is named for
+                Cursors(connection).close()
+                connection = self._log_in(self.keywords)
             with self._guarded("database.on_connect", self._limits.statement, discard=False):
                 self._prepare(connection)
         except Failed:
@@ -409,37 +438,108 @@ class Database:
             raise
         return connection
 
+    def _log_in(self, keywords: Mapping[str, str]) -> pyodbc.Connection:
+        with self._guarded("database", self._limits.login + self._limits.socket, connecting=True):
+            text = connection_string.join_connection(keywords)
+            return pyodbc.connect(text, autocommit=True, timeout=self._limits.login)
+
     def _prepare(self, connection: pyodbc.Connection) -> None:
         """Set up a new connection. Each statement runs in a transaction of its own: some of `on_connect`, such as
         SQLite's `PRAGMA journal_mode`, are refused inside one."""
-        self._identify(connection.getinfo)
         self._set_types(connection)
-        session = connection_string.session_statements(self.dialect, self.driver, self._limits)
-        for statement in (*session, *self._settings.on_connect, *self.dialect.session_forced):
+        for statement in self.driver.session:
+            connection.execute(statement).close()
+        lacks = list(self._try_settings(connection))
+        for statement in (*self._settings.on_connect, *self.dialect.session_forced):
             connection.execute(statement).close()
         for demand in self.dialect.demands:
-            answer = str(connection.execute(demand.query).fetchall()[0][0])
+            answer = _answer(connection, demand.query)
             if not re.search(demand.pattern, answer):
                 text = demand.why.format(answer or "empty")
                 raise Failed(Failure(Kind.CONFIGURATION, "session", text, "database.on_connect"))
         if self.driver is UNKNOWN_DRIVER:
-            self._try_driver(connection)
-        connection.autocommit = False
+            lacks += self._try_driver(connection)
+        lacks += self._try_questions(connection)
+        lacks += self._begin(connection)
+        self.lacks = tuple(lacks)
 
-    def _try_driver(self, connection: pyodbc.Connection) -> None:
+    def _try_settings(self, connection: pyodbc.Connection) -> Iterator[str]:
+        """Give the session its settings; yield what there is not, because the server does not know the setting."""
+        for setting in self.dialect.session:
+            if why := self._refused(connection, setting.statement.format(**self._limits.words())):
+                self.dialect = replace(self.dialect, **setting.without)
+                yield f"{setting.lost}: {why}"
+
+    def _try_questions(self, connection: pyodbc.Connection) -> Iterator[str]:
+        """Ask the catalogue about a table that need not be there; yield what cannot be known."""
+        for name, lost in _QUESTIONS.items():
+            question = getattr(self.dialect, name)("connector")
+            if question is not None and (why := self._refused(connection, *question)):
+                without: Mapping[str, Any] = {name: lambda _table: None}
+                self.dialect = replace(self.dialect, **without)
+                yield f"{lost}: {why}"
+
+    def _begin(self, connection: pyodbc.Connection) -> Iterator[str]:
+        """Turn transactions on; yield what there is not, because they or savepoints are unknown."""
+        try:
+            connection.autocommit = False
+        except pyodbc.Error as error:
+            self.transactions = False
+            self.dialect = replace(self.dialect, savepoints=None)
+            yield f"nothing can be written, for there are no transactions: {self._refusal(error)}"
+            return
+        self.transactions = True
+        words = self.dialect.savepoints
+        if words is not None:
+            why = self._refused(connection, words.set.format("connector"))
+            if why := why or self._refused(connection, words.back.format("connector")):
+                self.dialect = replace(self.dialect, savepoints=None)
+                yield f"a message that is refused costs its batch more transactions, for there are no savepoints: {why}"
+        connection.rollback()
+
+    def _refused(self, connection: pyodbc.Connection, sql: str, parameters: Sequence[str] = ()) -> str:
+        """Try a statement; return why the server refuses it, "" if it does not. Raise pyodbc.Error for an outage."""
+        try:
+            with contextlib.closing(connection.cursor()) as cursor:
+                cursor.execute(sql, *([parameters] if parameters else []))
+        except pyodbc.Error as error:
+            return self._refusal(error)
+        return ""
+
+    def _refusal(self, error: pyodbc.Error) -> str:
+        """Return the text of a refusal; raise an error that is none."""
+        failure = self._failed(error, "", connecting=False).failure
+        if failure.kind in (Kind.UNAVAILABLE, Kind.RETRY):
+            raise error
+        return failure.text
+
+    def _try_driver(self, connection: pyodbc.Connection) -> Iterator[str]:
         def ask(sql: str, value: Any) -> Any:
             with contextlib.closing(connection.cursor()) as cursor:
                 return cursor.execute(sql, (value,)).fetchall()[0][0]
 
-        self.proven = try_driver(ask, lambda: _use_utf8(connection), self.versions)
+        trial = try_driver(ask, lambda: _use_utf8(connection), self.versions)
+        self.proven = trial.understood
+        self.dialect = replace(self.dialect, checks=tuple((limit.type, limit.refuse) for limit in trial.limits))
+        yield from (f"the driver alters {limit.what}, so they are refused" for limit in trial.limits)
 
-    def _identify(self, ask: Callable[[int], Any]) -> None:
-        """Learn from the connection what server and driver it has; the driver if the keywords did not name it."""
-        library = ask(pyodbc.SQL_DRIVER_NAME)
-        if self.driver is UNKNOWN_DRIVER:
-            self.dialect, self.driver = dialects.find_driver(f"{library}")
-        server = f"{ask(pyodbc.SQL_DBMS_NAME)} {ask(pyodbc.SQL_DBMS_VER)}"
-        self.versions = f"{server} through {library} {ask(pyodbc.SQL_DRIVER_VER)}"
+    def _identify(self, connection: pyodbc.Connection) -> None:
+        """Learn from the connection what driver it has, if the keywords did not name it, and what server there is: what
+        that says of itself counts, not what server the driver was made for."""
+        library, version = _said(connection, pyodbc.SQL_DRIVER_NAME), _said(connection, pyodbc.SQL_DRIVER_VER)
+        server = f"{_said(connection, pyodbc.SQL_DBMS_NAME)} {_said(connection, pyodbc.SQL_DBMS_VER)}".strip()
+        name = _driver_name(self._given)
+        made_for, driver = dialects.find_driver(name)
+        if driver is UNKNOWN_DRIVER:
+            name = library or name
+            made_for, driver = dialects.find_driver(name)
+        dialect = dialects.find_server(server) or made_for
+        says = _answer(connection, dialect.asks) if dialect.asks else ""
+        self.dialect = dialects.find_server(f"{server} {says}") or dialect
+        self.driver = dialects.driver_for(self.dialect, driver, name)
+        if self.dialect is not dialect:
+            server = f"{server} ({says})"
+        self.versions = f"{server} through {f'{library} {version}'.strip() or name}"
 
     def _set_types(self, connection: pyodbc.Connection) -> None:
         if self.driver.utf8:
@@ -470,6 +570,7 @@ class Database:
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
         connection = self._live()
+        self._demand_transactions()
         if connection.autocommit:
             connection.autocommit = False
         self._in_transaction = True
@@ -536,6 +637,30 @@ class Database:
         if word == "done":
             return AlreadyThere(failure)
         return Duplicate(failure) if sqlstate.is_duplicate(self.dialect, state, failure.text) else Failed(failure)
+
+
+#: Questions to the catalogue of a dialect, and what is lost where a server does not understand one.
+_QUESTIONS: Mapping[str, str] = {
+    "columns_query": "the types of columns are not known, so values are bound for any",
+    "unfit_query": "tables that cannot roll back are not found",
+}
+
+
+def _said(connection: pyodbc.Connection, what: int) -> str:
+    """Return what the driver says of itself, "" if it does not: that is shown, and nothing depends on it."""
+    try:
+        return str(connection.getinfo(what)).rstrip("\0")
+    except pyodbc.Error:
+        return ""
+
+
+def _answer(connection: pyodbc.Connection, sql: str) -> str:
+    try:
+        with contextlib.closing(connection.cursor()) as cursor:
+            rows = cursor.execute(sql).fetchall()
+    except pyodbc.Error:
+        return ""
+    return str(rows[0][0]) if rows else ""
 
 
 def _use_utf8(connection: pyodbc.Connection) -> None:

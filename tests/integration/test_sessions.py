@@ -120,11 +120,34 @@ def test_values_arrive_through_a_driver_that_is_not_known_by_its_name(database: 
     statement = compile_statement(text)
     with closing(Database(DatabaseSettings(database.connection))) as odbc:
         odbc.connect()
-        assert (odbc.dialect, odbc.proven) == (GENERIC, True)
+        assert (odbc.dialect.name, odbc.proven) == (GENERIC.name, True)
         for row in sent:
             odbc.execute(statement.sql, odbc.binder(statement)(row))
         odbc.commit()
     assert [(id, at, Decimal(str(n))) for id, at, n in database.rows("SELECT id, at, n FROM t ORDER BY id")] == sent
+
+
+@pytest.mark.usefixtures("_nobody_knows_any_driver")
+def test_what_an_unknown_driver_does_not_carry_is_refused_and_the_rest_is_exact(database: Server) -> None:
+    """sqliteodbc makes 0 of whole numbers beyond 32 bits, unless it is told not to."""
+    database.execute("CREATE TABLE t (id bigint PRIMARY KEY, word varchar(40))")
+    statement = compile_statement("INSERT INTO t (id, word) VALUES (:id, :word)")
+    kept, refused = [], []
+    with closing(Database(DatabaseSettings(database.connection))) as odbc:
+        odbc.connect()
+        bind = odbc.binder(statement)
+        for row in [(1, "a"), (2**31 - 1, "é"), (2**40 + 1, "b"), (-(2**40), "c"), (2, "a 😀 b"), (3, "𐀀")]:
+            try:
+                odbc.execute(statement.sql, bind(row))
+            except Failed as failed:
+                refused.append(failed.failure)
+            else:
+                kept.append(row)
+        odbc.commit()
+        assert (refused == []) == (odbc.lacks == ())
+    assert all(each.code == "bad-value" and "this driver alters" in each.text for each in refused)
+    assert len(kept) >= 3
+    assert sorted(tuple(row) for row in database.rows("SELECT id, word FROM t")) == sorted(kept)
 
 
 # --- parameters of no type ------------------------------------------------------------------------------------------

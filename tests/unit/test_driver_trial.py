@@ -49,7 +49,7 @@ def undecodable(value: Any) -> Any:
 @pytest.mark.parametrize("form", ["SELECT CAST(? AS", "FROM DUAL", "VALUES ("])
 def test_a_driver_that_alters_nothing_is_used_as_it_is(form):
     driver = Driver(form, as_it_is)
-    assert try_driver(driver.ask, driver.use_utf8, "x")
+    assert try_driver(driver.ask, driver.use_utf8, "x") == (True, [])
     assert not driver.utf8
 
 
@@ -58,12 +58,12 @@ def test_a_driver_that_alters_nothing_is_used_as_it_is(form):
 )
 def test_blanks_at_the_end_and_numbers_as_text_are_the_same_values(alter):
     driver = Driver("SELECT", alter)
-    assert try_driver(driver.ask, driver.use_utf8, "x")
+    assert try_driver(driver.ask, driver.use_utf8, "x") == (True, [])
 
 
 def test_a_form_that_the_server_does_not_understand_proves_nothing():
     driver = Driver("no such form", as_it_is)
-    assert not try_driver(driver.ask, driver.use_utf8, "x")
+    assert not try_driver(driver.ask, driver.use_utf8, "x").understood
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_form_that_the_server_does_not_understand_proves_nothing():
 )
 def test_text_that_comes_back_changed_goes_as_utf8(alter):
     driver = Driver("SELECT", alter, as_it_is)
-    assert try_driver(driver.ask, driver.use_utf8, "x")
+    assert try_driver(driver.ask, driver.use_utf8, "x") == (True, [])
     assert driver.utf8
 
 

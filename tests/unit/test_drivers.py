@@ -285,11 +285,10 @@ def test_time_limits_stand_in_the_defaults_and_the_session():
     limits = TimeLimits(login=3, lock=4, statement=5, socket=6)
     merged = connection_string.merge_defaults(mariadb.CONNECTOR, {}, limits)
     assert (merged["CONN_TIMEOUT"], merged["READ_TIMEOUT"]) == ("3", "6")
-    assert (
-        "max_statement_time = 5, innodb_lock_wait_timeout = 4"
-        in connection_string.session_statements(MARIA, mariadb.CONNECTOR, limits)[0]
-    )
-    assert "'statement_timeout', '5000'" in connection_string.session_statements(PG, postgresql.UNICODE, limits)[0]
+    session = [each.statement.format(**limits.words()) for each in (*MARIA.session, *PG.session)]
+    assert "SET SESSION max_statement_time = 5" in session
+    assert "SET SESSION innodb_lock_wait_timeout = 4" in session
+    assert "SELECT set_config('statement_timeout', '5000', false)" in session
 
 
 def test_only_a_reading_connection_streams():
