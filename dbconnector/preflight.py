@@ -251,6 +251,8 @@ def _inbox(database: Database, settings: Idempotency, consumer: str) -> Finding:
             raise
         finding = _refused(about, error.failure, "idempotency.table")
         do = "make it: dbconnector inbox --create" if finding.kind is Kind.CONFIGURATION else finding.do
+        if not database.dialect.unique_keys:
+            do = "take idempotency out"
         return Finding(finding.mark, about, finding.text, do, finding.kind, finding.code)
     finally:
         database.rollback()

@@ -13,9 +13,8 @@ from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query
 
 
 def _columns_query(table: str) -> Query:
-    return "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?", (
-        name_parts(table)[-1],
-    )
+    query = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?"
+    return query, (name_parts(table)[-1],)
 
 
 def _driver(driver: Driver) -> Driver:
