@@ -44,6 +44,10 @@ class ColumnType:
     members: frozenset[str] = frozenset()
     several: bool = False
 
+    def compared(self) -> "ColumnType":
+        """Return it for a value that is only compared with the column, and may be one that it could not keep."""
+        return ColumnType(self.kind, self.name)
+
 
 UNKNOWN = ColumnType()
 

@@ -168,7 +168,7 @@ def _constants(statement: Statement, expressions: Sequence[Expression]) -> Mappi
     """Return the columns that a statement stores, and whether each gets a constant."""
     found = {plain_name(column): True for column in statement.literals}
     for target, expression in zip(statement.targets, expressions, strict=True):
-        if target is not None:
+        if target is not None and target.stored:
             found[plain_name(target.column)] = not expression.parts
     return found
 

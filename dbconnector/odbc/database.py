@@ -314,7 +314,10 @@ class Database:
         wanted = plain_name(target.column, fold=folds)
         types = {name if folds else name.lower(): each for name, each in self._described(target.table)}
         found = types.get(wanted if folds else wanted.lower())
-        return UNKNOWN if found is None else self.dialect.column_type(found)
+        if found is None:
+            return UNKNOWN
+        column = self.dialect.column_type(found)
+        return column if target.stored else column.compared()
 
     def _described(self, table: str) -> Sequence[tuple[str, str]]:
         if table not in self._tables:

@@ -17,11 +17,18 @@ _AFTER_COMPARED = {")", ",", ";", "AND", "OR", "WHERE", "ON", "WHEN", "THEN"} | 
 _BEFORE_COMPARED = {"(", ",", "AND", "OR", "WHERE", "ON", "SET", "UPDATE", "WHEN", "HAVING", "NOT"}
 
 
+#: What a parameter is in: values to be stored, or a condition.
+_STORES = {"SET", "UPDATE"}
+_CONDITIONS = {"WHERE", "ON", "WHEN", "HAVING"}
+
+
 class Target(NamedTuple):
     """A column and its table as written in the text, quotes included."""
 
     table: str
     column: str
+    #: Whether the value is stored there; else it is compared, and may be one that the column could not keep.
+    stored: bool = True
 
 
 def targets(tokens: Sequence[Token]) -> tuple[Target | None, ...]:
@@ -34,7 +41,7 @@ def targets(tokens: Sequence[Token]) -> tuple[Target | None, ...]:
         found = {item[0]: Target(insert.table, column) for column, item in stored if len(item) == 1}
     table = _only_table(statement)
     if table is not None:
-        found |= {at: Target(table, column) for at, column in _compared(statement)}
+        found |= {at: Target(table, column, _is_stored(statement, at)) for at, column in _compared(statement)}
     return tuple(found.get(at) for at, token in enumerate(statement) if token.type is T.PARAMETER)
 
 
@@ -103,6 +110,20 @@ def _compared(tokens: Sequence[Token]) -> Iterator[tuple[int, str]]:
         following = words[at + 1] if at + 1 < len(words) else ";"
         if operator is not None and following in _AFTER_COMPARED and (column := column_before(tokens, operator)):
             yield at, column
+
+
+def _is_stored(tokens: Sequence[Token], at: int) -> bool:
+    """Whether a parameter that follows an operator is a value of SET and not an operand of a condition."""
+    closed = 0  # brackets and CASEs that end before it
+    for token in reversed(tokens[:at]):
+        word = token.upper
+        if word in (")", "END"):
+            closed += 1
+        elif word in ("(", "CASE"):
+            closed = max(0, closed - 1)
+        elif not closed and word in _STORES | _CONDITIONS:
+            return word in _STORES
+    return False
 
 
 def _operator_before(words: Sequence[str], at: int) -> int | None:

@@ -241,7 +241,8 @@ def test_all_else_is_written_row_by_row(text: str) -> None:
 
 
 def _t(*columns: str | None, table: str = "t") -> list[Target | None]:
-    return [Target(table, column) if column else None for column in columns]
+    """Return the targets in these columns; one that begins with `=` is only compared."""
+    return [Target(table, column.lstrip("="), column[0] != "=") if column else None for column in columns]
 
 
 TARGETS = [
@@ -254,16 +255,17 @@ TARGETS = [
     ("INSERT INTO t (a) VALUES (:x) ON DUPLICATE KEY UPDATE b = :y, c = c + :z", _t("a", "b", None)),
     ("REPLACE INTO t (a) VALUES (:x)", _t("a")),
     ("INSERT INTO t (a) SELECT :x", _t(None)),
-    ("UPDATE t SET a = :x, b = lower(:y), c = :z || 'x' WHERE id = :id", _t("a", None, None, "id")),
-    ("UPDATE s.t AS u SET a = :x WHERE u.id = :id", _t("a", "id", table="s.t")),
-    ("UPDATE t u SET a = :x WHERE u.id <> :id AND (b >= :b OR c LIKE :c)", _t("a", "id", "b", "c")),
+    ("UPDATE t SET a = :x, b = lower(:y), c = :z || 'x' WHERE id = :id", _t("a", None, None, "=id")),
+    ("UPDATE s.t AS u SET a = :x WHERE u.id = :id", _t("a", "=id", table="s.t")),
+    ("UPDATE t u SET a = :x WHERE u.id <> :id AND (b >= :b OR c LIKE :c)", _t("a", "=id", "=b", "=c")),
     ("UPDATE t SET a = :x FROM u WHERE t.id = u.id AND u.b = :b", _t(None, None)),
     ("UPDATE t SET a = :x WHERE b = (SELECT max(b) FROM u WHERE c = :c)", _t(None, None)),
-    ("DELETE FROM t WHERE a = :x AND b + 1 = :y AND f(c) = :z", _t("a", None, None)),
+    ("DELETE FROM t WHERE a = :x AND b + 1 = :y AND f(c) = :z", _t("=a", None, None)),
     ("DELETE FROM t, u WHERE a = :x", _t(None)),
     ("SELECT a FROM t JOIN u ON t.a = u.a WHERE b = :x", _t(None)),
-    ("SELECT a FROM t WHERE b = :x FOR UPDATE SKIP LOCKED", _t("b")),
-    ("SELECT a FROM t WHERE b = :x ORDER BY a LIMIT :n", _t("b", None)),
+    ("SELECT a FROM t WHERE b = :x FOR UPDATE SKIP LOCKED", _t("=b")),
+    ("SELECT a FROM t WHERE b = :x ORDER BY a LIMIT :n", _t("=b", None)),
+    ("UPDATE t SET a = CASE WHEN b = :x THEN 1 END, c = :y WHERE (d = :z)", _t("=b", "c", "=d")),
     ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN UPDATE SET b = :x", _t(None)),
     ("CALL p(:x)", [None]),
 ]
