@@ -16,6 +16,8 @@ DIVISION = "field-service"
 #: What makes a message that comes twice one Case; the sandbox's Case has this field.
 EXTERNAL_ID = {"field": "Message_Id__c", "value": "$message_id"}
 MAPPING = {"Subject": "Pump {device}: {alarm|no text}", "Description": "text", "SuppliedEmail": "email"}
+#: Limits with which the prefetch is as configured from the start, since so many bodies surely fit.
+SMALL = {"body_bytes": 65_536}
 #: What a person called at night reads first.
 PAUSE = re.compile(
     r" PAUSED division=(?P<division>\S+) since=\d\d:\d\d:\d\d cause=(?P<cause>\S+) \"(?P<text>.+)\" held=(?P<held>\d+) "

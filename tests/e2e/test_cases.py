@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.e2e.cases import Divisions, alarm
+from tests.e2e.cases import SMALL, Divisions, alarm
 from tests.services.waiting import eventually
 
 #: Long enough for all that a test publishes at once to come into one batch.
@@ -32,7 +32,8 @@ def test_a_message_becomes_a_case_of_the_divisions_user(divisions: Divisions) ->
 
 def test_up_to_200_cases_go_in_a_call_and_one_call_of_a_division_is_in_flight(divisions: Divisions) -> None:
     for number, name in enumerate(("a", "b")):
-        divisions.load(divisions.division(name, batch=TOGETHER), [alarm(n) for n in range(450)], start=number * 450)
+        queue = divisions.division(name, batch=TOGETHER, limits=SMALL)
+        divisions.load(queue, [alarm(n) for n in range(450)], start=number * 450)
     divisions.org.latency(100)
     with divisions.started(times=2):
         divisions.cases(900)
@@ -56,7 +57,8 @@ def test_one_bad_record_of_200_costs_only_itself(divisions: Divisions) -> None:
         message("contact", email="nobody@example.com"),
         message("whole call", Subject="poison"),
     ]
-    queue = divisions.division(mapping=PLAIN | {"ContactId": BY_EMAIL | {"missing": "reject"}}, batch=TOGETHER)
+    mapping = PLAIN | {"ContactId": BY_EMAIL | {"missing": "reject"}}
+    queue = divisions.division(mapping=mapping, batch=TOGETHER, limits=SMALL)
     with divisions.started() as running:
         for number, (body, named) in enumerate(bad):
             good = [message(f"{number}-{at}", email="C0@Example.com") for at in range(199)]
@@ -148,7 +150,7 @@ def test_calls_get_smaller_while_the_orgs_triggers_run_into_a_governor_limit(div
         "message": "CaseTrigger: System.LimitException: Too many SOQL queries: 101",
     }
     divisions.org.rules(validation=[trigger])
-    divisions.load(divisions.division(batch=TOGETHER), [alarm(n) for n in range(400)])
+    divisions.load(divisions.division(batch=TOGETHER, limits=SMALL), [alarm(n) for n in range(400)])
     with divisions.started() as running:
         divisions.cases(400)
         assert running.stop() == 0

@@ -13,13 +13,11 @@ import pytest
 
 from connectorlib.errors import Kind
 from connectorlib.pipeline.blame import probe_delay
-from tests.e2e.cases import Divisions, alarm, pause_of
+from tests.e2e.cases import SMALL, Divisions, alarm, pause_of
 from tests.services.waiting import eventually
 
 DEVICES, EACH = 17, 12
 ORDERED = {"count": 4, "key": "device"}
-#: With bodies as small as this the prefetch is as configured from the start.
-SMALL = {"body_bytes": 65_536}
 
 
 def bodies() -> list[bytes]:
