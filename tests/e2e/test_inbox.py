@@ -53,7 +53,8 @@ def write_without_acknowledging(connector: Connector, count: int, **sections: An
     """Write `count` messages and be killed before the broker has heard an acknowledgement of them."""
     vhost = connector.vhost
     with proxy(vhost.host, vhost.port) as link:
-        connector.configure(broker={"port": link.port}, **sections)
+        # All are taken from the start, since so many bodies of that size surely fit.
+        connector.configure(broker={"port": link.port}, limits={"body_bytes": 65_536}, **sections)
         with connector.subscribed() as running:
             link.mute()
             vhost.publish("", "readings", [(reading(n, value=1), {"message_id": f"m-{n}"}) for n in range(count)])
