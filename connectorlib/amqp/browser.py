@@ -22,7 +22,7 @@ from connectorlib.amqp.channel import SyncChannel
 from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.frame_reader import from_pika
 from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
-from connectorlib.amqp.requeue import close_without_cancel, hold_late_deliveries
+from connectorlib.amqp.requeue import BUSY_S, close_without_cancel, hold_late_deliveries
 from connectorlib.amqp.shovel import Shovel
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
@@ -52,6 +52,8 @@ class _Held:
     tags: list[str] = field(default_factory=list)
     delivered: int = 0
     acked: int = 0
+    #: Not closed before (monotonic seconds): acks may still wait in it.
+    busy_until: float = 0.0
     #: Settled when the channel is closed.
     closed: Future[None] = field(default_factory=Future)
 
@@ -170,6 +172,7 @@ class Browser(ConnectionListener):
 
     def _return(self, channel: _Held, asking: SyncChannel, deadline: float) -> None:
         """Close one channel and wait until its messages are in the queue, ahead of those of the next."""
+        time.sleep(max(0.0, channel.busy_until - time.monotonic()))  # not cut short: what is done would come back
         before, _ = asking.queue_declare(self.queue, passive=True)
         self._io.ask(partial(self._close, channel), max(deadline - time.monotonic(), 0.1), what="closing a channel")
         deadline = min(deadline, time.monotonic() + RETURN_S)
@@ -266,6 +269,7 @@ class Browser(ConnectionListener):
         held = next(each for each in reversed(self._channels) if each.number == delivery.generation)
         held.channel.basic_ack(delivery.tag)
         held.acked += 1
+        held.busy_until = time.monotonic() + BUSY_S
 
     def _current(self) -> _Held:
         if self.failure is not None:

@@ -19,7 +19,7 @@ from connectorlib.amqp import reply_codes
 from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
 from connectorlib.amqp.receive_window import ReceiveWindow
-from connectorlib.amqp.requeue import close_without_cancel, hold_late_deliveries, requeues_by_nack
+from connectorlib.amqp.requeue import BUSY_S, close_without_cancel, hold_late_deliveries, requeues_by_nack
 from connectorlib.amqp.subscription import Subscription
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
@@ -31,9 +31,6 @@ _NEVER = sys.maxsize
 #: How long settled deliveries wait for one below them, mostly for the confirm of a dead letter, to be acknowledged
 #: together with it: one multiple ack costs a broker far less than many single ones.
 SINGLES_S = 0.05
-#: How long a channel stays open after single acks: a quorum queue takes 32 of them at a time, and those that still wait
-#: in the channel are lost when it closes (RabbitMQ 3.10).
-BUSY_S = 0.2
 #: How often to check whether anything is on its way to a consumer whose prefetch is to change.
 LOOK_S = 1.0
 

@@ -6,6 +6,10 @@ ahead of the others or behind them.
 
 from typing import Any, Protocol
 
+#: How long a channel stays open after single acks: a quorum queue takes 32 of them at a time, and those that still wait
+#: in the channel are lost when it closes (RabbitMQ 3.10).
+BUSY_S = 0.2
+
 
 class HeldChannel(Protocol):
     """Knows the highest delivery tag of a channel."""
