@@ -139,7 +139,8 @@ class DeliveryLimit:
         except Failed as error:
             logger.debug("the management API does not tell the delivery limit: %s", error)
             return
-        self._limit = limit_told(found, self._broker.server_version)
+        told = limit_told(found, self._broker.server_version)
+        self._limit = self._limit if told is None else told
 
     def _failure(self, count: int) -> Failure:
         known = f"{self._limit:g}" if self._limit is not None else "not known here, 20 by default from RabbitMQ 4.0 on"
@@ -173,9 +174,12 @@ class DeliveryLimit:
         )
 
 
-def limit_told(queue: dict[str, Any], version: tuple[int, ...]) -> float:
-    """Return the delivery limit, given a queue as the management API describes it."""
-    arguments, policy = queue.get("arguments"), queue.get("effective_policy_definition")
+def limit_told(queue: dict[str, Any], version: tuple[int, ...]) -> float | None:
+    """Return the delivery limit, given a queue as the management API describes it. None: that does not know it yet; for
+    some ten seconds it describes a new queue without its policy."""
+    if "effective_policy_definition" not in queue:
+        return None
+    arguments, policy = queue.get("arguments"), queue["effective_policy_definition"]
     own = arguments.get("x-delivery-limit") if isinstance(arguments, dict) else None
     set_by = policy.get("delivery-limit") if isinstance(policy, dict) else None  # an empty one is a list in 3.10
     return delivery_limit(
