@@ -41,6 +41,15 @@ def _columns_query(table: str) -> Query:
     return query, (table,)
 
 
+def _version_query(table: str) -> Query:
+    """An ALTER TABLE writes the rows of its columns anew, so their transactions differ."""
+    query = (
+        "SELECT 1, string_agg(attnum || ' ' || xmin, ',' ORDER BY attnum) FROM pg_attribute"
+        " WHERE attrelid = to_regclass(?) AND attnum > 0"
+    )
+    return query, (table,)
+
+
 def _required_query(table: str) -> Query:
     query = (
         "SELECT a.attname FROM pg_attribute a WHERE a.attrelid = to_regclass(?) AND a.attnum > 0"
@@ -247,6 +256,7 @@ DIALECT = Dialect(
     ),
     column_type=_column_type,
     columns_query=_columns_query,
+    version_query=_version_query,
     folds_names=True,
     # A cached plan whose result has other columns, a WITH with fewer, a parameter of another type.
     stale_states=frozenset({"0A000", "42P10", "42804"}),
