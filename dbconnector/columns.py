@@ -58,9 +58,9 @@ _TYPES: tuple[tuple[str, Column], ...] = (
     (r"numeric|decimal|dec\b|number", Column.DECIMAL),
     (r"real|double|float", Column.FLOAT),
     (r"timestamp.* with time zone|timestamptz", Column.INSTANT),
-    (r"timestamp|datetime", Column.TIMESTAMP),
-    (r"date", Column.DATE),
-    (r"time", Column.TIME),
+    (r"(timestamp|datetime)(?!_)", Column.TIMESTAMP),
+    (r"date(?![a-z_])", Column.DATE),  # not daterange, and no enumeration of this name
+    (r"timetz|time(?![a-z_])", Column.TIME),
     (r"bytea|.*blob|.*binary", Column.BINARY),
     (r"jsonb?$", Column.JSON),
     (r".*char|.*text|name$|enum|bpchar", Column.TEXT),

@@ -247,6 +247,7 @@ class DatabaseSink:
             if _repeats_a_key(units, failed, rows_at_once):
                 return self._in_transaction(units, valid, 1)
             self._refuse_outdated()
+            self.database.rollback()  # the question has begun a transaction, in which nobody else could write to SQLite
             return self._rejected(units, failed)
         return done
 

@@ -132,9 +132,13 @@ class Judge:
         """Decide about a record that was refused for these errors."""
         if self._is_there(item, errors, seen):
             return created(None, already=True)
-        if self.key_field and not self.upsert:
+        if self.key_field:
             for error in errors:
                 existing = duplicate_of(error, self.key_field)
+                if (
+                    existing is not None and self.upsert
+                ):  # refused as a new Case, and to be changed; whatever `errors` says
+                    return Decided(Dead(replace(failure(error, Kind.REJECT, "case"), place=self.place)))
                 if existing is not None:
                     return created(existing, already=True)
         error, kind = gravest(errors, status, self.errors)

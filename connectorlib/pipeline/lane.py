@@ -273,7 +273,8 @@ def _begin_piece(lane: Lane, limit: int, now: float, actions: list[Action]) -> L
     chunk, rest = first.deliveries[:limit], first.deliveries[limit:]
     pieces = (*((replace(first, deliveries=rest),) if rest else ()), *others)
     actions.append(Work(chunk, first.isolated))
-    return replace(lane, working=chunk, begun=now, isolating=first.isolated, pieces=pieces, fresh=False)
+    lane = replace(lane, working=chunk, begun=now, isolating=first.isolated, pieces=pieces)
+    return replace(lane, fresh=False, seeks_until=0.0)
 
 
 def _chosen(lane: Lane, limit: int) -> Deliveries:
@@ -513,7 +514,7 @@ def _pause(lane: Lane, failure: Failure, now: float, random: float, actions: lis
     if pause.is_to_announce(now):
         actions.append(Announce(pause, changed=lane.pause is None or not lane.pause.is_for(failure)))
         pause = pause.announced(now)
-    return replace(lane, pause=pause, careful=True)
+    return replace(lane, pause=pause, careful=True, seeks_until=0.0)
 
 
 def handed_out(delivery: Delivery) -> int:

@@ -5,13 +5,17 @@ So lines wait in a queue of bounded size; what does not fit is counted, and the 
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 #: Bytes of the lines that wait.
 MAX_BYTES = 1 << 20
 #: Seconds without a byte written after which the end of the process waits no longer.
 PATIENCE_S = 1.0
+#: Seconds after which it waits no longer, though bytes are written now and then.
+MOST_S = 10.0
 
 
 class LogWriter:
@@ -37,6 +41,8 @@ class LogWriter:
         #: Bytes that wait or are being written, and how many have been written.
         self._bytes = 0
         self._written = 0
+        #: Bytes of all lines that were taken, and of those that were written or lost since.
+        self._taken = self._finished = 0
         #: What was written when a `flush` gave up.
         self._stuck_at = -1
         self._missing = 0
@@ -55,20 +61,32 @@ class LogWriter:
                 return
             self._lines.append(line)
             self._bytes += len(line)
+            self._taken += len(line)
             if self._idle:
-                self._idle = False
-                self._wake()
+                with suppress(RuntimeError):  # no thread can be started now: the next line tries it again
+                    self._wake()
+                    self._idle = False
 
     def flush(self, patience: float = PATIENCE_S) -> bool:
-        """Wait until everything is written, for as long as something is; return whether it was. Where it was not, the
-        next call waits only if something has been written since."""
+        """Wait until what was put so far is written, for as long as something is, but `MOST_S` at most; return whether
+        it was. Where it was not, the next call waits only if something has been written since."""
+        end = time.monotonic() + MOST_S
         with self._changed:
-            while not self._idle and self._written != self._stuck_at:
-                before = self._written
-                self._changed.wait_for(lambda: self._idle or self._written != before, patience)  # noqa: B023
-                if not self._idle and self._written == before:
+            taken = self._taken
+            while not self._has_finished(taken) and self._written != self._stuck_at:
+                before, left = self._written, end - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait_for(
+                    lambda: self._has_finished(taken) or self._written != before,  # noqa: B023
+                    min(patience, left),
+                )
+                if not self._has_finished(taken) and self._written == before:
                     self._stuck_at = before
-            return self._idle
+            return self._has_finished(taken)
+
+    def _has_finished(self, taken: int) -> bool:
+        return self._idle or (self._finished >= taken and not self._missing)
 
     def close(self) -> bool:
         """Write what waits, and end the thread; return False for one that is stuck, which ends with the process."""
@@ -90,7 +108,9 @@ class LogWriter:
             lines, missing = batch
             failed = not self._try(b"".join([*lines, self._gap(missing)] if missing else lines))
             with self._changed:
-                self._bytes -= sum(map(len, lines))
+                size = sum(map(len, lines))
+                self._bytes -= size
+                self._finished += size
                 self._missing += len(lines) + missing if failed else 0
 
     def _next(self) -> tuple[list[bytes], int] | None:

@@ -240,7 +240,11 @@ class Queued(logging.Handler):
         self._on_close = on_close
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._writer.put(self._line(record))
+        try:
+            line = self._line(record)
+        except Exception as error:  # a bug in a line is no reason to stop who logs it
+            line = self._line(_notice("log-line", f"{record.msg!r} cannot be written: {error!r}"))
+        self._writer.put(line)
 
     def flush(self) -> None:
         """Wait until everything is written, as long as something is."""
@@ -402,7 +406,9 @@ def _file_handler(file: str, others: logging.Handler) -> logging.Handler:
 
     def write(data: bytes) -> int:
         opened.reopenIfNeeded()
-        assert opened.stream is not None
+        if opened.stream is None:  # it could not be opened again the last time
+            opened.stream = opened._open()
+            opened._statstream()
         return _write(opened.stream.fileno(), data)
 
     def fails(error: Exception) -> None:

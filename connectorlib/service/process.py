@@ -116,7 +116,7 @@ class Life:
         self._reloading = self._reload_again = False
         self._previous: dict[signal.Signals, Any] = {}
         self._previous_fd = -1
-        self._sockets: tuple[socket.socket, socket.socket] | None = None
+        self._pipe: tuple[int, int] | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -125,9 +125,9 @@ class Life:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._sockets is not None:
-            self._restore_signals(*self._sockets)
-            self._sockets = None
+        if self._pipe is not None:
+            self._restore_signals(*self._pipe)
+            self._pipe = None
 
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Call it when the process is to stop; at once if it is stopping already."""
@@ -143,7 +143,7 @@ class Life:
         """Call it at each SIGHUP, in a thread of its own: it may take long, and the next signal must not wait. What
         comes while it runs is one more call after it. Call this in the main thread."""
         self._on_reload = callback
-        if self._sockets is not None:
+        if self._pipe is not None:
             self._previous.setdefault(signal.SIGHUP, signal.signal(signal.SIGHUP, _nothing))
         if self._reload_again:  # a SIGHUP came while the configuration was read
             self._request_reload()
@@ -163,26 +163,27 @@ class Life:
             _call(callback)
 
     def _take_signals(self) -> None:
-        reader, writer = socket.socketpair()
-        writer.setblocking(False)  # set_wakeup_fd requires it
-        self._sockets = (reader, writer)
-        self._previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        reader, writer = os.pipe()  # it holds 65,536 signals; a socket some 270, and a SIGTERM after them would be lost
+        os.set_blocking(writer, False)  # set_wakeup_fd requires it
+        self._pipe = (reader, writer)
+        self._previous_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, _nothing)
         self._thread = threading.Thread(target=self._listen, args=(reader,), name="signals", daemon=True)
         self._thread.start()
 
-    def _restore_signals(self, reader: socket.socket, writer: socket.socket) -> None:
+    def _restore_signals(self, reader: int, writer: int) -> None:
         signal.set_wakeup_fd(self._previous_fd)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        writer.close()  # ends the thread
+        os.close(writer)  # ends the thread
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(1.0)
-        reader.close()
+        if self._thread is None or not self._thread.is_alive():  # else it still reads there
+            os.close(reader)
 
-    def _listen(self, reader: socket.socket) -> None:
-        while received := reader.recv(64):
+    def _listen(self, reader: int) -> None:
+        while received := os.read(reader, 4096):
             for number in received:
                 self._on_signal(number)
 

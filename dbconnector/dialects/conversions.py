@@ -105,7 +105,7 @@ def whole(value: Decimal | float) -> int | str:
 
 
 def whole_text(value: str) -> str:
-    if value.isdigit() or value[1:].isdigit():
+    if _WHOLE.fullmatch(value):
         return value
     number = number_in(value)
     return plain_text(value) if number is None else str(whole(number))
@@ -308,6 +308,9 @@ def _forms(column: ColumnType) -> Bindings:
     def of_text(value: str) -> str:
         if column.form is not None and not column.form.fullmatch(value):
             raise ValueError(f"{quoted(value)} is not written as {column.name} is")
+        if column.name == "interval":
+            for digits in _FRACTION.findall(value):
+                _refuse_seconds(column, digits, value)
         return plain_text(value)
 
     return {str: of_text, **dict.fromkeys((*_NUMBERS, *_TEMPORALS), refused), **_NO_BYTES}
@@ -321,6 +324,7 @@ _ZONE = r"([Zz]|[+-]\d\d(?::?\d\d)?)"
 _MOMENT = re.compile(rf"{_DAY}(?:[Tt ]{_CLOCK}{_ZONE}?)?", re.ASCII)
 _TIME = re.compile(rf"{_CLOCK}{_ZONE}?", re.ASCII)
 _DATE = re.compile(rf"{_DAY}(?:[Tt ]00:00(?::00(?:\.0+)?)?)?", re.ASCII)
+_FRACTION = re.compile(r"\.(\d+)", re.ASCII)
 #: Digits of the seconds where the catalogue does not say.
 _MICROSECONDS = 6
 
@@ -347,6 +351,8 @@ def _refuse_seconds(column: ColumnType, digits: str | None, value: Any) -> None:
 def _guessed(column: ColumnType, value: str) -> str:
     """Return a text that is not ISO 8601 if it is of the database's own form. Raise for any other: it would guess."""
     if column.form is not None and column.form.fullmatch(value):
+        fraction = _FRACTION.search(value)
+        _refuse_seconds(column, fraction and fraction[1], value)
         return value
     raise ValueError(f'{quoted(value)} is no {column.kind} of ISO 8601: say "type" and "format"')
 

@@ -41,6 +41,7 @@ IDLE = 5.0
 CLOSING = 2.0  # seconds to wait for an orderly end of a connection
 
 _BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
+_VIEW = re.compile(r"CREATE (?!(TEMPORARY )?TABLE)")
 _RETURNING = re.compile(r"\b(RETURNING|OUTPUT)\b", re.IGNORECASE)
 _NO_RETURNING = (
     "this driver does not hand out the row of RETURNING; name a statement after it instead that reads the key,"
@@ -324,18 +325,33 @@ class Database:
             found = self._ask_columns(table)
             if found:  # else it is no table, or nothing can be asked of it
                 self._table_versions[table] = found
-                if self.dialect.version_query is not None:  # in this order: the columns are not older
-                    self._table_versions[table] = self._ask_version(table)
+                if self._has_version(table):  # in this order: the columns are not older
                     found = self._ask_columns(table)
             self._tables[table] = found
         return self._tables[table]
+
+    def _has_version(self, table: str) -> bool:
+        """Ask for the version of a table for the first time. A server or a user that may not have it costs the faster
+        question only."""
+        begun = self._in_transaction
+        try:
+            self._table_versions[table] = self._ask_version(table)
+        except Failed as failed:
+            if begun or failed.failure.kind is not Kind.CONFIGURATION:
+                raise
+            self.rollback()
+            self.dialect = replace(self.dialect, version_query=None)
+        return self.dialect.version_query is not None
 
     def _ask_version(self, table: str) -> Sequence[Any]:
         """Return what differs once the columns of a table do."""
         if self.dialect.version_query is None:
             return self._ask_columns(table)
         noise = self.dialect.version_noise
-        return [re.sub(noise, "", str(row[1])) for row in self._ask(self.dialect.version_query(table))]
+        found = [re.sub(noise, "", str(row[1])) for row in self._ask(self.dialect.version_query(table))]
+        if any(_VIEW.match(text) for text in found):  # which does not tell the types
+            return self._ask_columns(table)
+        return found
 
     def _ask_columns(self, table: str) -> Sequence[tuple[str, str]]:
         """Return name and type of each column of a table; none if that is not known."""

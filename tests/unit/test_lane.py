@@ -14,7 +14,7 @@ from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Outcome, Properties
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import ALL, Pause
-from connectorlib.pipeline.lane import Lane, Rules, step
+from connectorlib.pipeline.lane import Lane, Piece, Rules, step
 from connectorlib.shared_settings import Retry
 
 PLACE = "write[0]"
@@ -593,3 +593,15 @@ class Conversation:
 
 def names(deliveries: object) -> str:
     return " ".join(delivery.routing_key for delivery in deliveries)  # type: ignore[attr-defined]
+
+
+def test_what_is_tried_again_in_a_flood_ends_the_search_for_another_key() -> None:
+    """Its peers probe nothing while a lane searches."""
+    alike = FAILURES["alike"]
+    tried = Piece((Delivery(1, 1, "q", "", "a", False, Properties(), b"", 0.0),), isolated=True)
+    lane = Lane(PLAIN, pieces=(tried,), pause=Pause(alike, 0.0), careful=True, seeks_until=1.0)
+    lane, actions = step(lane, lanes.Tick({}), 0.5, 0.0)
+    assert actions == [lanes.Work(tried.deliveries, True)]
+    lane, _ = step(lane, lanes.Finished([Again(alike)], {}), 0.6, 0.0)
+    assert lane.paused
+    assert lane.seeks_until == 0.0

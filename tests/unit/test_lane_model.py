@@ -139,6 +139,11 @@ class LaneMachine(RuleBasedStateMachine):
     # What must hold
 
     @invariant()
+    def a_pause_seeks_nothing(self) -> None:
+        """While one lane seeks a message to probe a flood with, its peers do not probe."""
+        assert not (self.lane.paused and self.lane.seeks_until)
+
+    @invariant()
     def nothing_is_lost_and_nothing_is_there_twice(self) -> None:
         lane = self.lane
         pieces = [delivery for piece in lane.pieces for delivery in piece.deliveries]

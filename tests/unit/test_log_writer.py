@@ -121,6 +121,22 @@ def test_half_a_line_ends_before_the_next_one() -> None:
 
 # -- as a process
 
+
+def test_a_flush_ends_though_others_go_on_logging() -> None:
+    busy = True
+
+    def write(data: bytes) -> int:
+        if busy:
+            writer.put(b"again\n")  # there is always one more line
+        return len(data)
+
+    writer = LogWriter(write, gap=gap)
+    writer.put(b"first\n")
+    assert writer.flush()
+    busy = False
+    assert writer.close()
+
+
 PROGRAM = """
 import logging, sys, threading
 from connectorlib.service import logs, process

@@ -174,6 +174,39 @@ def test_logs_go_to_a_file_too_which_may_be_rotated(configured, capsys, tmp_path
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 
+def test_a_log_file_is_opened_again_once_its_folder_is_back(configured, tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    configured(Logging(file=str(folder / "connector.log")), "dbconnector")
+    folder.rename(tmp_path / "away")
+    for text, known in (("lost", False), ("kept", True)):
+        if known:
+            folder.mkdir()
+        logger.info(text)
+        logs.flush()
+    assert "INFO kept\n" in (folder / "connector.log").read_text()
+
+
+def test_a_line_that_cannot_be_written_is_told_and_stops_nobody():
+    class Broken(logging.Formatter):
+        def format(self, record):
+            if record.msg == "odd":
+                raise ValueError("no text")
+            return super().format(record)
+
+    written = []
+
+    def write(data):
+        written.append(data)
+        return len(data)
+
+    handler = logs.Queued(write)
+    handler.setFormatter(Broken())
+    handler.handle(logging.LogRecord("x", logging.INFO, "x", 1, "odd", None, None))
+    handler.close()
+    assert written == [b"'odd' cannot be written: ValueError('no text')\n"]
+
+
 def test_a_log_file_on_a_full_disk_costs_one_line(configured, capsys):
     output = configured(Logging(file="/dev/full"), "dbconnector")
     for number in range(3):
