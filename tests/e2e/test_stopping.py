@@ -131,7 +131,9 @@ def test_a_log_that_nobody_reads_holds_up_neither_the_work_nor_its_end(on_sqlite
 
 def test_one_ctrl_c_ends_a_method_of_the_python_api(on_sqlite: Connector) -> None:
     on_sqlite.configure()
-    code = f"from dbconnector import DBConnector; DBConnector({str(on_sqlite.file)!r}).subscribeNInsert()"
+    # As at a terminal, also where the tests run in the background, which ignores SIGINT.
+    heeded = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heeded}; from dbconnector import DBConnector; DBConnector({str(on_sqlite.file)!r}).subscribeNInsert()"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
         try:
             eventually(lambda: on_sqlite.vhost.exists("readings") and consumers(on_sqlite) == 1, 20)

@@ -16,7 +16,7 @@ from pika import BasicProperties
 
 from connectorlib.errors import Failed
 from connectorlib.formats import compile_format
-from connectorlib.messages import Dead, Delivery, Done
+from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
 from connectorlib.shared_settings import BrokerSettings, Destination, Limits, Source
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import compile_plan
@@ -54,8 +54,8 @@ class Written:
         write = Write(INSERT.format(self.table), {"v": {"path": "v", "default": None}})
         self.sent = dict(enumerate(matrix.json_cells() if format_name == "json" else matrix.text_cells()))
         deliveries = [delivery(number, body(format_name, number, text)) for number, text in self.sent.items()]
-        outcomes = DatabaseSink(compile_plan(config(server, format_name, write)), odbc).handle(deliveries, lambda: True)
-        self.outcomes = dict(zip(self.sent, outcomes, strict=True))
+        sink = DatabaseSink(compile_plan(config(server, format_name, write)), odbc)
+        self.outcomes = dict(zip(self.sent, tried(sink, deliveries), strict=True))
         self.stored = dict(server.rows(f"SELECT id, {self.kind.read} FROM {self.table}"))
 
     def differences(self) -> Iterator[str]:
@@ -111,12 +111,23 @@ class Written:
         writes.append(Write(INSERT.format(copy), {"v": "$result.first.v"}))
         good = [number for number in self.sent if isinstance(self.outcomes[number], Done)]
         sink = DatabaseSink(compile_plan(config(self.server, "json", *writes)), odbc)
-        outcomes = sink.handle([delivery(each, body("json", each, self.sent[each])) for each in good], lambda: True)
+        outcomes = tried(sink, [delivery(each, body("json", each, self.sent[each])) for each in good])
         copied = dict(self.server.rows(f"SELECT id, {self.kind.read} FROM {copy}"))
         for number, outcome in zip(good, outcomes, strict=True):
             if not (isinstance(outcome, Done) and copied[number] == self.stored[number]):
                 what = f"{self.server.variant} {self.type_name}: {self.stored[number]!r}"
                 yield f"{what} became {copied.get(number)!r}: {outcome}"
+
+
+def tried(sink: DatabaseSink, deliveries: Sequence[Delivery]) -> list[Outcome]:
+    """Return the outcomes. What failed for no reason of its own is tried once more, as the pump does: MariaDB's driver
+    fails now and then without an error."""
+    outcomes = sink.handle(deliveries, lambda: True)
+    again = [at for at, outcome in enumerate(outcomes) if isinstance(outcome, Again)]
+    if again:
+        for at, outcome in zip(again, sink.handle([deliveries[at] for at in again], lambda: True), strict=True):
+            outcomes[at] = outcome
+    return outcomes
 
 
 class Refused(NamedTuple):
