@@ -127,6 +127,7 @@ def test_order_is_kept_when_the_active_consumer_is_stopped_and_a_stand_by_takes_
     assert sum(n > 0 for n in taken) > HAND_OVERS, taken
 
 
+@pytest.mark.alone
 @BOTH
 def test_a_key_that_waits_for_a_lock_keeps_its_order_and_holds_no_other_key(world_on: MakeKeyed, name: str) -> None:
     world = world_on(name, seed=19, kind=Keyed, make=of_many_devices)
