@@ -143,6 +143,7 @@ def test_hundreds_of_hangups_are_one_reload_after_the_one_that_runs():
     child = Child(
         """
 from connectorlib.service.process import keep_early_signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 keep_early_signals()
 begun, go_on, done = threading.Semaphore(0), threading.Event(), []
 def reload():
@@ -175,6 +176,7 @@ def test_signals_for_a_daemon_do_not_end_it_before_it_listens():
     child = Child(
         """
 from connectorlib.service.process import keep_early_signals
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 keep_early_signals()
 os.kill(os.getpid(), signal.SIGHUP)
 os.kill(os.getpid(), signal.SIGUSR1)
