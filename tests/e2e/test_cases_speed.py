@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cases import MAPPING, Divisions
+from tests.e2e.cases import MAPPING, SMALL, Divisions
 from tests.e2e.conftest import CONSUMING
 from tests.services.waiting import eventually
 
@@ -27,7 +27,7 @@ def test_1000_messages_with_20_contacts_are_1000_cases_by_8_requests_in_little_m
     org = divisions.org
     org.contacts(20)
     org.latency(LATENCY_S * 1000)
-    queue = divisions.division(mapping=MAPPING | {"ContactId": CONTACT})
+    queue = divisions.division(mapping=MAPPING | {"ContactId": CONTACT}, limits=SMALL)
     divisions.load(queue, [])
     ratios: list[float] = []
     while len(ratios) < 3 and min(ratios, default=9) > 1.5:  # other work on the machine may hit one of them
