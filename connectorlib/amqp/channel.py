@@ -108,9 +108,8 @@ class SyncChannel(ConnectionListener):
         refuses, after it has checked the rights. Raise Failed, 403 or 404, if not. This ends the channel."""
         refused = spec.BasicProperties(expiration="not a number")
         self._write("publishing", "basic_publish", exchange, "", b"", refused)
-        self._ask_in_vain(
-            f"publishing to exchange {exchange!r}", "basic_qos"
-        )  # is answered, or the refusal comes first
+        # This is answered, or the refusal comes first.
+        self._ask_in_vain(f"publishing to exchange {exchange!r}", "basic_qos")
 
     def _ask_in_vain(self, what: str, name: str, *args: Any, **kwargs: Any) -> None:
         """Make a call that fails as invalid (406) if this user has the rights for it."""

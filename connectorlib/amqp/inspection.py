@@ -226,15 +226,9 @@ def stand_by_remarks(queue: str, found: Arguments, *, limit: int, virtual_host: 
     if own is not None and not 0 <= own < limit:
         return []
     times = "20 times (from RabbitMQ 4.0 on)" if own is None else f"{own} times"
-    policy = set_policy(queue, {"delivery-limit": limit}, virtual_host)
-    how = (
-        f"Raise its limit: {policy}. {UNSEEN_POLICIES}"
-        if own is None
-        else "Delete it when it is empty: it is made anew"
-    )
     return [
         f"queue {queue!r} has a single active consumer: what it holds when it stops counts as delivered, and is "
-        f"dead-lettered after {times}. {how}"
+        f"dead-lettered after {times}. {_how_to_raise(queue, own, limit, virtual_host)}"
     ]
 
 
@@ -280,10 +274,14 @@ def dead_letter_remarks(queue: str, found: Arguments, *, limit: int, virtual_hos
         loss = f"its delivery limit is {own}, with which RabbitMQ before 4.0 deletes a dead letter at the first look"
     else:
         loss = f"a dead letter that was looked at {own} times is deleted"
-    policy = set_policy(queue, {"delivery-limit": limit}, virtual_host)
-    raised = f"Raise its limit: {policy}. {UNSEEN_POLICIES}"
-    how = raised if own is None else "Delete it when it is empty: it is made anew"
-    return [f"dead-letter queue {queue!r}: {loss}. {how}"]
+    return [f"dead-letter queue {queue!r}: {loss}. {_how_to_raise(queue, own, limit, virtual_host)}"]
+
+
+def _how_to_raise(queue: str, own: object, limit: int, virtual_host: str) -> str:
+    """Return what raises the delivery limit of a queue: a policy, unless `own` is one that it was made with."""
+    if own is not None:
+        return "Delete it when it is empty: it is made anew"
+    return f"Raise its limit: {set_policy(queue, {'delivery-limit': limit}, virtual_host)}. {UNSEEN_POLICIES}"
 
 
 def exchange_remarks(exchange: str, planned: str, failure: Failure, *, dead_letters: bool) -> list[str]:

@@ -167,14 +167,12 @@ class TopologyCheck:
         wrong = remarks(queue, State(arguments=found), self._settings)
         if not wrong:
             return []
-        by_policy = {f"x-{key}": value for key, value in self._policy(queue.name).items()}
-        return remarks(queue, State(arguments=by_policy | dict(found)), self._settings)
+        return remarks(queue, State(arguments={**self._policy(queue.name), **found}), self._settings)
 
     def _at_most_once(self, about: str, source: Source, found: Mapping[str, Any]) -> Iterator[Finding]:
         """Yield what the broker loses while the dead-letter queue is away. What we dead-letter waits for it."""
         names, host = self._settings.dead_letter, self._settings.virtual_host
-        policy = {f"x-{key}": value for key, value in self._policy(source.queue).items()}
-        whole = {**policy, **found}
+        whole = {**self._policy(source.queue), **found}
         ours = whole.get("x-dead-letter-exchange") == names.exchange
         if not ours or inspection.keeps_dead_letters(whole, names.exchange):
             return
@@ -188,14 +186,15 @@ class TopologyCheck:
         yield odd(about, text, do if self._api is not None else f"{do}. {inspection.UNSEEN_POLICIES}")
 
     def _policy(self, queue: str) -> Mapping[str, Any]:
-        """Return what policies set for a queue, as far as the management API tells."""
+        """Return what policies set for a queue, by the names of arguments, as far as the management API tells."""
         if self._api is None:
             return {}
         try:
             found = self._api.queue(self._settings.virtual_host, queue)
         except Failed:
             return {}
-        return found.get("effective_policy_definition") or {}
+        policy = found.get("effective_policy_definition") or {}  # an empty one is a list in RabbitMQ 3.10
+        return {f"x-{key}": value for key, value in policy.items()}
 
     # -- bindings
 
