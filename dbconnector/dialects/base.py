@@ -201,6 +201,8 @@ class Dialect:
     #: Asks, faster than for the columns, for a text that differs once they do, but for what `version_noise` matches.
     version_query: Callable[[str], Query | None] | None = None
     version_noise: str = r"(?!)"
+    #: Matches such a text where it does not tell the types, so that the columns have to be asked for after all.
+    version_blind: str = r"(?!)"
     #: SQLSTATEs that a statement gets which was prepared, and has run, before a table of it was altered.
     stale_states: frozenset[str] = frozenset()
     #: A name without quotes means the one in lower case; else names differ by more than their case.

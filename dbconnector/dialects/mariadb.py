@@ -184,6 +184,7 @@ DIALECT = Dialect(
     columns_query=_columns_query,
     version_query=lambda table: (f"SHOW CREATE TABLE {table}", ()),
     version_noise=r" AUTO_INCREMENT=\d+",
+    version_blind=r"CREATE (?!(TEMPORARY )?TABLE)",  # of a view
     required_query=_required_query,
     own_bindings=_bindings,
     duplicate=r"\((1062|1586)\)$",

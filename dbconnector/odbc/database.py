@@ -41,7 +41,6 @@ IDLE = 5.0
 CLOSING = 2.0  # seconds to wait for an orderly end of a connection
 
 _BAD_VALUES = (UnicodeError, OverflowError, ValueError, TypeError)
-_VIEW = re.compile(r"CREATE (?!(TEMPORARY )?TABLE)")
 _RETURNING = re.compile(r"\b(RETURNING|OUTPUT)\b", re.IGNORECASE)
 _NO_RETURNING = (
     "this driver does not hand out the row of RETURNING; name a statement after it instead that reads the key,"
@@ -349,9 +348,7 @@ class Database:
             return self._ask_columns(table)
         noise = self.dialect.version_noise
         found = [re.sub(noise, "", str(row[1])) for row in self._ask(self.dialect.version_query(table))]
-        if any(_VIEW.match(text) for text in found):  # which does not tell the types
-            return self._ask_columns(table)
-        return found
+        return self._ask_columns(table) if any(re.match(self.dialect.version_blind, each) for each in found) else found
 
     def _ask_columns(self, table: str) -> Sequence[tuple[str, str]]:
         """Return name and type of each column of a table; none if that is not known."""

@@ -61,9 +61,8 @@ Ask = Callable[[str, Any], Any]
 def try_driver(ask: Ask, use_utf8: Callable[[], object], name: str) -> Trial:
     """Return what is known of the driver then.
 
-    `use_utf8` makes the connection send text as UTF-8; it is called if text comes back changed, or does
-    not though numbers do. Raise
-    Failed if values come back changed all the same.
+    `use_utf8` makes the connection send text as UTF-8; it is called if text comes back changed, or not at all though
+    numbers do. Raise Failed if values come back changed all the same.
     """
     found = _found(ask, _VALUES)
     if found and not all(any(sent == text and _same(sent, answer) for sent, answer in found) for text in _TEXTS):
