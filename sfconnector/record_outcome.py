@@ -135,9 +135,8 @@ class Judge:
         if self.key_field:
             for error in errors:
                 existing = duplicate_of(error, self.key_field)
-                if (
-                    existing is not None and self.upsert
-                ):  # refused as a new Case, and to be changed; whatever `errors` says
+                if existing is not None and self.upsert:
+                    # Refused as a new Case, and to be changed, whatever `errors` of the configuration says.
                     return Decided(Dead(replace(failure(error, Kind.REJECT, "case"), place=self.place)))
                 if existing is not None:
                     return created(existing, already=True)

@@ -38,11 +38,10 @@ class LogWriter:
         #: Guards what follows.
         self._changed = threading.Condition(threading.Lock())
         self._lines: deque[bytes] = deque()
-        #: Bytes that wait or are being written, and how many have been written.
-        self._bytes = 0
-        self._written = 0
         #: Bytes of all lines that were taken, and of those that were written or lost since.
         self._taken = self._finished = 0
+        #: How many bytes have been written, be it of half a line.
+        self._written = 0
         #: What was written when a `flush` gave up.
         self._stuck_at = -1
         self._missing = 0
@@ -56,11 +55,11 @@ class LogWriter:
     def put(self, line: bytes) -> None:
         """Write a line soon, unless too many wait already."""
         with self._changed:
-            if self._bytes + len(line) > self._max_bytes and self._bytes:
+            waiting = self._taken - self._finished
+            if waiting and waiting + len(line) > self._max_bytes:
                 self._missing += 1
                 return
             self._lines.append(line)
-            self._bytes += len(line)
             self._taken += len(line)
             if self._idle:
                 with suppress(RuntimeError):  # no thread can be started now: the next line tries it again
@@ -108,9 +107,7 @@ class LogWriter:
             lines, missing = batch
             failed = not self._try(b"".join([*lines, self._gap(missing)] if missing else lines))
             with self._changed:
-                size = sum(map(len, lines))
-                self._bytes -= size
-                self._finished += size
+                self._finished += sum(map(len, lines))
                 self._missing += len(lines) + missing if failed else 0
 
     def _next(self) -> tuple[list[bytes], int] | None:
