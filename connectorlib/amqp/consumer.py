@@ -261,7 +261,10 @@ class Consumer(ConnectionListener):
             lambda tag, size: not subscription.cut_at and subscription.window.admit(tag, size),
             partial(self._skipped, subscription),
         )
-        subscription.consumer_tag = channel.basic_consume(self.queue, from_pika, callback=callback)
+        subscription.consumers += 1
+        # The broker requeues consumers in the order of their tags: first what was in hand before the prefetch changed.
+        tag = f"consumer-{subscription.consumers:04d}"
+        subscription.consumer_tag = channel.basic_consume(self.queue, from_pika, consumer_tag=tag, callback=callback)
 
     def _receiver(self, subscription: Subscription) -> Callable[[Delivery], None]:
         """Return what takes a delivery. This is the hot path: some 30,000 calls a second."""

@@ -24,6 +24,8 @@ class Subscription:
     channel: Any = None
     #: None: there is no consumer, or not yet.
     consumer_tag: str | None = None
+    #: How many consumers it has had.
+    consumers: int = 0
     #: Another prefetch that it will get; until then nothing is acknowledged. 0: none.
     next_prefetch: int = 0
     #: Deliveries for the worker.

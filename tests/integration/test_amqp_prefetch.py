@@ -4,7 +4,17 @@ import pytest
 
 from connectorlib.amqp import Broker
 from connectorlib.messages import Delivery
-from tests.integration.consuming import KINDS, bodies, come_back, fill, remaining, tags, take_all
+from tests.integration.consuming import (
+    KINDS,
+    bodies,
+    come_back,
+    fill,
+    lose_connection,
+    remaining,
+    tags,
+    take_all,
+    wait_for_depth,
+)
 from tests.services.waiting import eventually
 
 
@@ -65,6 +75,24 @@ def test_a_message_that_is_held_does_not_keep_the_prefetch_small(vhost, broker, 
     assert bodies(take_all(consumer, 20)) == list(range(25, 45))
     assert consumer.requeue(10)
     assert remaining(vhost, 25) == list(range(25, 50))
+
+
+@pytest.mark.usefixtures("look_often", "queue")
+def test_what_is_held_since_before_the_prefetch_grew_comes_back_first(vhost):
+    fill(vhost, 60)
+    for _ in range(3):  # three consumers: by chance the order would be right one time in six
+        with Broker(vhost.broker_settings(), name="prefetch", publishing=False) as broker:
+            consumer = broker.consumer("q", 5)
+            consumer.stand_by = False
+            consumer.open(10)
+            held = take_all(consumer, 5)
+            for prefetch in (12, 25):
+                consumer.change_prefetch(prefetch)
+                held += take_all(consumer, prefetch - len(held))
+            assert bodies(held) == list(range(25))
+            lose_connection(vhost, consumer)
+        wait_for_depth(vhost, 60)
+    assert remaining(vhost, 60) == list(range(60))
 
 
 @pytest.mark.usefixtures("look_often")
