@@ -43,6 +43,8 @@ def broker_settings(section: Section, folder: FilePath) -> BrokerSettings:
     plain = {
         key: section[key] for key in ("virtual_host", "username", "password", "heartbeat", "declare") if key in section
     }
+    if "vhost" in section:
+        plain.setdefault("virtual_host", section["vhost"])
     return BrokerSettings(
         hosts=tuple((name, own or port) for name, own in map(parse_host, host_texts(section))),
         tls=tls,

@@ -125,6 +125,8 @@ def review_broker(review: Review, path: Path) -> None:
     for key in ("exchange", "queue"):
         if str(section.get("dead_letter", {}).get(key, "")).startswith("amq."):
             review.problem((*path, "dead_letter", key), "names that begin with amq. belong to the broker")
+    if len({section[key] for key in ("virtual_host", "vhost") if key in section}) > 1:
+        review.problem((*path, "vhost"), "not the same as virtual_host; leave one of the two out")
     if section.get("heartbeat", 20) < 5:
         review.warn((*path, "heartbeat"), "below 5 seconds a busy network looks like a dead one")
 

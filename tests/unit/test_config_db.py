@@ -274,6 +274,8 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         ["a:5671", "b:5672"],
         'broker: "tls" is missing: some hosts have port 5671, others not; say true or',
     ),
+    (B, {"virtual_host": "a", "vhost": "b"}, "broker.vhost: not the same as virtual_host"),
+    (B, {"virtual_host": "a", "vhost": "a"}, None),
     ([*B, "tls"], {"ca": "/no/such"}, "broker.tls.ca: /no/such cannot be read: No such file or directory"),
     ([*B, "tls"], {"key": "/dev/null"}, 'broker.tls: "cert" is missing: a key without its certificate is of no use'),
     ([*S, "exchange_type"], "direct", None),  # has routing keys
@@ -440,6 +442,12 @@ def test_what_is_no_host_is_told(write, host):
     data = {"database": {"connection": "DSN=x"}, "broker": {"host": host}}
     (found,) = told(write(data))
     assert found.startswith("broker.host: expected")
+
+
+@pytest.mark.parametrize("names", [["virtual_host"], ["vhost"], ["virtual_host", "vhost"]])
+def test_the_virtual_host_has_a_short_name_too(write, names):
+    broker = dict.fromkeys(names, "plant")
+    assert load(write({"database": {"connection": "DSN=x"}, "broker": broker})).broker.virtual_host == "plant"
 
 
 def test_tls_files_begin_at_the_configuration(write, tmp_path):
