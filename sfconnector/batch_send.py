@@ -11,13 +11,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.messages import Again, Dead, Delivery
+from connectorlib.messages import DONE, Again, Dead, Delivery
 from connectorlib.pipeline.blame import PAUSING
 from connectorlib.pipeline.flood import Brake
 from connectorlib.service import logs
-from sfconnector.record_outcome import CROWDED, NO_RULE, CallSize, Circumstances, Judge, NotYet, Way
+from sfconnector.record_outcome import (
+    CROWDED,
+    MAY_EXIST,
+    NO_RULE,
+    CallSize,
+    Circumstances,
+    Judge,
+    NotYet,
+    Way,
+    may_exist,
+)
 from sfconnector.records import Decided, Item
-from sfconnector.salesforce.error_codes import DUPLICATES
+from sfconnector.salesforce.error_codes import DUPLICATES, SfError
 from sfconnector.settings import CaseSettings
 
 if TYPE_CHECKING:
@@ -121,14 +131,18 @@ class Sender:
 
     def _create_or_update(self, items: Sequence[Item], way: Way, valid: Valid) -> SentItems:
         """Create Cases by assignment rule, and update without one those that are there: in a call that does both, the
-        rule would take a Case from the agent who has it. What is refused as a new Case may be there."""
+        rule would take a Case from the agent who has it."""
         there: list[Item] = []
         for item, decided in self._calls(items, Way(way.assign, upsert=False, final=False), valid):
-            if isinstance(decided, Decided) and isinstance(decided.outcome, Dead):
+            if decided is MAY_EXIST:
                 there.append(item)
             else:
                 yield item, decided
-        yield from self._calls(there, Way(NO_RULE, upsert=True), valid)
+        for item, decided in self._calls(there, Way(NO_RULE, upsert=True), valid):
+            if isinstance(decided, Decided) and decided.outcome is DONE:
+                fields = {"place": self._place, "case": decided.case_id, "key": item.draft.key}
+                logs.event(logger, logging.WARNING, "a Case was created without its assignment rule", **fields)
+            yield item, decided
 
     def _calls(self, items: Sequence[Item], way: Way, valid: Valid) -> SentItems:
         """Send records in as many calls as they need; the size of a call may change from one to the next."""
@@ -211,7 +225,7 @@ class Sender:
             elif isinstance(decided, Decided):
                 if isinstance(decided.outcome, Again):
                     self._refused_before.add(delivery.identity)
-                decided, flood = self._braked(item, decided, way, flood)
+                decided, flood = self._braked(item, decided, result.errors, way, flood)
             yield item, decided
         self._sizes.note(len(items), seconds, crowded=bool(crowded))
         if flood is not None:
@@ -220,12 +234,16 @@ class Sender:
             yield from self._calls(crowded, way, valid)
 
     def _braked(
-        self, item: Item, decided: Decided, way: Way, before: Failure | None = None
-    ) -> tuple[Decided, Failure | None]:
+        self, item: Item, decided: Decided, errors: Sequence[SfError], way: Way, before: Failure | None = None
+    ) -> tuple[Decided | NotYet, Failure | None]:
         """Return what becomes of a refused record, and why the rest is not sent: in a flood it was not created, and is
         sent again."""
         outcome = decided.outcome
-        if not way.final or not isinstance(outcome, Dead) or outcome.failure.code in DUPLICATES:
+        if not isinstance(outcome, Dead):
+            return decided, before
+        if not way.final and may_exist(errors):
+            return MAY_EXIST, before
+        if outcome.failure.code in DUPLICATES:
             return decided, before
         flood = self._brake.refused(item.delivery, outcome.failure)
         return (decided, before) if flood is None else (Decided(Again(flood)), flood)
@@ -250,11 +268,12 @@ class Sender:
             yield from self._call(items[:middle], way, valid)
             yield from self._call(items[middle:], way, valid)
             return
-        decided, flood = self._braked(items[0], self._judge.refused(items[0], rejected.errors, rejected.status), way)
+        refused = self._judge.refused(items[0], rejected.errors, rejected.status)
+        decided, flood = self._braked(items[0], refused, rejected.errors, way)
         yield items[0], decided
         if flood is not None:
             raise Failed(flood)
-        if isinstance(decided.outcome, Again):
+        if isinstance(refused.outcome, Again):
             self._refused_alone += 1
             if self._refused_alone >= self._breaker:
                 raise rejected

@@ -37,11 +37,13 @@ class NotYet(Enum):
     CROWDED = "its call hit a governor limit"
     OUTDATED = "a record that it refers to is gone"
     CONTRADICTED = "the org's fields are not as they were described"
+    MAY_EXIST = "it was refused as a new Case, perhaps because it is one already"
 
 
 CROWDED: Final = NotYet.CROWDED
 OUTDATED: Final = NotYet.OUTDATED
 CONTRADICTED: Final = NotYet.CONTRADICTED
+MAY_EXIST: Final = NotYet.MAY_EXIST
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,12 @@ class Judge:
         if not all(isinstance(value, str) and value in self.constants.get(name, ()) for name, value in found):
             return None
         return constant_place(self.place, names[0], found[0][1])
+
+
+def may_exist(errors: Sequence[SfError]) -> bool:
+    """Return whether a record that was refused as a new Case may be one already. An assignment rule runs only after the
+    key was found to be free, so a Case whose owner is refused is none yet."""
+    return not any(map(is_about_owner, errors))
 
 
 def constant_place(place: str, name: str, value: object) -> str:

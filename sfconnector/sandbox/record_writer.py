@@ -154,13 +154,17 @@ class RecordWriter:
             given = body.values.get(field.name)
             if field.type != "reference" or given is None:
                 continue
-            wanted = ids.full(given) or given
-            body.values[field.name] = wanted
-            parent = self.catalog.by_prefix.get(wanted[:3])
-            if parent is not None and parent.name in field.refers_to:
-                self._check_parent(sobject, field, wanted, self.store.get(parent, wanted))
-            elif parent is not None or any(name in self.catalog.objects for name in field.refers_to):
-                raise ApiError(field_values.wrong_id(field, given))
+            body.values[field.name] = self._checked_reference(sobject, field, given)
+
+    def _checked_reference(self, sobject: SObject, field: OrgField, given: str) -> str:
+        """Return the full id of what a field refers to."""
+        wanted = ids.full(given) or given
+        parent = self.catalog.by_prefix.get(wanted[:3])
+        if parent is not None and parent.name in field.refers_to:
+            self._check_parent(sobject, field, wanted, self.store.get(parent, wanted))
+        elif parent is not None or any(name in self.catalog.objects for name in field.refers_to):
+            raise ApiError(field_values.wrong_id(field, given))
+        return wanted
 
     def _check_parent(self, sobject: SObject, field: OrgField, wanted: str, parent: Record | None) -> None:
         if field.name == "RecordTypeId":
@@ -274,7 +278,7 @@ class RecordWriter:
             return
         for entry in rules[0].entries if rules else ():
             if self._holds(entry.when, sobject, record, call):
-                record["OwnerId"] = ids.full(entry.owner) or entry.owner
+                record["OwnerId"] = self._checked_reference(sobject, sobject.fields["OwnerId"], entry.owner)
                 return
 
     def _comment(self, case_id: str, text: str, call: WriteCall) -> None:

@@ -123,6 +123,42 @@ def test_an_upsert_makes_cases_by_assignment_rule_and_leaves_those_that_are_ther
     assert client.sizes == [1, 2, 1]
 
 
+@pytest.mark.parametrize("mode", ["create_once", "upsert"])
+def test_a_case_whose_owner_by_rule_has_left_is_refused_and_one_that_is_there_is_changed(client, mode):
+    (left,) = client.org.seed("User", [{"Username": "left@example.com", "LastName": "L", "IsActive": False}])
+    client.org.seed("Case", [{"Message_Id__c": "there", "Subject": "before"}])
+    client.org.configure({"assignment": [AssignmentRule("01Q000000000001", (AssignmentEntry(left),))]})
+    sends = sender(client, brake=Brake(2), external_id=ExternalId("Message_Id__c", "$message_id", mode))
+    batch = [item(0, "there"), item(1, "new")]
+    send(sends, batch)
+    assert outcome(batch[0]) is ALREADY
+    refused = outcome(batch[1]).failure
+    assert (refused.kind, refused.code) == (Kind.REJECT, "INACTIVE_OWNER_OR_USER")
+    cases = [(case["Message_Id__c"], case["Subject"]) for case in client.org.records("Case")]
+    assert cases == [("there", "case 0" if mode == "upsert" else "before")]
+    with pytest.raises(Failed) as raised:
+        send(sends, [item(2, "newer"), item(3, "newest")])
+    assert raised.value.failure.kind is Kind.FLOOD
+
+
+def test_a_call_that_is_refused_as_a_whole_for_an_owner_is_not_sent_without_the_rule(client):
+    client.before = [raising(rejected("INACTIVE_OWNER_OR_USER"))]
+    batch = [item(0, "a")]
+    send(sender(client, **UPSERT), batch)
+    assert outcome(batch[0]).failure.code == "INACTIVE_OWNER_OR_USER"
+    assert client.org.records("Case") == []
+
+
+def test_a_case_that_is_created_where_one_was_to_be_changed_is_a_warning(client, caplog):
+    (case,) = client.org.seed("Case", [{"Message_Id__c": "a"}])
+    client.after = [lambda: client.org.delete("Case", case, client.user)]
+    batch = [item(0, "a")]
+    send(sender(client, **UPSERT), batch)
+    assert outcome(batch[0]) is DONE
+    (warning,) = [each.message for each in caplog.records if "assignment rule" in each.message]
+    assert warning == "a Case was created without its assignment rule"
+
+
 def test_what_may_not_be_made_and_may_be_changed_is_no_flood(client):
     client.org.seed("Case", [{"Message_Id__c": f"k{number}"} for number in range(8)])
     client.org.configure({"validation": [ValidationRule("Case", "no new ones", "CreatedDate > 2000-01-01T00:00:00Z")]})

@@ -170,7 +170,7 @@ def test_a_key_is_free_again_once_its_record_is_in_the_recycle_bin(acme: Acme) -
 
 RULE = {
     "id": "01Q000000000001",
-    "entries": [{"when": "Priority = 'High'", "owner": "QUEUE"}, {"owner": "BOB"}],
+    "entries": [{"when": "Priority = 'High'", "owner": "QUEUE"}, {"owner": "CAROL"}],
 }
 
 
@@ -178,20 +178,29 @@ RULE = {
     ("auto_assign", "active", "priority", "owner"),
     [
         (True, True, "High", "queue"),
-        (True, True, "Low", "bob"),
+        (True, True, "Low", "carol"),
         (True, False, "High", "ada"),
         (False, True, "High", "ada"),
         ("01Q000000000001", False, "High", "queue"),
-        ("01Q000000000001EAA", True, "Low", "bob"),
+        ("01Q000000000001EAA", True, "Low", "carol"),
     ],
 )
 def test_an_assignment_rule_gives_a_case_its_owner(
     acme: Acme, auto_assign: bool | str, active: bool, priority: str, owner: str
 ) -> None:
-    entries = [{**RULE["entries"][0], "owner": acme.queue}, {"owner": acme.bob}]  # type: ignore[dict-item]
+    (carol,) = acme.org.seed("User", [{"Username": "carol@acme.example", "LastName": "Shaw"}])
+    entries = [{**RULE["entries"][0], "owner": acme.queue}, {"owner": carol}]  # type: ignore[dict-item]
     acme.org.configure({"assignment": [{**RULE, "entries": entries, "active": active}]})
     case = acme.org.create("Case", {"Priority": priority, "OwnerId": acme.ada}, acme.ada, auto_assign=auto_assign)
-    assert acme.read(case)["OwnerId"] == getattr(acme, owner)
+    assert acme.read(case)["OwnerId"] == {"queue": acme.queue, "carol": carol, "ada": acme.ada}[owner]
+
+
+def test_an_assignment_rule_whose_owner_has_left_refuses_new_cases_after_their_keys(acme: Acme) -> None:
+    acme.org.seed("Case", [{"Message_Id__c": "there"}])
+    acme.org.configure({"assignment": [{**RULE, "entries": [{"owner": acme.bob}]}]})
+    for key, code in (("new", "INACTIVE_OWNER_OR_USER"), ("there", "DUPLICATE_VALUE")):
+        error = refusal(acme.org.create, "Case", {"Message_Id__c": key}, acme.ada)
+        assert error.problems[0].code == code
 
 
 def test_users_are_records_that_log_ins_can_look_up(acme: Acme) -> None:
