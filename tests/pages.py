@@ -22,7 +22,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(["README.md", *(str(path.relative_to(ROOT)) for path in DOCS.rglob("*.md"))])
 
 _FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>.+?) -->\n)?"
+    r"^(?:<!-- (?P<mark>[^\n]+?) -->\n)?"
     r"(?P<indent> *)```(?P<language>\w*)(?P<options>[^\n]*)\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
