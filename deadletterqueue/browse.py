@@ -61,7 +61,7 @@ class Walk:
         self._setup = setup
         self._stop = stop or threading.Event()
         self._browser: Browser | None = None
-        #: How many messages were asked for, and how many of the window have not come yet.
+        #: How many messages were asked for, and how many of the open window have not come yet.
         self._asked = 0
         self._left = 0
         #: The largest body of the window.
@@ -107,7 +107,7 @@ class Walk:
             self._open_next(browser)
             for batch in self._complete(browser) if self._removing else self._batches(browser):
                 yield from self._passed(batch)
-            if self._left:
+            if self.looked < self._asked:
                 self.taken = self.total - self.looked
                 return
 
@@ -178,6 +178,7 @@ class Walk:
         """Return one window as a whole: an ack before it is complete would make room for one more message."""
         complete = [delivery for batch in self._batches(browser) for delivery in batch]
         browser.end_window()
+        self._left = 0  # what has not come by now is not delivered here any more
         yield complete
 
     def _batches(self, browser: Browser) -> Iterator[list[Delivery]]:

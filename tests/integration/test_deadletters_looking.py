@@ -163,6 +163,30 @@ def test_a_walk_ends_when_somebody_else_takes_the_rest(vhost: Vhost, broker: Bro
     assert remaining(vhost, len(seen)) == seen
 
 
+def test_a_window_that_was_ended_early_is_not_waited_for(
+    vhost: Vhost, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browse, "STUCK_S", 3600.0)
+    all_of_them = fill(vhost, 10)
+    look(broker)
+    looker = Walk(broker, "q", removing=True)
+    seen = []
+
+    def remove() -> None:
+        with looker:
+            with vhost.channel() as other:
+                other.basic_get("q")
+                seen.extend(int(delivery.body) for delivery in looker)
+            eventually(lambda: vhost.depth("q") == 1, what="the return of what the other took")
+
+    removing = threading.Thread(target=remove, daemon=True)
+    removing.start()
+    eventually(lambda: not removing.is_alive(), 20, what="the end of the walk")
+    assert seen == all_of_them[1:]
+    assert looker.shortfall == "q: 1 of 10 taken by somebody else meanwhile"
+    assert sorted(remaining(vhost, 10)) == all_of_them
+
+
 def test_an_empty_queue_is_walked_through_at_once(vhost: Vhost, broker: Broker) -> None:
     fill(vhost, 0)
     assert look(broker) == []
