@@ -88,6 +88,7 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
             yield from _select(config, database, config.database.select)
         if config.idempotency is not None:
             yield _inbox(database, config.idempotency, config.name)
+        yield from (odd("server", lost) for lost in database.lacks)
         if sample is not None:
             yield from _sample(config, database, sample)
 
@@ -116,8 +117,6 @@ def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:
         yield good("driver", f"{driver.name}, with {', '.join(f'{k}={v}' for k, v in defaults.items())}")
     else:
         yield good("driver", driver.name)
-    for lost in database.lacks:
-        yield odd("server", lost)
 
 
 # -- writes

@@ -199,10 +199,12 @@ class Dialect:
     #: Asks for name and type of each column of a table, given as written in SQL.
     columns_query: Callable[[str], Query | None] = _unknown
     #: Asks, faster than for the columns, for a text that differs once they do, but for what `version_noise` matches.
-    version_query: Callable[[str], Query | None] | None = None
+    version_query: Callable[[str], Query | None] = _unknown
     version_noise: str = r"(?!)"
     #: Matches such a text where it does not tell the types, so that the columns have to be asked for after all.
     version_blind: str = r"(?!)"
+    #: Matches a refusal that says that there is no such table, or not for this user: the question was understood.
+    no_table: str = r"(?!)"
     #: SQLSTATEs that a statement gets which was prepared, and has run, before a table of it was altered.
     stale_states: frozenset[str] = frozenset()
     #: A name without quotes means the one in lower case; else names differ by more than their case.

@@ -185,6 +185,7 @@ DIALECT = Dialect(
     version_query=lambda table: (f"SHOW CREATE TABLE {table}", ()),
     version_noise=r" AUTO_INCREMENT=\d+",
     version_blind=r"CREATE (?!(TEMPORARY )?TABLE)",  # of a view
+    no_table=r"\((1142|1146)\)$",
     required_query=_required_query,
     own_bindings=_bindings,
     duplicate=r"\((1062|1586)\)$",

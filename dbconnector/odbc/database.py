@@ -334,20 +334,21 @@ class Database:
         question only."""
         begun = self._in_transaction
         try:
-            self._table_versions[table] = self._ask_version(table)
+            self._table_versions[table] = self._ask_version(table, discard=False)
         except Failed as failed:
             if begun or failed.failure.kind is not Kind.CONFIGURATION:
+                self._discard()
                 raise
             self.rollback()
-            self.dialect = replace(self.dialect, version_query=None)
-        return self.dialect.version_query is not None
+            self.lacks += (self._without("version_query", failed.failure.text),)
+        return self.dialect.version_query(table) is not None
 
-    def _ask_version(self, table: str) -> Sequence[Any]:
+    def _ask_version(self, table: str, *, discard: bool = True) -> Sequence[Any]:
         """Return what differs once the columns of a table do."""
-        if self.dialect.version_query is None:
+        question = self.dialect.version_query(table)
+        if question is None:
             return self._ask_columns(table)
-        noise = self.dialect.version_noise
-        found = [re.sub(noise, "", str(row[1])) for row in self._ask(self.dialect.version_query(table))]
+        found = [re.sub(self.dialect.version_noise, "", str(row[1])) for row in self._ask(question, discard=discard)]
         return self._ask_columns(table) if any(re.match(self.dialect.version_blind, each) for each in found) else found
 
     def _ask_columns(self, table: str) -> Sequence[tuple[str, str]]:
@@ -359,14 +360,15 @@ class Database:
         for (reason,) in self._ask(self.dialect.unfit_query(table)):
             raise Failed(Failure(Kind.CONFIGURATION, "table", f"{table} {reason}", place))
 
-    def _ask(self, question: Query | None) -> Sequence[Sequence[Any]]:
-        """Return the rows of a question to the catalogue; none if there is no question."""
+    def _ask(self, question: Query | None, *, discard: bool = True) -> Sequence[Sequence[Any]]:
+        """Return the rows of a question to the catalogue; none if there is no question. `discard` says whether a
+        refusal costs the connection."""
         if question is None:
             return ()
         query, parameters = question
         # Through another connection while a query is open that any statement would end.
         connection = self._live() if self._exclusive is None else self._open()
-        with self._guarded("database", self._limits.statement):
+        with self._guarded("database", self._limits.statement, discard=discard):
             if connection is self._connection:
                 return list(self._open_cursors.prepared(query).execute(query, parameters).fetchall())
             rows = connection.execute(query, parameters).fetchall()
@@ -488,12 +490,17 @@ class Database:
 
     def _try_questions(self, connection: pyodbc.Connection) -> Iterator[str]:
         """Ask the catalogue about a table that need not be there; yield what cannot be known."""
-        for name, lost in _QUESTIONS.items():
+        for name in _QUESTIONS:
             question = getattr(self.dialect, name)("connector")
-            if question is not None and (why := self._refused(connection, *question)):
-                without: Mapping[str, Any] = {name: lambda _table: None}
-                self.dialect = replace(self.dialect, **without)
-                yield f"{lost}: {why}"
+            why = self._refused(connection, *question) if question is not None else ""
+            if why and not re.search(self.dialect.no_table, why):
+                yield self._without(name, why)
+
+    def _without(self, question: str, why: str) -> str:
+        """Ask this question no more; return what is lost."""
+        without: Mapping[str, Any] = {question: lambda _table: None}
+        self.dialect = replace(self.dialect, **without)
+        return f"{_QUESTIONS[question]}: {why}"
 
     def _begin(self, connection: pyodbc.Connection) -> Iterator[str]:
         """Turn transactions on; yield what there is not, because they or savepoints are unknown."""
@@ -659,6 +666,7 @@ class Database:
 _QUESTIONS: Mapping[str, str] = {
     "columns_query": "the types of columns are not known, so values are bound for any",
     "unfit_query": "tables that cannot roll back are not found",
+    "version_query": "the columns of all tables are asked for before each commit, which takes longer",
 }
 
 

@@ -170,7 +170,7 @@ def test_a_window_that_was_ended_early_is_not_waited_for(
     all_of_them = fill(vhost, 10)
     look(broker)
     looker = Walk(broker, "q", removing=True)
-    seen = []
+    seen: list[int] = []
 
     def remove() -> None:
         with looker:

@@ -15,7 +15,7 @@ from dbconnector import dialects
 from dbconnector.dialects.base import Savepoints, Setting
 from dbconnector.odbc.database import Database
 from dbconnector.preflight import findings
-from dbconnector.settings import DatabaseSettings
+from dbconnector.settings import DatabaseSettings, Write
 from tests.integration.test_database_sink import INSERT, Bench, deliveries, ids, reading, with_table
 
 
@@ -27,6 +27,7 @@ def foreign(database: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             session=(*each.session, Setting("SET no_such_setting TO 1", "nothing is set")),
             savepoints=Savepoints("SAVE_NOTHING {}"),
             columns_query=lambda table: ("SELECT no_such_function(?)", (table,)),
+            version_query=lambda table: (f"SHOW VERSION OF {table}", ()),
         )
         for each in dialects.known()
     )
@@ -45,8 +46,26 @@ def test_what_a_server_does_not_know_costs_lines_and_no_rows(foreign: Any) -> No
     lacks = "\n".join(bench.odbc.lacks)
     assert "nothing is set" in lacks
     assert "the types of columns are not known" in lacks
+    assert "which takes longer" in lacks
     assert "there are no savepoints" in lacks
     assert [each.text for each in findings(bench.config) if each.about == "server"] == list(bench.odbc.lacks)
+
+
+def test_what_a_user_may_not_ask_is_a_lack_once_it_is_missed(maria_db: Any) -> None:
+    """The version of a view takes the right to see its definition."""
+    with_table(maria_db)
+    maria_db.execute("CREATE VIEW readings AS SELECT * FROM reading")
+    maria_db.server.execute("CREATE USER writer@'%' IDENTIFIED BY 'w'")
+    maria_db.server.execute(f"GRANT SELECT, INSERT ON {maria_db.name}.readings TO writer@'%'")
+    maria_db.connection |= {"Uid": "writer", "Pwd": "w"}
+    bench = Bench(maria_db, [Write("INSERT INTO readings (id, device) VALUES (:id, :device)")])
+    with closing(bench.odbc):
+        bench.odbc.connect()
+        assert bench.odbc.lacks == ()
+        assert bench.write(*deliveries(reading(1, "p-1"))) == [DONE]
+        lack = "".join(bench.odbc.lacks)
+    assert "which takes longer: " in lack
+    assert "SHOW VIEW" in lack
 
 
 def test_a_known_server_lacks_nothing(database: Any) -> None:

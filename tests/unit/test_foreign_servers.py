@@ -221,6 +221,14 @@ def test_without_savepoints_and_a_catalogue_the_rest_is_used(connected: Make, na
     database.commit()
 
 
+@pytest.mark.parametrize("name", ["postgresql", "mariadb", "mysql"])
+def test_a_question_for_the_version_of_a_table_is_tried_at_connect(connected: Make, name: str) -> None:
+    _, library, server = NAMES[name]
+    database = connected(Driver(library, server, "xmin|^SHOW CREATE", "42000"))
+    assert [lack.partition(":")[2] for lack in database.lacks] == [" what is that?"]
+    assert database.dialect.version_query("t") is None
+
+
 def test_an_outage_is_no_lack_of_the_server(connected: Make) -> None:
     with pytest.raises(Failed) as caught:
         connected(Driver("psqlodbcw.so", "PostgreSQL", "lock_timeout", "08S01"))
