@@ -19,6 +19,11 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpTls:
+    ca: str | None = None  # file of CA certificates to trust besides the system's
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetterSettings:
     exchange: str = "dead-letter"
     queue: str = "dead-letter"

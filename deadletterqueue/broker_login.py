@@ -11,13 +11,13 @@ from urllib.parse import unquote, urlsplit
 from connectorlib.amqp.management import PORTS, Management
 from connectorlib.config import Review, bundle, file_modes
 from connectorlib.config.document import Document, open_document
-from connectorlib.config.hosts import parse_host
 from connectorlib.config.sections import PLAIN_PORT, TLS_PORT
 from connectorlib.config.sections import broker_settings as of_section
 from connectorlib.config.shared_rules import review_broker
 from connectorlib.errors import ConfigurationError, Failed, Failure, Kind
 from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings, Tls
+from connectorlib.values.hosts import parse_host
 from deadletterqueue.options import Connection
 
 PASSWORD_VARIABLE = "AMQP_PASSWORD"  # noqa: S105  # the name, not a value

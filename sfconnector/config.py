@@ -12,6 +12,7 @@ from connectorlib.config import bundle, read_schema, reviewed
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
+    http_tls,
     limits,
     logging_settings,
     monitoring,
@@ -55,7 +56,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: Path, warnings: tuple[
     return SfConfig(
         file=file,
         broker=broker_settings(merged.tenant.get("amqp", {}), folder),
-        divisions=tuple(_division(merged, name) for name in merged.divisions),
+        divisions=tuple(_division(merged, name, folder) for name in merged.divisions),
         logging=logging_settings(data.get("logging", {}), folder),
         monitoring=monitoring(data.get("monitoring")),
         tracing=tracing(data.get("tracing")),
@@ -64,14 +65,14 @@ def _settings(file: str, data: Mapping[str, Any], folder: Path, warnings: tuple[
     )
 
 
-def _division(merged: Merged, name: str) -> Division:
+def _division(merged: Merged, name: str, folder: Path) -> Division:
     own = merged.divisions[name]
     reply = merged.section(name, "reply")
     source, batch = _source_and_batch(merged, name)
     plain = {key: own[key] for key in ("format", "match", "priority") if key in own}
     return Division(
         name=name,
-        salesforce=_salesforce(merged.section(name, "salesforce")),
+        salesforce=_salesforce(merged.section(name, "salesforce"), folder),
         source=source,
         case=_case(own["case"]),
         batch=batch,
@@ -98,8 +99,10 @@ def _source_and_batch(merged: Merged, name: str) -> tuple[Source, Batch]:
     return source_settings({**section, "prefetch": prefetch}, batch), batch
 
 
-def _salesforce(section: Mapping[str, Any]) -> Salesforce:
+def _salesforce(section: Mapping[str, Any], folder: Path) -> Salesforce:
     values = dict(section)
+    if "tls" in values:
+        values["tls"] = http_tls(values["tls"], folder)
     for key in ("login_url", "audience"):
         if key in values:
             values[key] = values[key].rstrip("/")

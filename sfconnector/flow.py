@@ -13,6 +13,7 @@ from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
+from connectorlib.service.http_client import advice
 from sfconnector.division import DivisionState
 from sfconnector.division_router import LaneRouter
 from sfconnector.reply import Replies
@@ -151,6 +152,8 @@ def _hint(failure: Failure) -> str:
         return "nothing, or raise case.rate; this goes on by itself"
     if failure.code == MISMATCH:
         return "put the mapping, or the user's access to the fields, right; this goes on by itself"
+    if of_the_way := advice(failure.code):
+        return f"{of_the_way}; this goes on by itself (SIGUSR1 tries at once)"
     if failure.kind is Kind.UNAVAILABLE:
         return "see status.salesforce.com, or mend the way there; this goes on by itself (SIGUSR1 tries at once)"
     return hint(failure, target="org")

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from connectorlib.config import Review
-from connectorlib.config.hosts import is_loopback
 from connectorlib.config.json_source import Path
+from connectorlib.config.shared_rules import review_ca
+from connectorlib.values.hosts import is_loopback
 from connectorlib.values.text import listed
 from sfconnector.config_merge import Merged
 from sfconnector.settings import Salesforce
@@ -46,6 +47,8 @@ def review_logins(found: Review, merged: Merged) -> None:
             if key in section:
                 _review_address(found, merged.home(name, "salesforce", key), section[key])
         _review_version(found, merged.home(name, "salesforce", "api_version"))
+        if "ca" in (tls := section.get("tls", {})):
+            review_ca(found, (*merged.home(name, "salesforce", "tls"), "ca"), tls["ca"])
     if with_password:
         text = (
             f"Salesforce ends the username-password flow on {END_OF_PASSWORDS}; jwt and client_credentials "

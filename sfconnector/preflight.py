@@ -15,6 +15,7 @@ from connectorlib.preflight.check_command import check_command
 from connectorlib.preflight.check_topology import Sending
 from connectorlib.preflight.findings import Finding, Group, bad, failed, good, odd
 from connectorlib.preflight.sample import Sample
+from connectorlib.service.http_client import advice, host_of, proxy_of
 from connectorlib.values.text import did_you_mean
 from sfconnector import config as configuration
 from sfconnector import mapping_check
@@ -29,11 +30,11 @@ from sfconnector.salesforce.login import TokenProvider
 from sfconnector.settings import Division, SfConfig
 
 _DO = {
-    Kind.UNAVAILABLE: "is login_url right, does a firewall or proxy let it through?",
+    Kind.UNAVAILABLE: "is login_url right, does a firewall let it through, is HTTPS_PROXY missing?",
     Kind.REFUSED: "put the log-in right",
 }
 #: Codes of what never got an answer; with any other one Salesforce has answered, so address and network are right.
-_UNANSWERED = frozenset({"unreachable", "proxy", "tls", "timeout", "no-answer"})
+_UNANSWERED = frozenset({"unreachable", "timeout", "no-answer"})
 _AWAY = "Salesforce answers, but is not there for this now: status.salesforce.com says more; try again later"
 _LOCKS = "put the log-in right before anything tries again: too many bad ones lock the user"
 #: Types whose values are not quoted in a query.
@@ -93,7 +94,9 @@ def findings(
             yield failed(about, error.failure, what_to_do(error.failure))
             return
         user = division.salesforce.username or f"user {token.user_id}"
-        yield good(about, f"{user} at {token.instance_url} (this was one log-in)")
+        proxy = proxy_of(token.instance_url)
+        through = f" through the proxy {host_of(proxy)}" if proxy else ""
+        yield good(about, f"{user} at {token.instance_url}{through} (this was one log-in)")
         version = _version(client, division)
         yield version
         if version.kind is not None:
@@ -115,6 +118,8 @@ def what_to_do(failure: Failure) -> str:
     """Return what a person can do about a log-in that failed."""
     if failure.retry_after == NEVER:
         return _LOCKS
+    if of_the_way := advice(failure.code):
+        return of_the_way
     if failure.kind is Kind.UNAVAILABLE and failure.code not in _UNANSWERED:
         return _AWAY
     return _DO.get(failure.kind, "put the division's salesforce right")

@@ -7,6 +7,7 @@ from typing import Any
 from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,
+    HttpTls,
     Lanes,
     Limits,
     Logging,
@@ -37,6 +38,7 @@ class Salesforce:
     api_version: str = "62.0"
     instance_hosts: tuple[str, ...] = ()  # that a token may be sent to, besides Salesforce's and login_url's
     timeout: float = 120.0  # seconds for one answer; connecting has a shorter limit
+    tls: HttpTls = field(default_factory=HttpTls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config.hosts import parse_host
 from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,
     DeadLetterSettings,
     Destination,
+    HttpTls,
     Lanes,
     Limits,
     Logging,
@@ -19,6 +19,7 @@ from connectorlib.shared_settings import (
     Tls,
     Tracing,
 )
+from connectorlib.values.hosts import parse_host
 
 Section = Mapping[str, Any]
 
@@ -67,6 +68,11 @@ def tls_settings(section: Section, folder: FilePath) -> Tls | None:
         return Tls() if given else None
     files = {key: in_folder(given[key], folder) for key in ("ca", "cert", "key") if key in given}
     return Tls(**{**given, **files})
+
+
+def http_tls(section: Section, folder: FilePath) -> HttpTls:
+    """Return the settings of `tls` where a server is reached by HTTP."""
+    return HttpTls(**{key: in_folder(file, folder) for key, file in section.items()})
 
 
 def ports(section: Section) -> list[int]:

@@ -3,6 +3,7 @@
 A value that the schema refused is absent here, so that each mistake of a file is reported once, all at the same time.
 """
 
+import ssl
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path as FilePath
@@ -10,7 +11,6 @@ from typing import Any
 
 from connectorlib.config import file_modes
 from connectorlib.config.document import Document, open_document
-from connectorlib.config.hosts import parse_host
 from connectorlib.config.json_source import Path
 from connectorlib.config.schema import Schema
 from connectorlib.config.sections import (
@@ -25,6 +25,7 @@ from connectorlib.config.sections import (
 from connectorlib.expressions import Expression, Extra, compile_expression, compile_template, compile_tests
 from connectorlib.formats import compile_format
 from connectorlib.shared_settings import PREFETCH_BYTES, Batch, DeadLetterSettings, Limits
+from connectorlib.values.hosts import parse_host
 from connectorlib.values.text import listed
 
 #: Bytes of bodies in flight that are worth a warning.
@@ -155,7 +156,9 @@ def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> Non
         review.missing(path, "cert", ": a key without its certificate is of no use")
     if tls.get("verify") is False:
         review.warn((*path, "verify"), "the broker's certificate is not checked: whoever is in between can read all")
-    for key in ("ca", "cert", "key"):
+    if "ca" in tls:
+        review_ca(review, (*path, "ca"), tls["ca"])
+    for key in ("cert", "key"):
         if key in tls:
             review_file(review, (*path, key), tls[key])
     private = "key" if "key" in tls else "cert"  # a certificate's file may hold its key too
@@ -165,14 +168,25 @@ def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> Non
             review.problem((*path, private), f"a private key in a file that is open: {file_modes.advice(file)}")
 
 
-def review_file(review: Review, path: Path, file: str) -> None:
-    """Add a problem for a file that cannot be read."""
+def review_ca(review: Review, path: Path, file: str) -> None:
+    """Add a problem for a file that cannot be read, or is not one of certificates."""
+    name = in_folder(file, review.document.folder)
+    if review_file(review, path, file):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(name)
+        except ssl.SSLError:
+            review.problem(path, f"{name} holds no certificates as PEM text, which begins with -----BEGIN CERTIFICATE")
+
+
+def review_file(review: Review, path: Path, file: str) -> bool:
+    """Return whether a file can be read; add a problem if it cannot."""
     name = in_folder(file, review.document.folder)
     try:
         with open(name, "rb"):
-            pass
+            return True
     except OSError as error:
         review.problem(path, f"{name} cannot be read: {error.strerror}")
+        return False
 
 
 # -- source and destination

@@ -16,9 +16,9 @@ from simple_salesforce.exceptions import SalesforceError
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import json_text, shorten
+from connectorlib.service.http_client import Lost, NotSent, Session, host_of, malformed
 from sfconnector.salesforce import error_codes, login, responses
 from sfconnector.salesforce.error_codes import SfError
-from sfconnector.salesforce.http_client import NOT_SENT, Lost, NotSent, Session, host_of, malformed
 from sfconnector.salesforce.login import PLACE, Token, TokenProvider
 from sfconnector.salesforce.responses import Result
 from sfconnector.salesforce.usage import Usage
@@ -94,7 +94,7 @@ class Client:
         self._settings = settings
         self._division = division
         self._errors = errors or {}
-        self._session = session or Session()
+        self._session = session or login.session_for(settings)
         self._api: Api | None = None
         #: A token to be replaced before the next call.
         self._stale: Token | None = None
@@ -383,8 +383,7 @@ def _unanswered(request: _Request, lost: Lost) -> Failed:
 
 
 def _not_sent(error: NotSent) -> Failed:
-    kind = Kind.CONFIGURATION if error.code == NOT_SENT else Kind.UNAVAILABLE
-    return Failed(Failure(kind, error.code, error.text, PLACE))
+    return Failed(Failure(error.kind, error.code, error.text, PLACE, retry_after=error.retry_after))
 
 
 def _refused(code: str, text: str) -> Failure:

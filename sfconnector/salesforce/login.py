@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectorlib.config.hosts import is_link_local, is_loopback
 from connectorlib.errors import NEVER, Failed, Failure, Kind
 from connectorlib.expressions import shorten
+from connectorlib.service.http_client import Lost, NotSent, Session, host_of
 from connectorlib.service.redaction import secrets
 from connectorlib.values.backoff import Backoff
+from connectorlib.values.hosts import is_link_local, is_loopback
 from sfconnector.salesforce import login_errors
-from sfconnector.salesforce.http_client import NOT_SENT, Lost, NotSent, Session, host_of
 from sfconnector.salesforce.responses import decode, moment_of, wait_of, without_answer
 from sfconnector.settings import Salesforce
 
@@ -56,13 +56,18 @@ class Token:
     org_id: str = ""
 
 
+def session_for(settings: Salesforce) -> Session:
+    """Return a session for the log-ins or the calls of a division."""
+    return Session("sfconnector", settings.tls.ca)
+
+
 class TokenProvider:
     """The access token of one division. Thread-safe."""
 
     def __init__(self, settings: Salesforce, division: str, *, session: Session | None = None) -> None:
         self._settings = settings
         self._division = division
-        self._session = session or Session()
+        self._session = session or session_for(settings)
         self._lock = threading.Lock()
         self._token: Token | None = None
         #: A refused password: `get` raises it without another log-in.
@@ -133,8 +138,8 @@ class TokenProvider:
                 most=MOST_BYTES,
             )
         except NotSent as error:
-            kind = Kind.CONFIGURATION if error.code == NOT_SENT else Kind.UNAVAILABLE
-            raise Failed(self._failure(kind, error.code, error.text)) from None
+            failure = self._failure(error.kind, error.code, error.text)
+            raise Failed(replace(failure, retry_after=error.retry_after)) from None
         except Lost as error:
             raise Failed(self._failure(Kind.UNAVAILABLE, "no-answer", error.text)) from None
         value = decode(answer.content)

@@ -526,7 +526,7 @@ def test_a_call_past_its_limit_is_stuck(server, client_of, monkeypatch):
 
 
 def test_a_body_that_takes_long_has_the_time_of_the_call(server, client, monkeypatch):
-    monkeypatch.setattr("sfconnector.salesforce.http_client.CONNECT_TIMEOUT", 0.2)
+    monkeypatch.setattr("connectorlib.service.http_client.CONNECT_TIMEOUT", 0.2)
     client.log_in()
     server.hesitation = 0.6
     assert client.create([{"Description": "x" * 20_000_000}], repeatable=False)[0].id
@@ -593,15 +593,17 @@ def test_a_file_of_certificates_that_is_not_there_is_told(client_of, certificate
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     with Scripted([as_json(201, WRITTEN)], tls=certificate[1]) as server:
         failed = failing(create, client_of(server))
-    assert (failed.failure.code, "SSL_CERT_FILE" in failed.failure.text) == ("tls", True)
+    assert (failed.failure.kind, failed.failure.code) == (Kind.CONFIGURATION, "ca")
+    assert "SSL_CERT_FILE: /nowhere/ca.pem" in failed.failure.text
 
 
 @pytest.mark.parametrize(
     ("answered", "code", "words"),
     [
-        (page(407, "Log in"), "proxy", "407"),
-        (page(403, "No"), "proxy", "403"),
-        (None, "unreachable", "the proxy of HTTPS_PROXY: connection refused"),
+        (page(407, "Log in"), "proxy-407", "the proxy 127.0.0.1:PORT refuses the way: 407"),
+        (page(403, "No"), "proxy-403", "the proxy 127.0.0.1:PORT refuses the way: 403"),
+        (scripted.hang_up, "proxy", "the proxy 127.0.0.1:PORT: the server closed it"),
+        (None, "proxy", "the proxy 127.0.0.1:9: connection refused"),
     ],
 )
 def test_a_proxy_that_does_not_let_a_log_in_through_is_named(monkeypatch, answered, code, words):
@@ -611,7 +613,7 @@ def test_a_proxy_that_does_not_let_a_log_in_through_is_named(monkeypatch, answer
         failed = failing(tokens.get)
         assert [request.method for request in wall.requests] == (["CONNECT"] if answered else [])
     assert (failed.failure.kind, failed.failure.code) == (Kind.UNAVAILABLE, code)
-    assert words in failed.failure.text
+    assert words.replace("PORT", str(wall.port)) in failed.failure.text
 
 
 def test_after_three_calls_that_nobody_answers_a_log_in_asks_where_the_org_is(server, client):

@@ -13,6 +13,7 @@ from connectorlib import shared_settings as shared
 from connectorlib.errors import ConfigurationError
 from connectorlib.service.redaction import secrets
 from dbconnector.config import load
+from tests.services.certificates import Authority
 from tests.unit import configs
 
 GOOD: dict[str, Any] = {
@@ -277,6 +278,7 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     (B, {"virtual_host": "a", "vhost": "b"}, "broker.vhost: not the same as virtual_host"),
     (B, {"virtual_host": "a", "vhost": "a"}, None),
     ([*B, "tls"], {"ca": "/no/such"}, "broker.tls.ca: /no/such cannot be read: No such file or directory"),
+    ([*B, "tls"], {"ca": "/dev/null"}, "broker.tls.ca: /dev/null holds no certificates as PEM text, which begins with"),
     ([*B, "tls"], {"key": "/dev/null"}, 'broker.tls: "cert" is missing: a key without its certificate is of no use'),
     ([*S, "exchange_type"], "direct", None),  # has routing keys
     (
@@ -451,7 +453,7 @@ def test_the_virtual_host_has_a_short_name_too(write, names):
 
 
 def test_tls_files_begin_at_the_configuration(write, tmp_path):
-    (tmp_path / "ca.pem").write_text("x")
+    Authority(tmp_path)
     tls = load(write(changed(["broker", "tls"], {"ca": "ca.pem", "verify": False}))).broker.tls
     assert tls == shared.Tls(ca=str(tmp_path / "ca.pem"), verify=False)
 

@@ -106,6 +106,7 @@ SECTIONS = [
     (db, ("idempotency",), db_settings.Idempotency),
     (db, (), db_settings.DbConfig),
     (sf, ("tenant", "salesforce"), sf_settings.Salesforce),
+    (sf, ("tenant", "salesforce", "tls"), shared.HttpTls),
     (sf, ("tenant", "api_budget"), sf_settings.SfConfig),
     (sf, ("tenant", "reply"), sf_settings.Reply),
     (sf, PUMPS, sf_settings.Division),

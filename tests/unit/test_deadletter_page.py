@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from markupsafe import Markup
 
-from connectorlib.config.hosts import is_loopback
+from connectorlib.values.hosts import is_loopback
 from deadletterqueue.target import ORIGIN, Route, Target
 from deadletterqueue.web.access import SESSION_S, Access
 from deadletterqueue.web.jobs import Busy, Job, Jobs, Outcome

@@ -11,6 +11,7 @@ from connectorlib.errors import Failed
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Tls
 from deadletterqueue.broker_login import broker_settings, management
 from deadletterqueue.options import Connection
+from tests.services.certificates import Authority
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +74,7 @@ def test_the_configuration_of_either_connector_will_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
 ) -> None:
     monkeypatch.setenv("RABBIT", "hidden")
-    (tmp_path / "ca.pem").write_text("")
+    Authority(tmp_path)
     broker = {
         "host": ["a", "b:1"],
         "username": "c",

@@ -140,7 +140,7 @@ SHOWN = {
     [
         ("pika", "connectorlib.amqp"),
         ("pyodbc", "dbconnector.odbc"),
-        ("requests", "sfconnector.salesforce"),
+        ("requests", "connectorlib.service"),
         ("simple_salesforce", "sfconnector.salesforce"),
         ("prometheus_client", "connectorlib.monitoring"),
         ("opentelemetry", "connectorlib.monitoring"),

@@ -18,12 +18,12 @@ from urllib3 import HTTPResponse
 
 from connectorlib.errors import NEVER, Failed, Failure
 from connectorlib.messages import ALREADY, Again, Dead, Delivery
+from connectorlib.service.http_client import Session
 from sfconnector.batch_send import Sender
 from sfconnector.mapping import Draft
 from sfconnector.record_outcome import NotYet
 from sfconnector.records import Item
 from sfconnector.salesforce.client import Client
-from sfconnector.salesforce.http_client import Session
 from sfconnector.salesforce.login import TokenProvider
 from sfconnector.settings import CaseSettings, ExternalId, Salesforce
 
@@ -62,7 +62,7 @@ class Recorded(HTTPAdapter):
 
 
 def session_of(answers: Sequence[Answer | Exception]) -> tuple[Session, Recorded]:
-    session, recorded = Session(), Recorded(answers)
+    session, recorded = Session("sfconnector"), Recorded(answers)
     session.mount("https://", recorded)
     return session, recorded
 
@@ -510,12 +510,12 @@ CASES: dict[str, Row] = {
     "a proxy in the way": whole(Answer(407, PAGE % b"Proxy"), "unavailable http-407", words=["proxy"]),
     "a tunnel that a proxy refuses": whole(
         requests.exceptions.ProxyError(OSError("Tunnel connection failed: 407 Proxy Authentication Required")),  # type: ignore[arg-type]
-        "unavailable proxy",
-        words=["407 Proxy Authentication Required", "HTTPS_PROXY"],
+        "unavailable proxy-407",
+        words=["407 Proxy Authentication Required"],
     ),
     "a tunnel to where it may not go": whole(
         requests.exceptions.ProxyError(OSError("Tunnel connection failed: 403 Forbidden")),  # type: ignore[arg-type]
-        "unavailable proxy",
+        "unavailable proxy-403",
         words=["403 Forbidden"],
     ),
 }

@@ -1,4 +1,5 @@
-"""HTTP with strict time limits. The only module that imports requests; translates the exceptions.
+"""HTTP with strict time limits, through the proxies of the environment. The only module that imports requests;
+translates the exceptions.
 
 A request fails either with `NotSent`, nothing reached the server, or with `Lost`, it may have been processed. requests
 limits the time between two bytes; here the whole exchange has a limit, after which the socket is shut down.
@@ -18,25 +19,35 @@ from contextvars import ContextVar
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import (
+    DEFAULT_CA_BUNDLE_PATH,
+    get_auth_from_url,
+    get_environ_proxies,
+    prepend_scheme_if_needed,
+    select_proxy,
+)
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from connectorlib.config.hosts import is_loopback
+from connectorlib.errors import Kind
+from connectorlib.service.redaction import secrets
+from connectorlib.values.hosts import is_loopback
 
 # At level debug it logs every address, and with it the query: e-mail addresses of contacts.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 CONNECT_TIMEOUT = 10.0
-USER_AGENT = "sfconnector"
 #: Bytes of an answer, unpacked: more than a page of 2,000 records, or the description of a large object, has.
 MOST_BYTES = 32 * 1024 * 1024
 PIECE = 64 * 1024  # bytes that are unpacked at a time
 
-#: Detects a dead peer while waiting for an answer; Linux counts these in seconds.
-_KEEPALIVE = [
+#: Those of urllib3, and what detects a dead peer while waiting for an answer; Linux counts these in seconds.
+_OPTIONS = [
+    *HTTPConnection.default_socket_options,
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *[
         (socket.IPPROTO_TCP, getattr(socket, name), value)
@@ -44,20 +55,37 @@ _KEEPALIVE = [
         if hasattr(socket, name)
     ],
 ]
-_NO_PROXY: dict[str, Any] = {"http": None, "https": None, "all": None}
+#: The variables that name a file or folder of certificate authorities instead of the system's; the first wins.
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+#: Seconds between two tries of a proxy's password: it is often that of an account which too many wrong ones lock.
+PROXY_LOGIN_S = 300.0
+
+_PROXY_LOGIN = "put the proxy's user and password into HTTPS_PROXY, http://user:password@host:port, and restart"
+_ADVICE = {
+    "proxy": "start the proxy, or correct HTTPS_PROXY and restart",
+    "proxy-403": "have the proxy allow the host, or name the host in NO_PROXY and restart",
+    "proxy-407": _PROXY_LOGIN,
+    "http-407": _PROXY_LOGIN,
+    "tls": "if a proxy opens TLS on the way, name the file of its CA in tls.ca",
+}
 
 
-#: The request cannot be written, because of a value in the configuration.
-NOT_SENT = "not-sent"
+def advice(code: str) -> str:
+    """Return what a person can do about a code of `NotSent`, or about an answer that comes from a proxy; "" for any
+    other code."""
+    return _ADVICE.get(code, "the log of the proxy has the reason" if code.startswith("proxy-") else "")
 
 
 class NotSent(Exception):
-    """No request was sent: no connection was made (`code` is `unreachable`, `proxy` or `tls`), or `NOT_SENT`."""
+    """No request was sent: `code` is `unreachable`, `proxy` (it cannot be used), `proxy-403` (its status), `tls`, or,
+    for a value that has to be corrected, `ca` or `not-sent`; `retry_after` is the shortest wait in seconds."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, kind: Kind = Kind.UNAVAILABLE, retry_after: float = 0.0) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
+        self.kind = kind
+        self.retry_after = retry_after
 
 
 class Lost(Exception):
@@ -70,10 +98,11 @@ class Lost(Exception):
 
 
 class HttpExchange:
-    """A request and the answer, with a time limit for both."""
+    """A request and the answer, with a time limit for both; `proxy` is the address of the one that is used."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, proxy: str | None = None) -> None:
         self.seconds = seconds
+        self.proxy = proxy
         self.sent = False
         self.timed_out = False
         self._until = time.monotonic() + seconds
@@ -82,8 +111,9 @@ class HttpExchange:
     def left(self) -> float:
         return max(0.001, self._until - time.monotonic())
 
-    def start(self, connected: socket.socket | None) -> None:
-        self._socket = connected
+    def start(self, connected: Any) -> None:
+        # TLS within the TLS of a proxy is an object of urllib3's, which has the socket.
+        self._socket = connected if isinstance(connected, socket.socket) else getattr(connected, "socket", None)
         self.sent = True
 
     def cut(self) -> None:
@@ -123,8 +153,21 @@ def _start(connection: HTTPConnection) -> None:
 
 
 class _Adapter(HTTPAdapter):
+    """Has one TLS context for all servers and proxies, and leaves the choice of the authorities to it."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs, socket_options=[*HTTPConnection.default_socket_options, *_KEEPALIVE])
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context, socket_options=_OPTIONS)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        tls = {"ssl_context": self._context, "proxy_ssl_context": self._context}
+        return super().proxy_manager_for(proxy, **kwargs, **tls, socket_options=_OPTIONS)
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        pass  # it would add the authorities that come with requests
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
@@ -134,21 +177,23 @@ class _Adapter(HTTPAdapter):
 
 
 class Session(requests.Session):
-    """The connections of one thread to Salesforce, kept open between requests.
+    """The connections of one thread, kept open between requests.
 
     It does not follow redirects, which could send a token to another host, nor read `.netrc`, which would replace the
-    token, nor keep cookies. No proxy is used for a loopback address.
+    token, nor keep cookies. The environment names proxies; `ca` is a file of certificate authorities to trust besides
+    those of the system.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, user_agent: str, ca: str | None = None) -> None:
         super().__init__()
         self.auth = _keep
+        self.trust_env = False  # what is used of the environment is read here
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.headers["User-Agent"] = USER_AGENT
-        self.verify = os.environ.get("SSL_CERT_FILE") or True  # requests itself reads REQUESTS_CA_BUNDLE, which wins
-        for scheme in ("https://", "http://"):
-            self.mount(scheme, _Adapter())
+        self.headers["User-Agent"] = user_agent
+        self._ca = ca
+        self.adapters.clear()  # until the first request, which may fail where the authorities are read
         self._used = time.monotonic()
+        _hide_proxy_passwords()
         #: The latest answer, and whether the latest request was sent at all.
         self.answer: requests.Response | None = None
         self.sent = False
@@ -169,10 +214,11 @@ class Session(requests.Session):
         """Send a request and return the complete answer, both within `timeout` seconds and the answer within `most`
         bytes. Raise NotSent or Lost."""
         self.answer = None
-        if is_loopback(urlsplit(url).hostname or ""):
-            kwargs["proxies"] = _NO_PROXY
-        exchange = HttpExchange(timeout)
+        proxy = proxy_of(url)
+        exchange = HttpExchange(timeout, proxy)
+        kwargs["proxies"] = {"http": proxy, "https": proxy} if proxy else {}
         try:
+            self._prepare()
             with _limited(exchange):
                 limits = (min(CONNECT_TIMEOUT, timeout), timeout)
                 answer = super().request(method, url, **kwargs, timeout=limits, allow_redirects=False, stream=True)
@@ -189,6 +235,71 @@ class Session(requests.Session):
         answer.encoding = answer.encoding or "utf-8"
         self.answer = answer
         return answer
+
+    def _prepare(self) -> None:
+        """Read the certificate authorities, once. Raise NotSent."""
+        if not self.adapters:
+            adapter = _Adapter(tls_context(self._ca))
+            for scheme in ("https://", "http://"):
+                self.mount(scheme, adapter)
+
+
+def proxy_of(url: str) -> str | None:
+    """Return the address of the proxy through which the environment wants a URL to be reached: HTTPS_PROXY, HTTP_PROXY
+    or ALL_PROXY, where NO_PROXY does not name the host; None for this machine itself. Raise NotSent if it is no
+    address of an HTTP proxy."""
+    if is_loopback(urlsplit(url).hostname or ""):
+        return None
+    given = select_proxy(url, get_environ_proxies(url))
+    if not given:
+        return None
+    with contextlib.suppress(ValueError):
+        proxy = prepend_scheme_if_needed(given, "http")
+        parts = urllib3.util.parse_url(proxy)
+        if parts.scheme in ("http", "https") and parts.host:
+            return proxy
+    raise NotSent("proxy", "HTTPS_PROXY is no address of an HTTP proxy, as http://proxy:3128", Kind.CONFIGURATION)
+
+
+def _hide_proxy_passwords() -> None:
+    for proxy in getproxies().values():
+        with contextlib.suppress(ValueError):
+            secrets.add(get_auth_from_url(proxy)[1])
+
+
+def tls_context(ca: str | None = None) -> ssl.SSLContext:
+    """Return a context that trusts the authorities of the system, or those that the environment names instead, and
+    those in the file `ca`. Raise NotSent if a file cannot be used."""
+    variable = next((name for name in _BUNDLES if os.environ.get(name)), None)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # An intermediate authority may be the one to trust. Not VERIFY_X509_STRICT, which Python 3.13 has by default: it
+    # refuses the authorities of many proxies for what they lack in form.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if variable:
+        _load(context, os.environ[variable], variable)
+    else:
+        context.load_default_certs()
+        if not _system_has_authorities():
+            context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    if ca:
+        _load(context, ca, "tls.ca")
+    return context
+
+
+def _load(context: ssl.SSLContext, path: str, name: str) -> None:
+    folder = os.path.isdir(path)
+    try:
+        context.load_verify_locations(None if folder else path, path if folder else None)
+    except OSError as error:  # SSLError, for a file without certificates, is one
+        text = f"{name}: {path} cannot be used as a file of certificate authorities: {error.strerror}"
+        raise NotSent("ca", text, Kind.CONFIGURATION) from error
+
+
+def _system_has_authorities() -> bool:
+    """Return whether the system has any: small images of containers come without."""
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile) or bool(paths.capath and any(os.scandir(paths.capath)))
 
 
 @contextlib.contextmanager
@@ -232,11 +343,13 @@ def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 #: How http.client tells the answer of a proxy to CONNECT.
-_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3}[^)'\"\r\n]*)")
+_TUNNEL = re.compile(r"Tunnel connection failed: ((\d{3})[^)'\"\r\n]*)")
+#: OpenSSL's X509_V_ERR codes of a chain that ends at no authority that is trusted.
+_UNKNOWN_AUTHORITY = frozenset({2, 18, 19, 20, 21})
 
 
 def malformed() -> NotSent:
-    return NotSent(NOT_SENT, "the request cannot be written: a header or an address is malformed")
+    return NotSent("not-sent", "the request cannot be written: a header or an address is malformed", Kind.CONFIGURATION)
 
 
 def _translated(error: BaseException, exchange: HttpExchange) -> NotSent | Lost:
@@ -249,24 +362,43 @@ def _translated(error: BaseException, exchange: HttpExchange) -> NotSent | Lost:
         if timed_out:
             return Lost(f"no whole answer within {exchange.seconds:.3g} s", timed_out=True)
         return Lost(f"the connection was lost before the whole answer came ({_words(causes)})", timed_out=False)
-    through = "the proxy of HTTPS_PROXY: " if isinstance(error, requests.exceptions.ProxyError) else ""
     if isinstance(error, ValueError):  # how requests reports a malformed header or address
         return malformed()
+    return _proxy_refusal(causes, exchange) or _tls_failure(causes) or _unreachable(causes, exchange, timed_out)
+
+
+def _proxy_refusal(causes: list[BaseException], exchange: HttpExchange) -> NotSent | None:
+    """Return what is wrong if a proxy has answered, and not with a way to the server."""
     refusal = next((found for cause in causes if (found := _TUNNEL.search(str(cause)))), None)
-    if refusal:
-        return NotSent("proxy", f"the proxy of HTTPS_PROXY refuses the way: {refusal[1]}")
-    if any("TLS CA certificate bundle" in str(cause) for cause in causes):
-        return NotSent("tls", "the file of certificates that REQUESTS_CA_BUNDLE or SSL_CERT_FILE names is not there")
+    if refusal is None:
+        return None
+    proxy = exchange.proxy or ""
+    wait = PROXY_LOGIN_S if refusal[2] == "407" and get_auth_from_url(proxy)[1] else 0.0
+    text = f"the proxy {host_of(proxy)} refuses the way: {refusal[1]}"
+    return NotSent(f"proxy-{refusal[2]}", text, retry_after=wait)
+
+
+def _tls_failure(causes: list[BaseException]) -> NotSent | None:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return NotSent("tls", f"certificate not accepted: {cause.verify_message}")
+            text = f"certificate not accepted: {cause.verify_message}"
+            if cause.verify_code in _UNKNOWN_AUTHORITY:
+                text += f"; no authority that is trusted here has signed it: {advice('tls')}"
+            return NotSent("tls", text)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return NotSent("tls", f"no TLS connection: {cause.reason or _words([cause])}")
-        if isinstance(cause, socket.gaierror):
-            return NotSent("unreachable", f"{through}host name unknown ({cause.strerror})")
+    return None
+
+
+def _unreachable(causes: list[BaseException], exchange: HttpExchange, timed_out: bool) -> NotSent:
+    through = f"the proxy {host_of(exchange.proxy)}: " if exchange.proxy else ""
+    code = "proxy" if exchange.proxy else "unreachable"
+    unknown = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
+    if unknown is not None:
+        return NotSent(code, f"{through}host name unknown ({unknown.strerror})")
     if timed_out:
-        return NotSent("unreachable", f"{through}no connection within {min(CONNECT_TIMEOUT, exchange.seconds):.3g} s")
-    return NotSent("unreachable", through + _words(causes))
+        return NotSent(code, f"{through}no connection within {min(CONNECT_TIMEOUT, exchange.seconds):.3g} s")
+    return NotSent(code, through + _words(causes))
 
 
 def _unfold(error: BaseException | None) -> Iterator[BaseException]:
