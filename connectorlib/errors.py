@@ -44,6 +44,8 @@ class Failure:
     retry_after: float = 0.0
     #: How many messages were refused alike, in a flood.
     same: int = 0
+    #: Whether the target rejects, or what is known of it does: a column, a field. False: the message alone is bad.
+    by_target: bool = False
 
     def __str__(self) -> str:
         spot = f"{self.detail or self.place}: " if self.detail or self.place else ""
@@ -88,9 +90,10 @@ class ConfigurationError(Failed):
         return self.failure.text
 
 
-def reject(code: str, text: str, *, place: str = "", detail: str = "") -> Failed:
-    """Return the exception that dead-letters one message."""
-    return Failed(Failure(Kind.REJECT, code, text, place, detail))
+def reject(code: str, text: str, *, place: str = "", detail: str = "", by_target: bool = False) -> Failed:
+    """Return the exception that dead-letters one message. `by_target`: another target could take it, so that many alike
+    pause the flow (the flood brake)."""
+    return Failed(Failure(Kind.REJECT, code, text, place, detail, by_target=by_target))
 
 
 def unavailable(code: str, text: str, *, place: str = "") -> Failed:

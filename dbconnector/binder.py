@@ -5,11 +5,12 @@ of the column. A value that has no such form is rejected.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
 from connectorlib.errors import Failed, reject
-from dbconnector.columns import ColumnType
+from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects.base import Dialect
 from dbconnector.dialects.conversions import Bindings, Convert, SizedText, plain_text, refuse
 
@@ -26,7 +27,8 @@ _Plan = tuple[Callable[[Sequence[Any]], tuple[str, ...]] | None, _Converts, _Con
 def make_binder(
     dialect: Dialect, columns: Sequence[ColumnType], names: Sequence[str], place: str = ""
 ) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """Return the function that makes one row of values fit to be bound; it raises Failed (reject, `bad-value`).
+    """Return the function that makes one row of values fit to be bound; it raises Failed (reject, `bad-value`),
+    `by_target` if a column of another type could take the value.
 
     It runs for every row, so the conversions are worked out once for each combination of types.
     """
@@ -55,7 +57,7 @@ def make_binder(
             for at, convert in converts:
                 row[at] = convert(row[at])
         except (ValueError, OverflowError) as error:
-            raise _bad_value(tables, names, values, place, error) from None
+            raise _bad_value(dialect, tables, names, values, place, error) from None
         return tuple(row)
 
     return bind
@@ -75,18 +77,25 @@ def _plan(tables: Sequence["_Table"], types: Sequence[type]) -> "_Plan":
 
 
 def _bad_value(
-    tables: Sequence["_Table"], names: Sequence[str], values: Sequence[Any], place: str, error: Exception
+    dialect: Dialect,
+    tables: Sequence["_Table"],
+    names: Sequence[str],
+    values: Sequence[Any],
+    place: str,
+    error: Exception,
 ) -> Failed:
     """Convert the row once more, value by value, to name the one that failed."""
     for name, table, value in zip(names, tables, values, strict=False):
-        try:
-            convert = table[type(value)]
-            if convert is not None:
-                convert(value)
-        except (ValueError, OverflowError) as reason:
+        if reason := table.refusal(value):
             # Without a place the caller knows better which parameter that is and what it was made from.
-            return reject("bad-value", str(reason), place=place, detail=place and f"{place}.values.{name}: {reason}")
+            detail = place and f"{place}.values.{name}: {reason}"
+            return reject("bad-value", reason, place=place, detail=detail, by_target=_is_free(dialect, value))
     return reject("bad-value", str(error), place=place)
+
+
+def _is_free(dialect: Dialect, value: Any) -> bool:
+    """Return whether a value could be bound if nothing were known of its column, and of what the driver alters."""
+    return not _Table(replace(dialect, checks=()).bindings(UNKNOWN)).refusal(value)
 
 
 class _Table(Bindings):
@@ -96,3 +105,13 @@ class _Table(Bindings):
         found = next((self[base] for base in kind.__mro__[1:-1] if base in self), refuse)
         self[kind] = found
         return found
+
+    def refusal(self, value: Any) -> str:
+        """Return why a value cannot be bound, "" if it can."""
+        try:
+            convert = self[type(value)]
+            if convert is not None:
+                convert(value)
+        except (ValueError, OverflowError) as error:
+            return str(error)
+        return ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Self
 
-from connectorlib.errors import Failed, Failure, reject
+from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import (
     MISSING,
     Expression,
@@ -113,7 +113,8 @@ class BoundWrite:
             yield row
 
     def row(self, record: Any, scope: Scope) -> Row:
-        """Return the parameters of one execution. Raise Failed (reject) if a value is missing or cannot be bound."""
+        """Return the parameters of one execution. Raise Failed if a value is missing or cannot be bound: reject, or
+        configuration if it is a constant that the column does not take."""
         values: Sequence[Any] = ()
         try:
             values = self._evaluate(record, scope)
@@ -121,7 +122,7 @@ class BoundWrite:
         except Failed as failed:
             if any(value is MISSING for value in values):
                 raise self._missing(values, record, scope) from None
-            raise self._located(failed, self._source(failed, record, scope)) from None
+            raise self._located(self._sourced(failed, record, scope)) from None
 
     def _items(self, record: Any, scope: Scope) -> Sequence[Any]:
         """Return the items to run the statement for: none if `when` does not hold."""
@@ -132,26 +133,31 @@ class BoundWrite:
         items = self.each.evaluate(record, scope)
         if items is MISSING:
             detail = f"{self.place}.for_each <- {describe_missing(self.each, record, scope)}"
-            raise reject("missing-field", "nothing to repeat for", place=self.place, detail=detail)
+            by_target = bool(self.each.uses_results)
+            raise reject("missing-field", "nothing to repeat for", place=self.place, detail=detail, by_target=by_target)
         return elements_of(items)
 
-    def _located(self, failed: Failed, detail: str = "") -> Failed:
+    def _located(self, failed: Failed) -> Failed:
         failure = failed.failure
-        return Failed(replace(failure, place=self.place, detail=failure.detail or detail or self.place))
+        return Failed(replace(failure, place=self.place, detail=failure.detail or self.place))
 
     def _missing(self, values: Sequence[Any], record: Any, scope: Scope) -> Failed:
         name, expression = self.expressions[[value is MISSING for value in values].index(True)]
         detail = f"{self.place}.values.{name} <- {describe_missing(expression, record, scope)}"
-        return reject("missing-field", f"no value for :{name}", place=self.place, detail=detail)
+        by_target = bool(expression.uses_results)
+        return reject("missing-field", f"no value for :{name}", place=self.place, detail=detail, by_target=by_target)
 
-    def _source(self, failed: Failed, record: Any, scope: Scope) -> str:
-        """Return which parameter a failure came from; the hot path does not keep track of it."""
+    def _sourced(self, failed: Failed, record: Any, scope: Scope) -> Failed:
+        """Return a failure with the parameter that it came from; the hot path does not keep track of it."""
         failure = failed.failure
         for position, (name, expression) in enumerate(self.expressions):
             if self._causes(failure.code, position, expression, record, scope):
                 source = expression.paths[0] if expression.paths else "a constant"
-                return f"{self.place}.values.{name} <- {source}: {failure.text}"
-        return ""
+                detail = failure.detail or f"{self.place}.values.{name} <- {source}: {failure.text}"
+                kind = Kind.CONFIGURATION if failure.by_target and not expression.parts else failure.kind
+                by_target = failure.by_target or bool(expression.uses_results)
+                return Failed(replace(failure, kind=kind, detail=detail, by_target=by_target))
+        return failed
 
     def _causes(self, code: str, position: int, expression: Expression, record: Any, scope: Scope) -> bool:
         """Return whether this expression fails, or its value alone, with nulls for the others, cannot be bound."""

@@ -9,7 +9,6 @@ bound for; and the back-off takes some ten thousand times as long as decoding.
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -35,9 +34,6 @@ ALTERED = 10
 #: wait behind it, and where it is tried apart from others.
 SHORT_LOCK_S = 0.5
 
-#: Codes of refusals by the database; others are ours: of decoding, mapping or binding.
-_OF_THE_DATABASE = re.compile(r"[0-9A-Z]{5}(/-?\d+)?|no-row")
-
 #: Returns whether the deliveries in hand still belong to an open channel.
 Valid = Callable[[], bool]
 
@@ -50,8 +46,6 @@ class DatabaseSink:
         off the others of a call for the sake of the message whose statement failed, if that is known."""
         self.database = database
         self._brake = brake or Brake(0)
-        #: Whether the batch was refused like so many before it.
-        self._flooded = False
         self._plan = plan
         self._names = names
         #: Whose statements run now; None: those of several units.
@@ -93,14 +87,12 @@ class DatabaseSink:
         try:
             self._connect()
             mapped = self._all_mapped(deliveries)
-            units = [each for each in mapped if isinstance(each, Unit)]
             self._current = None
             with self._short_locks() if isolating else nullcontext():
-                outcomes = iter(self._write_by_key(units, valid))
-            if self._flooded:  # perhaps a column has changed: it is asked for anew, on a new connection
-                self._flooded = False
+                outcomes = self._write_until_flood(deliveries, mapped, valid)
+            if any(map(is_of_flood, outcomes)):  # perhaps a column has changed: a new connection asks for them again
                 self.database.close()
-            return [next(outcomes) if isinstance(each, Unit) else each for each in mapped]
+            return outcomes
         except BaseException:  # a bug as well: the next commit must not include half of a message
             self._roll_back()
             raise
@@ -130,20 +122,37 @@ class DatabaseSink:
 
     def _all_mapped(self, deliveries: Sequence[Delivery]) -> list[Unit | Dead]:
         mapped = [self._mapped(delivery) for delivery in deliveries]
-        if any(isinstance(each, Dead) and each.failure.code == "bad-value" for each in mapped):
+        if any(isinstance(each, Failed) and each.failure.by_target for each in mapped):
             if self.database.outdated():  # the column may take that value now
                 self._connect()
-                return [self._mapped(delivery) for delivery in deliveries]
-            self.database.rollback()
-        return mapped
+                mapped = [self._mapped(delivery) for delivery in deliveries]
+            else:
+                self.database.rollback()
+        return [Dead(_rejected(each).failure) if isinstance(each, Failed) else each for each in mapped]
 
-    def _mapped(self, delivery: Delivery) -> Unit | Dead:
+    def _mapped(self, delivery: Delivery) -> Unit | Failed:
         try:
             return self._plan.unit(delivery)
         except Failed as failed:
-            return Dead(_rejected(failed).failure)
+            return failed
 
     # --- which messages are written together: each returns one outcome per unit, in order -----------------------------
+
+    def _write_until_flood(
+        self, deliveries: Sequence[Delivery], mapped: Sequence[Unit | Dead], valid: Valid
+    ) -> list[Outcome]:
+        """Write the units, and count those that a column does not take as if the database had refused them. Once a
+        message has to be tried again, or in a flood, the rest is not tried."""
+        outcomes: list[Outcome] = []
+        for part, flood in self._brake.parts(deliveries, [_refusal_for_a_column(each) for each in mapped]):
+            again = Again(flood) if flood else next((each for each in outcomes if isinstance(each, Again)), None)
+            chosen = [mapped[at] for at in part]
+            if again:
+                outcomes += [again] * len(part)
+                continue
+            written = iter(self._write_by_key([each for each in chosen if isinstance(each, Unit)], valid))
+            outcomes += [next(written) if isinstance(each, Unit) else each for each in chosen]
+        return outcomes
 
     def _write_by_key(self, units: Sequence[Unit], valid: Valid) -> list[Outcome]:
         """Write the units; those that repeat a key of the batch only when the first of that key is not pending."""
@@ -230,10 +239,9 @@ class DatabaseSink:
         # Where the driver has no other INSERT, a key that the inbox holds already is an integrity error.
         if isinstance(result, AlreadyThere) or (failure.place == INBOX and failure.code[:2] == "23"):
             return ALREADY
-        if isinstance(result, Duplicate) or not _OF_THE_DATABASE.fullmatch(failure.code):
+        if isinstance(result, Duplicate) or not failure.by_target:
             return Dead(failure)
         flood = self._brake.refused(units[0].delivery, failure)
-        self._flooded = self._flooded or flood is not None
         return Dead(failure) if flood is None else Again(flood)
 
     # --- one attempt: returns why the database rejects the units; raises Failed for anything else --------------------
@@ -308,7 +316,7 @@ class DatabaseSink:
                 else:
                     changed = self.database.execute(write.statement.sql, row, place=write.place)
                 if write.must_change and changed == 0:
-                    raise reject("no-row", "the statement changed no row", place=write.place)
+                    raise reject("no-row", "the statement changed no row", place=write.place, by_target=True)
                 places.add(write.place)
         self._current = None
         return places
@@ -332,6 +340,10 @@ class DatabaseSink:
     def _roll_back(self) -> None:
         self._passing.clear()
         self.database.rollback()
+
+
+def _refusal_for_a_column(mapped: Unit | Dead) -> Failure | None:
+    return mapped.failure if isinstance(mapped, Dead) and mapped.failure.by_target else None
 
 
 def _is_stale(outcome: Outcome) -> bool:

@@ -3,13 +3,14 @@
 A *reject* costs a message at once. But a new NOT NULL column or a validation rule refuses every message, and would
 empty the queue into the dead letters. Rule: a place is flooded after `limit` refusals with the same code among its last
 1.2 × `limit`, from several keys, without a message that passed; it stays so until one passes. Only what the target
-itself refuses counts: not what cannot be decoded or mapped, and not what is there already.
+decides counts (`Failure.by_target`), also where it is known before a message is sent; not what the message alone
+decides, and not what is there already.
 
 `Flood` decides, and is pure; `Brake` keeps one for each place, for all lanes of a target.
 """
 
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from connectorlib.errors import Failure, Kind
@@ -77,7 +78,7 @@ class Brake:
         self._lock = threading.Lock()
 
     def refused(self, delivery: Delivery, failure: Failure) -> Failure | None:
-        """Count a message that the target has refused. Return what to pause for if it is one of a flood, else None."""
+        """Count a message that is refused because of the target. Return what to pause for in a flood, else None."""
         if not self._limit:
             return None
         refusal = Refusal(delivery.identity, failure.code, delivery.key, delivery.routing_key)
@@ -86,6 +87,25 @@ class Brake:
             flood = self._floods.get(failure.place, Flood()).after(refusal, self._limit, several=self._several)
             self._floods[failure.place] = flood
         return replace(failure, kind=Kind.FLOOD, same=flood.same) if flood.code == failure.code else None
+
+    def parts(
+        self, deliveries: Sequence[Delivery], refusals: Sequence[Failure | None]
+    ) -> Iterator[tuple[range, Failure | None]]:
+        """Divide a call some of whose messages are refused before they are sent. Yield the positions of what to send
+        next, up to where a flood would begin if none of it passes; at last, if none has, the rest, with the flood for
+        which it is not to be tried."""
+        begin, end = 0, len(deliveries)
+        while begin < end:
+            counted = ((at, self._refused_before(deliveries[at], refusals[at])) for at in range(begin, end))
+            at = next((at for at, flood in counted if flood), end)
+            yield range(begin, at), None
+            if at < end and (flood := self._refused_before(deliveries[at], refusals[at])):
+                yield range(at, end), flood
+                return
+            begin = at
+
+    def _refused_before(self, delivery: Delivery, failure: Failure | None) -> Failure | None:
+        return self.refused(delivery, failure) if failure else None
 
     def passed(self, places: Iterable[str], deliveries: Iterable[Delivery]) -> None:
         """Messages have passed these places: whatever was refused there was refused for its own sake."""

@@ -656,7 +656,8 @@ class Database:
             # What was prepared is for columns that are no longer so. The next time it is prepared anew.
             kind = Kind.RETRY
         code = sqlstate.code_of(self.dialect, state, native)
-        failure = Failure(kind, code, sqlstate.clean(connection_string.hide_in(text, self._given)), place)
+        text = sqlstate.clean(connection_string.hide_in(text, self._given))
+        failure = Failure(kind, code, text, place, by_target=True)
         if word == "done":
             return AlreadyThere(failure)
         return Duplicate(failure) if sqlstate.is_duplicate(self.dialect, state, failure.text) else Failed(failure)

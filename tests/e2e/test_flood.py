@@ -72,6 +72,43 @@ def test_a_column_that_no_message_fills_pauses_the_flow_and_once_it_is_gone_all_
     assert {headers["dead-code"] for _, headers in dead} <= {cause}
 
 
+#: A column that takes no fraction, and one that does.
+RETYPE = {
+    "postgresql": "ALTER TABLE reading ALTER COLUMN value TYPE {0} USING value::{0}",
+    "mariadb": "ALTER TABLE reading MODIFY value {0}",
+}
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("name", ["postgres_db", "maria_db"])
+def test_a_column_that_becomes_narrower_under_load_pauses_the_flow_and_once_it_is_wide_again_all_is_written(
+    on: Callable[[str], Connector], name: str, lanes: int
+) -> None:
+    connector = on(name)
+    database = connector.database
+    connector.configure(batch={"size": 200, "wait_ms": 5}, lanes={"count": lanes, "key": "device"})
+    connector.vhost.declare_queue("readings")
+    connector.publish(*readings(1, 1500))
+    with connector.subscribed() as running:
+        eventually(lambda: database.count("reading") >= 200)
+        database.execute(RETYPE[database.kind].format("integer"))
+        connector.publish(*readings(1501, 3500))
+        pause = paused(running)
+        assert pause["cause"] == "bad-value"
+        assert pause["text"].startswith("write[0]: 1.5 is not a whole number")
+        assert int(pause["same"]) == 100 if lanes == 1 else 100 <= int(pause["same"]) <= MOST_LETTERS
+        before = connector.vhost.depth("dead-letter")
+        eventually(lambda: connector.vhost.depth("dead-letter") >= before + 2, what="two probes")
+        letters = connector.vhost.depth("dead-letter")
+        assert letters <= MOST_LETTERS
+        database.execute(RETYPE[database.kind].format("numeric(12,4)"))
+        eventually(lambda: connector.vhost.depth("readings") == 0 and "RESUMED" in running.log, 60)
+        dead = connector.dead()
+        eventually(lambda: database.count("reading") == 3500 - len(dead))
+    assert len(dead) <= letters + 2  # a probe may have been under way
+    assert {headers["dead-code"] for _, headers in dead} == {"bad-value"}
+
+
 def test_a_validation_rule_that_refuses_every_case_pauses_the_division(divisions: Divisions) -> None:
     queue = divisions.division(batch={"size": 200, "wait_ms": 50})
     refuses = {"object": "Case", "message": "Give a site.", "field": "Subject"}

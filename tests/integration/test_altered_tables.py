@@ -5,11 +5,17 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from decimal import Decimal
+from itertools import count, islice
 from typing import Any
 
 import pytest
 
+from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
+from connectorlib.pipeline.flood import Brake
+from connectorlib.pipeline.sink import handled
 from connectorlib.shared_settings import Destination
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import compile_plan
@@ -20,6 +26,7 @@ from tests.integration.test_select import MARK, Bench
 from tests.integration.test_values import config, delivery
 from tests.services.database import Database as Server
 
+FLOOD = 20
 INSERT = Write("INSERT INTO t (id, v) VALUES (:id, :v)")
 #: How the type of a column is changed, by kind of database.
 ALTER = {
@@ -44,7 +51,7 @@ class Writing:
     """A sink that is given messages again as long as it says so."""
 
     def __init__(self, server: Server, odbc: Database) -> None:
-        self._sink = DatabaseSink(compile_plan(config(server, "json", INSERT)), odbc)
+        self._sink = DatabaseSink(compile_plan(config(server, "json", INSERT)), odbc, Brake(FLOOD))
         self._number = 0
 
     def write(self, *values: Any) -> list[Outcome]:
@@ -59,14 +66,17 @@ class Writing:
         while waiting:
             outcomes = self._handled(list(waiting.values()))
             found |= dict(zip(list(waiting), outcomes, strict=True))
-            waiting = {number: each for number, each in waiting.items() if isinstance(found[number], Again)}
+            waiting = {number: each for number, each in waiting.items() if _is_altered(found[number])}
         return [found[number] for number in numbers]
 
     def _handled(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         outcomes = self._sink.handle(deliveries, lambda: True)
-        codes = {outcome.failure.code for outcome in outcomes if isinstance(outcome, Again)}
-        assert codes <= {"columns-changed"}
+        assert {each.failure.kind for each in outcomes if isinstance(each, Again)} <= {Kind.RETRY, Kind.FLOOD}
         return outcomes
+
+
+def _is_altered(outcome: Outcome) -> bool:
+    return isinstance(outcome, Again) and outcome.failure.code == "columns-changed"
 
 
 @pytest.fixture
@@ -100,6 +110,62 @@ def test_a_column_that_has_become_narrower_refuses_what_it_would_alter(server: S
     assert isinstance(wrong, Dead)
     assert (wrong.failure.code, right) == ("bad-value", Done())
     assert stored(server, of=1) == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("good", "dead", "written"),
+    [([], 19, []), ([0, 5], 38, [0, 5]), ([19], 38, [19]), ([60], 19, []), ([2, 18, 30], 57, [2, 18, 30])],
+)
+def test_when_a_column_has_become_narrower_a_call_ends_after_so_many_refusals_in_a_row(
+    server: Server, writing: Writing, good: list[int], dead: int, written: list[int]
+) -> None:
+    """Those before a message that passes in the same part of the call do not count."""
+    alter(server, "numeric(12,3)")
+    writing.write(0)
+    alter(server, "integer")
+    outcomes = writing.write(*(each if each in good else each + 0.5 for each in range(100)))
+    assert [each for each, outcome in enumerate(outcomes) if outcome == Done()] == written
+    assert sum(isinstance(outcome, Dead) for outcome in outcomes) == dead
+    rest = outcomes[dead + len(written) :]
+    failure = Failure(Kind.FLOOD, "bad-value", "", "write[0]", same=FLOOD, by_target=True)
+    assert {replace(each.failure, text="", detail="") for each in rest if isinstance(each, Again)} == {failure}
+    assert [int(value) for value in stored(server, of=len(written))] == written
+    alter(server, "numeric(12,1)")
+    assert writing.write(0.5, 1) == [Done()] * 2
+
+
+def test_a_constant_that_no_longer_fits_pauses_until_it_fits(server: Server) -> None:
+    alter(server, "numeric(12,3)")
+    write = Write(INSERT.statement, {"v": {"value": Decimal("1.5")}})
+    with closing(Database(DatabaseSettings(server.connection))) as odbc:
+        sink = DatabaseSink(compile_plan(config(server, "json", write)), odbc)
+        numbers = count()
+
+        def kinds() -> list[Kind]:
+            deliveries = [delivery(number, b'{"id": %d}' % number) for number in islice(numbers, 3)]
+            outcomes = handled(sink, deliveries, lambda: True)
+            return [each.failure.kind for each in outcomes if isinstance(each, Again | Dead)]
+
+        assert kinds() == []
+        server.execute("DELETE FROM t")
+        alter(server, "integer")
+        assert kinds() == [Kind.CONFIGURATION] * 3
+        alter(server, "numeric(12,1)")
+        assert kinds() == []
+
+
+def test_what_an_earlier_statement_does_not_find_counts_and_what_a_message_lacks_does_not(server: Server) -> None:
+    find = Write("SELECT v FROM t WHERE id = :id", name="found")
+    copy = Write("INSERT INTO t (id, v) VALUES (:copy, :v)", {"v": "$result.found.v"})
+    with closing(Database(DatabaseSettings(server.connection))) as odbc:
+        sink = DatabaseSink(compile_plan(config(server, "json", find, copy)), odbc, Brake(3))
+
+        def ends(body: bytes) -> list[str]:
+            outcomes = sink.handle([delivery(number, body) for number in range(5)], lambda: True)
+            return [each.failure.code if isinstance(each, Dead) else type(each).__name__ for each in outcomes]
+
+        assert ends(b'{"id": 1, "copy": 2}') == ["missing-field"] * 2 + ["Again"] * 3
+        assert ends(b'{"id": 1}') == ["missing-field"] * 5
 
 
 def test_under_load_no_good_message_is_refused_and_every_value_is_exact(server: Server, writing: Writing) -> None:

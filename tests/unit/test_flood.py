@@ -84,6 +84,39 @@ def test_what_is_alike_is_found_in_a_fifth_more_than_the_limit(limit: int) -> No
     assert began(Brake(limit), answers, by_routing_key=False) == 0
 
 
+#: A call, letter by letter: `g`, which is sent, and `r`, which is refused before; `y` and `z` are refused likewise for
+#: other reasons. With a limit of 3: the parts that are sent, and in brackets what a flood leaves; where what is sent
+#: passes, and where it does not.
+CALLS = [
+    ("", "", ""),
+    ("ggg", "ggg", "ggg"),
+    ("rrg", "rrg", "rrg"),
+    ("rrr", "rr (r)", "rr (r)"),
+    ("rrrgrrr", "rr (rgrrr)", "rr (rgrrr)"),
+    ("rgrr", "rgr r", "rgr (r)"),
+    ("rgrrrr", "rgr rr (r)", "rgr (rrr)"),
+    ("grrrrgrrr", "grr rrg rr (r)", "grr (rrgrrr)"),
+    ("yzyzrg", "yzyzrg", "yzyzrg"),
+]
+
+
+@pytest.mark.parametrize(("call", "passes", "parts"), [(c, p, e[not p]) for c, *e in CALLS for p in (True, False)])
+def test_what_is_refused_before_it_is_sent_counts_unless_what_was_sent_before_it_passes(
+    call: str, parts: str, *, passes: bool
+) -> None:
+    brake, tags = Brake(3), count(1)
+    deliveries = [delivery(tags, None) for _ in call]
+    refusals = [None if each == "g" else refusal(each) for each in call]
+    found: list[str] = []
+    for part, flood in brake.parts(deliveries, refusals):
+        letters = call[part.start : part.stop]
+        found.append(f"({letters})" if flood else letters)
+        assert flood in (None, Failure(Kind.FLOOD, "r", "a text", "write[0]", same=3))
+        if passes and "g" in letters:
+            brake.passed(["write[0]"], [])
+    assert " ".join(found) == parts
+
+
 class Target:
     """A brake with a flood of ten at `write[0]`."""
 

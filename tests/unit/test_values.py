@@ -6,6 +6,7 @@ import enum
 import re
 import struct
 import uuid
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -34,13 +35,17 @@ def bound(dialect, column, value):
     return result
 
 
-def refused(dialect, column, value):
+def refusal(dialect, column, value):
     with pytest.raises(Failed) as caught:
         make_binder(dialect, [typed(dialect, column)], ["x"], "write[0]")((value,))
     failure = caught.value.failure
     assert (failure.kind, failure.code, failure.place) == (Kind.REJECT, "bad-value", "write[0]")
     assert failure.detail.startswith("write[0].values.x: ")
-    return failure.text
+    return failure
+
+
+def refused(dialect, column, value):
+    return refusal(dialect, column, value).text
 
 
 @pytest.mark.parametrize("dialect", ALL)
@@ -297,8 +302,25 @@ ALTERED = [
 
 
 @pytest.mark.parametrize(("dialect", "name", "value", "words"), ALTERED)
-def test_a_value_that_its_column_would_alter_is_refused(dialect, name, value, words):
-    assert re.search(words, refused(dialect, name, value))
+def test_a_value_that_its_column_would_alter_is_refused_because_of_the_column(dialect, name, value, words):
+    found = refusal(dialect, name, value)
+    assert re.search(words, found.text)
+    assert found.by_target
+
+
+@pytest.mark.parametrize("dialect", ALL)
+@pytest.mark.parametrize("name", ["character varying(5)", "integer", "date", "tinyint(1)", "bytea", ""])
+@pytest.mark.parametrize("value", [[1], {"a": 1}, object()])
+def test_a_value_that_no_column_takes_is_refused_because_of_the_message(dialect, name, value):
+    assert not refusal(dialect, name, value).by_target
+
+
+@pytest.mark.parametrize(("value", "by_target"), [("text", True), ("a\0", False)])
+def test_what_an_unknown_driver_would_alter_is_refused_because_of_it(value, by_target):
+    def refuse(_text):
+        raise ValueError("this driver alters texts")
+
+    assert refusal(replace(GENERIC, checks=((str, refuse),)), "text", value).by_target is by_target
 
 
 @pytest.mark.parametrize("digits", ["0.1", "16777216", "3.4028235e+38", "-1.1754944e-38", "123456.79", "0"])
