@@ -35,7 +35,8 @@ class BrokerSettings:
 
     hosts: tuple[tuple[str, int], ...] = (("127.0.0.1", 5672),)
     virtual_host: str = "/"
-    username: str = "guest"
+    auth: str = "plain"  # plain | external
+    username: str = "guest"  # with external: of the management API alone, "" without
     password: str = field(default="guest", repr=False)
     heartbeat: int = 20  # seconds
     declare: str = "create"  # create | passive | never

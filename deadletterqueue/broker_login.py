@@ -1,4 +1,4 @@
-"""How to reach the broker and the management API: from options, or a connector's configuration file."""
+"""How to reach the broker: from options, or a connector's configuration file."""
 
 import getpass
 import os
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from connectorlib.amqp.management import PORTS, Management
 from connectorlib.config import Review, bundle, file_modes
 from connectorlib.config.document import Document, open_document
 from connectorlib.config.sections import PLAIN_PORT, TLS_PORT
@@ -36,24 +35,16 @@ def broker_settings(given: Connection) -> BrokerSettings:
     """Return how to reach the broker: the configuration file, over it the URL, over it the single options.
     Raise Failed."""
     settings = _from_file(given.file) if given.file else BrokerSettings()
+    settings = _with_auth(settings, given)
     if given.url:
         settings = _with_url(settings, given.url)
     settings = _with_options(settings, given)
     if given.username or given.password_file or _no_password(given, settings):
         settings = replace(settings, password=_password(given, settings))
+    if settings.auth == "external" and not (settings.tls and settings.tls.cert):
+        raise _wrong("--auth external logs in with a certificate: give --cert")
     secrets.add(settings.password)
     return settings
-
-
-def management(given: Connection, settings: BrokerSettings) -> Management:
-    """Return the management API of the broker, which is asked with the same user."""
-    from connectorlib.amqp.connection_parameters import tls_context  # late: pika is not needed for everything
-
-    host = settings.hosts[0][0]
-    scheme = "https" if settings.tls else "http"
-    name = f"[{host}]" if ":" in host else host
-    url = given.management_url or f"{scheme}://{name}:{PORTS[bool(settings.tls)]}"
-    return Management(url, settings.username, settings.password, tls_context(settings.tls))
 
 
 def _from_file(file: str) -> BrokerSettings:
@@ -82,6 +73,13 @@ def _refuse(document: Document, path: tuple[str, ...]) -> None:
         mine = [each for each in error.problems if each.path in ("", name) or each.path.startswith(f"{name}.")]
         if mine:
             raise ConfigurationError(error.file, mine) from error
+
+
+def _with_auth(settings: BrokerSettings, given: Connection) -> BrokerSettings:
+    """Change the way to log in; the default user is none of the management API's."""
+    if given.auth == "external" and settings.username == BrokerSettings().username:
+        settings = replace(settings, username="", password="")
+    return replace(settings, auth=given.auth or settings.auth)
 
 
 def _with_url(settings: BrokerSettings, url: str) -> BrokerSettings:

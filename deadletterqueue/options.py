@@ -35,6 +35,7 @@ class Connection:
     host: tuple[str, ...] | None = None
     port: int | None = None
     vhost: str | None = None
+    auth: str | None = None
     username: str | None = None
     password_file: str | None = None
     tls: bool | None = None
@@ -83,7 +84,12 @@ _CONNECTION = (
     click.option("--host", multiple=True, help="Host, or host:port; several are tried in turn.  [127.0.0.1]"),
     _PORT,
     click.option("--vhost", help="Virtual host.  [/]"),
-    click.option("--username", help="User.  [guest]"),
+    click.option(
+        "--auth",
+        type=click.Choice(["plain", "external"]),
+        help="How to log in: with user and password, or with the certificate of --cert.  [plain]",
+    ),
+    click.option("--username", help="User; with --auth external, of the management API alone.  [guest]"),
     click.option(
         "--password-file",
         type=click.Path(dir_okay=False, allow_dash=True),

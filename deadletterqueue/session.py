@@ -12,15 +12,16 @@ from shlex import quote
 import click
 
 from connectorlib.amqp import Broker
+from connectorlib.amqp.broker_user import grant_all, refused_advice, user_of
 from connectorlib.amqp.field_tables import UNREADABLE
-from connectorlib.amqp.management import Management
+from connectorlib.amqp.management import Management, management_of
 from connectorlib.errors import ConfigurationError, Failed, Failure
 from connectorlib.pipeline.run_sink import running_broker
 from connectorlib.service import logs
 from connectorlib.service.process import ExitCode, Life, exit_code, is_unwritable
 from connectorlib.shared_settings import BrokerSettings, Logging
 from connectorlib.values.text import printable
-from deadletterqueue.broker_login import broker_settings, management
+from deadletterqueue.broker_login import broker_settings
 from deadletterqueue.browse import Walk
 from deadletterqueue.delivery_limit import DeliveryLimit
 from deadletterqueue.letter import Letter, letter
@@ -90,7 +91,7 @@ def open_session(connection: Connection, queue: str | None = None) -> Iterator[S
             _connect(broker, settings, life.stop)
         except Failed as failed:
             raise Failed(explained(failed.failure, settings)) from failed
-        api = management(connection, settings)
+        api = management_of(settings, connection.management_url)
         yield Session(broker, settings, api, queue or settings.dead_letter.queue, life.stop, connection)
 
 
@@ -111,21 +112,16 @@ def _connect(broker: Broker, settings: BrokerSettings, stop: threading.Event) ->
 
 def explained(failure: Failure, settings: BrokerSettings) -> Failure:
     """Return a failed connection attempt with what to do about it."""
-    host, user = settings.virtual_host, settings.username
+    host, user = settings.virtual_host, user_of(settings)
     if failure.code == "530" and "not found" in failure.text:
         text = f"virtual host {host!r} does not exist on this broker. Make it: rabbitmqctl add_vhost {quote(host)}"
     elif failure.code == "530" and "refused for user" in failure.text:
-        text = f"user {user!r} may not use virtual host {host!r}. Allow it: {allowing(settings)}"
+        text = f"{user} may not use virtual host {host!r}. Allow it: {grant_all(settings)}"
     elif failure.code == "403":
-        text = f"{failure.text} (user {user!r}; guest may log in from the broker's own machine only)"
+        text = f"{failure.text} (as {user}): {refused_advice(settings)}"
     else:
         return failure
     return replace(failure, text=text, place="", detail="")
-
-
-def allowing(settings: BrokerSettings) -> str:
-    """Return the command that allows a user everything in a virtual host."""
-    return f"rabbitmqctl set_permissions -p {quote(settings.virtual_host)} {quote(settings.username)} '.*' '.*' '.*'"
 
 
 def reported(run: Callable[[], ExitCode]) -> ExitCode:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from connectorlib.amqp.broker_user import grant_all
 from connectorlib.errors import Failed
 from connectorlib.service.process import ExitCode
 from connectorlib.values.text import printable
 from deadletterqueue.options import Connection
 from deadletterqueue.policy import Policy, apply, dead_letter_policies
-from deadletterqueue.session import Session, allowing, open_session
+from deadletterqueue.session import Session, open_session
 from deadletterqueue.setup import DIFFERENT, Part, Wanted, set_up
 from deadletterqueue.terminal import table
 
@@ -73,7 +74,7 @@ def _set_up(session: Session, wanted: Wanted) -> list[Part]:
     except Failed as failed:
         if failed.failure.code != "403":
             raise
-        text = f"{failed.failure.text}. Allow it: {allowing(session.settings)}"
+        text = f"{failed.failure.text}. Allow it: {grant_all(session.settings)}"
         raise Failed(replace(failed.failure, text=text)) from failed
 
 

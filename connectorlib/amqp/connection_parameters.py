@@ -52,7 +52,7 @@ def connection_parameters(
         host=host,
         port=port,
         virtual_host=settings.virtual_host,
-        credentials=pika.PlainCredentials(settings.username, settings.password),
+        credentials=_credentials(settings),
         heartbeat=settings.heartbeat,
         socket_timeout=SOCKET_SECONDS,
         stack_timeout=STACK_SECONDS,
@@ -67,6 +67,12 @@ def connection_parameters(
             "connection_name": name,
         },
     )
+
+
+def _credentials(settings: BrokerSettings) -> pika.PlainCredentials | pika.credentials.ExternalCredentials:
+    if settings.auth == "external":
+        return pika.credentials.ExternalCredentials()
+    return pika.PlainCredentials(settings.username, settings.password)
 
 
 def _tcp_options(heartbeat: int, user_timeout: bool) -> dict[str, int]:

@@ -6,24 +6,60 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.shared_settings import BrokerSettings
 
 #: The default port, by whether it uses TLS.
 PORTS = {False: 15672, True: 15671}
 TIMEOUT_S = 5.0
 PLACE = "management API"
+NO_LOG_IN = Failure(
+    Kind.CONFIGURATION,
+    "no-log-in",
+    "takes no client certificate, and there are no username and password for it",
+    PLACE,
+)
+
+#: Returns the header `Authorization`; raises Failed without a log-in.
+Authorization = Callable[[], str]
+
+
+def management_of(settings: BrokerSettings, url: str | None = None) -> "Management":
+    """Return the API of the broker's first host, or at another address, with the log-in that the broker has too."""
+    from connectorlib.amqp.connection_parameters import tls_context  # late: pika is not needed for everything
+
+    host = settings.hosts[0][0]
+    scheme = "https" if settings.tls else "http"
+    name = f"[{host}]" if ":" in host else host
+    address = url or f"{scheme}://{name}:{PORTS[bool(settings.tls)]}"
+    return Management(address, _authorization(settings), tls_context(settings.tls))
+
+
+def _authorization(settings: BrokerSettings) -> Authorization:
+    if settings.username:
+        return basic(settings.username, settings.password)
+
+    def refuse() -> str:
+        raise Failed(NO_LOG_IN)
+
+    return refuse
+
+
+def basic(username: str, password: str) -> Authorization:
+    header = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    return lambda: header
 
 
 class Management:
     """Talks to one node. Every method raises Failed: refused, missing, not reachable."""
 
-    def __init__(self, url: str, username: str, password: str, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, url: str, authorization: Authorization, context: ssl.SSLContext | None = None) -> None:
         """`url` is the address of the API without `/api`, such as http://rabbit1:15672."""
         self.url = url.rstrip("/")
-        self._log_in = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._authorization = authorization
         # A redirect could send the password elsewhere.
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
 
@@ -53,7 +89,7 @@ class Management:
                 address,
                 method=method,
                 data=None if body is None else json.dumps(body).encode(),
-                headers={"Authorization": self._log_in, "Content-Type": "application/json"},
+                headers={"Authorization": self._authorization(), "Content-Type": "application/json"},
             )
             if request.type not in ("http", "https"):
                 raise ValueError("expected an address that begins with http:// or https://")

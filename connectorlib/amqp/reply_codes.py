@@ -36,6 +36,13 @@ _TEXTS = (
 STREAM = "stream"
 _STREAM = re.compile(r"for queue '(?P<queue>.*)' in vhost .* of queue type rabbit_stream_queue", re.DOTALL)
 
+#: By the way to log in that was asked for.
+_NOT_OFFERED = {
+    "PLAIN": "the broker offers no log-in that is known here (PLAIN)",
+    "EXTERNAL": "the broker offers no log-in by certificate: it needs the plugin rabbitmq_auth_mechanism_ssl, "
+    "EXTERNAL in auth_mechanisms, and ssl_options.verify = verify_peer",
+}
+
 #: pika keeps only the repr of the broker's close when a handshake fails.
 _ALERT = re.compile(r"\[SSL: (\w+_ALERT_\w+)\]")
 _CLOSED = re.compile(r"ConnectionClosedByBroker: \((\d+)\) (['\"])(.*)\2")
@@ -92,7 +99,7 @@ def _specific(error: BaseException, place: str, tls: bool) -> Failure | None:
     if isinstance(error, exceptions.ProbableAuthenticationError | exceptions.ProbableAccessDeniedError):
         return _from_handshake(error, place)
     if isinstance(error, exceptions.AuthenticationError):
-        return Failure(Kind.REFUSED, "403", "the broker offers no log-in that is known here (PLAIN)", place)
+        return Failure(Kind.REFUSED, "mechanism", _NOT_OFFERED.get(str(error), _NOT_OFFERED["PLAIN"]), place)
     if isinstance(error, exceptions.IncompatibleProtocolError):
         if tls and "connection lost" in str(error):
             return Failure(Kind.CONFIGURATION, "tls", _hung_up(str(error)), place)

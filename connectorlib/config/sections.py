@@ -35,17 +35,19 @@ BUILT_IN_EXCHANGES = {
     "amq.rabbitmq.trace": "topic",
 }
 DEFAULT_ROUTING_KEYS: Mapping[str, tuple[str, ...]] = {"topic": ("#",), "fanout": ("",), "headers": ("",)}
+#: Keys of `broker` whose values are settings as they are.
+_PLAIN_KEYS = ("virtual_host", "auth", "username", "password", "heartbeat", "declare")
 
 
 def broker_settings(section: Section, folder: FilePath) -> BrokerSettings:
     """Return the settings of `broker` or `amqp`; relative file names start from `folder`."""
     tls = tls_settings(section, folder)
     port = section.get("port", TLS_PORT if tls else PLAIN_PORT)
-    plain = {
-        key: section[key] for key in ("virtual_host", "username", "password", "heartbeat", "declare") if key in section
-    }
+    plain = {key: section[key] for key in _PLAIN_KEYS if key in section}
     if "vhost" in section:
         plain.setdefault("virtual_host", section["vhost"])
+    if section.get("auth") == "external":
+        plain = {"username": "", "password": "", **plain}
     return BrokerSettings(
         hosts=tuple((name, own or port) for name, own in map(parse_host, host_texts(section))),
         tls=tls,

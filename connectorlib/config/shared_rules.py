@@ -123,6 +123,8 @@ def review_broker(review: Review, path: Path) -> None:
     found = [_review_host(review, path, section, at, text) for at, text in enumerate(host_texts(section))]
     if None not in found:
         _review_tls(review, path, section, {port for port in found if port})
+    if section.get("auth") == "external":
+        _review_external(review, path, section)
     for key in ("exchange", "queue"):
         if str(section.get("dead_letter", {}).get(key, "")).startswith("amq."):
             review.problem((*path, "dead_letter", key), "names that begin with amq. belong to the broker")
@@ -149,6 +151,17 @@ def _review_tls(review: Review, path: Path, section: Mapping[str, Any], ports: s
         review.warn((*path, "tls"), f"on, although {PLAIN_PORT} is the port without TLS")
     if isinstance(tls, dict):
         _review_tls_files(review, (*path, "tls"), tls)
+
+
+def _review_external(review: Review, path: Path, section: Mapping[str, Any]) -> None:
+    tls = section.get("tls")
+    if not isinstance(tls, dict):
+        review.missing(path, "tls", ': "auth": "external" logs in with the certificate that tls.cert names')
+    elif "cert" not in tls:
+        review.missing((*path, "tls"), "cert", ': "auth": "external" logs in with it')
+    for key, other in (("username", "password"), ("password", "username")):
+        if key in section and other not in section:
+            review.missing(path, other, f': with "auth": "external", {key} is for the management API, which needs both')
 
 
 def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> None:

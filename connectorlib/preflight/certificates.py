@@ -43,6 +43,14 @@ def in_pem(text: str) -> datetime | None:
         return None
 
 
+def subject_in_pem(text: str) -> str:
+    """Return the subject of the first certificate in a PEM text, such as CN=connector,O=plant; "" without one."""
+    try:
+        return x509.load_pem_x509_certificate(text.encode()).subject.rfc4514_string()
+    except ValueError:
+        return ""
+
+
 def public_key(pem: str) -> str:
     """Return the public key of a certificate as PEM; a text that is no certificate is returned as it is. Raise
     ValueError if it cannot be read."""

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from connectorlib.amqp import Broker
+from connectorlib.amqp.broker_user import grant_all, refused_advice, user_of
 from connectorlib.amqp.inspection import Exchange
-from connectorlib.amqp.management import PORTS, Management
+from connectorlib.amqp.management import NO_LOG_IN, PLACE, PORTS, Management, management_of
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight import certificates
 from connectorlib.preflight.check_topology import Sending, TopologyCheck
@@ -23,10 +25,8 @@ STOP_S = 2.0
 PROBE_S = 1.0
 LOOK_S = 0.2
 
-_DO = {
-    Kind.UNAVAILABLE: "is it running, are host and port right, does a firewall let it through?",
-    Kind.REFUSED: "put username and password right, and give the user rights in the virtual host",
-}
+_UNAVAILABLE = "is it running, are host and port right, does a firewall let it through?"
+_MANAGEMENT_USER = "give username and password of a user with the tag management, to have bindings and policies checked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +83,37 @@ def _connection(
     renew = "renew the broker's certificate"
     if failure is None:
         version = ".".join(map(str, broker.server_version)) or "of unknown version"
-        yield good(about, f'RabbitMQ {version}, virtual host "{settings.virtual_host}", as {settings.username}')
+        yield good(about, f'RabbitMQ {version}, virtual host "{settings.virtual_host}", as {_user(settings)}')
         if end is not None:
             yield certificates.finding(f"certificate of {host[0]}:{host[1]}", end, renew)
     elif end is not None and end <= datetime.now(UTC):
         yield certificates.finding(f"certificate of {host[0]}:{host[1]}", end, renew)
     elif others and failure.kind is Kind.UNAVAILABLE:
-        yield odd(about, f"{failure.code} {failure.text}; another host answers", _DO[Kind.UNAVAILABLE])
+        yield odd(about, f"{failure.code} {failure.text}; another host answers", _UNAVAILABLE)
     else:
-        yield failed(about, failure, _DO.get(failure.kind) or _of_configuration(settings, failure))
+        yield failed(about, failure, _do(settings, failure))
+
+
+def _user(settings: BrokerSettings) -> str:
+    subject = _subject(settings)
+    return f"{user_of(settings)}, {subject}" if subject else user_of(settings)
+
+
+def _subject(settings: BrokerSettings) -> str:
+    """Return the subject of the certificate that is the log-in, "" if another is."""
+    return certificates.subject_in_pem(_own_pem(settings)) if settings.auth == "external" else ""
 
 
 def _may_have_one(failure: Failure | None) -> bool:
     return failure is None or failure.code == "tls"
 
 
-def _of_configuration(settings: BrokerSettings, failure: Failure) -> str:
+def _do(settings: BrokerSettings, failure: Failure) -> str:
+    if failure.kind is Kind.UNAVAILABLE:
+        return _UNAVAILABLE
+    if failure.kind is Kind.REFUSED:
+        advice = {"403": refused_advice(settings, _subject(settings)), "530": grant_all(settings)}
+        return advice.get(failure.code, "")
     if failure.code == "530":
         return f"make the virtual host (rabbitmqctl add_vhost {settings.virtual_host}), or put virtual_host right"
     if failure.code == "tls":
@@ -107,16 +122,18 @@ def _of_configuration(settings: BrokerSettings, failure: Failure) -> str:
 
 
 def _own_certificate(settings: BrokerSettings) -> Iterator[Finding]:
+    end = certificates.in_pem(_own_pem(settings))
+    if settings.tls and end is not None:
+        yield certificates.finding(f"certificate {settings.tls.cert}", end, "renew it, and give the broker its issuer")
+
+
+def _own_pem(settings: BrokerSettings) -> str:
+    """Return the text of this client's certificate, "" without a readable one: the connection has a finding for it."""
     file = settings.tls.cert if settings.tls else None
-    if file is None:
-        return
     try:
-        with open(file, encoding="utf-8") as stream:
-            end = certificates.in_pem(stream.read())
+        return Path(file).read_text(encoding="utf-8") if file else ""
     except (OSError, UnicodeDecodeError):
-        return  # the connection has a finding for it
-    if end is not None:
-        yield certificates.finding(f"certificate {file}", end, "renew it, and give the broker its issuer")
+        return ""
 
 
 def _topology(needs: Needs, broker: Broker, management_url: str | None) -> Iterator[Finding]:
@@ -143,19 +160,17 @@ def _management(settings: BrokerSettings, url: str | None) -> tuple[Management |
     port = PORTS[bool(settings.tls)]
     if url is None and not _listens(host, port):
         return None, None
-    from connectorlib.amqp.connection_parameters import tls_context  # late: a broker without TLS needs none
-
-    name = f"[{host}]" if ":" in host else host
-    address = url or f"{'https' if settings.tls else 'http'}://{name}:{port}"
-    api = Management(address, settings.username, settings.password, tls_context(settings.tls))
+    api = management_of(settings, url)
     try:
         api.bindings(settings.virtual_host, "amq.topic", settings.dead_letter.queue)
     except Failed as error:
         if error.failure.code == "404":
             return api, None
+        if error.failure is NO_LOG_IN:
+            return None, odd(PLACE, error.failure.text, _MANAGEMENT_USER)
         if url is None:
             return None, None
-        return None, bad("management API", error.failure.text, "put --management-url right", error.failure.kind)
+        return None, bad(PLACE, error.failure.text, "put --management-url right", error.failure.kind)
     return api, None
 
 

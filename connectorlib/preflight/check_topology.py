@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from connectorlib.amqp import Broker, SyncChannel, inspection
+from connectorlib.amqp.broker_user import grant, user_of
 from connectorlib.amqp.channel import ALARM
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.management import Management
@@ -125,7 +126,7 @@ class TopologyCheck:
         if alarm := self._broker.alarm:
             yield bad("broker", f"takes no messages, it is {alarm}", MAKE_ROOM, Kind.UNAVAILABLE)
         if self._may:
-            yield good(f"rights of {self._settings.username}", f"may {listed(dict.fromkeys(self._may))}")
+            yield good(f"rights of {user_of(self._settings)}", f"may {listed(dict.fromkeys(self._may))}")
         yield from dict.fromkeys(self._may_not)
 
     # -- what is missing
@@ -141,7 +142,7 @@ class TopologyCheck:
         if may_make():
             return odd(about, "is not there yet", AT_START)
         text = "is not there, and this user may not make it"
-        return bad(about, text, self._grant("configure"), Kind.REFUSED)
+        return bad(about, text, grant(self._settings, "configure"), Kind.REFUSED)
 
     def _may_make(self, queue: str) -> bool:
         """Return whether this user may make a queue, without making it."""
@@ -248,17 +249,13 @@ class TopologyCheck:
         if failure is None:
             self._may.append(what)
         elif failure.code == "403":
-            about = f"rights of {self._settings.username}"
-            self._may_not.append(bad(about, f"may not {what}", self._grant(right), Kind.REFUSED))
+            about = f"rights of {user_of(self._settings)}"
+            self._may_not.append(bad(about, f"may not {what}", grant(self._settings, right), Kind.REFUSED))
         elif failure.code == STREAM:
             return failure
         elif failure.code not in ("404", ALARM):  # which have a finding of their own
             self._may_not.append(failed(what, failure))
         return None
-
-    def _grant(self, right: str) -> str:
-        host, user = self._settings.virtual_host, self._settings.username
-        return f"give {user} the right {right} for it (rabbitmqctl set_permissions -p {host} {user} …)"
 
     def _attempt(self, action: Callable[[SyncChannel], object]) -> Failure | None:
         found = inspection.attempt(self._open_channel, action)

@@ -150,13 +150,7 @@ def authority(tmp_path_factory):
 @pytest.fixture
 def tls_settings(vhost, authority):
     """Settings for a TLS listener that the running node is given for this test."""
-    port = free_port()
-    certificate = authority.issue("127.0.0.1", "broker.example")
-    options = (
-        f'[{{cacertfile,"{authority.ca}"}},{{certfile,"{certificate.cert}"}},'
-        f'{{keyfile,"{certificate.key}"}},{{verify,verify_none}}]'
-    )
-    vhost.node.control("eval", f'rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}}}, {options}, 1).')
+    port = vhost.node.tls_listener(authority, "broker.example", client_certificate=False)
     return vhost.broker_settings(hosts=(("127.0.0.1", port),))
 
 

@@ -14,7 +14,6 @@ from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import BrokerSettings, Tls
 from tests.services.certificates import Authority, Certificate
-from tests.services.server import free_port
 
 HOST = "127.0.0.1"
 
@@ -30,14 +29,9 @@ def certificate(authority):
 
 
 @pytest.fixture
-def strict(vhost, authority, certificate):
+def strict(vhost, authority):
     """Settings for a listener that wants a client's certificate; the running node is given it for this test."""
-    port = free_port()
-    options = (
-        f'[{{cacertfile,"{authority.ca}"}},{{certfile,"{certificate.cert}"}},{{keyfile,"{certificate.key}"}},'
-        "{verify,verify_peer},{fail_if_no_peer_cert,true}]"
-    )
-    vhost.node.control("eval", f'rabbit_networking:start_ssl_listener({{"{HOST}", {port}}}, {options}, 1).')
+    port = vhost.node.tls_listener(authority, client_certificate=True)
     return vhost.broker_settings(hosts=((HOST, port),))
 
 

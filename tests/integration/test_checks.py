@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from connectorlib.amqp import Broker
-from connectorlib.amqp.management import Management
+from connectorlib.amqp.management import Management, basic
 from connectorlib.errors import Kind
 from connectorlib.preflight.check_broker import Needs, findings
 from connectorlib.preflight.check_topology import Sending, TopologyCheck
@@ -69,7 +69,7 @@ def test_a_certificate_for_another_name_is_told_as_that(tmp_path: Path, server_n
 
 def test_what_a_policy_sets_for_a_queue_counts_as_its_own_argument(vhost: Vhost) -> None:
     vhost.declare_queue("q", arguments={"x-single-active-consumer": True})
-    api = Management(f"http://{vhost.host}:{vhost.node.management_port}", vhost.username, vhost.password)
+    api = Management(f"http://{vhost.host}:{vhost.node.management_port}", basic(vhost.username, vhost.password))
 
     def said() -> list[str]:
         return [found.text for found in TopologyCheck(broker, vhost.broker_settings(), api).source(Source("q", None))]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectorlib.amqp import Broker
-from connectorlib.amqp.management import Management
+from connectorlib.amqp.management import Management, basic
 from connectorlib.errors import Failed, Kind
 from connectorlib.shared_settings import BrokerSettings
 from deadletterqueue import browse
@@ -30,7 +30,7 @@ FULL = {"x-max-length": 5, "x-overflow": "reject-publish"}
 
 
 def bench_on(vhost: Vhost, settings: BrokerSettings, broker: Broker) -> Session:
-    api = Management(f"http://{vhost.host}:{vhost.node.management_port}", vhost.username, vhost.password)
+    api = Management(f"http://{vhost.host}:{vhost.node.management_port}", basic(vhost.username, vhost.password))
     return Session(broker, settings, api, QUEUE, threading.Event())
 
 

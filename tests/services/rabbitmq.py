@@ -16,6 +16,8 @@ import pika
 import pika.exceptions
 
 from connectorlib.shared_settings import BrokerSettings
+from tests.services import token_server
+from tests.services.certificates import Authority
 from tests.services.server import Run, Server, answers, binary, free_port
 from tests.services.waiting import eventually
 
@@ -26,6 +28,9 @@ Taken = tuple[Any, Any, bytes]  # Basic.Deliver, BasicProperties, body
 
 USERNAME = "connector"
 PASSWORD = "broker-pass/word;1"  # with characters that break a carelessly put together address
+
+
+PLUGINS = ("rabbitmq_management", "rabbitmq_auth_mechanism_ssl", "rabbitmq_auth_backend_oauth2")
 
 
 class RabbitMQ(Server):
@@ -97,6 +102,15 @@ class RabbitMQ(Server):
             text = answer.read()
         return json.loads(text) if text else None
 
+    def tls_listener(self, authority: Authority, *others: str, client_certificate: bool) -> int:
+        """Listen on one more port, with TLS and a certificate for this host and others; return the port. With
+        `client_certificate` every client has to show one of the same authority."""
+        port, own = free_port(), authority.issue(self.host, *others)
+        verify = "{verify,verify_peer},{fail_if_no_peer_cert,true}" if client_certificate else "{verify,verify_none}"
+        files = f'{{cacertfile,"{authority.ca}"}},{{certfile,"{own.cert}"}},{{keyfile,"{own.key}"}}'
+        self.control("eval", f'rabbit_networking:start_ssl_listener({{"{self.host}", {port}}}, [{files},{verify}], 1).')
+        return port
+
     def kill(self) -> None:
         """End it as a power cut does, once the quorum queues of the test have settled.
 
@@ -147,15 +161,27 @@ class RabbitMQ(Server):
             "disk_free_limit.absolute": "50MB",
             "collect_statistics_interval": 1000,
             "log.console": "false",
+            # Who is not known here logs in by certificate, or with a token of tests.services.token_server.
+            "auth_mechanisms.1": "PLAIN",
+            "auth_mechanisms.2": "AMQPLAIN",
+            "auth_mechanisms.3": "EXTERNAL",
+            "ssl_options.verify": "verify_peer",  # or no log-in by certificate is taken
+            "auth_backends.1": "internal",
+            "auth_backends.2": "rabbit_auth_backend_oauth2",
+            "auth_oauth2.resource_server_id": token_server.RESOURCE,
+            "auth_oauth2.default_key": "test",
+            "auth_oauth2.signing_keys.test": self.folder / "tokens.pem",
             **settings,
         }
         lines = "".join(f"{key} = {value}\n" for key, value in values.items())
         (self.folder / "rabbitmq.conf").write_text(lines)
-        (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        (self.folder / "enabled_plugins").write_text(f"[{','.join(PLUGINS)}].\n")
+        (self.folder / "tokens.pem").write_bytes(token_server.public_key())
         (self.folder / "rabbitmq-env.conf").write_text("")
-        # How long a dead letter without a target waits for its next try: 3 minutes, if left to the broker.
-        retry = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 2000}]}].\n"
-        (self.folder / "advanced.config").write_text(retry)
+        # How long a dead letter without a target waits for its next try (3 minutes, if left to the broker), and how
+        # often a channel looks whether its token is still good (once a minute).
+        erlang = "{dead_letter_worker_publisher_confirm_timeout, 2000}, {channel_tick_interval, 1000}"
+        (self.folder / "advanced.config").write_text(f"[{{rabbit, [{erlang}]}}].\n")
 
 
 class Vhost:

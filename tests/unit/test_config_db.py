@@ -280,6 +280,14 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     ([*B, "tls"], {"ca": "/no/such"}, "broker.tls.ca: /no/such cannot be read: No such file or directory"),
     ([*B, "tls"], {"ca": "/dev/null"}, "broker.tls.ca: /dev/null holds no certificates as PEM text, which begins with"),
     ([*B, "tls"], {"key": "/dev/null"}, 'broker.tls: "cert" is missing: a key without its certificate is of no use'),
+    ([*B, "auth"], "external", 'broker: "tls" is missing: "auth": "external" logs in with the certificate that tls.'),
+    (B, {"auth": "external", "tls": {}}, 'broker.tls: "cert" is missing: "auth": "external" logs in with it'),
+    (
+        B,
+        {"auth": "external", "tls": {"cert": "/dev/null"}, "username": "a"},
+        'broker: "password" is missing: with "auth": "external", username is for the management API, which needs both',
+    ),
+    (B, {"auth": "external", "tls": {"cert": "/dev/null"}}, None),
     ([*S, "exchange_type"], "direct", None),  # has routing keys
     (
         [*S],
@@ -444,6 +452,12 @@ def test_what_is_no_host_is_told(write, host):
     data = {"database": {"connection": "DSN=x"}, "broker": {"host": host}}
     (found,) = told(write(data))
     assert found.startswith("broker.host: expected")
+
+
+def test_a_log_in_by_certificate_has_no_user_of_its_own(write):
+    broker = {"auth": "external", "tls": {"cert": "/dev/null"}}
+    found = load(write({"database": {"connection": "DSN=x"}, "broker": broker})).broker
+    assert (found.auth, found.username, found.password) == ("external", "", "")
 
 
 @pytest.mark.parametrize("names", [["virtual_host"], ["vhost"], ["virtual_host", "vhost"]])

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from connectorlib.amqp.management import management_of
 from connectorlib.errors import Failed
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Tls
-from deadletterqueue.broker_login import broker_settings, management
+from deadletterqueue.broker_login import broker_settings
 from deadletterqueue.options import Connection
 from tests.services.certificates import Authority
 
@@ -42,6 +43,12 @@ def file_of(folder: Path, config: dict[str, Any]) -> str:
         ({"url": "amqp://h/"}, BrokerSettings(hosts=(("h", 5672),))),
         ({"url": "amqp://h/plant%2Fa"}, BrokerSettings(hosts=(("h", 5672),), virtual_host="plant/a")),
         ({"url": "amqps://h"}, BrokerSettings(hosts=(("h", 5671),), tls=Tls())),
+        (
+            {"auth": "external", "cert": "me.pem"},
+            BrokerSettings(
+                hosts=(("127.0.0.1", 5671),), auth="external", username="", password="", tls=Tls(cert="me.pem")
+            ),
+        ),
         ({"url": "amqp://h:1/x", "vhost": "y", "host": ("i",)}, BrokerSettings(hosts=(("i", 5672),), virtual_host="y")),
     ],
 )
@@ -116,6 +123,7 @@ def test_what_is_wrong_with_the_broker_in_a_file_is_told(tmp_path: Path, config:
         ({"url": "amqp://"}, "--url has to look like"),
         ({"host": ("amqp://h",)}, "--host: expected only the host"),
         ({"tls": False, "server_name": "x"}, "--no-tls leaves no use for --server-name"),
+        ({"auth": "external", "tls": True}, "--auth external logs in with a certificate: give --cert"),
         ({"username": "bob"}, "no password for bob: give --password-file, or set AMQP_PASSWORD"),
         ({"username": "bob", "password_file": "/no/such/file"}, "cannot be read: No such file"),
         ({"file": "/no/such/file"}, "cannot be read: No such file"),
@@ -137,7 +145,7 @@ def test_options_that_make_no_sense_are_refused(given: Any, problem: str) -> Non
 )
 def test_the_management_api_is_on_the_same_host_unless_told_otherwise(given: Any, url: str) -> None:
     connection = Connection(**given)
-    assert management(connection, broker_settings(connection)).url == url
+    assert management_of(broker_settings(connection), connection.management_url).url == url
 
 
 @pytest.mark.parametrize(
@@ -148,6 +156,10 @@ def test_the_management_api_is_on_the_same_host_unless_told_otherwise(given: Any
         ({"vhost": "plant 1", "username": "bob"}, "deadletter-queue group --vhost 'plant 1' --username bob"),
         ({"host": ("a", "b:5673"), "port": 5}, "deadletter-queue group --host a --host b:5673 --port 5"),
         ({"tls": False}, "deadletter-queue group --no-tls"),
+        (
+            {"auth": "external", "cert": "me.pem"},
+            "deadletter-queue group --auth external --cert me.pem",
+        ),
         ({"tls": True, "server_name": "x"}, "deadletter-queue group --tls --server-name x"),
         ({"url": "amqp://bob:se:c%40ret@h:1/plant"}, "deadletter-queue group --url amqp://bob@h:1/plant"),
         ({"url": "amqp://h/plant"}, "deadletter-queue group --url amqp://h/plant"),

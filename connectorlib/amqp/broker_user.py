@@ -1,0 +1,37 @@
+"""As which user a connector is known to the broker, and how that user gets rights; in words, for a person. Pure."""
+
+from shlex import quote
+
+from connectorlib.shared_settings import BrokerSettings
+
+#: With a certificate the broker takes the user's name from it, and does not tell it.
+OF_CERTIFICATE = "the user of the client certificate"
+
+
+def user_of(settings: BrokerSettings) -> str:
+    """Return the name of the user, or what is known of it."""
+    return OF_CERTIFICATE if settings.auth == "external" else settings.username
+
+
+def refused_advice(settings: BrokerSettings, subject: str = "") -> str:
+    """Return what to do about a log-in that the broker has refused; `subject` is that of the certificate."""
+    if settings.auth == "external":
+        name = quote(subject or "CN=…")
+        return (
+            f"make the user that the certificate names: rabbitmqctl add_user {name} PASSWORD && rabbitmqctl "
+            f"clear_password {name} (the common name alone where ssl_cert_login_from says so)"
+        )
+    return "put username and password right; guest may log in from the broker's own machine only"
+
+
+def grant(settings: BrokerSettings, right: str) -> str:
+    """Return how the user gets a right, such as `read`."""
+    name = "USER" if settings.auth == "external" else settings.username
+    command = f"rabbitmqctl set_permissions -p {settings.virtual_host} {name} …"
+    return f"give {user_of(settings)} the right {right} for it ({command})"
+
+
+def grant_all(settings: BrokerSettings) -> str:
+    """Return what gives the user every right in the virtual host: a command."""
+    name = "USER" if settings.auth == "external" else quote(settings.username)
+    return f"rabbitmqctl set_permissions -p {quote(settings.virtual_host)} {name} '.*' '.*' '.*'"
