@@ -53,6 +53,15 @@ def to_choices(value: Any) -> str:
     return to_word(value)
 
 
+def is_coercible(value: Any, convert: Coerce) -> bool:
+    """Return whether a conversion takes this value."""
+    try:
+        convert(value)
+    except ValueError:
+        return False
+    return True
+
+
 def any_value(value: Any) -> Any:
     if type(value) is bool or type(value) is int or isinstance(value, Decimal | float):
         text_of(value)  # refuses NaN and infinity

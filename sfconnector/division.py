@@ -114,6 +114,8 @@ class DivisionState:
 
     def _compare(self, client: "Client") -> None:
         self._prepare(client)
+        if self._is_flooded:  # what was not found may be there now
+            self.lookups = Lookups()
         self._is_doubtful = self._is_flooded = False
 
     def _report_first(self, failure: Failure | None) -> None:

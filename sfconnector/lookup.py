@@ -115,7 +115,7 @@ class Lookup:
         else:
             text, why = f"no {self.search.sobject} record fits", "not found"
         detail = f"{self._described(key)}: {why}" if key else f"{self.place}: {self._why_no_key(record, scope)}"
-        raise reject(code, text, detail=detail)
+        raise reject(code, text, detail=detail, by_target=key is not None)
 
     def _described(self, key: Key | None) -> str:
         pairs = zip(self.search.where, key.values if key else (), strict=False)

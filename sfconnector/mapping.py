@@ -7,7 +7,7 @@ that it looks up by are not.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression, describe_missing, shorten
@@ -21,6 +21,7 @@ from sfconnector.coercion import (
     any_value,
     coercion,
     cut_text,
+    is_coercible,
     key_text,
     to_word,
     unless_blank,
@@ -124,12 +125,14 @@ class _Target:
     def value(self, decoded: Decoded) -> Any:
         """Return the value for the field, None for nothing. Raise Failed."""
         try:
-            value = self.evaluate(decoded.record, decoded.scope)
-            if value is MISSING or value is None:
+            given = self.evaluate(decoded.record, decoded.scope)
+            if given is MISSING or given is None:
                 return None
-            value = self.coerce(value)
-        except (Failed, ValueError) as error:
-            raise _placed(self, error) from error
+            value = self.coerce(given)
+        except Failed as failed:
+            raise _placed(self, failed.failure) from failed
+        except ValueError as error:
+            raise _placed(self, _bad_value(error, by_target=is_coercible(given, any_value))) from error
         if self.cut and value is not None and utf16_length(value) > self.cut:
             value = cut_text(value, self.cut)
             if self.name not in decoded.truncated:
@@ -289,7 +292,9 @@ class CaseMapper:
         else:
             why = describe_missing(target.expression, decoded.record, decoded.scope)
             detail = f"mapping.{target.key} <- {why}"
-        return reject("missing-field", f"nothing fills {name}, which is required", place=PLACE, detail=detail)
+        text = f"nothing fills {name}, which is required"
+        asked = target is not None and bool((decoded.looked_up or {}).get(target.key))
+        return reject("missing-field", text, place=PLACE, detail=detail, by_target=asked)
 
 
 def _check_growth(effort: Effort, draft: Draft) -> None:
@@ -308,9 +313,13 @@ def _is_filled(fields: Mapping[str, Any], required: _Target) -> bool:
     return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
-def _placed(target: _Target, error: Failed | ValueError) -> Failed:
+def _bad_value(error: ValueError, *, by_target: bool) -> Failure:
+    """Return the failure of a conversion; `by_target`: a field of another type could take the value."""
+    return reject("bad-value", shorten(str(error)), by_target=by_target).failure
+
+
+def _placed(target: _Target, failure: Failure) -> Failed:
     """Return the failure with the entry of the mapping that caused it."""
-    failure = error.failure if isinstance(error, Failed) else reject("bad-value", shorten(str(error))).failure
     source = failure.detail
     if not source:
         paths = target.expression.paths
@@ -344,8 +353,10 @@ class _ExternalId:
             value = self._expression.evaluate(record, scope)
             text = "" if value is MISSING or value is None else key_text(value, self._length)
             sent = self._coerce(text)
-        except (Failed, ValueError) as error:
-            self._refuse(error)
+        except Failed as failed:
+            raise self._placed(failed.failure) from failed
+        except ValueError as error:
+            raise self._placed(_bad_value(error, by_target=is_coercible(value, key_text))) from error
         if text or self._accepts_none:
             return sent, text
         blank = isinstance(value, str)
@@ -353,7 +364,6 @@ class _ExternalId:
         detail = f"external_id.value <- {why}"
         raise reject("no-key", "the message has no external id", place=PLACE, detail=detail)
 
-    def _refuse(self, error: Failed | ValueError) -> NoReturn:
-        failure = error.failure if isinstance(error, Failed) else reject("bad-value", shorten(str(error))).failure
+    def _placed(self, failure: Failure) -> Failed:
         detail = failure.detail or f"{self._expression.text}: {failure.text}"
-        raise Failed(replace(failure, place=PLACE, detail=f"external_id.value <- {detail}")) from error
+        return Failed(replace(failure, place=PLACE, detail=f"external_id.value <- {detail}"))

@@ -5,8 +5,9 @@ id, a message that is sent twice is one Case.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 #: Records that are worked on together; one message may exceed it. They take memory, and a batch may hold many.
 MOST_RECORDS = 2000
 
+Record = tuple[Delivery, Decoded]
 Decisions = Iterator[tuple[Decoded, Decided]]
 
 
@@ -137,17 +139,40 @@ class CaseSink:
                     yield record, created(made[position], already=False)
                 else:
                     records.append((unit.delivery, record))
-        items, decisions = self._map(records)
-        yield from decisions
-        shared = self._sharing_keys(items)
-        yield from ((item.record, self._shares_key()) for item in shared)
-        yield from self._send_by_key([item for item in items if item not in shared], valid)
+        yield from self._map_and_send(records, partial(self._send_by_key, valid=valid))
 
-    def _map(
-        self, records: Sequence[tuple[Delivery, Decoded]], *, refreshed: bool = False
-    ) -> tuple[list[Item], list[tuple[Decoded, Decided]]]:
-        """Return the records that can be sent, and what becomes of the others. Raise Failed if a lookup is not
-        answered."""
+    def _map_and_send(
+        self, records: Sequence[Record], send: Callable[[Sequence[Item]], Decisions], *, refreshed: bool = False
+    ) -> Decisions:
+        """Send the records that can be sent, and count those that the org does not take as if Salesforce had refused
+        them. Raise Failed if the rest is not to be sent."""
+        mapped = self._map(records, refreshed=refreshed)
+        refusals = [_refusal_by_org(each, self._state.place) for each in mapped]
+        for part, flood in self._state.brake.parts([delivery for delivery, _ in records], refusals):
+            if flood is not None:
+                raise Failed(flood)
+            yield from ((records[at][1], each) for at in part if isinstance(each := mapped[at], Decided))
+            yield from send([each for at in part if isinstance(each := mapped[at], Item)])
+
+    def _map(self, records: Sequence[Record], *, refreshed: bool = False) -> list[Item | Decided]:
+        """Return for each record what can be sent, or what becomes of it. The org describes its fields again, if that
+        was a while ago, before it is believed that they do not take a value. Raise Failed if a lookup is not answered,
+        or if the mapping does not fit the org any more."""
+        mapped = self._map_once(records, refreshed=refreshed)
+        refused = [record for (_, record), each in zip(records, mapped, strict=True) if _is_refused_by_field(each)]
+        if not refused or refreshed or not self._state.is_aged:
+            return mapped
+        self._describe_again(refused)
+        return self._map_once(records)
+
+    def _describe_again(self, records: Iterable[Decoded]) -> None:
+        """Have these records evaluated again, for the fields that the org has now."""
+        self._decoded_by = self._state.describe_again(self._client)
+        self._units = {}
+        for record in records:
+            record.forget()
+
+    def _map_once(self, records: Sequence[Record], *, refreshed: bool = False) -> list[Item | Decided]:
         mapped = [self._draft(record, self._state.lookups) for _, record in records]
         wanted = [lookup for made in mapped if isinstance(made, list) for lookup in made]
         if wanted:
@@ -156,13 +181,9 @@ class CaseSink:
                 self._draft(record, answers) if isinstance(made, list) else made
                 for (_, record), made in zip(records, mapped, strict=True)
             ]
-        items, decisions = [], []
-        for (delivery, record), made in zip(records, mapped, strict=True):
-            if isinstance(made, Draft):
-                items.append(Item(delivery, record, made, refreshed))
-            elif isinstance(made, Decided):
-                decisions.append((record, made))
-        return items, decisions
+        found = [_found(record, made, refreshed) for record, made in zip(records, mapped, strict=True)]
+        shared = self._sharing_keys([each for each in found if isinstance(each, Item)])
+        return [self._shares_key() if shared and each in shared else each for each in found]
 
     def _draft(self, record: Decoded, answers: Answers) -> Draft | list[Wanted] | Decided:
         assert self._decoded_by is not None
@@ -223,18 +244,13 @@ class CaseSink:
             else:
                 yield item.record, decided
         if outdated:
-            if CONTRADICTED in outdated.values():
-                self._decoded_by = self._state.describe_again(self._client)
-                self._units = {}
-            for item, why in outdated.items():
+            if contradicted := [item.record for item, why in outdated.items() if why is CONTRADICTED]:
+                self._describe_again(contradicted)
+            for item in outdated:
                 self._state.lookups.forget(item.draft.looked_up)
-                if why is CONTRADICTED:
-                    item.record.forget()
-                else:
-                    item.record.forget_lookups()
-            items, decisions = self._map([(item.delivery, item.record) for item in outdated], refreshed=True)
-            yield from decisions
-            yield from self._send(items, valid)
+                item.record.forget_lookups()
+            records = [(item.delivery, item.record) for item in outdated]
+            yield from self._map_and_send(records, partial(self._send, valid=valid), refreshed=True)
 
     # -- after the outcomes
 
@@ -282,6 +298,23 @@ class CaseSink:
         self._partly = {key: made for key, made in self._partly.items() if key[0] >= generation}
         self._units = {key: unit for key, unit in self._units.items() if key[0] >= generation}
         self._sender.forget_older(generation)
+
+
+def _found(record: Record, made: Draft | list[Wanted] | Decided, refreshed: bool) -> Item | Decided:
+    assert not isinstance(made, list), "a lookup without an answer"
+    return Item(*record, made, refreshed) if isinstance(made, Draft) else made
+
+
+def _refusal_by_org(mapped: Item | Decided, place: str) -> Failure | None:
+    """Return why a record is refused for what the org is known to be, at the place that Cases pass."""
+    if isinstance(mapped, Item) or not isinstance(mapped.outcome, Dead) or not mapped.outcome.failure.by_target:
+        return None
+    return replace(mapped.outcome.failure, place=place)
+
+
+def _is_refused_by_field(mapped: Item | Decided) -> bool:
+    refusal = _refusal_by_org(mapped, "")
+    return refusal is not None and refusal.code == "bad-value"
 
 
 def _follow(item: Item, first: Item, decided: Decided, external_id: ExternalId | None) -> Decided | None:

@@ -265,4 +265,5 @@ def failure(error: SfError, kind: Kind, place: str, detail: str = "") -> Failure
     if error.matches:
         text = f"{text.rstrip()} (found: {', '.join(error.matches)})"
     wait = _PATIENCE.get(error.code, 0.0) if kind is Kind.UNAVAILABLE else 0.0
-    return Failure(kind, error.code, shorten(text, MAX_TEXT), place, detail or shorten(fields), retry_after=wait)
+    detail = detail or shorten(fields)
+    return Failure(kind, error.code, shorten(text, MAX_TEXT), place, detail, retry_after=wait, by_target=True)

@@ -28,6 +28,7 @@ CASE = described(ORG)
 (USER,) = ORG.seed("User", [{"Username": "fs@example.com", "LastName": "Service", "IsActive": True}])
 for kind in ("boolean", "int", "double", "currency", "percent", "date", "datetime", "url", "phone", "multipicklist"):
     ORG.add_field("Case", {"name": f"{kind}__c", "type": kind, "length": 50})
+ORG.add_field("Case", {"name": "Nr__c", "type": "double", "externalId": True, "unique": True})
 #: With a field of every type.
 WIDE = described(ORG)
 
@@ -171,6 +172,29 @@ def test_a_bad_value_is_told_with_the_entry_that_it_was_for(mapping, body, code,
     failure = refused(mapping, body)
     assert failure.code == code
     assert failure.detail.startswith(detail)
+
+
+WORDS = ("perhaps", "02.01.2026", "1,5")
+
+
+@pytest.mark.parametrize("kind", ["boolean", "int", "double", "currency", "percent", "date", "datetime"])
+@pytest.mark.parametrize(("value", "by_target"), [*((word, True) for word in WORDS), ([1], False), ({}, False)])
+def test_a_value_that_a_field_of_another_type_could_take_is_refused_because_of_the_org(kind, value, by_target):
+    assert refused({f"{kind}__c": "a"}, {"a": value}, about=WIDE).by_target is by_target
+
+
+@pytest.mark.parametrize("type_name", ["integer", "date"])
+def test_a_value_that_its_expression_does_not_take_is_refused_because_of_the_message(type_name):
+    assert not refused({"int__c": {"path": "a", "type": type_name}}, {"a": "x"}, about=WIDE).by_target
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "by_target"),
+    [("Nr__c", "x", True), ("phone__c", "x" * 51, True), ("phone__c", "x" * 256, False), ("Nr__c", [1], False)],
+)
+def test_a_key_that_another_field_could_take_is_refused_because_of_the_org(field, value, by_target):
+    settings = {"about": WIDE, "external_id": ExternalId(field, "a")}
+    assert refused({}, {"a": value}, **settings).by_target is by_target
 
 
 @pytest.mark.parametrize("name", ["text", "list", "deep"])

@@ -28,8 +28,8 @@ def org():
     return org
 
 
-def mapper_of(org, mapping):
-    return CaseMapper(CaseSettings(mapping=mapping), {"type": "json"}, Limits(), described(org))
+def mapper_of(org, mapping, **case):
+    return CaseMapper(CaseSettings(mapping=mapping, **case), {"type": "json"}, Limits(), described(org))
 
 
 def decoded(mapper, record):
@@ -38,15 +38,15 @@ def decoded(mapper, record):
     return only
 
 
-def draft(org, mapping, record):
-    mapper, lookups = mapper_of(org, mapping), Lookups()
+def draft(org, mapping, record, **case):
+    mapper, lookups = mapper_of(org, mapping, **case), Lookups()
     each = decoded(mapper, record)
     return mapper.case(each, lookups.fetch(OrgClient(org), mapper.wanted([each])))
 
 
-def refused(org, mapping, record):
+def refused(org, mapping, record, **case):
     with pytest.raises(Failed) as caught:
-        draft(org, mapping, record)
+        draft(org, mapping, record, **case)
     return caught.value.failure
 
 
@@ -90,6 +90,16 @@ def test_what_cannot_be_looked_up_is_told_with_the_entry_that_it_was_for(org, ma
     failure = refused(org, mapping, record)
     assert (failure.code, failure.place) == (code, "case")
     assert failure.detail.startswith(f"mapping.ContactId <- lookup Contact where Email: {detail}")
+
+
+@pytest.mark.parametrize("required", [False, True])
+@pytest.mark.parametrize(
+    ("record", "by_target"), [({"email": "no@example.com"}, True), ({"email": " "}, False), ({}, False)]
+)
+def test_what_the_org_was_asked_for_and_does_not_have_is_refused_because_of_it(org, record, by_target, required):
+    case = {"required": ("ContactId",)} if required else {}
+    mapping = {"ContactId": {**CONTACT, "missing": "skip" if required else "reject"}}
+    assert refused(org, mapping, record, **case).by_target is by_target
 
 
 def test_a_mapping_knows_its_lookups_wherever_they_stand(org):
