@@ -1,0 +1,1 @@
+"""One open Case per alarm, however often the device raises it."""

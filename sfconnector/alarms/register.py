@@ -1,0 +1,275 @@
+"""The alarms that this process writes: what a batch of events does to them, in as few calls as it takes.
+
+In memory are only the alarms' own records, for as long as this process alone writes them; what a Case is like is asked
+each time, since agents change it. After a call whose outcome is unknown its alarms are read before they are written.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Done, Outcome
+from sfconnector.alarms.alarm import Alarm, AlarmRules, CaseSeen, Create, Event, Update
+from sfconnector.alarms.transitions import Effect, expire, fold, plan
+
+#: Alarms that are kept in memory.
+MOST_KNOWN = 20_000
+#: Events of one alarm in a batch: as many ids as its record holds.
+MOST_EVENTS = 256
+#: Rounds of calls for one batch: saved, its Case found closed, succeeded, the new one looked at; and some more, because
+#: an agent may do something between any two.
+MOST_ROUNDS = 8
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """An event, and what its message says about the Case."""
+
+    key: str
+    event: Event
+    #: The fields of a new Case. Raises Failed if the message cannot be mapped.
+    fields: Callable[[], Fields]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A Case to be changed, and the alarm's record as it is then."""
+
+    update: Update
+    alarm: Alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A Case to be created, and the alarm's record as it is then, but for the id of the Case."""
+
+    #: Whose message says what the Case is like.
+    arrival: Arrival
+    create: Create
+    fields: Fields
+    alarm: Alarm
+
+
+class AlarmOrg(Protocol):
+    """The calls. Each raises Failed if it fails as a whole; a failure of one key is that key's answer."""
+
+    def load(self, keys: Sequence[str]) -> Mapping[str, Alarm]:
+        """Return the records that there are."""
+
+    def save(self, alarms: Mapping[str, Alarm]) -> Mapping[str, CaseSeen | Failure | None]:
+        """Write records that there are, then return their Cases; None: there is none."""
+
+    def change(self, changes: Mapping[str, Change]) -> Mapping[str, Failure | None]:
+        """Change Cases, then write their alarms' records."""
+
+    def open(self, openings: Mapping[str, Opening]) -> Mapping[str, CaseSeen | Failure]:
+        """Make the records that there are not, create Cases, write the records, return the Cases. A Case that has
+        the number already is not created again, and is the answer."""
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """The events of one alarm in a batch, and how far they have come."""
+
+    key: str
+    arrivals: list[Arrival]
+    #: The record as it is in Salesforce; None: there is none.
+    stored: Alarm | None = None
+    alarm: Alarm = field(default_factory=Alarm)
+    effects: dict[Arrival, Effect] = field(default_factory=dict)
+    outcomes: dict[Arrival, Outcome] = field(default_factory=dict)
+    #: Its Case as it was seen in this batch.
+    case: CaseSeen | None = None
+    is_looked_at: bool = False
+    is_finished: bool = False
+
+    @property
+    def live(self) -> list[Arrival]:
+        """The events without an outcome."""
+        return [each for each in self.arrivals if each not in self.outcomes]
+
+    def fold(self, now: float, rules: AlarmRules) -> None:
+        self.alarm = expire(self.stored or Alarm(), now, rules)
+        for arrival in self.live:
+            self.alarm, self.effects[arrival] = fold(self.alarm, arrival.event, now, rules)
+
+    def finish(self, outcome: Outcome | None = None) -> None:
+        """Give every event its outcome; None: as its effect was."""
+        self.is_finished = True
+        for arrival in self.live:
+            already = self.effects.get(arrival) is Effect.KNOWN
+            self.outcomes[arrival] = outcome or (ALREADY if already else DONE)
+
+    def refuse(self, arrival: Arrival, failure: Failure) -> None:
+        """Finish after the Case of this event was refused; its neighbours come again, and have a Case of their own."""
+        self.outcomes[arrival] = _outcome(failure)
+        self.finish(LATER if failure.kind is Kind.REJECT else Again(failure))
+
+
+class AlarmRegister:
+    """Used by one thread. `on_effect` is called once for each event that is done."""
+
+    def __init__(
+        self, org: AlarmOrg, rules: AlarmRules, on_effect: Callable[[Effect], None] = lambda effect: None
+    ) -> None:
+        self._org = org
+        self._rules = rules
+        self._on_effect = on_effect
+        self._known: OrderedDict[str, Alarm] = OrderedDict()
+
+    def work(self, arrivals: Sequence[Arrival], now: float) -> list[Outcome]:
+        """Return one outcome for each event, in their order; what a call did not answer is to be tried again."""
+        by_key: dict[str, list[Arrival]] = {}
+        for arrival in arrivals:
+            by_key.setdefault(arrival.key, []).append(arrival)
+        works = [_Work(key, group[:MOST_EVENTS]) for key, group in by_key.items()]
+        self._run(works, now)
+        outcomes = {arrival: outcome for work in works for arrival, outcome in work.outcomes.items()}
+        return [outcomes.get(arrival, LATER) for arrival in arrivals]
+
+    def expire(self, keys: Iterable[str], now: float) -> None:
+        """Do what is due for these alarms without an event. Raise Failed if a call fails."""
+        failure = self._run([_Work(key, []) for key in keys], now)
+        if failure is not None:
+            raise Failed(failure)
+
+    def due(self, now: float) -> list[str]:
+        """Return those in memory for which something is due."""
+        return [key for key, alarm in self._known.items() if alarm.due and alarm.due <= now]
+
+    def forget(self) -> None:
+        """Forget what is in memory: from now on somebody else may write it."""
+        self._known.clear()
+
+    def _run(self, works: Sequence[_Work], now: float) -> Failure | None:
+        """Work on all; return why some of it is to be tried again."""
+        failure: Failure | None = None
+        try:
+            self._load(works)
+            for work in works:
+                work.fold(now, self._rules)
+                if self._is_settled(work):
+                    work.finish()
+            for _ in range(MOST_ROUNDS):
+                if not self._round([work for work in works if not work.is_finished], now):
+                    break
+            else:
+                text = "the Case of an alarm changes each time that it is looked at"
+                failure = Failure(Kind.RETRY, "unsettled", text, "alarm")
+        except Failed as failed:
+            failure = failed.failure
+        for work in works:
+            self._conclude(work, failure)
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return failure
+
+    def _conclude(self, work: _Work, failure: Failure | None) -> None:
+        if not work.is_finished and failure is not None:
+            work.finish(Again(failure))
+        if not all(isinstance(outcome, Done) for outcome in work.outcomes.values()):
+            self._known.pop(work.key, None)  # what is stored is not known
+        for arrival, outcome in work.outcomes.items():
+            if isinstance(outcome, Done):
+                self._on_effect(work.effects[arrival])
+
+    def _load(self, works: Sequence[_Work]) -> None:
+        unknown = [work.key for work in works if work.key not in self._known]
+        loaded = self._org.load(unknown) if unknown else {}
+        for work in works:
+            work.stored = self._known.get(work.key) or loaded.get(work.key)
+
+    def _is_settled(self, work: _Work) -> bool:
+        """Return whether the events change nothing, and their alarm owes nothing to its Case."""
+        nothing = {Effect.UNMATCHED} if work.key not in self._known else {Effect.UNMATCHED, Effect.KNOWN}
+        return bool(work.arrivals) and nothing.issuperset(work.effects.values())
+
+    def _round(self, works: Sequence[_Work], now: float) -> bool:
+        """Make the calls that are next; return whether there may be more."""
+        self._save([work for work in works if work.stored is not None and not work.is_looked_at])
+        changes: list[tuple[_Work, Change]] = []
+        openings: list[tuple[_Work, Opening]] = []
+        again = False
+        for work in works:
+            if work.is_finished:
+                continue
+            planned = plan(work.alarm, work.case, now, self._rules)
+            if isinstance(planned.write, Update):
+                changes.append((work, Change(planned.write, planned.alarm)))
+            elif isinstance(planned.write, Create):
+                opening = self._opening(work, planned.alarm, planned.write, now)
+                openings += [(work, opening)] if opening is not None else []
+                again = again or not work.is_finished
+            elif _is_to_be_saved(work, planned.alarm):
+                work.alarm, work.is_looked_at, again = planned.alarm, False, True
+            else:
+                self._finish(work, planned.alarm)
+        self._change(changes)
+        self._open(openings)
+        return again or bool(openings)
+
+    def _finish(self, work: _Work, alarm: Alarm) -> None:
+        if work.stored is not None:
+            self._known[work.key] = alarm
+            self._known.move_to_end(work.key)
+        work.finish()
+
+    def _save(self, works: Sequence[_Work]) -> None:
+        answers = self._org.save({work.key: work.alarm for work in works}) if works else {}
+        for work in works:
+            answer = answers[work.key]
+            if isinstance(answer, Failure):
+                work.finish(_outcome(answer))
+            else:
+                work.stored, work.case, work.is_looked_at = work.alarm, answer, True
+
+    def _change(self, changes: Sequence[tuple[_Work, Change]]) -> None:
+        answers = self._org.change({work.key: change for work, change in changes}) if changes else {}
+        for work, change in changes:
+            failure = answers[work.key]
+            if failure is not None:
+                work.finish(_outcome(failure))
+            else:
+                self._finish(work, change.alarm)
+
+    def _opening(self, work: _Work, alarm: Alarm, create: Create, now: float) -> Opening | None:
+        """Return the Case to be created, made of the first raise that can be mapped; None: there is none now."""
+        refused = len(work.outcomes)
+        for arrival in work.live:
+            if arrival.event.clears:
+                continue
+            try:
+                fields = arrival.fields()
+            except Failed as failed:
+                work.outcomes[arrival] = _outcome(failed.failure)
+                continue
+            if len(work.outcomes) == refused or work.stored is not None:
+                return Opening(arrival, create, fields, alarm)
+            break
+        if len(work.outcomes) == refused or work.stored is not None:
+            work.finish()  # no event says what the Case would be like; the next raise does
+        else:
+            work.fold(now, self._rules)  # nothing is stored yet: what cannot be mapped was no event of the alarm
+        return None
+
+    def _open(self, openings: Sequence[tuple[_Work, Opening]]) -> None:
+        answers = self._org.open({work.key: opening for work, opening in openings}) if openings else {}
+        for work, opening in openings:
+            answer = answers[work.key]
+            if isinstance(answer, Failure):
+                work.refuse(opening.arrival, answer)
+            else:
+                work.alarm = replace(opening.alarm, case_id=answer.id)
+                work.stored, work.case, work.is_looked_at = work.alarm, answer, True
+
+
+def _is_to_be_saved(work: _Work, alarm: Alarm) -> bool:
+    return work.stored is not None and (alarm.state, alarm.due) != (work.alarm.state, work.alarm.due)
+
+
+def _outcome(failure: Failure) -> Outcome:
+    return Dead(failure) if failure.kind is Kind.REJECT else Again(failure)
