@@ -16,6 +16,7 @@ import jsonpatch
 from jsonpointer import JsonPointerException
 from lxml import etree
 
+from connectorlib.amqp.field_tables import Field, field, kept, received
 from connectorlib.errors import Failed
 from connectorlib.expressions import json_text, quote_name
 from connectorlib.expressions.path import Path, parse_path
@@ -108,14 +109,22 @@ def _compile_outer(path: Path, value: str) -> Edit:
         properties = _properties(letter.delivery)
         if header:
             name = str(path.steps[0])
-            headers = dict(letter.delivery.headers)
-            headers[name] = _value(value, headers.get(name))
-            properties["headers"] = headers
+            headers = kept(letter.delivery.headers)
+            properties["headers"] = {**headers, name: _header(value, headers.get(name))}
         else:
             properties[str(path.source)] = value
         return _with_properties(letter, properties)
 
     return edit
+
+
+def _header(text: str, old: Any) -> Any:
+    """Return the value of a header; a number keeps the type of the one before, if that has room for it."""
+    value = _value(text, old)
+    try:
+        return field(old.kind, value) if isinstance(old, Field) else value
+    except (KeyError, ValueError):
+        return value
 
 
 def _value(text: str, old: Any) -> Any:
@@ -314,8 +323,9 @@ def compile_text(text: str, original: Letter) -> Letter:
         outgoing = outgoing_of({**document, "body": ""}, "")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"properties and headers: {error}") from error
-    kept = {name: value for name, value in original.delivery.headers.items() if name not in _own(original.delivery)}
-    properties = {**outgoing.properties, "headers": kept | outgoing.properties["headers"]}
+    own = _own(original.delivery)
+    others = {name: value for name, value in kept(original.delivery.headers).items() if name not in own}
+    properties = {**outgoing.properties, "headers": others | outgoing.properties["headers"]}
     return with_body(_with_properties(original, properties), body)
 
 
@@ -352,5 +362,5 @@ def _properties(delivery: Delivery) -> dict[str, Any]:
 
 def _with_properties(letter: Letter, properties: Mapping[str, Any]) -> Letter:
     delivery = copy.copy(letter.delivery)
-    delivery.properties = Properties(**properties)
+    delivery.properties = Properties(**{**properties, "headers": received(properties["headers"] or {})})
     return replace(letter, delivery=delivery)

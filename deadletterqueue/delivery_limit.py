@@ -13,9 +13,9 @@ from math import inf
 from typing import Any
 
 from connectorlib.amqp import Broker, Browser, inspection, topology
+from connectorlib.amqp.field_tables import kept
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery, Outgoing
-from connectorlib.pipeline.dead_letter import plain
 from deadletterqueue.jsonl import KEPT, line_of
 
 logger = logging.getLogger(__name__)
@@ -200,9 +200,5 @@ def copied(delivery: Delivery, queue: str) -> Outgoing:
     properties: dict[str, Any] = {
         name: value for name in KEPT if (value := getattr(delivery.properties, name)) is not None
     }
-    properties["headers"] = {
-        name: plain(value)
-        for name, value in delivery.headers.items()
-        if isinstance(name, str) and name not in _LEFT_OUT
-    }
+    properties["headers"] = {name: value for name, value in kept(delivery.headers).items() if name not in _LEFT_OUT}
     return Outgoing("", queue, delivery.body, properties)

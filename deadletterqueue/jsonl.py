@@ -1,18 +1,19 @@
 """Dead letters as JSON Lines, complete: `import` reads what `export` writes as the same message. Pure."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from connectorlib.amqp.field_tables import Field, encoded_field, field, kept
 from connectorlib.messages import PROPERTY_NAMES, Delivery, Outgoing
 
 #: The properties of AMQP 0-9-1 that a copy keeps. `user_id` has to be that of the connection, or the broker closes it.
 KEPT = tuple(name for name in PROPERTY_NAMES if name not in ("headers", "delivery_mode", "user_id"))
 #: The broker's counts, which change each time the queue is browsed.
 _COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
-_TYPED = {"$bytes", "$time", "$decimal"}
 
 
 def line_of(delivery: Delivery) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def line_of(delivery: Delivery) -> dict[str, Any]:
     properties: dict[str, Any] = {
         name: value for name in (*KEPT, "user_id") if (value := getattr(delivery.properties, name)) is not None
     }
-    headers = {str(name): _written(value) for name, value in delivery.headers.items() if name not in _COUNTS}
+    headers = {str(name): _written(value) for name, value in kept(delivery.headers).items() if name not in _COUNTS}
     body: dict[str, Any]
     try:
         body = {"body": delivery.body.decode()}
@@ -60,28 +61,69 @@ def _body(line: Mapping[str, Any]) -> bytes:
 
 
 def _written(value: Any) -> Any:
-    """Return a header value as JSON: bytes, times and decimals become objects with one key, which `_read` reverses."""
+    """Return a header value as JSON, which `_read` reverses: what JSON has no type for becomes an object with one key,
+    the name of its type."""
+    if isinstance(value, Field):
+        return _written_field(value)
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, datetime):
         return {"$time": (value.replace(tzinfo=UTC) if value.tzinfo is None else value).isoformat()}
     if isinstance(value, Decimal):
-        return {"$decimal": str(value)}
+        return float(value)
     if isinstance(value, Mapping):
-        return {str(name): _written(each) for name, each in value.items()}
+        table = {str(name): _written(each) for name, each in value.items()}
+        return {"$table": table} if len(table) == 1 and not table.keys().isdisjoint(_READERS) else table
     if isinstance(value, list):
         return [_written(each) for each in value]
     return value
+
+
+def _written_field(field: Field) -> dict[str, Any]:
+    name = _NUMBERS.get(field.kind)
+    if name is None:
+        return {"$amqp": base64.b64encode(field.octets).decode()}
+    number = field.value
+    return {name: number if isinstance(number, int) else str(number)}
 
 
 def _read(value: Any) -> Any:
     if isinstance(value, list):
         return [_read(each) for each in value]
     if not isinstance(value, Mapping):
-        return str(value) if isinstance(value, float) else value  # pika cannot send fractions
-    if len(value) == 1 and (kind := next(iter(value))) in _TYPED and isinstance(value[kind], str):
-        text = value[kind]
-        if kind == "$bytes":
-            return base64.b64decode(text, validate=True)
-        return datetime.fromisoformat(text) if kind == "$time" else text
+        return value
+    if len(value) == 1 and (name := next(iter(value))) in _READERS:
+        try:
+            return _READERS[name](value[name])
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{value[name]!r} is no value of {name}") from error
+    return _read_table(value)
+
+
+def _read_table(value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _read(each) for name, each in value.items()}
+
+
+def _read_bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+#: Numbers for which JSON has no type, by the letter of their type in AMQP.
+_NUMBERS: Mapping[str, str] = {
+    "b": "$int8",
+    "B": "$uint8",
+    "s": "$int16",
+    "u": "$uint16",
+    "i": "$uint32",
+    "l": "$int64",
+    "f": "$float",
+    "d": "$double",
+    "D": "$decimal",
+}
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "$bytes": _read_bytes,
+    "$time": datetime.fromisoformat,
+    "$table": _read_table,
+    "$amqp": lambda text: encoded_field(_read_bytes(text)),
+    **{name: partial(field, kind) for kind, name in _NUMBERS.items()},
+}

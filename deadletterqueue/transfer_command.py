@@ -14,6 +14,7 @@ from typing import IO
 import click
 
 from connectorlib.amqp import Publisher
+from connectorlib.amqp.field_tables import received
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery, Outgoing, Properties
 from connectorlib.service.process import ExitCode
@@ -141,7 +142,7 @@ def _messages(lines: IO[str], file: str, queue: str, chosen: Chosen) -> Iterator
 
 def _letter(outgoing: Outgoing) -> Letter:
     """Return a message of a file as a letter, for the filters."""
-    properties = Properties(**outgoing.properties)
+    properties = Properties(**{**outgoing.properties, "headers": received(outgoing.properties["headers"])})
     delivery = Delivery(0, 0, outgoing.routing_key, "", outgoing.routing_key, False, properties, outgoing.body, 0.0)
     return letter(delivery)
 

@@ -1,28 +1,141 @@
-"""Decodes headers and short strings so that no message can cost the connection.
+"""Decodes headers and short strings so that no message can cost the connection, and encodes headers as they came.
 
 pika's own decoder raises for a timestamp past the year 9999, for NaN and for tables nested a few hundred levels deep.
 That ends the connection, the broker delivers the message again, and so on without end, while other messages wait. It
-also truncates floats, and leaves names that are not UTF-8 as bytes. pika has no hook for a decoder, so `install`
-replaces its functions.
+also truncates floats, and leaves names that are not UTF-8 as bytes. Its encoder knows no floats, and half of the types.
+pika has no hook for either, so `install` replaces its functions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite
 from struct import Struct
+from struct import error as StructError
 from typing import Any
 
 from pika import data
 
 MAX_DEPTH = 32
+MAX_DIGITS = 10  # of a decimal, which has 32 bits
 #: The header that replaces what cannot be read; its value says why.
 UNREADABLE = "unreadable-headers"
+
+
+_Read = Callable[[bytes, int, int], tuple[Any, int]]
+
+
+class Table(dict[str, Any]):
+    """Decoded headers that remember how they were encoded. Not to be changed."""
+
+    __slots__ = ("encoded", "offset")
+
+    encoded: bytes
+    #: Where in `encoded` they are.
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A value whose type no value of Python stands for: the letter of the type, and the octets that follow it."""
+
+    octets: bytes
+
+    @property
+    def kind(self) -> str:
+        return chr(self.octets[0])
+
+    @property
+    def value(self) -> Any:
+        """The value as it is decoded."""
+        return _value(self.octets, 0, 0)[0]
 
 
 def install() -> None:
     data.decode_table = decode_table
     data.decode_short_string = decode_short_string
+    data.encode_value = encode_value
+
+
+def encode_value(pieces: list[bytes], value: Any) -> int:
+    """Append an encoded value; return how many octets it has. A decimal is a double if that is exact, else a text."""
+    if isinstance(value, Decimal):
+        value = double if Decimal(repr(double := float(value))) == value else str(value)
+    if isinstance(value, float):
+        value = field("d", value)
+    if isinstance(value, Field):
+        pieces.append(value.octets)
+        return len(value.octets)
+    size: int = _encode_value(pieces, value)
+    return size
+
+
+def field(kind: str, value: Any) -> Field:
+    """Return a number as a value of the type with this letter. Raise ValueError if it is none of that type."""
+    letter = kind.encode()
+    try:
+        parts = _decimal_parts(Decimal(value)) if kind == "D" else (float(value) if kind in "fd" else value,)
+        return Field(letter + _FIXED[letter][0].pack(*parts))
+    except (StructError, ValueError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"{value!r} is no number of the AMQP type {kind!r}") from error
+
+
+def encoded_field(octets: bytes) -> Field:
+    """Return the value that these octets are. Raise ValueError if they are none, or more."""
+    try:
+        _, end = _value(octets, 0, 0)
+    except (StructError, IndexError) as error:
+        raise ValueError(f"no value of AMQP: {error}") from error
+    if end != len(octets):
+        raise ValueError(f"no value of AMQP: {len(octets)} octets, of which {end} are one")
+    return Field(octets)
+
+
+def _decimal_parts(value: Decimal) -> tuple[int, int]:
+    """Return how many digits follow the point, and the number without it."""
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int) or exponent > MAX_DIGITS:
+        raise ValueError
+    return max(-exponent, 0), int(Decimal((sign, digits, max(exponent, 0))))
+
+
+def received(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return headers to be sent as they are received. Raise ValueError if they cannot be sent."""
+    pieces: list[bytes] = []
+    try:
+        data.encode_table(pieces, dict(kept(headers)))
+    except Exception as error:  # pika raises half a dozen types
+        raise ValueError(f"these headers cannot be sent: {type(error).__name__}: {error}") from error
+    return decode_table(b"".join(pieces), 0)[0]
+
+
+def kept(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return headers to be sent again: those that were received keep the type of each value, as a `Field` where another
+    one would be sent for the value."""
+    if not isinstance(headers, Table):
+        return headers
+    return _table(headers.encoded, headers.offset, 0, _kept)
+
+
+def _kept(encoded: bytes, offset: int, depth: int) -> tuple[Any, int]:
+    kind, begin = encoded[offset : offset + 1], offset + 1
+    if kind in _NESTED and depth < MAX_DEPTH:
+        value, end = _NESTED[kind](encoded, begin, depth + 1, _kept), _span(encoded, begin)[1]
+    else:
+        value, end = _value(encoded, offset, depth)
+    octets = encoded[offset:end]
+    return (value if _encoded(value) == octets else Field(octets)), end
+
+
+def _encoded(value: Any) -> bytes | None:
+    """Return a value as it is sent; None if it cannot be."""
+    pieces: list[bytes] = []
+    try:
+        encode_value(pieces, value)
+    except Exception:  # as in `received`
+        return None
+    return b"".join(pieces)
 
 
 def decode_short_string(encoded: bytes, offset: int) -> tuple[str, int]:
@@ -39,33 +152,40 @@ def decode_table(encoded: bytes, offset: int) -> tuple[dict[str, Any], int]:
     """Return the headers and where they end, which does not depend on their content."""
     end = offset + 4 + _SIZE.unpack_from(encoded, offset)[0]
     try:
-        return _table(encoded, offset, 0), end
+        table = Table()
+        table.encoded, table.offset = encoded, offset
+        _fill(table, encoded, offset, 0, _value)
+        return table, end
     except Exception as error:  # whatever is wrong with the headers of one message, the others have to get through
         return {UNREADABLE: f"{type(error).__name__}: {error}"[:200]}, end
 
 
-def _table(encoded: bytes, offset: int, depth: int) -> dict[str, Any]:
+def _table(encoded: bytes, offset: int, depth: int, read: _Read) -> dict[str, Any]:
     if depth > MAX_DEPTH:
         return {UNREADABLE: f"nested deeper than {MAX_DEPTH} levels"}
-    offset, end = _span(encoded, offset)
     table: dict[str, Any] = {}
-    while offset < end:
-        name, offset = decode_short_string(encoded, offset)
-        if encoded[offset] == _TEXT:  # nearly all are strings, and a dead letter has a dozen of them
-            begin, offset = _span(encoded, offset + 1)
-            table[name] = _decoded(encoded[begin:offset])
-        else:
-            table[name], offset = _value(encoded, offset, depth)
+    _fill(table, encoded, offset, depth, read)
     return table
 
 
-def _array(encoded: bytes, offset: int, depth: int) -> list[Any]:
+def _fill(table: dict[str, Any], encoded: bytes, offset: int, depth: int, read: _Read) -> None:
+    offset, end = _span(encoded, offset)
+    while offset < end:
+        name, offset = decode_short_string(encoded, offset)
+        if encoded[offset] == _TEXT and read is _value:  # nearly all are strings, and a dead letter has a dozen of them
+            begin, offset = _span(encoded, offset + 1)
+            table[name] = _decoded(encoded[begin:offset])
+        else:
+            table[name], offset = read(encoded, offset, depth)
+
+
+def _array(encoded: bytes, offset: int, depth: int, read: _Read) -> list[Any]:
     if depth > MAX_DEPTH:
         return [f"nested deeper than {MAX_DEPTH} levels"]
     offset, end = _span(encoded, offset)
     values = []
     while offset < end:
-        value, offset = _value(encoded, offset, depth)
+        value, offset = read(encoded, offset, depth)
         values.append(value)
     return values
 
@@ -77,10 +197,12 @@ def _value(encoded: bytes, offset: int, depth: int) -> tuple[Any, int]:
     if kind in _FIXED:
         struct, convert = _FIXED[kind]
         return convert(*struct.unpack_from(encoded, offset)), offset + struct.size
+    begin, end = _span(encoded, offset)
+    if kind in _NESTED:
+        return _NESTED[kind](encoded, offset, depth + 1, _value), end
     if kind not in _SIZED:
         raise ValueError(f"unknown type {kind!r}")
-    _, end = _span(encoded, offset)
-    return _SIZED[kind](encoded, offset, depth + 1), end
+    return _SIZED[kind](encoded[begin:end]), end
 
 
 def _span(encoded: bytes, offset: int) -> tuple[int, int]:
@@ -90,15 +212,6 @@ def _span(encoded: bytes, offset: int) -> tuple[int, int]:
     if end > len(encoded):
         raise ValueError("a length leads out of the frame")
     return begin, end
-
-
-def _bytes(encoded: bytes, offset: int, depth: int) -> bytes:
-    begin, end = _span(encoded, offset)
-    return encoded[begin:end]
-
-
-def _text(encoded: bytes, offset: int, depth: int) -> str | bytes:
-    return _decoded(_bytes(encoded, offset, depth))
 
 
 def _decoded(value: bytes) -> str | bytes:
@@ -142,9 +255,6 @@ _FIXED: dict[bytes, tuple[Struct, Callable[..., Any]]] = {
     b"T": (Struct(">Q"), _instant),
     b"V": (Struct(""), lambda: None),
 }
-_SIZED: dict[bytes, Callable[[bytes, int, int], Any]] = {
-    b"S": _text,
-    b"x": _bytes,
-    b"A": _array,
-    b"F": _table,
-}
+_SIZED: dict[bytes, Callable[[bytes], Any]] = {b"S": _decoded, b"x": bytes}
+_NESTED: dict[bytes, Callable[[bytes, int, int, _Read], Any]] = {b"A": _array, b"F": _table}
+_encode_value = data.encode_value

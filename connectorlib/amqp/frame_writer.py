@@ -9,6 +9,7 @@ from typing import Any
 import pika
 from pika import data, frame, spec
 
+from connectorlib.amqp.field_tables import Field
 from connectorlib.messages import Outgoing
 
 #: A header frame must fit the frame size (131,072 with RabbitMQ); one that does not ends the connection with 501.
@@ -62,6 +63,8 @@ def check_size(headers: Mapping[str, Any]) -> None:
     for name, value in headers.items():
         # 4 bytes a character at most; other scalars take 9 at most; nested ones are measured.
         bound += 4 * len(name) + 16 + (4 * len(value) if isinstance(value, str | bytes) else 0)
+        if isinstance(value, Field):
+            bound += len(value.octets)
         if isinstance(value, list | tuple | dict):
             bound = HEADER_BYTES + 1
         if bound > HEADER_BYTES:

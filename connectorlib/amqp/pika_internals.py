@@ -5,15 +5,17 @@ missed or messages requeued out of order.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import pika
+from pika import data
 from pika.adapters.base_connection import BaseConnection
 from pika.channel import Channel
 from pika.connection import Connection
 from pika.spec import BasicProperties
 
-#: Classes, and a name that one of their own methods uses.
-USED = (
+#: Classes and modules, and a name that one of their own functions uses.
+USED: tuple[tuple[Any, str], ...] = (
     (BaseConnection, "_on_data_available"),  # frame_reader
     (Connection, "_output_marshaled_frames"),  # frame_reader
     (Connection, "bytes_received"),  # frame_reader, for the heartbeats
@@ -21,10 +23,12 @@ USED = (
     (Channel, "basic_cancel"),  # requeue: at a close
     (BasicProperties, "decode_table"),  # field_tables
     (BasicProperties, "decode_short_string"),  # field_tables
+    (BasicProperties, "encode_table"),  # field_tables
+    (data, "encode_value"),  # field_tables
 )
 
 
-def check(used: Iterable[tuple[type, str]] = USED) -> None:
+def check(used: Iterable[tuple[Any, str]] = USED) -> None:
     """Raise ImportError if the installed pika does not use one of these names."""
     missing = [f"{owner.__name__}.{name}" for owner, name in used if not _uses(owner, name)]
     if missing:
@@ -32,5 +36,5 @@ def check(used: Iterable[tuple[type, str]] = USED) -> None:
         raise ImportError(f"{text}: install pika>=1.4,<1.5")
 
 
-def _uses(owner: type, name: str) -> bool:
+def _uses(owner: Any, name: str) -> bool:
     return any(name in getattr(getattr(each, "__code__", None), "co_names", ()) for each in vars(owner).values())

@@ -7,9 +7,9 @@ import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
+from connectorlib.amqp.field_tables import Field, kept
 from connectorlib.errors import Failure
 from connectorlib.messages import Dead, Delivery, Outgoing, Properties
 from connectorlib.shared_settings import DeadLetterSettings
@@ -39,7 +39,6 @@ DROPPED = frozenset({"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-cou
 DROPPED_PREFIXES = ("x-first-death-", "x-last-death-")
 #: Kept when a replayed message dies again: its first origin, and the number of replays.
 KEPT = ("dead-exchange", "dead-routing-key", "dead-replays")
-MAX_NESTING = 8
 
 
 def dead_letter(
@@ -113,28 +112,10 @@ def without_properties(delivery: Delivery) -> Delivery:
 
 
 def copied_headers(headers: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Return the headers of the message itself, in a form that pika can send."""
-    for raw, value in headers.items():
-        name = _text(raw)
-        if name in DROPPED or name.startswith(DROPPED_PREFIXES) or name.startswith("dead-"):
-            continue
-        yield name, plain(value)
-
-
-def plain(value: Any, depth: int = 0) -> Any:
-    """Return a header value that pika can encode; it decodes floats but does not encode them."""
-    if value is None or isinstance(value, bool | int | str | bytes | datetime):
-        return value
-    if depth < MAX_NESTING and isinstance(value, Mapping):
-        return {cut_bytes(_text(key), MAX_NAME): plain(item, depth + 1) for key, item in value.items()}
-    if depth < MAX_NESTING and isinstance(value, list | tuple):
-        return [plain(item, depth + 1) for item in value]
-    return format(value, "f") if isinstance(value, Decimal) else cut_bytes(str(value), 255)
-
-
-def _text(raw: object) -> str:
-    """Return the name of a header; pika leaves one that is not UTF-8 as bytes."""
-    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(raw)
+    """Return the headers of the message itself, each with the type that it came with."""
+    for name, value in kept(headers).items():
+        if not (name in DROPPED or name.startswith(DROPPED_PREFIXES) or name.startswith("dead-")):
+            yield name, value
 
 
 def _fit(reasons: dict[str, Any], others: Iterator[tuple[str, Any]]) -> dict[str, Any]:
@@ -163,6 +144,8 @@ def _value_size(value: Any) -> int:
         return len(value.encode("utf-8", "replace")) + 5
     if isinstance(value, bytes):
         return len(value) + 5
+    if isinstance(value, Field):
+        return len(value.octets)
     if isinstance(value, Mapping):
         return 5 + sum(_size(str(key), item) for key, item in value.items())
     if isinstance(value, list | tuple):

@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.conftest import Connector, installed, reading
 from tests.e2e.workbench import Workbench
 from tests.services.deadletters import bury, dead, ids, of_four_causes
+from tests.services.headers import SENT, fields, octets
 from tests.services.rabbitmq import Vhost
 from tests.services.server import free_port
 from tests.services.waiting import eventually
@@ -365,6 +366,26 @@ def test_what_is_exported_is_imported_as_it_was(workbench: Workbench) -> None:
     assert properties.headers["n"] == {"a": [1, b"\xff"]}
     assert properties.headers["dead-code"] == "22001"
     assert properties.delivery_mode == 2
+
+
+def test_headers_keep_their_types_from_their_death_to_their_return(workbench: Workbench, on_sqlite: Connector) -> None:
+    vhost = workbench.vhost
+    on_sqlite.configure()
+    with on_sqlite.subscribed():
+        on_sqlite.publish(b"no json", headers=fields())
+        eventually(lambda: vhost.depth("dead-letter") == 1, 15, what="the dead letter")
+    workbench("export", "dead.jsonl")
+    workbench("purge", "--yes")
+    workbench("import", "dead.jsonl")
+    workbench("replay")
+    with on_sqlite.subscribed():
+        eventually(lambda: vhost.depth("dead-letter") == 1, 15, what="its second death")
+    vhost.declare_queue("back")
+    workbench("edit", "--set", "$message_id=m-1", "--to-queue", "back")
+    ((_, properties, _),) = vhost.get_all("back")
+    assert properties.message_id == "m-1"
+    found = octets(properties.headers)
+    assert {name: found.get(name) for name in SENT if found.get(name) != SENT[name]} == {}
 
 
 def test_export_goes_to_standard_output_and_import_takes_standard_input(workbench: Workbench) -> None:

@@ -90,12 +90,6 @@ def test_all_headers_together_stay_under_their_limit_and_what_is_cut_is_named() 
     assert "big" not in headers
 
 
-def test_values_that_pika_cannot_send_become_text() -> None:
-    headers = bury(headers={"f": 1.5, "t": {"a": [2.5, b"x"]}}).properties["headers"]
-    assert headers["f"] == "1.5"
-    assert headers["t"] == {"a": ["2.5", b"x"]}
-
-
 def test_text_with_a_lone_surrogate_can_be_sent() -> None:
     text = bury(Failure(Kind.REJECT, "not-decodable", "bad \ud800 here")).properties["headers"]["dead-text"]
     assert text.encode("utf-8") == b"bad ? here"

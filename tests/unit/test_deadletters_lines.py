@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -53,11 +52,6 @@ def test_the_broker_counts_stay_behind_and_so_does_what_would_route_or_refuse_it
     dying = delivery(headers=own, user_id="somebody")
     for message in (outgoing_of(line_of(dying), "q"), copied(dying, "q")):
         assert message.properties == {"headers": {"x-death": [], "a": 1}}
-
-
-def test_fractions_become_text_since_they_cannot_be_sent() -> None:
-    for found in ({"f": Decimal("1.50")}, {"f": 1.5}):
-        assert outgoing_of(line_of(delivery(headers=found)), "q").properties["headers"]["f"] in ("1.50", "1.5")
 
 
 @pytest.mark.parametrize(
