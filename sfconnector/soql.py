@@ -99,6 +99,11 @@ def _condition(field: str, literals: Sequence[str]) -> str:
     return f"{field} IN ({', '.join(literals)})"
 
 
+def encoded(text: str) -> str:
+    """Return a text as it stands in an address."""
+    return percent_encode(text, safe="")
+
+
 def encoded_length(text: str) -> int:
     """Return the length of a text in an address, at most."""
-    return len(percent_encode(text, safe=""))
+    return len(encoded(text))

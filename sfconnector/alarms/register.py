@@ -37,9 +37,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A Case to be changed, and the alarm's record as it is then."""
+    """A Case to be changed, and the alarm's record as it is now and then."""
 
     update: Update
+    before: Alarm
     alarm: Alarm
 
 
@@ -199,7 +200,7 @@ class AlarmRegister:
                 continue
             planned = plan(work.alarm, work.case, now, self._rules)
             if isinstance(planned.write, Update):
-                changes.append((work, Change(planned.write, planned.alarm)))
+                changes.append((work, Change(planned.write, work.alarm, planned.alarm)))
             elif isinstance(planned.write, Create):
                 opening = self._opening(work, planned.alarm, planned.write, now)
                 openings += [(work, opening)] if opening is not None else []

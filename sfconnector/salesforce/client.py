@@ -65,6 +65,16 @@ class Unanswered(Failed):
 
 
 @dataclass(frozen=True, slots=True)
+class Subrequest:
+    """One of several calls in one; `path` is that after /services/data/vNN.N/."""
+
+    method: str
+    path: str
+    body: Any = None
+    headers: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Request:
     method: str
     path: str  # after /services/data/vNN.N/
@@ -200,6 +210,28 @@ class Client:
         """Create or update Cases by an external-id field that each record has; otherwise like `create`."""
         path = f"composite/sobjects/{CASE}/{quote(field, safe='')}"
         return self._collection("PATCH", path, records, headers, repeatable)
+
+    def composite(self, calls: Sequence[Subrequest]) -> list[tuple[int, Any]]:
+        """Make at most 25 calls in one, five of them queries or collections, and return status and JSON of each, in
+        order. They are repeated after a lost connection, so all of them must be harmless when they come twice. Raise
+        Failed if the call itself fails. Source: REST API guide, Composite."""
+        listed = [self._subrequest(position, call) for position, call in enumerate(calls)]
+        body = json_text({"allOrNone": False, "compositeRequest": listed}).encode()
+        value = self._send(_Request("POST", "composite", CASE_PLACE, None, body))
+        answers = responses.answers_of(value, len(calls))
+        if answers is None:
+            text = f"the answer does not have one for each of {len(calls)} calls"
+            raise Unanswered(Failure(Kind.UNAVAILABLE, "no-answer", text, CASE_PLACE))
+        return answers
+
+    def _subrequest(self, position: int, call: Subrequest) -> dict[str, Any]:
+        url = f"/services/data/v{self._settings.api_version}/{call.path}"
+        made: dict[str, Any] = {"method": call.method, "url": url, "referenceId": f"call{position}"}
+        if call.body is not None:
+            made["body"] = call.body
+        if call.headers:
+            made["httpHeaders"] = dict(call.headers)
+        return made
 
     def limits(self) -> Usage:
         """Ask for the used API calls, which is also the cheapest probe. Raise Failed.

@@ -145,6 +145,19 @@ def _result_of(item: Any) -> Result | None:
     return Result(known, flag, errors_of(errors if isinstance(errors, list) else []) or unexplained)
 
 
+def answers_of(value: Any, count: int) -> list[tuple[int, Any]] | None:
+    """Given the answer to a composite request of `count` calls, return status and JSON of each, in order.
+
+    None: it does not have one for each call, so nothing is known.
+    """
+    listed = value.get("compositeResponse") if isinstance(value, Mapping) else None
+    if not isinstance(listed, list) or len(listed) != count:
+        return None
+    answers = [(each.get("httpStatusCode"), each.get("body")) for each in listed if isinstance(each, Mapping)]
+    known = [(status, body) for status, body in answers if isinstance(status, int)]
+    return known if len(known) == count else None
+
+
 def records_of(value: Any) -> tuple[list[dict[str, Any]], str] | None:
     """Given the answer to a query, return the records and the locator of the next page, "" if there is none."""
     if not isinstance(value, Mapping) or not isinstance(value.get("records"), list):

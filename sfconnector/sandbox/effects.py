@@ -1,12 +1,13 @@
 """What an org sets by itself: defaults, numbers, owner, names; on a Case what follows from Contact and Status."""
 
+import re
 from collections.abc import Set
 from dataclasses import dataclass
 
 from sfconnector.sandbox.objects import Catalog, SObject
 from sfconnector.sandbox.store import Record, Store
 
-CLOSED = frozenset({"closed"})
+CLOSED = re.compile(r"closed\b", re.IGNORECASE)
 _FROM_CONTACT = {"ContactPhone": "Phone", "ContactMobile": "MobilePhone", "ContactEmail": "Email", "ContactFax": "Fax"}
 
 
@@ -55,7 +56,7 @@ def _complete_case(catalog: Catalog, store: Store, record: Record, author: Autho
             record.pop(name, None)
         else:
             record[name] = value
-    record["IsClosed"] = (record.get("Status") or "").lower() in CLOSED
+    record["IsClosed"] = CLOSED.match(record.get("Status") or "") is not None
     if not record["IsClosed"]:
         record.pop("ClosedDate", None)
     else:

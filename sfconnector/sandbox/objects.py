@@ -106,12 +106,13 @@ class Catalog:
     """The objects of one org. Raises ValueError for a bad schema."""
 
     def __init__(self, schema: Mapping[str, Any] | None = None) -> None:
-        built_in = json.loads(resources.files("sfconnector.sandbox").joinpath("schema.json").read_text("utf-8"))
+        built_in = _resource("sfconnector.sandbox", "schema.json")
         self._common = [read_field(each) for each in built_in["common"]]
         self.objects: dict[str, SObject] = {}
         self._by_name: dict[str, SObject] = {}
         self.by_prefix: dict[str, SObject] = {}
         self.read(built_in)
+        self.read(_resource("sfconnector.alarms", "alarm_object.json"))
         if schema is not None:
             self.read(schema)
 
@@ -140,3 +141,7 @@ class Catalog:
 
     def find(self, name: object) -> SObject | None:
         return self._by_name.get(name.lower()) if isinstance(name, str) else None
+
+
+def _resource(package: str, name: str) -> Any:
+    return json.loads(resources.files(package).joinpath(name).read_text("utf-8"))

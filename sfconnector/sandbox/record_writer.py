@@ -96,11 +96,14 @@ class RecordWriter:
             raise ApiError(refusals.required(emptied))
         self._check_references(sobject, body)
         record = {name: value for name, value in {**before, **body.values}.items() if value is not None}
+        comment = record.pop("Comments", None) if sobject.name == "Case" else None
         effects.of_writing(self.catalog, self.store, record, sobject, call.author, body.values.keys())
         self._check_record(sobject, record, call)
         self._check_unique(sobject, record, body)
         self._assign(sobject, record, call)
         self.store.put(sobject, record)
+        if comment is not None:
+            self._comment(record_id, comment, call)
 
     def seed(self, sobject: SObject, body: RecordBody, call: WriteCall) -> str:
         """Store a record without rules and rights; it may have an Id. Raise ApiError for a unique value in use or a

@@ -1,0 +1,287 @@
+"""The calls for alarms: records and their Cases together, by Composite, so that most batches cost one call.
+
+Records are written by key, Cases by id. Everything that is written is absolute, and a Case's key is unique, so a call
+that is sent twice does no harm. A call that may change a Case carries `Sforce-Auto-Assign: FALSE`: the header defaults
+to TRUE and would take the Case from its agent.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from connectorlib.errors import Failed, Failure, Kind
+from sfconnector import soql
+from sfconnector.alarms.alarm import Alarm, CaseSeen
+from sfconnector.alarms.alarm_record import CASE, FIELDS, KEY, RecordCodec, read_time
+from sfconnector.alarms.register import Change, Opening
+from sfconnector.salesforce import error_codes, responses
+from sfconnector.salesforce.error_codes import SfError
+from sfconnector.salesforce.responses import Result
+
+if TYPE_CHECKING:
+    from sfconnector.salesforce.client import Client, Subrequest
+
+PLACE = "alarm"
+#: Records of a collection (sObject Collections, REST API guide).
+MOST_RECORDS = 200
+#: Bytes of the keys in one query; the rest of the address is the names.
+MOST_KEY_BYTES = soql.MAX_ADDRESS - 2_000
+#: The value of Sforce-Auto-Assign with which no assignment rule runs.
+NO_RULE = {"Sforce-Auto-Assign": "FALSE"}
+#: Characters of a comment (`Case.Comments`, object reference).
+MOST_COMMENT = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class OrgNames:
+    """What the org calls it: the object, and on Case the key, the look-up to the alarm, the severity's field."""
+
+    sobject: str = "Alarm__c"
+    case_key: str = "Alarm_Key__c"
+    case_alarm: str = "Alarm__c"
+    #: Whether `Key__c` tells capitals from small letters.
+    case_sensitive: bool = False
+    severity: str | None = None
+    #: Fields that `reopen.never` looks at.
+    never: tuple[str, ...] = ()
+
+    @property
+    def case_fields(self) -> list[str]:
+        """The fields of a Case that are looked at."""
+        names = ["Status", "OwnerId", "IsClosed", "ClosedDate", "CreatedById", "LastModifiedById"]
+        return list(dict.fromkeys([*names, *([self.severity] if self.severity else []), *self.never]))
+
+
+def relationship(field: str) -> str:
+    """Given a custom look-up, return the name of its relationship: `Case__c` becomes `Case__r`."""
+    return field[:-1] + "r"
+
+
+class AlarmCalls:
+    """An org's alarms. Used by one thread."""
+
+    def __init__(
+        self,
+        client: "Client",
+        names: OrgNames,
+        codec: RecordCodec,
+        *,
+        create_headers: Mapping[str, str] | None = None,
+        comment: Callable[[str, str, Alarm], str] = lambda key, occasion, alarm: occasion,
+        is_final: Callable[[Mapping[str, Any]], bool] = lambda case: False,
+        errors: Mapping[str, str] | None = None,
+    ) -> None:
+        """`create_headers` are those of calls that only create Cases; `comment` is asked for the text of a comment, by
+        key, occasion and alarm; `is_final` whether a Case is never reopened; `errors` as in the configuration."""
+        self._client = client
+        self._names = names
+        self._codec = codec
+        self._create_headers = dict(create_headers or {})
+        self._comment = comment
+        self._is_final = is_final
+        self._errors = errors or {}
+
+    def load(self, keys: Sequence[str]) -> dict[str, Alarm]:
+        """Return the records that there are. Raise Failed."""
+        found: dict[str, Alarm] = {}
+        for chunk in chunks(keys):
+            query = soql.select(self._names.sobject, [KEY, *FIELDS], {KEY: [soql.quote(key) for key in chunk]})
+            records = self._client.query(query)
+            alarms = {self._fold(record.get(KEY)): self._codec.alarm(record) for record in records}
+            found |= {key: alarms[self._fold(key)] for key in chunk if self._fold(key) in alarms}
+        return found
+
+    def save(self, alarms: Mapping[str, Alarm]) -> dict[str, CaseSeen | Failure | None]:
+        """Write records, then return their Cases. Raise Failed."""
+        answers: dict[str, CaseSeen | Failure | None] = {}
+        for keys in chunks(list(alarms)):
+            written, seen = self._client.composite([self._write(alarms, keys), self._look(keys)])
+            cases = self._cases(seen)
+            results = dict(zip(keys, self._results(written, len(keys)), strict=True))
+            answers |= {
+                key: self._refusal(result.errors) or cases.get(self._fold(key)) for key, result in results.items()
+            }
+        return answers
+
+    def change(self, changes: Mapping[str, Change]) -> dict[str, Failure | None]:
+        """Change Cases, then write their records; the record of a Case that is refused stays. Raise Failed."""
+        answers: dict[str, Failure | None] = {}
+        for keys in chunks(list(changes)):
+            cases = [self._changed(key, changes[key]) for key in keys]
+            body = {"allOrNone": False, "records": cases}
+            calls = [self._subrequest("PATCH", "composite/sobjects", body, NO_RULE)]
+            calls.append(self._write({key: changes[key].alarm for key in keys}, keys))
+            changed, written = self._client.composite(calls)
+            refused = self._refusals(changed, keys)
+            self._restore({key: changes[key].before for key in keys if refused[key]})
+            unwritten = self._refusals(written, keys)
+            answers |= {key: refused[key] or unwritten[key] for key in keys}
+        return answers
+
+    def _restore(self, alarms: Mapping[str, Alarm]) -> None:
+        """Write the records of Cases that were not changed as they were before."""
+        if alarms:
+            self._client.composite([self._write(alarms, list(alarms))])
+
+    def open(self, openings: Mapping[str, Opening]) -> dict[str, CaseSeen | Failure]:
+        """Create Cases and their records. Raise Failed."""
+        answers: dict[str, CaseSeen | Failure] = {}
+        for keys in chunks(list(openings)):
+            chosen = {key: openings[key] for key in keys}
+            calls = [
+                self._keys(keys),
+                self._create(chosen),
+                self._write({key: each.alarm for key, each in chosen.items()}, keys, cases=chosen),
+                self._look(keys),
+            ]
+            _, created, written, seen = self._client.composite(calls)
+            cases, unwritten = self._cases(seen), self._refusals(written, keys)
+            for key, result in zip(keys, self._results(created, len(keys)), strict=True):
+                case = cases.get(self._fold(key))
+                answers[key] = self._not_created(result.errors) or unwritten[key] or case or _unseen(key)
+        return answers
+
+    def _not_created(self, errors: Sequence[SfError]) -> Failure | None:
+        """Return why a Case was not created; None: it is there."""
+        if any(error_codes.duplicate_of(error, self._names.case_key) is not None for error in errors):
+            return None
+        return self._refusal(errors)
+
+    # -- the calls in a call
+
+    def _subrequest(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> "Subrequest":
+        from sfconnector.salesforce.client import Subrequest  # late: an HTTP library is not needed for --help
+
+        return Subrequest(method, path, body, headers)
+
+    def _write(
+        self, alarms: Mapping[str, Alarm], keys: Sequence[str], cases: Mapping[str, Opening] | None = None
+    ) -> "Subrequest":
+        """Return the call that writes records; with `cases` they get the new Cases, by the key of each."""
+        records = []
+        for key in keys:
+            record = self._record(key) | self._codec.fields(alarms[key])
+            if cases is not None:
+                record[relationship(CASE)] = {
+                    "attributes": {"type": "Case"},
+                    self._names.case_key: case_key(key, cases[key]),
+                }
+            records.append(record)
+        return self._upsert(records)
+
+    def _keys(self, keys: Sequence[str]) -> "Subrequest":
+        """Return the call that makes the records that there are not."""
+        return self._upsert([self._record(key) for key in keys])
+
+    def _record(self, key: str) -> dict[str, Any]:
+        return {"attributes": {"type": self._names.sobject}, KEY: key}
+
+    def _upsert(self, records: Sequence[Mapping[str, Any]]) -> "Subrequest":
+        path = f"composite/sobjects/{self._names.sobject}/{KEY}"
+        return self._subrequest("PATCH", path, {"allOrNone": False, "records": records})
+
+    def _create(self, openings: Mapping[str, Opening]) -> "Subrequest":
+        names, records = self._names, []
+        for key, opening in openings.items():
+            record = {"attributes": {"type": "Case"}, **opening.fields, names.case_key: case_key(key, opening)}
+            record[relationship(names.case_alarm)] = self._record(key)
+            if opening.create.parent:
+                record["ParentId"] = opening.create.parent
+            records.append(record)
+        body = {"allOrNone": False, "records": records}
+        return self._subrequest("POST", "composite/sobjects", body, self._create_headers)
+
+    def _changed(self, key: str, change: Change) -> dict[str, Any]:
+        update = change.update
+        record: dict[str, Any] = {"attributes": {"type": "Case"}, "id": update.case_id}
+        if update.status is not None:
+            record["Status"] = update.status
+        if update.severity is not None and self._names.severity:
+            record[self._names.severity] = update.severity
+        if update.comment is not None:
+            record["Comments"] = self._comment(key, update.comment, change.alarm)[:MOST_COMMENT]
+        return record
+
+    def _look(self, keys: Sequence[str]) -> "Subrequest":
+        case = relationship(CASE)
+        fields = [KEY, CASE, *(f"{case}.{name}" for name in self._names.case_fields)]
+        query = soql.select(self._names.sobject, fields, {KEY: [soql.quote(key) for key in keys]})
+        return self._subrequest("GET", f"query?q={soql.encoded(query)}")
+
+    # -- the answers
+
+    def _cases(self, answer: tuple[int, Any]) -> dict[str, CaseSeen]:
+        """Return the Cases that a query has found, by the key of their alarm. Raise Failed if it was refused."""
+        status, value = answer
+        page = responses.records_of(value) if status < 400 else None
+        if page is None:
+            raise Failed(self._refusal(responses.errors_of(value), status) or _senseless())
+        cases = ((self._fold(record.get(KEY)), self._case(record)) for record in page[0])
+        return {key: case for key, case in cases if case is not None}
+
+    def _case(self, record: Mapping[str, Any]) -> CaseSeen | None:
+        case = record.get(relationship(CASE))
+        if not isinstance(case, Mapping) or not record.get(CASE):
+            return None
+        return CaseSeen(
+            id=str(record[CASE]),
+            status=str(case.get("Status") or ""),
+            owner=str(case.get("OwnerId") or ""),
+            closed=case.get("IsClosed") is True,
+            closed_at=read_time(case.get("ClosedDate")),
+            severity=case.get(self._names.severity) if self._names.severity else None,
+            touched=case.get("LastModifiedById") != case.get("CreatedById"),
+            final=self._is_final(case),
+        )
+
+    def _fold(self, key: Any) -> str:
+        """Return a key as Salesforce compares it."""
+        return str(key) if self._names.case_sensitive else str(key).lower()
+
+    def _results(self, answer: tuple[int, Any], count: int) -> list[Result]:
+        """Return the result of each record of a collection. Raise Failed if it was refused as a whole."""
+        status, value = answer
+        results = responses.results_of(value, count) if status < 400 else None
+        if results is None:
+            raise Failed(self._refusal(responses.errors_of(value), status) or _senseless())
+        return results
+
+    def _refusals(self, answer: tuple[int, Any], keys: Sequence[str]) -> dict[str, Failure | None]:
+        results = self._results(answer, len(keys))
+        return {key: self._refusal(result.errors) for key, result in zip(keys, results, strict=True)}
+
+    def _refusal(self, errors: Sequence[SfError], status: int = 200) -> Failure | None:
+        if not errors:
+            return None
+        error, kind = error_codes.gravest(errors, status, self._errors)
+        return None if kind is None else replace(error_codes.failure(error, kind, "case"), place=PLACE)
+
+
+def case_key(key: str, opening: Opening) -> str:
+    """Return the key of a Case, which no other Case can have."""
+    return f"{key}#{opening.create.number}"
+
+
+def chunks(keys: Sequence[str]) -> Iterator[list[str]]:
+    """Split keys into those of one call: a collection, and a query whose address has room for them."""
+    chunk: list[str] = []
+    room = MOST_KEY_BYTES
+    for key in keys:
+        length = soql.encoded_length(soql.quote(key) + ", ")
+        if chunk and (len(chunk) == MOST_RECORDS or length > room):
+            yield chunk
+            chunk, room = [], MOST_KEY_BYTES
+        chunk.append(key)
+        room -= length
+    if chunk:
+        yield chunk
+
+
+def _senseless() -> Failure:
+    return Failure(Kind.UNAVAILABLE, "no-answer", "a call of several was answered with something else", PLACE)
+
+
+def _unseen(key: str) -> Failure:
+    return Failure(Kind.RETRY, "no-case", f"the Case of {key} was created and is not found", PLACE)
