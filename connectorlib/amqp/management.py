@@ -60,8 +60,9 @@ class Management:
         """`url` is the address of the API without `/api`, such as http://rabbit1:15672."""
         self.url = url.rstrip("/")
         self._authorization = authorization
-        # A redirect could send the password elsewhere.
-        self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
+        # A redirect could send the password elsewhere; so could a proxy, and the broker is reached without one too.
+        direct = urllib.request.ProxyHandler({})
+        self._opener = urllib.request.build_opener(direct, urllib.request.HTTPSHandler(context=context), _NoRedirect)
 
     def queue(self, virtual_host: str, name: str) -> dict[str, Any]:
         """Return the API's description of a queue: `type`, `arguments`, `effective_policy_definition`, …"""

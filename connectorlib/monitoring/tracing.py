@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.shared_settings import Tracing
+from connectorlib.values.hosts import is_loopback
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -41,13 +43,16 @@ def tracing(settings: Tracing | None, connector: str, name: str) -> Iterator[Tra
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
+    from connectorlib.service.http_client import direct_session  # late too: it brings requests
+
     release = version("amqp-connectors")
     resource = Resource.create({"service.name": connector, "service.instance.id": name, "service.version": release})
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample)), resource=resource, shutdown_on_exit=False
     )
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # otherwise it logs every retry and every dropped span
-    exporter = OTLPSpanExporter(settings.endpoint, headers=dict(settings.headers), timeout=EXPORT_S)
+    session = direct_session() if is_loopback(urlsplit(settings.endpoint).hostname or "") else None
+    exporter = OTLPSpanExporter(settings.endpoint, headers=dict(settings.headers), timeout=EXPORT_S, session=session)
     provider.add_span_processor(BatchSpanProcessor(exporter, export_timeout_millis=EXPORT_S * 1000))
     try:
         yield _Traces(provider.get_tracer("amqp-connectors", release)).batch

@@ -28,7 +28,6 @@ from requests.utils import (
     DEFAULT_CA_BUNDLE_PATH,
     get_auth_from_url,
     get_environ_proxies,
-    prepend_scheme_if_needed,
     select_proxy,
 )
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -63,6 +62,7 @@ PROXY_LOGIN_S = 300.0
 _PROXY_LOGIN = "put the proxy's user and password into HTTPS_PROXY, http://user:password@host:port, and restart"
 _ADVICE = {
     "proxy": "start the proxy, or correct HTTPS_PROXY and restart",
+    "proxy-address": "correct HTTPS_PROXY and restart",
     "proxy-403": "have the proxy allow the host, or name the host in NO_PROXY and restart",
     "proxy-407": _PROXY_LOGIN,
     "http-407": _PROXY_LOGIN,
@@ -77,8 +77,8 @@ def advice(code: str) -> str:
 
 
 class NotSent(Exception):
-    """No request was sent: `code` is `unreachable`, `proxy` (it cannot be used), `proxy-403` (its status), `tls`, or,
-    for a value that has to be corrected, `ca` or `not-sent`; `retry_after` is the shortest wait in seconds."""
+    """No request was sent: `code` is `unreachable`, `proxy` (unreachable), `proxy-403` (its status), `tls`, or, for a
+    value to be corrected, `proxy-address`, `ca` or `not-sent`; `retry_after` is the shortest wait in seconds."""
 
     def __init__(self, code: str, text: str, kind: Kind = Kind.UNAVAILABLE, retry_after: float = 0.0) -> None:
         super().__init__(text)
@@ -98,10 +98,12 @@ class Lost(Exception):
 
 
 class HttpExchange:
-    """A request and the answer, with a time limit for both; `proxy` is the address of the one that is used."""
+    """A request to a host and the answer, with a time limit for both; `proxy` is the address of the one that is
+    used."""
 
-    def __init__(self, seconds: float, proxy: str | None = None) -> None:
+    def __init__(self, seconds: float, host: str, proxy: str | None) -> None:
         self.seconds = seconds
+        self.host = host
         self.proxy = proxy
         self.sent = False
         self.timed_out = False
@@ -215,7 +217,7 @@ class Session(requests.Session):
         bytes. Raise NotSent or Lost."""
         self.answer = None
         proxy = proxy_of(url)
-        exchange = HttpExchange(timeout, proxy)
+        exchange = HttpExchange(timeout, host_of(url), proxy)
         kwargs["proxies"] = {"http": proxy, "https": proxy} if proxy else {}
         try:
             self._prepare()
@@ -244,6 +246,13 @@ class Session(requests.Session):
                 self.mount(scheme, adapter)
 
 
+def direct_session() -> requests.Session:
+    """Return a plain session without proxies and `.netrc`, for a library that asks another process of this machine."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
 def proxy_of(url: str) -> str | None:
     """Return the address of the proxy through which the environment wants a URL to be reached: HTTPS_PROXY, HTTP_PROXY
     or ALL_PROXY, where NO_PROXY does not name the host; None for this machine itself. Raise NotSent if it is no
@@ -254,17 +263,23 @@ def proxy_of(url: str) -> str | None:
     if not given:
         return None
     with contextlib.suppress(ValueError):
-        proxy = prepend_scheme_if_needed(given, "http")
+        proxy = _with_scheme(given)
         parts = urllib3.util.parse_url(proxy)
         if parts.scheme in ("http", "https") and parts.host:
             return proxy
-    raise NotSent("proxy", "HTTPS_PROXY is no address of an HTTP proxy, as http://proxy:3128", Kind.CONFIGURATION)
+    text = "HTTPS_PROXY: expected the address of an HTTP proxy, such as http://proxy:3128"
+    raise NotSent("proxy-address", text, Kind.CONFIGURATION)
 
 
 def _hide_proxy_passwords() -> None:
     for proxy in getproxies().values():
         with contextlib.suppress(ValueError):
-            secrets.add(get_auth_from_url(proxy)[1])
+            secrets.add(get_auth_from_url(_with_scheme(proxy))[1])
+
+
+def _with_scheme(proxy: str) -> str:
+    # Not as requests does it, which takes the host of `proxy:3128` for a scheme.
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def tls_context(ca: str | None = None) -> ssl.SSLContext:
@@ -374,7 +389,7 @@ def _proxy_refusal(causes: list[BaseException], exchange: HttpExchange) -> NotSe
         return None
     proxy = exchange.proxy or ""
     wait = PROXY_LOGIN_S if refusal[2] == "407" and get_auth_from_url(proxy)[1] else 0.0
-    text = f"the proxy {host_of(proxy)} refuses the way: {refusal[1]}"
+    text = f"the proxy {host_of(proxy)} refuses the way to {exchange.host}: {refusal[1]}"
     return NotSent(f"proxy-{refusal[2]}", text, retry_after=wait)
 
 
@@ -383,7 +398,7 @@ def _tls_failure(causes: list[BaseException]) -> NotSent | None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             text = f"certificate not accepted: {cause.verify_message}"
             if cause.verify_code in _UNKNOWN_AUTHORITY:
-                text += f"; no authority that is trusted here has signed it: {advice('tls')}"
+                text += "; no authority that is trusted here has signed it (see tls.ca)"
             return NotSent("tls", text)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return NotSent("tls", f"no TLS connection: {cause.reason or _words([cause])}")

@@ -1,11 +1,16 @@
 """Salesforce through the proxy of a company, which wants a log-in and opens TLS (docs/how-to/proxy.md)."""
 
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.cases import MAPPING, alarm, pause_of
 from tests.e2e.conftest import CONSUMING
+from tests.pages import blocks
 from tests.services.certificates import Authority
 from tests.services.forward_proxy import forward_proxy
 
@@ -26,7 +31,7 @@ def proxy(divisions, authority):
     server = (divisions.org.server.host, divisions.org.server.port)
     divisions.org.switch(instance_url=f"https://{ORG_HOST}")
     certificate = authority.issue(LOGIN_HOST, ORG_HOST)
-    with forward_proxy({LOGIN_HOST: server, ORG_HOST: server}, certificate) as proxy:
+    with forward_proxy({LOGIN_HOST: server, ORG_HOST: server}, opens=certificate) as proxy:
         proxy.login = f"{USER}:{PASSWORD}"
         yield proxy
 
@@ -98,15 +103,25 @@ def test_a_proxy_that_opens_tls_is_trusted_once_tls_ca_names_its_authority(divis
     assert not divisions.dead()
 
 
-def test_check_says_which_proxy_is_used_or_why_it_does_not_help(divisions, proxy, authority):
+def test_check_says_which_proxy_is_used_or_why_it_does_not_help(divisions, proxy, authority, tmp_path):
+    """As the page has it."""
     queue_of(divisions, tls={"ca": authority.ca})
-    good = divisions.run("check", "-i", str(divisions.file), **environment(proxy))
-    print(good.stdout)
-    assert f"at https://{ORG_HOST} through the proxy {proxy.address}" in good.stdout
+    command, shown = (each.text for each in blocks("docs/how-to/proxy.md") if each.run_by)
+    file = tmp_path / "proxy.env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in environment(proxy).items()))
+
+    def check():
+        words = ["sh", "-c", command.replace("/etc/sfconnector", str(tmp_path))]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(words, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False)
+        print(done.stdout, done.stderr)
+        return done
+
+    good = check()
+    assert shown.strip().replace("proxy.example.com:3128", proxy.address) in good.stdout
     proxy.login = "another:log-in"
-    bad = divisions.run("check", "-i", str(divisions.file), **environment(proxy))
-    print(bad.stdout)
+    bad = check()
     assert bad.returncode == 69
-    assert f"the proxy {proxy.address} refuses the way: 407" in bad.stdout
+    assert f"the proxy {proxy.address} refuses the way to {LOGIN_HOST}: 407" in bad.stdout
     assert "put the proxy's user and password into HTTPS_PROXY" in bad.stdout
     assert not [secret for secret in (PASSWORD, ESCAPED) if secret in good.stdout + bad.stdout + bad.stderr]

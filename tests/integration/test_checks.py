@@ -67,7 +67,10 @@ def test_a_certificate_for_another_name_is_told_as_that(tmp_path: Path, server_n
     assert "server_name" in found.do
 
 
-def test_what_a_policy_sets_for_a_queue_counts_as_its_own_argument(vhost: Vhost) -> None:
+def test_what_a_policy_sets_for_a_queue_counts_as_its_own_argument(
+    vhost: Vhost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # not for the broker
     vhost.declare_queue("q", arguments={"x-single-active-consumer": True})
     api = Management(f"http://{vhost.host}:{vhost.node.management_port}", basic(vhost.username, vhost.password))
 

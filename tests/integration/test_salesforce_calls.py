@@ -600,8 +600,8 @@ def test_a_file_of_certificates_that_is_not_there_is_told(client_of, certificate
 @pytest.mark.parametrize(
     ("answered", "code", "words"),
     [
-        (page(407, "Log in"), "proxy-407", "the proxy 127.0.0.1:PORT refuses the way: 407"),
-        (page(403, "No"), "proxy-403", "the proxy 127.0.0.1:PORT refuses the way: 403"),
+        (page(407, "Log in"), "proxy-407", "the proxy 127.0.0.1:PORT refuses the way to plant.my.salesforce.com: 407"),
+        (page(403, "No"), "proxy-403", "the proxy 127.0.0.1:PORT refuses the way to plant.my.salesforce.com: 403"),
         (scripted.hang_up, "proxy", "the proxy 127.0.0.1:PORT: the server closed it"),
         (None, "proxy", "the proxy 127.0.0.1:9: connection refused"),
     ],

@@ -1,4 +1,5 @@
-"""A proxy as companies have one: it takes CONNECT, may want a log-in, finds the hosts itself, and may open TLS."""
+"""A proxy as companies have one: it takes CONNECT, may want a log-in, finds the hosts itself, may open TLS, and may be
+spoken to by TLS."""
 
 import contextlib
 import select
@@ -16,24 +17,24 @@ Address = tuple[str, int]
 
 class ForwardProxy:
     """`servers` says where the hosts are that it lets pass, which may change at any time; so may `login`, which is
-    `user:password` or nothing. With a certificate for a host it opens TLS and talks to the server without."""
+    `user:password` or nothing. With `opens`, a certificate for those hosts, it opens TLS and talks to the server
+    without; with `own` it is reached by TLS itself."""
 
-    def __init__(self, servers: Mapping[str, Address], certificate: Certificate | None = None) -> None:
+    def __init__(
+        self, servers: Mapping[str, Address], *, opens: Certificate | None = None, own: Certificate | None = None
+    ) -> None:
         self.servers = dict(servers)
         self.login = ""
         #: The hosts that it was asked for, refused ones too.
         self.asked: list[str] = []
-        self._context: ssl.SSLContext | None = None
-        if certificate is not None:
-            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(certificate.cert, certificate.key)
+        self._opens, self._own = _context(opens), _context(own)
         self._open: list[socket.socket] = []
         self._port = 0
         self.start()
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self._port}"
+        return f"{'localhost' if self._own else '127.0.0.1'}:{self._port}"
 
     def start(self) -> None:
         """Listen, on the same port as before."""
@@ -59,7 +60,7 @@ class ForwardProxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client:
+        with contextlib.suppress(OSError), _secured(client, self._own) as client:
             host, headers = _request(client)
             self.asked.append(host)
             wanted = f"Basic {b64encode(self.login.encode()).decode()}"
@@ -72,12 +73,21 @@ class ForwardProxy:
                 self._tunnel(client, self.servers[host])
 
     def _tunnel(self, client: socket.socket, address: Address) -> None:
-        with (
-            socket.create_connection(address) as server,
-            self._context.wrap_socket(client, server_side=True) if self._context else client as client,
-        ):
+        with socket.create_connection(address) as server, _secured(client, self._opens) as client:
             self._open += (client, server)
             _relay(client, server)
+
+
+def _context(certificate: Certificate | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert, certificate.key)
+    return context
+
+
+def _secured(client: socket.socket, context: ssl.SSLContext | None) -> socket.socket:
+    return client if context is None else context.wrap_socket(client, server_side=True)
 
 
 def _request(client: socket.socket) -> tuple[str, dict[str, str]]:
@@ -115,8 +125,10 @@ def _end(each: socket.socket) -> None:
 
 
 @contextlib.contextmanager
-def forward_proxy(servers: Mapping[str, Address], certificate: Certificate | None = None) -> Iterator[ForwardProxy]:
-    proxy = ForwardProxy(servers, certificate)
+def forward_proxy(
+    servers: Mapping[str, Address], *, opens: Certificate | None = None, own: Certificate | None = None
+) -> Iterator[ForwardProxy]:
+    proxy = ForwardProxy(servers, opens=opens, own=own)
     try:
         yield proxy
     finally:

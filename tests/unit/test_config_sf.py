@@ -13,6 +13,7 @@ from connectorlib.errors import ConfigurationError
 from connectorlib.service.redaction import secrets
 from sfconnector.config import load
 from sfconnector.settings import ExternalId, Reply, Salesforce
+from tests.services.certificates import Authority
 from tests.unit import configs
 
 GOOD: dict[str, Any] = {
@@ -157,6 +158,21 @@ def test_a_division_wins_over_the_tenant_key_by_key(write):
     assert (pumps.retry.attempts, pumps.retry.max_s) == (2, 5.0)
     assert pumps.hold_seconds == 60.0
     assert pumps.reply == Reply("results", "mine", True)
+
+
+@pytest.mark.parametrize("place", ["tenant", "division"])
+def test_a_file_of_authorities_begins_at_the_configuration(write, tmp_path, monkeypatch, place):
+    monkeypatch.chdir("/")
+    Authority(tmp_path)
+    data = division()
+    section = data["tenant"] if place == "tenant" else data["divisions"]["pumps"]
+    section["salesforce"] = section.get("salesforce", {}) | {"tls": {"ca": "ca.pem"}}
+    (pumps,) = load(write(data)).divisions
+    assert pumps.salesforce.tls == shared.HttpTls(str(tmp_path / "ca.pem"))
+    section["salesforce"]["tls"] = {"ca": "none.pem"}
+    (problem,) = told(write(data))
+    where = "tenant" if place == "tenant" else "divisions.pumps"
+    assert problem == f"{where}.salesforce.tls.ca: {tmp_path}/none.pem cannot be read: No such file or directory"
 
 
 def test_without_its_own_word_a_division_is_as_the_tenant_says(write):

@@ -91,7 +91,8 @@ def test_the_health_check_follows_what_healthz_answers():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         ask = functools.partial(subprocess.run, [sys.executable, *arguments], capture_output=True, check=False)
-        codes = {code: ask(env=os.environ | {"HEALTHZ": f"{url}/{code}"}).returncode for code in (200, 503)}
+        around = os.environ | {"HTTP_PROXY": "http://127.0.0.1:9"}
+        codes = {code: ask(env=around | {"HEALTHZ": f"{url}/{code}"}).returncode for code in (200, 503)}
         server.shutdown()
     assert codes == {200: 0, 503: 1}
 

@@ -1,0 +1,67 @@
+"""HTTP over TLS, also through a proxy that is reached by TLS itself: TLS within TLS."""
+
+import ssl
+
+import pytest
+
+from connectorlib.service.http_client import Lost, NotSent, Session
+from tests.services import scripted
+from tests.services.certificates import Authority
+from tests.services.forward_proxy import forward_proxy
+from tests.services.scripted import Scripted, as_json
+
+HOST = "acme.my.salesforce.com"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+def served(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.cert, certificate.key)
+    return Scripted([as_json(200, {"good": True})], tls=context)
+
+
+@pytest.fixture
+def server(authority):
+    """A server that answers as `HOST`; only the proxy finds it."""
+    with served(authority.issue(HOST)) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(authority, server, monkeypatch):
+    with forward_proxy({HOST: ("127.0.0.1", server.port)}, own=authority.issue("localhost")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://{proxy.address}")
+        yield proxy
+
+
+def test_an_answer_comes_through_a_proxy_that_is_reached_by_tls(authority, proxy):
+    session = Session("test", authority.ca)
+    assert session.request("GET", f"https://{HOST}/x", timeout=10).json() == {"good": True}
+    assert proxy.asked == [HOST]
+
+
+def test_an_answer_that_trickles_is_ended_through_such_a_proxy_too(authority, proxy, server):
+    slow = scripted.Trickle(as_json(200, {"good": True}), fast=5)
+    server.api = [slow]
+    with pytest.raises(Lost) as raised:
+        Session("test", authority.ca).request("GET", f"https://{HOST}/x", timeout=0.6)
+    assert raised.value.timed_out
+    assert not slow.finished
+
+
+def test_a_proxy_whose_certificate_nobody_knows_is_not_used(proxy):
+    with pytest.raises(NotSent) as raised:
+        Session("test").request("GET", f"https://{HOST}/x", timeout=10)
+    assert (raised.value.code, "tls.ca" in raised.value.text) == ("tls", True)
+    assert proxy.asked == []
+
+
+def test_the_authorities_that_come_with_requests_are_not_trusted_besides_the_systems(authority, monkeypatch):
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", authority.ca)
+    with served(authority.issue("localhost")) as server, pytest.raises(NotSent) as raised:
+        Session("test").request("GET", f"{server.url}/x", timeout=10)
+    assert (raised.value.code, server.requests) == ("tls", [])
