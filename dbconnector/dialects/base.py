@@ -18,6 +18,10 @@ from dbconnector.dialects.fetch_plan import Decode, FetchPlan
 #: pyodbc counts parameter markers in 16 bits with a sign.
 PYODBC_PARAMETERS = 32_767
 
+#: Values of a connection string that are written in braces: psqlodbc takes `Port={5432}` for the text `{5432}`, so
+#: braces are not a harmless default.
+BRACED = r"[;{}\[\](),?*=!@]|^\s|\s$"
+
 #: A catalogue query and its parameters. Catalogues can be read without the right to read the table itself.
 Query = tuple[str, tuple[str, ...]]
 #: Patterns of error texts, for errors that have no telling code.
@@ -81,6 +85,10 @@ class Driver:
     forced: Mapping[str, str] = field(default_factory=dict)
     #: Run on every new connection, before the statements of the dialect.
     session: tuple[str, ...] = ()
+    #: Pattern of the values of a connection string that need braces.
+    braced: str = BRACED
+    #: Ends a statement at a time limit of its own (SQL_ATTR_QUERY_TIMEOUT), where the session has none.
+    query_timeout: bool = False
     #: Reads a result of any size in bounded memory; otherwise a large select needs `key`.
     streams: bool = False
     #: Streams only a query without parameters outside a transaction, and ends the result, as if there were no more
@@ -190,6 +198,8 @@ class Dialect:
 
     #: What the native error codes mean; empty: those of its drivers mean nothing.
     natives: Mapping[int, Kind] = field(default_factory=dict)
+    #: SQLSTATEs that say nothing, because its drivers give them for every error that they have none for.
+    vague_states: frozenset[str] = frozenset()
     texts: Texts = ()
     #: The same for errors while connecting.
     connect_texts: Texts = ()

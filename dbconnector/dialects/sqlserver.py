@@ -1,4 +1,5 @@
-"""SQL Server, through Microsoft's driver or FreeTDS (from documentation)."""
+"""SQL Server, through Microsoft's driver or FreeTDS (from documentation; what FreeTDS does was tried: see
+docs/compatibility.md)."""
 
 import datetime
 from dataclasses import replace
@@ -9,11 +10,17 @@ from dbconnector.dialects.base import TOP, Dialect, Driver, Savepoints, Setting,
 from dbconnector.dialects.conversions import Bindings, utc_datetime
 
 _CODES = {
-    **codes(Kind.RETRY, 1204, 1205, 1222, 3960, 3961, 41301, 41302, 41305, 41325),
+    **codes(Kind.RETRY, 1204, 1205, 1222, 3960, 3961, 41301, 41302, 41305, 41325, 8645, 8651),
+    # The transaction has ended, or can only be rolled back as a whole, because of another message's error.
+    **codes(Kind.RETRY, 3902, 3903, 3930, 3931, 3998, 6401),
     **codes(Kind.UNAVAILABLE, 20003, 20004, 20006, 20009, 20017, 20020, 40197, 40501, 40613, 49918, 49919, 49920),
     **codes(Kind.UNAVAILABLE, 701, 976, 983, 1105, 3906, 9002, 10928, 10929, 17142, 233, 10053, 10054, 10060),
+    # Starting, stopping, being restored, offline; too many connections; no room.
+    **codes(Kind.UNAVAILABLE, 596, 921, 922, 924, 927, 942, 945, 952, 954, 6005, 17809, 18401, 18461),
+    **codes(Kind.UNAVAILABLE, 802, 1101, 1104, 40544),
     **codes(Kind.REFUSED, 18452, 18456, 18470, 18486, 18487, 18488),
-    **codes(Kind.CONFIGURATION, 207, 208, 4060),
+    **codes(Kind.CONFIGURATION, 102, 109, 110, 137, 156, 201, 207, 208, 213, 229, 230, 262, 334, 544, 916, 1088, 2812),
+    **codes(Kind.CONFIGURATION, 4060, 8101, 8144, 8180),
     **codes(Kind.REJECT, 220, 241, 242, 245, 515, 547, 2601, 2627, 2628, 8114, 8115, 8134, 8152, 50000),
 }
 
@@ -35,6 +42,7 @@ MSODBCSQL = Driver(
     name="SQL Server",
     pattern="msodbcsql|sql server|sqlsrv|sqlncli",
     defaults={"ConnectRetryCount": "0"},  # a silent reconnect would lose the session's settings
+    query_timeout=True,
     streams=True,
     measured=False,
 )
@@ -43,6 +51,7 @@ FREETDS = replace(
     name="SQL Server (FreeTDS)",
     pattern="freetds|libtdsodbc|tdsodbc",
     defaults={"TDS_Version": "7.4", "ClientCharset": "UTF-8"},
+    braced=r";|^\{",  # FreeTDS 1.3 takes `}}` within braces for two
 )
 
 DIALECT = Dialect(
@@ -61,5 +70,6 @@ DIALECT = Dialect(
     natives=_CODES,
     texts=((r"Unexpected EOF from the server", Kind.UNAVAILABLE),),
     own_bindings=_bindings,
+    vague_states=frozenset({"42000"}),
     duplicate=r"\((2601|2627)\)$",
 )

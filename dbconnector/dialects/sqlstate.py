@@ -66,7 +66,8 @@ TEXTS: Texts = (
 TEXT = 1000
 _KINDS = {kind.value: kind for kind in Kind}
 _STATE = re.compile(r"[0-9A-Z]{5}")
-_NATIVE = re.compile(r"\((-?\d+)\)\s*(?:\(SQL\w+\))?\s*$")
+#: Behind the first of several messages: those after it are less exact, such as that the statement was terminated.
+_NATIVE = re.compile(r"\((-?\d+)\)\s*(?:\(SQL\w+\)|$)")
 
 
 def read_error(args: Sequence[object]) -> tuple[str, int | None, str]:
@@ -85,6 +86,8 @@ def clean(text: str) -> str:
     """Return a driver's text on one line, shortened, without what the driver adds to the server's message."""
     text = re.sub(r"\0.*?(?=( \(\d+\))?( \(SQL\w+\))?$)", "", text, flags=re.DOTALL)  # memory behind MariaDB's texts
     text = re.sub(r"\s+", " ", text)
+    # What Microsoft's driver adds: the statement has been terminated, could not be prepared.
+    text = re.sub(r" \(SQL\w+\); \[\w{5}\] .* \((3621|8180)\)$", "", text)
     text = re.sub(r"^(\[[^\]]*\] ?)+", "", text)
     text = re.sub(r"(;? Error while (executing the query|preparing parameters))?( \(1\))? \(SQL\w+\)$", "", text)
     text = re.sub(r"( \(\d+\))\1+$", r"\1", text)  # sqliteodbc gives its code twice
@@ -93,8 +96,11 @@ def clean(text: str) -> str:
 
 def classify(dialect: Dialect, state: str, native: int | None, text: str, *, connecting: bool = False) -> Kind:
     """Return what to do about an error: by its native code, else by its text, its SQLSTATE, the class of that."""
-    kind = dialect.natives.get(native or 0) or _by_text(dialect, text, connecting) or _by_state(state)
-    if connecting and (kind is Kind.RETRY or (kind is None and state == "HY000")):
+    vague = state in dialect.vague_states
+    kind = (
+        dialect.natives.get(native or 0) or _by_text(dialect, text, connecting) or (None if vague else _by_state(state))
+    )
+    if connecting and (kind is Kind.RETRY or (kind is None and (vague or state == "HY000"))):
         return Kind.UNAVAILABLE  # a time limit, or no words at all, while connecting: the server was not reached
     return kind or Kind.UNKNOWN
 
@@ -119,7 +125,7 @@ def _by_state(state: str) -> Kind | None:
 
 def code_of(dialect: Dialect, state: str, native: int | None) -> str:
     """Return the code to show: the SQLSTATE, with the native code where the state alone says too little."""
-    vague = state in ("", "HY000", "01000") or native in dialect.natives
+    vague = state in ("", "HY000", "01000", *dialect.vague_states) or native in dialect.natives
     if native and dialect.natives and vague and state[:2] not in ("22", "23"):
         return f"{state or 'HY000'}/{native}"
     return state or "HY000"

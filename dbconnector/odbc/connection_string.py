@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil
 
 from connectorlib.service.redaction import is_secret_name
-from dbconnector.dialects.base import Driver
+from dbconnector.dialects.base import BRACED, Driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,12 @@ class TimeLimits:
         return whole | {f"{name}_ms": int(value * 1000) for name, value in seconds.items()}
 
 
-def quote_value(value: str) -> str:
-    """Return a value for a connection string, in braces only if it needs them.
-
-    psqlodbc takes `Port={5432}` for the text `{5432}`, so braces are not a harmless default. Raise ValueError for
-    characters that no driver accepts.
-    """
+def quote_value(value: str, braced: str = BRACED) -> str:
+    """Return a value for a connection string, in braces only if it needs them (see `Driver.braced`). Raise ValueError
+    for characters that no driver accepts."""
     if re.search(r"[\0\r\n]", value):
         raise ValueError("a connection value cannot hold a line break or NUL")
-    if value == "" or not re.search(r"[;{}\[\](),?*=!@]|^\s|\s$", value):
+    if value == "" or not re.search(braced, value):
         return value
     return "{" + value.replace("}", "}}") + "}"
 
@@ -66,9 +63,9 @@ def merge_defaults(
     return {**kept, **defaults, **driver.forced}
 
 
-def join_connection(pairs: Mapping[str, str]) -> str:
+def join_connection(pairs: Mapping[str, str], braced: str = BRACED) -> str:
     """Return the connection string. Raise ValueError for a value that it cannot contain."""
-    return ";".join(f"{key}={quote_value(value)}" for key, value in pairs.items())
+    return ";".join(f"{key}={quote_value(value, braced)}" for key, value in pairs.items())
 
 
 def secrets(keywords: Mapping[str, str]) -> list[str]:

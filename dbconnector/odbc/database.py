@@ -458,13 +458,15 @@ class Database:
 
     def _log_in(self, keywords: Mapping[str, str]) -> pyodbc.Connection:
         with self._guarded("database", self._limits.login + self._limits.socket, connecting=True):
-            text = connection_string.join_connection(keywords)
+            text = connection_string.join_connection(keywords, self.driver.braced)
             return pyodbc.connect(text, autocommit=True, timeout=self._limits.login)
 
     def _prepare(self, connection: pyodbc.Connection) -> None:
         """Set up a new connection. Each statement runs in a transaction of its own: some of `on_connect`, such as
         SQLite's `PRAGMA journal_mode`, are refused inside one."""
         self._set_types(connection)
+        if self.driver.query_timeout:
+            connection.timeout = self._limits.statement
         for statement in self.driver.session:
             connection.execute(statement).close()
         lacks = list(self._try_settings(connection))

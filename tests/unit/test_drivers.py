@@ -124,6 +124,16 @@ STATEMENT_ERRORS = [
     (MSSQL, "42000", 9002, "The transaction log is full", UNAVAILABLE, "42000/9002"),
     (MSSQL, "01000", 20017, "Unexpected EOF from the server", UNAVAILABLE, "01000/20017"),
     (MSSQL, "42S02", 208, "Invalid object name", CONFIGURATION, "42S02/208"),
+    (MSSQL, "42000", 102, "Incorrect syntax near 'x'.", CONFIGURATION, "42000/102"),
+    (MSSQL, "42000", 229, "The INSERT permission was denied on the object", CONFIGURATION, "42000/229"),
+    # Its drivers say 42000 of whatever they have no SQLSTATE for.
+    (MSSQL, "42000", 8169, "Conversion failed when converting from a character string", UNKNOWN, "42000/8169"),
+    (MSSQL, "42000", 6005, "SHUTDOWN is in progress.", UNAVAILABLE, "42000/6005"),
+    (MSSQL, "42000", 596, "Cannot continue: the session is in the kill state.", UNAVAILABLE, "42000/596"),
+    (MSSQL, "42000", 6401, "Cannot roll back connector. No savepoint of that name was found.", RETRY, "42000/6401"),
+    (MSSQL, "42000", 3930, "The current transaction cannot be committed", RETRY, "42000/3930"),
+    (MSSQL, "HYT00", 0, "Timeout expired", RETRY, "HYT00"),
+    (MSSQL, "08S01", 20006, "Write to the server failed", UNAVAILABLE, "08S01/20006"),
     (ORACLE, "23000", 1, "ORA-00001: unique constraint violated", REJECT, "23000"),
     (ORACLE, "HY000", 60, "ORA-00060: deadlock detected", RETRY, "HY000/60"),
     (ORACLE, "HY000", 20001, "ORA-20001: raised by a trigger", REJECT, "HY000/20001"),
@@ -171,6 +181,14 @@ CONNECT_ERRORS = [
     (MARIA, "08004", 1040, "Too many connections", UNAVAILABLE),
     (SQLITE, "HY000", 14, "connect failed", UNAVAILABLE),
     (MSSQL, "28000", 18456, "Login failed for user", REFUSED),
+    # FreeTDS 1.3.17, as it was seen
+    (MSSQL, "42000", 18456, "Login failed for user 'app'.", REFUSED),
+    (MSSQL, "42000", 18401, "Login failed for user. Reason: Server is in script upgrade mode.", UNAVAILABLE),
+    (MSSQL, "42000", 17809, "the maximum number of '5' user connections has already been reached", UNAVAILABLE),
+    (MSSQL, "42000", 33999, "never heard of", UNAVAILABLE),
+    (MSSQL, "08S01", 20009, "Unable to connect: Adaptive Server is unavailable or does not exist", UNAVAILABLE),
+    (MSSQL, "08001", 0, "Unable to connect to data source", UNAVAILABLE),
+    (MSSQL, "HYT00", 0, "Timeout expired", UNAVAILABLE),
     (MSSQL, "42000", 4060, "Cannot open database requested by the login", CONFIGURATION),
     (MSSQL, "HYT00", 0, "Login timeout expired", UNAVAILABLE),
     (GENERIC, "28000", 1, "Login failed", REFUSED),
@@ -185,11 +203,20 @@ def test_the_error_of_a_connection_is_classified(dialect, state, native, text, k
     assert sqlstate.classify(dialect, state, native, text, connecting=True) is kind
 
 
+#: Two messages of one error, as pyodbc joins them.
+TERMINATED = (
+    "[23000] [Microsoft][ODBC Driver 17 for SQL Server][SQL Server]Violation of PRIMARY KEY constraint 'PK'. (2627) "
+    "(SQLExecDirectW); [23000] [Microsoft][ODBC Driver 17 for SQL Server][SQL Server]The statement has been terminated."
+    " (3621)"
+)
+
+
 @pytest.mark.parametrize(
     ("args", "read"),
     [
         (("23505", "[23505] ERROR: dup (1) (SQLExecDirectW)"), ("23505", 1)),
         (("HY000", "[HY000] Lock wait timeout; try (1205) (SQLExecDirectW)"), ("HY000", 1205)),
+        (("23000", TERMINATED), ("23000", 2627)),
         (("The SQL contains 1 parameter markers, but 2 parameters were supplied", "HY000"), ("HY000", None)),
         (("Attempt to use a closed connection.",), ("", None)),
         (("HY000", ""), ("HY000", None)),
@@ -208,6 +235,11 @@ def test_a_text_is_shown_without_what_the_driver_wraps_around_it():
         "CHECK constraint failed: c (19)"
     )
     assert len(sqlstate.clean("x" * 5000)) == 1000
+
+
+def test_what_microsofts_driver_adds_to_an_error_hides_no_duplicate():
+    assert sqlstate.clean(TERMINATED) == "Violation of PRIMARY KEY constraint 'PK'. (2627)"
+    assert sqlstate.is_duplicate(MSSQL, "23000", sqlstate.clean(TERMINATED))
 
 
 @pytest.mark.parametrize(
@@ -250,6 +282,13 @@ def test_done_is_a_reject_that_the_writer_knows():
 )
 def test_a_value_is_in_braces_when_and_only_when_it_needs_them(value, quoted):
     assert connection_string.quote_value(value) == quoted
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"), [("a}b", "a}b"), (" p@s{s,w(o)r]d= ", " p@s{s,w(o)r]d= "), ("a;b", "{a;b}"), ("{a", "{{a}")]
+)
+def test_freetds_reads_a_closing_brace_only_without_braces(value, quoted):
+    assert connection_string.quote_value(value, sqlserver.FREETDS.braced) == quoted
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\0b", "a\rb"])

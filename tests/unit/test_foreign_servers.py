@@ -41,6 +41,8 @@ class Driver:
         }
         self.refuses = refuses
         self.error = error
+        #: Seconds that the driver itself gives a statement; 0: as many as it takes.
+        self.statement_limit = 0
         self.answers: Mapping[str, Sequence[tuple[Any, ...]]] = {
             "@@sql_mode": [("STRICT_TRANS_TABLES",)],
             "time_zone$": [("+00:00",)],
@@ -65,6 +67,8 @@ class Connection:
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "autocommit" and self.driver.autocommits:
             raise pyodbc.Error("IM001", "[IM001] Driver does not support this function (0)")
+        if name == "timeout":
+            self.driver.statement_limit = value
         super().__setattr__(name, value)
 
     autocommit = True
@@ -146,6 +150,22 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> Make:
         return database
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("library", "server", "limit"),
+    [
+        ("libtdsodbc.so", "Microsoft SQL Server", 60),
+        ("libmsodbcsql-18.so", "Microsoft SQL Server", 60),
+        ("psqlodbcw.so", "PostgreSQL", 0),  # the session has one
+    ],
+)
+def test_a_driver_ends_a_statement_where_the_session_does_not(
+    connected: Make, library: str, server: str, limit: int
+) -> None:
+    driver = Driver(library, server)
+    connected(driver)
+    assert driver.statement_limit == limit
 
 
 # --- the dialect is what the server says ----------------------------------------------------------------------------
