@@ -31,6 +31,13 @@ def grant(settings: BrokerSettings, right: str) -> str:
     return f"give {user_of(settings)} the right {right} for it ({command})"
 
 
+def grant_topic(settings: BrokerSettings, exchange: str) -> str:
+    """Return how the user gets the right to publish to a topic exchange with other routing keys."""
+    name = "USER" if settings.auth == "external" else settings.username
+    command = f"rabbitmqctl set_topic_permissions -p {settings.virtual_host} {name} {exchange} …"
+    return f"give {user_of(settings)} the right write for it ({command})"
+
+
 def grant_all(settings: BrokerSettings) -> str:
     """Return what gives the user every right in the virtual host: a command."""
     name = "USER" if settings.auth == "external" else quote(settings.username)

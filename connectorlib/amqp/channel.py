@@ -103,11 +103,12 @@ class SyncChannel(ConnectionListener):
         arguments = {"x-priority": "not a number"}
         self._ask_in_vain(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
 
-    def ask_to_publish(self, exchange: str) -> None:
+    def ask_to_publish(self, exchange: str, routing_key: str = "") -> None:
         """Find out whether this user may publish to an exchange without publishing: send an expiration that the broker
-        refuses, after it has checked the rights. Raise Failed, 403 or 404, if not. This ends the channel."""
+        refuses, after it has checked the rights, those on topics included. Raise Failed, 403 or 404, if not. This ends
+        the channel."""
         refused = spec.BasicProperties(expiration="not a number")
-        self._write("publishing", "basic_publish", exchange, "", b"", refused)
+        self._write("publishing", "basic_publish", exchange, routing_key, b"", refused)
         # This is answered, or the refusal comes first.
         self._ask_in_vain(f"publishing to exchange {exchange!r}", "basic_qos")
 

@@ -4,15 +4,16 @@ What exists is inspected as in `amqp.inspection`; the rights by calls that the b
 checked the rights. AMQP shows no bindings: the management API does.
 """
 
+import re
 import shlex
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from connectorlib.amqp import Broker, SyncChannel, inspection
-from connectorlib.amqp.broker_user import grant, user_of
+from connectorlib.amqp.broker_user import grant, grant_topic, user_of
 from connectorlib.amqp.channel import ALARM
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.management import Management
@@ -24,6 +25,8 @@ from connectorlib.shared_settings import BrokerSettings, Source
 from connectorlib.values.text import listed
 
 CHANNEL_S = 5.0
+#: How RabbitMQ refuses a routing key to a user who may publish to the exchange (topic authorisation).
+_TOPIC = re.compile(r"access to topic '(.*)' in exchange '(.*)' in vhost")
 MAKE_ROOM = "make room on its machine; `rabbitmq-diagnostics alarms` there says more"
 AT_START = "it is made at the start"
 
@@ -52,7 +55,8 @@ class TopologyCheck:
 
     # -- the parts
 
-    def dead_letters(self) -> Iterator[Finding]:
+    def dead_letters(self, queues: Iterable[str]) -> Iterator[Finding]:
+        """Check where the dead letters of these queues go: with the name of the queue as routing key."""
         names = self._settings.dead_letter
         yield from self.exchange(Exchange(names.exchange, dead_letters=True))
         queue = dead_letter_queue(names)
@@ -64,9 +68,9 @@ class TopologyCheck:
             wrong = state.arguments and self._wrong(queue, state.arguments)
             yield from [odd(about, remark) for remark in wrong or ()] or [good(about, _counted(state))]
             yield from self._binding(Source(names.queue, names.exchange, "topic", ("#",)))
-        self._ask(
-            f"publish to dead-letter exchange {names.exchange}", lambda it: it.ask_to_publish(names.exchange), "write"
-        )
+        for each in queues:
+            what = f"publish to dead-letter exchange {names.exchange}"
+            self._ask(what, partial(SyncChannel.ask_to_publish, exchange=names.exchange, routing_key=each), "write")
 
     def exchange(self, exchange: Exchange) -> Iterator[Finding]:
         if not exchange.name:
@@ -250,7 +254,10 @@ class TopologyCheck:
             self._may.append(what)
         elif failure.code == "403":
             about = f"rights of {user_of(self._settings)}"
-            self._may_not.append(bad(about, f"may not {what}", grant(self._settings, right), Kind.REFUSED))
+            do = grant(self._settings, right)
+            if topic := _TOPIC.search(failure.text):
+                what, do = f"{what} with the routing key {topic[1]}", grant_topic(self._settings, topic[2])
+            self._may_not.append(bad(about, f"may not {what}", do, Kind.REFUSED))
         elif failure.code == STREAM:
             return failure
         elif failure.code not in ("404", ALARM):  # which have a finding of their own

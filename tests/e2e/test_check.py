@@ -152,6 +152,21 @@ def test_what_a_user_may_not_do_is_told(on_sqlite: Connector) -> None:
     assert done.returncode == 77
 
 
+def test_a_routing_key_that_a_user_may_not_dead_letter_with_is_told(on_sqlite: Connector) -> None:
+    vhost = on_sqlite.vhost
+    on_sqlite.configure()
+    assert on_sqlite.run("receive", "-c", str(on_sqlite.file)).returncode == 3
+    topics = {"exchange": "dead-letter", "write": "^others$", "read": ".*"}
+    vhost.node.api("PUT", f"/api/topic-permissions/{vhost.quoted}/{vhost.username}", topics)
+    done = on_sqlite.run("check", "-c", str(on_sqlite.file))
+    may_not = "may not publish to dead-letter exchange dead-letter with the routing key readings"
+    told(
+        done, "✘", [rf"rights of connector: {may_not} → give connector .* set_topic_permissions -p \w+ connector dead-"]
+    )
+    assert done.returncode == 77
+    assert vhost.depth("dead-letter") == 0
+
+
 @pytest.mark.parametrize(
     ("broker", "database", "said", "code"),
     [
