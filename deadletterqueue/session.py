@@ -18,6 +18,7 @@ from connectorlib.amqp.management import Management, management_of
 from connectorlib.errors import ConfigurationError, Failed, Failure
 from connectorlib.pipeline.run_sink import running_broker
 from connectorlib.service import logs
+from connectorlib.service.log_writer import flush_all
 from connectorlib.service.process import ExitCode, Life, exit_code, is_unwritable
 from connectorlib.shared_settings import BrokerSettings, Logging
 from connectorlib.values.text import printable
@@ -77,7 +78,7 @@ def outcome(walk: Walk, code: ExitCode) -> ExitCode:
     """Return what a command exits with that has walked to the end: not 0 unless it has seen everything."""
     if not walk.shortfall:
         return code
-    logs.flush()  # before what is printed
+    flush_all()  # before what is printed
     print(printable(walk.shortfall), file=sys.stderr)
     return ExitCode.FAILED
 
@@ -130,7 +131,7 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
     try:
         return run()
     except Failed as failed:
-        logs.flush()  # before what is printed
+        flush_all()  # before what is printed
         for line in failure_text(failed).splitlines():
             print(printable(logs.secrets.redact(line)), file=sys.stderr)
         return exit_code(failed.failure)

@@ -4,6 +4,7 @@ Rule: whoever logs never waits. A pipe that nobody reads, a full disk or a share
 So lines wait in a queue of bounded size; what does not fit is counted, and the count is written where it is missing.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -142,3 +143,9 @@ class LogWriter:
             return False
         self._failing = self._torn = False
         return True
+
+
+def flush_all() -> None:
+    """Wait until everything that was logged is written, as long as something is."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()

@@ -371,12 +371,6 @@ def configure(settings: Logging, connector: str) -> Output:
     return output
 
 
-def flush() -> None:
-    """Wait until everything that was logged is written, as long as something is."""
-    for handler in logging.getLogger().handlers:
-        handler.flush()
-
-
 def _stderr_handler() -> logging.Handler:
     stream: TextIO | None = sys.stderr
     try:

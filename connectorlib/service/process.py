@@ -1,4 +1,4 @@
-"""The life of a process: exit codes, signals, systemd. Imports only errors."""
+"""The life of a process: exit codes, signals, systemd. Imports only errors and the log's writer."""
 
 import errno
 import logging
@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.service.log_writer import flush_all
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,7 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
 
 def end_now(code: int) -> None:
     """End the process without waiting for anything but the last lines of the log."""
-    for handler in logging.getLogger().handlers:
-        handler.flush()
+    flush_all()
     os._exit(code)
 
 

@@ -12,6 +12,7 @@ from connectorlib.config.secrets import is_secret
 from connectorlib.errors import Failed
 from connectorlib.service import logs
 from connectorlib.service.log_dedup import Repeats, Summary
+from connectorlib.service.log_writer import flush_all
 from connectorlib.service.logs import Output, QuietPika, Redact, TextFormatter
 from connectorlib.service.redaction import Secrets, is_secret_name, keyword_secrets, secrets
 from connectorlib.shared_settings import Logging
@@ -165,10 +166,10 @@ def test_logs_go_to_a_file_too_which_may_be_rotated(configured, capsys, tmp_path
     file = tmp_path / "connector.log"
     configured(Logging(file=str(file)), "dbconnector")
     logger.info("one")
-    logs.flush()
+    flush_all()
     file.rename(tmp_path / "connector.log.1")
     logger.info("two")
-    logs.flush()
+    flush_all()
     assert (tmp_path / "connector.log.1").read_text().endswith("INFO one\n")
     assert file.read_text().endswith("INFO two\n")
     assert len(capsys.readouterr().err.splitlines()) == 2
@@ -183,7 +184,7 @@ def test_a_log_file_is_opened_again_once_its_folder_is_back(configured, tmp_path
         if known:
             folder.mkdir()
         logger.info(text)
-        logs.flush()
+        flush_all()
     assert "INFO kept\n" in (folder / "connector.log").read_text()
 
 
