@@ -72,9 +72,9 @@ class Calling:
         with Processes(commands, services.folder / "log", *jobs) as processes:
             watched = processes.timed(
                 lambda: any(org.ask("GET", "/_sim/counts")["calls"].values()),
-                lambda: org.calls() >= total // self.batch and sum(call[2] for call in _calls(services)) == total,
-                lambda: total,
-                LOOK_S,
+                lambda: org.calls() >= total // self.batch,
+                lambda: total - sum(call[2] for call in _calls(services)),
+                every=LOOK_S,
             )
         calls = list(_calls(services))
         return Measured(

@@ -81,14 +81,30 @@ class Processes:
         return self.wait_until(lambda: all(process.poll() is not None for process in self._all), every=0.001)
 
     def timed(
-        self, first: Callable[[], bool], last: Callable[[], bool], messages: Callable[[], int], every: float = LOOK_S
+        self,
+        first: Callable[[], bool],
+        last: Callable[[], bool],
+        left: Callable[[], int],
+        few: int = 0,
+        every: float = LOOK_S,
     ) -> Measured:
-        """Measure from the first condition to the last; `messages`, asked at the first, is how many there are to go."""
+        """Measure from the first condition until, after the last one, no more than `few` messages are left to go.
+
+        `left` may cost what is measured something, so it is asked at the first and after the last only.
+        """
         started = self.wait_until(first, every)
-        cpu_s, count = self.cpu_s, messages()
-        if count < 1:
+        cpu_s, most = self.cpu_s, left()
+        rest = most
+
+        def is_over() -> bool:
+            nonlocal rest
+            rest = left() if last() else most
+            return rest <= few
+
+        if most <= few:
             raise RuntimeError("it was over before it was seen to begin: this needs more --messages")
-        ended = self.wait_until(last, every)
+        ended = self.wait_until(is_over, every)
+        count = most - rest
         return Measured(count / (ended - started), (self.cpu_s - cpu_s) / count * 1e6, self.rss_mb)
 
     def look(self) -> None:

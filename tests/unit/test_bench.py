@@ -8,7 +8,7 @@ from tests.bench import load, outbox, table
 from tests.bench.cases import CASES, Case
 from tests.bench.contenders import Selecting, Subscribing
 from tests.bench.load import Bad
-from tests.bench.measuring import Measured, median
+from tests.bench.measuring import Measured, Processes, median
 from tests.bench.running import Outcome, Report
 
 FAST, SLOW = Measured(900, 50, 40), Measured(300, 150, 60)
@@ -26,6 +26,21 @@ def report(*outcomes: Outcome) -> Report:
 
 def test_the_middle_of_the_rounds_is_shown_and_the_most_memory_of_all():
     assert median([FAST, SLOW, Measured(500, 40, 20)]) == Measured(500, 50, 60)
+
+
+def test_a_run_is_measured_until_few_are_left_which_is_asked_as_seldom_as_possible(tmp_path):
+    last, left = [False, False, True, True], [100, 11, 10]
+    with Processes([["sleep", "60"]], tmp_path / "log") as processes:
+        processes.timed(lambda: True, lambda: last.pop(0), lambda: left.pop(0), few=10, every=0)
+    assert (last, left) == ([], [])
+
+
+def test_a_run_that_is_over_before_it_is_seen_to_begin_is_no_measurement(tmp_path):
+    with (
+        Processes([["sleep", "60"]], tmp_path / "log") as processes,
+        pytest.raises(RuntimeError, match="needs more --messages"),
+    ):
+        processes.timed(lambda: True, lambda: True, lambda: 10, few=10)
 
 
 @pytest.mark.parametrize(("rate", "holds"), [(800, True), (799, False)])
