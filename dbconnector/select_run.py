@@ -173,9 +173,8 @@ class _Run:
             changed = self.on_sent.run(self._marks(self._confirmed))
         if self._on_failed:
             self._on_failed.run([self._on_failed.parameters(row, error) for row, error in self._unsent])
-        if self._database.outdated():
+        if not self._database.commit_unaltered():
             raise Failed(Failure(Kind.RETRY, "columns-changed", "a table has other columns than before", "on_sent"))
-        self._database.commit()
         return changed
 
     def _repeats(self, before: _Page, rows: Sequence[Row]) -> bool:

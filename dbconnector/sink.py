@@ -30,6 +30,7 @@ SAVEPOINT = "piece"
 #: The code of a failure because a table was altered, and how often a batch is bound anew at once for that.
 CHANGED = "columns-changed"
 ALTERED = 10
+_ALTERED = Failure(Kind.RETRY, CHANGED, "a table has other columns than before")
 #: How many seconds a message waits for a lock where others could go on without it: in an ordered lane, whose other keys
 #: wait behind it, and where it is tried apart from others.
 SHORT_LOCK_S = 0.5
@@ -324,8 +325,8 @@ class DatabaseSink:
     def _commit(self, valid: Valid) -> None:
         if not valid():
             raise Stale
-        self._refuse_outdated()
-        self.database.commit()
+        if not self.database.commit_unaltered():
+            raise Failed(_ALTERED)
         if self._passing:
             self._brake.passed(["commit"], ())
         self._passed.update(self._passing)
@@ -335,7 +336,7 @@ class DatabaseSink:
     def _refuse_outdated(self) -> None:
         """Raise Failed, so that all is tried again, if rows were bound for columns that are no longer so."""
         if self.database.outdated():
-            raise Failed(Failure(Kind.RETRY, CHANGED, "a table has other columns than before"))
+            raise Failed(_ALTERED)
 
     def _roll_back(self) -> None:
         self._passing.clear()

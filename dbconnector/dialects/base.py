@@ -22,6 +22,9 @@ PYODBC_PARAMETERS = 32_767
 #: braces are not a harmless default.
 BRACED = r"[;{}\[\](),?*=!@]|^\s|\s$"
 
+#: What an error has in it where `Dialect.commit_unaltered` does not commit.
+ALTERED = "columns-changed"
+
 #: A catalogue query and its parameters. Catalogues can be read without the right to read the table itself.
 Query = tuple[str, tuple[str, ...]]
 #: Patterns of error texts, for errors that have no telling code.
@@ -215,6 +218,9 @@ class Dialect:
     version_blind: str = r"(?!)"
     #: Matches a refusal that says that there is no such table, or not for this user: the question was understood.
     no_table: str = r"(?!)"
+    #: Given the versions of tables, returns one text that commits if they still have them, and else fails with ALTERED
+    #: in the error. The second of its results is that of the commit.
+    commit_unaltered: Callable[[Mapping[str, str]], str] | None = None
     #: SQLSTATEs that a statement gets which was prepared, and has run, before a table of it was altered.
     stale_states: frozenset[str] = frozenset()
     #: A name without quotes means the one in lower case; else names differ by more than their case.

@@ -16,7 +16,7 @@ from typing import Any
 from connectorlib.errors import Kind
 from connectorlib.values.text import quoted
 from dbconnector.columns import Column, ColumnType, column_class, numbers_of
-from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints, Setting
+from dbconnector.dialects.base import ALTERED, LIMIT, Dialect, Driver, Query, Savepoints, Setting
 from dbconnector.dialects.conversions import (
     UTC,
     Bindings,
@@ -41,13 +41,28 @@ def _columns_query(table: str) -> Query:
     return query, (table,)
 
 
+#: An ALTER TABLE writes the rows of its columns anew, so their transactions differ.
+_VERSION = (
+    "SELECT string_agg(attnum || ' ' || xmin, ',' ORDER BY attnum) FROM pg_attribute"
+    " WHERE attrelid = to_regclass({}) AND attnum > 0"
+)
+
+
 def _version_query(table: str) -> Query:
-    """An ALTER TABLE writes the rows of its columns anew, so their transactions differ."""
-    query = (
-        "SELECT 1, string_agg(attnum || ' ' || xmin, ',' ORDER BY attnum) FROM pg_attribute"
-        " WHERE attrelid = to_regclass(?) AND attnum > 0"
-    )
-    return query, (table,)
+    return f"SELECT 1, ({_VERSION.format('?')})", (table,)
+
+
+def _commit_unaltered(versions: Mapping[str, str]) -> str:
+    """No SELECT, of which the driver could make a cursor. The text that is no number is made where it is needed: of a
+    constant the error would come in any case."""
+    differ = (f"({_VERSION.format(_literal(table))}) IS DISTINCT FROM '{found}'" for table, found in versions.items())
+    error = f"CAST('{ALTERED} ' || CURRENT_USER AS integer)"
+    return f"VALUES (CASE WHEN {' OR '.join(differ)} THEN {error} END); COMMIT"
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
 
 
 def _required_query(table: str) -> Query:
@@ -257,6 +272,7 @@ DIALECT = Dialect(
     column_type=_column_type,
     columns_query=_columns_query,
     version_query=_version_query,
+    commit_unaltered=_commit_unaltered,
     folds_names=True,
     # A cached plan whose result has other columns, a WITH with fewer, a parameter of another type.
     stale_states=frozenset({"0A000", "42P10", "42804"}),

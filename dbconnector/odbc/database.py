@@ -22,7 +22,7 @@ from dbconnector import dialects
 from dbconnector.binder import make_binder
 from dbconnector.columns import UNKNOWN, ColumnType, plain_name
 from dbconnector.dialects import GENERIC, UNKNOWN_DRIVER, Dialect, Driver, sqlstate
-from dbconnector.dialects.base import Query, Savepoints
+from dbconnector.dialects.base import ALTERED, Query, Savepoints
 from dbconnector.dialects.fetch_plan import FetchPlan, describing, shortest_single
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.connection_string import TimeLimits
@@ -271,6 +271,23 @@ class Database:
             self._live().commit()
             self._in_transaction = False
 
+    def commit_unaltered(self) -> bool:
+        """Commit, unless a table that binders were made for has other columns since: then return False, as `outdated`
+        does True. Raise Failed as `commit` does."""
+        text = self._commit_text()
+        if text is None:
+            if self.outdated():
+                return False
+            self.commit()
+            return True
+        with self._guarded("commit", self._limits.statement):
+            self._live()
+            committed = self._commit_by(text)
+        self._in_transaction = False
+        if not committed:
+            self._discard()
+        return committed
+
     def rollback(self) -> None:
         """Roll back and forget the last error. A connection on which that fails is discarded; nothing is raised."""
         self._failure = self._exclusive = None
@@ -294,6 +311,26 @@ class Database:
         return self._savepoints.stay
 
     # --- within -----------------------------------------------------------------------------------------------------
+
+    def _commit_text(self) -> str | None:
+        """Return what commits and asks in one round trip, if the dialect has that; None: there is no such text, or
+        nothing to ask."""
+        make, versions = self.dialect.commit_unaltered, self._table_versions
+        if make is None or not versions or None in map(self.dialect.version_query, versions):
+            return None
+        return make({table: version for table, (version,) in versions.items()})
+
+    def _commit_by(self, text: str) -> bool:
+        cursor = self._open_cursors.prepared(text)
+        try:
+            cursor.execute(text)
+            if cursor.nextset():
+                return True
+        except pyodbc.Error as error:
+            if ALTERED in str(error):
+                return False
+            raise
+        raise pyodbc.Error("HY000", "[HY000] the driver has not shown whether the commit was done")
 
     @property
     def _savepoints(self) -> Savepoints:

@@ -20,6 +20,8 @@ from tests.services.waiting import eventually
 
 LIMITS = TimeLimits(login=5, lock=1, statement=2, socket=4)
 MOMENT = datetime.datetime(2024, 1, 2, 3, 4, 5, 123456)
+#: A name with all that a statement can get wrong.
+C = '''"it's \\ ""c"" ?"'''
 EMOJI = "Grüße \U0001f600 日本"
 
 TYPES = {
@@ -425,21 +427,58 @@ def test_a_reject_under_a_savepoint_leaves_what_was_before_it(database, odbc):
     assert [row[0] for row in database.rows("SELECT id FROM v ORDER BY id")] == [1, 4]
 
 
-def test_a_deferred_constraint_is_a_reject_at_the_commit(postgres_db):
-    postgres_db.script(
+@pytest.fixture(params=["postgres_db", "postgres_ansi_db"])
+def postgres_server(request) -> Server:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=[{}, {"UseDeclareFetch": "1"}], ids=["whole results", "cursors"])
+def bound(request, postgres_server: Server) -> Iterator[tuple[Server, Database, str]]:
+    """A connection on which a row is bound, and its statement, for a table with a constraint that waits."""
+    postgres_server.script(
         "CREATE TABLE p (id int PRIMARY KEY)",
-        "CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES p DEFERRABLE INITIALLY DEFERRED)",
+        f"CREATE TABLE {C} (id int, p int REFERENCES p DEFERRABLE INITIALLY DEFERRED)",
     )
-    odbc = Database(settings(postgres_db))
+    odbc = Database(DatabaseSettings(postgres_server.connection | request.param))
     odbc.connect()
-    odbc.execute("INSERT INTO c VALUES (1, 7)")
-    failure = failing(odbc.commit)
-    assert (failure.kind, failure.code, failure.place) == (Kind.REJECT, "23503", "commit")
-    assert failing(odbc.commit).code == "not-rolled-back"
-    odbc.rollback()
-    odbc.execute("INSERT INTO p VALUES (7)")
-    odbc.commit()
+    statement = compile_statement(f"INSERT INTO {C} (id, p) VALUES (1, :p)")
+    odbc.binder(statement)
+    yield postgres_server, odbc, statement.sql
     odbc.close()
+
+
+def test_a_deferred_constraint_is_a_reject_at_the_commit(bound):
+    server, odbc, insert_p = bound
+    for commit in (odbc.commit, odbc.commit_unaltered):
+        odbc.execute(insert_p, (7,))
+        failure = failing(commit)
+        assert (failure.kind, failure.code, failure.place) == (Kind.REJECT, "23503", "commit")
+        assert failing(commit).code == "not-rolled-back"
+        odbc.rollback()
+    odbc.execute(insert_p, (None,))
+    assert odbc.commit_unaltered()
+    assert server.count(C) == 1
+
+
+def test_nothing_is_committed_once_a_table_has_other_columns(bound):
+    server, odbc, insert_p = bound
+    server.execute(f"ALTER TABLE {C} ALTER COLUMN id TYPE bigint")
+    odbc.execute(insert_p, (None,))
+    assert not odbc.commit_unaltered()
+    assert (odbc.connected, server.count(C)) == (False, 0)
+    odbc.connect()
+    odbc.binder(compile_statement(f"INSERT INTO {C} (id, p) VALUES (1, :p)"))
+    odbc.execute(insert_p, (None,))
+    assert odbc.commit_unaltered()
+    assert server.count(C) == 1
+
+
+def test_a_statement_after_a_commit_begins_another_transaction(bound):
+    server, odbc, insert_p = bound
+    for commit in (odbc.commit_unaltered, odbc.rollback, odbc.commit_unaltered):
+        odbc.execute(insert_p, (None,))
+        commit()
+    assert server.count(C) == 2
 
 
 def test_what_the_configuration_declares_done_is_already_there(database):
