@@ -195,7 +195,7 @@ def review_file(review: Review, path: Path, file: str) -> bool:
     """Return whether a file can be read; add a problem if it cannot."""
     name = in_folder(file, review.document.folder)
     try:
-        with open(name, "rb"):
+        with open(name, "rb", opener=file_modes.regular):
             return True
     except OSError as error:
         review.problem(path, f"{name} cannot be read: {error.strerror}")

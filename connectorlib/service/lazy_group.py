@@ -48,6 +48,14 @@ class LazyCommand(click.Command):
         return self.command.make_context(info_name, args, parent, **extra)
 
 
+def _open_streams() -> None:
+    """Let standard streams that were closed at the start (`>&-`) lead nowhere. Otherwise the next file or connection
+    would take the number of one, and what a driver prints would be written into that."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode))  # noqa: SIM115 - as long as the process
+
+
 class LazyGroup(click.Group):
     """A group given by a table. Its help lists the commands in the order of the table and imports none of them."""
 
@@ -58,6 +66,7 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run a command. Standard output that cannot be written costs a line and the exit code 1, not a traceback."""
+        _open_streams()
         try:
             try:
                 return super().main(*args, **settings)

@@ -349,6 +349,13 @@ def test_a_log_file_that_cannot_be_opened_is_told(configured: Callable[..., Path
     assert re.search(r"ERROR the log file \S+nowhere/connector.log cannot be opened: No such file", done.stderr)
 
 
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_works_without_standard_streams(closed: str) -> None:
+    command = f"exec {installed('dbconnector')} schema {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -35,6 +35,23 @@ def group(tmp_path, monkeypatch):
     return LazyGroup("program", lazy=table)
 
 
+PROGRAM = """
+import os, sys
+import click
+from connectorlib.service.lazy_group import LazyGroup
+
+group = LazyGroup("program", lazy={})
+group.add_command(click.Command("open", callback=lambda: sys.exit(os.open(os.devnull, os.O_RDONLY))))
+group.main(["open"])
+"""
+
+
+def test_no_file_takes_the_number_of_a_standard_stream():
+    """A driver prints to number 2, whatever that is."""
+    command = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, PROGRAM]
+    assert subprocess.run(command, check=False).returncode > 2
+
+
 def test_its_help_lists_the_table_and_imports_nothing(group):
     shown = CliRunner().invoke(group, ["--help"]).output
     assert [line.split(None, 1) for line in shown.partition("Commands:\n")[2].splitlines()] == [
