@@ -54,6 +54,17 @@ class Source:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     prefetch: int = 1000
     prefetch_bytes: int = PREFETCH_BYTES  # of the bodies in hand
+    shards: int | None = None  # quorum queues that it is divided into, each with one active consumer
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that are consumed: its shards, or itself."""
+        return tuple(f"{self.queue}.{number}" for number in range(self.shards or 0)) or (self.queue,)
+
+    @property
+    def bound(self) -> str:
+        """What is bound to the exchange: the queue, or the exchange that divides the messages among its shards."""
+        return f"{self.queue}.shards" if self.shards else self.queue
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def _review_lanes(found: Review) -> None:
             found.problem(
                 ("lanes", "key"), "$result is not known before a message is written: use a value of the message"
             )
+    shared_rules.review_shard_key(found, ("lanes", "key"), found.get("lanes", "key"), found.section("broker", "source"))
     count, dialect = found.get(*path), _dialect(found)
     if isinstance(count, int) and count > 1 and dialect.one_writer:
         found.problem(path, f"{dialect.name} has one writer at a time: use 1")

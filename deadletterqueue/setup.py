@@ -60,7 +60,7 @@ def set_up(broker: Broker, wanted: Wanted, bound: Callable[[], bool | None]) -> 
     new = MADE in (exchange.status, queue.status)
     status = MADE if new or bound() is False else UNCHANGED
     with broker.channel() as channel:
-        channel.queue_bind(wanted.queue, wanted.exchange, "#")
+        channel.bind(wanted.queue, wanted.exchange, "#")
     return [exchange, queue, Part("binding", f"{wanted.exchange} → {wanted.queue} by #", status)]
 
 

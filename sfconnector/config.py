@@ -94,7 +94,8 @@ def _source_and_batch(merged: Merged, name: str) -> tuple[Source, Batch]:
     for each in merged.sharing(name):
         rate = merged.divisions[each]["case"].get("rate")
         if rate is not None:
-            size, prefetch = paced(size, prefetch, rate, merged.hold_seconds(name, DEFAULT_HOLD_SECONDS), lanes)
+            held = merged.hold_seconds(name, DEFAULT_HOLD_SECONDS)
+            size, prefetch = paced(size, prefetch, rate, held, lanes, section.get("shards", 1))
     batch = Batch(size, batch.wait_ms)
     return source_settings({**section, "prefetch": prefetch}, batch), batch
 

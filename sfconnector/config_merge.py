@@ -76,11 +76,11 @@ class Merged:
             yield ("tenant",), self.tenant
 
 
-def paced(size: int, prefetch: int, rate: int, hold_seconds: float, lanes: int = 1) -> tuple[int, int]:
+def paced(size: int, prefetch: int, rate: int, hold_seconds: float, lanes: int = 1, shards: int = 1) -> tuple[int, int]:
     """Return batch size and prefetch reduced for a rate of Cases per minute, so that no message waits longer for
-    the rate than it may be held, in whichever lane."""
+    the rate than it may be held, in whichever lane, although each shard can fill a batch."""
     in_time = int(rate * hold_seconds / 60)
-    size = max(1, min(size, rate, in_time // 2))
+    size = max(1, min(size, rate, in_time // max(2, shards)))
     return size, max(1, min(prefetch, 2 * size * lanes, in_time))
 
 

@@ -114,7 +114,8 @@ class Offline:
 
     def division_of(self, delivery: Delivery) -> Division:
         """Return the division of a message. Raise LookupError if none reads the queue, Failed if no `match` fits."""
-        sharing = [division for division in self._divisions if division.source.queue == delivery.queue]
+        sources = ((each, each.source) for each in self._divisions)
+        sharing = [each for each, source in sources if delivery.queue in (source.queue, *source.queues)]
         if not sharing:
             raise LookupError(f"no division takes messages from queue {delivery.queue!r}")
         return sharing[DivisionRouter(sharing)(delivery)]

@@ -49,7 +49,8 @@ def make_flow(
 ) -> SinkFlow:
     """Return the flow of divisions with one source queue; the first of them says how its messages are taken. Each
     division has a lane for each of its clients."""
-    own_queues = frozenset(division.source.queue for division in config.divisions) | {config.broker.dead_letter.queue}
+    own_queues = frozenset(queue for division in config.divisions for queue in division.source.queues)
+    own_queues |= {config.broker.dead_letter.queue}
     states, replies = [], []
     sinks: list[CaseSink] = []
     for division in divisions:

@@ -11,6 +11,7 @@ from connectorlib.config.shared_rules import (
     review_format,
     review_key,
     review_patterns,
+    review_shard_key,
     review_source,
     review_template,
 )
@@ -50,6 +51,8 @@ def _review_taking(found: Review, merged: Merged, name: str, dead_letter: DeadLe
     batch = Batch(**{"size": DEFAULT_BATCH.size, **merged.section(name, "batch")})
     if found.section(*path):
         review_source(found, path, dead_letter, batch, Limits(**merged.section(name, "limits")))
+    key = merged.section(name, "lanes").get("key")
+    review_shard_key(found, merged.home(name, "lanes", "key"), key, merged.section(name, "source"))
     rate = found.get("divisions", name, "case", "rate")
     if rate is not None:
         _review_rate(found, merged, name, rate)
@@ -64,7 +67,8 @@ def _review_rate(found: Review, merged: Merged, name: str, rate: int) -> None:
         return
     size, prefetch = merged.section(name, "batch").get("size"), merged.section(name, "source").get("prefetch")
     largest, lanes = size or DEFAULT_BATCH.size, merged.lanes(name)
-    allowed = paced(largest, prefetch or 2 * largest * lanes, rate, hold_seconds, lanes)
+    shards = merged.section(name, "source").get("shards", 1)
+    allowed = paced(largest, prefetch or 2 * largest * lanes, rate, hold_seconds, lanes, shards)
     for section, key, given, used in (
         ("batch", "size", size, allowed[0]),
         ("source", "prefetch", prefetch, allowed[1]),
@@ -222,7 +226,7 @@ def _review_loop(found: Review, merged: Merged, place: Path, exchange: str, key:
     """Report replies that would come back as messages; `key` is None if it depends on the message."""
     for name in merged.divisions:
         source = source_settings(merged.section(name, "source"), DEFAULT_BATCH)
-        if not exchange and key == source.queue:
+        if not exchange and key in source.queues:
             found.problem(place, "this is a source queue here: replies would come back as messages")
         elif exchange and exchange == source.exchange:
             if key is None:

@@ -84,13 +84,16 @@ class SyncChannel(ConnectionListener):
         method = self._call(f"declaring queue {name!r}", "queue_declare", name, **options)
         return method.message_count, method.consumer_count
 
-    def queue_bind(self, queue: str, exchange: str, routing_key: str = "") -> None:
-        self._call(f"binding queue {queue!r} to exchange {exchange!r}", "queue_bind", queue, exchange, routing_key)
+    def bind(self, destination: str, exchange: str, routing_key: str = "", *, to_exchange: bool = False) -> None:
+        """Bind a queue, or with `to_exchange` another exchange, to an exchange."""
+        kind = "exchange" if to_exchange else "queue"
+        what = f"binding {kind} {destination!r} to exchange {exchange!r}"
+        self._call(what, f"{kind}_bind", destination, exchange, routing_key)
 
-    def queue_unbind(self, queue: str, exchange: str, routing_key: str = "") -> None:
-        self._call(
-            f"unbinding queue {queue!r} from exchange {exchange!r}", "queue_unbind", queue, exchange, routing_key
-        )
+    def unbind(self, destination: str, exchange: str, routing_key: str = "", *, to_exchange: bool = False) -> None:
+        kind = "exchange" if to_exchange else "queue"
+        what = f"unbinding {kind} {destination!r} from exchange {exchange!r}"
+        self._call(what, f"{kind}_unbind", destination, exchange, routing_key)
 
     def queue_purge(self, name: str) -> int:
         """Return how many messages were removed."""

@@ -53,6 +53,8 @@ class Exchange:
     type: str = "topic"
     #: Whether it is the dead-letter exchange.
     dead_letters: bool = field(default=False, compare=False)
+    #: Of one that divides messages among shards: what to do where the broker does not know its type.
+    needs: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"exchange {self.name!r} ({self.type})"

@@ -69,9 +69,18 @@ class Management:
         answer = self._call("GET", "queues", virtual_host, name)
         return answer if isinstance(answer, dict) else {}
 
-    def bindings(self, virtual_host: str, exchange: str, queue: str) -> list[dict[str, Any]]:
-        """Return the bindings between an exchange and a queue."""
-        answer = self._call("GET", "bindings", virtual_host, "e", exchange, "q", queue)
+    def bindings(
+        self, virtual_host: str, exchange: str, destination: str, *, to_exchange: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return the bindings between an exchange and a queue, or another exchange."""
+        answer = self._call("GET", "bindings", virtual_host, "e", exchange, "e" if to_exchange else "q", destination)
+        if to_exchange:  # the broker tells those of both directions
+            return [each for each in answer or () if each.get("source") == exchange]
+        return answer if isinstance(answer, list) else []
+
+    def consumers(self, virtual_host: str) -> list[dict[str, Any]]:
+        """Return the consumers of a virtual host: each with `queue`, `consumer_tag` and whether it is `active`."""
+        answer = self._call("GET", "consumers", virtual_host)
         return answer if isinstance(answer, list) else []
 
     def policies(self, virtual_host: str) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from connectorlib.amqp import inspection, reply_codes
+from connectorlib.amqp import inspection, reply_codes, shards
 from connectorlib.amqp.broker import Broker
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.inspection import Exchange, Queue, State
@@ -25,23 +25,32 @@ DEAD_LETTER_ARGUMENTS: Mapping[str, Any] = {"x-queue-type": "quorum", "x-deliver
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    queue: str
+    #: The name of a queue, or of an exchange.
+    destination: str
     exchange: str
     routing_key: str
+    to_exchange: bool = False
 
 
 Part = Exchange | Queue | Binding
 
 
-def plan(settings: BrokerSettings, source: Source | None, destination: Destination | None) -> list[Part]:
-    """Return everything that must exist, in the order of making it."""
+def plan(
+    settings: BrokerSettings,
+    source: Source | None,
+    destination: Destination | None,
+    version: tuple[int, ...] = (),
+) -> list[Part]:
+    """Return everything that must exist, in the order of making it, on a broker of this version."""
     parts: list[Part] = []
     if source is not None:
         parts += plan_dead_letters(settings.dead_letter)
-        parts.append(source_queue(settings, source))
+        parts += source_queues(settings, source)
+        if source.shards:
+            parts += plan_shards(source, version)
         if source.exchange:
             parts.append(Exchange(source.exchange, source.exchange_type))
-            parts += [Binding(source.queue, source.exchange, key) for key in source.routing_keys]
+            parts += [Binding(source.bound, source.exchange, key, bool(source.shards)) for key in source.routing_keys]
     if destination is not None:
         parts.append(Exchange(destination.exchange, destination.exchange_type))
     return parts
@@ -53,19 +62,31 @@ def plan_dead_letters(settings: DeadLetterSettings) -> list[Part]:
     return [exchange, dead_letter_queue(settings), Binding(settings.queue, settings.exchange, "#")]
 
 
+def plan_shards(source: Source, version: tuple[int, ...]) -> list[Part]:
+    """Return what divides the messages among the shards. It is bound to where they come from at the very end: a message
+    goes where all later ones of its routing key go."""
+    exchange = shards_exchange(source, version)
+    return [exchange, *(Binding(queue, exchange.name, shards.WEIGHT) for queue in source.queues)]
+
+
+def shards_exchange(source: Source, version: tuple[int, ...]) -> Exchange:
+    return Exchange(source.bound, shards.hash_type(version), needs=shards.NEEDS)
+
+
 def dead_letter_queue(settings: DeadLetterSettings) -> Queue:
     return Queue(settings.queue, DEAD_LETTER_ARGUMENTS, dead_letters=True)
 
 
-def source_queue(settings: BrokerSettings, source: Source) -> Queue:
-    """Return the source queue as it is made when it is missing."""
+def source_queues(settings: BrokerSettings, source: Source) -> list[Queue]:
+    """Return the source queue, or its shards, as they are made when they are missing."""
+    configured = {**source.arguments, **({inspection.SINGLE_ACTIVE: True} if source.shards else {})}
     arguments: dict[str, Any] = {"x-queue-type": source.type, "x-dead-letter-exchange": settings.dead_letter.exchange}
     if source.type == "quorum":
-        single = source.arguments.get(inspection.SINGLE_ACTIVE)
+        single = configured.get(inspection.SINGLE_ACTIVE)
         arguments["x-delivery-limit"] = STAND_BY_DELIVERY_LIMIT if single else SOURCE_DELIVERY_LIMIT
-        if inspection.may_refuse(source.arguments):
+        if inspection.may_refuse(configured):
             arguments |= inspection.AT_LEAST_ONCE
-    return Queue(source.queue, {**arguments, **source.arguments}, configured=source.arguments)
+    return [Queue(name, {**arguments, **configured}, configured=configured) for name in source.queues]
 
 
 def ensure(
@@ -79,12 +100,39 @@ def ensure(
 ) -> list[str]:
     """Make what is missing and return it in words. With `look`, pass what is wrong with what exists to `warn`.
 
-    Raise Failed for what is missing and may not be made, for a source that is a stream, and without a connection.
+    Raise Failed for what is missing and may not be made, for a source that is a stream, for shards that would change
+    the order or bring messages twice, and without a connection.
     """
-    made = _make(broker, settings, plan(settings, source, destination), warn if look else None)
-    if source is not None:
-        refuse_stream(broker, source.queue)
+    if source is not None and source.shards and settings.declare != "never":
+        refuse_shards(broker.channel, source, broker.server_version)
+    made = _make(broker, settings, plan(settings, source, destination, broker.server_version), warn if look else None)
+    for queue in source.queues if source is not None else ():
+        refuse_stream(broker, queue)
     return made
+
+
+def refuse_shards(open_channel: inspection.OpenChannel, source: Source, version: tuple[int, ...]) -> None:
+    """Raise Failed ("shards") unless what there is of the shards is all or nothing of what is configured."""
+    if text := shards.objection(source, find_shards(open_channel, source, version)):
+        raise shards.refused(text)
+
+
+def find_shards(open_channel: inspection.OpenChannel, source: Source, version: tuple[int, ...]) -> shards.Found:
+    """Return what there is of the shards. What this user may not look at counts as being as it should be."""
+
+    def look(part: Exchange | Queue) -> State:
+        return inspection.look(open_channel, part)
+
+    undivided, exchange = look(Queue(source.queue)), shards_exchange(source, version)
+    made = look(exchange).exists
+    difference = inspection.compare(open_channel, exchange).difference if made else None
+    return shards.Found(
+        undivided.ready if undivided.unseen is None else None,
+        tuple(queue for queue in source.queues if not look(Queue(queue)).exists),
+        look(Queue(f"{source.queue}.{source.shards}")).unseen is None,
+        made,
+        difference[1] if difference and difference[1] not in (shards.MODULUS_HASH, shards.CONSISTENT_HASH) else "",
+    )
 
 
 def refuse_stream(broker: Broker, queue: str) -> None:
@@ -122,13 +170,16 @@ class Upkeep:
         `basic.get`, which such a queue refuses, would take a message of any other. The second could be by a policy too,
         but a policy can be gone at any moment.
         """
-        arguments = None
-        if self._source is not None and self._settings.declare != "never":
-            queue = source_queue(self._settings, self._source)
-            arguments = inspection.compare(self._broker.channel, queue).arguments
-        consumer.stand_by = arguments is None or bool(arguments.get(inspection.SINGLE_ACTIVE))
-        exchange = self._settings.dead_letter.exchange
-        consumer.may_reject = arguments is not None and inspection.keeps_dead_letters(arguments, exchange)
+        source, exchange = self._source, self._settings.dead_letter.exchange
+        known: list[inspection.Arguments | None] = [None]
+        if source is not None and self._settings.declare != "never":
+            queues = source_queues(self._settings, source)
+            known = [inspection.compare(self._broker.channel, queue).arguments for queue in queues]
+        single = [each is None or bool(each.get(inspection.SINGLE_ACTIVE)) for each in known]
+        if source is not None and source.shards and not all(single):
+            raise shards.refused(f"a shard of queue {source.queue!r} has no {inspection.SINGLE_ACTIVE}: delete it")
+        consumer.stand_by = any(single)
+        consumer.may_reject = all(each and inspection.keeps_dead_letters(each, exchange) for each in known)
 
 
 def remarks(part: Exchange | Queue, state: State, settings: BrokerSettings) -> list[str]:
@@ -137,7 +188,7 @@ def remarks(part: Exchange | Queue, state: State, settings: BrokerSettings) -> l
     if isinstance(part, Exchange):
         return (
             inspection.exchange_remarks(part.name, part.type, state.refusal, dead_letters=part.dead_letters)
-            if state.refusal
+            if state.refusal and not part.needs  # of that any type that does the same will do
             else []
         )
     if state.arguments is None:
@@ -195,19 +246,23 @@ def _create(broker: Broker, part: Exchange | Queue, policy: str) -> None:
         return
     # Somebody else may have just made it, differently. RabbitMQ 4 has the same code for a type that it does not know.
     if not (failure.code == "406" and "inequivalent arg" in failure.text):
-        raise Failed(Failure(failure.kind, failure.code, f"{part} does not exist and cannot be made: {failure.text}"))
+        text = f"{part} does not exist and cannot be made: {failure.text}"
+        if isinstance(part, Exchange) and part.needs and failure.kind is Kind.CONFIGURATION:
+            raise shards.refused(f"{text}. To have it, {part.needs}")
+        raise Failed(Failure(failure.kind, failure.code, text))
 
 
 def _bind(broker: Broker, binding: Binding, warn: Callable[[str], None]) -> None:
+    kind = "exchange" if binding.to_exchange else "queue"
     if not binding.exchange:
         return  # every queue is bound to the default exchange by its name
     try:
         with broker.channel() as channel:
-            channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+            channel.bind(binding.destination, binding.exchange, binding.routing_key, to_exchange=binding.to_exchange)
     except Failed as error:
         if error.failure.code != "403":
             raise
         warn(
-            f"this user may not bind queue {binding.queue!r} to exchange {binding.exchange!r} by "
+            f"this user may not bind {kind} {binding.destination!r} to exchange {binding.exchange!r} by "
             f"{binding.routing_key!r}: going on. Should no messages come, have it bound"
         )

@@ -96,7 +96,8 @@ def source_settings(section: Section, batch: Batch, lanes: Lanes = Lanes()) -> S
     kind = exchange_type(section)
     values = {**section, "exchange_type": kind}
     values["routing_keys"] = tuple(section.get("routing_keys", DEFAULT_ROUTING_KEYS.get(kind, ())))
-    values.setdefault("prefetch", 2 * batch.size * lanes.count)
+    prefetch = section.get("prefetch", 2 * batch.size * lanes.count)
+    values["prefetch"] = max(prefetch, batch.size * section.get("shards", 0))  # each shard can fill a batch
     return Source(**values)
 
 

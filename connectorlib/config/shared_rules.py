@@ -30,7 +30,7 @@ from connectorlib.values.text import listed
 
 #: Bytes of bodies in flight that are worth a warning.
 MUCH_MEMORY = 2 * 1024**3
-_MAX_ROUTING_KEY = 255  # bytes, AMQP 0-9-1 shortstr
+_MAX_ROUTING_KEY = 255  # bytes, AMQP 0-9-1 shortstr; of names too
 
 
 class Review:
@@ -211,6 +211,8 @@ def review_source(review: Review, path: Path, dead_letter: DeadLetterSettings, b
     _review_exchange(review, path, section)
     _review_bindings(review, path, section)
     _review_arguments(review, path, section)
+    if section.get("shards"):
+        _review_shards(review, path, section)
     if section.get("queue") == dead_letter.queue:
         review.problem((*path, "queue"), "this is the dead-letter queue: what dies would come back for ever")
     if section.get("exchange") == dead_letter.exchange:
@@ -278,6 +280,26 @@ def _review_arguments(review: Review, path: Path, section: Mapping[str, Any]) ->
         # RabbitMQ 3.10 accepts -1 and drops every message when it is requeued first.
         text = "no negative limit: older brokers take it and drop every message that comes back; a large number is safe"
         review.problem((*where, "x-delivery-limit"), text)
+
+
+def _review_shards(review: Review, path: Path, section: Mapping[str, Any]) -> None:
+    if section.get("type", "quorum") != "quorum":
+        review.problem((*path, "type"), "shards are quorum queues")
+    single = "x-single-active-consumer"
+    if section.get("arguments", {}).get(single, True) is not True:
+        review.problem((*path, "arguments", single), "each shard has a single active consumer")
+    if len(section.get("queue", "").encode("utf-8", "replace")) > _MAX_ROUTING_KEY - len(".shards"):
+        review.problem((*path, "queue"), "too long: the names of the shards and their exchange begin with it")
+
+
+def review_shard_key(review: Review, path: Path, key: Any, source: Mapping[str, Any]) -> None:
+    """Compare the key of the lanes, which is found at `path`, with what the shards of a source are divided by."""
+    if "shards" in source and key not in (None, "$routing_key"):
+        text = (
+            "the shards are divided by the whole routing key, and this is another key: it keeps its order only where "
+            "devices publish with it as routing key, or an exchange puts it there; if so, write $routing_key"
+        )
+        review.warn(path, text)
 
 
 # -- formats and expressions

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from connectorlib.amqp.reply_codes import STREAM
+from connectorlib.amqp.shards import SHARDS
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service import logs
@@ -226,7 +227,7 @@ class BrokerWait:
                 self._ensure()
                 then()
             except Failed as failed:
-                if self._refusing and failed.failure.code == STREAM:
+                if self._refusing and failed.failure.code in (STREAM, SHARDS):
                     raise
                 next_try = self._enter(failed.failure)
                 if self._broker.connected:  # connected, yet refused something: wait before asking again

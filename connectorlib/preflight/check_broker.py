@@ -142,7 +142,7 @@ def _topology(needs: Needs, broker: Broker, management_url: str | None) -> Itera
         yield problem
     check = TopologyCheck(broker, needs.settings, api, needs.file)
     if needs.sources:
-        yield from check.dead_letters(sorted({each.queue for each in needs.sources}))
+        yield from check.dead_letters(sorted({queue for each in needs.sources for queue in each.queues}))
     exchanges = {each.exchange: each for each in needs.sources if each.exchange}
     for source in exchanges.values():
         yield from check.exchange(Exchange(source.exchange or "", source.exchange_type))

@@ -8,17 +8,17 @@ import re
 import shlex
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from connectorlib.amqp import Broker, SyncChannel, inspection
+from connectorlib.amqp import Broker, SyncChannel, inspection, shards
 from connectorlib.amqp.broker_user import grant, grant_topic, user_of
 from connectorlib.amqp.channel import ALARM
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.management import Management
 from connectorlib.amqp.reply_codes import STREAM
-from connectorlib.amqp.topology import dead_letter_queue, remarks, source_queue
+from connectorlib.amqp.topology import dead_letter_queue, find_shards, remarks, shards_exchange, source_queues
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
 from connectorlib.shared_settings import BrokerSettings, Source
@@ -29,6 +29,7 @@ CHANNEL_S = 5.0
 _TOPIC = re.compile(r"access to topic '(.*)' in exchange '(.*)' in vhost")
 MAKE_ROOM = "make room on its machine; `rabbitmq-diagnostics alarms` there says more"
 AT_START = "it is made at the start"
+NOT_THERE = Failure(Kind.CONFIGURATION, "404", "is not there", "broker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +101,44 @@ class TopologyCheck:
             yield good(about, found)
 
     def source(self, source: Source) -> Iterator[Finding]:
-        about = f"queue {source.queue}"
-        state = inspection.inspect(self._open_channel, source_queue(self._settings, source))
+        if source.shards:
+            yield from self._shards(source)
+        holders = self._holders() if source.shards else {}
+        for queue in source_queues(self._settings, source):
+            yield from self._queue(source, queue, holders.get(queue.name, ""))
+        yield from self._binding(source)
+
+    def _shards(self, source: Source) -> Iterator[Finding]:
+        """Yield what is found of the exchange that divides the messages, and what stands against the shards."""
+        found = find_shards(self._open_channel, source, self._broker.server_version)
+        exchange = shards_exchange(source, self._broker.server_version)
+        if objection := shards.objection(source, found):
+            yield bad(f"shards of {source.queue}", objection, kind=Kind.CONFIGURATION)
+        elif found.exchange:
+            yield good(f"exchange {exchange.name}", "hashes routing keys")
+        else:
+            missing = self._missing(f"exchange {exchange.name}", NOT_THERE, lambda: True)
+            yield replace(missing, do=f"{AT_START}; {exchange.needs}") if missing.do == AT_START else missing
+
+    def _holders(self) -> Mapping[str, str]:
+        """Return which process has each queue with a single active consumer, as far as the management API tells."""
+        try:
+            consumers = self._api.consumers(self._settings.virtual_host) if self._api else []
+        except Failed:
+            return {}
+        return {each["queue"]["name"]: shards.process_of(each["consumer_tag"]) for each in consumers if each["active"]}
+
+    def _queue(self, source: Source, queue: Queue, holder: str) -> Iterator[Finding]:
+        about = f"queue {queue.name}"
+        state = inspection.inspect(self._open_channel, queue)
         if state.unseen is not None:
-            yield self._missing(about, state.unseen, lambda: self._may_make(source.queue))
+            yield self._missing(about, state.unseen, lambda: self._may_make(queue.name))
             return
-        if stream := self._ask(f"read {about}", lambda channel: channel.ask_to_consume(source.queue), "read"):
+        if stream := self._ask(f"read {about}", lambda channel: channel.ask_to_consume(queue.name), "read"):
             yield failed(about, stream)
             return
-        unlike = list(self._unlike_queue(about, source, state.arguments)) if state.arguments is not None else []
-        yield from unlike or [good(about, _counted(state))]
-        yield from self._binding(source)
+        unlike = list(self._unlike_queue(about, source, queue, state.arguments)) if state.arguments is not None else []
+        yield from unlike or [good(about, ", ".join([_counted(state), *([f"{holder} has it"] if holder else [])]))]
 
     def sending(self, sending: Sending) -> Iterator[Finding]:
         name = f"exchange {sending.exchange}" if sending.exchange else "the default exchange"
@@ -155,17 +183,17 @@ class TopologyCheck:
 
     # -- what exists
 
-    def _unlike_queue(self, about: str, source: Source, found: Mapping[str, Any]) -> Iterator[Finding]:
+    def _unlike_queue(self, about: str, source: Source, queue: Queue, found: Mapping[str, Any]) -> Iterator[Finding]:
         """Yield how an existing queue differs from the configuration."""
-        if wrong := inspection.unlike(found, source.arguments):
+        if wrong := inspection.unlike(found, queue.configured):
             do = "delete the queue to have it made anew, or put source.arguments right"
             yield bad(about, "; ".join(each.removeprefix("its ") for each in wrong), do, Kind.CONFIGURATION)
         kind = str(found.get("x-queue-type", "classic"))
         if kind != source.type:
             yield odd(about, f"is a {kind} queue, the configuration says {source.type}", "it is used as it is")
-        for remark in self._wrong(Queue(source.queue), found):  # what is configured has its own finding
-            yield odd(about, remark.removeprefix(f"queue {source.queue!r} "))
-        yield from self._at_most_once(about, source, found)
+        for remark in self._wrong(Queue(queue.name), found):  # what is configured has its own finding
+            yield odd(about, remark.removeprefix(f"queue {queue.name!r} "))
+        yield from self._at_most_once(about, queue, found)
 
     def _wrong(self, queue: Queue, found: Mapping[str, Any]) -> list[str]:
         """Return what is wrong with a queue that has these arguments, and others by a policy."""
@@ -174,10 +202,10 @@ class TopologyCheck:
             return []
         return remarks(queue, State(arguments={**self._policy(queue.name), **found}), self._settings)
 
-    def _at_most_once(self, about: str, source: Source, found: Mapping[str, Any]) -> Iterator[Finding]:
+    def _at_most_once(self, about: str, queue: Queue, found: Mapping[str, Any]) -> Iterator[Finding]:
         """Yield what the broker loses while the dead-letter queue is away. What we dead-letter waits for it."""
         names, host = self._settings.dead_letter, self._settings.virtual_host
-        whole = {**self._policy(source.queue), **found}
+        whole = {**self._policy(queue.name), **found}
         ours = whole.get("x-dead-letter-exchange") == names.exchange
         if not ours or inspection.keeps_dead_letters(whole, names.exchange):
             return
@@ -206,7 +234,7 @@ class TopologyCheck:
     def _binding(self, source: Source) -> Iterator[Finding]:
         if not source.exchange:
             return
-        about = f"binding {source.exchange} → {source.queue}"
+        about = f"binding {source.exchange} → {source.bound}"
         keys = list(source.routing_keys)
         bound = self._bound(source)
         if bound is None:
@@ -228,7 +256,9 @@ class TopologyCheck:
         if self._api is None:
             return None
         try:
-            found = self._api.bindings(self._settings.virtual_host, source.exchange or "", source.queue)
+            found = self._api.bindings(
+                self._settings.virtual_host, source.exchange or "", source.bound, to_exchange=bool(source.shards)
+            )
         except Failed as error:
             return [] if error.failure.code == "404" else None
         return [str(each.get("routing_key", "")) for each in found]
@@ -237,7 +267,8 @@ class TopologyCheck:
         if self._settings.declare != "create":
             return odd(about, "AMQP does not show whether it is there", "give --management-url to see")
         nobody = f"check-{uuid.uuid4()}"  # unbinding what is not bound asks for the rights and changes nothing
-        failure = self._attempt(lambda it: it.queue_unbind(source.queue, source.exchange or "", nobody))
+        exchange, to_exchange = source.exchange or "", bool(source.shards)
+        failure = self._attempt(lambda it: it.unbind(source.bound, exchange, nobody, to_exchange=to_exchange))
         if failure is None:
             return good(about, f"by {listed(map(repr, keys))}, made at every start")
         if failure.code == "403":

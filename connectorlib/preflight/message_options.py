@@ -71,9 +71,9 @@ def takes(source: Source, exchange: str, routing_key: str) -> bool:
     """Return whether a source queue gets what is published so, by its configured bindings; a headers exchange counts
     as binding everything."""
     if not exchange:
-        return routing_key == source.queue
+        return routing_key in source.queues
     if exchange != source.exchange:
-        return False
+        return bool(source.shards) and exchange == source.bound
     if source.exchange_type == "topic":
         return any(compile_topic(pattern)(routing_key) for pattern in source.routing_keys)
     return source.exchange_type != "direct" or routing_key in source.routing_keys

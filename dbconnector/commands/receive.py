@@ -122,6 +122,9 @@ def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life,
     """
     source = config.source
     assert source is not None  # required
+    if source.shards:
+        text = "broker.source.shards: receive takes messages of one queue; use subscribe"
+        raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
     topology.ensure(broker, config.broker, source, None)
     sink = DatabaseSink(compile_plan(config), database)
     sink.probe()  # an unreachable database must cost no message a delivery

@@ -1,10 +1,12 @@
 """What is missing is made, what exists is used as it is, and what cannot be known is not claimed."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from connectorlib.amqp import Broker, inspection, topology
+from connectorlib.amqp.shards import SHARDS
 from connectorlib.errors import Failed, Kind
 from connectorlib.shared_settings import Destination, Source
 from tests.services.waiting import eventually
@@ -226,3 +228,86 @@ def test_whether_a_stand_by_may_wait_is_learnt_from_the_broker(vhost, broker, ar
     upkeep.inform(consumer)
     assert consumer.stand_by is may
     assert (topology.arguments_of(broker, "q") or {})["x-delivery-limit"] == limit
+
+
+SHARDED = Source("q", exchange="devices", routing_keys=("a.#", "b"), shards=3)
+
+
+def test_shards_are_made_once_and_a_routing_key_always_finds_the_same(vhost, broker, ensure):
+    hashes = topology.shards_exchange(SHARDED, broker.server_version)
+    made, warnings = ensure(SHARDED)
+    assert made[2:] == [*(f"queue 'q.{n}' (quorum)" for n in range(3)), str(hashes), "exchange 'devices' (topic)"]
+    assert (warnings, ensure(SHARDED)) == ([], ([], []))
+    for _ in range(2):
+        for number in range(30):
+            vhost.publish("devices", f"a.{number}", b"x")
+    taken = {shard: Counter(m.routing_key for m, *_ in vhost.get_all(shard)) for shard in SHARDED.queues}
+    assert sum(map(len, taken.values())) == 30
+    assert all(keys and set(keys.values()) == {2} for keys in taken.values())
+
+
+def make_more(vhost):
+    vhost.declare_queue("q.3")
+
+
+def delete_one(vhost):
+    with vhost.channel() as channel:
+        channel.queue_delete("q.2")
+
+
+def make_undivided(vhost):
+    vhost.declare_queue("q", "devices", "a.#")
+    vhost.publish("devices", "a.1", b"x")
+
+
+def make_it_a_topic(vhost):
+    with vhost.channel() as channel:
+        channel.exchange_delete("q.shards")
+    vhost.declare_exchange("q.shards", "topic")
+
+
+def give_it_to_everybody(vhost):
+    delete_one(vhost)
+    vhost.declare_queue("q.2")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (make_undivided, "queue 'q' without shards is still there, 1 waiting in it"),
+        (make_more, "there are more than 3 shards: q.3 is one"),
+        (delete_one, "of 3 shards q.2 are missing"),
+        (make_it_a_topic, "exchange 'q.shards' is of the type topic"),
+        (give_it_to_everybody, "a shard of queue 'q' has no x-single-active-consumer"),
+    ],
+)
+def test_shards_that_would_change_the_order_or_come_twice_are_refused(vhost, broker, ensure, change, text):
+    ensure(SHARDED)
+    change(vhost)
+    upkeep = topology.Upkeep(broker, vhost.broker_settings(), SHARDED)
+
+    def prepare():
+        upkeep.ensure()
+        upkeep.inform(broker.consumer("q.0", 1))
+
+    with pytest.raises(Failed) as raised:
+        prepare()
+    assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.CONFIGURATION, SHARDS)
+    assert text in raised.value.failure.text
+
+
+def test_shards_of_the_other_type_of_hash_are_used_as_they_are(vhost, ensure):
+    vhost.declare_exchange("q.shards", "x-consistent-hash")
+    for shard in SHARDED.queues:
+        vhost.declare_queue(shard, arguments={"x-single-active-consumer": True, "x-delivery-limit": 1_000})
+    made, warnings = ensure(SHARDED)
+    assert made == ["exchange 'dead-letter' (topic)", "queue 'dead-letter' (quorum)", "exchange 'devices' (topic)"]
+    assert not [text for text in warnings if "exchange_type" in text]
+
+
+def test_a_broker_that_cannot_hash_refuses_shards_in_plain_words(vhost, broker):
+    unheard_of = replace(topology.shards_exchange(SHARDED, broker.server_version), type="x-unheard-of")
+    with pytest.raises(Failed) as raised:
+        topology._create(broker, unheard_of, "create")
+    assert raised.value.failure.code == SHARDS
+    assert "rabbitmq-plugins enable rabbitmq_consistent_hash_exchange" in raised.value.failure.text

@@ -30,7 +30,12 @@ USERNAME = "connector"
 PASSWORD = "broker-pass/word;1"  # with characters that break a carelessly put together address
 
 
-PLUGINS = ("rabbitmq_management", "rabbitmq_auth_mechanism_ssl", "rabbitmq_auth_backend_oauth2")
+PLUGINS = (
+    "rabbitmq_management",
+    "rabbitmq_auth_mechanism_ssl",
+    "rabbitmq_auth_backend_oauth2",
+    "rabbitmq_consistent_hash_exchange",
+)
 
 
 class RabbitMQ(Server):

@@ -130,6 +130,15 @@ def test_prefetch_is_twice_the_batch_unless_given(write):
     assert source.prefetch == 80
 
 
+@pytest.mark.parametrize(("given", "prefetch"), [({}, 320), ({"prefetch": 1000}, 1000), ({"prefetch": 80}, 320)])
+def test_each_shard_can_fill_a_batch(write, given, prefetch):
+    section = {"queue": "readings", "shards": 8, **given}
+    data = changed(["broker", "source"], section) | {"batch": {"size": 40}}
+    source = load(write(data)).source
+    assert source is not None
+    assert source.prefetch == prefetch
+
+
 def test_one_statement_or_several_on_connect(write):
     assert load(write(changed(["database", "on_connect"], "SET x = 1"))).database.on_connect == ("SET x = 1",)
     assert load(write(changed(["database", "on_connect"], ["a", "b"]))).database.on_connect == ("a", "b")
@@ -318,6 +327,14 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     ([*S, "queue"], "dead-letter", "broker.source.queue: this is the dead-letter queue: what dies would come back"),
     ([*S, "exchange"], "dead-letter", "broker.source.exchange: this is the dead-letter exchange: what dies would come"),
     ([*S, "arguments"], {"x-delivery-limit": -1}, "broker.source.arguments.x-delivery-limit: no negative limit"),
+    ([*S], {"queue": "q", "shards": 2, "type": "classic"}, "broker.source.type: shards are quorum queues"),
+    (
+        [*S],
+        {"queue": "q", "shards": 2, "arguments": {"x-single-active-consumer": False}},
+        "broker.source.arguments.x-single-active-consumer: each shard has a single active consumer",
+    ),
+    ([*S], {"queue": "ä" * 125, "shards": 2}, "broker.source.queue: too long: the names of the shards"),
+    ([*S, "shards"], 1, "broker.source.shards: expected at least 2, not 1"),
     (
         [*S, "arguments"],
         {"x-queue-type": "quorum"},
@@ -507,6 +524,13 @@ WARNINGS = [
         "idempotency.key: MQTT messages have no message id",
     ),
 ]
+
+
+@pytest.mark.parametrize(("key", "count"), [(None, 0), ("$routing_key", 0), ("$routing_key[1]", 1), ("device.id", 1)])
+def test_shards_have_the_order_of_routing_keys(write, key, count):
+    data = changed(["broker", "source", "shards"], 8) | {"lanes": {"key": key} if key else {}}
+    warnings = load(write(data)).warnings
+    assert len([each for each in warnings if "lanes.key: the shards are divided by the whole" in each]) == count
 
 
 @pytest.mark.parametrize(("path", "value", "said"), WARNINGS)

@@ -299,6 +299,13 @@ def test_no_more_is_taken_than_its_rate_gets_done_in_time(write, rate, hold, siz
     assert (pumps.batch.size, pumps.source.prefetch) == taken
 
 
+def test_a_batch_of_each_shard_gets_done_in_time_too(write):
+    data = division(source={"shards": 8}, hold_seconds=60)
+    data["divisions"]["pumps"]["case"]["rate"] = 60
+    (pumps,) = load(write(data)).divisions
+    assert (pumps.batch.size, pumps.source.prefetch) == (7, 56)
+
+
 def test_a_batch_that_is_too_large_for_its_rate_is_a_warning_where_it_stands(write):
     data = division(source={"prefetch": 300})
     data["divisions"]["pumps"]["case"]["rate"] = 30
@@ -657,6 +664,10 @@ WARNINGS: list[tuple[dict[str, Any], list[str]]] = [
             reply={"exchange": "devices", "routing_key": "r.{$message_id}"},
         ),
         ["divisions.pumps.reply.routing_key: replies go to an exchange that messages are taken from"],
+    ),
+    (
+        division(salesforce={**APP, "login_url": "https://a.com"}, source={"shards": 8}, lanes={"key": "device.id"}),
+        ["divisions.pumps.lanes.key: the shards are divided by the whole routing key"],
     ),
 ]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from connectorlib.amqp.inspection import AT_LEAST_ONCE, Exchange, Queue
-from connectorlib.amqp.topology import Binding, plan, source_queue
+from connectorlib.amqp.topology import Binding, plan, source_queues
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Destination, Source
 
 QUORUM = {"x-queue-type": "quorum", "x-dead-letter-exchange": "dead", "x-delivery-limit": 100}
@@ -33,7 +33,7 @@ def test_a_quorum_source_gets_a_delivery_limit_and_where_to_go_beyond_it():
     ],
 )
 def test_dead_letters_are_kept_unless_the_queue_is_to_drop_what_it_has_no_room_for(configured, kept):
-    assert source_queue(SETTINGS, Source("q", arguments=configured)).arguments == {
+    assert source_queues(SETTINGS, Source("q", arguments=configured))[0].arguments == {
         **QUORUM,
         **(AT_LEAST_ONCE if kept else {}),
         **configured,
