@@ -6,9 +6,13 @@ from connectorlib.amqp.browser import Browser
 from connectorlib.amqp.channel import SyncChannel
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.publisher import Publisher, Ticket
+from connectorlib.amqp.sharded_consumer import ShardedConsumer
 from connectorlib.amqp.shovel import Moved, Shovel
 
 pika_internals.check()
 field_tables.install()
 
-__all__ = ["Broker", "Browser", "Consumer", "Moved", "Publisher", "Shovel", "SyncChannel", "Ticket"]
+#: Of one queue, or of the shards of a source.
+AnyConsumer = Consumer | ShardedConsumer
+
+__all__ = ["AnyConsumer", "Broker", "Browser", "Consumer", "Moved", "Publisher", "Shovel", "SyncChannel", "Ticket"]

@@ -15,8 +15,9 @@ from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.io_thread import IOThread
 from connectorlib.amqp.publisher import Publisher
 from connectorlib.amqp.requeue import server_version
+from connectorlib.amqp.sharded_consumer import ShardedConsumer
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.shared_settings import PREFETCH_BYTES, BrokerSettings
+from connectorlib.shared_settings import PREFETCH_BYTES, BrokerSettings, Source
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +171,14 @@ class Broker:
         consumer = Consumer(self._io, self._require_consuming(), queue, prefetch, prefetch_bytes, body_bytes)
         self._consumers.append(consumer)
         return consumer
+
+    def sharded_consumer(self, source: Source, body_bytes: int | None = None) -> ShardedConsumer:
+        """Return a consumer of all shards of a source that is not open yet. Each has its part of the prefetch."""
+        count = len(source.queues)
+        prefetch, room = source.prefetch // count, max(1, source.prefetch_bytes // count)
+        return ShardedConsumer(
+            source.queue, [self.consumer(each, prefetch, room, body_bytes) for each in source.queues]
+        )
 
     def browser(self, queue: str) -> Browser:
         """Return what takes messages of a queue, holds them all and requeues them in order."""

@@ -5,8 +5,6 @@ the old one is dropped, and nothing of it is settled.
 """
 
 import logging
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -16,6 +14,7 @@ from typing import Any
 from pika import frame, spec
 
 from connectorlib.amqp import reply_codes
+from connectorlib.amqp.arrivals import Arrivals, Line
 from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
 from connectorlib.amqp.receive_window import ReceiveWindow
@@ -27,7 +26,6 @@ from connectorlib.shared_settings import PREFETCH_BYTES
 
 logger = logging.getLogger(__name__)
 
-_NEVER = sys.maxsize
 #: How long settled deliveries wait for one below them, mostly for the confirm of a dead letter, to be acknowledged
 #: together with it: one multiple ack costs a broker far less than many single ones.
 SINGLES_S = 0.05
@@ -51,14 +49,15 @@ class Consumer(ConnectionListener):
         may have (None: no limit)."""
         self._io = io
         self._connection = connection
-        self._ready = threading.Event()
-        self._woken = False
-        #: The I/O thread sets `_ready` once this many deliveries wait: one comparison per message instead of a lock.
-        self._wanted = _NEVER
+        self._arrivals = Arrivals()
+        #: Of a shard: the line that its deliveries share with those of others, and what labels each of them.
+        self._line: Line | None = None
+        self._label: Callable[[Delivery], None] | None = None
         self._current: Subscription | None = None
         self._opening: Future[None] | None = None
         self._cancelled = False
         self.queue = queue
+        self.queues = (queue,)
         self.prefetch = prefetch
         self.prefetch_bytes = prefetch_bytes
         self.body_bytes = body_bytes
@@ -68,6 +67,10 @@ class Consumer(ConnectionListener):
         #: Whether another consumer may wait for what this one has (`x-single-active-consumer`): a cancel would let it
         #: begin while messages before its own are still in hand here. Unless the broker tells, nobody knows.
         self.stand_by = True
+        #: Its name at the broker, with a number.
+        self.name = "consumer"
+        #: From RabbitMQ 4.0 on the single active consumer is the one with the highest.
+        self.priority: int | None = None
         self.failure: Failure | None = None
         io.post(partial(connection.listen, self))
 
@@ -131,27 +134,25 @@ class Consumer(ConnectionListener):
 
         Wait up to `idle_s` for the first. Return [] if none arrives, on `wake`, and when the consumer is inactive.
         """
-        batch = self._take(size, wait_s, idle_s)
-        if not batch:
-            self._woken = False
-        return batch
-
-    def _take(self, size: int, wait_s: float, idle_s: float) -> list[Delivery]:
         subscription = self._current
-        if subscription is None or self._cancelled:
-            return []
-        if not self._await(subscription, 1, time.monotonic() + idle_s):
-            return []
-        handed = subscription.handed
-        self._await(subscription, min(size, subscription.most_waiting), handed[0].received + wait_s)
-        if self._woken or self._cancelled or not self.is_current(subscription.number):
-            return []
-        return [handed.popleft() for _ in range(min(size, len(handed)))]
+        if subscription is None:
+            return self._arrivals.take(Line(), size, wait_s, idle_s, is_lost=lambda: True)
+        return self._arrivals.take(
+            subscription.handed,
+            size,
+            wait_s,
+            idle_s,
+            is_lost=lambda: self._cancelled or self._current is not subscription,
+            most=lambda: subscription.most_waiting,
+        )
 
     def wake(self) -> None:
         """Make the `take` that waits now, or the next one, return [] at once. May be called from any thread."""
-        self._woken = True
-        self._ready.set()
+        self._arrivals.wake()
+
+    def join(self, arrivals: Arrivals, line: Line, label: Callable[[Delivery], None]) -> None:
+        """Append the deliveries of the next subscription to this line, each labelled before."""
+        self._arrivals, self._line, self._label = arrivals, line, label
 
     def settle(self, generation: int, tags: Iterable[int]) -> None:
         """Acknowledge these tags of a subscription; do nothing if it is gone, because its messages come again."""
@@ -189,21 +190,6 @@ class Consumer(ConnectionListener):
             return False
         return True
 
-    def _await(self, subscription: Subscription, size: int, deadline: float) -> bool:
-        """Return True once `size` deliveries wait; False on wake, on loss and at the deadline."""
-        handed = subscription.handed
-        while len(handed) < size:
-            self._ready.clear()
-            if self._woken or self._cancelled or self._current is not subscription:
-                return False
-            self._wanted = size
-            if len(handed) >= size:  # arrived meanwhile
-                break
-            if not self._ready.wait(max(deadline - time.monotonic(), 0.0)):
-                self._wanted = _NEVER
-                return len(handed) >= size
-        return not self._woken
-
     # In the I/O thread
 
     def connection_up(self, connection: Any) -> None:
@@ -231,7 +217,8 @@ class Consumer(ConnectionListener):
         """Open a channel, then set the prefetch, then consume; each step in the callback of the one before."""
         self._opening = None
         refused_above = self.body_bytes if self.may_reject else None
-        subscription = Subscription(self.prefetch, ReceiveWindow(self.prefetch_bytes, refused_above))
+        window = ReceiveWindow(self.prefetch_bytes, refused_above)
+        subscription = Subscription(self.prefetch, window, handed=Line() if self._line is None else self._line)
         subscription.channel = connection.channel(on_open_callback=partial(self._opened, subscription, future))
         subscription.channel.add_on_close_callback(partial(self._closed, subscription, future))
 
@@ -263,12 +250,15 @@ class Consumer(ConnectionListener):
         )
         subscription.consumers += 1
         # The broker requeues consumers in the order of their tags: first what was in hand before the prefetch changed.
-        tag = f"consumer-{subscription.consumers:04d}"
-        subscription.consumer_tag = channel.basic_consume(self.queue, from_pika, consumer_tag=tag, callback=callback)
+        tag = f"{self.name}-{subscription.consumers:04d}"
+        arguments = None if self.priority is None else {"x-priority": self.priority}
+        subscription.consumer_tag = channel.basic_consume(
+            self.queue, from_pika, consumer_tag=tag, arguments=arguments, callback=callback
+        )
 
     def _receiver(self, subscription: Subscription) -> Callable[[Delivery], None]:
         """Return what takes a delivery. This is the hot path: some 30,000 calls a second."""
-        handed = subscription.handed
+        handed, arrivals, label = subscription.handed, self._arrivals, self._label
         append = handed.append
 
         def receive(delivery: Delivery) -> None:
@@ -276,10 +266,11 @@ class Consumer(ConnectionListener):
             if subscription.cut_at:  # what comes after one that was not read comes again after it
                 subscription.unread.append(len(delivery.body))
                 return
+            if label is not None:
+                label(delivery)
             append(delivery)
-            if len(handed) >= self._wanted:
-                self._wanted = _NEVER
-                self._ready.set()
+            if len(handed) >= arrivals.wanted:
+                arrivals.notify()
 
         return receive
 
@@ -389,7 +380,7 @@ class Consumer(ConnectionListener):
     def _cancel(self, future: "Future[None]") -> None:
         subscription = self._current
         self._cancelled = True
-        self._ready.set()
+        self._arrivals.notify()
         if (
             subscription is None
             or subscription.consumer_tag is None  # between two consumers
@@ -447,4 +438,4 @@ class Consumer(ConnectionListener):
             self.failure = failure
             logger.warning("stopped consuming from %s: %s %s", self.queue, failure.code, failure.text)
         self._current = None
-        self._ready.set()
+        self._arrivals.notify()

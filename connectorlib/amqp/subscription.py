@@ -14,13 +14,18 @@ from connectorlib.messages import Delivery
 _numbers = count(1)
 
 
+def next_number() -> int:
+    """Return a number that no subscription has had."""
+    return next(_numbers)
+
+
 @dataclass(slots=True, eq=False)
 class Subscription:
     """Changed by the I/O thread only, except that the worker takes deliveries out of `handed`."""
 
     prefetch: int
     window: ReceiveWindow
-    number: int = field(default_factory=lambda: next(_numbers))
+    number: int = field(default_factory=next_number)
     channel: Any = None
     #: None: there is no consumer, or not yet.
     consumer_tag: str | None = None

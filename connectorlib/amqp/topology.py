@@ -9,6 +9,7 @@ from connectorlib.amqp import inspection, reply_codes, shards
 from connectorlib.amqp.broker import Broker
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.inspection import Exchange, Queue, State
+from connectorlib.amqp.sharded_consumer import ShardedConsumer
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Destination, Source
 
@@ -162,7 +163,7 @@ class Upkeep:
         self._looked = True
         return made
 
-    def inform(self, consumer: Consumer) -> None:
+    def inform(self, consumer: Consumer | ShardedConsumer) -> None:
         """Tell a consumer of the source queue what the queue's arguments say, as far as the broker tells: whether
         another one may wait for it, and whether it keeps what it dead-letters.
 

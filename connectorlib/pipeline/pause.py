@@ -19,7 +19,7 @@ from connectorlib.pipeline.blame import Pause
 from connectorlib.service import logs
 
 if TYPE_CHECKING:
-    from connectorlib.amqp import Broker, Consumer
+    from connectorlib.amqp import AnyConsumer, Broker
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class PauseNotice:
     def __init__(
         self,
         name: str,
-        consumer: "Consumer",
+        consumer: "AnyConsumer",
         broker: "Broker",
         *,
         label: str = "flow",
@@ -142,7 +142,7 @@ class PauseNotice:
             return "unknown"
         try:
             with self._broker.channel(timeout=2.0) as channel:
-                return channel.queue_declare(self._consumer.queue, passive=True)[0]
+                return sum(channel.queue_declare(queue, passive=True)[0] for queue in self._consumer.queues)
         except Failed:
             return "unknown"
 
@@ -155,7 +155,7 @@ class BrokerWait:
         self,
         notice: PauseNotice,
         broker: "Broker",
-        consumer: "Consumer",
+        consumer: "AnyConsumer",
         *,
         ensure: Callable[[], object],
         ensure_dead_letters: Callable[[], object],

@@ -19,7 +19,7 @@ from connectorlib.pipeline.lane import SUSPICIOUS_DELIVERIES, handed_out
 from connectorlib.service import logs
 
 if TYPE_CHECKING:
-    from connectorlib.amqp import Consumer
+    from connectorlib.amqp import AnyConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ CALM = 10
 class Intake:
     """The prefetch of one flow. It belongs to the pump's thread."""
 
-    def __init__(self, consumer: "Consumer", requeue: Callable[[], object], *, few: int, wait_s: float) -> None:
+    def __init__(self, consumer: "AnyConsumer", requeue: Callable[[], object], *, few: int, wait_s: float) -> None:
         """`requeue` returns all that is in hand to the queue. `few` is the prefetch after trouble; a batch closes
         `wait_s` after its first message."""
         self._consumer = consumer

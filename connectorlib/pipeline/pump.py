@@ -20,6 +20,7 @@ from connectorlib.errors import Failed
 from connectorlib.formats.strictness import body_too_large
 from connectorlib.messages import Dead, Delivery
 from connectorlib.pipeline import lane_protocol as lanes
+from connectorlib.pipeline.blame import PAUSING
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.lane import Lane, step
 from connectorlib.pipeline.pause import BrokerWait
@@ -28,7 +29,7 @@ from connectorlib.pipeline.worker import Worker
 from connectorlib.service import logs
 
 if TYPE_CHECKING:
-    from connectorlib.amqp import Consumer
+    from connectorlib.amqp import AnyConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ STOP_DEADLINE_S = 10.0
 IDLE_S = 1.0
 #: The same while suspects wait for their next attempt, or for proof.
 SHORT_IDLE_S = 0.1
+#: How long the target may not answer before another process shall try.
+LEAVE_S = 5.0
 #: How long a quorum queue may take to have back what was requeued.
 REQUEUED_S = 0.2
 
@@ -50,15 +53,17 @@ class Pump:
     def __init__(
         self,
         name: str,
-        consumer: "Consumer",
+        consumer: "AnyConsumer",
         workers: Sequence[Worker],
         dead_letters: DeadLetterPublisher,
         wait: BrokerWait,
         *,
         wait_s: float,
         route: Router | None = None,
+        shared: bool = False,
     ) -> None:
-        """A batch closes `wait_s` after its first message. Without `route` messages go to whichever lane is free."""
+        """A batch closes `wait_s` after its first message. Without `route` messages go to whichever lane is free.
+        `shared`: another process takes what this one closes its channels for."""
         self.name = name
         self.counts: Counter[str] = Counter()
         self.workers = workers
@@ -69,6 +74,9 @@ class Pump:
         self._wait = wait
         self._stop = wait.stop
         self._route = route
+        self._shared = shared
+        #: How many messages were done when they were last left to another process.
+        self._left_at = -1
         few = max(worker.rules.retry.breaker for worker in workers) + 1
         self._intake = Intake(consumer, self._requeue, few=few, wait_s=wait_s)
         #: What the threads of lanes have answered; None: look around.
@@ -122,6 +130,8 @@ class Pump:
     def _open(self) -> bool:
         """Consume. Return False when stopped meanwhile. What was in hand belonged to the old channel and comes again;
         if something is paused for it, it waits in the queue until that answers."""
+        if self._consumer.held:  # one of several shards is gone
+            self._requeue(by_pause=True)
         for worker in self.workers:
             self._give(worker, lanes.Dropped())
         if self.counts["consumed"]:
@@ -149,7 +159,7 @@ class Pump:
         if overdue := [delivery for delivery in behind if self._is_overdue(delivery)]:
             self._intake.slow(overdue[0])
             return
-        if self._is_held_too_long():
+        if self._is_held_too_long() or self._is_to_leave():
             logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
             self._requeue(by_pause=True)
             return
@@ -387,6 +397,17 @@ class Pump:
         now = time.monotonic()
         paused = [worker for worker in self.workers if worker.lane.paused]
         return any(now - (worker.lane.oldest or now) > worker.rules.hold_seconds for worker in paused)
+
+    def _is_to_leave(self) -> bool:
+        """Whether another process shall try while the target does not answer this one: once, until something passes
+        again, for it counts as a delivery of all that is in hand."""
+        pauses = [worker.lane.pause for worker in self.workers if worker.lane.paused]
+        waits = self._shared and len(pauses) == len(self.workers) and self._left_at != self.counts["done"]
+        now = time.monotonic()
+        if not waits or any(p is None or p.failure.kind not in PAUSING or now - p.since < LEAVE_S for p in pauses):
+            return False
+        self._left_at = self.counts["done"]
+        return True
 
     def _requeue(self, *, by_pause: bool = False) -> None:
         """Return what is in hand to the queue, after every call has ended: a message is never requeued while it is

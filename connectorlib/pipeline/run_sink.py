@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from connectorlib.amqp import Broker, Consumer, topology
+from connectorlib.amqp import AnyConsumer, Broker, topology
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery
 from connectorlib.monitoring.counters import SinkMetric
@@ -172,8 +172,7 @@ def _silent(broker: Broker) -> str | None:
 
 def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor: Monitor, term: Term) -> Pump:
     """Return the pump of a flow, with its consumer, its lanes, its dead letters and its figures."""
-    source = flow.source
-    consumer = broker.consumer(source.queue, source.prefetch, source.prefetch_bytes, flow.body_bytes)
+    consumer = _consumer(flow, broker)
     notices = {name: _notice(flow, name, consumer, broker) for name in (flow.name, *flow.targets)}
     stats = monitor.flow(flow.name)
     stats.metrics = flow.metrics
@@ -184,7 +183,10 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
         Worker(stats.measured(sink), notices[target], rules) for sink, target in zip(flow.sinks, targets, strict=True)
     ]
     wait = _broker_wait(flow, settings, broker, consumer, notices[flow.name], term)
-    pump = Pump(flow.name, consumer, workers, sender, wait, wait_s=flow.batch.wait_ms / 1000, route=flow.route)
+    wait_s = flow.batch.wait_ms / 1000
+    pump = Pump(
+        flow.name, consumer, workers, sender, wait, wait_s=wait_s, route=flow.route, shared=bool(flow.source.shards)
+    )
     stats.attach(pump.counts, consumer, *notices.values())
     stats.lanes = lambda: [worker.facts for worker in workers]
 
@@ -203,6 +205,13 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
     return pump
 
 
+def _consumer(flow: SinkFlow, broker: Broker) -> AnyConsumer:
+    source = flow.source
+    if source.shards:
+        return broker.sharded_consumer(source, flow.body_bytes)
+    return broker.consumer(source.queue, source.prefetch, source.prefetch_bytes, flow.body_bytes)
+
+
 def _rules(flow: SinkFlow) -> Rules:
     return Rules(
         flow.retry,
@@ -214,12 +223,12 @@ def _rules(flow: SinkFlow) -> Rules:
     )
 
 
-def _notice(flow: SinkFlow, name: str, consumer: Consumer, broker: Broker) -> PauseNotice:
+def _notice(flow: SinkFlow, name: str, consumer: AnyConsumer, broker: Broker) -> PauseNotice:
     return PauseNotice(name, consumer, broker, label=flow.label, hints=flow.hints)
 
 
 def _broker_wait(
-    flow: SinkFlow, settings: BrokerSettings, broker: Broker, consumer: Consumer, notice: PauseNotice, term: Term
+    flow: SinkFlow, settings: BrokerSettings, broker: Broker, consumer: AnyConsumer, notice: PauseNotice, term: Term
 ) -> BrokerWait:
     upkeep = topology.Upkeep(broker, settings, flow.source)
 

@@ -26,6 +26,10 @@ class Arena:
 
     #: What the connector says when it has begun.
     ready = CONSUMING
+    #: What it consumes.
+    queues: Sequence[str] = (QUEUE,)
+    #: Where messages are published by their key; "": to the queue.
+    exchange = ""
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class Arena:
         self.broker_link = Proxy(vhost.host, vhost.port)
         #: To the database, or to Salesforce.
         self.far_link = far_side
-        self.producer = Producer(vhost, QUEUE, random.Random(seed), bad=bad, make=make)
+        self.producer = Producer(vhost, QUEUE, random.Random(seed), bad=bad, make=make, exchange=self.exchange)
         self.workers: list[Worker] = []
         self._retired: list[Worker] = []
         #: What went wrong on the way, beside what the history shows.
@@ -152,7 +156,9 @@ class Arena:
 
     def settled(self) -> bool:
         """Return whether all that is confirmed has come somewhere, as far as numbers say, and the queue is empty."""
-        if self.vhost.depth(QUEUE) > 0 or self.written() + self.dead() < len(self.producer.confirmed):
+        if any(self.vhost.depth(queue) > 0 for queue in self.queues) or self.written() + self.dead() < len(
+            self.producer.confirmed
+        ):
             return False
         return self.once or len({row.id for row in self.rows()}) + self.dead() >= len(self.producer.confirmed)
 
@@ -204,7 +210,7 @@ class Arena:
             rows=self.rows(),
             parts=self.parts(),
             dead=[_letter(properties) for _, properties, _ in self.vhost.get_all(DEAD)],
-            queued=[_id(properties) for _, properties, _ in self.vhost.get_all(QUEUE)],
+            queued=[_id(properties) for queue in self.queues for _, properties, _ in self.vhost.get_all(queue)],
             once=self.once,
             dead_twice=self._dead_twice(),
         )

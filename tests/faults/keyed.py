@@ -14,9 +14,9 @@ from tests.faults.world import WRITE, World
 DEVICES = [f"d{number}" for number in range(41)]
 
 
-def of_many_devices(id: int, chance: random.Random, bad: float) -> tuple[bytes, Sent]:
+def of_many_devices(id: int, chance: random.Random, bad: float, count: int = len(DEVICES)) -> tuple[bytes, Sent]:
     """Return the body of a message of one device after the other; none is bad."""
-    device = DEVICES[id % len(DEVICES)]
+    device = f"d{id % count}"
     body = {"id": id, "device": device, "text": device, "parts": []}
     return json.dumps(body).encode(), Sent(device, key=device)
 

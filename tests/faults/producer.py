@@ -64,14 +64,23 @@ class Producer:
     """Goes straight to the broker, past the links that are spoiled."""
 
     def __init__(
-        self, vhost: Vhost, queue: str, chance: random.Random, *, bad: float = 0.0, make: Make = message
+        self,
+        vhost: Vhost,
+        queue: str,
+        chance: random.Random,
+        *,
+        bad: float = 0.0,
+        make: Make = message,
+        exchange: str = "",
     ) -> None:
+        """With `exchange` messages go there, by their keys."""
         self.attempted: dict[int, Sent] = {}
         self.confirmed: set[int] = set()
         self.bad = bad
         self._vhost = vhost
         self._make = make
         self._queue = queue
+        self._exchange = exchange
         self._chance = chance
         self._connection: Any = None
         self._channel: Any = None
@@ -137,9 +146,10 @@ class Producer:
         self._returned.clear()
         try:
             channel = self._open()
-            for id, body, _ in messages:
+            for id, body, sent in messages:
                 whole = pika.BasicProperties(message_id=f"m-{id}", delivery_mode=2)
-                channel.basic_publish("", self._queue, body, whole, mandatory=True)
+                key = sent.key if self._exchange else self._queue
+                channel.basic_publish(self._exchange, key, body, whole, mandatory=True)
             channel.tx_commit()  # answered when every queue has them
             self._connection.process_data_events(0)
         except (pika.exceptions.AMQPError, OSError):

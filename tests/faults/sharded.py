@@ -1,0 +1,53 @@
+"""A world whose source is divided into shards, with several connectors that share them."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from tests.faults.arena import DEAD, QUEUE
+from tests.faults.keyed import of_many_devices
+from tests.faults.world import World
+from tests.services.rabbitmq import Vhost
+from tests.services.waiting import eventually
+
+SHARDS = 8
+DEVICES = 200
+
+
+class Sharded(World):
+    queues = tuple(f"{QUEUE}.{number}" for number in range(SHARDS))
+    exchange = "devices"
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, make=partial(of_many_devices, count=DEVICES), **more)
+
+    def declare(self, vhost: Vhost) -> None:
+        """Whoever starts first makes the shards."""
+        vhost.declare_queue(DEAD, DEAD, "#", arguments={"x-delivery-limit": 1_000_000})
+
+    def prepare(self) -> None:
+        super().prepare()
+        source = {"queue": QUEUE, "exchange": self.exchange, "routing_keys": ["#"], "shards": SHARDS}
+        self.configure(broker=self.broker_config(source=source), lanes={"count": 2, "key": "$routing_key"})
+
+    def processes(self) -> Mapping[str, Mapping[str, int]]:
+        """Return the priority of each process for each shard, the active one first."""
+        consumers = sorted(self.vhost.api("GET", "/api/consumers/{vhost}"), key=lambda each: not each["active"])
+        found: dict[str, dict[str, int]] = {queue: {} for queue in self.queues}
+        for each in consumers:
+            process = each["consumer_tag"].rpartition("-")[0]
+            found[each["queue"]["name"]][process] = each["arguments"]["x-priority"]
+        return found
+
+    def wait_for_ranks(self, count: int) -> None:
+        """Wait until so many processes consume each shard, and the one that ranks first has it, where the broker knows
+        priorities."""
+        ranks = self.vhost.node.api("GET", "/api/overview")["rabbitmq_version"] >= "4."
+
+        def ranked() -> bool:
+            found = self.processes().values()
+            return all(
+                len(each) == count and (not ranks or next(iter(each.values())) == max(each.values())) for each in found
+            )
+
+        eventually(ranked, 30, what=f"the shards at their processes: {self.processes()}")
