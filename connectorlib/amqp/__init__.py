@@ -15,4 +15,15 @@ field_tables.install()
 #: Of one queue, or of the shards of a source.
 AnyConsumer = Consumer | ShardedConsumer
 
-__all__ = ["AnyConsumer", "Broker", "Browser", "Consumer", "Moved", "Publisher", "Shovel", "SyncChannel", "Ticket"]
+__all__ = [
+    "AnyConsumer",
+    "Broker",
+    "Browser",
+    "Consumer",
+    "Moved",
+    "Publisher",
+    "ShardedConsumer",
+    "Shovel",
+    "SyncChannel",
+    "Ticket",
+]

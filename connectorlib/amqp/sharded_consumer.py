@@ -10,7 +10,6 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import TypeVar
 
@@ -29,19 +28,6 @@ def process_name() -> str:
     """Return what this process is called among those that share the shards: no other has the same, even where
     containers have the same name and number."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-
-
-@dataclass(frozen=True, slots=True)
-class ShardFacts:
-    """What this process knows of a shard."""
-
-    queue: str
-    #: The process with the highest has the shard.
-    priority: int
-    #: How many messages are unacknowledged here.
-    held: int
-    #: When the latest message came here (monotonic); None: none yet.
-    latest: float | None
 
 
 class ShardedConsumer:
@@ -87,10 +73,9 @@ class ShardedConsumer:
         return found and (found[0] * len(self._shards), found[1])
 
     @property
-    def facts(self) -> Sequence[ShardFacts]:
-        """What is known of each shard. Any thread may ask."""
-        known = zip(self._shards, self._latest, strict=True)
-        return [ShardFacts(shard.queue, shard.priority or 0, shard.held, latest) for shard, latest in known]
+    def shards(self) -> Sequence[tuple[Consumer, float | None]]:
+        """The consumer of each shard, and when the latest message came (monotonic). Any thread may ask."""
+        return list(zip(self._shards, self._latest, strict=True))
 
     @property
     def prefetch(self) -> int:

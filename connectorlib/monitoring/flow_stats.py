@@ -63,6 +63,19 @@ class MessageSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """What this process knows of one of several shards."""
+
+    queue: str
+    #: The process with the highest has the shard (from RabbitMQ 4.0 on).
+    priority: int
+    #: How many messages are unacknowledged here.
+    held: int
+    #: When the latest message came here (monotonic); None: none yet.
+    latest: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class LaneFacts:
     """What one of several lanes is doing."""
 
@@ -102,6 +115,8 @@ class FlowStats:
         self.last_progress = self.started
         #: Returns what its lanes are doing.
         self.lanes: Callable[[], Sequence[LaneFacts]] = tuple
+        #: Returns what this process has of the shards, where the source is divided into some.
+        self.shards: Callable[[], Sequence[ShardFacts]] = tuple
         #: Metrics of the sink's own.
         self.metrics: Sequence[SinkMetric] = ()
         self.trace: TraceBatch | None = None
@@ -194,6 +209,11 @@ class FlowStats:
     @property
     def queue(self) -> str:
         return self._subject.source.queue if self._subject else ""
+
+    @property
+    def queues(self) -> Sequence[str]:
+        """The source queue, or its shards."""
+        return [each.queue for each in self.shards()] or [self.queue]
 
     @property
     def held(self) -> int:

@@ -123,8 +123,15 @@ class Monitor:
         self.tick()
         return secrets.redact("; ".join(self.unready()) or "running")
 
-    def depth(self, queue: str) -> Depth | None:
-        """Return what is in a queue, None if the broker does not answer."""
+    def depth(self, *queues: str) -> Depth | None:
+        """Return what is in these queues together, None if the broker does not answer."""
+        depths = [self._depth(queue) for queue in queues]
+        known = [depth for depth in depths if depth is not None]
+        if len(known) < len(depths):
+            return None
+        return Depth(sum(depth.waiting for depth in known), sum(depth.consumers for depth in known))
+
+    def _depth(self, queue: str) -> Depth | None:
         with self._lock:  # concurrent callers share one answer
             at, depth = self._depths.get(queue, (float("-inf"), None))
             if time.monotonic() - at >= DEPTH_CACHE_S:

@@ -4,10 +4,13 @@ Page and command show this document and have no other source.
 """
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from connectorlib.monitoring.flow_stats import FlowStats, LaneFacts, Pausing
+from connectorlib.amqp.sharded_consumer import process_name
+from connectorlib.amqp.shards import PRIORITIES_SINCE
+from connectorlib.monitoring.flow_stats import FlowStats, LaneFacts, Pausing, ShardFacts
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.verdict import conclude
 from connectorlib.pipeline.blame import Pause
@@ -65,7 +68,7 @@ def _connection(facts: ConnectionFacts) -> Document:
 
 
 def _flow(monitor: Monitor, flow: FlowStats) -> Document:
-    depth = monitor.depth(flow.queue) if flow.queue else None
+    depth = monitor.depth(*flow.queues) if flow.queue else None
     waiting = depth.waiting if depth else None
     paused = flow.paused()
     state = "paused" if paused else "running" if flow.runs(monitor.broker.connected) else "starting"
@@ -85,6 +88,20 @@ def _flow(monitor: Monitor, flow: FlowStats) -> Document:
         "last_progress": wall(flow.last_progress),
         "last_hour": {**hour, "dead": dead},
         "lanes": [_lane(number, each) for number, each in enumerate(flow.lanes(), 1)],
+        "shards": _shards(monitor, flow.shards()),
+    }
+
+
+def _shards(monitor: Monitor, shards: Sequence[ShardFacts]) -> Document | None:
+    if not shards:
+        return None
+    return {
+        "process": process_name(),
+        "by_priority": monitor.broker.server_version >= PRIORITIES_SINCE,
+        "of": [
+            {"queue": each.queue, "priority": each.priority, "held": each.held, "last_message": wall(each.latest)}
+            for each in shards
+        ],
     }
 
 

@@ -72,6 +72,21 @@ def details(flow: Mapping[str, Any], status: Mapping[str, Any], last_success: st
         for lane in flow["lanes"]:
             yield f"lane {lane['number']}", _lane(lane, flow["name"])
 
+    yield from _shards(flow.get("shards"), now)
+
+
+def _shards(shards: Mapping[str, Any] | None, now: datetime) -> Iterator[Line]:
+    if shards is None:
+        return
+    rule = "" if shards["by_priority"] else "; before RabbitMQ 4.0 whoever began first has a shard"
+    yield "process", f"{shards['process']}{rule}"
+    for each in shards["of"]:
+        held = f"{each['held']} held, " if each["held"] else ""
+        came = (
+            f"last message in {since(each['last_message'], now)}" if each["last_message"] else "nothing came here yet"
+        )
+        yield f"shard {each['queue']}", f"{held}{came}"
+
 
 def _lane(lane: Mapping[str, Any], flow: str) -> str:
     parts = [lane["state"] if lane["target"] == flow else f"{lane['target']}: {lane['state']}"]

@@ -32,13 +32,22 @@ CALM = 10
 class Intake:
     """The prefetch of one flow. It belongs to the pump's thread."""
 
-    def __init__(self, consumer: "AnyConsumer", requeue: Callable[[], object], *, few: int, wait_s: float) -> None:
+    def __init__(
+        self,
+        consumer: "AnyConsumer",
+        requeue: Callable[[], object],
+        *,
+        few: int,
+        wait_s: float,
+        often: int = SUSPICIOUS_DELIVERIES,
+    ) -> None:
         """`requeue` returns all that is in hand to the queue. `few` is the prefetch after trouble; a batch closes
-        `wait_s` after its first message."""
+        `wait_s` after its first message. What came back `often` is taken with nothing else in hand."""
         self._consumer = consumer
         self._requeue = requeue
         self._sizes = BodySizes.unknown(consumer.prefetch, consumer.prefetch_bytes, consumer.body_bytes)
         self._few = few
+        self._often = often
         self._wait_s = wait_s
         #: The smaller prefetch; 0: none.
         self._narrow = 0
@@ -83,7 +92,7 @@ class Intake:
                 return None
             self._calm = CALM
             return batch
-        suspicious = any(handed_out(each) >= SUSPICIOUS_DELIVERIES for each in batch if each.redelivered)
+        suspicious = any(handed_out(each) >= self._often for each in batch if each.redelivered)
         if suspicious and not self._narrow and self._consumer.prefetch > 1:
             self._narrow = 1
             self._requeue()

@@ -22,7 +22,7 @@ from connectorlib.messages import Dead, Delivery
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import PAUSING
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
-from connectorlib.pipeline.lane import Lane, step
+from connectorlib.pipeline.lane import SUSPICIOUS_DELIVERIES, Lane, step
 from connectorlib.pipeline.pause import BrokerWait
 from connectorlib.pipeline.prefetch import Intake
 from connectorlib.pipeline.worker import Worker
@@ -38,6 +38,9 @@ STOP_DEADLINE_S = 10.0
 IDLE_S = 1.0
 #: The same while suspects wait for their next attempt, or for proof.
 SHORT_IDLE_S = 0.1
+#: How often a message of a shard has come back before it is suspicious: it does whenever its process ends or leaves it
+#: to another, and has a delivery limit of 1,000.
+OFTEN = 30
 #: How long the target may not answer before another process shall try.
 LEAVE_S = 5.0
 #: How long a quorum queue may take to have back what was requeued.
@@ -78,7 +81,8 @@ class Pump:
         #: How many messages were done when they were last left to another process.
         self._left_at = -1
         few = max(worker.rules.retry.breaker for worker in workers) + 1
-        self._intake = Intake(consumer, self._requeue, few=few, wait_s=wait_s)
+        often = OFTEN if shared else SUSPICIOUS_DELIVERIES
+        self._intake = Intake(consumer, self._requeue, few=few, wait_s=wait_s, often=often)
         #: What the threads of lanes have answered; None: look around.
         self._answers: SimpleQueue[tuple[Worker, lanes.Event] | None] = SimpleQueue()
         #: What lanes announce before there is a queue for messages to wait in; None: the pump has started.

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from connectorlib.amqp import AnyConsumer, Broker, topology
+from connectorlib.amqp import AnyConsumer, Broker, ShardedConsumer, topology
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery
 from connectorlib.monitoring.counters import SinkMetric
+from connectorlib.monitoring.flow_stats import ShardFacts
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.tracing import tracing
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
@@ -189,6 +190,8 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
     )
     stats.attach(pump.counts, consumer, *notices.values())
     stats.lanes = lambda: [worker.facts for worker in workers]
+    if isinstance(consumer, ShardedConsumer):
+        stats.shards = lambda: _facts_of(consumer)
 
     def dead(delivery: Delivery, verdict: Dead) -> None:
         stats.died(delivery, verdict)
@@ -210,6 +213,10 @@ def _consumer(flow: SinkFlow, broker: Broker) -> AnyConsumer:
     if source.shards:
         return broker.sharded_consumer(source, flow.body_bytes)
     return broker.consumer(source.queue, source.prefetch, source.prefetch_bytes, flow.body_bytes)
+
+
+def _facts_of(consumer: ShardedConsumer) -> list[ShardFacts]:
+    return [ShardFacts(each.queue, each.priority or 0, each.held, latest) for each, latest in consumer.shards]
 
 
 def _rules(flow: SinkFlow) -> Rules:

@@ -118,7 +118,8 @@ class TopologyCheck:
             yield good(f"exchange {exchange.name}", "hashes routing keys")
         else:
             missing = self._missing(f"exchange {exchange.name}", NOT_THERE, lambda: True)
-            yield replace(missing, do=f"{AT_START}; {exchange.needs}") if missing.do == AT_START else missing
+            needs_plugin = exchange.type == shards.CONSISTENT_HASH and missing.do == AT_START
+            yield replace(missing, do=f"{AT_START}; before, {exchange.needs}") if needs_plugin else missing
 
     def _holders(self) -> Mapping[str, str]:
         """Return which process has each queue with a single active consumer, as far as the management API tells."""

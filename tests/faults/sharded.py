@@ -44,10 +44,10 @@ class Sharded(World):
         priorities."""
         ranks = self.vhost.node.api("GET", "/api/overview")["rabbitmq_version"] >= "4."
 
-        def ranked() -> bool:
-            found = self.processes().values()
-            return all(
-                len(each) == count and (not ranks or next(iter(each.values())) == max(each.values())) for each in found
-            )
+        def check() -> bool:
+            for queue, of in self.processes().items():
+                assert len(of) == count, f"{queue} has {of}"
+                assert not ranks or next(iter(of.values())) == max(of.values()), f"the first of {queue} is not: {of}"
+            return True
 
-        eventually(ranked, 30, what=f"the shards at their processes: {self.processes()}")
+        eventually(check, 30)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from connectorlib.amqp import Broker, topology
+from connectorlib.amqp import AnyConsumer, Broker, topology
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
 from connectorlib.pipeline.blame import ALL
@@ -82,14 +82,15 @@ def pumping(
     ordered: bool = False,
     same_target: bool = False,
     names: Sequence[str] = (),
+    shards: int | None = None,
 ) -> Iterator[Pump]:
     """Run a pump with a lane for each target; `same_target`: all of them are lanes to one.
     `names` are the targets of all but the first."""
     settings = vhost.broker_settings()
-    source = Source("q", None, prefetch=200)
+    source = Source("q", None, prefetch=200, shards=shards)
     stop = threading.Event()
     with Broker(settings, name="test") as broker:
-        consumer = broker.consumer("q", 200)
+        consumer: AnyConsumer = broker.sharded_consumer(source) if shards else broker.consumer("q", 200)
         notice = PauseNotice("test", consumer, broker)
         wait = BrokerWait(
             notice,
@@ -108,7 +109,7 @@ def pumping(
         for name, target in zip(names, targets[1:], strict=True):
             workers.append(Worker(target, notice if same_target else notices[name], rules))
         dead_letters = DeadLetterPublisher(broker.publisher, settings.dead_letter, "test")
-        pump = Pump("test", consumer, workers, dead_letters, wait, wait_s=0.02, route=route)
+        pump = Pump("test", consumer, workers, dead_letters, wait, wait_s=0.02, route=route, shared=bool(shards))
         thread = threading.Thread(target=pump.run)
         thread.start()
         try:

@@ -16,7 +16,7 @@ from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
 from connectorlib.monitoring.counters import Histogram, LastHour, SinkMetric
-from connectorlib.monitoring.flow_stats import MOST_CODES, FlowStats, LaneFacts
+from connectorlib.monitoring.flow_stats import MOST_CODES, FlowStats, LaneFacts, ShardFacts
 from connectorlib.monitoring.metrics import PREFIX, Metrics
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.status import document
@@ -313,6 +313,15 @@ def test_what_lanes_are_doing_is_in_the_status_and_summed_in_the_metrics(monitor
     assert (first["state"], first["working"], first["waiting"], first["suspects"]) == ("working", 5, 7, 1)
     assert second["state"] == "paused"
     assert 'amqp_connector_messages_behind_key{flow="readings"} 15.0' in Metrics(monitor).write("")[1].decode()
+
+
+def test_the_shards_of_a_source_are_in_the_status_and_their_messages_together(monitor, flow):
+    flow.stats.shards = lambda: [ShardFacts("q.0", 7, 12, None), ShardFacts("q.1", 9, 0, time.monotonic())]
+    (found,) = document(monitor)["flows"]
+    first, second = found["shards"]["of"]
+    assert first == {"queue": "q.0", "priority": 7, "held": 12, "last_message": None}
+    assert second["last_message"] is not None
+    assert flow.stats.queues == ["q.0", "q.1"]
 
 
 def test_a_pause_for_a_flood_says_how_many_were_alike(monitor, flow):

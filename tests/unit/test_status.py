@@ -250,5 +250,31 @@ def test_each_of_several_lanes_says_what_it_does():
     ]
 
 
+SHARDS = {
+    "process": "plant-1234-ab12",
+    "by_priority": True,
+    "of": [
+        {"queue": "readings.0", "priority": 7, "held": 12, "last_message": "2026-11-24T03:06:58+01:00"},
+        {"queue": "readings.1", "priority": 9, "held": 0, "last_message": None},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("by_priority", "process"),
+    [
+        (True, "plant-1234-ab12"),
+        (False, "plant-1234-ab12; before RabbitMQ 4.0 whoever began first has a shard"),
+    ],
+)
+def test_each_shard_says_what_came_from_it_here(by_priority, process):
+    told = shown(status(flow__shards=SHARDS | {"by_priority": by_priority}))
+    assert f"process {process}\n" in told
+    assert re.findall(r"shard readings\.\d (.+)", told) == [
+        "12 held, last message in 03:06:58 (2 s ago)",
+        "nothing came here yet",
+    ]
+
+
 def test_a_lane_alone_says_nothing():
     assert "lane 1" not in shown(status(flow__lanes=[LANE]))
