@@ -41,9 +41,11 @@ def test_the_order_of_each_device_is_kept_while_processes_come_and_go(world_on: 
 def test_the_order_of_each_device_is_kept_for_minutes(world_on: Make) -> None:
     world = world_on("postgres_db", seed=32, kind=Sharded)
     assert isinstance(world, Sharded)
+    world.database.script(*slow_commits("reading", 0.03))
     for _ in range(PROCESSES):
         world.worker()
-    world.producer.start(400)
+    world.producer.send(2_000)
+    world.producer.start(600)
     end = time.monotonic() + LONG_S
     while time.monotonic() < end:
         world.wait_for_ranks(PROCESSES)
