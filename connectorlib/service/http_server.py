@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from math import inf
@@ -77,6 +78,7 @@ class ClientConnection(BaseHTTPRequestHandler):
         if len(self.raw_requestline) > LONGEST_LINE:
             self.send_error(414)
         elif self.raw_requestline and self.parse_request():
+            self.headers = self.headers or Message()  # of HTTP/0.9 Python 3.14 makes a plain dict
             body = self._read_body(largest_body)
             return None if body is None else self._environ(body)
         return None

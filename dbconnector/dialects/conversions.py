@@ -85,7 +85,8 @@ _NUMBERS = (bool, int, float, Decimal)
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,9})?\s*", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-_OTHER_BASE = re.compile(r"\s*[+-]?0[xob]", re.IGNORECASE)
+#: Numbers as programming languages write them: in another base, or with `_` between digits (PostgreSQL from 16 on).
+_LITERAL = re.compile(r"\s*[+-]?(0[xob]|[\d.]*\d_\d)", re.ASCII | re.IGNORECASE)
 
 
 def true_false(value: bool) -> str:
@@ -112,14 +113,14 @@ def whole_text(value: str) -> str:
 
 
 def number_in(text: str) -> Decimal | None:
-    """Return the number that a text holds. Raise for one in another base, which some databases read and others do
-    not."""
+    """Return the number that a text holds. Raise for one that is written as in a program, which some databases read
+    and others do not."""
     if _NUMBER.fullmatch(text):
         number = Decimal(text.strip())
         if len(text) > MAX_DIGITS or not -MAX_DIGITS < number.adjusted() < MAX_DIGITS:
             raise ValueError(f"a number of more than {MAX_DIGITS} digits")
         return number
-    if _OTHER_BASE.match(text):
+    if _LITERAL.match(text):
         raise ValueError(f"{quoted(text)} is not a decimal number")
     return None
 

@@ -135,5 +135,14 @@ def drain(cursor: Any, check: Callable[[Any], None], *, single: bool, ended: boo
     if rows and not ended:
         cursor.fetchall()
     if rows or not single:
-        while cursor.nextset():
-            check(cursor)
+        while _has_next(cursor, check):
+            pass
+
+
+def _has_next(cursor: Any, check: Callable[[Any], None]) -> bool:
+    """Go to the next result and check it; return whether there was one. MariaDB Connector/ODBC 3.2 reports an error as
+    a message, and then fails with another (07005), for there is no result to describe."""
+    try:
+        return bool(cursor.nextset())
+    finally:
+        check(cursor)

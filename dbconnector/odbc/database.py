@@ -646,11 +646,15 @@ class Database:
             raise
 
     def _executed(self, cursor: pyodbc.Cursor, sql: str, parameters: Sequence[Any]) -> pyodbc.Cursor:
-        self._check(cursor.execute(sql, *([parameters] if parameters else [])))
+        try:
+            cursor.execute(sql, *([parameters] if parameters else []))
+        finally:
+            self._check(cursor)
         return cursor
 
     def _check(self, cursor: pyodbc.Cursor) -> None:
-        """Raise the error that the driver reported as a message with a success (see `Driver.hides_errors`)."""
+        """Raise the error that the driver reported as a message with a success (see `Driver.hides_errors`), also in
+        place of another one that followed from it."""
         if self.driver.hides_errors and (messages := cursor.messages):
             raise pyodbc.Error(*hidden_error(messages))
 
@@ -673,8 +677,9 @@ class Database:
             self._failure = failed.failure if discard and not connecting else self._failure
             if discard and failed.failure.kind is not Kind.REJECT:
                 self._discard()
-            # Without its traceback, so that no cursor of a discarded connection is freed in this thread: that could
-            # wait for the same dead network.
+            # Without tracebacks, so that no cursor of a discarded connection is freed in this thread: that could wait
+            # for the same dead network.
+            error.__context__ = None
             raise failed from error.with_traceback(None)
         finally:
             self.deadline = self.busy_since = None

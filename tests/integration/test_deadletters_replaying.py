@@ -174,7 +174,7 @@ def give_back(vhost: Vhost, queue: str, *, times: int, requeue: bool) -> None:
     for _ in range(times):
         with vhost.channel() as channel:
             found = eventually(lambda: channel.basic_get(queue)[0], 10)  # called at once
-            channel.basic_nack(found.delivery_tag, requeue=requeue)
+            channel.basic_reject(found.delivery_tag, requeue=requeue)  # RabbitMQ 4.3 counts no nack
 
 
 # -- what cannot go
