@@ -95,9 +95,14 @@ class State:
     arguments: Arguments | None = None
 
     @property
+    def hidden(self) -> bool:
+        """Whether this user may not look. RabbitMQ 4.3 asks for any right on what is looked at, older ones for none."""
+        return self.unseen is not None and self.unseen.code == "403"
+
+    @property
     def exists(self) -> bool:
         """Raise Failed if that cannot be known."""
-        if self.unseen is None or self.unseen.code == "403":  # RabbitMQ 4.3 asks for a permission to look
+        if self.unseen is None or self.hidden:
             return True
         if self.unseen.code == "404":
             return False
@@ -112,7 +117,7 @@ class State:
 def inspect(open_channel: OpenChannel, part: Exchange | Queue) -> State:
     """Look at a part and, if it may exist, compare it with what is planned."""
     state = look(open_channel, part)
-    if state.unseen is not None and state.unseen.code != "403":
+    if state.unseen is not None and not state.hidden:
         return state
     found = compare(open_channel, part)
     return State(state.unseen, state.ready, state.consumers, found.refusal, found.arguments)

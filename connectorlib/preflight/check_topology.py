@@ -63,7 +63,9 @@ class TopologyCheck:
         queue = dead_letter_queue(names)
         about = f"dead-letter queue {names.queue}"
         state = inspection.inspect(self._open_channel, queue)
-        if state.unseen is not None:
+        if state.hidden:
+            yield odd(about, "this user may not see whether it is there", grant(self._settings, "read"))
+        elif state.unseen is not None:
             yield self._missing(about, state.unseen, lambda: self._may_make(names.queue))
         else:
             wrong = state.arguments and self._wrong(queue, state.arguments)
@@ -78,7 +80,7 @@ class TopologyCheck:
             return
         about = f"{'dead-letter ' * exchange.dead_letters}exchange {exchange.name}"
         state = inspection.inspect(self._open_channel, exchange)
-        if state.unseen is not None and state.unseen.code != "403":  # RabbitMQ 4.3 asks for a right to look
+        if state.unseen is not None and not state.hidden:
             yield self._missing(about, state.unseen, lambda: True)
         elif state.difference is None:
             known = state.refusal is None
@@ -132,11 +134,13 @@ class TopologyCheck:
     def _queue(self, source: Source, queue: Queue, holder: str) -> Iterator[Finding]:
         about = f"queue {queue.name}"
         state = inspection.inspect(self._open_channel, queue)
-        if state.unseen is not None:
+        if state.unseen is not None and not state.hidden:
             yield self._missing(about, state.unseen, lambda: self._may_make(queue.name))
             return
         if stream := self._ask(f"read {about}", lambda channel: channel.ask_to_consume(queue.name), "read"):
             yield failed(about, stream)
+            return
+        if state.hidden:  # then it may not be read either, which is a finding
             return
         unlike = list(self._unlike_queue(about, source, queue, state.arguments)) if state.arguments is not None else []
         yield from unlike or [good(about, ", ".join([_counted(state), *([f"{holder} has it"] if holder else [])]))]
@@ -147,7 +151,7 @@ class TopologyCheck:
             yield from self.exchange(Exchange(sending.exchange, sending.type))
         elif sending.exchange:
             state = inspection.look(self._open_channel, Exchange(sending.exchange))
-            if state.unseen is not None:
+            if state.unseen is not None and not state.hidden:
                 do = MAKE_ROOM if state.unseen.code == ALARM else "make it, or name another"
                 yield failed(f"{sending.about}: {name}", state.unseen, do)
                 return

@@ -35,7 +35,15 @@ def test_an_error_behind_a_row_count_is_not_a_success():
 def test_every_result_behind_a_row_count_is_looked_at():
     looked: list[Results] = []
     drain(Results(None, None), looked.append, single=False)
-    assert len(looked) == 2
+    assert len(looked) == 3  # and at the end
+
+
+def test_the_message_of_a_result_explains_the_error_that_followed_from_it():
+    def tell(_cursor: Results) -> None:
+        raise LookupError("data truncated")
+
+    with pytest.raises(LookupError):
+        drain(Results(ValueError("nothing to describe")), tell, single=False)
 
 
 def test_a_statement_with_one_result_is_not_asked_for_another():
