@@ -4,6 +4,7 @@ Expressions are compiled here only to find mistakes; each division compiles them
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from connectorlib.config.sections import (
     tracing,
 )
 from connectorlib.shared_settings import Batch, Lanes, Source
+from sfconnector.alarms.alarm_config import ONE_WRITER, alarm_settings
 from sfconnector.config_merge import Merged, paced
 from sfconnector.rules import review
 from sfconnector.settings import (
+    ALARM_BATCH,
     DEFAULT_BATCH,
     DEFAULT_HOLD_SECONDS,
     CaseSettings,
@@ -76,7 +79,7 @@ def _division(merged: Merged, name: str, folder: Path) -> Division:
         source=source,
         case=_case(own["case"]),
         batch=batch,
-        lanes=Lanes(**merged.section(name, "lanes")),
+        lanes=_lanes(merged, name),
         limits=limits(merged.section(name, "limits")),
         retry=retry(merged.section(name, "retry")),
         hold_seconds=merged.hold_seconds(name, DEFAULT_HOLD_SECONDS),
@@ -85,10 +88,20 @@ def _division(merged: Merged, name: str, folder: Path) -> Division:
     )
 
 
+def _lanes(merged: Merged, name: str) -> Lanes:
+    """Return the lanes of a division; those of alarms have the alarm's key."""
+    lanes = Lanes(**merged.section(name, "lanes"))
+    alarm = merged.divisions[name]["case"].get("alarm")
+    return lanes if alarm is None else replace(lanes, key=alarm["key"])
+
+
 def _source_and_batch(merged: Merged, name: str) -> tuple[Source, Batch]:
     """Return source and batch of a division, limited to what the lowest `rate` on the queue can handle in time."""
-    batch = batch_settings(merged.section(name, "batch"), DEFAULT_BATCH)
+    alarm = merged.divisions[name]["case"].get("alarm")
+    batch = batch_settings(merged.section(name, "batch"), DEFAULT_BATCH if alarm is None else ALARM_BATCH)
     section = merged.section(name, "source")
+    if alarm is not None and "writers" not in alarm:
+        section["arguments"] = {ONE_WRITER: True, **section.get("arguments", {})}
     size, lanes = batch.size, merged.lanes(name)
     prefetch = section.get("prefetch", 2 * size * lanes)
     for each in merged.sharing(name):
@@ -116,6 +129,8 @@ def _salesforce(section: Mapping[str, Any], folder: Path) -> Salesforce:
 
 def _case(section: Mapping[str, Any]) -> CaseSettings:
     values = dict(section)
+    if "alarm" in values:
+        values["alarm"] = alarm_settings(values["alarm"])
     if "external_id" in values:
         values["external_id"] = ExternalId(**values["external_id"])
     if "required" in values:

@@ -14,6 +14,7 @@ from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
 from connectorlib.service.http_client import advice
+from sfconnector.alarms.alarm_sink import AlarmSink
 from sfconnector.division import DivisionState
 from sfconnector.division_router import LaneRouter
 from sfconnector.reply import Replies
@@ -52,11 +53,12 @@ def make_flow(
     own_queues = frozenset(queue for division in config.divisions for queue in division.source.queues)
     own_queues |= {config.broker.dead_letter.queue}
     states, replies = [], []
-    sinks: list[CaseSink] = []
+    sinks: list[CaseSink | AlarmSink] = []
     for division in divisions:
         state = DivisionState(division, budgets, on_first=partial(on_first, division.name))
         to = Replies(reply, publisher, division.name, own_queues) if (reply := division.reply) else None
-        sinks += [CaseSink(state, client, stop=stop, replies=to) for client in clients[division.name]]
+        make = CaseSink if division.case.alarm is None else AlarmSink
+        sinks += [make(state, client, stop=stop, replies=to) for client in clients[division.name]]
         states.append(state)
         replies.append(to)
     router = LaneRouter(divisions)
@@ -83,7 +85,8 @@ def make_flow(
         targets=[each.name for each in divisions for _ in clients[each.name]] if len(names) > 1 else (),
         route=None if all_for_whoever_is_free else router,
         ordered=any(division.lanes.key is not None for division in divisions),
-        one_per_key=True,
+        # A batch may have many events of one alarm.
+        one_per_key=any(division.case.alarm is None for division in divisions),
         source=divisions[0].source,
         batch=divisions[0].batch,
         retry=divisions[0].retry,

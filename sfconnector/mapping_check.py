@@ -12,6 +12,7 @@ from connectorlib.errors import Failed, Kind
 from connectorlib.expressions.template import parse_template
 from connectorlib.values.text import cut, did_you_mean, listed, near_miss
 from connectorlib.values.types import compile_conversion
+from sfconnector.alarms.alarm_check import alarm_problems
 from sfconnector.coercion import coercion, utf16_length
 from sfconnector.salesforce.describe import PICKLISTS, REFERENCES, Described, Field
 from sfconnector.settings import CaseSettings
@@ -178,6 +179,8 @@ class _Check:
         self._twice()
         self._external_id()
         self._required()
+        if self._case.alarm is not None:
+            self._found += alarm_problems(self._case.alarm, self._described, self._related)
         return self._found
 
     def _entry(self, entry: _Entry) -> None:

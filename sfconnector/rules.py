@@ -17,6 +17,7 @@ from connectorlib.config.shared_rules import (
 )
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits, Source
 from connectorlib.values.text import listed
+from sfconnector.alarms.alarm_config import review_alarm
 from sfconnector.config_merge import HOLD, OF_THE_FLOW, Merged, paced
 from sfconnector.login_rules import review_logins
 from sfconnector.settings import DEFAULT_BATCH, DEFAULT_HOLD_SECONDS
@@ -40,6 +41,7 @@ def review(found: Review) -> None:
         _review_lanes(found, ("divisions", name))
         if isinstance(merged.divisions[name].get("case"), Mapping):
             _review_case(found, merged, name)
+            review_alarm(found, ("divisions", name, "case"))
         _review_reply(found, merged, name, dead_letter)
 
 
@@ -183,7 +185,7 @@ def _review_external_id(found: Review, path: Path, exchange: str | None) -> None
     own: Path = (*path, "external_id")
     field = found.get(*own, "field")
     if not found.section(*own):
-        if not _is_refused(found, own):
+        if not _is_refused(found, own) and found.get(*path, "alarm") is None:
             text = "without an external_id a message that comes twice may become two Cases"
             found.warn(path, text)
         return

@@ -16,9 +16,12 @@ from connectorlib.shared_settings import (
     Source,
     Tracing,
 )
+from sfconnector.alarms.alarm import AlarmRules
 
 #: Salesforce takes at most 200 Cases in one call.
 DEFAULT_BATCH = Batch(200, 200)
+#: Repeats of an alarm are counted together, so a batch may take its time.
+ALARM_BATCH = Batch(200, 5000)
 DEFAULT_HOLD_SECONDS = 300.0
 
 
@@ -52,6 +55,52 @@ class ExternalId:
 
 
 @dataclass(frozen=True, slots=True)
+class Severity:
+    """How bad an alarm is: `path` yields one of `order`, the lowest first; some have a value of `case_field`."""
+
+    path: Any
+    order: tuple[str, ...]
+    case_field: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Messages that only count, from one time to another (seconds since 1970)."""
+
+    match: Mapping[str, Any]
+    begin: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmSettings:
+    """One open Case for each alarm. `key`, `at` and `event` are value expressions; durations are seconds."""
+
+    key: Any
+    rules: AlarmRules
+    at: Any = None
+    event: Any = "$message_id"
+    #: Patterns; None: no message clears an alarm.
+    clear_when: Mapping[str, Any] | None = None
+    object: str = "Alarm__c"
+    case_key: str = "Alarm_Key__c"
+    case_alarm: str = "Alarm__c"
+    severity: Severity | None = None
+    #: Templates of comments, by occasion.
+    comments: Mapping[str, Any] = field(default_factory=dict)
+    #: Patterns over the fields of a Case that is never reopened.
+    never: Mapping[str, Any] = field(default_factory=dict)
+    silence: tuple[Silence, ...] = ()
+    #: Older raises create no Case; 0: however old they are.
+    max_age: float = 0.0
+    #: How far the time of a device may be off before that of its arrival is taken.
+    late: float = 600.0
+    #: `one`: no other process reads the queue, whatever it is.
+    writers: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CaseSettings:
     """The fields of a Case. `mapping` holds value expressions, by Case field or `Relationship.ExternalIdField`."""
 
@@ -66,6 +115,7 @@ class CaseSettings:
     duplicate_rule: Mapping[str, bool] = field(default_factory=dict)
     rate: int | None = None  # Cases per minute
     errors: Mapping[str, str] = field(default_factory=dict)  # Salesforce code: kind, or `done`
+    alarm: AlarmSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,11 @@ def quote(text: str) -> str:
     return f"'{text.translate(_ESCAPED)}'"
 
 
+def beginning(text: str) -> str:
+    """Return the pattern of LIKE, as a literal, for all that begins with a text."""
+    return quote(text)[:-1].replace("%", r"\%").replace("_", r"\_") + "%'"
+
+
 def literal(value: Any) -> str:
     """Return a value as a literal: text in quotes, numbers, booleans and times without."""
     if isinstance(value, str):

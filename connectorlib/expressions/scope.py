@@ -17,7 +17,7 @@ class Scope:
     """One per message. The caller sets `root` and `index` for each record and element, and fills `results`; `$now` is
     the same for the whole message."""
 
-    __slots__ = ("body", "delivery", "effort", "encoding", "index", "now", "results", "root")
+    __slots__ = ("body", "count", "delivery", "effort", "encoding", "index", "now", "results", "root")
 
     def __init__(
         self,
@@ -40,6 +40,8 @@ class Scope:
         self.now = now
         #: Of the body, for `$body`.
         self.encoding = encoding
+        #: `$count`: how often something has happened, where a sink counts it.
+        self.count: int | None = None
         #: `$body`, cached: thousands of rows may share one text.
         self.body: str | None = None
         #: The time and size that the message has taken; None: not limited.
@@ -198,6 +200,11 @@ def _compile_index(path: Path) -> Evaluate:
     return lambda record, scope: scope.index
 
 
+def _compile_count(path: Path) -> Evaluate:
+    _refuse_steps(path)
+    return lambda record, scope: MISSING if scope.count is None else scope.count
+
+
 def _compile_result(path: Path) -> Evaluate:
     steps = path.steps
     if len(steps) != 2 or not isinstance(steps[0], str) or not isinstance(steps[1], str):
@@ -222,5 +229,6 @@ _SOURCES: dict[str, Callable[[Path], Evaluate]] = {
     "body": _compile_body,
     "now": _compile_now,
     "index": _compile_index,
+    "count": _compile_count,
     "result": _compile_result,
 }

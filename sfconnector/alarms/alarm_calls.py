@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from connectorlib.errors import Failed, Failure, Kind
 from sfconnector import soql
 from sfconnector.alarms.alarm import Alarm, CaseSeen
-from sfconnector.alarms.alarm_record import CASE, FIELDS, KEY, RecordCodec, read_time
+from sfconnector.alarms.alarm_record import CASE, DUE, FIELDS, KEY, RecordCodec, read_time, written_time
 from sfconnector.alarms.register import Change, Opening
 from sfconnector.salesforce import error_codes, responses
 from sfconnector.salesforce.error_codes import SfError
@@ -40,7 +40,7 @@ class OrgNames:
     case_key: str = "Alarm_Key__c"
     case_alarm: str = "Alarm__c"
     #: Whether `Key__c` tells capitals from small letters.
-    case_sensitive: bool = False
+    case_sensitive: bool = True
     severity: str | None = None
     #: Fields that `reopen.never` looks at.
     never: tuple[str, ...] = ()
@@ -70,9 +70,11 @@ class AlarmCalls:
         comment: Callable[[str, str, Alarm], str] = lambda key, occasion, alarm: occasion,
         is_final: Callable[[Mapping[str, Any]], bool] = lambda case: False,
         errors: Mapping[str, str] | None = None,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         """`create_headers` are those of calls that only create Cases; `comment` is asked for the text of a comment, by
-        key, occasion and alarm; `is_final` whether a Case is never reopened; `errors` as in the configuration."""
+        key, occasion and alarm; `is_final` whether a Case is never reopened; `errors` as in the configuration; `guard`
+        raises before a call that is not to be made any more."""
         self._client = client
         self._names = names
         self._codec = codec
@@ -80,22 +82,31 @@ class AlarmCalls:
         self._comment = comment
         self._is_final = is_final
         self._errors = errors or {}
+        self._guard = guard
 
     def load(self, keys: Sequence[str]) -> dict[str, Alarm]:
         """Return the records that there are. Raise Failed."""
         found: dict[str, Alarm] = {}
         for chunk in chunks(keys):
             query = soql.select(self._names.sobject, [KEY, *FIELDS], {KEY: [soql.quote(key) for key in chunk]})
+            self._guard()
             records = self._client.query(query)
             alarms = {self._fold(record.get(KEY)): self._codec.alarm(record) for record in records}
             found |= {key: alarms[self._fold(key)] for key in chunk if self._fold(key) in alarms}
         return found
 
+    def overdue(self, prefix: str, before: float) -> list[str]:
+        """Return keys that begin with this for which something was due before then, the oldest first. Raise Failed."""
+        self._guard()
+        where = f"{DUE} < {written_time(before)} AND {KEY} LIKE {soql.beginning(prefix)}"
+        query = f"SELECT {KEY} FROM {self._names.sobject} WHERE {where} ORDER BY {DUE} LIMIT {MOST_RECORDS}"
+        return [str(record[KEY]) for record in self._client.query(query) if record.get(KEY)]
+
     def save(self, alarms: Mapping[str, Alarm]) -> dict[str, CaseSeen | Failure | None]:
         """Write records, then return their Cases. Raise Failed."""
         answers: dict[str, CaseSeen | Failure | None] = {}
         for keys in chunks(list(alarms)):
-            written, seen = self._client.composite([self._write(alarms, keys), self._look(keys)])
+            written, seen = self._composite([self._write(alarms, keys), self._look(keys)])
             cases = self._cases(seen)
             results = dict(zip(keys, self._results(written, len(keys)), strict=True))
             answers |= {
@@ -111,7 +122,7 @@ class AlarmCalls:
             body = {"allOrNone": False, "records": cases}
             calls = [self._subrequest("PATCH", "composite/sobjects", body, NO_RULE)]
             calls.append(self._write({key: changes[key].alarm for key in keys}, keys))
-            changed, written = self._client.composite(calls)
+            changed, written = self._composite(calls)
             refused = self._refusals(changed, keys)
             self._restore({key: changes[key].before for key in keys if refused[key]})
             unwritten = self._refusals(written, keys)
@@ -121,7 +132,7 @@ class AlarmCalls:
     def _restore(self, alarms: Mapping[str, Alarm]) -> None:
         """Write the records of Cases that were not changed as they were before."""
         if alarms:
-            self._client.composite([self._write(alarms, list(alarms))])
+            self._composite([self._write(alarms, list(alarms))])
 
     def open(self, openings: Mapping[str, Opening]) -> dict[str, CaseSeen | Failure]:
         """Create Cases and their records. Raise Failed."""
@@ -134,7 +145,7 @@ class AlarmCalls:
                 self._write({key: each.alarm for key, each in chosen.items()}, keys, cases=chosen),
                 self._look(keys),
             ]
-            _, created, written, seen = self._client.composite(calls)
+            _, created, written, seen = self._composite(calls)
             cases, unwritten = self._cases(seen), self._refusals(written, keys)
             for key, result in zip(keys, self._results(created, len(keys)), strict=True):
                 case = cases.get(self._fold(key))
@@ -146,6 +157,10 @@ class AlarmCalls:
         if any(error_codes.duplicate_of(error, self._names.case_key) is not None for error in errors):
             return None
         return self._refusal(errors)
+
+    def _composite(self, calls: "Sequence[Subrequest]") -> list[tuple[int, Any]]:
+        self._guard()
+        return self._client.composite(calls)
 
     # -- the calls in a call
 

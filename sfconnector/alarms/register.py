@@ -33,6 +33,8 @@ class Arrival:
     event: Event
     #: The fields of a new Case. Raises Failed if the message cannot be mapped.
     fields: Callable[[], Fields]
+    #: What `prepare` knows it by.
+    record: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,10 @@ class _Work:
         """The events without an outcome."""
         return [each for each in self.arrivals if each not in self.outcomes]
 
+    @property
+    def raises(self) -> list[Arrival]:
+        return [each for each in self.live if not each.event.clears]
+
     def fold(self, now: float, rules: AlarmRules) -> None:
         self.alarm = expire(self.stored or Alarm(), now, rules)
         for arrival in self.live:
@@ -112,11 +118,17 @@ class _Work:
 
 
 class AlarmRegister:
-    """Used by one thread. `on_effect` is called once for each event that is done."""
+    """Used by one thread. `on_effect` is called once for each event that is done; `prepare` with the raises whose
+    fields are asked for next."""
 
     def __init__(
-        self, org: AlarmOrg, rules: AlarmRules, on_effect: Callable[[Effect], None] = lambda effect: None
+        self,
+        org: AlarmOrg,
+        rules: AlarmRules,
+        on_effect: Callable[[Effect], None] = lambda effect: None,
+        prepare: Callable[[Sequence[Arrival]], None] = lambda arrivals: None,
     ) -> None:
+        self._prepare = prepare
         self._org = org
         self._rules = rules
         self._on_effect = on_effect
@@ -163,6 +175,9 @@ class AlarmRegister:
                 failure = Failure(Kind.RETRY, "unsettled", text, "alarm")
         except Failed as failed:
             failure = failed.failure
+        except BaseException:
+            self.forget()
+            raise
         for work in works:
             self._conclude(work, failure)
         while len(self._known) > MOST_KNOWN:
@@ -195,10 +210,9 @@ class AlarmRegister:
         changes: list[tuple[_Work, Change]] = []
         openings: list[tuple[_Work, Opening]] = []
         again = False
-        for work in works:
-            if work.is_finished:
-                continue
-            planned = plan(work.alarm, work.case, now, self._rules)
+        plans = [(work, plan(work.alarm, work.case, now, self._rules)) for work in works if not work.is_finished]
+        self._prepare([raised for work, each in plans if isinstance(each.write, Create) for raised in work.raises[:1]])
+        for work, planned in plans:
             if isinstance(planned.write, Update):
                 changes.append((work, Change(planned.write, work.alarm, planned.alarm)))
             elif isinstance(planned.write, Create):
@@ -240,9 +254,7 @@ class AlarmRegister:
     def _opening(self, work: _Work, alarm: Alarm, create: Create, now: float) -> Opening | None:
         """Return the Case to be created, made of the first raise that can be mapped; None: there is none now."""
         refused = len(work.outcomes)
-        for arrival in work.live:
-            if arrival.event.clears:
-                continue
+        for arrival in work.raises:
             try:
                 fields = arrival.fields()
             except Failed as failed:

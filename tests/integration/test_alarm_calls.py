@@ -32,8 +32,8 @@ class Alarms:
         self.start()
 
     def start(self) -> None:
-        calls = AlarmCalls(self.client, NAMES, RecordCodec(("minor", "major")), create_headers={}, is_final=is_final)
-        self.register = AlarmRegister(calls, self.rules)
+        self.calls = AlarmCalls(self.client, NAMES, RecordCodec(("minor", "major")), is_final=is_final)
+        self.register = AlarmRegister(self.calls, self.rules)
 
     def work(self, *events: tuple[str, Event], now: float = NOW) -> list[Any]:
         return self.register.work([arrival(key, event) for key, event in events], now)
@@ -106,6 +106,17 @@ def test_a_cleared_alarm_closes_its_case_and_comments_on_it(alarms, salesforce):
     (record,) = salesforce.records("Alarm__c")
     assert record["State__c"] == "cleared"
     assert record["Due__c"] is None
+
+
+def test_what_a_process_that_has_ended_has_left_is_found(alarms, salesforce):
+    alarms.work(("x:a", raised("1")), ("x:b", raised("2")), ("x_:c", raised("3")))
+    alarms.work(("x:a", cleared("4")), ("x_:c", cleared("5")))
+    alarms.start()
+    assert alarms.calls.overdue("x:", NOW + 59) == []
+    assert alarms.calls.overdue("x:", NOW + 61) == ["x:a"]
+    assert alarms.calls.overdue("x_:", NOW + 61) == ["x_:c"]
+    alarms.register.expire(["x:a"], NOW + 61)
+    assert alarms.calls.overdue("x:", NOW + 61) == []
 
 
 def test_the_next_case_refers_to_the_one_before(alarms, salesforce):

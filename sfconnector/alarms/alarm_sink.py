@@ -1,0 +1,257 @@
+"""The sink of a lane of a division with alarms: a batch of messages becomes what it does to alarms and their Cases.
+
+Salesforce first, then the ack. What is due without a message (a cleared alarm's Case is closed) is done by a thread of
+the sink, as long as the channel of its latest messages is open: then nobody else reads the queue.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from connectorlib.errors import Failed, Failure, Kind, Stale
+from connectorlib.expressions import Scope, compile_patterns, compile_template, text_of
+from connectorlib.messages import Again, Delivery, Done, Outcome
+from connectorlib.service import logs
+from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, Alarm
+from sfconnector.alarms.alarm_calls import AlarmCalls, OrgNames
+from sfconnector.alarms.alarm_event import EventReader
+from sfconnector.alarms.alarm_record import RecordCodec, written_time
+from sfconnector.alarms.register import AlarmRegister, Arrival
+from sfconnector.alarms.transitions import Effect
+from sfconnector.batch_send import STOPPING, Valid
+from sfconnector.division import DivisionState
+from sfconnector.lookup import Answers
+from sfconnector.mapping import Decoded, Draft
+from sfconnector.record_outcome import Judge
+from sfconnector.records import Decided, Unit, outcome_of, settle
+
+if TYPE_CHECKING:
+    from sfconnector.reply import Replies
+    from sfconnector.salesforce.client import Client
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at what is due.
+TURN_S = 15.0
+#: Seconds between two questions for alarms that are overdue, and since when they are.
+LOOK_S, OVERDUE_S = 600.0, 180.0
+#: Comments for which the configuration has no text, or whose message is gone.
+TEXTS = {
+    REPEATED: "The alarm is active; it was raised {count} times, last at {last}.",
+    REOPENED: "The alarm was raised again at {last}; this Case is reopened.",
+    CLEARED: "The alarm was cleared at {cleared}.",
+    FLAPPED: "The alarm comes and goes; this Case stays as it is until the alarm is quiet.",
+    STALE: "There was no news of the alarm since {last}.",
+}
+
+
+class AlarmSink:
+    """Used by one thread, and by the thread that does what is due."""
+
+    def __init__(
+        self, state: DivisionState, client: "Client", *, stop: threading.Event, replies: "Replies | None" = None
+    ) -> None:
+        settings = state.settings.case.alarm
+        assert settings is not None
+        self._state = state
+        self._client = client
+        self._stop = stop
+        self._replies = replies
+        self._settings = settings
+        self._reader = EventReader(settings, state.settings.name)
+        self._comments = {occasion: compile_template(text) for occasion, text in settings.comments.items()}
+        self._lock = threading.Lock()
+        self._valid: Valid = lambda: False
+        self._generation = 0
+        self._answers: Answers = state.lookups
+        #: Of each alarm of the batch the record of its newest message, for comments.
+        self._newest: dict[str, Decoded] = {}
+        #: What events did.
+        self.effects: Counter[Effect] = Counter()
+        self._org = self._calls()
+        self._register = AlarmRegister(self._org, settings.rules, self._count, self._prepare)
+        self._thread: threading.Thread | None = None
+
+    def _calls(self) -> AlarmCalls:
+        settings, case, severity = self._settings, self._state.settings.case, self._settings.severity
+        never = compile_patterns(settings.never)
+        return AlarmCalls(
+            self._client,
+            OrgNames(
+                settings.object,
+                settings.case_key,
+                settings.case_alarm,
+                severity=severity.case_field if severity else None,
+                never=tuple(settings.never),
+            ),
+            RecordCodec(severity.order if severity else ()),
+            create_headers={"Sforce-Auto-Assign": Judge.of(case, self._state.place).auto_assign},
+            comment=self._comment,
+            is_final=lambda seen: bool(settings.never) and never(seen, Scope(None)),
+            errors=case.errors,
+            guard=self._guard,
+        )
+
+    @property
+    def passed(self) -> Mapping[str, int]:
+        """How many messages have passed, in all and by each lookup."""
+        return dict(self._state.passed)  # a copy: other lanes count
+
+    def probe(self) -> None:
+        """Ask Salesforce for a sign of life, and check the mapping where that is due. Raise Failed."""
+        with self._lock:
+            self._state.probe(self._client)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name=f"alarms {self._state.settings.name}", daemon=True)
+            self._thread.start()
+
+    def nudge(self) -> None:
+        """Let the next probe try refused log-ins and used-up limits again. Any thread may call it."""
+        self._state.nudge(self._client)
+
+    def forget(self, delivery: Delivery) -> None:
+        """Nothing is kept of a message."""
+
+    def handle(self, deliveries: Sequence[Delivery], valid: Valid, isolating: bool = False) -> list[Outcome]:
+        """Return one outcome per delivery. Raise Stale if `valid` says before a call that they are no longer ours."""
+        with self._lock:
+            self._take_over(deliveries[0].generation, valid)
+            return self._handle(deliveries)
+
+    def _take_over(self, generation: int, valid: Valid) -> None:
+        """Heed that what is in memory may have been written by others since the channel was opened."""
+        self._valid = valid
+        if generation != self._generation:
+            self._generation = generation
+            self._register.forget()
+
+    def _handle(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        failure: Failure | None = None
+        units = [Unit(delivery) for delivery in deliveries]
+        decided: dict[Decoded, Decided] = {}
+        try:
+            self._state.heed_budget(self._client)
+            self._state.renew(self._client)
+            now = time.time()
+            units = [self._unit(delivery) for delivery in deliveries]
+            arrivals: dict[Decoded, Arrival] = {}
+            for unit in units:
+                for record in unit.records:
+                    self._read(record, now, arrivals, decided)
+            outcomes = self._register.work(list(arrivals.values()), now)
+            decided |= {record: Decided(each) for record, each in zip(arrivals, outcomes, strict=True)}
+        except Failed as failed:
+            failure = failed.failure
+        finally:
+            self._newest.clear()
+            self._state.note_usage(self._client, failure)
+        settled = [settle(unit, decided, failure) for unit in units]
+        self._state.count([each for each in settled if isinstance(each.outcome, Done)])
+        kinds = {each.outcome.failure.kind for each in settled if isinstance(each.outcome, Again)}
+        if Kind.CONFIGURATION in kinds:
+            self._state.doubt_mapping()
+        return [each.outcome for each in settled]
+
+    def _unit(self, delivery: Delivery) -> Unit:
+        assert self._state.mapper is not None, "nothing is handled before the first probe has passed"
+        try:
+            return Unit(delivery, self._state.mapper.records(delivery))
+        except Failed as failed:
+            return Unit(delivery, outcome=outcome_of(failed.failure))
+
+    def _read(
+        self, record: Decoded, now: float, arrivals: dict[Decoded, Arrival], decided: dict[Decoded, Decided]
+    ) -> None:
+        try:
+            with record.effort:
+                read = self._reader.read(record.record, record.scope, now)
+        except Failed as failed:
+            decided[record] = Decided(outcome_of(failed.failure))
+            return
+        if read.moved:
+            logs.event(logger, logging.WARNING, "clock off", division=self._state.settings.name, key=read.key)
+        self._newest[read.key] = record
+        arrivals[record] = Arrival(read.key, read.event, partial(self._fields, record, read.event.severity), record)
+
+    # -- what a Case is made of
+
+    def _prepare(self, arrivals: Sequence[Arrival]) -> None:
+        """Ask for all that the new Cases of a batch look up, at once."""
+        assert self._state.mapper is not None
+        wanted = self._state.mapper.wanted([arrival.record for arrival in arrivals])
+        self._answers = self._state.lookups.fetch(self._client, wanted) if wanted else self._state.lookups
+
+    def _fields(self, record: Decoded, severity: int) -> Mapping[str, Any]:
+        """Return the fields of a Case. Raise Failed."""
+        mapper = self._state.mapper
+        assert mapper is not None
+        draft = mapper.case(record, self._answers)
+        if not isinstance(draft, Draft):
+            draft = mapper.case(record, self._state.lookups.fetch(self._client, draft))
+        assert isinstance(draft, Draft), "all lookups were answered"
+        settings = self._settings.severity
+        value = self._settings.rules.severities[severity] if severity >= 0 else None
+        if settings is None or settings.case_field is None or value is None:
+            return draft.fields
+        return {**draft.fields, settings.case_field: value}
+
+    def _comment(self, key: str, occasion: str, alarm: Alarm) -> str:
+        """Return the text of a comment, of the newest message of the alarm."""
+        expression, record = self._comments.get(occasion), self._newest.get(key)
+        if expression is not None and record is not None:
+            with record.effort, suppress(Failed, ValueError):
+                record.scope.count = alarm.count
+                return text_of(expression.evaluate(record.record, record.scope))
+        times = {name: (written_time(at) or "")[:19] for name, at in (("last", alarm.last), ("cleared", alarm.cleared))}
+        return TEXTS[occasion].format(count=alarm.count, **times)
+
+    def _count(self, effect: Effect) -> None:
+        self.effects[effect] += 1
+
+    # -- what is due
+
+    def _guard(self) -> None:
+        """Raise before a call that is not to be made."""
+        if not self._valid():
+            raise Stale
+        if self._stop.is_set():
+            raise Failed(replace(STOPPING, place=self._state.place))
+
+    def _watch(self) -> None:
+        looked = 0.0
+        while not self._stop.wait(TURN_S):
+            try:
+                self._expire(time.time())
+                if time.monotonic() - looked > LOOK_S:
+                    looked = time.monotonic()
+                    self._expire_overdue(time.time())
+            except Stale:
+                pass
+            except Failed as failed:
+                logs.event(
+                    logger, logging.WARNING, "alarms not closed", cause=failed.failure.code, text=failed.failure.text
+                )
+            except Exception:
+                logger.exception("bug", extra={"event": "bug"})
+
+    def _expire(self, now: float) -> None:
+        with self._lock:
+            due = self._register.due(now)
+            if due and self._valid():
+                self._register.expire(due, now)
+
+    def _expire_overdue(self, now: float) -> None:
+        """Do what a process that has ended has left: whoever has an alarm in memory would have done it long ago."""
+        with self._lock:
+            valid, self._valid = self._valid, lambda: True
+            try:
+                due = self._org.overdue(f"{self._state.settings.name}:", now - OVERDUE_S)
+                self._register.expire(due, now)
+            finally:
+                self._valid = valid

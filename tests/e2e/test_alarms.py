@@ -1,0 +1,100 @@
+"""One Case for each alarm, end to end: repeats count, a clear closes it, agents keep what they did."""
+
+import json
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from tests.e2e.cases import DIVISION, Divisions
+from tests.services.waiting import eventually
+
+ALARM: dict[str, Any] = {
+    "key": "{device}:{alarm}",
+    "at": "at",
+    "clear_when": {"state": "ok"},
+    "clear": {"after": 0, "comment": "cleared, {$count} times raised"},
+    "severity": {"path": "severity", "order": ["minor", "major"], "field": "Priority", "map": {"major": "High"}},
+}
+MAPPING = {"Subject": "Pump {device}: {alarm}"}
+
+
+def division(divisions: Divisions, alarm: Any = ALARM, **sections: Any) -> str:
+    batch = {"batch": {"wait_ms": 100}} | sections
+    return divisions.division(mapping=MAPPING, external_id=None, case={"alarm": alarm}, **batch)
+
+
+def ring(device: str = "p-1", **fields: Any) -> bytes:
+    now = datetime.now(UTC).isoformat()
+    return json.dumps({"device": device, "alarm": "overheated", "at": now, "state": "active"} | fields).encode()
+
+
+def alarms(divisions: Divisions) -> dict[str, dict[str, Any]]:
+    return {each["Key__c"]: each for each in divisions.org.records("Alarm__c")}
+
+
+def has_called(divisions: Divisions, before: int) -> bool:
+    return divisions.org.calls() > before
+
+
+def is_done(divisions: Divisions, queue: str) -> None:
+    eventually(lambda: divisions.vhost.depth(queue) == 0, 30, what="an empty queue")
+
+
+def test_a_pump_that_rings_500_times_clears_and_rings_again_has_one_case(divisions: Divisions) -> None:
+    queue = division(divisions)
+    key = f"{DIVISION}:p-1:overheated"
+    with divisions.started():
+        divisions.publish(queue, [ring() for _ in range(500)])
+        eventually(lambda: alarms(divisions).get(key, {}).get("Count__c") == 500, 30)
+        (case,) = divisions.cases(1)
+        assert (case["Subject"], case["IsClosed"], case["Alarm_Key__c"]) == ("Pump p-1: overheated", False, f"{key}#1")
+        divisions.publish(queue, [ring(state="ok")], start=500)
+        eventually(lambda: divisions.cases(1)[0]["IsClosed"], 30)
+        assert [each["CommentBody"] for each in divisions.org.records("CaseComment")] == ["cleared, 500 times raised"]
+        divisions.publish(queue, [ring(severity="major")], start=501)
+        eventually(lambda: not divisions.cases(1)[0]["IsClosed"], 30)
+        divisions.publish(queue, [ring(severity="major")], start=502)
+        eventually(lambda: divisions.cases(1)[0]["Priority"] == "High", 30)
+    assert alarms(divisions)[key]["Count__c"] == 502
+    assert alarms(divisions)[key]["State__c"] == "active"
+
+
+def test_2000_repeats_of_5_devices_are_five_cases_and_cost_few_calls(divisions: Divisions) -> None:
+    queue = division(divisions)
+    divisions.org.forget_requests()
+    with divisions.started():
+        divisions.publish(queue, [ring(f"p-{number % 5}") for number in range(2000)])
+        eventually(lambda: sum(each["Count__c"] for each in alarms(divisions).values()) == 2000, 60)
+        divisions.cases(5)
+    assert divisions.org.calls() <= 40
+
+
+def test_kills_and_lost_answers_leave_one_open_case_for_each_alarm_and_exact_counts(divisions: Divisions) -> None:
+    queue = division(divisions)
+    divisions.org.fault(match={"path": "/composite"}, times=None, probability=0.1, drop_after_commit=True)
+    total = 4 * 160
+    for turn in range(4):
+        with divisions.started() as running:
+            divisions.publish(queue, [ring(f"p-{n % 20}") for n in range(160)], start=160 * turn)
+            before = divisions.org.calls()
+            eventually(partial(has_called, divisions, before), 30, 0.01)
+            running.kill()
+    divisions.org.no_faults()
+    with divisions.started():
+        eventually(lambda: sum(each["Count__c"] for each in alarms(divisions).values()) == total, 60)
+        is_done(divisions, queue)
+    assert {each["Alarm_Key__c"] for each in divisions.cases(20)} == {f"{key}#1" for key in alarms(divisions)}
+    assert {each["Count__c"] for each in alarms(divisions).values()} == {32}
+    assert divisions.vhost.depth("dead-letter") == 0
+
+
+def test_a_message_that_cannot_be_an_alarm_is_a_dead_letter_that_says_why(divisions: Divisions) -> None:
+    queue = division(divisions, ALARM | {"key": "{serial}"})
+    with divisions.started():
+        divisions.publish(queue, [ring(), ring(serial="s-1", at="soon"), ring(serial="s-2")])
+        letters = divisions.letters(2)
+        divisions.cases(1)
+    assert {(each["dead-code"], each["dead-detail"].split()[0]) for each in letters.values()} == {
+        ("no-key", "alarm.key"),
+        ("bad-value", "alarm.at"),
+    }

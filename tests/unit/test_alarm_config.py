@@ -1,0 +1,84 @@
+"""The section `alarm`: what it means where nothing is said, and the mistakes that are named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectorlib.errors import ConfigurationError
+from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, AlarmRules
+from sfconnector.config import load
+from sfconnector.settings import Division
+
+SMALLEST = {"key": "{device}"}
+
+
+def division(folder: Path, alarm: Any, **case: Any) -> Division:
+    file = folder / "config.json"
+    salesforce = {"username": "u", "password": "p", "client_id": "c", "client_secret": "s"}
+    one = {"salesforce": salesforce, "case": {"mapping": {"Subject": "x"}, "alarm": alarm} | case}
+    file.write_text(json.dumps({"tenant": {}, "divisions": {"hvac": one}}))
+    file.chmod(0o600)
+    return load(file, resolve_secrets=False).divisions[0]
+
+
+def test_the_key_alone_is_enough(tmp_path: Path) -> None:
+    made = division(tmp_path, SMALLEST)
+    alarm = made.case.alarm
+    assert alarm is not None
+    assert alarm.rules == AlarmRules(comments_on=frozenset({REOPENED, FLAPPED, STALE}))
+    assert alarm.event == "$message_id"
+    assert made.batch.wait_ms == 5000
+    assert made.lanes.key == "{device}"
+    assert made.source.arguments["x-single-active-consumer"] is True
+
+
+def test_a_promise_of_one_writer_takes_any_queue(tmp_path: Path) -> None:
+    assert "x-single-active-consumer" not in division(tmp_path, SMALLEST | {"writers": "one"}).source.arguments
+
+
+def test_durations_and_texts(tmp_path: Path) -> None:
+    made = division(
+        tmp_path,
+        SMALLEST
+        | {
+            "repeat": {"comment": "again", "comment_every": "30m", "comments": 3},
+            "reopen": {"within": 0, "status": "Reopened"},
+            "clear": {"after": 90, "close": "never", "comment": "over"},
+            "flapping": {"quiet": "1h"},
+            "stale": "7d",
+        },
+    )
+    assert made.case.alarm is not None
+    rules = made.case.alarm.rules
+    assert (rules.comment_every, rules.comments, rules.reopen_within, rules.clear_after) == (1800.0, 3, 0.0, 90.0)
+    assert (rules.flapping_changes, rules.flapping_within, rules.flapping_quiet) == (6, 600.0, 3600.0)
+    assert rules.stale == 7 * 86_400.0
+    assert rules.comments_on == {REPEATED, REOPENED, CLEARED, FLAPPED, STALE}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"late": "10 parsecs"}, "duration"),
+        ({"silence": [{"match": {}, "from": "2026-12-24T00:00", "to": "2026-12-27T00:00Z"}]}, "time zone"),
+        ({"silence": [{"match": {}, "from": "2026-12-28T00:00Z", "to": "2026-12-27T00:00Z"}]}, "not after from"),
+        ({"severity": {"path": "s", "order": ["a"], "field": "Priority", "map": {"b": "High"}}}, "not in order"),
+        ({"severity": {"path": "s", "order": ["a"], "map": {"a": "High"}}}, '"field" is missing'),
+        ({"key": "{device"}, "key"),
+        ({"clear": {"close": "sometimes"}}, "untouched"),
+        ({"clear_when": {"state": None}}, "state"),
+        ({"repeat": {"comment": "{oops"}}, "comment"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, change: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigurationError) as failed:
+        division(tmp_path, SMALLEST | change)
+    assert any("alarm" in problem.path and text in str(problem) for problem in failed.value.problems)
+
+
+@pytest.mark.parametrize("case", [{"external_id": {"field": "K__c", "value": "k"}}, {"rate": 60}])
+def test_what_excludes_an_alarm(tmp_path: Path, case: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        division(tmp_path, SMALLEST, **case)
