@@ -74,7 +74,7 @@ class DatabaseSink:
         """Return one outcome per delivery. Raise Failed if the database cannot be reached at all, Stale if `valid`
         returns false before a commit."""
         outcomes = self._handle(deliveries, valid, isolating)
-        for _ in range(ALTERED):
+        for _ in range(0 if _all_done(outcomes) else ALTERED):
             # Not one of them is to blame, so this counts as no attempt of theirs.
             stale = [at for at, outcome in enumerate(outcomes) if _is_stale(outcome)]
             if not stale:
@@ -91,7 +91,9 @@ class DatabaseSink:
             self._current = None
             with self._short_locks() if isolating else nullcontext():
                 outcomes = self._write_until_flood(deliveries, mapped, valid)
-            if any(map(is_of_flood, outcomes)):  # perhaps a column has changed: a new connection asks for them again
+            if not _all_done(outcomes) and any(
+                map(is_of_flood, outcomes)
+            ):  # perhaps a column has changed: a new connection asks for them again
                 self.database.close()
             return outcomes
         except BaseException:  # a bug as well: the next commit must not include half of a message
@@ -123,7 +125,7 @@ class DatabaseSink:
 
     def _all_mapped(self, deliveries: Sequence[Delivery]) -> list[Unit | Dead]:
         mapped = [self._mapped(delivery) for delivery in deliveries]
-        if any(isinstance(each, Failed) and each.failure.by_target for each in mapped):
+        if any([isinstance(each, Failed) and each.failure.by_target for each in mapped]):
             if self.database.outdated():  # the column may take that value now
                 self._connect()
                 mapped = [self._mapped(delivery) for delivery in deliveries]
@@ -144,6 +146,9 @@ class DatabaseSink:
     ) -> list[Outcome]:
         """Write the units, and count those that a column does not take as if the database had refused them. Once a
         message has to be tried again, or in a flood, the rest is not tried."""
+        units = [each for each in mapped if isinstance(each, Unit)]
+        if len(units) == len(mapped):  # nearly always
+            return self._write_by_key(units, valid)
         outcomes: list[Outcome] = []
         for part, flood in self._brake.parts(deliveries, [_refusal_for_a_column(each) for each in mapped]):
             again = Again(flood) if flood else next((each for each in outcomes if isinstance(each, Again)), None)
@@ -345,6 +350,10 @@ class DatabaseSink:
 
 def _refusal_for_a_column(mapped: Unit | Dead) -> Failure | None:
     return mapped.failure if isinstance(mapped, Dead) and mapped.failure.by_target else None
+
+
+def _all_done(outcomes: list[Outcome]) -> bool:
+    return outcomes.count(DONE) == len(outcomes)
 
 
 def _is_stale(outcome: Outcome) -> bool:

@@ -67,7 +67,7 @@ class JsonFormat:
         value = self._parse(text)
         if text.count("{") + text.count("[") > self._limits.depth:
             _refuse_deep(value, self._limits)
-        if "\\u" in text and _SUSPICIOUS.search(text):
+        if "\\" in text and _SUSPICIOUS.search(text):
             _refuse_harmful(value)
         records = value if isinstance(value, list) else [value]
         check_count(records, self._limits)

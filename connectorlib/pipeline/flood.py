@@ -73,7 +73,7 @@ class Brake:
         """`limit` is `retry.flood`; with 0 nothing ever is a flood."""
         self._limit = limit
         self._floods: dict[str, Flood] = {}
-        self._routing_key: str | None = None
+        self._routing_keys: set[str] = set()
         self._several = False
         self._lock = threading.Lock()
 
@@ -95,6 +95,9 @@ class Brake:
         next, up to where a flood would begin if none of it passes; at last, if none has, the rest, with the flood for
         which it is not to be tried."""
         begin, end = 0, len(deliveries)
+        if not any(refusals):  # nearly always
+            yield range(end), None
+            return
         while begin < end:
             counted = ((at, self._refused_before(deliveries[at], refusals[at])) for at in range(begin, end))
             at = next((at for at, flood in counted if flood), end)
@@ -118,11 +121,6 @@ class Brake:
 
     def _note(self, deliveries: Iterable[Delivery]) -> None:
         """Find out whether messages have several routing keys."""
-        if self._several:
-            return
-        for delivery in deliveries:
-            if self._routing_key is None:
-                self._routing_key = delivery.routing_key
-            elif delivery.routing_key != self._routing_key:
-                self._several = True
-                return
+        if not self._several:
+            self._routing_keys.update([delivery.routing_key for delivery in deliveries])
+            self._several = len(self._routing_keys) > 1

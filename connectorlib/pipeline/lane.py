@@ -283,7 +283,7 @@ def _chosen(lane: Lane, limit: int) -> Deliveries:
         found = _first_of_keys(lane, limit)
     else:
         found = lane.waiting[:limit]
-    return found[:1] if any(d.redelivered and handed_out(d) >= SUSPICIOUS_DELIVERIES for d in found) else found
+    return found[:1] if any([handed_out(d) >= SUSPICIOUS_DELIVERIES for d in found if d.redelivered]) else found
 
 
 def _of_another_key(lane: Lane) -> Deliveries:

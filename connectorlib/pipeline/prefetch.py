@@ -99,7 +99,7 @@ class Intake:
             return None
         self._calm = 0 if suspicious else self._calm + len(batch)
         self._fruitless.add(batch[0].generation)
-        self._sizes = self._sizes.after(len(batch), sum(len(delivery.body) for delivery in batch))
+        self._sizes = self._sizes.after(len(batch), sum([len(delivery.body) for delivery in batch]))
         self._follow()
         return batch
 

@@ -207,8 +207,17 @@ def numbers(column: ColumnType, *, infinite: bool = False) -> Bindings:
     # Digits with their point that cannot be rounded, whatever they are, and need no closer look.
     safe = _SAFE.get(column.kind, 0) if column.scale is None else 0
     most = (column.scale or 0) + 1
+    #: The longest text from its point on that needs no closer look either.
+    short = most if column.scale is not None else MAX_DIGITS if check is None else 0
 
     def digits(value: Decimal) -> str:  # hot path
+        text = str(value)
+        point = text.find(".")
+        if point >= 0 and len(text) - point <= short and "E" not in text:
+            return text
+        return any_digits(value)
+
+    def any_digits(value: Decimal) -> str:
         if not infinite and not value.is_finite():
             raise _not_finite(value)
         text = str(value)
