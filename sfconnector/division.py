@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed, Failure, Kind
@@ -74,8 +75,13 @@ class DivisionState:
         self._is_doubtful = False
         #: The same, and so often that nothing more is sent before they were compared.
         self._is_flooded = False
+        self._sinks = count()
         #: Whether the next Case would have to wait longer for the rate than a message is held.
         self._in_debt = False
+
+    def is_first_sink(self) -> bool:
+        """Whether it is the first sink that asks."""
+        return next(self._sinks) == 0
 
     # -- signs of life
 

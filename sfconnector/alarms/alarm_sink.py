@@ -77,6 +77,8 @@ class AlarmSink:
         self._org = self._calls()
         self._register = AlarmRegister(self._org, settings.rules, self._count, self._prepare)
         self._thread: threading.Thread | None = None
+        #: Whether it does what another process has left: one of the division's sinks does.
+        self._looks = state.is_first_sink()
 
     def _calls(self) -> AlarmCalls:
         settings, case, severity = self._settings, self._state.settings.case, self._settings.severity
@@ -145,14 +147,18 @@ class AlarmSink:
                 for record in unit.records:
                     self._read(record, now, arrivals, decided)
             outcomes = self._register.work(list(arrivals.values()), now)
-            decided |= {record: Decided(each) for record, each in zip(arrivals, outcomes, strict=True)}
+            for (record, arrival), outcome in zip(arrivals.items(), outcomes, strict=True):
+                decided[record] = Decided(outcome, self._register.case_id(arrival.key))
         except Failed as failed:
             failure = failed.failure
         finally:
             self._newest.clear()
             self._state.note_usage(self._client, failure)
         settled = [settle(unit, decided, failure) for unit in units]
-        self._state.count([each for each in settled if isinstance(each.outcome, Done)])
+        done = [each for each in settled if isinstance(each.outcome, Done)]
+        self._state.count(done)
+        if self._replies is not None and done:
+            self._replies.done(done, self._client)
         kinds = {each.outcome.failure.kind for each in settled if isinstance(each.outcome, Again)}
         if Kind.CONFIGURATION in kinds:
             self._state.doubt_mapping()
@@ -224,11 +230,11 @@ class AlarmSink:
             raise Failed(replace(STOPPING, place=self._state.place))
 
     def _watch(self) -> None:
-        looked = 0.0
+        looked = -LOOK_S
         while not self._stop.wait(TURN_S):
             try:
                 self._expire(time.time())
-                if time.monotonic() - looked > LOOK_S:
+                if self._looks and time.monotonic() - looked > LOOK_S:
                     looked = time.monotonic()
                     self._expire_overdue(time.time())
             except Stale:

@@ -154,6 +154,11 @@ class AlarmRegister:
         """Return those in memory for which something is due."""
         return [key for key, alarm in self._known.items() if alarm.due and alarm.due <= now]
 
+    def case_id(self, key: str) -> str:
+        """Return the Case of an alarm, as far as it is in memory; "" if it is not, or if there is none."""
+        alarm = self._known.get(key)
+        return alarm.case_id if alarm else ""
+
     def forget(self) -> None:
         """Forget what is in memory: from now on somebody else may write it."""
         self._known.clear()

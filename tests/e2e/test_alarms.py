@@ -88,6 +88,17 @@ def test_kills_and_lost_answers_leave_one_open_case_for_each_alarm_and_exact_cou
     assert divisions.vhost.depth("dead-letter") == 0
 
 
+def test_a_reply_names_the_case_of_the_alarm(divisions: Divisions) -> None:
+    divisions.vhost.declare_queue("replies")
+    queue = division(divisions, reply={"routing_key": "replies"}, lanes={"count": 2})
+    with divisions.started():
+        divisions.publish(queue, [ring(), ring(), ring("p-2")])
+        eventually(lambda: divisions.vhost.depth("replies") == 3, 30)
+    bodies = [json.loads(body) for *_, body in divisions.vhost.get_all("replies")]
+    cases = {each["Id"] for each in divisions.cases(2)}
+    assert {each["cases"][0]["id"] for each in bodies} == cases
+
+
 def test_a_message_that_cannot_be_an_alarm_is_a_dead_letter_that_says_why(divisions: Divisions) -> None:
     queue = division(divisions, ALARM | {"key": "{serial}"})
     with divisions.started():
