@@ -1,18 +1,18 @@
 """Who may see the page and change something through it. Pure, except for the clock and random numbers.
 
-- The `Host` has to be an address or a known name: a foreign name that resolves to this server (DNS rebinding) would
-  make another site share our origin.
-- A form has to come from our own origin, and to contain a token that only pages of this session have.
+- The `Host` has to be an address or a known name, and a form has to come from our own origin
+  (connectorlib/service/form_origin.py).
+- A form has to contain a token that only pages of this session have.
 - With an access token there is no session without it.
 """
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from urllib.parse import urlsplit
+
+from connectorlib.service import form_origin
 
 #: How long a session lasts before the access token is needed again.
 SESSION_S = 12 * 3600
@@ -26,7 +26,7 @@ class Access:
     def __init__(self, token: str | None, names: Iterable[str] = (), *, clock: Callable[[], float] = time.time) -> None:
         """`names` are those by which the page is reached, besides addresses and localhost."""
         self._token = token
-        self._names = {"localhost", *(name.lower() for name in names)}
+        self._names = {form_origin.LOCAL, *(name.lower() for name in names)}
         self._clock = clock
         self._key = secrets.token_bytes(32)
         #: When sessions were ended; kept until they would have expired.
@@ -38,15 +38,7 @@ class Access:
 
     def strange_host(self, host: str | None) -> bool:
         """Return whether a request is for a name that is not ours."""
-        name = urlsplit(f"//{host or ''}").hostname if _is_host(host) else None
-        return name is None or (name not in self._names and not _is_address(name))
-
-    def foreign(self, host: str | None, origin: str | None, site: str | None) -> bool:
-        """Return whether a form was sent by a foreign page, given the headers Host, Origin and Sec-Fetch-Site."""
-        if site not in (None, "same-origin", "none"):
-            return True
-        # Old browsers and other clients send none of them; then the token in the form decides.
-        return origin is not None and _authority(origin) != (host or "").lower()
+        return form_origin.is_strange_host(host, self._names)
 
     def admits(self, token: str) -> bool:
         return self._token is None or hmac.compare_digest(token.encode(), self._token.encode())
@@ -77,26 +69,3 @@ class Access:
 
     def _sign(self, what: str, text: str) -> str:
         return hmac.new(self._key, f"{what} {text}".encode(), hashlib.sha256).hexdigest()
-
-
-def _authority(origin: str) -> str | None:
-    """Return the host and port of an origin; None for what is none, such as `http://[`."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None
-
-
-def _is_host(host: str | None) -> bool:
-    try:
-        return bool(host) and urlsplit(f"//{host}").netloc == host and "@" not in str(host)
-    except ValueError:
-        return False
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Request, Response
 
 from connectorlib.errors import Failed
 from connectorlib.service import pages
+from connectorlib.service.form_origin import is_foreign_form
 from connectorlib.service.redaction import secrets
 from deadletterqueue.session import failure_text
 from deadletterqueue.web.access import SESSION_S, Access
@@ -45,7 +46,7 @@ class Application:
                 return _plain("Nobody of that name is here; --allow-host makes a name known.\n", 421)
             if request.path == "/style.css":
                 return Response(pages.style(), content_type="text/css; charset=utf-8")
-            if request.method == "POST" and self._is_foreign(request):
+            if request.method == "POST" and _is_foreign(request):
                 return _plain("This form was sent by another page.\n", 403)
             return self._inside(request)
         except HTTPException as error:
@@ -55,10 +56,6 @@ class Application:
         except Exception:  # a bug of ours: the log knows what must not be shown
             logger.exception("bug", extra={"event": "bug"})
             return _alone("A bug", "The log of deadletter-queue says more.", 500)
-
-    def _is_foreign(self, request: Request) -> bool:
-        headers = request.headers
-        return self._access.foreign(headers.get("Host"), headers.get("Origin"), headers.get("Sec-Fetch-Site"))
 
     def _inside(self, request: Request) -> Response:
         """Answer one who has a session, or may have one."""
@@ -100,6 +97,12 @@ class Application:
         behind_tls = request.headers.get("Origin", "").startswith("https:")
         age = SESSION_S if self._access.needs_token else None
         response.set_cookie(self._cookie, session, max_age=age, httponly=True, samesite="Strict", secure=behind_tls)
+
+
+def _is_foreign(request: Request) -> bool:
+    # Where the headers do not tell, the token in the form decides.
+    headers = request.headers
+    return is_foreign_form(headers.get("Host"), headers.get("Origin"), headers.get("Sec-Fetch-Site"))
 
 
 def _alone(title: str, text: str, status: int, *, kind: str = "note", sign_in: bool = False) -> Response:

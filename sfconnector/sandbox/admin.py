@@ -10,7 +10,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map
 from werkzeug.wrappers import Request, Response
 
-from sfconnector.sandbox import demo_data, wire
+from sfconnector.sandbox import demo_data, outages, wire
 from sfconnector.sandbox.refusals import ApiError
 from sfconnector.sandbox.world import Sandbox, World
 
@@ -67,6 +67,12 @@ def limits(sandbox: Sandbox, given: Any) -> Any:
     return sandbox.world.limit.answer()["DailyApiRequests"]
 
 
+def outage(sandbox: Sandbox, given: Any) -> Any:
+    """Begin an outage: {"word": "503", "seconds": 30, "user": null}; return the faults that are active."""
+    outages.begin(sandbox.world, given["word"], given.get("seconds"), given.get("user"))
+    return {"active": outages.active(sandbox.world)}
+
+
 def _changing(change: Callable[..., object]) -> Handler:
     """Return a handler that makes a change and answers nothing."""
 
@@ -99,6 +105,7 @@ _PATHS: dict[str, dict[str, Handler]] = {
         "GET": lambda it, given: it.world.faults.listed(),
         "DELETE": _changing(lambda world, given: world.faults.clear()),
     },
+    "/_sim/outages": {"POST": outage},
     "/_sim/requests": {
         "GET": lambda it, given: it.world.journal.entries(),
         "DELETE": _changing(lambda world, given: world.journal.clear()),

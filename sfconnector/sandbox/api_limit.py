@@ -15,6 +15,7 @@ HOUR = 3600.0
 WINDOW = 24 * HOUR
 MAXIMUM = 15_000  # of a Developer Edition
 HEADER = "Sforce-Limit-Info"
+REFUSAL = ("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
 
 
 class ApiLimit:
@@ -30,7 +31,7 @@ class ApiLimit:
         """Count one call. Raise ApiError (403) if none is left; a refused call is not counted."""
         with self._lock:
             if self._used() >= self.maximum:
-                raise refused("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", None, 403)
+                raise refused(*REFUSAL, None, 403)
             self._add(1)
 
     @property

@@ -1,14 +1,16 @@
-"""The page at /: the latest Cases, for a person to watch them arrive. Read-only."""
+"""The page at /: the latest Cases, for a person to watch them arrive, and buttons that begin an outage."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from connectorlib.service import pages
-from sfconnector.sandbox import wire
+from connectorlib.service.form_origin import is_foreign_form, is_strange_host
+from sfconnector.sandbox import outages, wire
 from sfconnector.sandbox.field_values import moment
 from sfconnector.sandbox.org import Org
 from sfconnector.sandbox.world import World
@@ -17,7 +19,8 @@ SHOWN = 100
 REFRESH_SECONDS = 2
 NEW_SECONDS = 6.0
 LONGEST = 300  # characters of one value
-HEADERS = pages.headers(forms=False)
+OUTAGE_SECONDS = 60.0  # that a button begins
+HEADERS = pages.headers(forms=True)
 NAMED = ("User", "Group", "Contact", "Account", "Asset")
 #: Fields that have a column, and those that a person does not need.
 LEFT_OUT = {
@@ -30,10 +33,12 @@ Record = Mapping[str, Any]
 
 
 def respond(world: World, http: Request, path: str) -> Response:
-    """Answer a request of the page or its style sheet."""
-    if http.method not in ("GET", "HEAD"):
-        return Response("This page is only to be read.\n", 405, HEADERS | {"Allow": "GET, HEAD"})
-    if path == "/":
+    """Answer a request of the page, its style sheet or its buttons."""
+    if path == "/fail" and http.method == "POST":
+        response = _fail(world, http)
+    elif http.method not in ("GET", "HEAD"):
+        response = Response("This page is only to be read.\n", 405, {"Allow": "GET, HEAD"})
+    elif path == "/":
         response = wire.page(html(world), 200)
     elif path == "/style.css":
         response = Response(pages.style(), content_type="text/css;charset=UTF-8")
@@ -43,8 +48,29 @@ def respond(world: World, http: Request, path: str) -> Response:
     return response
 
 
+def _fail(world: World, http: Request) -> Response:
+    """Begin the outage of a button. There is no session, so the browser has to say that the form is ours."""
+    host, origin = http.headers.get("Host"), http.headers.get("Origin")
+    if is_strange_host(host):
+        return Response("Open this page by an address, or use `sfconnector sandbox fail`.\n", 421)
+    if origin is None or is_foreign_form(host, origin, http.headers.get("Sec-Fetch-Site")):
+        return Response("This form was sent by another page.\n", 403)
+    word = http.form.get("word", "")
+    try:
+        outages.begin(world, word, OUTAGE_SECONDS if outages.lasts(word) else None)
+    except ValueError as error:
+        return Response(f"{error}\n", 400)
+    return redirect("/", 303)
+
+
+def _shown_fault(fault: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    left = fault["seconds"]
+    return {"name": _text(fault["name"]), "until": None if left is None else now + timedelta(seconds=left)}
+
+
 def html(world: World) -> str:
     """Return the page."""
+    now = datetime.now(UTC)
     total, cases = _latest(world.org)
     names = {record["Id"]: record for each in NAMED for record in world.org.records(each)}
     return (
@@ -55,7 +81,10 @@ def html(world: World) -> str:
             total=total,
             most=SHOWN,
             calls=world.limit,
-            now=datetime.now(UTC),
+            words=outages.WORDS,
+            outage_s=OUTAGE_SECONDS,
+            faults=[_shown_fault(each, now) for each in outages.active(world)],
+            now=now,
             refresh_s=REFRESH_SECONDS,
         )
     )

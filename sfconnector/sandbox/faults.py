@@ -1,8 +1,9 @@
 """Injected faults: rules that decide which calls fail, how often and how. application.py carries them out.
 
-A rule: {"match": {...}, "times": 1, "skip": 0, "probability": 1, "action": {...}}. It fits when all of `match` fit:
-`method`, `path` (a pattern found in it), `user` (of a log-in: the name given), `record` ({field: pattern}, one record
-of the body has to fit). `times` null: without end.
+A rule: {"match": {...}, "times": 1, "skip": 0, "probability": 1, "seconds": 30, "action": {...}}. It fits when all of
+`match` fit: `method`, `path` (a pattern found in it), `user` (of a log-in: the name given), `record` ({field: pattern},
+one record of the body has to fit). `times` null: any number of calls. `seconds`: how long it lasts; null: until it is
+removed. A rule with a `name` replaces the one of that name, and goes before all others.
 
 Keys of an action:
     delay_ms, delay_after_ms    wait before, or after, the org handles the call
@@ -17,14 +18,16 @@ Keys of an action:
     close                       an orderly `Connection: close`
 """
 
+import math
 import random
 import re
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-RULE_KEYS = {"match", "times", "skip", "probability", "action"}
+RULE_KEYS = {"name", "match", "times", "skip", "probability", "seconds", "action"}
 MATCH_KEYS = {"method", "path", "user", "record"}
 ACTION_KEYS = {
     "delay_ms", "delay_after_ms", "drop_before", "drop_after_commit", "reset", "status", "body", "html", "errorCode",
@@ -45,6 +48,7 @@ class IncomingCall:
 @dataclass(slots=True)
 class FaultRule:
     id: int
+    name: str
     action: Mapping[str, Any]
     methods: frozenset[str] = frozenset()
     path: re.Pattern[str] | None = None
@@ -53,7 +57,12 @@ class FaultRule:
     times: int | None = 1
     skip: int = 0
     probability: float = 1.0
+    until: float = math.inf  # by the clock of Faults
     taken: int = 0
+
+    def is_active(self, now: float) -> bool:
+        """Return whether it may still apply to a call."""
+        return now < self.until and (self.times is None or self.taken < self.times)
 
     def fits(self, call: IncomingCall) -> bool:
         return (
@@ -71,20 +80,25 @@ class FaultRule:
 
 
 class Faults:
-    """The active rules, oldest first; the first that fits a call applies."""
+    """The rules, named ones first; the first that is active and fits a call applies."""
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules: list[FaultRule] = []
         self._lock = threading.Lock()
         self._random = random.Random(seed)  # noqa: S311  # not for secrets
+        self._clock = clock
         self._numbers = 0
 
     def add(self, given: Mapping[str, Any]) -> int:
         """Add a rule and return the number. Raise ValueError for an unknown key."""
         with self._lock:
             self._numbers += 1
-            self._rules.append(rule(self._numbers, given))
-            return self._numbers
+            new = rule(self._numbers, given, self._clock())
+            if "name" in given:
+                self._rules = [new, *(each for each in self._rules if each.name != new.name)]
+            else:
+                self._rules.append(new)
+            return new.id
 
     def clear(self) -> None:
         with self._lock:
@@ -93,10 +107,9 @@ class Faults:
     def take(self, call: IncomingCall) -> FaultRule | None:
         """Return the rule for this call and count it, or None."""
         with self._lock:
+            now = self._clock()
             for each in self._rules:
-                if each.times is not None and each.taken >= each.times:
-                    continue
-                if not each.fits(call):
+                if not each.is_active(now) or not each.fits(call):
                     continue
                 if each.skip:
                     each.skip -= 1
@@ -107,11 +120,19 @@ class Faults:
         return None
 
     def listed(self) -> list[dict[str, Any]]:
+        """Return all rules as JSON; `seconds` is how much longer each lasts, None if it has no end."""
         with self._lock:
-            return [{"id": each.id, "taken": each.taken, "times": each.times} for each in self._rules]
+            now = self._clock()
+            return [_listed(each, now) for each in self._rules]
 
 
-def rule(number: int, given: Mapping[str, Any]) -> FaultRule:
+def _listed(each: FaultRule, now: float) -> dict[str, Any]:
+    left = None if each.until == math.inf else max(0.0, round(each.until - now, 3))
+    shown = {"id": each.id, "name": each.name, "taken": each.taken, "times": each.times}
+    return shown | {"active": each.is_active(now), "seconds": left}
+
+
+def rule(number: int, given: Mapping[str, Any], now: float) -> FaultRule:
     """Given a rule as JSON, return it. Raise ValueError for a bad one."""
     match, action = given.get("match", {}), given.get("action", {})
     for what, keys, known in (
@@ -123,10 +144,11 @@ def rule(number: int, given: Mapping[str, Any]) -> FaultRule:
             raise ValueError(f"{what}: expected an object with some of {', '.join(sorted(known))}")
     if not action:
         raise ValueError("action: expected what is to happen")
-    methods = match.get("method", ())
+    methods, seconds = match.get("method", ()), given.get("seconds")
     try:
         return FaultRule(
             number,
+            str(given.get("name", f"rule {number}")),
             action,
             methods=frozenset([methods] if isinstance(methods, str) else methods),
             path=re.compile(match["path"]) if "path" in match else None,
@@ -135,6 +157,7 @@ def rule(number: int, given: Mapping[str, Any]) -> FaultRule:
             times=given.get("times", None if "probability" in given else 1),
             skip=int(given.get("skip", 0)),
             probability=float(given.get("probability", 1.0)),
+            until=math.inf if seconds is None else now + float(seconds),
         )
     except (re.error, TypeError) as error:
         raise ValueError(f"match: {error}") from error

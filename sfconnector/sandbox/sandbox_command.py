@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from connectorlib.service.bootstrap import needing, running
 from connectorlib.service.cli_options import HELP_OPTIONS, Duration, exit_codes
+from connectorlib.service.lazy_group import Lazy, LazyGroup
 
 if TYPE_CHECKING:
     from connectorlib.service.process import ExitCode, Life
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SAVE_EVERY = 1.0  # seconds
+COMMANDS = {"fail": Lazy("sfconnector.sandbox.fail_command:command", "Make a running sandbox fail, to rehearse.")}
 
 
-@click.command(
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    invoke_without_command=True,
     context_settings=HELP_OPTIONS,
     epilog=exit_codes("0  stopped by SIGTERM or Ctrl-C", "1  a file or the port cannot be used", "2  wrong usage"),
 )
@@ -37,26 +43,28 @@ SAVE_EVERY = 1.0  # seconds
 @click.option("--latency", type=Duration(), help="How long every call takes, e.g. 150ms.")
 @click.option("--empty", is_flag=True, help="Start without users, apps and customers, for tests.")
 @click.pass_context
-@needing("sandbox", "the sandbox")
-def command(
-    ctx: click.Context,
-    host: str,
-    port: int,
-    state: Path | None,
-    schema: Path | None,
-    latency: float | None,
-    empty: bool,
-) -> None:
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Run a Salesforce on this machine, until SIGTERM.
 
     \b
     sfconnector sandbox
     sfconnector sandbox --port 8081 --state org.json
     sfconnector sandbox --schema describe-of-my-case.json --latency 150ms
+    sfconnector sandbox fail 503 --for 30s    the running one fails for 30 seconds
 
     It has the parts of the REST API that sfconnector uses, with their refusals, and forgets all at its end unless
-    --state is given. Open its address in a browser to see the Cases arrive.
+    --state is given. Open its address in a browser to see the Cases arrive, and to make calls fail.
     """
+    if ctx.invoked_subcommand is None:
+        ctx.exit(_run(**options))
+    if any(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in options):
+        raise click.UsageError(f"the options before it belong to the sandbox; {ctx.invoked_subcommand} has its own")
+
+
+@needing("sandbox", "the sandbox")
+def _run(
+    host: str, port: int, state: Path | None, schema: Path | None, latency: float | None, *, empty: bool
+) -> "ExitCode":
     from sfconnector.sandbox.world import Sandbox  # late, see the module
 
     with running("sfconnector sandbox") as life:
@@ -66,7 +74,7 @@ def command(
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise click.ClickException(f"cannot be used: {error}") from error
         sandbox.world.switches.latency_ms = (latency or 0.0) * 1000
-        ctx.exit(_serve(sandbox, life, host, port, state, is_demo))
+        return _serve(sandbox, life, host, port, state, is_demo)
 
 
 def _read(file: Path) -> Any:

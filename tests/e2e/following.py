@@ -97,7 +97,9 @@ class Reader:
         """Return a text of the page with the addresses of this run."""
         for shown, here in self._ports.items():
             text = text.replace(shown, here)
-        text = re.sub(r"\bsfconnector sandbox\b", f"sfconnector sandbox --port {self._shown[8080]}", text)
+        port = self._shown[8080]
+        text = re.sub(r"\bsfconnector sandbox\b(?! fail)", rf"\g<0> --port {port}", text)
+        text = re.sub(r"\bsfconnector sandbox fail\b", rf"\g<0> --url http://127.0.0.1:{port}", text)
         return json.dumps(self._settings(json.loads(text)), indent=2) if is_json else text
 
     def _settings(self, data: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -68,7 +69,7 @@ def test_the_page_escapes_what_came_from_outside(salesforce):
     assert html.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&#34;&amp;") == 5
 
 
-def test_the_page_runs_nothing_and_is_only_to_be_read(salesforce):
+def test_the_page_runs_nothing_and_only_its_buttons_change_something(salesforce):
     answer = page(salesforce)
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -76,6 +77,71 @@ def test_the_page_runs_nothing_and_is_only_to_be_read(salesforce):
     assert requests.get(f"{salesforce.url}/style.css", timeout=30).headers["Content-Type"].startswith("text/css")
     assert requests.post(salesforce.url, timeout=30).status_code == 405
     assert requests.get(f"{salesforce.url}/etc/passwd", timeout=30).status_code == 404
+
+
+def press(org: Org, word: str, **headers: str) -> requests.Response:
+    return requests.post(f"{org.url}/fail", {"word": word}, headers=headers, timeout=30, allow_redirects=False)
+
+
+def test_a_button_of_the_page_begins_an_outage_that_the_page_shows(salesforce):
+    rest = Rest(salesforce)
+    assert press(salesforce, "503", Origin=salesforce.url).headers["Location"] == "/"
+    assert rest.send("GET", "/limits").status_code == 503
+    assert re.search(r">503 until \d\d:\d\d:\d\d UTC<", page(salesforce).text)
+    assert press(salesforce, "ok", Origin=salesforce.url).status_code == 303
+    assert rest.send("GET", "/limits").status_code == 200
+    assert "UTC</b>" not in page(salesforce).text
+    assert press(salesforce, "504", Origin=salesforce.url).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "{url}", "Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "http://evil.example", "Host": "evil.example"}, 421),  # DNS rebinding
+    ],
+)
+def test_a_button_of_another_page_begins_none(salesforce, headers, status):
+    sent = {name: value.format(url=salesforce.url) for name, value in headers.items()}
+    assert press(salesforce, "503", **sent).status_code == status
+    assert salesforce.ask("GET", "/_sim/faults") == []
+
+
+def test_the_command_makes_a_running_sandbox_fail_and_the_fault_ends_by_itself(salesforce):
+    rest = Rest(salesforce)
+
+    def fail(*arguments: str) -> str:
+        done = run("fail", *arguments, "--url", salesforce.url)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "active: lost, until `sfconnector sandbox fail ok`" in fail("lost")
+    with pytest.raises(requests.ConnectionError):
+        rest.create({"Subject": "a"})
+    assert [case["Subject"] for case in salesforce.cases()] == ["a"]
+    assert "No fault is active." in fail("ok")
+    assert "active: 503, 3600 s left" in fail("503", "--for", "1h")
+    assert rest.send("GET", "/limits").status_code == 503
+    fail("503", "--for", "1s")
+    eventually(lambda: rest.send("GET", "/limits").status_code == 200, what="the end of the outage")
+    fail("expired", "--user", USER)
+    assert rest.send("GET", "/limits").status_code == 401
+
+
+def test_the_command_says_when_no_sandbox_answers():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        done = run("fail", "503", "--url", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "no sandbox answers at" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["fail", "504"], ["fail", "ok", "--for", "1s"], ["--port", "1", "fail", "ok"]])
+def test_wrong_usage_of_fail_exits_with_2(arguments):
+    assert run(*arguments).returncode == 2
 
 
 def test_a_page_of_another_site_cannot_make_a_browser_administrate_it(salesforce):
