@@ -24,30 +24,31 @@ def before_commit(number: str) -> None:
     """Die when the commit of that number is about to be asked for."""
     from dbconnector.odbc.database import Database
 
-    def wrap(commit: Callable[..., None], calls: "itertools.count[int]") -> Callable[..., None]:
-        def wrapped(self: Any) -> None:
+    def wrap(commit: Callable[..., bool], calls: "itertools.count[int]") -> Callable[..., bool]:
+        def wrapped(self: Any) -> bool:
             if next(calls) == int(number):
                 die()
-            commit(self)
+            return commit(self)
 
         return wrapped
 
-    _replace(Database, "commit", wrap)
+    _replace(Database, "commit_unaltered", wrap)
 
 
 def after_commit(number: str) -> None:
     """Die when the commit of that number has been answered; nothing of it is acknowledged yet."""
     from dbconnector.odbc.database import Database
 
-    def wrap(commit: Callable[..., None], calls: "itertools.count[int]") -> Callable[..., None]:
-        def wrapped(self: Any) -> None:
-            commit(self)
+    def wrap(commit: Callable[..., bool], calls: "itertools.count[int]") -> Callable[..., bool]:
+        def wrapped(self: Any) -> bool:
+            done = commit(self)
             if next(calls) == int(number):
                 die()
+            return done
 
         return wrapped
 
-    _replace(Database, "commit", wrap)
+    _replace(Database, "commit_unaltered", wrap)
 
 
 def after_dead_letter(number: str) -> None:
