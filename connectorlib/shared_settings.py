@@ -24,6 +24,17 @@ class HttpTls:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """A client of a token server, by OAuth 2 client credentials."""
+
+    url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scope: str | None = None
+    tls: HttpTls = field(default_factory=HttpTls)
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetterSettings:
     exchange: str = "dead-letter"
     queue: str = "dead-letter"
@@ -38,6 +49,7 @@ class BrokerSettings:
     auth: str = "plain"  # plain | external
     username: str = "guest"  # with external: of the management API alone, "" without
     password: str = field(default="guest", repr=False)
+    token: TokenSettings | None = None  # instead of the password; the user is that of the token
     heartbeat: int = 20  # seconds
     declare: str = "create"  # create | passive | never
     tls: Tls | None = None

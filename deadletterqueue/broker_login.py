@@ -15,11 +15,12 @@ from connectorlib.config.sections import broker_settings as of_section
 from connectorlib.config.shared_rules import review_broker
 from connectorlib.errors import ConfigurationError, Failed, Failure, Kind
 from connectorlib.service.redaction import secrets
-from connectorlib.shared_settings import BrokerSettings, Tls
+from connectorlib.shared_settings import BrokerSettings, HttpTls, Tls, TokenSettings
 from connectorlib.values.hosts import parse_host
 from deadletterqueue.options import Connection
 
 PASSWORD_VARIABLE = "AMQP_PASSWORD"  # noqa: S105  # the name, not a value
+SECRET_VARIABLE = "AMQP_CLIENT_SECRET"  # noqa: S105  # as above
 #: Where the configuration of each connector says how to reach the broker.
 _SECTIONS: tuple[tuple[str, ...], ...] = (("broker",), ("tenant", "amqp"))
 _BROKER: dict[str, Any] = {"$ref": "urn:amqp-connectors:common#/$defs/broker"}
@@ -39,7 +40,10 @@ def broker_settings(given: Connection) -> BrokerSettings:
     if given.url:
         settings = _with_url(settings, given.url)
     settings = _with_options(settings, given)
-    if given.username or given.password_file or _no_password(given, settings):
+    settings = _with_token(settings, given)
+    if settings.token:
+        secrets.add(settings.token.client_secret)
+    elif given.username or given.password_file or _no_password(given, settings):
         settings = replace(settings, password=_password(given, settings))
     if settings.auth == "external" and not (settings.tls and settings.tls.cert):
         raise _wrong("--auth external logs in with a certificate: give --cert")
@@ -94,7 +98,7 @@ def _with_url(settings: BrokerSettings, url: str) -> BrokerSettings:
     tls = (settings.tls or Tls()) if parts.scheme == "amqps" else None
     found = replace(settings, hosts=((parts.hostname, port or (TLS_PORT if tls else PLAIN_PORT)),), tls=tls)
     if parts.username:
-        found = replace(found, username=unquote(parts.username))
+        found = replace(found, username=unquote(parts.username), token=None)
     if parts.password is not None:
         found = replace(found, password=unquote(parts.password))
     # amqp://host is the default virtual host; amqp://host/ is the one whose name is empty, which nobody has.
@@ -121,7 +125,27 @@ def _with_options(settings: BrokerSettings, given: Connection) -> BrokerSettings
         tls=tls,
         virtual_host=given.vhost if given.vhost is not None else settings.virtual_host,
         username=given.username or settings.username,
+        token=None if given.username else settings.token,
     )
+
+
+def _with_token(settings: BrokerSettings, given: Connection) -> BrokerSettings:
+    """Log in with a token if an option or the file says so."""
+    options: dict[str, Any] = {"url": given.token_url, "client_id": given.token_client_id, "scope": given.token_scope}
+    options |= {"tls": HttpTls(given.token_ca) if given.token_ca else None}
+    wanted = {name: value for name, value in options.items() if value is not None}
+    if not wanted and not given.token_client_secret_file:
+        return settings
+    if given.username or given.auth == "external":
+        raise _wrong("--token-url logs in with a token; leave out --username and --auth external")
+    token = replace(settings.token or TokenSettings("", "", ""), **wanted)
+    if not token.url or not token.client_id:
+        raise _wrong("a log-in with a token needs --token-url and --token-client-id")
+    if given.token_client_secret_file or not token.client_secret:
+        file = given.token_client_secret_file
+        secret = _secret("secret", token.client_id, "--token-client-secret-file", file, SECRET_VARIABLE)
+        token = replace(token, client_secret=secret)
+    return replace(settings, token=token, username=token.client_id, password="")
 
 
 def _tls(settings: BrokerSettings, given: Connection) -> Tls | None:
@@ -145,24 +169,32 @@ def _no_password(given: Connection, settings: BrokerSettings) -> bool:
 
 
 def _password(given: Connection, settings: BrokerSettings) -> str:
-    if given.password_file == "-":  # noqa: S105  # standard input
+    default = settings.password if settings.username == BrokerSettings().username else None
+    return _secret("password", settings.username, "--password-file", given.password_file, PASSWORD_VARIABLE, default)
+
+
+def _secret(what: str, of: str, option: str, file: str | None, variable: str, default: str | None = None) -> str:
+    """Return a secret from its file or its variable; without either the default, else ask for it. Raise Failed."""
+    if file == "-":
         return sys.stdin.readline().rstrip("\r\n")
-    if given.password_file:
-        try:
-            text = Path(given.password_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise _wrong(f"--password-file {given.password_file} cannot be read: {reason}") from error
-        if file_modes.is_open(given.password_file):
-            raise _wrong(f"--password-file {given.password_file} is open: {file_modes.advice(given.password_file)}")
-        return text.removesuffix("\n").removesuffix("\r")
-    if (found := os.environ.get(PASSWORD_VARIABLE)) is not None:
+    if file:
+        return _read_secret(option, file)
+    if (found := os.environ.get(variable, default)) is not None:
         return found
-    if settings.username == BrokerSettings().username:
-        return settings.password
     if sys.stdin.isatty() and sys.stderr.isatty():
-        return getpass.getpass(f"Password of {settings.username}: ", sys.stderr)
-    raise _wrong(f"no password for {settings.username}: give --password-file, or set {PASSWORD_VARIABLE}")
+        return getpass.getpass(f"{what.capitalize()} of {of}: ", sys.stderr)
+    raise _wrong(f"no {what} for {of}: give {option}, or set {variable}")
+
+
+def _read_secret(option: str, file: str) -> str:
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise _wrong(f"{option} {file} cannot be read: {reason}") from error
+    if file_modes.is_open(file):
+        raise _wrong(f"{option} {file} is open: {file_modes.advice(file)}")
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _wrong(text: str) -> Failed:

@@ -38,6 +38,11 @@ class Connection:
     auth: str | None = None
     username: str | None = None
     password_file: str | None = None
+    token_url: str | None = None
+    token_client_id: str | None = None
+    token_client_secret_file: str | None = None
+    token_scope: str | None = None
+    token_ca: str | None = None
     tls: bool | None = None
     ca: str | None = None
     cert: str | None = None
@@ -94,6 +99,17 @@ _CONNECTION = (
         "--password-file",
         type=click.Path(dir_okay=False, allow_dash=True),
         help="File with the password, - for standard input; without it AMQP_PASSWORD, or you are asked.",
+    ),
+    click.option("--token-url", metavar="URL", help="Log in with a token of this server, by OAuth 2, not a password."),
+    click.option("--token-client-id", metavar="ID", help="The client at the token server."),
+    click.option(
+        "--token-client-secret-file",
+        type=click.Path(dir_okay=False, allow_dash=True),
+        help="File with its secret, - for standard input; without it AMQP_CLIENT_SECRET, or you are asked.",
+    ),
+    click.option("--token-scope", metavar="SCOPES", help="Scopes to ask for."),
+    click.option(
+        "--token-ca", type=click.Path(dir_okay=False), help="CA certificates to trust at the token server too."
     ),
     click.option("--tls/--no-tls", default=None, help="Encrypt; on by default for port 5671 and amqps://."),
     click.option("--ca", type=click.Path(dir_okay=False), help="CA certificates to trust.  [the system's]"),

@@ -5,8 +5,7 @@ from urllib.parse import urlsplit
 
 from connectorlib.config import Review
 from connectorlib.config.json_source import Path
-from connectorlib.config.shared_rules import review_ca
-from connectorlib.values.hosts import is_loopback
+from connectorlib.config.shared_rules import review_address, review_ca
 from connectorlib.values.text import listed
 from sfconnector.config_merge import Merged
 from sfconnector.settings import Salesforce
@@ -45,7 +44,7 @@ def review_logins(found: Review, merged: Merged) -> None:
             with_password.append(name)
         for key in ("login_url", "audience"):
             if key in section:
-                _review_address(found, merged.home(name, "salesforce", key), section[key])
+                _review_login_url(found, merged.home(name, "salesforce", key), section[key])
         _review_version(found, merged.home(name, "salesforce", "api_version"))
         if "ca" in (tls := section.get("tls", {})):
             review_ca(found, (*merged.home(name, "salesforce", "tls"), "ca"), tls["ca"])
@@ -102,22 +101,14 @@ def _review_unused(found: Review, name: str, auth: str) -> None:
             found.warn((*path, key), f"is not used by auth {auth}{more}")
 
 
-def _review_address(found: Review, path: Path, url: str) -> None:
-    """Check an address. It may come from a secret, so it is not quoted."""
-    if path in found.document.pending:
+def _review_login_url(found: Review, path: Path, url: str) -> None:
+    parts = review_address(found, path, url, "https://login.salesforce.com")
+    if parts is None:
         return
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises for a bad port
-    except ValueError:
-        found.problem(path, "expected an address such as https://login.salesforce.com")
-        return
-    if not parts.hostname or parts.username is not None or parts.query or parts.fragment:
-        found.problem(path, "expected only the address, such as https://login.salesforce.com")
-    elif "/services" in parts.path:
+    if "/services" in parts.path:
         found.problem(path, "expected only the address; /services/oauth2/token is added to it")
-    elif parts.scheme == "http" and not is_loopback(parts.hostname):
-        found.problem(path, "expected https://; http:// only for this machine (127.0.0.1), for the sandbox")
+    elif parts.query:
+        found.problem(path, "expected only the address, such as https://login.salesforce.com")
 
 
 def _host(url: str) -> str:

@@ -12,6 +12,7 @@ from connectorlib.amqp.channel import SyncChannel
 from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.connection_parameters import tls_context
 from connectorlib.amqp.consumer import Consumer
+from connectorlib.amqp.credentials import credentials_of
 from connectorlib.amqp.io_thread import IOThread
 from connectorlib.amqp.publisher import Publisher
 from connectorlib.amqp.requeue import server_version
@@ -43,11 +44,14 @@ class Broker:
         context = tls_context(settings.tls)
         self._changed = threading.Condition()
         self._io = IOThread(name, self._reset)
-        connection = partial(Connection, self._io, settings, context=context, on_change=self._notify)
+        self._credentials = credentials_of(settings, self._io)
+        obtain = self._credentials.obtain
+        connection = partial(Connection, self._io, settings, context=context, obtain=obtain, on_change=self._notify)
         self._consuming = connection(name=f"{name} consuming", publishing=False) if consuming else None
         self._publishing = connection(name=f"{name} publishing", publishing=True) if publishing else None
         self._connections = [each for each in (self._consuming, self._publishing) if each is not None]
         for each in self._connections:
+            each.listen(self._credentials)
             each.listen(_Companion([other for other in self._connections if other is not each]))
         self._publisher = Publisher(self._io, self._publishing) if self._publishing else None
         self._consumers: list[Consumer] = []
@@ -88,6 +92,7 @@ class Broker:
 
     def reconnect_now(self) -> None:
         """Try to connect now instead of at the end of a back-off. May be called from any thread."""
+        self._io.post(self._credentials.retry_now)
         for connection in self._connections:
             self._io.post(connection.reconnect_now)
 

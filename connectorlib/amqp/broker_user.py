@@ -3,6 +3,7 @@
 from shlex import quote
 
 from connectorlib.shared_settings import BrokerSettings
+from connectorlib.values.text import listed
 
 #: With a certificate the broker takes the user's name from it, and does not tell it.
 OF_CERTIFICATE = "the user of the client certificate"
@@ -15,6 +16,11 @@ def user_of(settings: BrokerSettings) -> str:
 
 def refused_advice(settings: BrokerSettings, subject: str = "") -> str:
     """Return what to do about a log-in that the broker has refused; `subject` is that of the certificate."""
+    if settings.token:
+        return (
+            "the broker does not take the token, and its log has the reason: auth_backends lacks the plugin "
+            "rabbitmq_auth_backend_oauth2, the audience is not its resource_server_id, or it lacks the signing key"
+        )
     if settings.auth == "external":
         name = quote(subject or "CN=…")
         return (
@@ -26,6 +32,8 @@ def refused_advice(settings: BrokerSettings, subject: str = "") -> str:
 
 def grant(settings: BrokerSettings, right: str) -> str:
     """Return how the user gets a right, such as `read`."""
+    if settings.token:
+        return _scopes(settings, right)
     name = "USER" if settings.auth == "external" else settings.username
     command = f"rabbitmqctl set_permissions -p {settings.virtual_host} {name} …"
     return f"give {user_of(settings)} the right {right} for it ({command})"
@@ -39,6 +47,13 @@ def grant_topic(settings: BrokerSettings, exchange: str) -> str:
 
 
 def grant_all(settings: BrokerSettings) -> str:
-    """Return what gives the user every right in the virtual host: a command."""
+    """Return what gives the user every right in the virtual host."""
+    if settings.token:
+        return _scopes(settings, "configure", "write", "read")
     name = "USER" if settings.auth == "external" else quote(settings.username)
     return f"rabbitmqctl set_permissions -p {quote(settings.virtual_host)} {name} '.*' '.*' '.*'"
+
+
+def _scopes(settings: BrokerSettings, *rights: str) -> str:
+    scopes = listed([f"RESOURCE.{right}:{settings.virtual_host}/*/*" for right in rights])
+    return f"have the token server give client {settings.username} {scopes}, with the broker's resource_server_id"

@@ -25,6 +25,10 @@ logger = logging.getLogger(__name__)
 ATTEMPT_SECONDS = 25.0
 #: How long a stop lets a handshake end by itself: pika, closed in the middle of one, fails with an assertion.
 HANDSHAKE_SECONDS = 1.0
+BROKER = "broker"
+
+#: Calls the first with pika's credentials, or the second with why there are none; now or later.
+Obtain = Callable[[Callable[[Any], None], Callable[[Failure], None]], None]
 
 
 class ConnectionListener:
@@ -47,6 +51,7 @@ class Connection:
         *,
         name: str,
         context: ssl.SSLContext | None,
+        obtain: Obtain,
         publishing: bool,
         on_change: Callable[[], None],
     ) -> None:
@@ -54,6 +59,7 @@ class Connection:
         self._settings = settings
         self._name = name
         self._context = context
+        self._obtain = obtain
         self._publishing = publishing
         self._on_change = on_change
         self._schedule = ReconnectSchedule(settings.hosts, SystemRandom())
@@ -94,7 +100,7 @@ class Connection:
         """Return pika's open connection; raise Failed if there is none."""
         if self.pika is None:
             text = "there is no connection to the broker"
-            raise Failed(self.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, "broker"))
+            raise Failed(self.failure or Failure(Kind.UNAVAILABLE, "unreachable", text, BROKER))
         return self.pika
 
     def listen(self, listener: ConnectionListener) -> None:
@@ -114,11 +120,17 @@ class Connection:
         attempt = self._attempt
         self._address = self._schedule.next_host()
         self._timer = self._io.call_later(ATTEMPT_SECONDS, partial(self._out_of_time, attempt))
+        self._obtain(partial(self._log_in, attempt), lambda failure: self._ended(attempt, None, Failed(failure)))
+
+    def _log_in(self, attempt: int, credentials: Any) -> None:
+        if attempt != self._attempt or self._stopping:
+            return
         try:
             self._pika = PikaConnection(
                 connection_parameters(
                     self._settings,
                     self._address,
+                    credentials,
                     name=self._name,
                     context=self._context,
                     user_timeout=not self._publishing,
@@ -202,9 +214,11 @@ class Connection:
         level = logging.DEBUG if self.connected_since is None else logging.WARNING
         self._drop()
         if not self._stopping:
-            failure = reply_codes.from_error(error, tls=self._context is not None)
-            self.failure = replace(failure, text=f"{self._address[0]}:{self._address[1]}: {failure.text}")
-            delay = self._schedule.delay_after(failure.kind, lasted)
+            failure = reply_codes.from_error(error, place=BROKER, tls=self._context is not None)
+            if failure.place == BROKER:
+                failure = replace(failure, text=f"{self._address[0]}:{self._address[1]}: {failure.text}")
+            self.failure = failure
+            delay = max(self._schedule.delay_after(failure.kind, lasted), failure.retry_after)
             self.next_try = time.monotonic() + delay
             self._timer = self._io.call_later(delay, self.connect)
             logger.log(level, "no connection as %s: %s; next try in %.1f s", self._name, self.failure, delay)

@@ -5,6 +5,7 @@ import platform
 import socket
 import ssl
 from importlib import metadata
+from typing import Any
 
 import pika
 
@@ -40,19 +41,20 @@ def tls_context(tls: Tls | None) -> ssl.SSLContext | None:
 def connection_parameters(
     settings: BrokerSettings,
     address: tuple[str, int],
+    credentials: Any,
     *,
     name: str,
     context: ssl.SSLContext | None,
     user_timeout: bool,
 ) -> pika.ConnectionParameters:
-    """Return the parameters for one attempt at one host."""
+    """Return the parameters for one attempt at one host, with pika's credentials."""
     host, port = address
     server_name = settings.tls.server_name if settings.tls else None
     return pika.ConnectionParameters(
         host=host,
         port=port,
         virtual_host=settings.virtual_host,
-        credentials=_credentials(settings),
+        credentials=credentials,
         heartbeat=settings.heartbeat,
         socket_timeout=SOCKET_SECONDS,
         stack_timeout=STACK_SECONDS,
@@ -67,12 +69,6 @@ def connection_parameters(
             "connection_name": name,
         },
     )
-
-
-def _credentials(settings: BrokerSettings) -> pika.PlainCredentials | pika.credentials.ExternalCredentials:
-    if settings.auth == "external":
-        return pika.credentials.ExternalCredentials()
-    return pika.PlainCredentials(settings.username, settings.password)
 
 
 def _tcp_options(heartbeat: int, user_timeout: bool) -> dict[str, int]:

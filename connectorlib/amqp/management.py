@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from connectorlib.amqp.token_source import TokenSource
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import BrokerSettings
 
@@ -39,6 +40,9 @@ def management_of(settings: BrokerSettings, url: str | None = None) -> "Manageme
 
 
 def _authorization(settings: BrokerSettings) -> Authorization:
+    if settings.token:
+        source = TokenSource(settings.token)
+        return lambda: f"Bearer {source.get().secret}"
     if settings.username:
         return basic(settings.username, settings.password)
 

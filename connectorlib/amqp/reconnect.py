@@ -40,4 +40,9 @@ class ReconnectSchedule:
         rounds, within = divmod(self._failures, len(self._hosts))
         if within and kind not in _REFUSALS:
             return self._random.uniform(0.0, 0.2)  # the other hosts of this round have not been asked yet
-        return _REFUSALS.get(kind, _OUTAGE).delay(rounds, self._random.random())
+        return delay(kind, rounds, self._random.random())
+
+
+def delay(kind: Kind, failures: int, chance: float) -> float:
+    """Return the seconds to wait after so many failures of this kind; `chance` is in [0, 1]."""
+    return _REFUSALS.get(kind, _OUTAGE).delay(failures, chance)

@@ -30,7 +30,7 @@ _PUBLIC_KEYS = frozenset(
         *("host", "port", "server", "servername", "server_name", "driver", "dsn", "database", "dbq"),
         *("uid", "user", "username", "virtual_host", "vhost", "queue", "exchange", "exchange_type", "name", "table"),
         *("level", "format", "file", "ca", "cert", "key", "declare", "type"),
-        *("login_url", "auth", "audience", "api_version", "instance_hosts"),
+        *("login_url", "url", "scope", "auth", "audience", "api_version", "instance_hosts"),
     }
 )
 

@@ -17,6 +17,7 @@ from connectorlib.shared_settings import (
     Retry,
     Source,
     Tls,
+    TokenSettings,
     Tracing,
 )
 from connectorlib.values.hosts import parse_host
@@ -46,11 +47,13 @@ def broker_settings(section: Section, folder: FilePath) -> BrokerSettings:
     plain = {key: section[key] for key in _PLAIN_KEYS if key in section}
     if "vhost" in section:
         plain.setdefault("virtual_host", section["vhost"])
-    if section.get("auth") == "external":
-        plain = {"username": "", "password": "", **plain}
+    token = token_settings(section["token"], folder) if "token" in section else None
+    if token or section.get("auth") == "external":
+        plain = {"username": token.client_id if token else "", "password": "", **plain}
     return BrokerSettings(
         hosts=tuple((name, own or port) for name, own in map(parse_host, host_texts(section))),
         tls=tls,
+        token=token,
         dead_letter=DeadLetterSettings(**section.get("dead_letter", {})),
         **plain,
     )
@@ -70,6 +73,10 @@ def tls_settings(section: Section, folder: FilePath) -> Tls | None:
         return Tls() if given else None
     files = {key: in_folder(given[key], folder) for key in ("ca", "cert", "key") if key in given}
     return Tls(**{**given, **files})
+
+
+def token_settings(section: Section, folder: FilePath) -> TokenSettings:
+    return TokenSettings(**{**section, "tls": http_tls(section.get("tls", {}), folder)})
 
 
 def http_tls(section: Section, folder: FilePath) -> HttpTls:

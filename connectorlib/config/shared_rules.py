@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path as FilePath
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from connectorlib.config import file_modes
 from connectorlib.config.document import Document, open_document
@@ -25,7 +26,7 @@ from connectorlib.config.sections import (
 from connectorlib.expressions import Expression, Extra, compile_expression, compile_template, compile_tests
 from connectorlib.formats import compile_format
 from connectorlib.shared_settings import PREFETCH_BYTES, Batch, DeadLetterSettings, Limits
-from connectorlib.values.hosts import parse_host
+from connectorlib.values.hosts import is_loopback, parse_host
 from connectorlib.values.text import listed
 
 #: Bytes of bodies in flight that are worth a warning.
@@ -125,6 +126,8 @@ def review_broker(review: Review, path: Path) -> None:
         _review_tls(review, path, section, {port for port in found if port})
     if section.get("auth") == "external":
         _review_external(review, path, section)
+    if isinstance(section.get("token"), dict):
+        _review_token(review, path, section)
     for key in ("exchange", "queue"):
         if str(section.get("dead_letter", {}).get(key, "")).startswith("amq."):
             review.problem((*path, "dead_letter", key), "names that begin with amq. belong to the broker")
@@ -162,6 +165,39 @@ def _review_external(review: Review, path: Path, section: Mapping[str, Any]) -> 
     for key, other in (("username", "password"), ("password", "username")):
         if key in section and other not in section:
             review.missing(path, other, f': with "auth": "external", {key} is for the management API, which needs both')
+
+
+def _review_token(review: Review, path: Path, section: Mapping[str, Any]) -> None:
+    for key in ("password", "username"):
+        if key in section:
+            review.problem((*path, key), "the token is the log-in; leave this out")
+    if section.get("auth") == "external":
+        review.problem((*path, "token"), 'no token with "auth": "external", where the certificate is the log-in')
+    token, here = section["token"], (*path, "token")
+    if "url" in token:
+        review_address(review, (*here, "url"), token["url"], "https://login.example.com/oauth2/token")
+    if "ca" in token.get("tls", {}):
+        review_ca(review, (*here, "tls", "ca"), token["tls"]["ca"])
+
+
+def review_address(review: Review, path: Path, url: str, example: str) -> SplitResult | None:
+    """Return the parts of an address to which secrets are sent; add a problem and return None if it is not one. It is
+    not quoted, for it may come from a secret."""
+    if path in review.document.pending:
+        return None
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for a bad port
+    except ValueError:
+        review.problem(path, f"expected an address such as {example}")
+        return None
+    if not parts.hostname or parts.username is not None or parts.fragment:
+        review.problem(path, f"expected only the address, such as {example}")
+    elif parts.scheme == "http" and not is_loopback(parts.hostname):
+        review.problem(path, "expected https://; http:// only for this machine (127.0.0.1)")
+    else:
+        return parts
+    return None
 
 
 def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from connectorlib.amqp.reply_codes import STREAM
 from connectorlib.amqp.shards import SHARDS
+from connectorlib.amqp.token_source import PLACE as TOKEN_SERVER
+from connectorlib.amqp.token_source import advice
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.pipeline.blame import Pause
 from connectorlib.service import logs
@@ -40,16 +42,18 @@ HINTS = {
     "itself (SIGUSR1 tries at once); then send the dead letters back with `deadletter-queue replay`",
     Kind.REJECT: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
 }
-#: Places of failures that the broker told (connectorlib.amqp.reply_codes).
+#: Places of failures that the broker told (connectorlib.amqp.reply_codes), or the server of its tokens.
 PUBLISHING = "publish"
-BROKER = ("broker", PUBLISHING, "queue ")
+BROKER = ("broker", PUBLISHING, "queue ", TOKEN_SERVER)
 DEAD_LETTERS = "make room in the dead-letter queue, or mend it; this goes on by itself"
 
 
 def hint(failure: Failure, target: str = "target") -> str:
     """Return what a person can do about a failure."""
-    if failure.place == PUBLISHING:  # while messages are consumed, only dead letters are published
-        return DEAD_LETTERS
+    if failure.place == PUBLISHING and failure.kind is not Kind.REFUSED:
+        return DEAD_LETTERS  # while messages are consumed, nothing else is published
+    if failure.place == TOKEN_SERVER:
+        return f"{advice(failure)}; this goes on by itself (SIGUSR1 tries at once)"
     return HINTS[failure.kind].format(target="broker" if is_of_broker(failure) else target)
 
 

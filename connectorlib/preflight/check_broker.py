@@ -6,18 +6,22 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from connectorlib.amqp import Broker
 from connectorlib.amqp.broker_user import grant_all, refused_advice, user_of
 from connectorlib.amqp.inspection import Exchange
 from connectorlib.amqp.management import NO_LOG_IN, PLACE, PORTS, Management, management_of
+from connectorlib.amqp.token_source import TokenSource
+from connectorlib.amqp.token_source import advice as token_advice
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight import certificates
 from connectorlib.preflight.check_topology import Sending, TopologyCheck
-from connectorlib.preflight.findings import Finding, bad, failed, good, odd
-from connectorlib.shared_settings import BrokerSettings, Source
+from connectorlib.preflight.findings import Finding, Mark, bad, failed, good, odd
+from connectorlib.shared_settings import BrokerSettings, Source, TokenSettings
 
 #: Limit for one host, short because a person waits for the result.
 CONNECT_S = 8.0
@@ -25,6 +29,9 @@ STOP_S = 2.0
 PROBE_S = 1.0
 LOOK_S = 0.2
 
+#: Bytes of a token that leave room for the rest of the first frame, which may have 4,096 before RabbitMQ 4.1.
+LARGE_TOKEN = 3500
+_FRAME = "set initial_frame_max = 16384 in rabbitmq.conf, or have the token server put less into it"
 _UNAVAILABLE = "is it running, are host and port right, does a firewall let it through?"
 _MANAGEMENT_USER = "give username and password of a user with the tag management, to have bindings and policies checked"
 
@@ -46,6 +53,11 @@ class Needs:
 def findings(needs: Needs, management_url: str | None = None) -> Iterator[Finding]:
     """Yield the findings; raise Failed for settings that cannot even be tried."""
     settings = needs.settings
+    if settings.token:
+        token = _token(settings.token)
+        yield token
+        if token.mark is Mark.BAD:
+            return
     with contextlib.ExitStack() as stack:
         brokers = {}
         for host in settings.hosts:
@@ -60,6 +72,21 @@ def findings(needs: Needs, management_url: str | None = None) -> Iterator[Findin
         yield from _own_certificate(settings)
         if reached is not None:
             yield from _topology(needs, reached, management_url)
+
+
+def _token(settings: TokenSettings) -> Finding:
+    """Return whether the token server gives a token, and for how long."""
+    about = f"token server {urlsplit(settings.url).netloc}"
+    try:
+        token = TokenSource(settings).get()
+    except Failed as error:
+        return failed(about, error.failure, token_advice(error.failure))
+    if len(token.secret) > LARGE_TOKEN:
+        return odd(about, f"a token of {len(token.secret):,} bytes, which may be too large for a log-in", _FRAME)
+    if token.life == inf:
+        return good(about, f"a token for client {settings.client_id}, which does not say when it expires")
+    end = datetime.now().astimezone() + timedelta(seconds=token.life)
+    return good(about, f"a token for client {settings.client_id}, good for {token.life:.0f} s, until {end:%H:%M:%S}")
 
 
 def _connect(broker: Broker) -> Failure | None:

@@ -50,6 +50,8 @@ _SHAPES = (
     ),
     # the password of a URL
     (re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]{0,31}://[^\s:/@]{0,255}:)\S{1,999}@"), rf"\1{MARK}@"),
+    # a JSON Web Token, by how its header begins
+    (re.compile(r"\beyJ[\w-]{8,9999}+\.[\w-]{8,9999}+\.[\w-]{0,9999}+"), MARK),
     (re.compile(r"(?i)\b(bearer\s+)[a-z0-9._~+/=!-]{8,}"), rf"\1{MARK}"),
 )
 #: A keyword of an ODBC connection string ends at a semicolon only.

@@ -174,7 +174,7 @@ class Connector(Command):
         source = {"queue": "readings", "exchange": "devices", "routing_keys": ["reading.#"]}
         config = {
             "database": self.database.config(**({"write": list(write)} if write else {})) | dict(database or {}),
-            "broker": self.vhost.config(source=source) | dict(broker or {}),
+            "broker": self.vhost.config(**{"source": source, **(broker or {})}),
             "format": {"type": "json"},
             "retry": {"attempts": 2, "first_ms": 50},
         } | sections

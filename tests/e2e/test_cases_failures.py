@@ -218,7 +218,7 @@ def test_five_mistakes_of_a_configuration_are_five_lines(divisions: Divisions) -
     assert done.returncode == 78, done.stderr
     told = [line.partition(": divisions.field-service.")[2] for line in done.stderr.splitlines()]
     assert told == [
-        "salesforce.login_url: expected https://; http:// only for this machine (127.0.0.1), for the sandbox",
+        "salesforce.login_url: expected https://; http:// only for this machine (127.0.0.1)",
         "case.mapping.Subject: the brace at character 6 of 'Pump {device.id' is not closed",
         'case.mapping.Description.tpye: unknown key; did you mean "type"?',
         'case.external_id.mode: expected "create_once" or "upsert", not the text "once"',

@@ -217,8 +217,8 @@ class Vhost:
         return BrokerSettings(**{**values, **overrides})
 
     def config(self, **overrides: Any) -> dict[str, Any]:
-        """Return the `broker` section of a configuration file."""
-        return {
+        """Return the `broker` section of a configuration file; an override that is None leaves a key out."""
+        section = {
             "host": self.host,
             "port": self.port,
             "virtual_host": self.name,
@@ -226,6 +226,7 @@ class Vhost:
             "password": self.password,
             **overrides,
         }
+        return {key: value for key, value in section.items() if value is not None}
 
     # What a test does.
 

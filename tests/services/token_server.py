@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 #: What RabbitMQ calls itself: the audience of tokens, and the beginning of each scope.
 RESOURCE = "rabbitmq"
 CLIENT_ID, CLIENT_SECRET = "plant-7", "client/secret;1 +&"
-SCOPES = tuple(f"{RESOURCE}.{right}" for right in ("configure:*/*", "write:*/*", "read:*/*", "tag:administrator"))
+SCOPES = tuple(f"{RESOURCE}.{right}" for right in ("configure:*/*/*", "write:*/*/*", "read:*/*/*", "tag:administrator"))
 
 
 @functools.cache
@@ -36,11 +36,11 @@ class TokenServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        #: Seconds that a token lasts.
+        #: Seconds that a token lasts by the answer, and how many more by what is in it, which the broker goes by.
         self.life = 3600.0
+        self.grace = 1.0
         self.scopes = SCOPES
-        #: Added to every answer with a token; None leaves the key out.
-        self.answer: dict[str, Any] = {}
+        self.audience = RESOURCE
         #: Status and JSON of an answer without a token; None: there is a token.
         self.refusal: tuple[int, dict[str, str]] | None = None
         #: Cleared: no request is answered until it is set.
@@ -57,10 +57,10 @@ class TokenServer:
         claims = {
             "sub": CLIENT_ID,
             "client_id": CLIENT_ID,
-            "aud": [RESOURCE],
+            "aud": [self.audience],
             "scope": list(self.scopes),
-            "iat": now,
-            "exp": int(now + self.life),
+            "iat": int(now),
+            "exp": int(now + self.life + self.grace),
             "jti": str(self.tokens),
         }
         return jwt.encode(claims, _key(), "RS256", {"kid": "test"})
@@ -72,8 +72,7 @@ class TokenServer:
             return self.refusal
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT_ID, CLIENT_SECRET):
             return 401, {"error": "invalid_client", "error_description": "wrong client or secret"}
-        whole = {"access_token": self.token(), "token_type": "Bearer", "expires_in": self.life, **self.answer}
-        return 200, {key: value for key, value in whole.items() if value is not None}
+        return 200, {"access_token": self.token(), "token_type": "Bearer", "expires_in": self.life}
 
     def config(self, **overrides: Any) -> dict[str, Any]:
         """Return the section `token` of a configuration file."""

@@ -272,6 +272,7 @@ SCHEMA_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         'logging.level: expected "debug", "info", "warning" or "error", not the text "INFO"',
     ),
 ]
+TOKEN = {"url": "https://login.example.com/oauth2/token", "client_id": "c", "client_secret": "${DB_PASSWORD}"}
 MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     ([*B, "host"], ["a", "b:99999"], "broker.host[1]: expected a port from 1 to 65535 behind the colon"),
     (
@@ -297,6 +298,28 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         'broker: "password" is missing: with "auth": "external", username is for the management API, which needs both',
     ),
     (B, {"auth": "external", "tls": {"cert": __file__}}, None),
+    (
+        [*B, "token"],
+        {**TOKEN, "url": "http://h/token"},
+        "broker.token.url: expected https://; http:// only for this mac",
+    ),
+    ([*B, "token"], {**TOKEN, "url": "http://127.0.0.1/token"}, None),
+    ([*B, "token"], {**TOKEN, "url": "https://u:p@h/token"}, "broker.token.url: expected only the address, such as"),
+    (
+        [*B, "token"],
+        {**TOKEN, "url": "https://h:x/token"},
+        "broker.token.url: expected an address such as https://login",
+    ),
+    ([*B, "token"], {**TOKEN, "url": "login"}, "broker.token.url: expected an address that begins with https://"),
+    ([*B, "token"], {**TOKEN, "tls": {"ca": "/no/such"}}, "broker.token.tls.ca: /no/such cannot be read"),
+    ([*B, "token"], {"url": "https://h", "client_id": "c"}, 'broker.token: "client_secret" is missing'),
+    (B, {"token": TOKEN, "password": "x"}, "broker.password: the token is the log-in; leave this out"),
+    (B, {"token": TOKEN, "username": "x"}, "broker.username: the token is the log-in; leave this out"),
+    (
+        B,
+        {"token": TOKEN, "auth": "external", "tls": {"cert": __file__}},
+        'broker.token: no token with "auth": "external", where the certificate is the log-in',
+    ),
     ([*S, "exchange_type"], "direct", None),  # has routing keys
     (
         [*S],
@@ -475,6 +498,16 @@ def test_a_log_in_by_certificate_has_no_user_of_its_own(write):
     broker = {"auth": "external", "tls": {"cert": __file__}}
     found = load(write({"database": {"connection": "DSN=x"}, "broker": broker})).broker
     assert (found.auth, found.username, found.password) == ("external", "", "")
+
+
+def test_a_token_is_the_log_in(write, tmp_path):
+    Authority(tmp_path)
+    token = {**TOKEN, "scope": "a b", "tls": {"ca": "ca.pem"}}
+    found = load(write({"database": {"connection": "DSN=x"}, "broker": {"token": token}})).broker
+    tls = shared.HttpTls(str(tmp_path / "ca.pem"))
+    assert found.token == shared.TokenSettings(TOKEN["url"], "c", "hunter22", "a b", tls)
+    assert (found.username, found.password) == ("c", "")
+    assert "hunter22" not in repr(found)
 
 
 @pytest.mark.parametrize("names", [["virtual_host"], ["vhost"], ["virtual_host", "vhost"]])

@@ -524,7 +524,7 @@ def test_a_key_that_was_refused_in_the_tenant_is_not_called_missing_in_each_divi
 
 def test_a_mistake_of_the_tenant_is_told_once_not_for_each_division(write):
     assert told(write(changed(["tenant", "salesforce", "login_url"], "http://acme.com"))) == [
-        "tenant.salesforce.login_url: expected https://; http:// only for this machine (127.0.0.1), for the sandbox"
+        "tenant.salesforce.login_url: expected https://; http:// only for this machine (127.0.0.1)"
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from connectorlib.amqp.management import management_of
 from connectorlib.errors import Failed
-from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Tls
+from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, HttpTls, Tls, TokenSettings
 from deadletterqueue.broker_login import broker_settings
 from deadletterqueue.options import Connection
 from tests.services.certificates import Authority
@@ -18,7 +18,11 @@ from tests.services.certificates import Authority
 @pytest.fixture(autouse=True)
 def _no_password_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AMQP_PASSWORD", raising=False)
+    monkeypatch.delenv("AMQP_CLIENT_SECRET", raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO("typed\n"))
+
+
+TOKEN: dict[str, Any] = {"token_url": "https://login/token", "token_client_id": "c"}
 
 
 def file_of(folder: Path, config: dict[str, Any]) -> str:
@@ -69,6 +73,30 @@ def test_a_password_comes_from_the_url_a_file_standard_input_or_the_environment(
     monkeypatch.setenv("AMQP_PASSWORD", "around")
     assert broker_settings(Connection(username="bob")).password == "around"
     assert "around" not in repr(broker_settings(Connection(username="bob")))
+
+
+def test_a_token_is_the_log_in_with_a_secret_from_a_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secret"
+    file.write_text("filed\n")
+    found = broker_settings(Connection(**TOKEN, token_scope="a", token_ca="ca.pem", token_client_secret_file=str(file)))
+    assert found.token == TokenSettings("https://login/token", "c", "filed", "a", HttpTls("ca.pem"))
+    assert (found.username, found.password) == ("c", "")
+    monkeypatch.setenv("AMQP_CLIENT_SECRET", "around")
+    found = broker_settings(Connection(**TOKEN))
+    assert found.token
+    assert found.token.client_secret == "around"
+    assert "around" not in repr(found)
+
+
+def test_options_change_the_token_of_a_file_or_replace_it_by_a_user(tmp_path: Path) -> None:
+    token = {"url": "https://login/token", "client_id": "c", "client_secret": "hidden"}
+    file = file_of(tmp_path, {"broker": {"token": token}})
+    found = broker_settings(Connection(file=file, token_scope="a"))
+    assert found.token == TokenSettings("https://login/token", "c", "hidden", "a")
+    bob = broker_settings(Connection(file=file, username="bob", password_file="-"))
+    assert (bob.token, bob.username, bob.password) == (None, "bob", "typed")
 
 
 def test_a_user_of_the_url_without_a_password_is_asked_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +151,9 @@ def test_what_is_wrong_with_the_broker_in_a_file_is_told(tmp_path: Path, config:
         ({"url": "amqp://"}, "--url has to look like"),
         ({"host": ("amqp://h",)}, "--host: expected only the host"),
         ({"tls": False, "server_name": "x"}, "--no-tls leaves no use for --server-name"),
+        (TOKEN, "no secret for c: give --token-client-secret-file, or set AMQP_CLIENT_SECRET"),
+        ({**TOKEN, "username": "bob"}, "--token-url logs in with a token; leave out --username and --auth external"),
+        ({**TOKEN, "token_client_id": None}, "a log-in with a token needs --token-url and --token-client-id"),
         ({"auth": "external", "tls": True}, "--auth external logs in with a certificate: give --cert"),
         ({"username": "bob"}, "no password for bob: give --password-file, or set AMQP_PASSWORD"),
         ({"username": "bob", "password_file": "/no/such/file"}, "cannot be read: No such file"),

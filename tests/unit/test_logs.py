@@ -381,6 +381,7 @@ SHAPES = [
     ('{"password": "a\\"b", "x": 1}', '{"password": [secret], "x": 1}'),
     ("amqp://user:p@ss:w/rd@host:5672/vh", "amqp://user:[secret]@host:5672/vh"),
     ("https://host/path?x=1", "https://host/path?x=1"),
+    ("the JWT eyJhbGciOi-JI1.eyJzdWIiOiIx.c2lnbmF0dXJl is old", "the JWT [secret] is old"),
     ("Authorization: Bearer abc.def-123456", "Authorization: Bearer [secret]"),
     ("client_secret=abc&grant_type=password", "client_secret=[secret]&grant_type=password"),
     ("password authentication failed for user app", "password authentication failed for user app"),

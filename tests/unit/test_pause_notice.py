@@ -8,7 +8,7 @@ import pytest
 
 from connectorlib.errors import Failure, Kind
 from connectorlib.pipeline.blame import Pause
-from connectorlib.pipeline.pause import PauseNotice
+from connectorlib.pipeline.pause import PauseNotice, hint
 
 DOWN = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "database")
 WRONG = Failure(Kind.REFUSED, "28P01", "wrong password", "database")
@@ -52,3 +52,18 @@ def test_lanes_that_wait_for_one_target_are_one_line_each_time_it_is_due(
 def test_every_pause_line_names_the_alarm_of_the_broker(notice: PauseNotice, caplog: pytest.LogCaptureFixture) -> None:
     notice.announce("a", Pause(DOWN, 0.0), changed=True)
     assert 'alarm="broker low on disk"' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "part"),
+    [
+        (Kind.UNAVAILABLE, "publish", "make room in the dead-letter queue"),
+        (Kind.REFUSED, "publish", "rights in the broker"),
+        (Kind.REFUSED, "broker", "rights in the broker"),
+        (Kind.REFUSED, "token server", "client_id and client_secret"),
+        (Kind.UNAVAILABLE, "token server", "is it running"),
+        (Kind.REFUSED, "database", "rights in the target"),
+    ],
+)
+def test_what_to_do_goes_by_who_has_failed(kind: Kind, place: str, part: str) -> None:
+    assert part in hint(Failure(kind, "x", "", place))
