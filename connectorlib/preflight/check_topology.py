@@ -116,6 +116,9 @@ class TopologyCheck:
         exchange = shards_exchange(source, self._broker.server_version)
         if objection := shards.objection(source, found):
             yield bad(f"shards of {source.queue}", objection, kind=Kind.CONFIGURATION)
+        elif found.exchange and exchange.type == shards.CONSISTENT_HASH:
+            text = "after a restart of a node most routing keys may go to other shards (not from RabbitMQ 4.3 on)"
+            yield odd(f"exchange {exchange.name}", text, "let the shards run empty before")
         elif found.exchange:
             yield good(f"exchange {exchange.name}", "hashes routing keys")
         else:

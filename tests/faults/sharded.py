@@ -11,15 +11,16 @@ from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
 SHARDS = 8
-DEVICES = 200
+#: What a process may hold of each shard: several messages of each device, or no disorder would show.
+PREFETCH = 400
 
 
 class Sharded(World):
     queues = tuple(f"{QUEUE}.{number}" for number in range(SHARDS))
     exchange = "devices"
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, make=partial(of_many_devices, count=DEVICES), **more)
+    def __init__(self, *arguments: Any, devices: int, **more: Any) -> None:
+        super().__init__(*arguments, make=partial(of_many_devices, count=devices), **more)
 
     def declare(self, vhost: Vhost) -> None:
         """Whoever starts first makes the shards."""
@@ -27,7 +28,8 @@ class Sharded(World):
 
     def prepare(self) -> None:
         super().prepare()
-        source = {"queue": QUEUE, "exchange": self.exchange, "routing_keys": ["#"], "shards": SHARDS}
+        source: dict[str, Any] = {"queue": QUEUE, "exchange": self.exchange, "routing_keys": ["#"]}
+        source |= {"shards": SHARDS, "prefetch": SHARDS * PREFETCH}
         self.configure(broker=self.broker_config(source=source), lanes={"count": 2, "key": "$routing_key"})
 
     def processes(self) -> Mapping[str, Mapping[str, int]]:

@@ -15,17 +15,19 @@ LONG_S, KILL_EVERY_S = 300, 20
 
 
 def test_the_order_of_each_device_is_kept_while_processes_come_and_go(world_on: Make) -> None:
-    world = world_on("postgres_db", seed=31, kind=Sharded)
+    world = world_on("postgres_db", seed=31, kind=Sharded, devices=24)
     assert isinstance(world, Sharded)
-    world.database.script(*slow_commits("reading", 0.03))  # so that there is always something in hand
+    world.database.script(*slow_commits("reading", 0.1))  # so that there is always something in hand
     first, second = world.worker(), world.worker()
     world.producer.send(2_000)
-    world.producer.start(600)
+    world.producer.start(300)
     third = world.worker()
     world.wait_for_ranks(PROCESSES)
+    world.producer.send(1_000)  # every shard has more than its process may hold
     first.kill()
     world.wait_for_ranks(2)
     first.start()
+    world.producer.send(1_000)
     assert second.stop() == 0
     world.wait_for_ranks(2)
     second.start()
@@ -39,21 +41,23 @@ def test_the_order_of_each_device_is_kept_while_processes_come_and_go(world_on: 
 
 @pytest.mark.soak
 def test_the_order_of_each_device_is_kept_for_minutes(world_on: Make) -> None:
-    world = world_on("postgres_db", seed=32, kind=Sharded)
+    world = world_on("postgres_db", seed=32, kind=Sharded, devices=200)
     assert isinstance(world, Sharded)
-    world.database.script(*slow_commits("reading", 0.03))
+    world.database.script(*slow_commits("reading", 0.1))
     for _ in range(PROCESSES):
         world.worker()
     world.producer.send(2_000)
-    world.producer.start(600)
+    world.producer.start(300)
     end = time.monotonic() + LONG_S
     while time.monotonic() < end:
         world.wait_for_ranks(PROCESSES)
         killed, stopped, _ = world.chance.sample(world.workers, PROCESSES)
+        world.producer.send(3_000)
         killed.kill()
         time.sleep(KILL_EVERY_S / 2)
         killed.start()
         world.wait_for_ranks(PROCESSES)
+        world.producer.send(3_000)
         assert stopped.stop() == 0
         stopped.start()
         time.sleep(KILL_EVERY_S / 2)
