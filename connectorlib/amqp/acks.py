@@ -27,6 +27,11 @@ class PendingAcks:
         """How many deliveries are settled but not acknowledged."""
         return len(self._pending)
 
+    def unacknowledged(self, delivered: int, above: int = 0) -> int:
+        """Return how many of the tags above `above`, up to `delivered`, are not acknowledged."""
+        known = sum(tag > above for tag in self._unsettled) + sum(tag > above for tag in self._pending)
+        return known + delivered - max(self._highest, above)
+
     def settle(self, tags: Iterable[int]) -> None:
         """Note that these deliveries are done; ignore those that were settled before."""
         wanted = set(tags)

@@ -18,7 +18,7 @@ from connectorlib.amqp.arrivals import Arrivals, Line
 from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
 from connectorlib.amqp.receive_window import ReceiveWindow
-from connectorlib.amqp.requeue import BUSY_S, close_without_cancel, hold_late_deliveries, requeues_by_nack
+from connectorlib.amqp.requeue import BUSY_S, close_without_cancel, requeues_by_nack
 from connectorlib.amqp.subscription import Subscription
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
@@ -71,6 +71,8 @@ class Consumer(ConnectionListener):
         self.name = "consumer"
         #: From RabbitMQ 4.0 on the single active consumer is the one with the highest.
         self.priority: int | None = None
+        #: Whether the broker has counted the last `requeue` as a delivery of what was in hand.
+        self.counted = True
         self.failure: Failure | None = None
         io.post(partial(connection.listen, self))
 
@@ -248,7 +250,7 @@ class Consumer(ConnectionListener):
             lambda tag, size: not subscription.cut_at and subscription.window.admit(tag, size),
             partial(self._skipped, subscription),
         )
-        subscription.consumers += 1
+        subscription.consumers, subscription.begun = subscription.consumers + 1, subscription.delivered
         # The broker requeues consumers in the order of their tags: first what was in hand before the prefetch changed.
         tag = f"{self.name}-{subscription.consumers:04d}"
         arguments = None if self.priority is None else {"x-priority": self.priority}
@@ -381,21 +383,18 @@ class Consumer(ConnectionListener):
         subscription = self._current
         self._cancelled = True
         self._arrivals.notify()
-        if (
-            subscription is None
-            or subscription.consumer_tag is None  # between two consumers
-            or not subscription.channel.is_open
-            or not self._requeues_by_nack(subscription.channel)
-        ):
+        if subscription is None or not self._may_cancel(subscription):
             succeed(future)
             return
-        # What still arrives before cancel-ok is requeued together with the rest.
-        hold_late_deliveries(subscription.channel, subscription)
+        tag, subscription.consumer_tag = subscription.consumer_tag, None
         succeed_after(subscription.closed, future)
-        subscription.channel.basic_cancel(subscription.consumer_tag, callback=lambda _frame: succeed(future))
+        subscription.channel.basic_cancel(tag, callback=lambda _frame: succeed(future))
 
-    def _requeues_by_nack(self, channel: Any) -> bool:
-        return not self.stand_by and requeues_by_nack(channel)
+    def _may_cancel(self, subscription: Subscription) -> bool:
+        """Whether a cancel keeps the order, and the requeue after it costs no delivery."""
+        if self.stand_by or not subscription.is_full or subscription.consumer_tag is None:
+            return False
+        return bool(subscription.channel.is_open) and requeues_by_nack(subscription.channel)
 
     def _requeue_all(self, subscription: Subscription, future: "Future[None]") -> None:
         channel = subscription.channel
@@ -408,10 +407,12 @@ class Consumer(ConnectionListener):
             self._io.call_later(left, partial(self._requeue_all, subscription, future))
             return
         succeed_after(subscription.closed, future)
-        if self._requeues_by_nack(channel) and subscription.delivered > subscription.acks.settled:
+        by_nack = subscription.consumer_tag is None and requeues_by_nack(channel)
+        if by_nack and not subscription.is_done:
             channel.basic_nack(0, multiple=True, requeue=True)  # 0: all of this channel
         close_without_cancel(channel)
         self._end(subscription, None)
+        self.counted = not by_nack
 
     def _closed(self, subscription: Subscription, opening: "Future[None]", _channel: Any, reason: Exception) -> None:
         subscription.channel.connection.deliveries.forget(subscription.channel.channel_number)
@@ -438,4 +439,5 @@ class Consumer(ConnectionListener):
             self.failure = failure
             logger.warning("stopped consuming from %s: %s %s", self.queue, failure.code, failure.text)
         self._current = None
+        self.counted = True
         self._arrivals.notify()

@@ -1,7 +1,7 @@
 """How a channel returns what it holds to the queue, for consumers and browsers alike.
 
-Rule: in one step, and by the broker. A message that pika rejects, or that a cancel finds on its way, would come back
-ahead of the others or behind them.
+Rule: in one step, and by the broker. A message that pika rejects, or that a cancel or a nack finds on its way, would
+come back ahead of the others or behind them.
 """
 
 from typing import Any, Protocol
@@ -45,11 +45,11 @@ def server_version(connection: Any) -> tuple[int, ...]:
 
 
 def requeues_by_nack(channel: Any) -> bool:
-    """Return whether to requeue with cancel, one nack and close, rather than with close alone.
+    """Return whether to requeue with cancel, nack and close, rather than with close alone, once nothing is on its way.
 
-    Both return everything, and up to RabbitMQ 4.2 both count as a delivery. But only the close of a channel that still
-    consumes keeps the order of a quorum queue, as seen with 3.10: a nack of more than 32 messages returns them in the
-    order of a hash table (without a delivery limit, to the end of the queue), and a cancel does the same to what is on
-    its way. From 4.3 on the nack does not count towards the delivery limit, and the close does.
+    The close of a channel that still consumes keeps the order of a quorum queue, whatever is on its way, and counts a
+    delivery of each message (seen with 3.10, 4.0 and 4.3). From 4.3 on a nack counts none. But what is on its way when
+    it comes, or when the consumer is cancelled, returns ahead of the rest; and up to 3.10 a nack of more than 32
+    messages returns them in the order of a hash table.
     """
     return server_version(channel.connection) >= (4, 3)

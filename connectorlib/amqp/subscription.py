@@ -27,10 +27,12 @@ class Subscription:
     window: ReceiveWindow
     number: int = field(default_factory=next_number)
     channel: Any = None
-    #: None: there is no consumer, or not yet.
+    #: None: there is no consumer, not yet or not any more.
     consumer_tag: str | None = None
     #: How many consumers it has had.
     consumers: int = 0
+    #: The highest delivery tag when the latest of them began.
+    begun: int = 0
     #: Another prefetch that it will get; until then nothing is acknowledged. 0: none.
     next_prefetch: int = 0
     #: Deliveries for the worker.
@@ -60,7 +62,7 @@ class Subscription:
         """How many deliveries may wait for the worker before something is acknowledged, if nothing is for now."""
         if not self.next_prefetch:
             return self.prefetch
-        return len(self.handed) + self.prefetch - (self.delivered - self.acks.settled + self.acks.waiting)
+        return len(self.handed) + self.prefetch - self.acks.unacknowledged(self.delivered, self.begun)
 
     @property
     def is_cut(self) -> bool:
@@ -69,5 +71,6 @@ class Subscription:
 
     @property
     def is_full(self) -> bool:
-        """Whether the prefetch is used up, so that nothing is on its way until something is acknowledged."""
-        return self.delivered - self.acks.settled + self.acks.waiting >= self.prefetch
+        """Whether the prefetch is used up, so that nothing is on its way until something is acknowledged. What earlier
+        consumers of the channel hold does not count."""
+        return self.acks.unacknowledged(self.delivered, self.begun) >= self.prefetch

@@ -71,6 +71,8 @@ class Intake:
         the first is as configured: it would stay small."""
         if self._consumer.stand_by and not self._sizes.seen:
             self._sizes = replace(self._sizes, prefetch=self.most)
+        if not self._consumer.counted:
+            self._fruitless.clear()
         if len(self._fruitless) >= FRUITLESS:
             self._narrow = self._narrow or self._few
         self._calm = min(self._calm, 0)

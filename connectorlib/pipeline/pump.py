@@ -135,7 +135,7 @@ class Pump:
         """Consume. Return False when stopped meanwhile. What was in hand belonged to the old channel and comes again;
         if something is paused for it, it waits in the queue until that answers."""
         if self._consumer.held:  # one of several shards is gone
-            self._requeue(by_pause=True)
+            self._requeue()
         for worker in self.workers:
             self._give(worker, lanes.Dropped())
         if self.counts["consumed"]:
@@ -165,7 +165,7 @@ class Pump:
             return
         if self._is_held_too_long() or self._is_to_leave():
             logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
-            self._requeue(by_pause=True)
+            self._requeue()
             return
         size = self._room()
         if size:
@@ -413,7 +413,7 @@ class Pump:
         self._left_at = self.counts["done"]
         return True
 
-    def _requeue(self, *, by_pause: bool = False) -> None:
+    def _requeue(self) -> None:
         """Return what is in hand to the queue, after every call has ended: a message is never requeued while it is
         being written."""
         self._quiesce()
@@ -421,9 +421,8 @@ class Pump:
         self._consumer.requeue(STOP_DEADLINE_S)
         for worker in self.workers:
             self._give(worker, lanes.Dropped(requeued=True))
-        if not by_pause:
-            # A quorum queue has them back a moment later; a consumer that is there at once would get newer ones first.
-            self._stop.wait(REQUEUED_S)
+        # A quorum queue has them back a moment later; a consumer that is there at once would get newer ones first.
+        self._stop.wait(REQUEUED_S)
 
     def _quiesce(self) -> None:
         """Let the lanes begin nothing more, and wait until what is under way has been answered."""
@@ -448,7 +447,7 @@ class Pump:
             self._wait.wait(missing or self._dead_letters.failure or failure, self._is_kept_too_long)
             if self._consumer.active and self._is_kept_too_long():
                 logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
-                self._requeue(by_pause=True)
+                self._requeue()
 
     def _is_kept_too_long(self) -> bool:
         if not self._consumer.active:

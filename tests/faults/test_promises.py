@@ -13,7 +13,7 @@ from tests.faults.keyed import Keyed, of_many_devices
 from tests.services.proxy import End
 from tests.services.waiting import eventually
 
-#: How often the active consumer is asked to stop beside a stand-by.
+#: How often the active consumer is asked to stop.
 HAND_OVERS = 4
 
 BOTH = pytest.mark.parametrize("name", ["postgres_db", "maria_db"])
@@ -109,10 +109,11 @@ def test_order_is_kept_with_one_consumer(world_on: Make) -> None:
     world.expect_all_is_well(ordered=True)
 
 
-def test_order_is_kept_when_the_active_consumer_is_stopped_and_a_stand_by_takes_over(world_on: Make) -> None:
-    world = world_on("postgres_db", seed=18, queue=SINGLE_ACTIVE)
+@pytest.mark.parametrize("connectors", [1, 2], ids=["and goes on itself", "and a stand-by takes over"])
+def test_order_is_kept_when_the_active_consumer_is_stopped(world_on: Make, connectors: int) -> None:
+    world = world_on("postgres_db", seed=18, queue=SINGLE_ACTIVE if connectors > 1 else None)
     world.database.script(*slow_commits("reading", 0.03))  # so that the prefetch is always full
-    for _ in range(2):
+    for _ in range(connectors):
         world.worker()
     world.producer.send(2_000)
     world.producer.start(600)

@@ -81,16 +81,18 @@ def pumping(
     route: Router | None = None,
     ordered: bool = False,
     same_target: bool = False,
+    alone: bool = False,
     names: Sequence[str] = (),
     shards: int | None = None,
 ) -> Iterator[Pump]:
-    """Run a pump with a lane for each target; `same_target`: all of them are lanes to one.
-    `names` are the targets of all but the first."""
+    """Run a pump with a lane for each target; `same_target`: all of them are lanes to one;
+    `alone`: no other consumer waits for the queue. `names` are the targets of all but the first."""
     settings = vhost.broker_settings()
     source = Source("q", None, prefetch=200, shards=shards)
     stop = threading.Event()
     with Broker(settings, name="test") as broker:
         consumer: AnyConsumer = broker.sharded_consumer(source) if shards else broker.consumer("q", 200)
+        consumer.stand_by = not alone
         notice = PauseNotice("test", consumer, broker)
         wait = BrokerWait(
             notice,

@@ -99,10 +99,12 @@ def test_many_messages_pass_in_order_and_once(vhost, broker, queue):
 
 
 @KINDS
-def test_giving_back_keeps_the_order_and_counts_one_delivery(vhost, broker, type, arguments):
+@pytest.mark.parametrize("stand_by", [True, False], ids=["perhaps beside a stand-by", "alone"])
+def test_giving_back_keeps_the_order_and_counts_one_delivery(vhost, broker, type, arguments, stand_by):
     queue = vhost.declare_queue("q", type=type, arguments=arguments)
     fill(vhost, 1500)
     consumer = broker.consumer(queue, 300)
+    consumer.stand_by = stand_by
     done = 0
     for _ in range(4):  # each time while messages are on their way
         consumer.open(10)
@@ -112,6 +114,7 @@ def test_giving_back_keeps_the_order_and_counts_one_delivery(vhost, broker, type
         done += 100
         assert consumer.requeue(10)
         assert not consumer.active
+        assert consumer.counted
         wait_for_depth(vhost, 1500 - done)
     found = vhost.get_all(queue)
     assert [int(body) for *_, body in found] == list(range(done, 1500))
@@ -135,16 +138,25 @@ def test_work_in_progress_can_be_settled_between_cancel_and_giving_back(vhost, b
     assert remaining(vhost, 16) == list(range(4, 20))
 
 
-def test_a_broker_that_does_not_count_nacks_is_given_one(vhost, broker, queue, monkeypatch):
-    # What RabbitMQ 4.3 gets; older ones take it too, at the price of the order.
-    monkeypatch.setattr("connectorlib.amqp.consumer.requeues_by_nack", lambda _channel: True)
+@KINDS
+def test_giving_back_while_nothing_is_on_its_way_counts_no_delivery_if_the_broker_can_do_that(
+    vhost, broker, type, arguments
+):
+    queue = vhost.declare_queue("q", type=type, arguments=arguments)
     fill(vhost, 500)
     consumer = broker.consumer(queue, 100)
-    consumer.open(10)
-    batch = take_all(consumer, 50)
-    consumer.settle(consumer.generation, tags(batch))  # the next are on their way
-    assert consumer.requeue(10)
-    assert sorted(remaining(vhost, 450)) == list(range(50, 500))
+    consumer.stand_by = False
+    for _ in range(3):
+        consumer.open(10)
+        assert bodies(take_all(consumer, 100)) == list(range(100))
+        assert consumer.requeue(10)
+        wait_for_depth(vhost, 500)
+    assert consumer.counted == (broker.server_version < (4, 3))
+    found = vhost.get_all(queue)
+    assert [int(body) for *_, body in found] == list(range(500))
+    if type == "quorum":
+        count = (found[0][1].headers or {}).get("x-delivery-count", 0)
+        assert count == (3 if consumer.counted else 0)
 
 
 def test_a_lost_connection_ends_the_generation_and_wakes_the_taker(vhost, broker, queue):

@@ -1,6 +1,7 @@
 """What the pump does to the order of a queue, and to what is not its own any more, when things go wrong."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from connectorlib.amqp import Broker
 from connectorlib.errors import reject
 from connectorlib.messages import Dead, Delivery, Outcome
+from connectorlib.pipeline.lane import handed_out
 from tests.integration.consuming import come_back
 from tests.integration.pumping import LOCKED, Target, bodies, lose_connection, pumping
 from tests.services.rabbitmq import Vhost
@@ -58,6 +60,44 @@ def test_what_never_passes_is_soon_taken_a_few_at_a_time_until_it_does(queue: Vh
         assert eventually(lambda: len(target.written) == 150, timeout=30)
         assert eventually(lambda: pump._consumer.prefetch == 200)
     assert sorted(target.written, key=int) == bodies(150)
+    assert queue.depth("q") == queue.depth("dead-letter") == 0
+
+
+def test_what_never_passes_is_taken_as_before_where_giving_back_counts_no_delivery(
+    queue: Vhost, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So it does from RabbitMQ 4.3 on."""
+    broken = threading.Event()
+    broken.set()
+    counts: Counter[bytes] = Counter()
+
+    class Counting(Target):
+        def handle(
+            self, deliveries: Sequence[Delivery], valid: Callable[[], bool], isolating: bool = False
+        ) -> list[Outcome]:
+            counts.update({delivery.body: handed_out(delivery) - counts[delivery.body] for delivery in deliveries})
+            return super().handle(deliveries, valid)
+
+    target = Counting(lambda body: LOCKED if broken.is_set() else None)
+    queue.publish("", "q", bodies(400))
+    with pumping(queue, target, hold_seconds=0.2, alone=True) as pump:
+
+        def came_back_often() -> bool:
+            pump._wait.nudge.set()  # instead of waiting longer each time
+            return caplog.text.count("given back") >= 4
+
+        assert eventually(came_back_often, timeout=30)
+        counted, prefetch = pump._consumer.counted, pump._consumer.prefetch
+        broken.clear()
+        assert eventually(lambda: len(target.written) == 400, timeout=30)
+        assert eventually(lambda: pump._consumer.prefetch == 200)
+    if counted:
+        assert prefetch <= 11
+    else:
+        assert prefetch == 200
+        assert max(counts.values()) <= 1  # of what was in hand before the prefetch was used up
+        assert target.written == bodies(400)
+    assert sorted(target.written, key=int) == bodies(400)
     assert queue.depth("q") == queue.depth("dead-letter") == 0
 
 

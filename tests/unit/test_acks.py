@@ -1,10 +1,12 @@
 """Pending acks against a model of the broker, which closes the channel when an ack names a tag it does not hold."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectorlib.amqp.acks import PendingAcks
+from connectorlib.amqp.receive_window import ReceiveWindow
+from connectorlib.amqp.subscription import Subscription
 
 
 class UnackedSet:
@@ -74,6 +76,44 @@ def test_what_is_settled_waits_until_it_is_asked_for():
     assert (acks.settled, acks.waiting) == (4, 0)
 
 
+@pytest.mark.parametrize(
+    ("tags", "delivered", "above", "left"),
+    [
+        pytest.param([], 0, 0, 0, id="nothing"),
+        pytest.param([], 5, 0, 5, id="all that was delivered"),
+        pytest.param([1, 2, 4], 5, 0, 3, id="what is acknowledged is not counted, what waits for it is"),
+        pytest.param([1, 2, 4], 5, 3, 2, id="only what is above"),
+        pytest.param([2], 7, 5, 2, id="all above, when none of it is settled"),
+        pytest.param([1, 2, 3], 3, 3, 0, id="none"),
+    ],
+)
+def test_how_many_are_not_acknowledged(tags, delivered, above, left):
+    acks = PendingAcks()
+    settled(acks, tags)
+    assert acks.unacknowledged(delivered, above) == left
+
+
+def test_what_is_rejected_or_acknowledged_alone_is_not_waited_for():
+    acks = PendingAcks()
+    acks.reject([2])
+    acks.settle([4])
+    assert acks.unacknowledged(5) == 4
+    acks.singles()
+    assert acks.unacknowledged(5) == 3
+
+
+def test_a_prefetch_is_not_used_up_by_what_an_earlier_consumer_of_the_channel_holds():
+    subscription = Subscription(5, ReceiveWindow(1_000_000), begun=3, delivered=7, next_prefetch=9)
+    subscription.acks.settle([1])
+    assert (subscription.is_full, subscription.most_waiting) == (False, 1)
+    subscription.delivered = 8
+    assert (subscription.is_full, subscription.most_waiting) == (True, 0)
+    subscription.acks.settle([4, 5])
+    assert subscription.is_full  # not acknowledged yet
+    subscription.acks.singles()
+    assert not subscription.is_full
+
+
 def test_one_held_message_does_not_make_the_acks_grow():
     acks = PendingAcks()
     for tag in range(2, 20_000):
@@ -82,6 +122,7 @@ def test_one_held_message_does_not_make_the_acks_grow():
     assert len(acks._unsettled) == 1
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_whatever_is_settled_in_whatever_order_the_broker_agrees(data):
     count = data.draw(st.integers(1, 40))
