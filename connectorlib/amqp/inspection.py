@@ -35,6 +35,8 @@ AT_LEAST_ONCE: Arguments = {"x-dead-letter-strategy": "at-least-once", "x-overfl
 MAX_QUESTIONS = 24
 #: Of a queue that hands its messages to one consumer, and to the next when that one goes. No policy can set it.
 SINGLE_ACTIVE = "x-single-active-consumer"
+#: The types of queues that dead-letter what expires, is rejected or is over a limit.
+DEAD_LETTERING = frozenset({"classic", "quorum"})
 #: Fewer looks at a dead letter than this are soon used up: every `deadletter-queue list` is one.
 FEW_LOOKS = 1_000
 
@@ -215,7 +217,13 @@ def source_remarks(
         "or take that out of broker.source.arguments"
         for difference in unlike(found, configured)
     ]
-    if found.get("x-queue-type") == "quorum" and not found.get("x-dead-letter-exchange"):
+    kind = found.get("x-queue-type", "classic")
+    if kind not in DEAD_LETTERING:
+        remarks.append(
+            f"queue {queue!r} is a {kind} queue, of which no dead-lettering is known: what expires or is over a limit, "
+            "may be lost"
+        )
+    if kind == "quorum" and not found.get("x-dead-letter-exchange"):
         remarks.append(
             f"queue {queue!r} has no dead-letter exchange: a message that came back more often than its delivery "
             "limit (20 times from RabbitMQ 4.0 on) is deleted. Give it one: "
@@ -259,6 +267,19 @@ def losses(found: Arguments) -> str:
     kinds = ["what expires", "what another consumer rejects"]
     kinds += ["what is over the delivery limit"] * (found.get("x-queue-type") == "quorum")
     return listed([*kinds, *["what is over the maximum"] * drops])
+
+
+def delayed_retry(found: Arguments) -> str | None:
+    """Return what a queue with these arguments, or keys of a policy as arguments, does to the order; None: nothing. Of
+    its types (RabbitMQ 4.3) `returned` keeps back what is requeued by a nack, `failed` what was on a channel that ended
+    or was rejected, and `all` both."""
+    kind = found.get("x-delayed-retry-type", "disabled")
+    if kind == "disabled":
+        return None
+    return (
+        f"its delayed-retry-type is {kind}: what comes back waits for {found.get('x-delayed-retry-min')} ms or longer, "
+        "and later messages overtake it"
+    )
 
 
 def unlike(found: Arguments, configured: Arguments) -> list[str]:

@@ -98,6 +98,10 @@ class ShardedConsumer:
             shard.stand_by = stand_by
 
     @property
+    def counted(self) -> bool:
+        return any(shard.counted for shard in self._shards)
+
+    @property
     def may_reject(self) -> bool:
         return self._shards[0].may_reject
 

@@ -4,7 +4,7 @@ publishes and makes nothing."""
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import inf
@@ -19,6 +19,7 @@ from connectorlib.amqp.token_source import TokenSource
 from connectorlib.amqp.token_source import advice as token_advice
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight import certificates
+from connectorlib.preflight.broker_versions import out_of_support
 from connectorlib.preflight.check_topology import Sending, TopologyCheck
 from connectorlib.preflight.findings import Finding, Mark, bad, failed, good, odd
 from connectorlib.shared_settings import BrokerSettings, Source, TokenSettings
@@ -69,6 +70,7 @@ def findings(needs: Needs, management_url: str | None = None) -> Iterator[Findin
         reached = next((broker for host, broker in brokers.items() if failures[host] is None), None)
         for host, broker in brokers.items():
             yield from _connection(settings, broker, host, failures[host], others=reached is not None)
+        yield from _support({broker.server_version for broker in brokers.values()})
         yield from _own_certificate(settings)
         if reached is not None:
             yield from _topology(needs, reached, management_url)
@@ -129,6 +131,14 @@ def _user(settings: BrokerSettings) -> str:
 def _subject(settings: BrokerSettings) -> str:
     """Return the subject of the certificate that is the log-in, "" if another is."""
     return certificates.subject_in_pem(_own_pem(settings)) if settings.auth == "external" else ""
+
+
+def _support(versions: Iterable[tuple[int, ...]]) -> Iterator[Finding]:
+    today = datetime.now(UTC).date()
+    for version in sorted(versions):
+        if over := out_of_support(version, today):
+            do = "upgrade it, unless its distribution still maintains it"
+            yield odd(f"RabbitMQ {'.'.join(map(str, version))}", over, do)
 
 
 def _may_have_one(failure: Failure | None) -> bool:

@@ -201,7 +201,10 @@ class TopologyCheck:
             yield odd(about, f"is a {kind} queue, the configuration says {source.type}", "it is used as it is")
         for remark in self._wrong(Queue(queue.name), found):  # what is configured has its own finding
             yield odd(about, remark.removeprefix(f"queue {queue.name!r} "))
-        yield from self._at_most_once(about, queue, found)
+        whole = {**self._policy(queue.name), **found}
+        if late := inspection.delayed_retry(whole):
+            yield odd(about, late, "take that out of its policy: when nothing passes, the connector pauses by itself")
+        yield from self._at_most_once(about, queue, found, whole)
 
     def _wrong(self, queue: Queue, found: Mapping[str, Any]) -> list[str]:
         """Return what is wrong with a queue that has these arguments, and others by a policy."""
@@ -210,10 +213,12 @@ class TopologyCheck:
             return []
         return remarks(queue, State(arguments={**self._policy(queue.name), **found}), self._settings)
 
-    def _at_most_once(self, about: str, queue: Queue, found: Mapping[str, Any]) -> Iterator[Finding]:
-        """Yield what the broker loses while the dead-letter queue is away. What we dead-letter waits for it."""
+    def _at_most_once(
+        self, about: str, queue: Queue, found: Mapping[str, Any], whole: Mapping[str, Any]
+    ) -> Iterator[Finding]:
+        """Yield what the broker loses while the dead-letter queue is away. What we dead-letter waits for it. `whole` is
+        what was found and what policies set."""
         names, host = self._settings.dead_letter, self._settings.virtual_host
-        whole = {**self._policy(queue.name), **found}
         ours = whole.get("x-dead-letter-exchange") == names.exchange
         if not ours or inspection.keeps_dead_letters(whole, names.exchange):
             return

@@ -19,15 +19,16 @@ SOURCE = {"queue": "readings", "exchange": "devices", "routing_keys": ["reading.
 INBOX = (
     "CREATE TABLE inbox (consumer varchar(255), message_key char(64), applied_at timestamp DEFAULT CURRENT_TIMESTAMP"
 )
+OUT_OF_SUPPORT = re.compile(r"! RabbitMQ [\d.]+: community support ended ")
 PRIMARY_KEY = ", PRIMARY KEY (consumer, message_key))"
 
 
 def lines(done: "subprocess.CompletedProcess[str]", sign: str = "") -> list[str]:
-    """Return the findings, or those with one sign; the last line is no finding."""
+    """Return the findings, or those with one sign, without that of the broker's age; the last line is no finding."""
     assert done.stderr == ""
     *found, _ = done.stdout.splitlines()
     assert all(re.match("[✔!✘] .+: ", line) for line in found), done.stdout
-    return [line for line in found if line.startswith(sign)]
+    return [line for line in found if line.startswith(sign) and not OUT_OF_SUPPORT.match(line)]
 
 
 def management(vhost: Vhost) -> tuple[str, str]:
@@ -70,7 +71,7 @@ def test_where_all_is_as_configured_every_line_is_good(connector: Connector) -> 
         ],
     )
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1] == "nothing is wrong"
+    assert done.stdout.splitlines()[-1].startswith("nothing is wrong")
     assert connector.vhost.depth("readings") == 1
     assert connector.database.rows("SELECT count(*) FROM inbox") == [(0,)]
 
@@ -96,7 +97,7 @@ def test_each_thing_that_is_broken_is_one_line(on_sqlite: Connector) -> None:
     )
     told(done, "!", [r"binding devices → readings: also by 'old\.#', which the configuration does not say"])
     assert done.returncode == 78
-    assert done.stdout.splitlines()[-1] == "6 of 12 are wrong"
+    assert re.fullmatch("6 of 1[23] are wrong", done.stdout.splitlines()[-1])
 
 
 def test_what_is_made_at_the_start_is_told_and_not_made(on_sqlite: Connector) -> None:

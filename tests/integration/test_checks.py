@@ -3,8 +3,9 @@
 import socket
 import ssl
 import threading
+import urllib.error
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,24 @@ def test_what_a_policy_sets_for_a_queue_counts_as_its_own_argument(
             wrong = [text for text in said() if "waiting" not in text and "is away" not in text]
             assert len(wrong) == len(left)
             assert all(part in text for part, text in zip(left, wrong, strict=True))
+
+
+@pytest.mark.parametrize("type", ["all", "returned", "failed"])
+def test_a_policy_that_keeps_back_what_comes_back_is_told(vhost: Vhost, type: str) -> None:
+    vhost.declare_queue("q")
+    policy = {"pattern": "^q$", "definition": {"delayed-retry-type": type, "delayed-retry-min": 1_000}}
+    with Broker(vhost.broker_settings(), name="test", publishing=False) as broker:
+        broker.wait_connected(10)
+        delays = broker.server_version >= (4, 3)
+        with suppress(urllib.error.HTTPError) if not delays else nullcontext():  # older ones do not know the keys
+            vhost.api("PUT", "/api/policies/{vhost}/p", policy)
+        api = Management(f"http://{vhost.host}:{vhost.node.management_port}", basic(vhost.username, vhost.password))
+
+        def warned() -> bool:
+            found = TopologyCheck(broker, vhost.broker_settings(), api).source(Source("q", None))
+            return any(f"delayed-retry-type is {type}" in each.text and each.mark is Mark.ODD for each in found)
+
+        assert eventually(warned, 15) if delays else not warned()
 
 
 @pytest.mark.usefixtures("alarm")

@@ -138,6 +138,26 @@ def test_a_dead_letter_queue_that_loses_what_is_looked_at_is_told(found, said):
     assert (said is None and remarks == []) or (said is not None and len(remarks) == 1 and said in remarks[0])
 
 
+def test_a_type_of_queue_of_which_no_dead_lettering_is_known_is_told():
+    [remark] = source({"x-queue-type": "jms"})
+    assert remark.startswith("queue 'q.1' is a jms queue, of which no dead-lettering is known: ")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, None),
+        ({"x-delayed-retry-type": "disabled", "x-delayed-retry-min": 1}, None),
+        ({"x-delayed-retry-type": "all", "x-delayed-retry-min": 500}, "is all: what comes back waits for 500 ms"),
+        ({"x-delayed-retry-type": "returned", "x-delayed-retry-min": 1}, "is returned: what comes back waits for 1 ms"),
+        ({"x-delayed-retry-type": "failed", "x-delayed-retry-min": 1}, "is failed: what comes back waits for 1 ms"),
+    ],
+)
+def test_a_queue_that_keeps_back_what_comes_back_is_told(found, said):
+    remark = inspection.delayed_retry(found)
+    assert (said is None and remark is None) or (said is not None and said in (remark or ""))
+
+
 @pytest.mark.parametrize(
     ("found", "said"),
     [
