@@ -191,6 +191,7 @@ def limit_told(queue: dict[str, Any], version: tuple[int, ...]) -> float | None:
 
 
 def _count(delivery: Delivery) -> int:
+    # Not `x-acquired-count`, which from RabbitMQ 4.3 on has more than what the limit is compared with.
     count = delivery.headers.get("x-delivery-count")
     return count if isinstance(count, int) else 0
 

@@ -518,6 +518,9 @@ def _pause(lane: Lane, failure: Failure, now: float, random: float, actions: lis
 
 
 def handed_out(delivery: Delivery) -> int:
-    """Return how often the message came back before (quorum queues count; a classic queue only says that it did)."""
-    count = delivery.headers.get("x-delivery-count", int(delivery.redelivered))
+    """Return how often the message came back before. Quorum queues count; a classic queue only says that it did. From
+    RabbitMQ 4.3 on this count has what came back with a channel that ended, as when its consumer died, and lacks what
+    was returned by a nack; `x-acquired-count` has both."""
+    uncounted = int(delivery.redelivered and "x-acquired-count" not in delivery.headers)
+    count = delivery.headers.get("x-delivery-count", uncounted)
     return count if isinstance(count, int) else 0

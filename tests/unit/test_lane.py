@@ -14,7 +14,7 @@ from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Outcome, Properties
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import ALL, Pause
-from connectorlib.pipeline.lane import Lane, Piece, Rules, step
+from connectorlib.pipeline.lane import Lane, Piece, Rules, handed_out, step
 from connectorlib.shared_settings import Retry
 
 PLACE = "write[0]"
@@ -593,6 +593,23 @@ class Conversation:
 
 def names(deliveries: object) -> str:
     return " ".join(delivery.routing_key for delivery in deliveries)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("headers", "redelivered", "count"),
+    [
+        ({}, False, 0),
+        ({}, True, 1),
+        ({"x-delivery-count": 4}, True, 4),
+        ({"x-delivery-count": 2, "x-acquired-count": 9}, True, 2),
+        ({"x-acquired-count": 9}, True, 0),
+        ({"x-delivery-count": "many"}, True, 0),
+    ],
+)
+def test_what_was_given_back_without_a_crash_is_no_reason_to_suspect(
+    headers: dict[str, object], redelivered: bool, count: int
+) -> None:
+    assert handed_out(Delivery(1, 1, "q", "", "a", redelivered, Properties(headers=headers), b"", 0.0)) == count
 
 
 def test_what_is_tried_again_in_a_flood_ends_the_search_for_another_key() -> None:
