@@ -61,6 +61,8 @@ class Consumer(ConnectionListener):
         self.prefetch = prefetch
         self.prefetch_bytes = prefetch_bytes
         self.body_bytes = body_bytes
+        #: How many bodies are read whatever they take, from the next subscription or change of the prefetch on.
+        self.fewest_bodies = 1
         #: Whether bodies over `body_bytes` are not read, from the next subscription on, because what is rejected finds
         #: its way into the dead-letter queue whatever happens to that.
         self.may_reject = False
@@ -100,6 +102,18 @@ class Consumer(ConnectionListener):
         """How many deliveries wait for `take`."""
         current = self._current
         return len(current.handed) if current and not self._cancelled else 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the prefetch is used up."""
+        current = self._current
+        return current is not None and current.is_full
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bodies were not read for want of room: nothing more is read before a `requeue`."""
+        current = self._current
+        return current is not None and current.cut_at > 0
 
     @property
     def overflow(self) -> tuple[int, Sequence[int]] | None:
@@ -241,7 +255,7 @@ class Consumer(ConnectionListener):
     def _subscribe(self, subscription: Subscription, callback: Callable[[Any], None] = lambda _frame: None) -> None:
         if not self._is_consuming(subscription):
             return
-        channel = subscription.channel
+        channel, subscription.window.fewest = subscription.channel, self.fewest_bodies
         from_pika = channel.connection.deliveries.listen(
             channel.channel_number,
             self.queue,
@@ -345,7 +359,7 @@ class Consumer(ConnectionListener):
 
     def _change_prefetch(self, prefetch: int) -> None:
         subscription = self._current
-        if subscription is not None and not subscription.next_prefetch:
+        if subscription is not None and not subscription.next_prefetch and prefetch != subscription.prefetch:
             subscription.next_prefetch = prefetch
             self._check_idle(subscription, -1, -1)
 
@@ -373,11 +387,15 @@ class Consumer(ConnectionListener):
         channel, tag = subscription.channel, subscription.consumer_tag
         if not self._is_consuming(subscription) or tag is None:
             return
-        self.prefetch = subscription.prefetch = subscription.next_prefetch
+        subscription.prefetch = prefetch = subscription.next_prefetch
         subscription.next_prefetch, subscription.consumer_tag = 0, None
         channel.basic_cancel(tag)
         self._ack(subscription)
-        channel.basic_qos(prefetch_count=subscription.prefetch, callback=lambda _frame: self._subscribe(subscription))
+
+        def changed(_frame: Any) -> None:
+            self.prefetch = prefetch
+
+        channel.basic_qos(prefetch_count=prefetch, callback=lambda _frame: self._subscribe(subscription, changed))
 
     def _cancel(self, future: "Future[None]") -> None:
         subscription = self._current

@@ -17,6 +17,8 @@ class ReceiveWindow:
     def __init__(self, room: int, refused_above: int | None = None) -> None:
         """Larger bodies than `refused_above` are never read. None: there is no such limit."""
         self._room = room
+        #: So many are read however large they are.
+        self.fewest = 1
         self._refused_above = refused_above
         self._sizes: dict[int, int] = {}
         self._taken = 0
@@ -26,7 +28,7 @@ class ReceiveWindow:
 
     def admit(self, tag: int, size: int) -> bool:
         """Return whether to read a body of this size, and count it if so."""
-        if self.refuses(size) or (self._sizes and self._taken + size > self._room):
+        if self.refuses(size) or (len(self._sizes) >= self.fewest and self._taken + size > self._room):
             return False
         self._sizes[tag] = size
         self._taken += size

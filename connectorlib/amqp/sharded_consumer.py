@@ -67,6 +67,25 @@ class ShardedConsumer:
         return len(self._line) if self.active else 0
 
     @property
+    def is_full(self) -> bool:
+        """Whether the part of a shard is used up."""
+        return any(shard.is_full for shard in self._shards)
+
+    @property
+    def has_unread(self) -> bool:
+        return any(shard.has_unread for shard in self._shards)
+
+    @property
+    def fewest_bodies(self) -> int:
+        """Of each shard."""
+        return self._shards[0].fewest_bodies
+
+    @fewest_bodies.setter
+    def fewest_bodies(self, fewest: int) -> None:
+        for shard in self._shards:
+            shard.fewest_bodies = fewest
+
+    @property
     def overflow(self) -> tuple[int, Sequence[int]] | None:
         """As of a consumer, for the first shard with too little room: as if all had as much in hand."""
         found = next((overflow for shard in self._shards if (overflow := shard.overflow) is not None), None)

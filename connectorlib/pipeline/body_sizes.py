@@ -48,6 +48,10 @@ class BodySizes:
                 prefetch = min(2 * prefetch, self.most)
         return replace(passed, prefetch=prefetch)
 
+    def several(self, most: int, queues: int = 1) -> int:
+        """Return how many messages fit at the mean size seen: of each queue two at least, and so many at most."""
+        return queues * max(2, min(most, int(self.room / queues / max(self.mean, 1.0))))
+
     def after_overflow(self, fitted: int, sizes: Sequence[int]) -> "BodySizes":
         """Return what follows when only so many messages fitted into the room, and then came some of these sizes."""
         larger = replace(self, seen=len(sizes), mean=sum(sizes) / len(sizes))

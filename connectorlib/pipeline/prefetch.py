@@ -5,7 +5,8 @@ All that a consumer holds shares the blame when it dies, and a quorum queue coun
 limit. But it keeps what comes back in a line of its own and adds to the end of that, so what a smaller prefetch
 requeues comes behind what a larger one requeued before. Rule: the prefetch is small only where messages would be lost
 to the delivery limit otherwise, or their bodies would take more bytes than they may (`body_sizes`), and changes without
-requeueing anything. Only what there was no room for is requeued, once what was before it is done.
+requeueing anything. It is more than one while a message that failed can be judged only by whether others pass. Only
+what there was no room for is requeued, once what was before it is done.
 """
 
 import logging
@@ -51,6 +52,8 @@ class Intake:
         self._wait_s = wait_s
         #: The smaller prefetch; 0: none.
         self._narrow = 0
+        #: The prefetch at least, so that a message that fails is not alone.
+        self._wide = 1
         #: How many messages in a row were not handed out suspiciously often.
         self._calm = 0
         #: The generations of which messages were taken since one passed.
@@ -76,12 +79,28 @@ class Intake:
         if len(self._fruitless) >= FRUITLESS:
             self._narrow = self._narrow or self._few
         self._calm = min(self._calm, 0)
-        self._consumer.prefetch = min(self._narrow or self._sizes.prefetch, self._sizes.prefetch)
+        self._consumer.prefetch = max(min(self._narrow or self._sizes.prefetch, self._sizes.prefetch), self._wide)
+
+    def make_room(self) -> bool:
+        """Let others come together with those in hand, which have failed and are judged by whether others pass. Return
+        whether others may still come."""
+        consumer, several = self._consumer, self._sizes.several(self._few, len(self._consumer.queues))
+        if self._wide == 1 and (consumer.has_unread or (consumer.is_full and consumer.prefetch < several)):
+            self._spread(several)
+        elif self._wide <= consumer.prefetch:
+            return False
+        if not (consumer.stand_by or consumer.has_unread):
+            consumer.change_prefetch(self._wide)
+            return True
+        logs.event(logger, logging.WARNING, "given back", queue=consumer.queue, held=consumer.held)
+        self._requeue()
+        return True
 
     def take(self, size: int, idle_s: float, *, trouble: bool) -> list[Delivery] | None:
         """Take up to `size` messages, none if none came within `idle_s`; None: look around and come again, because
         everything was requeued or the consumer was woken. `trouble`: something is being tried apart from the rest."""
-        if self._narrow and self._calm >= CALM and not trouble:
+        if self._calm >= CALM and not trouble:
+            self._spread(1)
             self._widen()
         if self._sizes.seen:  # as large a part of what fits as of the whole, so that the next is on its way meanwhile
             size = max(1, size * self._sizes.prefetch // self.most)
@@ -108,9 +127,10 @@ class Intake:
     def _follow(self) -> None:
         """Ask for what fits, if the consumer has all that it may have; else more or less would make no difference, and
         nothing is acknowledged until the change. It may come when the batch just taken is settled."""
-        unlike = self._consumer.prefetch != self._sizes.prefetch and self._consumer.held >= self._consumer.prefetch
+        wanted = max(self._sizes.prefetch, self._wide)
+        unlike = self._consumer.prefetch != wanted and self._consumer.held >= self._consumer.prefetch
         if unlike and not self._narrow and not self._consumer.stand_by:
-            self._consumer.change_prefetch(self._sizes.prefetch)
+            self._consumer.change_prefetch(wanted)
 
     def passed(self) -> None:
         """A message passed."""
@@ -131,8 +151,11 @@ class Intake:
         logs.event(logger, logging.INFO, "no room", queue=self._consumer.queue, **fields)
         self._requeue()
 
+    def _spread(self, wide: int) -> None:
+        self._wide, self._consumer.fewest_bodies = wide, min(wide, 2)
+
     def _widen(self) -> None:
-        if self._consumer.prefetch < self._sizes.prefetch:
+        if self._narrow and self._consumer.prefetch < self._sizes.prefetch:
             self._consumer.change_prefetch(self._sizes.prefetch)
         else:
             self._narrow = 0

@@ -229,10 +229,15 @@ class Pump:
         elif batch:
             self.counts["consumed"] += len(batch)
             self._dispatch(batch)
-        elif batch is not None and idle:
+        elif batch is not None and idle and not (self._lacks_proof() and self._intake.make_room()):
             for worker in self.workers:
                 if worker.lane.suspects.all:
                     self._give(worker, lanes.Tick(worker.passed, empty=True))
+
+    def _lacks_proof(self) -> bool:
+        """Whether nothing that is in hand can show any more whether a message that failed is the cause."""
+        waits = any(worker.lane.pieces for worker in self.workers)
+        return not waits and any(worker.lane.suspects.exhausted(worker.passed) for worker in self.workers)
 
     def _dispatch(self, batch: list[Delivery]) -> None:
         if self._route is None:

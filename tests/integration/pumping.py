@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from connectorlib.amqp import AnyConsumer, Broker, topology
@@ -16,7 +17,7 @@ from connectorlib.pipeline.lane import Rules
 from connectorlib.pipeline.pause import BrokerWait, PauseNotice
 from connectorlib.pipeline.pump import Pump, Router
 from connectorlib.pipeline.worker import Worker
-from connectorlib.shared_settings import Retry, Source
+from connectorlib.shared_settings import PREFETCH_BYTES, Retry, Source
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
@@ -84,14 +85,18 @@ def pumping(
     alone: bool = False,
     names: Sequence[str] = (),
     shards: int | None = None,
+    prefetch: int = 200,
+    prefetch_bytes: int = PREFETCH_BYTES,
+    body_bytes: int | None = None,
 ) -> Iterator[Pump]:
     """Run a pump with a lane for each target; `same_target`: all of them are lanes to one;
     `alone`: no other consumer waits for the queue. `names` are the targets of all but the first."""
     settings = vhost.broker_settings()
-    source = Source("q", None, prefetch=200, shards=shards)
+    source = Source("q", None, prefetch=prefetch, shards=shards)
     stop = threading.Event()
     with Broker(settings, name="test") as broker:
-        consumer: AnyConsumer = broker.sharded_consumer(source) if shards else broker.consumer("q", 200)
+        one = partial(broker.consumer, "q", prefetch, prefetch_bytes, body_bytes)
+        consumer: AnyConsumer = broker.sharded_consumer(source) if shards else one()
         consumer.stand_by = not alone
         notice = PauseNotice("test", consumer, broker)
         wait = BrokerWait(

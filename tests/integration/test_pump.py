@@ -192,6 +192,47 @@ def test_one_that_came_alone_and_never_passes_does_not_stop_the_others(queue: Vh
     assert body == b"bad"
 
 
+#: What a consumer may hold: one message, or one body, so that what comes beside it is not read.
+ONE_AT_A_TIME: dict[str, dict[str, Any]] = {
+    "prefetch": {"prefetch": 1},
+    "size": {"prefetch_bytes": 5_000, "body_bytes": 10_000},
+    "size, once it has come": {"prefetch_bytes": 5_000},
+}
+
+
+@pytest.mark.parametrize(
+    ("failure", "held", "stand_by"),
+    [
+        (LOCKED, "prefetch", False),
+        (STRANGE, "prefetch", True),
+        (NO_TABLE, "prefetch", False),
+        (LOCKED, "size", True),
+        (STRANGE, "size", False),
+        (STRANGE, "size, once it has come", True),
+        (LOCKED, "size, once it has come", False),
+    ],
+)
+def test_what_fails_where_one_message_is_held_at_a_time_is_blamed_after_another_has_passed(
+    queue: Vhost, failure: Failure, held: str, stand_by: bool
+) -> None:
+    tried: list[str] = []
+
+    def verdict(body: bytes) -> Failure | None:
+        tried.append(body[:1].decode())
+        return failure if body[:1] == b"b" else None
+
+    good = [b"g%d" % number + b"." * 4_000 for number in range(10)]
+    queue.publish("", "q", [*good[:4], b"b" + b"." * 4_000, *good[4:8]])
+    with pumping(queue, Target(verdict), stand_by=stand_by, **ONE_AT_A_TIME[held]) as pump:
+        assert eventually(lambda: pump.counts["done"] == 8, 20)
+        queue.publish("", "q", good[8:])  # it may have come back behind the others
+        assert eventually(lambda: pump.counts["dead"] == 1 and pump.counts["done"] == 10, 20)
+        assert pump.workers[0].lane.pause is None
+    assert "g" in "".join(tried).strip("g"), "blamed without proof"
+    assert [body[:1] for body, _ in dead(queue)] == [b"b"]
+    assert queue.depth("q") == 0
+
+
 def test_bugs_among_good_messages_are_blamed_however_many_there_are(queue: Vhost) -> None:
     class Buggy(Target):
         def handle(

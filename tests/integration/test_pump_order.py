@@ -11,7 +11,7 @@ from connectorlib.errors import reject
 from connectorlib.messages import Dead, Delivery, Outcome
 from connectorlib.pipeline.lane import handed_out
 from tests.integration.consuming import come_back
-from tests.integration.pumping import LOCKED, Target, bodies, lose_connection, pumping
+from tests.integration.pumping import LOCKED, Target, bodies, dead, lose_connection, pumping
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
@@ -45,6 +45,20 @@ def test_messages_that_came_back_often_are_taken_one_by_one_and_in_order(queue: 
     assert target.written == bodies(300)
     assert set(target.batches[:100]) == {1}
     assert queue.depth("q") == queue.depth("dead-letter") == 0
+
+
+def test_among_messages_that_came_back_often_one_that_fails_is_blamed_after_another_has_passed(queue: Vhost) -> None:
+    queue.publish("", "q", bodies(20))
+    with Broker(queue.broker_settings(), name="dying", publishing=False) as broker:
+        consumer = broker.consumer("q", 200)
+        for _ in range(3):
+            come_back(queue, consumer, 20)
+    target = Target(lambda body: LOCKED if body == b"7" else None)
+    with pumping(queue, target, alone=True) as pump:
+        assert eventually(lambda: len(target.written) == 19)
+        assert eventually(lambda: pump.counts["dead"] == 1)
+    assert set(target.batches) == {1}
+    assert [body for body, _ in dead(queue)] == [b"7"]
 
 
 def test_what_never_passes_is_soon_taken_a_few_at_a_time_until_it_does(queue: Vhost) -> None:

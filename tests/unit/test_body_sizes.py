@@ -82,3 +82,9 @@ def test_what_did_not_fit_makes_it_small_at_once_and_it_grows_slowly() -> None:
     assert sizes.prefetch >= 2
     sizes = sizes.after(CALM * 2, CALM * 2 * 200)
     assert sizes.prefetch > 2
+
+
+@pytest.mark.parametrize(("mean", "several"), [(0, 11), (90, 11), (300, 3), (600, 2), (5000, 2)])
+def test_several_are_as_many_as_fit_and_two_of_each_queue_at_least(mean: int, several: int) -> None:
+    assert BodySizes.unknown(1, 1_000, None).after(1, mean).several(11) == several
+    assert BodySizes.unknown(8, 8_000, None).after(1, mean).several(11, 8) == 8 * several

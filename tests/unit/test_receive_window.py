@@ -26,6 +26,14 @@ def test_a_body_is_read_if_it_fits(room: int, refused_above: int | None, sizes: 
     assert [window.admit(tag, size * MB) for tag, size in enumerate(sizes, 1)] == read
 
 
+def test_more_than_one_is_read_however_large_if_so_many_are_asked_for():
+    window = ReceiveWindow(10 * MB, 50 * MB)
+    window.fewest = 2
+    assert [window.admit(tag, size * MB) for tag, size in enumerate([40, 60, 40, 1], 1)] == [True, False, True, False]
+    window.settle([1])
+    assert window.admit(5, 40 * MB)
+
+
 def test_what_is_settled_makes_room_once():
     window = ReceiveWindow(10 * MB)
     assert window.admit(1, 6 * MB)
