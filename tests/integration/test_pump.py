@@ -223,7 +223,7 @@ def test_what_fails_where_one_message_is_held_at_a_time_is_blamed_after_another_
 
     good = [b"g%d" % number + b"." * 4_000 for number in range(10)]
     queue.publish("", "q", [*good[:4], b"b" + b"." * 4_000, *good[4:8]])
-    with pumping(queue, Target(verdict), stand_by=stand_by, **ONE_AT_A_TIME[held]) as pump:
+    with pumping(queue, Target(verdict), alone=not stand_by, **ONE_AT_A_TIME[held]) as pump:
         assert eventually(lambda: pump.counts["done"] == 8, 20)
         queue.publish("", "q", good[8:])  # it may have come back behind the others
         assert eventually(lambda: pump.counts["dead"] == 1 and pump.counts["done"] == 10, 20)
