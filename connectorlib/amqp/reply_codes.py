@@ -28,7 +28,7 @@ _TEXTS = (
     (406, re.compile(r"acknowledgement on channel \d+ timed out"), Kind.UNAVAILABLE),
     (406, re.compile(r"unknown delivery tag"), Kind.UNAVAILABLE),
     (503, re.compile(r"unknown exchange type"), Kind.CONFIGURATION),
-    (530, re.compile(r"refused for user|New secret was refused"), Kind.REFUSED),
+    (530, re.compile(r"refused for user|New secret was refused|Secret update failed"), Kind.REFUSED),
     (530, re.compile(r"limit .*reached|is down|being deleted", re.IGNORECASE), Kind.UNAVAILABLE),
 )
 

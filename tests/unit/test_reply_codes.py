@@ -71,6 +71,12 @@ certificate.verify_message = "unable to get local issuer certificate"
             "530",
             "New secret",
         ),
+        (
+            exceptions.ConnectionClosedByBroker(530, "NOT_ALLOWED - Secret update failed"),  # RabbitMQ 4.3
+            Kind.REFUSED,
+            "530",
+            "Secret update",
+        ),
         (exceptions.AuthenticationError("EXTERNAL"), Kind.REFUSED, "mechanism", "no log-in by certificate"),
         (exceptions.AuthenticationError("PLAIN"), Kind.REFUSED, "mechanism", "(PLAIN)"),
         (exceptions.ProbableAuthenticationError("StreamLostError"), Kind.UNAVAILABLE, "unreachable", "hung up"),
