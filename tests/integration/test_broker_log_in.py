@@ -21,7 +21,7 @@ from connectorlib.preflight.findings import Finding, Mark
 from connectorlib.shared_settings import BrokerSettings, Source, Tls
 from tests.services.certificates import Authority
 from tests.services.rabbitmq import Vhost
-from tests.services.token_server import CLIENT_ID, CLIENT_SECRET, TokenServer, token_server
+from tests.services.token_server import CLIENT_ID, CLIENT_SECRET, RESOURCE, TokenServer, token_server
 from tests.services.waiting import eventually
 
 DEADLETTER_QUEUE = Path(sys.executable).with_name("deadletter-queue")
@@ -168,6 +168,15 @@ def test_a_token_that_the_broker_refuses_is_told_as_that(vhost: Vhost, tokens: T
     assert "resource_server_id" in refused.do
 
 
+def test_a_token_that_the_broker_refuses_is_replaced(broker: Broker, tokens: TokenServer) -> None:
+    tokens.audience = "another broker"
+    with pytest.raises(Failed, match="ACCESS_REFUSED"):
+        broker.wait_connected(15, give_up_on_refused=True)
+    tokens.audience = RESOURCE
+    broker.reconnect_now()
+    assert broker.wait_connected(15)
+
+
 def test_a_token_that_is_too_large_for_the_first_frame_is_named(vhost: Vhost, tokens: TokenServer) -> None:
     tokens.scopes = ("rabbitmq.read:" + "x" * 9000,)
     found = checked(with_token(vhost, tokens), vhost)
@@ -211,6 +220,7 @@ def test_a_token_server_that_does_not_answer_holds_nothing_up(vhost: Vhost, toke
     eventually(lambda: tokens.forms, 15)
     ticked = broker.ticked
     eventually(lambda: broker.ticked > ticked + 1, 15)
+    assert broker.failure is None, "the request has reached its limit before the thread went on"
     begun = time.monotonic()
     assert broker.stop(10)
     assert time.monotonic() - begun < 5
@@ -230,13 +240,28 @@ def test_a_token_is_renewed_on_open_connections_and_a_failed_renewal_is_tried_ag
     assert (broker.connected, broker.opened) == (True, 1)
 
 
+def test_a_refused_renewal_is_tried_at_once_when_nudged(broker: Broker, tokens: TokenServer) -> None:
+    tokens.life, tokens.grace = 1.0, 60.0
+    assert broker.wait_connected(15)
+    tokens.refusal, asked = (401, {"error": "invalid_client"}), len(tokens.forms)
+    eventually(lambda: len(tokens.forms) > asked, 15)
+    asked = len(tokens.forms)
+
+    def nudged() -> bool:
+        broker.reconnect_now()
+        return len(tokens.forms) > asked
+
+    eventually(nudged, 4)  # the shortest wait is longer
+    assert broker.connected
+
+
 def test_a_renewed_token_that_the_broker_refuses_pauses_as_a_password_does(broker: Broker, tokens: TokenServer) -> None:
     tokens.life, tokens.grace = 1.0, 60.0
     assert broker.wait_connected(15)
     tokens.audience = "another broker"
     failure = failure_of(broker)
     assert failure.kind is Kind.REFUSED
-    tokens.audience = "rabbitmq"
+    tokens.audience = RESOURCE
     broker.reconnect_now()
     assert broker.wait_connected(15)
 
