@@ -138,6 +138,6 @@ def test_beside_a_stand_by_the_prefetch_grows_when_nothing_is_in_hand(vhost, bro
     assert stand_by.held == 0
     consumer.settle(held.generation, tags(more))
     assert bodies(take_all(stand_by, 5)) == list(range(14, 19))
-    assert consumer.prefetch == 20
+    eventually(lambda: consumer.prefetch == 20, 10)  # its new channel is open a moment later
     assert stand_by.requeue(10)
     assert bodies(take_all(consumer, 6)) == list(range(14, 20))

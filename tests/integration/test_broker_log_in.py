@@ -53,7 +53,7 @@ def checked(settings: BrokerSettings, vhost: Vhost) -> list[Finding]:
 
 
 def failure_of(broker: Broker) -> Failure:
-    failure = eventually(lambda: broker.failure, 15)
+    failure = eventually(lambda: broker.failure, 60)
     assert failure is not None
     return failure
 
