@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Done, Outcome
-from sfconnector.alarms.alarm import Alarm, AlarmRules, CaseSeen, Create, Event, Update
+from sfconnector.alarms.alarm import Alarm, AlarmRules, CaseSeen, Create, Event, State, Update
 from sfconnector.alarms.transitions import Effect, expire, fold, plan
 
 #: Alarms that are kept in memory.
@@ -268,7 +268,9 @@ class AlarmRegister:
             if len(work.outcomes) == refused or work.stored is not None:
                 return Opening(arrival, create, fields, alarm)
             break
-        if len(work.outcomes) == refused or work.stored is not None:
+        if not work.arrivals and work.alarm.state is State.CLEARING:
+            work.alarm = replace(work.alarm, wanted=False)  # it is over, and no message says what a Case would be like
+        elif len(work.outcomes) == refused or work.stored is not None:
             work.finish()  # no event says what the Case would be like; the next raise does
         else:
             work.fold(now, self._rules)  # nothing is stored yet: what cannot be mapped was no event of the alarm

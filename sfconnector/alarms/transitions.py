@@ -107,7 +107,7 @@ def expire(alarm: Alarm, now: float, rules: AlarmRules) -> Alarm:
     if not alarm.due or alarm.due > now:
         return alarm
     if alarm.state is State.ACTIVE:
-        return replace(alarm, state=State.CLEARING, due=now, stale=True)
+        return replace(alarm, state=State.CLEARING, due=now, stale=True, wanted=False)
     if alarm.state is not State.FLAPPING:
         return alarm  # `plan` closes the Case
     calm = replace(alarm, flips=(), noted=alarm.noted - {FLAPPED}, firing=False)
