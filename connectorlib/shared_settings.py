@@ -67,6 +67,9 @@ class Source:
     prefetch: int = 1000
     prefetch_bytes: int = PREFETCH_BYTES  # of the bodies in hand
     shards: int | None = None  # quorum queues that it is divided into, each with one active consumer
+    #: What lets several processes read it at the same time; None: they may. Not in the file: a sink says it whose
+    #: messages only one process at a time may have.
+    one_reader: str | None = None
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from connectorlib.config.sections import (
     tracing,
 )
 from connectorlib.shared_settings import Batch, Lanes, Source
-from sfconnector.alarms.alarm_config import ONE_WRITER, alarm_settings
+from sfconnector.alarms.alarm_config import SEVERAL_ALLOWED, alarm_settings, needs_one_reader
 from sfconnector.config_merge import Merged, paced
 from sfconnector.rules import review
 from sfconnector.settings import (
@@ -100,8 +100,6 @@ def _source_and_batch(merged: Merged, name: str) -> tuple[Source, Batch]:
     alarm = merged.divisions[name]["case"].get("alarm")
     batch = batch_settings(merged.section(name, "batch"), DEFAULT_BATCH if alarm is None else ALARM_BATCH)
     section = merged.section(name, "source")
-    if alarm is not None and "writers" not in alarm:
-        section["arguments"] = {ONE_WRITER: True, **section.get("arguments", {})}
     size, lanes = batch.size, merged.lanes(name)
     prefetch = section.get("prefetch", 2 * size * lanes)
     for each in merged.sharing(name):
@@ -110,7 +108,9 @@ def _source_and_batch(merged: Merged, name: str) -> tuple[Source, Batch]:
             held = merged.hold_seconds(name, DEFAULT_HOLD_SECONDS)
             size, prefetch = paced(size, prefetch, rate, held, lanes, section.get("shards", 1))
     batch = Batch(size, batch.wait_ms)
-    return source_settings({**section, "prefetch": prefetch}, batch), batch
+    source = source_settings({**section, "prefetch": prefetch}, batch)
+    alone = any(needs_one_reader(merged.divisions[each]["case"]) for each in merged.sharing(name))
+    return (replace(source, one_reader=SEVERAL_ALLOWED) if alone else source), batch
 
 
 def _salesforce(section: Mapping[str, Any], folder: Path) -> Salesforce:

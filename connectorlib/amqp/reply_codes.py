@@ -32,6 +32,8 @@ _TEXTS = (
     (530, re.compile(r"limit .*reached|is down|being deleted", re.IGNORECASE), Kind.UNAVAILABLE),
 )
 
+#: The code of a queue that two processes could read at the same time, where only one may.
+SEVERAL_READERS = "several-readers"
 #: The code of a stream where a queue is needed, and how RabbitMQ names one when it refuses an argument.
 STREAM = "stream"
 _STREAM = re.compile(r"for queue '(?P<queue>.*)' in vhost .* of queue type rabbit_stream_queue", re.DOTALL)

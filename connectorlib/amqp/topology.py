@@ -1,8 +1,9 @@
 """Exchanges, queues and bindings that a configuration needs: made when they are missing, otherwise left as they are."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from connectorlib.amqp import inspection, reply_codes, shards
@@ -82,8 +83,10 @@ def source_queues(settings: BrokerSettings, source: Source) -> list[Queue]:
     """Return the source queue, or its shards, as they are made when they are missing."""
     configured = {**source.arguments, **({inspection.SINGLE_ACTIVE: True} if source.shards else {})}
     arguments: dict[str, Any] = {"x-queue-type": source.type, "x-dead-letter-exchange": settings.dead_letter.exchange}
+    if source.one_reader:
+        arguments[inspection.SINGLE_ACTIVE] = True
     if source.type == "quorum":
-        single = configured.get(inspection.SINGLE_ACTIVE)
+        single = {**arguments, **configured}.get(inspection.SINGLE_ACTIVE)
         arguments["x-delivery-limit"] = STAND_BY_DELIVERY_LIMIT if single else SOURCE_DELIVERY_LIMIT
         if inspection.may_refuse(configured):
             arguments |= inspection.AT_LEAST_ONCE
@@ -143,6 +146,23 @@ def refuse_stream(broker: Broker, queue: str) -> None:
         raise Failed(failure)
 
 
+def second_reader(source: Source, queue: str, found: inspection.Arguments | None) -> str:
+    """Return why two processes could read a queue at the same time, which the source does not allow, and what to do; ""
+    if nothing is wrong. `found` are the queue's arguments, or None if the broker does not tell."""
+    if not source.one_reader or (found is not None and found.get(inspection.SINGLE_ACTIVE)):
+        return ""
+    argument = inspection.SINGLE_ACTIVE
+    if found is None:
+        return (
+            f"it is not known whether queue {queue!r} has {argument}, without which two processes could read it at the "
+            f"same time: RabbitMQ tells only a user who may configure the queue. Or {source.one_reader}"
+        )
+    return (
+        f"queue {queue!r} has no {argument}, so two processes could read it at the same time. Let it run empty and "
+        f'delete it: with "declare": "create" the next start makes it with that argument. Or {source.one_reader}'
+    )
+
+
 def ensure_dead_letters(broker: Broker, settings: BrokerSettings) -> list[str]:
     """Make what is missing of the dead-letter exchange and queue and return it in words. Raise Failed as `ensure`."""
     return _make(broker, settings, plan_dead_letters(settings.dead_letter), None)
@@ -173,14 +193,22 @@ class Upkeep:
         """
         source, exchange = self._source, self._settings.dead_letter.exchange
         known: list[inspection.Arguments | None] = [None]
-        if source is not None and self._settings.declare != "never":
+        if source is not None and (self._settings.declare != "never" or source.one_reader):
             queues = source_queues(self._settings, source)
             known = [inspection.compare(self._broker.channel, queue).arguments for queue in queues]
         single = [each is None or bool(each.get(inspection.SINGLE_ACTIVE)) for each in known]
+        self._refuse_second_reader(known)
         if source is not None and source.shards and not all(single):
             raise shards.refused(f"a shard of queue {source.queue!r} has no {inspection.SINGLE_ACTIVE}: delete it")
         consumer.stand_by = any(single)
         consumer.may_reject = all(each and inspection.keeps_dead_letters(each, exchange) for each in known)
+
+    def _refuse_second_reader(self, known: Sequence[inspection.Arguments | None]) -> None:
+        if self._source is None:
+            return
+        for queue, found in zip_longest(self._source.queues, known):
+            if text := second_reader(self._source, queue, found):
+                raise Failed(Failure(Kind.CONFIGURATION, reply_codes.SEVERAL_READERS, text, "broker"))
 
 
 def remarks(part: Exchange | Queue, state: State, settings: BrokerSettings) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from connectorlib.amqp.reply_codes import STREAM
+from connectorlib.amqp.reply_codes import SEVERAL_READERS, STREAM
 from connectorlib.amqp.shards import SHARDS
 from connectorlib.amqp.token_source import PLACE as TOKEN_SERVER
 from connectorlib.amqp.token_source import advice
@@ -231,7 +231,7 @@ class BrokerWait:
                 self._ensure()
                 then()
             except Failed as failed:
-                if self._refusing and failed.failure.code in (STREAM, SHARDS):
+                if self._refusing and failed.failure.code in (STREAM, SHARDS, SEVERAL_READERS):
                     raise
                 next_try = self._enter(failed.failure)
                 if self._broker.connected:  # connected, yet refused something: wait before asking again

@@ -18,7 +18,14 @@ from connectorlib.amqp.channel import ALARM
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.management import Management
 from connectorlib.amqp.reply_codes import STREAM
-from connectorlib.amqp.topology import dead_letter_queue, find_shards, remarks, shards_exchange, source_queues
+from connectorlib.amqp.topology import (
+    dead_letter_queue,
+    find_shards,
+    remarks,
+    second_reader,
+    shards_exchange,
+    source_queues,
+)
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
 from connectorlib.shared_settings import BrokerSettings, Source
@@ -145,6 +152,8 @@ class TopologyCheck:
             return
         if state.hidden:  # then it may not be read either, which is a finding
             return
+        if several := second_reader(source, queue.name, state.arguments):
+            yield bad(about, several, kind=Kind.CONFIGURATION)
         unlike = list(self._unlike_queue(about, source, queue, state.arguments)) if state.arguments is not None else []
         yield from unlike or [good(about, ", ".join([_counted(state), *([f"{holder} has it"] if holder else [])]))]
 

@@ -13,7 +13,9 @@ from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE
 from sfconnector.settings import AlarmSettings, Severity, Silence
 
 #: The argument of a queue that only one consumer at a time reads.
-ONE_WRITER = "x-single-active-consumer"
+_ONE_READER = "x-single-active-consumer"
+#: What lets several processes read the queue of a division with `alarm`.
+SEVERAL_ALLOWED = '"writers": "one" in the section alarm promises that no other process reads the queue'
 #: Where durations stand.
 _DURATIONS: tuple[Path, ...] = (
     ("repeat", "comment_every"),
@@ -46,6 +48,12 @@ def alarm_settings(section: Mapping[str, Any]) -> AlarmSettings:
         ),
         **plain,
     )
+
+
+def needs_one_reader(case: Mapping[str, Any]) -> bool:
+    """Return whether only one process at a time may read the queue of a division: two would write the same alarms."""
+    alarm = case.get("alarm")
+    return isinstance(alarm, Mapping) and "writers" not in alarm
 
 
 def _severity(section: Mapping[str, Any]) -> Severity:
@@ -121,6 +129,12 @@ def review_alarm(found: Review, case: Path) -> None:
         if isinstance(text, str):
             review_template(found, (*path, *place), text)
     _review_silence(found, path, section)
+
+
+def review_reader(found: Review, arguments: Path, given: Any) -> None:
+    """Report arguments of the queue, which are at this path, that let two processes read it."""
+    if isinstance(given, Mapping) and given.get(_ONE_READER, True) is not True:
+        found.problem((*arguments, _ONE_READER), f"alarms have one writer, so leave this out; or {SEVERAL_ALLOWED}")
 
 
 def _review_severities(found: Review, path: Path, severity: Mapping[str, Any]) -> None:

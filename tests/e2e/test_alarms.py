@@ -109,3 +109,17 @@ def test_a_message_that_cannot_be_an_alarm_is_a_dead_letter_that_says_why(divisi
         ("no-key", "alarm.key"),
         ("bad-value", "alarm.at"),
     }
+
+
+def test_the_start_and_check_refuse_a_queue_that_a_second_process_could_read(divisions: Divisions) -> None:
+    queue = division(divisions)
+    divisions.vhost.declare_queue(queue, arguments={"x-dead-letter-exchange": "dead-letter", "x-delivery-limit": 1_000})
+    started, checked = (divisions.run(*command, "-i", str(divisions.file)) for command in ((), ("check",)))
+    assert (started.returncode, checked.returncode) == (78, 78)
+    for text in (started.stderr, checked.stdout):
+        assert f"queue {queue!r} has no x-single-active-consumer" in text
+        assert '"writers": "one" in the section alarm' in text
+    division(divisions, ALARM | {"writers": "one"})
+    with divisions.started():
+        divisions.publish(queue, [ring()])
+        divisions.cases(1)

@@ -6,8 +6,11 @@ from dataclasses import replace
 import pytest
 
 from connectorlib.amqp import Broker, inspection, topology
+from connectorlib.amqp.reply_codes import SEVERAL_READERS
 from connectorlib.amqp.shards import SHARDS
 from connectorlib.errors import Failed, Kind
+from connectorlib.preflight.check_topology import TopologyCheck
+from connectorlib.preflight.findings import Mark
 from connectorlib.shared_settings import Destination, Source
 from tests.services.waiting import eventually
 
@@ -311,3 +314,52 @@ def test_a_broker_that_cannot_hash_refuses_shards_in_plain_words(vhost, broker):
         topology._create(broker, unheard_of, "create")
     assert raised.value.failure.code == SHARDS
     assert "rabbitmq-plugins enable rabbitmq_consistent_hash_exchange" in raised.value.failure.text
+
+
+ALONE = replace(SOURCE, one_reader="say that nobody else reads it")
+NOT_ALONE = "queue 'q' has no x-single-active-consumer, so two processes could read it"
+UNKNOWN = "it is not known whether queue 'q' has x-single-active-consumer"
+
+
+@pytest.mark.parametrize(
+    ("there", "declare", "source", "text"),
+    [
+        (None, "create", ALONE, ""),
+        ({"x-single-active-consumer": True}, "create", ALONE, ""),
+        ({"x-single-active-consumer": True}, "passive", ALONE, ""),
+        ({}, "create", ALONE, NOT_ALONE),
+        ({}, "passive", ALONE, NOT_ALONE),
+        ({"x-single-active-consumer": True}, "never", ALONE, ""),
+        ({}, "never", ALONE, NOT_ALONE),
+        ({}, "create", SOURCE, ""),
+        ({}, "never", SOURCE, ""),
+        (None, "create", replace(ALONE, exchange=None, shards=2), ""),
+    ],
+)
+def test_a_queue_that_two_processes_could_read_is_refused_where_one_may(vhost, broker, there, declare, source, text):
+    if there is not None:
+        vhost.declare_queue("q", arguments=there)
+    topology.ensure(broker, vhost.broker_settings(), source)
+    settings = replace(vhost.broker_settings(), declare=declare)
+    upkeep = topology.Upkeep(broker, settings, source)
+    seen = [each.text for each in TopologyCheck(broker, settings, None).source(source) if each.mark is Mark.BAD]
+    if not text:
+        upkeep.inform(broker.consumer("q", 1))
+        assert seen == []
+        return
+    with pytest.raises(Failed) as raised:
+        upkeep.inform(broker.consumer("q", 1))
+    assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.CONFIGURATION, SEVERAL_READERS)
+    assert raised.value.failure.text.startswith(text)
+    assert raised.value.failure.text.endswith("Or say that nobody else reads it")
+    assert seen == [raised.value.failure.text]
+
+
+def test_who_may_not_configure_the_queue_is_told_that_it_is_not_known_who_else_reads_it(vhost, ensure, reader):
+    ensure(ALONE)
+    with Broker(reader, name="reader", publishing=False) as broker:
+        broker.wait_connected(10)
+        with pytest.raises(Failed, match="RabbitMQ tells only a user who may configure the queue"):
+            topology.Upkeep(broker, reader, ALONE).inform(broker.consumer("q", 1))
+        found = [each.text for each in TopologyCheck(broker, reader, None).source(ALONE) if each.mark is Mark.BAD]
+    assert [text[: len(UNKNOWN)] for text in found] == [UNKNOWN]

@@ -9,18 +9,23 @@ import pytest
 from connectorlib.errors import ConfigurationError
 from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, AlarmRules
 from sfconnector.config import load
-from sfconnector.settings import Division
+from sfconnector.settings import Division, SfConfig
 
 SMALLEST = {"key": "{device}"}
+CASE = {"mapping": {"Subject": "x"}}
+
+
+def configuration(folder: Path, **divisions: Any) -> SfConfig:
+    file = folder / "config.json"
+    salesforce = {"username": "u", "password": "p", "client_id": "c", "client_secret": "s"}
+    whole = {name: {"salesforce": salesforce, "case": CASE} | each for name, each in divisions.items()}
+    file.write_text(json.dumps({"tenant": {}, "divisions": whole}))
+    file.chmod(0o600)
+    return load(file, resolve_secrets=False)
 
 
 def division(folder: Path, alarm: Any, **case: Any) -> Division:
-    file = folder / "config.json"
-    salesforce = {"username": "u", "password": "p", "client_id": "c", "client_secret": "s"}
-    one = {"salesforce": salesforce, "case": {"mapping": {"Subject": "x"}, "alarm": alarm} | case}
-    file.write_text(json.dumps({"tenant": {}, "divisions": {"hvac": one}}))
-    file.chmod(0o600)
-    return load(file, resolve_secrets=False).divisions[0]
+    return configuration(folder, hvac={"case": CASE | {"alarm": alarm} | case}).divisions[0]
 
 
 def test_the_key_alone_is_enough(tmp_path: Path) -> None:
@@ -31,11 +36,29 @@ def test_the_key_alone_is_enough(tmp_path: Path) -> None:
     assert alarm.event == "$message_id"
     assert made.batch.wait_ms == 5000
     assert made.lanes.key == "{device}"
-    assert made.source.arguments["x-single-active-consumer"] is True
+    assert made.source.one_reader is not None
 
 
 def test_a_promise_of_one_writer_takes_any_queue(tmp_path: Path) -> None:
-    assert "x-single-active-consumer" not in division(tmp_path, SMALLEST | {"writers": "one"}).source.arguments
+    assert division(tmp_path, SMALLEST | {"writers": "one"}).source.one_reader is None
+
+
+def test_a_queue_that_a_division_with_alarms_shares_has_one_reader(tmp_path: Path) -> None:
+    plain = {"match": {"site": "a"}, "source": {"queue": "q"}}
+    alarm = plain | {"case": CASE | {"alarm": SMALLEST}}
+    shared = configuration(tmp_path, plain=plain, alarm=alarm, other={"source": {"queue": "other"}})
+    assert [each.source.one_reader is not None for each in shared.divisions] == [True, True, False]
+
+
+def test_arguments_that_let_two_processes_read_the_queue_are_a_mistake(tmp_path: Path) -> None:
+    several = {"source": {"queue": "q", "arguments": {"x-single-active-consumer": False}}}
+    case = CASE | {"alarm": SMALLEST}
+    with pytest.raises(ConfigurationError) as failed:
+        configuration(tmp_path, hvac=several | {"case": case})
+    (problem,) = failed.value.problems
+    assert problem.path == "divisions.hvac.source.arguments.x-single-active-consumer"
+    allowed = case | {"alarm": SMALLEST | {"writers": "one"}}
+    assert configuration(tmp_path, hvac=several | {"case": allowed}).divisions[0].source.one_reader is None
 
 
 def test_durations_and_texts(tmp_path: Path) -> None:

@@ -18,6 +18,12 @@ def test_dead_letters_come_first_so_that_nothing_can_be_lost_in_between():
     ]
 
 
+def test_a_source_for_one_reader_has_a_single_active_consumer():
+    (queue,) = source_queues(SETTINGS, Source("q", one_reader="…"))
+    single = {"x-single-active-consumer": True, "x-delivery-limit": 1_000}
+    assert (queue.arguments, queue.configured) == ({**QUORUM, **AT_LEAST_ONCE, **single}, {})
+
+
 def test_a_quorum_source_gets_a_delivery_limit_and_where_to_go_beyond_it():
     assert plan(SETTINGS, Source("q"), None)[3:] == [Queue("q", {**QUORUM, **AT_LEAST_ONCE})]
 
