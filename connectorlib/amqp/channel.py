@@ -104,24 +104,20 @@ class SyncChannel(ConnectionListener):
         broker refuses, after it has checked the rights. Raise Failed: 403 if not; "stream" if it is a stream, which the
         broker finds first, for a stream knows no priorities. This ends the channel."""
         arguments = {"x-priority": "not a number"}
-        self._ask_in_vain(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
-
-    def ask_to_publish(self, exchange: str, routing_key: str = "") -> None:
-        """Find out whether this user may publish to an exchange without publishing: send an expiration that the broker
-        refuses, after it has checked the rights, those on topics included. Raise Failed, 403 or 404, if not. This ends
-        the channel."""
-        refused = spec.BasicProperties(expiration="not a number")
-        self._write("publishing", "basic_publish", exchange, routing_key, b"", refused)
-        # This is answered, or the refusal comes first.
-        self._ask_in_vain(f"publishing to exchange {exchange!r}", "basic_qos")
-
-    def _ask_in_vain(self, what: str, name: str, *args: Any, **kwargs: Any) -> None:
-        """Make a call that fails as invalid (406) if this user has the rights for it."""
         try:
-            self._call(what, name, *args, **kwargs)
+            self._call(f"consuming queue {queue!r}", "basic_consume", queue, _ignore, arguments=arguments)
         except Failed as error:
             if error.failure.code != "406":
                 raise
+
+    def ask_to_publish(self, exchange: str, routing_key: str = "") -> None:
+        """Find out whether this user may publish to an exchange without publishing: publish in a transaction and roll
+        it back. RabbitMQ checks the rights, those on topics included, when a message comes, and hands it to queues only
+        at the commit. Raise Failed, 403 or 404, if not. The channel is of no other use then."""
+        what = f"publishing to exchange {exchange!r}"
+        self._call(what, "tx_select")
+        self._write(what, "basic_publish", exchange, routing_key, b"")
+        self._call(what, "tx_rollback")
 
     def get(self, queue: str) -> Delivery | None:
         """Return one message, to be settled on this channel; None when the queue is empty."""

@@ -1,7 +1,7 @@
 """Exchanges, queues, bindings and rights, looked at without changing any of them.
 
-What exists is inspected as in `amqp.inspection`; the rights by calls that the broker refuses as invalid after it has
-checked the rights. AMQP shows no bindings: the management API does.
+What exists is inspected as in `amqp.inspection`; the rights by calls that change nothing, which the broker answers only
+after it has checked the rights. AMQP shows no bindings: the management API does.
 """
 
 import re

@@ -72,7 +72,7 @@ def test_where_all_is_as_configured_every_line_is_good(connector: Connector) -> 
     )
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].startswith("nothing is wrong")
-    assert connector.vhost.depth("readings") == 1
+    assert (connector.vhost.depth("readings"), connector.vhost.depth("dead-letter")) == (1, 0)
     assert connector.database.rows("SELECT count(*) FROM inbox") == [(0,)]
 
 
