@@ -6,8 +6,10 @@ import json
 import socket
 import ssl
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -495,12 +497,20 @@ def test_an_answer_without_a_length_that_trickles_is_not_taken_for_whole(server,
     assert not slow.finished
 
 
-def test_a_log_in_in_the_middle_does_not_use_up_the_time_of_the_call(server, client_of):
-    client = client_of(server, timeout=0.5)
-    slow = scripted.Trickle(logged_in(server.url), fast=20, seconds=1.0)
-    server.api = [EXPIRED, scripted.Trickle(as_json(201, WRITTEN), fast=20, seconds=0.25)]
+def test_a_log_in_in_the_middle_does_not_use_up_the_time_of_the_call(server, client, monkeypatch):
+    late = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late)
+    monkeypatch.setattr("sfconnector.salesforce.client.time", clock)
+
+    def an_hour_later(connection: socket.socket) -> None:
+        nonlocal late
+        late += 3600
+        connection.sendall(logged_in(server.url))
+
     client.log_in()
-    server.logins = [slow]
+    server.logins = [an_hour_later]
+    # A call without any time left has a tenth of a second all the same, so the answer takes longer than that.
+    server.api = [EXPIRED, scripted.Trickle(as_json(201, WRITTEN), fast=20, seconds=0.25)]
     assert create(client)[0].id
 
 
