@@ -1,5 +1,5 @@
-"""Until when the community supports which RabbitMQ. Pure; the dates are those of
-https://www.rabbitmq.com/release-information, last looked at on 2026-11-30."""
+"""Until when the community supports which RabbitMQ. Pure; the dates are from https://www.rabbitmq.com/release-information,
+as known in November 2026. That page is the one to believe."""
 
 from collections.abc import Mapping
 from datetime import date
