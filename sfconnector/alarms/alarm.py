@@ -115,6 +115,8 @@ class CaseSeen:
     severity: str | None = None
     #: Whether somebody else than its creator has changed it last.
     touched: bool = False
+    #: Whether it is not the one that was created for the alarm: an agent has merged that into this one.
+    merged: bool = False
     #: Whether `reopen.never` holds for it.
     final: bool = False
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from connectorlib.errors import Failed, Failure, Kind
 from sfconnector import soql
 from sfconnector.alarms.alarm import Alarm, CaseSeen
-from sfconnector.alarms.alarm_record import CASE, DUE, FIELDS, KEY, RecordCodec, read_time, written_time
+from sfconnector.alarms.alarm_record import CASE, DUE, FIELDS, KEY, NUMBER, RecordCodec, read_time, written_time
 from sfconnector.alarms.register import Change, Opening
 from sfconnector.salesforce import error_codes, responses
 from sfconnector.salesforce.error_codes import SfError
@@ -48,7 +48,7 @@ class OrgNames:
     @property
     def case_fields(self) -> list[str]:
         """The fields of a Case that are looked at."""
-        names = ["Status", "OwnerId", "IsClosed", "ClosedDate", "CreatedById", "LastModifiedById"]
+        names = [self.case_key, "Status", "OwnerId", "IsClosed", "ClosedDate", "CreatedById", "LastModifiedById"]
         return list(dict.fromkeys([*names, *([self.severity] if self.severity else []), *self.never]))
 
 
@@ -123,7 +123,7 @@ class AlarmCalls:
             calls = [self._subrequest("PATCH", "composite/sobjects", body, NO_RULE)]
             calls.append(self._write({key: changes[key].alarm for key in keys}, keys))
             changed, written = self._composite(calls)
-            refused = self._refusals(changed, keys)
+            refused = {key: _to_be_looked_at(each) for key, each in self._refusals(changed, keys).items()}
             self._restore({key: changes[key].before for key in keys if refused[key]})
             unwritten = self._refusals(written, keys)
             answers |= {key: refused[key] or unwritten[key] for key in keys}
@@ -221,13 +221,13 @@ class AlarmCalls:
 
     def _look(self, keys: Sequence[str]) -> "Subrequest":
         case = relationship(CASE)
-        fields = [KEY, CASE, *(f"{case}.{name}" for name in self._names.case_fields)]
+        fields = [KEY, CASE, NUMBER, *(f"{case}.{name}" for name in self._names.case_fields)]
         query = soql.select(self._names.sobject, fields, {KEY: [soql.quote(key) for key in keys]})
         return self._subrequest("GET", f"query?q={soql.encoded(query)}")
 
     # -- the answers
 
-    def _cases(self, answer: tuple[int, Any]) -> dict[str, CaseSeen]:
+    def _cases(self, answer: tuple[int, Any]) -> dict[str, CaseSeen | Failure]:
         """Return the Cases that a query has found, by the key of their alarm. Raise Failed if it was refused."""
         status, value = answer
         page = responses.records_of(value) if status < 400 else None
@@ -236,10 +236,12 @@ class AlarmCalls:
         cases = ((self._fold(record.get(KEY)), self._case(record)) for record in page[0])
         return {key: case for key, case in cases if case is not None}
 
-    def _case(self, record: Mapping[str, Any]) -> CaseSeen | None:
+    def _case(self, record: Mapping[str, Any]) -> CaseSeen | Failure | None:
         case = record.get(relationship(CASE))
-        if not isinstance(case, Mapping) or not record.get(CASE):
+        if not record.get(CASE):
             return None
+        if not isinstance(case, Mapping):
+            return _hidden(str(record[CASE]))
         return CaseSeen(
             id=str(record[CASE]),
             status=str(case.get("Status") or ""),
@@ -248,6 +250,7 @@ class AlarmCalls:
             closed_at=read_time(case.get("ClosedDate")),
             severity=case.get(self._names.severity) if self._names.severity else None,
             touched=case.get("LastModifiedById") != case.get("CreatedById"),
+            merged=self._fold(case.get(self._names.case_key)) != self._fold(f"{record[KEY]}#{record[NUMBER]:.0f}"),
             final=self._is_final(case),
         )
 
@@ -296,6 +299,18 @@ def chunks(keys: Sequence[str]) -> Iterator[list[str]]:
 
 def _senseless() -> Failure:
     return Failure(Kind.UNAVAILABLE, "no-answer", "a call of several was answered with something else", PLACE)
+
+
+def _to_be_looked_at(failure: Failure | None) -> Failure | None:
+    """Return why a Case was not changed. One that is gone is no fault of the message, and the next look shows it."""
+    return replace(failure, kind=Kind.RETRY) if failure and failure.code in error_codes.GONE else failure
+
+
+def _hidden(case_id: str) -> Failure:
+    """Return why nothing is done for an alarm. A look-up is emptied when its record is deleted, so this one is there:
+    taken for none, it would have a successor with each message."""
+    text = f"the user of the division may not see Case {case_id}, which is an alarm's; let the user view all Cases"
+    return Failure(Kind.CONFIGURATION, "hidden-case", text, PLACE)
 
 
 def _unseen(key: str) -> Failure:

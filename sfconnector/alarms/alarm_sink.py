@@ -250,7 +250,7 @@ class AlarmSink:
         with self._lock:
             due = self._register.due(now)
             if due and self._valid():
-                self._register.expire(due, now)
+                self._report(self._register.expire(due, now))
 
     def _expire_overdue(self, now: float) -> None:
         """Do what a process that has ended has left: whoever has an alarm in memory would have done it long ago."""
@@ -258,6 +258,12 @@ class AlarmSink:
             valid, self._valid = self._valid, lambda: True
             try:
                 due = self._org.overdue(f"{self._state.settings.name}:", now - OVERDUE_S)
-                self._register.expire(due, now)
+                self._report(self._register.expire(due, now))
             finally:
                 self._valid = valid
+
+    def _report(self, refused: Mapping[str, Failure]) -> None:
+        division = self._state.settings.name
+        for key, failure in refused.items():
+            fields = {"division": division, "key": key, "cause": failure.code, "text": failure.text}
+            logs.event(logger, logging.WARNING, "alarm not closed", **fields)

@@ -18,6 +18,8 @@ from sfconnector.alarms.transitions import Effect, expire, fold, plan
 MOST_KNOWN = 20_000
 #: Events of one alarm in a batch: as many ids as its record holds.
 MOST_EVENTS = 256
+#: Seconds after which something is tried again that Salesforce has refused to do without an event: at first, at most.
+FIRST_REST, LONGEST_REST = 60.0, 3600.0
 #: Rounds of calls for one batch: saved, its Case found closed, succeeded, the new one looked at; and some more, because
 #: an agent may do something between any two.
 MOST_ROUNDS = 8
@@ -89,6 +91,8 @@ class _Work:
     case: CaseSeen | None = None
     is_looked_at: bool = False
     is_finished: bool = False
+    #: Why it was refused.
+    failure: Failure | None = None
 
     @property
     def live(self) -> list[Arrival]:
@@ -103,6 +107,11 @@ class _Work:
         self.alarm = expire(self.stored or Alarm(), now, rules)
         for arrival in self.live:
             self.alarm, self.effects[arrival] = fold(self.alarm, arrival.event, now, rules)
+
+    def fail(self, failure: Failure) -> None:
+        """Finish after a call was refused, or was not answered."""
+        self.failure = failure
+        self.finish(_outcome(failure))
 
     def finish(self, outcome: Outcome | None = None) -> None:
         """Give every event its outcome; None: as its effect was."""
@@ -133,6 +142,10 @@ class AlarmRegister:
         self._rules = rules
         self._on_effect = on_effect
         self._known: OrderedDict[str, Alarm] = OrderedDict()
+        #: Those whose records may not be as they are in memory.
+        self._doubted: set[str] = set()
+        #: Until when what is due for an alarm is let alone, because it was refused, and for how many seconds.
+        self._resting: dict[str, tuple[float, float]] = {}
 
     def work(self, arrivals: Sequence[Arrival], now: float) -> list[Outcome]:
         """Return one outcome for each event, in their order; what a call did not answer is to be tried again."""
@@ -144,15 +157,25 @@ class AlarmRegister:
         outcomes = {arrival: outcome for work in works for arrival, outcome in work.outcomes.items()}
         return [outcomes.get(arrival, LATER) for arrival in arrivals]
 
-    def expire(self, keys: Iterable[str], now: float) -> None:
-        """Do what is due for these alarms without an event. Raise Failed if a call fails."""
-        failure = self._run([_Work(key, []) for key in keys], now)
+    def expire(self, keys: Iterable[str], now: float) -> dict[str, Failure]:
+        """Do what is due for these alarms without an event. Return what was refused; it is not due again for a while.
+        Raise Failed if a call fails."""
+        works = [_Work(key, []) for key in keys]
+        failure = self._run(works, now)
         if failure is not None:
             raise Failed(failure)
+        refused = {work.key: work.failure for work in works if work.failure is not None}
+        for work in works:
+            _, before = self._resting.pop(work.key, (0.0, 0.0))
+            if work.key in refused:
+                seconds = min(max(2 * before, FIRST_REST), LONGEST_REST)
+                self._resting[work.key] = (now + seconds, seconds)
+        return refused
 
     def due(self, now: float) -> list[str]:
         """Return those in memory for which something is due."""
-        return [key for key, alarm in self._known.items() if alarm.due and alarm.due <= now]
+        due = [key for key, alarm in self._known.items() if alarm.due and alarm.due <= now]
+        return [key for key in due if self._resting.get(key, (0.0, 0.0))[0] <= now]
 
     def case_id(self, key: str) -> str:
         """Return the Case of an alarm, as far as it is in memory; "" if it is not, or if there is none."""
@@ -162,6 +185,8 @@ class AlarmRegister:
     def forget(self) -> None:
         """Forget what is in memory: from now on somebody else may write it."""
         self._known.clear()
+        self._doubted.clear()
+        self._resting.clear()
 
     def _run(self, works: Sequence[_Work], now: float) -> Failure | None:
         """Work on all; return why some of it is to be tried again."""
@@ -186,27 +211,32 @@ class AlarmRegister:
         for work in works:
             self._conclude(work, failure)
         while len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
+            key, _ = self._known.popitem(last=False)
+            self._resting.pop(key, None)
+        self._doubted &= self._known.keys()
         return failure
 
     def _conclude(self, work: _Work, failure: Failure | None) -> None:
         if not work.is_finished and failure is not None:
-            work.finish(Again(failure))
-        if not all(isinstance(outcome, Done) for outcome in work.outcomes.values()):
-            self._known.pop(work.key, None)  # what is stored is not known
+            work.fail(failure)
+        if work.failure or not all(isinstance(outcome, Done) for outcome in work.outcomes.values()):
+            self._doubted.add(work.key)
         for arrival, outcome in work.outcomes.items():
             if isinstance(outcome, Done):
                 self._on_effect(work.effects[arrival])
 
     def _load(self, works: Sequence[_Work]) -> None:
-        unknown = [work.key for work in works if work.key not in self._known]
+        unknown = [work.key for work in works if not self._is_known(work.key)]
         loaded = self._org.load(unknown) if unknown else {}
         for work in works:
-            work.stored = self._known.get(work.key) or loaded.get(work.key)
+            work.stored = self._known[work.key] if self._is_known(work.key) else loaded.get(work.key)
+
+    def _is_known(self, key: str) -> bool:
+        return key in self._known and key not in self._doubted
 
     def _is_settled(self, work: _Work) -> bool:
         """Return whether the events change nothing, and their alarm owes nothing to its Case."""
-        nothing = {Effect.UNMATCHED} if work.key not in self._known else {Effect.UNMATCHED, Effect.KNOWN}
+        nothing = {Effect.UNMATCHED, Effect.KNOWN} if self._is_known(work.key) else {Effect.UNMATCHED}
         return bool(work.arrivals) and nothing.issuperset(work.effects.values())
 
     def _round(self, works: Sequence[_Work], now: float) -> bool:
@@ -214,11 +244,16 @@ class AlarmRegister:
         self._save([work for work in works if work.stored is not None and not work.is_looked_at])
         changes: list[tuple[_Work, Change]] = []
         openings: list[tuple[_Work, Opening]] = []
+        #: Cases that are changed in this round. A call must not change one twice, as if it belonged to two alarms.
+        changing: set[str] = set()
         again = False
         plans = [(work, plan(work.alarm, work.case, now, self._rules)) for work in works if not work.is_finished]
         self._prepare([raised for work, each in plans if isinstance(each.write, Create) for raised in work.raises[:1]])
         for work, planned in plans:
-            if isinstance(planned.write, Update):
+            if isinstance(planned.write, Update) and planned.write.case_id in changing:
+                work.is_looked_at, again = False, True
+            elif isinstance(planned.write, Update):
+                changing.add(planned.write.case_id)
                 changes.append((work, Change(planned.write, work.alarm, planned.alarm)))
             elif isinstance(planned.write, Create):
                 opening = self._opening(work, planned.alarm, planned.write, now)
@@ -236,6 +271,7 @@ class AlarmRegister:
         if work.stored is not None:
             self._known[work.key] = alarm
             self._known.move_to_end(work.key)
+            self._doubted.discard(work.key)
         work.finish()
 
     def _save(self, works: Sequence[_Work]) -> None:
@@ -243,8 +279,9 @@ class AlarmRegister:
         for work in works:
             answer = answers[work.key]
             if isinstance(answer, Failure):
-                work.finish(_outcome(answer))
+                work.fail(answer)
             else:
+                work.alarm = replace(work.alarm, case_id=answer.id if answer else "")
                 work.stored, work.case, work.is_looked_at = work.alarm, answer, True
 
     def _change(self, changes: Sequence[tuple[_Work, Change]]) -> None:
@@ -252,7 +289,7 @@ class AlarmRegister:
         for work, change in changes:
             failure = answers[work.key]
             if failure is not None:
-                work.finish(_outcome(failure))
+                work.fail(failure)
             else:
                 self._finish(work, change.alarm)
 

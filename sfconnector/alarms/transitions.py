@@ -118,7 +118,7 @@ def expire(alarm: Alarm, now: float, rules: AlarmRules) -> Alarm:
 
 def plan(alarm: Alarm, case: CaseSeen | None, now: float, rules: AlarmRules) -> Plan:
     """Given an alarm and its Case, None if there is none, return what has to be written."""
-    if case is not None and alarm.wrote is None:
+    if case is not None and (alarm.wrote is None or case.merged):
         alarm = replace(alarm, wrote=_learned(alarm, case, rules))
     flapping = alarm.state is State.FLAPPING
     if alarm.state is State.ACTIVE or (alarm.wanted and (case is None or (case.closed and not flapping))):
@@ -137,9 +137,9 @@ def plan(alarm: Alarm, case: CaseSeen | None, now: float, rules: AlarmRules) -> 
 
 def _learned(alarm: Alarm, case: CaseSeen, rules: AlarmRules) -> Wrote:
     """Return what a Case is taken to have had from us: its own values, unless somebody else has changed it."""
+    if case.touched or case.merged:
+        return Wrote("", "", None, len(rules.severities))
     rank = rules.severities.index(case.severity) if case.severity in rules.severities else alarm.severity
-    if case.touched:
-        return Wrote("", "", None, rank)
     return Wrote(case.status, case.owner, case.severity, rank)
 
 

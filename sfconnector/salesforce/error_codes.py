@@ -138,6 +138,8 @@ _STALE = frozenset(
         "INVALID_CROSS_REFERENCE_KEY",
     }
 )
+#: The record that is to be changed is not there any more.
+GONE = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY"})
 #: A key or a rule for duplicates refuses what is there already.
 DUPLICATES = frozenset({"DUPLICATES_DETECTED", "DUPLICATE_EXTERNAL_ID", "DUPLICATE_VALUE"})
 #: Codes of refusals that are not due to the value of the field that they name: a rule shows its error where it likes.
@@ -147,7 +149,7 @@ _LONG_VALUE = re.compile(r"(data value too large): .*( \(max length=\d+\))", re.
 _FOREIGN_KEY = re.compile(r"foreign key external id", re.IGNORECASE)
 #: A duplicate of a record that the user may not see; neither field nor record is named.
 _HIDDEN = re.compile(r"<unknown>.*<unknown>", re.DOTALL)
-_INSIDE_REQUEST = re.compile(r"duplicate external id specified", re.IGNORECASE)
+_INSIDE_REQUEST = re.compile(r"duplicate (external )?id specified", re.IGNORECASE)
 #: Where one code has several causes, the text decides.
 _TEXTS: tuple[tuple[str, re.Pattern[str], Kind], ...] = (
     # The mapping fills an unknown field or the key field: the same for every message.

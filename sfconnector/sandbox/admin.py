@@ -83,6 +83,14 @@ def _changing(change: Callable[..., object]) -> Handler:
     return handle
 
 
+def _delete(world: World, given: Any, sobject: str) -> None:
+    """Delete records as a user does: {"id": …, "user": id}; with "into" the record is merged into another."""
+    if into := given.get("into"):
+        world.org.merge(sobject, given["id"], into, given["user"])
+    else:
+        world.org.delete(sobject, given["id"], given["user"])
+
+
 def _plain(value: Any) -> Any:
     """Convert a fraction of JSON, which is a Decimal, to the float that a switch takes."""
     return value if isinstance(value, bool | int | str) else float(value)
@@ -115,6 +123,7 @@ _PATHS: dict[str, dict[str, Handler]] = {
     "/_sim/records/<sobject>": {
         "GET": lambda it, given, sobject: it.world.org.records(sobject),
         "POST": lambda it, given, sobject: it.world.org.seed(sobject, given),
+        "DELETE": _changing(_delete),
     },
     "/_sim/fields/<sobject>": {"POST": _changing(lambda world, given, sobject: world.org.add_field(sobject, given))},
     # Assignment rules, validation rules, locked rows and the like: see Org.configure.

@@ -113,29 +113,29 @@ class Collections:
         return results
 
     def _twice(self, items: list[ReadRecord], key: OrgField | None) -> dict[int, ApiProblem]:
-        """Return the problems of records that share a key within the call: an upsert refuses all of them."""
+        """Return the problems of records that share an id or a key within the call: an update and an upsert refuse all
+        of them."""
         problems: dict[int, ApiProblem] = {}
         seen: dict[tuple[str, str, Any], list[int]] = {}
-        fields = {}
         for place, item in enumerate(items):
             if isinstance(item, ApiError):
                 continue
             sobject, body = item
-            watched = [key] if key else [each for each in sobject.indexed if each.unique]
+            watched = [key] if key else [each for each in sobject.indexed if each.unique or each.type == "id"]
             for field in watched:
                 value = body.values.get(field.name)
                 if value is not None:
-                    fields[field.name] = field
                     seen.setdefault((sobject.name, field.name, field.key(value)), []).append(place)
         for (_, name, _), places in seen.items():
-            if len(places) < 2 or (key is None and self._writer.rules.duplicates_in_call != "both"):
+            is_key = key is not None or name == "Id"
+            if len(places) < 2 or not (is_key or self._writer.rules.duplicates_in_call == "both"):
                 continue
             for place in places:
                 item = items[place]
                 assert not isinstance(item, ApiError)
                 value = item[1].values[name]
                 problems[place] = (
-                    refusals.key_twice(value, name) if key else refusals.duplicate_value(*["<unknown>"] * 2)
+                    refusals.key_twice(value, name) if is_key else refusals.duplicate_value(*["<unknown>"] * 2)
                 )
         return problems
 

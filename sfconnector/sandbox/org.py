@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sfconnector.sandbox import describe_answers, effects, field_values, ids, query, record_body, refusals
+from sfconnector.sandbox import describe_answers, field_values, ids, query, record_body, refusals
 from sfconnector.sandbox.collections import Collections, failure
 from sfconnector.sandbox.objects import Catalog, OrgField, SObject, read_field
 from sfconnector.sandbox.org_rules import Rules
@@ -175,9 +175,35 @@ class Org:
             if user_id in self.rules.read_only_users:
                 raise refused("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id")
             self.store.begin()
-            author = effects.Author(user_id, field_values.stamp(self._clock()))
-            changed = {"IsDeleted": True, "LastModifiedDate": author.now, "SystemModstamp": author.now}
-            self.store.put(known, {**record, **changed, "LastModifiedById": user_id})
+            self._discard(known, record, user_id)
+            self._lead_to(record["Id"], None)
+
+    def merge(self, sobject: str, record_id: str, into: str, user_id: str) -> None:
+        """Delete a record in favour of another one, as a user does; what refers to it refers to the other one then."""
+        with self.lock:
+            known = self.sobject(sobject)
+            record, other = self._record(known, record_id), self._record(known, into)
+            self.store.begin()
+            self._discard(known, record, user_id)
+            self._lead_to(record["Id"], other["Id"])
+            self.store.put(known, {**other, **self._stamps(user_id)})
+
+    def _discard(self, sobject: SObject, record: Record, user_id: str) -> None:
+        self.store.put(sobject, {**record, **self._stamps(user_id), "IsDeleted": True})
+
+    def _stamps(self, user_id: str) -> Record:
+        now = field_values.stamp(self._clock())
+        return {"LastModifiedDate": now, "SystemModstamp": now, "LastModifiedById": user_id}
+
+    def _lead_to(self, before: str, after: str | None) -> None:
+        """Change all references to a record. None: it was deleted, which empties custom look-ups."""
+        for table in self.store.tables.values():
+            fields = [each for each in table.sobject.fields.values() if each.type == "reference"]
+            names = [each.name for each in fields if after is not None or each.name.endswith("__c")]
+            for record in list(table.live()):
+                if changed := [name for name in names if record.get(name) == before]:
+                    kept = {name: value for name, value in record.items() if name not in changed}
+                    self.store.put(table.sobject, kept | (dict.fromkeys(changed, after) if after else {}))
 
     def delete_many(self, record_ids: Sequence[str], user_id: str, *, all_or_none: bool) -> list[dict[str, Any]]:
         """Move records of any objects to the recycle bin; return each one's result, in order."""
@@ -251,7 +277,13 @@ class Org:
         """Return all records a statement selects; the server pages them. Raise ApiError."""
         with self.lock:
             return query.run(
-                soql, self.catalog, self.store, now=self._clock(), version=self.version, with_deleted=with_deleted
+                soql,
+                self.catalog,
+                self.store,
+                now=self._clock(),
+                version=self.version,
+                with_deleted=with_deleted,
+                hidden=self.rules.hidden,
             )
 
     # Set-up

@@ -48,7 +48,7 @@ class Rules:
     duplicates: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: Records locked by another transaction: writing a record that refers to them fails.
     locked: set[str] = field(default_factory=set)
-    #: Records that nobody may refer to.
+    #: Records that nobody may see or refer to.
     hidden: set[str] = field(default_factory=set)
     #: Users without the right to write.
     read_only_users: set[str] = field(default_factory=set)

@@ -1,6 +1,6 @@
 """Runs a query: columns, parents, order, LIMIT and OFFSET. Returns records as the REST API writes them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -27,18 +27,29 @@ def attributes(sobject: str, record_id: str, version: str) -> dict[str, str]:
     return {"type": sobject, "url": f"/services/data/v{version}/sobjects/{sobject}/{record_id}"}
 
 
-def run(text: str, catalog: Catalog, store: Store, *, now: datetime, version: str, with_deleted: bool = False) -> Rows:
-    """Return the records that a statement selects. Raise ApiError."""
+def run(
+    text: str,
+    catalog: Catalog,
+    store: Store,
+    *,
+    now: datetime,
+    version: str,
+    with_deleted: bool = False,
+    hidden: Collection[str] = (),
+) -> Rows:
+    """Return the records that a statement selects, without those that are hidden. Raise ApiError."""
     query = soql_parser.parse(text)
     sobject = catalog.find(query.sobject)
     if sobject is None:
         raise soql_parser.refusal(text, query.sobject_at, where.NO_OBJECT.format(query.sobject), "INVALID_TYPE")
-    paths = where.Paths(catalog, store, sobject, text)
+    paths = where.Paths(catalog, store, sobject, text, hidden)
     columns = _columns(query, sobject)
     counts = [column for column in columns if isinstance(column, soql_parser.Count)]
     write = _writer([column for column in columns if isinstance(column, soql_parser.FieldPath)], paths, version)
     table = store.table(sobject)
     found = list(table.records.values() if with_deleted else table.live())
+    if hidden:
+        found = [record for record in found if record["Id"] not in hidden]
     if query.where is not None:
         test = where.compile_condition(query.where, paths, now)
         found = [record for record in found if test(record)]

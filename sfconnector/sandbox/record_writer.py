@@ -265,6 +265,8 @@ class RecordWriter:
         for field in sobject.indexed:
             if field.unique and field.name in body.values:
                 others = [each for each in table.find(field.name, record.get(field.name)) if each != record["Id"]]
+                if others and others[0] in self.rules.hidden:
+                    raise ApiError(refusals.duplicate_value("<unknown>", "<unknown>"))
                 if others:
                     raise ApiError(refusals.duplicate_value(field.name, others[0]))
 

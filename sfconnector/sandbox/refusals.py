@@ -147,7 +147,8 @@ def duplicate_value(name: str, record_id: str) -> ApiProblem:
 
 
 def key_twice(value: str, name: str) -> ApiProblem:
-    return ApiProblem("DUPLICATE_VALUE", f"Duplicate external id specified: {value}", (name,))
+    what = "id" if name == "Id" else "external id"
+    return ApiProblem("DUPLICATE_VALUE", f"Duplicate {what} specified: {value}", (name,))
 
 
 def bad_reference(names: Iterable[str] = ()) -> ApiProblem:

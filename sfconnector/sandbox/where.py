@@ -3,7 +3,7 @@ characters equals that of 18."""
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from typing import Any
@@ -37,7 +37,11 @@ _DAYS = {"TODAY": (0, 1), "YESTERDAY": (-1, 0), "TOMORROW": (1, 2)}
 class Paths:
     """Resolves paths from one object to fields, and reads the values from records."""
 
-    def __init__(self, catalog: Catalog, store: Store, sobject: SObject, text: str) -> None:
+    def __init__(
+        self, catalog: Catalog, store: Store, sobject: SObject, text: str, hidden: Collection[str] = ()
+    ) -> None:
+        """`hidden` are records whose fields are not told."""
+        self.hidden = hidden
         self.catalog = catalog
         self.store = store
         self.sobject = sobject
@@ -70,7 +74,8 @@ class Paths:
     def parent_of(self, record: Record, step: OrgField) -> Record | None:
         wanted = record.get(step.name)
         parent = self.catalog.by_prefix.get(wanted[:3]) if wanted else None
-        return self.store.get(parent, wanted) if parent is not None and wanted else None
+        found = self.store.get(parent, wanted) if parent is not None and wanted else None
+        return None if found is None or found.get("IsDeleted") or wanted in self.hidden else found
 
     def reader(self, path: soql_parser.FieldPath) -> tuple[OrgField, Callable[[Record], Any]]:
         """Return the field of a path, and a function that reads it from a record (None if a parent is missing)."""

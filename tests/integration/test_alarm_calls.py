@@ -28,6 +28,7 @@ class Alarms:
         self.salesforce = salesforce
         self.rules = rules
         section = salesforce.login("alarms")
+        self.agent = salesforce.user("agent@example.com")
         self.client = Client(Salesforce(**section), "alarms", TokenProvider(Salesforce(**section), "alarms"))
         self.start()
 
@@ -171,6 +172,76 @@ def test_a_case_that_cannot_be_closed_leaves_its_record_as_it_was(alarms, salesf
     salesforce.rules(validation=[])
     alarms.register.expire(["a"], NOW + 62)
     assert {each["Status"] for each in salesforce.cases()} == {"Closed"}
+
+
+def test_what_is_refused_without_an_event_is_let_alone_for_longer_and_longer(alarms, salesforce):
+    alarms.work(("a", raised("1")))
+    alarms.work(("a", cleared("2")))
+    salesforce.rules(validation=[{"object": "Case", "when": "Status = 'Closed'", "message": "say why"}])
+    tried = []
+    for seconds in range(61, 3661, 15):
+        if alarms.register.due(NOW + seconds):
+            refused = alarms.register.expire(["a"], NOW + seconds)
+            assert refused["a"].code == "FIELD_CUSTOM_VALIDATION_EXCEPTION"
+            tried.append(seconds)
+    assert tried == [61, 121, 241, 481, 961, 1921]
+    salesforce.rules(validation=[])
+    assert alarms.register.expire(["a"], NOW + 3661) == {}
+    assert salesforce.cases()[0]["IsClosed"]
+
+
+def test_the_alarms_of_cases_that_were_merged_share_the_one_that_is_left(alarms, salesforce):
+    alarms.rules = replace(RULES, close="always")
+    alarms.start()
+    alarms.work(("a", raised("1")), ("b", raised("2")))
+    cases = {each["Alarm_Key__c"]: each["Id"] for each in salesforce.cases()}
+    salesforce.delete("Case", cases["a#1"], alarms.agent, into=cases["b#1"])
+    assert alarms.work(("a", raised("3", severity=1)), ("b", raised("4", severity=1))) == [DONE, DONE]
+    assert alarms.register.case_id("a") == cases["b#1"]
+    assert alarms.work(("a", cleared("5")), ("b", cleared("6"))) == [DONE, DONE]
+    assert alarms.register.expire(["a", "b"], NOW + 66) == {}
+    (case,) = salesforce.cases()
+    assert (case["Id"], case["Priority"], case["Status"]) == (cases["b#1"], "High", "Closed")
+    assert {each["State__c"] for each in salesforce.records("Alarm__c")} == {"cleared"}
+
+
+def test_a_case_that_was_deleted_has_a_successor(alarms, salesforce):
+    alarms.work(("a", raised("1")))
+    salesforce.delete("Case", salesforce.cases()[0]["Id"], alarms.agent)
+    assert alarms.work(("a", raised("2"))) == [DONE]
+    assert [each["Alarm_Key__c"] for each in salesforce.cases()] == ["a#2"]
+
+
+def test_a_case_that_is_deleted_just_before_it_is_changed_costs_no_message(alarms, salesforce):
+    alarms.work(("a", raised("1")))
+    (case,) = salesforce.cases()
+    salesforce.rules(
+        validation=[
+            {"object": "Case", "when": "Priority = 'High'", "message": "entity is deleted", "code": "ENTITY_IS_DELETED"}
+        ]
+    )
+    (outcome,) = alarms.work(("a", raised("2", severity=1)))
+    assert isinstance(outcome, Again)
+    assert outcome.failure.kind is Kind.RETRY
+    salesforce.rules(validation=[])
+    salesforce.delete("Case", case["Id"], alarms.agent)
+    assert set(alarms.work(("a", raised("2", severity=1)))) <= {DONE, ALREADY}
+    assert [each["Alarm_Key__c"] for each in salesforce.cases()] == ["a#2"]
+
+
+def test_a_case_that_the_user_may_not_see_pauses_and_has_no_successor(alarms, salesforce):
+    alarms.work(("a", raised("1")))
+    salesforce.rules(hidden=[salesforce.cases()[0]["Id"]])
+    for start in (False, True):
+        if start:
+            alarms.start()
+        (outcome,) = alarms.work(("a", raised("2")))
+        assert isinstance(outcome, Again)
+        assert (outcome.failure.code, outcome.failure.kind) == ("hidden-case", Kind.CONFIGURATION)
+    salesforce.rules(hidden=[])
+    assert set(alarms.work(("a", raised("2")))) <= {DONE, ALREADY}
+    assert len(salesforce.cases()) == 1
+    assert salesforce.records("Alarm__c")[0]["Count__c"] == 2
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -119,6 +119,10 @@ class Org:
         """Return all Cases with all fields, oldest first."""
         return self.records("Case")
 
+    def delete(self, sobject: str, record_id: str, user: str, *, into: str | None = None) -> None:
+        """Delete a record as a user does, or merge it into another."""
+        self.ask("DELETE", f"/_sim/records/{quote(sobject)}", {"id": record_id, "user": user, "into": into})
+
     def add_field(self, sobject: str, name: str, **keys: Any) -> None:
         """Add a field; `keys` as a describe answer has them (type is string unless said)."""
         self.ask("POST", f"/_sim/fields/{sobject}", {"name": name, "type": "string", "length": 255, **keys})

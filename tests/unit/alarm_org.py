@@ -80,12 +80,31 @@ class MemoryOrg:
         case = self.cases.get(alarm.case_id) if alarm else None
         return None if case is None or case.deleted_at else case
 
-    def seen(self, case: Case | None) -> CaseSeen | None:
+    def seen(self, key: str) -> CaseSeen | None:
+        case = self.current(key)
         if case is None:
             return None
-        touched = case.changed_by_agent
-        final = case.status == "Closed - will not fix"
-        return CaseSeen(case.id, case.status, case.owner, case.closed, case.closed_at, case.severity, touched, final)
+        return CaseSeen(
+            case.id,
+            case.status,
+            case.owner,
+            case.closed,
+            case.closed_at,
+            case.severity,
+            touched=case.changed_by_agent,
+            merged=case.key != f"{key}#{self.alarms[key].number}",
+            final=case.status == "Closed - will not fix",
+        )
+
+    def merge(self, case: Case, into: Case | None = None) -> None:
+        """As an agent does; look-ups lead to the other Case then. None: into one of the agent's own."""
+        if into is None:
+            into = Case(f"case {len(self.cases) + 1}", f"agent's {len(self.cases) + 1}")
+            self.cases[into.id] = into
+        into.changed_by_agent, case.deleted_at = True, self.now
+        for key, alarm in self.alarms.items():
+            if alarm.case_id == case.id:
+                self.alarms[key] = replace(alarm, case_id=into.id)
 
     # The calls of the connector
 
@@ -99,12 +118,18 @@ class MemoryOrg:
         for key, alarm in alarms.items():
             self.step()
             assert key in self.alarms, "a record that is not there is written"
-            self.alarms[key] = alarm
+            self.write(key, alarm)
         self.step()
-        return {key: self.seen(self.current(key)) for key in alarms}
+        return {key: self.seen(key) for key in alarms}
+
+    def write(self, key: str, alarm: Alarm) -> None:
+        """Only the call that creates a Case writes the look-up to it."""
+        self.alarms[key] = replace(alarm, case_id=self.alarms[key].case_id)
 
     def change(self, changes: Mapping[str, Change]) -> Mapping[str, Failure | None]:
         self.calls.append("change")
+        changed = [change.update.case_id for change in changes.values()]
+        assert len(changed) == len(set(changed)), "a call changes a Case twice"
         for key, change in changes.items():
             self.step()
             case, update = self.cases[change.update.case_id], change.update
@@ -120,7 +145,7 @@ class MemoryOrg:
                 case.severity = update.severity
             case.comments += update.comment is not None
             self.step()
-            self.alarms[key] = change.alarm
+            self.write(key, change.alarm)
         self.step()
         return dict.fromkeys(changes)
 
@@ -145,7 +170,7 @@ class MemoryOrg:
                 )
             self.step()
             self.alarms[key] = replace(opening.alarm, case_id=case.id)
-            found = self.seen(case)
+            found = self.seen(key)
             assert found is not None
             seen[key] = found
         self.step()

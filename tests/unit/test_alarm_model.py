@@ -4,20 +4,24 @@ The model knows nothing of the life-cycle's rules; it keeps what must hold.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from connectorlib.errors import Failed
 from connectorlib.messages import Done
-from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, AlarmRules, Event, State
+from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, Alarm, AlarmRules, Event, State
 from sfconnector.alarms.register import AlarmRegister, Arrival
 from tests.unit.alarm_org import Crash, MemoryOrg, lost
 
 KEYS = strategies.sampled_from("aaab")
-#: Whether it clears, and a severity.
-EVENTS = strategies.tuples(strategies.booleans(), strategies.integers(-1, 2))
+#: Whether it clears, a severity, and whether it is silenced.
+EVENTS = strategies.tuples(strategies.booleans(), strategies.integers(-1, 2), strategies.sampled_from([0, 0, 0, 1]))
 PRIORITIES = ("Low", "Medium", "High")
 
 
@@ -50,6 +54,9 @@ class AlarmMachine(RuleBasedStateMachine):
         self.done: list[tuple[str, Event]] = []
         self.owners: dict[str, str] = {}
         self.agent_set: dict[str, set[str]] = defaultdict(set)
+        #: Alarms whose messages were not worked on in the order of the queue.
+        self.reordered: set[str] = set()
+        self.standby = AlarmRegister(self.org, self.rules_)
         self.start()
 
     def start(self) -> None:
@@ -58,20 +65,26 @@ class AlarmMachine(RuleBasedStateMachine):
     # What happens
 
     @rule(key=KEYS, sent=strategies.lists(EVENTS, min_size=1, max_size=5), seconds=strategies.sampled_from([0, 5, 90]))
-    def a_device_sends(self, key: str, sent: list[tuple[bool, int]], seconds: int) -> None:
-        for clears, severity in sent:
+    def a_device_sends(self, key: str, sent: list[tuple[bool, int, int]], seconds: int) -> None:
+        for clears, severity, silenced in sent:
             self.org.now += 1 + seconds
-            self.queue.append((key, Event(f"e{next(self.ids)}", clears, self.org.now, severity)))
+            muted = bool(silenced) and not clears
+            self.queue.append((key, Event(f"e{next(self.ids)}", clears, self.org.now, severity, muted=muted)))
 
     @precondition(lambda self: self.queue)
     @rule(most=strategies.integers(1, 9), cut=strategies.integers(-6, 12), crash=strategies.booleans())
     def a_batch_is_worked_on(self, most: int, cut: int, crash: bool) -> None:
-        """Some batches are cut somewhere: the process ends, or an answer is lost."""
-        self.org.cut_after, self.org.cut_by = max(cut, -1), Crash() if crash else lost()
-        self.work(most)
-        self.cuts += cut >= 0 and self.org.cut_after < 0
-        self.org.cut_after = -1
+        with self.cut(cut, crash=crash):
+            self.work(most)
         self.check()
+
+    @contextmanager
+    def cut(self, after: int, *, crash: bool) -> Iterator[None]:
+        """Cut the work somewhere, if `after` is not negative: the process ends, or an answer is lost."""
+        self.org.cut_after, self.org.cut_by = max(after, -1), Crash() if crash else lost()
+        yield
+        self.cuts += after >= 0 and self.org.cut_after < 0
+        self.org.cut_after = -1
 
     def work(self, most: int) -> None:
         batch, rest = self.queue[:most], self.queue[most:]
@@ -98,11 +111,29 @@ class AlarmMachine(RuleBasedStateMachine):
         key, event = self.done[-1 - which % len(self.done)]
         self.queue.append((key, again(event)))
 
-    @rule(seconds=strategies.sampled_from([1, 30, 61, 130, 301, 401, 2500]))
-    def time_passes(self, seconds: int) -> None:
+    @precondition(lambda self: any(event.again for _, event in self.queue))
+    @rule()
+    def what_is_redelivered_falls_behind(self) -> None:
+        """As after a replay of dead letters."""
+        behind = [each for each in self.queue if each[1].again]
+        self.queue = [each for each in self.queue if not each[1].again] + behind
+        self.reordered.update(key for key, _ in behind)
+
+    @rule(
+        seconds=strategies.sampled_from([1, 30, 61, 130, 301, 401, 2500]),
+        cut=strategies.integers(-6, 9),
+        crash=strategies.booleans(),
+    )
+    def time_passes(self, seconds: int, cut: int = -1, crash: bool = False) -> None:
         self.org.now += seconds
         due = [key for key, alarm in self.org.alarms.items() if alarm.due and alarm.due <= self.org.now]
-        self.register.expire(due, self.org.now)
+        with self.cut(cut, crash=crash):
+            try:
+                self.register.expire(due, self.org.now)
+            except Crash:
+                self.start()
+            except Failed:
+                pass
         self.check()
 
     @rule(key=KEYS, what=strategies.sampled_from(["takes", "works", "closes", "prioritises"]))
@@ -129,9 +160,27 @@ class AlarmMachine(RuleBasedStateMachine):
             self.org.now += 1
             case.deleted_at = self.org.now
 
+    @rule(key=KEYS, own=strategies.booleans())
+    def a_case_is_merged(self, key: str, own: bool) -> None:
+        """Into the Case of the other alarm, or into one that an agent has made."""
+        case, other = self.org.current(key), self.org.current("b" if key == "a" else "a")
+        if case is None or case is other or (other is None and not own):
+            return
+        self.org.now += 1
+        self.org.merge(case, None if own else other)
+
     @rule()
     def the_process_is_started_again(self) -> None:
         self.start()
+
+    @rule(key=KEYS, sent=strategies.lists(EVENTS, min_size=1, max_size=4))
+    def two_processes_take_turns(self, key: str, sent: list[tuple[bool, int, int]]) -> None:
+        """Each has worked on the queue before, so that its memory is old when it takes over."""
+        for each in sent:
+            self.a_device_sends(key, [each], 0)
+            self.all_is_worked_on()
+            self.register, self.standby = self.standby, self.register
+            self.register.forget()
 
     # What must hold
 
@@ -178,11 +227,14 @@ class AlarmMachine(RuleBasedStateMachine):
 
     def check_end(self, key: str) -> None:
         events = [event for each, event in self.done if each == key]
-        alarm, case = self.org.alarms.get(key), self.org.current(key)
+        alarm = self.org.alarms.get(key)
         if alarm is None:
-            assert all(event.clears for event in events)
+            assert all(event.clears or event.muted for event in events)
             return
-        last = max(events, key=lambda event: event.at)
+        self.check_count(key, alarm, events)
+        last = max((event for event in events if not event.muted), key=lambda event: event.at)
+        if key in self.reordered and last.clears and alarm.cleared < last.at:
+            return  # it came while there was no alarm, and nothing is written then
         if alarm.state is State.FLAPPING:
             assert alarm.firing is not last.clears
         elif last.clears:
@@ -193,14 +245,20 @@ class AlarmMachine(RuleBasedStateMachine):
             assert not ended or ended >= last.at, "it fires, and its Case is closed"
         elif not self.rules_.stale:
             raise AssertionError("the last event raised it")
+
+    def check_count(self, key: str, alarm: Alarm, events: list[Event]) -> None:
         raises = {event.id for event in events if not event.clears}
-        if alarm.number == 1 and case is not None:
-            assert alarm.count == len(raises)
+        silenced = {event.id for event in events if event.muted}
+        if alarm.number == 1 and self.org.current(key) is not None:
+            # Those that are silenced before there is an alarm are written nowhere.
+            assert len(raises - silenced) <= alarm.count <= len(raises)
 
     def check_closed(self, key: str) -> None:
-        """What is cleared is closed, unless an agent has it or deleted it."""
+        """What is cleared is closed, unless an agent has it, deleted it, or merged it with another."""
         alarm, case = self.org.alarms.get(key), self.org.current(key)
-        if alarm is not None and case is not None and alarm.state is State.CLEARED and self.rules_.close == "always":
+        if alarm is None or case is None or case.key != f"{key}#{alarm.number}":
+            return
+        if alarm.state is State.CLEARED and self.rules_.close == "always":
             assert case.closed
 
 
@@ -209,7 +267,7 @@ def fields_of(event: Event) -> dict[str, str | None]:
 
 
 def again(event: Event) -> Event:
-    return Event(event.id, event.clears, event.at, event.severity, again=True)
+    return replace(event, again=True)
 
 
 TestAlarm = AlarmMachine.TestCase

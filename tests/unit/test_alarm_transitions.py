@@ -79,6 +79,16 @@ TABLE: dict[str, tuple[AlarmRules, str, list[str]]] = {
     "what is not to be reopened": (SILENT, "raise +9 agent:finishes +9 raise +3601 raise", ["a#1: new"]),
     "a Case that was deleted": (SILENT, "raise +9 agent:deletes +9 raise", ["a#1: new", "a#2: new"]),
     "a clear of a deleted Case": (SILENT, "raise +9 agent:deletes +9 clear +121 +9 raise", ["a#1: new", "a#2: new"]),
+    "an agent has merged the Case into another, which is open": (
+        SILENT,
+        "raise:0 +9 agent:merges +9 raise:2 +9 clear +121 raise",
+        ["a#1: new"],
+    ),
+    "an agent has merged the Case and nothing is left to the agent": (
+        replace(RULES, close="always"),
+        "raise +9 agent:merges +9 clear +121 +9 raise",
+        ["a#1: new", "agent's 2: comment: cleared", "agent's 2: Closed", "agent's 2: New, comment: reopened"],
+    ),
     "an agent has taken the Case": (SILENT, "raise +9 agent:takes +9 clear +121", ["a#1: new"]),
     "an agent works on the Case": (SILENT, "raise +9 agent:works +9 clear +121", ["a#1: new"]),
     "an agent has taken the Case before a crash": (
@@ -190,9 +200,11 @@ class Scenario:
         )
 
     def agent(self, what: str) -> None:
-        case = self.org.cases_of("a")[-1]
+        case = self.org.current("a") or self.org.cases_of("a")[-1]
         case.changed_by_agent = True
-        if what == "deletes":
+        if what == "merges":
+            self.org.merge(case)
+        elif what == "deletes":
             case.deleted_at = self.org.now
         elif what == "takes":
             case.owner = "agent"

@@ -223,3 +223,10 @@ def test_several_errors_of_one_record_stay_together(acme: Acme) -> None:
 
 def test_an_empty_call_has_no_results(acme: Acme) -> None:
     assert acme.cases() == []
+
+
+def test_an_id_twice_in_one_update_refuses_both_records_but_no_other(acme: Acme) -> None:
+    case, other = acme.case(), acme.case()
+    first, passed, second = acme.cases({"Id": case}, {"Id": other}, {"Id": case}, update=True)
+    assert first == second == failed("DUPLICATE_VALUE", f"Duplicate id specified: {case}", "Id")
+    assert passed["success"]

@@ -142,3 +142,22 @@ def test_automation_may_fail_with_any_code(acme: Acme, code: str, status: int) -
     assert (error.status, error.body()) == (status, one(code, "what it says", []))
     result = {"success": False, "errors": [{"statusCode": code, "message": "what it says", "fields": []}]}
     assert acme.cases({}) == [result]
+
+
+def test_a_record_that_is_hidden_is_neither_found_nor_named(acme: Acme) -> None:
+    case = acme.case(Message_Id__c="k-1", ParentId=acme.case(Subject="parent"))
+    acme.org.configure({"hidden": [acme.read(case)["ParentId"], case]})
+    assert acme.org.query("SELECT Id FROM Case") == []
+    text = "duplicate value found: <unknown> duplicates value on record with id: <unknown>"
+    assert refusal(acme.case, Message_Id__c="k-1").body() == one("DUPLICATE_VALUE", text, [])
+
+
+def test_a_lookup_to_a_record_that_is_deleted_is_emptied_and_after_a_merge_leads_to_the_other(acme: Acme) -> None:
+    cases = [acme.case(Subject=name) for name in "abc"]
+    alarm = acme.org.create("Alarm__c", {"Key__c": "k", "Case__c": cases[0]}, acme.ada)
+    child = acme.case(ParentId=cases[0])
+    acme.org.merge("Case", cases[0], cases[1], acme.ada)
+    assert acme.org.get("Alarm__c", alarm)["Case__c"] == acme.read(child)["ParentId"] == cases[1]
+    acme.org.delete("Case", cases[1], acme.ada)
+    assert acme.org.get("Alarm__c", alarm)["Case__c"] is None
+    assert [each["Subject"] for each in acme.org.records("Case")] == ["c", None]
