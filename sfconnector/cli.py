@@ -28,6 +28,7 @@ COMMANDS = {
     "schema": Lazy(
         "connectorlib.preflight.schema_command:schema_command", "Print the JSON Schema of the configuration.", NAMES
     ),
+    "org": Lazy("sfconnector.metadata.org_command:org", "Write what Salesforce needs, as a project."),
     "sandbox": Lazy(
         "sfconnector.sandbox.sandbox_command:command", "Run a Salesforce on this machine, to try a configuration with."
     ),
@@ -55,6 +56,8 @@ def main(ctx: click.Context, file: str | None) -> None:
     sfconnector check -i config.json     does it fit broker and Salesforce?
     sfconnector explain -i config.json message.json
                                          what one message would become
+    sfconnector org -i config.json --out org
+                                         what Salesforce needs for it, as files
     sfconnector sandbox                  a Salesforce on this machine, to try
 
     An outage pauses the divisions that it hits; they go on by themselves. SIGUSR1 makes paused ones try at once,

@@ -17,6 +17,7 @@ from sfconnector.alarms.register import Change, Opening
 from sfconnector.salesforce import error_codes, responses
 from sfconnector.salesforce.error_codes import SfError
 from sfconnector.salesforce.responses import Result
+from sfconnector.settings import AlarmSettings
 
 if TYPE_CHECKING:
     from sfconnector.salesforce.client import Client, Subrequest
@@ -50,6 +51,13 @@ class OrgNames:
         """The fields of a Case that are looked at."""
         names = [self.case_key, "Status", "OwnerId", "IsClosed", "ClosedDate", "CreatedById", "LastModifiedById"]
         return list(dict.fromkeys([*names, *([self.severity] if self.severity else []), *self.never]))
+
+
+def names_of(settings: AlarmSettings) -> OrgNames:
+    """Return the names that the configuration has."""
+    severity = settings.severity.case_field if settings.severity else None
+    never = tuple(settings.never)
+    return OrgNames(settings.object, settings.case_key, settings.case_alarm, severity=severity, never=never)
 
 
 def relationship(field: str) -> str:

@@ -19,7 +19,7 @@ from connectorlib.expressions import Scope, compile_patterns, compile_template, 
 from connectorlib.messages import Again, Delivery, Done, Outcome
 from connectorlib.service import logs
 from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, Alarm
-from sfconnector.alarms.alarm_calls import AlarmCalls, OrgNames
+from sfconnector.alarms.alarm_calls import AlarmCalls, names_of
 from sfconnector.alarms.alarm_event import EventReader
 from sfconnector.alarms.alarm_record import RecordCodec, written_time
 from sfconnector.alarms.register import AlarmRegister, Arrival
@@ -85,13 +85,7 @@ class AlarmSink:
         never = compile_patterns(settings.never)
         return AlarmCalls(
             self._client,
-            OrgNames(
-                settings.object,
-                settings.case_key,
-                settings.case_alarm,
-                severity=severity.case_field if severity else None,
-                never=tuple(settings.never),
-            ),
+            names_of(settings),
             RecordCodec(severity.order if severity else ()),
             create_headers={"Sforce-Auto-Assign": Judge.of(case, self._state.place).auto_assign},
             comment=self._comment,

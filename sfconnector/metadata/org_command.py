@@ -1,0 +1,117 @@
+"""`sfconnector org`: options, and the folder that it writes."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from connectorlib.errors import Failed
+from connectorlib.service.cli_options import HELP_OPTIONS, config_option, exit_codes
+from connectorlib.service.process import ExitCode, exit_code
+from sfconnector import config as configuration
+from sfconnector.metadata import org_project
+from sfconnector.settings import SfConfig
+
+#: Names that Salesforce takes; permission sets have 80 characters at most, and a suffix may come.
+_NAME = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*")
+_MOST_NAME = 40
+_MOST_SHOWN = 3
+
+
+@click.command(
+    "org",
+    context_settings=HELP_OPTIONS,
+    epilog=exit_codes(
+        " 0  written",
+        " 1  a file cannot be written",
+        " 2  wrong usage, or the folder has other content",
+        "78  bad configuration",
+    ),
+)
+@config_option()
+@click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
+@click.option("--name", default="sfconnector", show_default=True, help="Of permission set and app.")
+@click.option("--email", help="Whom Salesforce writes to about the app.  [the first user of the configuration]")
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What the app checks JWTs with (PEM).",
+)
+@click.option("--force", is_flag=True, help="Write into a folder that has other content.")
+@click.pass_context
+def org(
+    ctx: click.Context,
+    /,
+    file: str,
+    out: Path | None,
+    name: str,
+    email: str | None,
+    certificate: Path | None,
+    *,
+    force: bool,
+) -> None:
+    """Write what Salesforce needs for a configuration, as a project for its own command line (sf).
+
+    \b
+    sfconnector org -i config.json --out org
+    sfconnector org -i config.json --out org --certificate app.pem
+
+    A permission set with the objects and fields that the configuration names, and nothing else; an External Client
+    App to log in through; for alarms their object, its fields, those of Case, and a list view. It asks nobody and
+    needs no secret. The README.md in the folder says what to do with it.
+    """
+    if out is None:
+        raise click.UsageError("--out is missing: the folder to write")
+    if not _NAME.fullmatch(name) or len(name) > _MOST_NAME:
+        text = f"letters, digits and single underscores, a letter first, at most {_MOST_NAME}"
+        raise click.BadParameter(text, param_hint="--name")
+    try:
+        config = configuration.load(file, resolve_secrets=False)
+    except Failed as failed:
+        click.echo(str(failed), err=True)
+        ctx.exit(exit_code(failed.failure))
+    try:
+        pem = certificate.read_text("utf-8") if certificate else ""
+        texts = org_project.files(config, name, email or _email(config), pem)
+    except (ValueError, OSError) as error:
+        raise click.BadParameter(str(error), param_hint="--certificate") from error
+    if not force:
+        _refuse_other_content(out, texts)
+    _write(out, texts)
+    click.echo(f"Written: {len(texts)} files into {out}. {out / 'README.md'} says what to do with them.")
+    ctx.exit(ExitCode.DONE)
+
+
+def _email(config: SfConfig) -> str:
+    users = [each.salesforce.username for each in config.divisions]
+    found = next((user for user in users if user and "@" in user), None)
+    if found is None:
+        raise click.UsageError("--email is missing: whom Salesforce writes to about the app")
+    return found
+
+
+def _refuse_other_content(folder: Path, texts: Mapping[str, str]) -> None:
+    """Raise UsageError if the folder has anything but what is about to be written."""
+    found = sorted(path for path in folder.rglob("*") if not path.is_dir()) if folder.exists() else []
+    others = [path for path in found if not _is_same(path, texts.get(path.relative_to(folder).as_posix()))]
+    if others:
+        shown = ", ".join(map(str, others[:_MOST_SHOWN])) + (", …" if len(others) > _MOST_SHOWN else "")
+        raise click.UsageError(f"{folder} has other content: {shown}. --force writes over it; what is left over stays")
+
+
+def _is_same(path: Path, text: str | None) -> bool:
+    try:
+        return text is not None and path.read_text("utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    try:
+        for name, text in texts.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}") from error
