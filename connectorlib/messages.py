@@ -46,8 +46,10 @@ class Delivery:
     received: float
     #: Keeps its order with others of the same key (`lanes.key`); None where no order is asked for.
     key: Hashable = None
-    #: The decoded body, if it had to be decoded to find the key.
+    #: The decoded body, if it had to be decoded to find the key, or for `accept_when` or `ignore_when`.
     records: Sequence[Any] | None = None
+    #: The positions of those records that these conditions leave out.
+    left_out: frozenset[int] = frozenset()
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -71,9 +73,10 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Written; `already` if the inbox or the external id shows that an earlier delivery was."""
+    """Can be acknowledged. `counted` says as what: done (written), already (the inbox or the external id shows that an
+    earlier delivery was), empty (there was nothing to write), accept_when or ignore_when (not for this flow)."""
 
-    already: bool = False
+    counted: str = "done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +102,8 @@ class Later:
 
 Outcome = Done | Dead | Again | Later
 DONE = Done()
-ALREADY = Done(already=True)
+ALREADY = Done("already")
+EMPTY = Done("empty")
+NOT_ACCEPTED = Done("accept_when")
+IGNORED = Done("ignore_when")
 LATER = Later()

@@ -137,6 +137,14 @@ class Lanes:
 
 
 @dataclass(frozen=True, slots=True)
+class Conditions:
+    """Which messages are for a flow: conditions as written in the file; None: all of them."""
+
+    accept_when: Any = None
+    ignore_when: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class Logging:
     level: str = "info"
     format: str = "text"  # text | json

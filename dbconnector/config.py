@@ -47,6 +47,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tu
         format=data.get("format", {"type": "json"}),
         batch=batch,
         lanes=lanes,
+        conditions=sections.conditions(data),
         limits=sections.limits(data.get("limits", {})),
         retry=sections.retry(data.get("retry", {})),
         idempotency=Idempotency(**data["idempotency"]) if "idempotency" in data else None,

@@ -10,14 +10,24 @@ from typing import Any
 
 from connectorlib.config.document import open_document
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.expressions import Expression, Scope, compile_expression
+from connectorlib.expressions import Expression, Scope, compile_condition
 from connectorlib.formats import compile_format
 from connectorlib.formats.body_position import RecordPath
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
+from connectorlib.pipeline.admission import admitting
 from connectorlib.preflight.config_tests import config_tests_command
 from connectorlib.preflight.explain_command import explain_command
-from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
+from connectorlib.preflight.explanation import (
+    MOST_SHOWN,
+    NOTHING_GIVEN,
+    Explanation,
+    Given,
+    condition_lines,
+    ignored,
+    problems,
+    rejected,
+)
 from dbconnector import config
 from dbconnector.binder import make_binder
 from dbconnector.columns import UNKNOWN
@@ -27,9 +37,6 @@ from dbconnector.parameters import Binder, BinderOf, BoundWrite
 from dbconnector.settings import DbConfig, Write
 from dbconnector.sql import Statement
 from dbconnector.sql_literal import literal
-
-#: Rows of one statement that the text shows; `--json` has all of them.
-MOST_SHOWN = 20
 
 Row = Mapping[str, Any]
 
@@ -64,6 +71,7 @@ class Offline:
         self._source = settings.source
         self._format = compile_format(settings.format, settings.limits)
         self._limits = settings.limits
+        self._admission = admitting(settings.conditions, settings.format, settings.limits)
         self._writes = [_OfflineWrite(write, at, binder_of) for at, write in enumerate(settings.database.write)]
         self._inbox = Inbox(settings.idempotency, settings.name) if settings.idempotency else None
 
@@ -83,11 +91,16 @@ class Offline:
         effort = Effort(self._limits)
         rows: dict[str, list[Row]] = {}
         try:
-            records = self._format.decode(delivery.body)
+            reasons = self._admission.reasons(delivery) if self._admission else []
+            if self._admission and (left_out := self._admission(delivery)):
+                return ignored(left_out, reasons)
+            records = self._format.decode(delivery.body) if delivery.records is None else delivery.records
             root = records[0] if len(records) == 1 else records
             scope = Scope(delivery, root, now=given.now, encoding=self._format.encoding, effort=effort)
             key = self._inbox.key(root, scope) if self._inbox else None
             for number, record in enumerate(records):
+                if number in delivery.left_out:
+                    continue
                 scope.root = record
                 for write in self._writes:
                     scope.index = number
@@ -95,15 +108,16 @@ class Offline:
                         rows.setdefault(write.place, []).append(row)
         except Failed as failed:
             return rejected(failed.failure, failed.element if isinstance(failed, _Located) else None)
-        return self._explanation(rows, key)
+        return self._explanation(rows, key, reasons)
 
-    def _explanation(self, rows: Mapping[str, list[Row]], key: Key | None) -> Explanation:
+    def _explanation(self, rows: Mapping[str, list[Row]], key: Key | None, reasons: Sequence[str]) -> Explanation:
         lines: list[str] = []
         for write in self._writes:
             if write.place in rows:
                 lines += ["", *write.lines(rows[write.place])]
         if key is not None and self._inbox is not None:
             lines += ["", f"at most once: its key in {self._inbox.table} is {literal(key.text)}"]
+        lines += condition_lines(reasons)
         count = sum(map(len, rows.values()))
         title = (
             f"would be written by {count} {'statement' if count == 1 else 'statements'}" if count else "writes nothing"
@@ -188,7 +202,7 @@ def _predict(write: Write) -> _Predicted:
     found, note = replace(write, values=values), ""
     if compiled.each is not None and compiled.each.uses_results:
         found, note = replace(found, for_each=None), " (repeated for what the database returns)"
-    asked = [compile_expression(text) for text in write.when]
+    asked = compile_condition(write.when).expressions if write.when else ()
     if any(expression.uses_results for expression in asked):
         found, note = replace(found, when={}), f"{note} (if what the database returns is so)"
     return _Predicted(found, results, note)

@@ -17,8 +17,8 @@ from connectorlib.expressions import (
     MISSING,
     Expression,
     Scope,
+    compile_condition,
     compile_expression,
-    compile_tests,
     describe_missing,
     elements_of,
 )
@@ -57,10 +57,10 @@ class BoundWrite:
         self._sql = {1: self.statement.sql}
         self.expressions = [(name, compile_expression(write.values.get(name, name))) for name in self.statement.names]
         self.each = compile_expression(write.for_each) if write.for_each is not None else None
-        matches, tested = compile_tests(write.when)
-        self._when = matches if write.when else None
+        condition = compile_condition(write.when) if write.when else None
+        self._when = condition.matches if condition else None
         expressions = [expression for _, expression in self.expressions]
-        used = [*expressions, *tested, *([self.each] if self.each else [])]
+        used = [*expressions, *(condition.expressions if condition else ()), *([self.each] if self.each else [])]
         self.uses_results = frozenset[str]().union(*(expression.uses_results for expression in used))
         #: Exactly one row per record.
         self.single = self.each is None and self._when is None
@@ -221,10 +221,10 @@ class Unit:
     delivery: Delivery
     #: None: no inbox, or a message that is accepted without a key.
     key: Key | None
-    #: For each record the rows of each write; None where they depend on `$result`.
+    #: For each record the rows of each write, None where they depend on `$result`; without rows there are no records.
     rows: Sequence[Sequence[Sequence[Row] | None]]
-    #: What the rows that depend on `$result` are evaluated from.
-    records: Sequence[Any] = ()
+    #: What the rows that depend on `$result` are evaluated from: each record and its position in the body.
+    records: Sequence[tuple[int, Any]] = ()
     scope: Scope | None = None
 
 
@@ -261,8 +261,11 @@ class Plan:
         key = self.inbox.key(root, scope) if self.inbox else None
         if self._single and root is not records:  # one row per write is no growth
             return Unit(delivery, key, [[[write.row(root, scope)] for write in self.writes]])
-        rows = [self._rows(record, index, scope) for index, record in enumerate(records)]
-        return Unit(delivery, key, rows, records, scope) if self.results else Unit(delivery, key, rows)
+        chosen = [(at, record) for at, record in enumerate(records) if at not in delivery.left_out]
+        rows = [self._rows(record, index, scope) for index, record in chosen]
+        if not any(each is None or each for writes in rows for each in writes):
+            return Unit(delivery, key, ())
+        return Unit(delivery, key, rows, chosen, scope) if self.results else Unit(delivery, key, rows)
 
     def _rows(self, record: Any, index: int, scope: Scope) -> Sequence[Sequence[Row] | None]:
         rows: list[Sequence[Row] | None] = []
@@ -299,9 +302,9 @@ class Plan:
 
 
 def _dependent(write: BoundWrite, unit: Unit, index: int, results: Results, effort: Effort) -> Sequence[Row]:
-    record, scope = unit.records[index], unit.scope
+    (position, record), scope = unit.records[index], unit.scope
     assert scope is not None
-    scope.root, scope.index, scope.results, scope.effort = record, index, results, effort
+    scope.root, scope.index, scope.results, scope.effort = record, position, results, effort
     return [*write.rows(record, scope)]
 
 

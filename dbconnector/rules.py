@@ -15,6 +15,8 @@ from dbconnector.sql import Statement, compile_statement, ignores_errors, object
 _CONNECTION_KEYS = {"driver", "dsn", "filedsn"}
 #: The parameter that only on_failed has.
 _ERROR = "error"
+#: Where `$result` is refused.
+NO_RESULT = "$result is not known before a message is written: use a value of the message"
 
 
 def review(found: Review) -> None:
@@ -25,6 +27,8 @@ def review(found: Review) -> None:
     _review_select(found)
     _review_writes(found)
     _review_lanes(found)
+    for key in ("accept_when", "ignore_when"):
+        shared_rules.review_condition(found, (key,), NO_RESULT)
     shared_rules.review_key(found, ("idempotency", "key"), found.get("broker", "source", "exchange"))
 
 
@@ -60,9 +64,7 @@ def _review_lanes(found: Review) -> None:
     if found.get("lanes", "key") is not None:
         compiled = shared_rules.review_expression(found, ("lanes", "key"), found.get("lanes", "key"))
         if compiled is not None and compiled.uses_results:
-            found.problem(
-                ("lanes", "key"), "$result is not known before a message is written: use a value of the message"
-            )
+            found.problem(("lanes", "key"), NO_RESULT)
     shared_rules.review_shard_key(found, ("lanes", "key"), found.get("lanes", "key"), found.section("broker", "source"))
     count, dialect = found.get(*path), _dialect(found)
     if isinstance(count, int) and count > 1 and dialect.one_writer:
@@ -172,9 +174,8 @@ def _used_results(found: Review, path: Path, entry: Mapping[str, Any]) -> Iterat
         compiled = shared_rules.review_expression(found, where, spec)
         if compiled is not None:
             yield where, compiled.uses_results
-    for text, patterns in entry.get("when", {}).items():
-        asked = shared_rules.review_patterns(found, (*path, "when", text), text, patterns)
-        yield (*path, "when", text), frozenset(name for each in asked for name in each.uses_results)
+    for where, expression in shared_rules.review_condition(found, (*path, "when")):
+        yield where, expression.uses_results
 
 
 def _review_result(found: Review, path: Path, name: str, at: int, entries: Sequence[Mapping[str, Any]]) -> None:

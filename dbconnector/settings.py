@@ -64,6 +64,7 @@ class DbConfig:
     format: Mapping[str, Any] = field(default_factory=lambda: {"type": "json"})
     batch: shared.Batch = field(default_factory=shared.Batch)
     lanes: shared.Lanes = field(default_factory=shared.Lanes)
+    conditions: shared.Conditions = field(default_factory=shared.Conditions)
     limits: shared.Limits = field(default_factory=shared.Limits)
     retry: shared.Retry = field(default_factory=shared.Retry)
     hold_seconds: float = 300.0

@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
-from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
+from connectorlib.messages import ALREADY, DONE, EMPTY, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
 from connectorlib.pipeline.flood import Brake, is_of_flood
@@ -91,6 +91,9 @@ class DatabaseSink:
             self._current = None
             with self._short_locks() if isolating else nullcontext():
                 outcomes = self._write_until_flood(deliveries, mapped, valid)
+            for at, unit in enumerate(mapped):
+                if outcomes[at] is DONE and isinstance(unit, Unit) and not unit.rows:
+                    outcomes[at] = EMPTY
             if not _all_done(outcomes) and any(
                 map(is_of_flood, outcomes)
             ):  # perhaps a column has changed: a new connection asks for them again

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectorlib.errors import Failed
-from connectorlib.expressions import Scope, compile_expression, compile_patterns, compile_wildcard
+from connectorlib.expressions import Scope, compile_condition, compile_expression, compile_wildcard
 from connectorlib.formats.registry import MOST_DEPTH, Format, compile_format
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Limits
@@ -100,7 +100,7 @@ def _time_test(since: datetime | None, until: datetime | None) -> Chosen:
 
 def _body_test(text: str) -> Chosen:
     expression, pattern = _split(text)
-    matches = compile_patterns({expression: pattern})
+    matches = compile_condition({expression: pattern}).matches
 
     def test(letter: Letter) -> bool:
         try:

@@ -13,6 +13,7 @@ from connectorlib.config import bundle, read_schema, reviewed
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
+    conditions,
     http_tls,
     limits,
     logging_settings,
@@ -80,6 +81,7 @@ def _division(merged: Merged, name: str, folder: Path) -> Division:
         case=_case(own["case"]),
         batch=batch,
         lanes=_lanes(merged, name),
+        conditions=conditions(own),
         limits=limits(merged.section(name, "limits")),
         retry=retry(merged.section(name, "retry")),
         hold_seconds=merged.hold_seconds(name, DEFAULT_HOLD_SECONDS),

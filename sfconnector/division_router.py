@@ -5,9 +5,10 @@ from itertools import accumulate
 from typing import Any
 
 from connectorlib.errors import Failed, reject
-from connectorlib.expressions import Scope, compile_patterns
+from connectorlib.expressions import Scope, compile_condition
 from connectorlib.formats import Format, compile_format
-from connectorlib.messages import Delivery
+from connectorlib.messages import Delivery, Done
+from connectorlib.pipeline.admission import admitting
 from connectorlib.pipeline.lane_key import LaneKey
 from sfconnector.settings import Division
 
@@ -19,7 +20,7 @@ class DivisionRouter:
 
     def __init__(self, divisions: Sequence[Division]) -> None:
         #: None: whatever comes.
-        self._matches = [compile_patterns(each.match) if each.match else None for each in divisions]
+        self._matches = [compile_condition(each.match).matches if each.match else None for each in divisions]
         self._formats = _formats(divisions)
 
     def __call__(self, delivery: Delivery) -> int:
@@ -79,9 +80,15 @@ class LaneRouter:
             LaneKey(division.lanes, division.format, division.limits, lanes.start) if division.lanes.key else None
             for division, lanes in zip(divisions, self.lanes, strict=True)
         ]
+        self._admissions = [admitting(each.conditions, each.format, each.limits) for each in divisions]
 
-    def __call__(self, delivery: Delivery) -> Sequence[int]:
-        """Return the positions of the lanes; set the key of the delivery. Raise Failed (reject) if it is for none."""
+    def __call__(self, delivery: Delivery) -> Sequence[int] | Done:
+        """Return the positions of the lanes, and set the key of the delivery; or how it counts if its division leaves
+        it out. Raise Failed (reject) if it is for none."""
         position = self.division(delivery)
+        admission = self._admissions[position]
+        left_out = None if admission is None else admission(delivery)
+        if left_out is not None:
+            return left_out
         key = self._keys[position]
         return self.lanes[position] if key is None else key(delivery)

@@ -4,17 +4,28 @@ What only the org knows (fields, records, rules) is not checked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from connectorlib.config.document import open_document
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.expressions import MISSING, json_text, shorten
+from connectorlib.expressions import MISSING, Scope, compile_condition, json_text, shorten
 from connectorlib.formats.body_position import RecordPath
 from connectorlib.messages import Delivery
+from connectorlib.pipeline.admission import admitting
 from connectorlib.pipeline.lane_key import LaneKey
 from connectorlib.preflight.config_tests import config_tests_command
 from connectorlib.preflight.explain_command import explain_command
-from connectorlib.preflight.explanation import NOTHING_GIVEN, Explanation, Given, problems, rejected
+from connectorlib.preflight.explanation import (
+    MOST_SHOWN,
+    NOTHING_GIVEN,
+    Explanation,
+    Given,
+    condition_lines,
+    ignored,
+    problems,
+    rejected,
+)
 from connectorlib.preflight.message_options import takes
 from sfconnector import config
 from sfconnector.division_router import DivisionRouter
@@ -27,7 +38,6 @@ from sfconnector.settings import Division, SfConfig
 Fetch = Callable[[CaseMapper, Sequence[Decoded]], Answers]
 
 MOST = 300  # characters of one value
-MOST_SHOWN = 20  # Cases of one message in the text; the data has all of them
 #: In a tests file: the lookup finds several records.
 SEVERAL = "ambiguous"
 
@@ -94,6 +104,11 @@ class Offline:
         it may raise Failed."""
         try:
             division = self.division_of(delivery)
+            reasons = _reasons_of_match(division, delivery)
+            if admission := admitting(division.conditions, division.format, division.limits):
+                reasons += admission.reasons(delivery)
+                if left_out := admission(delivery):
+                    return ignored(left_out, reasons)
             records = self._mappers[division.name].records(delivery)
         except Failed as failed:
             return rejected(failed.failure)
@@ -110,7 +125,8 @@ class Offline:
                 return rejected(failed.failure, RecordPath(number))
             assert isinstance(draft, Draft), "every lookup has an answer"
             drafts.append(draft)
-        return _explanation(division, drafts, _lane(division, delivery))
+        found = _explanation(division, drafts, _lane(division, delivery))
+        return replace(found, lines=[*found.lines, *condition_lines(reasons)])
 
     def division_of(self, delivery: Delivery) -> Division:
         """Return the division of a message. Raise LookupError if none reads the queue, Failed if no `match` fits."""
@@ -127,6 +143,14 @@ def _lane(division: Division, delivery: Delivery) -> Mapping[str, Any]:
         return {}
     key = LaneKey(division.lanes, division.format, division.limits).key_of(delivery)
     return {"key": None if key is MISSING else key}
+
+
+def _reasons_of_match(division: Division, delivery: Delivery) -> list[str]:
+    """Return why the message is the division's, as a list of one line; none where it has no `match`."""
+    if not division.match:
+        return []
+    record = delivery.records[0] if delivery.records else {}
+    return [f"match holds: {compile_condition(division.match).reason(record, Scope(delivery))}"]
 
 
 def _explanation(division: Division, drafts: Sequence[Draft], lane: Mapping[str, Any]) -> Explanation:

@@ -14,6 +14,7 @@ from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
 from connectorlib.service.http_client import advice
+from connectorlib.shared_settings import Conditions
 from sfconnector.alarms.alarm_sink import AlarmSink
 from sfconnector.division import DivisionState
 from sfconnector.division_router import LaneRouter
@@ -63,7 +64,9 @@ def make_flow(
         replies.append(to)
     router = LaneRouter(divisions)
     names = [division.name for division in divisions]
-    all_for_whoever_is_free = len(divisions) == 1 and divisions[0].match is None and divisions[0].lanes.key is None
+    only = divisions[0]
+    plain = only.match is None and only.lanes.key is None and only.conditions == Conditions()
+    all_for_whoever_is_free = len(divisions) == 1 and plain
     created = "Cases made in Salesforce; a message may be several."
 
     def dead(delivery: Delivery, verdict: Dead) -> None:

@@ -200,6 +200,8 @@ class CaseMapper:
         effort.check()
         effort.rest()
         for index, record in enumerate(records):
+            if index in delivery.left_out:
+                continue
             scope = LookupScope(delivery, record, index, encoding=self._format.encoding, effort=effort)
             if self.lookups:
                 scope.keys = {}

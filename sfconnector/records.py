@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery, Done, Outcome
+from connectorlib.messages import ALREADY, DONE, EMPTY, Again, Dead, Delivery, Done, Outcome
 from sfconnector.mapping import Decoded, Draft
 
 
@@ -79,6 +79,8 @@ def message_outcome(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the outcome of a message: the worst of its records."""
     if len(outcomes) == 1 and isinstance(outcomes[0], Done):  # nearly always
         return outcomes[0]
+    if not outcomes:
+        return EMPTY
     for position, outcome in enumerate(outcomes):
         if isinstance(outcome, Dead):
             return replace(outcome, failure=_located(outcome.failure, position, outcomes))
@@ -86,7 +88,7 @@ def message_outcome(outcomes: Sequence[Outcome]) -> Outcome:
     if again is not None:
         return again
     assert all(isinstance(outcome, Done) for outcome in outcomes), "a record without an outcome"
-    return ALREADY if outcomes and all(outcome is ALREADY for outcome in outcomes) else DONE
+    return ALREADY if all(outcome is ALREADY for outcome in outcomes) else DONE
 
 
 def _located(failure: Failure, position: int, outcomes: Sequence[Outcome]) -> Failure:

@@ -7,10 +7,10 @@ from connectorlib.config.json_source import Path, show
 from connectorlib.config.sections import source_settings
 from connectorlib.config.shared_rules import (
     review_broker,
+    review_condition,
     review_expression,
     review_format,
     review_key,
-    review_patterns,
     review_shard_key,
     review_source,
     review_template,
@@ -125,11 +125,8 @@ def _disagrees(other: str) -> str:
 
 
 def _review_match(found: Review, name: str) -> None:
-    path: Path = ("divisions", name, "match")
-    for text, patterns in found.section(*path).items():
-        asked = review_patterns(found, (*path, text), text, patterns)
-        if any(each.uses_results for each in asked):
-            found.problem((*path, text), RESULT_TEXT)
+    for key in ("match", "accept_when", "ignore_when"):
+        review_condition(found, ("divisions", name, key), RESULT_TEXT)
 
 
 def _review_lanes(found: Review, where: Path) -> None:

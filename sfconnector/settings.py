@@ -7,6 +7,7 @@ from typing import Any
 from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,
+    Conditions,
     HttpTls,
     Lanes,
     Limits,
@@ -68,7 +69,7 @@ class Severity:
 class Silence:
     """Messages that only count, from one time to another (seconds since 1970)."""
 
-    match: Mapping[str, Any]
+    match: Any
     begin: float
     end: float
 
@@ -81,16 +82,16 @@ class AlarmSettings:
     rules: AlarmRules
     at: Any = None
     event: Any = "$message_id"
-    #: Patterns; None: no message clears an alarm.
-    clear_when: Mapping[str, Any] | None = None
+    #: A condition; None: no message clears an alarm.
+    clear_when: Any = None
     object: str = "Alarm__c"
     case_key: str = "Alarm_Key__c"
     case_alarm: str = "Alarm__c"
     severity: Severity | None = None
     #: Templates of comments, by occasion.
     comments: Mapping[str, Any] = field(default_factory=dict)
-    #: Patterns over the fields of a Case that is never reopened.
-    never: Mapping[str, Any] = field(default_factory=dict)
+    #: A condition over the fields of a Case that is never reopened; None: each may be.
+    never: Any = None
     silence: tuple[Silence, ...] = ()
     #: Older raises create no Case; 0: however old they are.
     max_age: float = 0.0
@@ -98,6 +99,12 @@ class AlarmSettings:
     late: float = 600.0
     #: `one`: no other process reads the queue, whatever it is.
     writers: str | None = None
+
+    @property
+    def never_fields(self) -> tuple[str, ...]:
+        """The fields of Case that `never` looks at."""
+        objects = self.never if isinstance(self.never, list) else [self.never or {}]
+        return tuple(dict.fromkeys(name for tests in objects for name in tests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +139,9 @@ class Division:
     source: Source
     case: CaseSettings
     format: Mapping[str, Any] = field(default_factory=lambda: {"type": "json"})
-    #: Patterns that select messages of a shared queue; None: the queue is not shared.
-    match: Mapping[str, Any] | None = None
+    #: The condition that selects messages of a shared queue; None: the queue is not shared.
+    match: Any = None
+    conditions: Conditions = field(default_factory=Conditions)
     priority: str = "normal"  # high | normal | low
     batch: Batch = DEFAULT_BATCH
     #: Calls under way at the same time, and which messages keep their order.

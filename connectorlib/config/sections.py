@@ -7,6 +7,7 @@ from typing import Any
 from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,
+    Conditions,
     DeadLetterSettings,
     Destination,
     HttpTls,
@@ -116,6 +117,10 @@ def destination_settings(section: Section) -> Destination:
 def batch_settings(section: Section, default: Batch | None = None) -> Batch:
     default = default or Batch()
     return Batch(size=section.get("size", default.size), wait_ms=section.get("wait_ms", default.wait_ms))
+
+
+def conditions(section: Section) -> Conditions:
+    return Conditions(section.get("accept_when"), section.get("ignore_when"))
 
 
 def limits(section: Section) -> Limits:

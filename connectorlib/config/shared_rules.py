@@ -5,6 +5,7 @@ A value that the schema refused is absent here, so that each mistake of a file i
 
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path as FilePath
 from typing import Any
@@ -23,7 +24,16 @@ from connectorlib.config.sections import (
     host_texts,
     in_folder,
 )
-from connectorlib.expressions import Expression, Extra, compile_expression, compile_template, compile_tests
+from connectorlib.expressions import (
+    Condition,
+    Expression,
+    Extra,
+    compile_condition,
+    compile_expression,
+    compile_template,
+    doubts,
+    objects_of,
+)
 from connectorlib.formats import compile_format
 from connectorlib.shared_settings import PREFETCH_BYTES, Batch, DeadLetterSettings, Limits
 from connectorlib.values.hosts import is_loopback, parse_host
@@ -360,10 +370,22 @@ def review_template(review: Review, path: Path, text: Any) -> Expression | None:
     return compiled
 
 
-def review_patterns(review: Review, path: Path, text: str, patterns: Any) -> tuple[Expression, ...]:
-    """Check one entry of `when` or `match`; return its expressions."""
-    compiled = review.attempt(path, lambda: compile_tests({text: patterns}))
-    return () if compiled is None else tuple(compiled[1])
+def review_condition(review: Review, path: Path, results: str = "") -> list[tuple[Path, Expression]]:
+    """Check a condition such as `when` or `match`; return its expressions and where each is. `results`: why none of
+    them may use `$result`."""
+    spec = review.get(*path)
+    found = []
+    for position, tests in enumerate(objects_of(spec)):
+        where = path if tests is spec else (*path, position)
+        for text, wanted in tests.items() if isinstance(tests, dict) else ():
+            compiled: Condition | None = review.attempt((*where, text), partial(compile_condition, {text: wanted}))
+            found += [((*where, text), each) for each in compiled.expressions] if compiled else []
+            if compiled and (doubt := doubts(wanted)):
+                review.warn((*where, text), doubt)
+    for where, expression in found if results else ():
+        if expression.uses_results:
+            review.problem(where, results)
+    return found
 
 
 def review_key(review: Review, path: Path, exchange: str | None) -> None:

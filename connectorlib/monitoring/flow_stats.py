@@ -29,7 +29,14 @@ OTHER = "other"
 _MILLISECONDS = 100_000_000_000
 
 #: The pump's counts, by their names in the last hour.
-COUNTS = {"in": "consumed", "done": "done", "already_there": "already", "retried": "retries"}
+COUNTS = {
+    "in": ("consumed",),
+    "done": ("done",),
+    "already_there": ("already",),
+    "ignored": ("accept_when", "ignore_when"),
+    "empty": ("empty",),
+    "retried": ("retries",),
+}
 _SUCCESSES = ("done", "already")
 
 Key = TypeVar("Key")
@@ -170,7 +177,7 @@ class FlowStats:
         now = self._clock()
         self._begun = self._begun or subject.source.active
         with self._lock:
-            for name, key in COUNTS.items():
+            for name, key in ((name, key) for name, keys in COUNTS.items() for key in keys):
                 count = subject.counts.get(key, 0) - self._seen[key]
                 if count:
                     self._note(name, key, count, now)

@@ -23,6 +23,8 @@ _COUNTS = (
     ("messages_already_there", "Messages that an earlier delivery of them had written already.", "already"),
     ("messages_retried", "Messages that were tried again after a failure that may pass.", "retries"),
 )
+#: The pump's counts of what was acknowledged without anything being written.
+_LEFT_OUT = ("accept_when", "ignore_when", "empty")
 _HISTOGRAMS = (
     ("batch_messages", "Messages in a batch.", "sizes"),
     ("batch_duration_seconds", "How long a batch took on the far side.", "durations"),
@@ -81,6 +83,9 @@ class _Collector(Collector):
 def _of_flows(flows: Sequence[FlowStats]) -> Iterator[Metric]:
     for name, about, key in _COUNTS:
         yield _counter(name, about, {(flow.name,): flow.count(key) for flow in flows}, "flow")
+    left_out = {(flow.name, reason): flow.count(reason) for flow in flows for reason in _LEFT_OUT}
+    about = "Messages acknowledged with nothing written: left out on purpose, or with nothing in them."
+    yield _counter("messages_ignored", about, left_out, "flow", "reason")
     copies = {flow.name: flow.copied() for flow in flows}
     dead = {(name, *which): count for name, (died, _) in copies.items() for which, count in died.items()}
     yield _counter("messages_dead_lettered", "Messages sent to the dead letters.", dead, "flow", "reason", "code")

@@ -62,7 +62,7 @@ def details(flow: Mapping[str, Any], status: Mapping[str, Any], last_success: st
         since(flow["last_success"], now) if flow["last_success"] else NEVER,
     )
     hour = flow["last_hour"]
-    names = ("in", "done", "already_there", "retried")
+    names = ["in", "done", "already_there", *(name for name in ("ignored", "empty") if hour.get(name)), "retried"]
     dead = ", ".join(f"{count} {code}" for code, count in hour["dead"].items())
     counts = [f"{hour[name]} {name.replace('_', ' ')}" for name in names]
     died = sum(hour["dead"].values())

@@ -130,12 +130,16 @@ def _attributes(queue: str, delivery: Delivery | None = None) -> dict[str, str]:
     return found
 
 
+#: Of a span, by `Done.counted`.
+_OUTCOMES = {"done": "done", "already": "already there", "empty": "empty"}
+
+
 def _conclude(span: "Span", outcome: Done | Dead | Again) -> None:
     """Set the outcome of a message."""
     from opentelemetry.trace import StatusCode  # late, see the module
 
     if isinstance(outcome, Done):
-        span.set_attribute("amqp_connector.outcome", "already there" if outcome.already else "done")
+        span.set_attribute("amqp_connector.outcome", _OUTCOMES[outcome.counted])
         return
     span.set_attribute("amqp_connector.outcome", "dead-lettered" if isinstance(outcome, Dead) else "tried again")
     span.set_attribute("error.type", outcome.failure.code)  # the text may contain parts of the message

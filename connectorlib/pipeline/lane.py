@@ -16,6 +16,7 @@ again together or in parts), `suspects` (failed alone), `waiting` (not tried yet
   same. Each probe then costs one message, of another key each time, and dead-letters it if it is refused alike.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isqrt
@@ -327,13 +328,13 @@ def _finished(lane: Lane, outcomes: Sequence[Outcome], now: float, random: float
     chunk, stale = lane.working, lane.stale
     lane = replace(lane, working=NONE, stale=False)
     if outcomes.count(DONE) == len(outcomes):  # nearly always
-        actions.append(Settle(chunk))
+        actions.append(Settle(chunk, {DONE.counted: len(chunk)}))
         return _passed(lane, chunk, actions)
     pairs = list(zip(chunk, outcomes, strict=True))
     done = tuple(delivery for delivery, outcome in pairs if isinstance(outcome, Done))
     dead = tuple((delivery, outcome) for delivery, outcome in pairs if isinstance(outcome, Dead))
     if done:
-        actions.append(Settle(done, sum(1 for outcome in outcomes if isinstance(outcome, Done) and outcome.already)))
+        actions.append(Settle(done, Counter(outcome.counted for outcome in outcomes if isinstance(outcome, Done))))
         lane = _passed(lane, done, actions)
     if dead:
         actions.append(Bury(dead))

@@ -95,10 +95,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Acknowledge these; `already` of them had been written by an earlier delivery."""
+    """Acknowledge these. `counts`: as what they count (`Done.counted`), and how many of them."""
 
     deliveries: Deliveries
-    already: int = 0
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

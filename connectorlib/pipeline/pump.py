@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed
 from connectorlib.formats.strictness import body_too_large
-from connectorlib.messages import Dead, Delivery
+from connectorlib.messages import EMPTY, Dead, Delivery, Done
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import PAUSING
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
@@ -46,8 +46,9 @@ LEAVE_S = 5.0
 #: How long a quorum queue may take to have back what was requeued.
 REQUEUED_S = 0.2
 
-#: Returns the positions of the lanes that may have a message, and sets its `key`. Raises Failed if it is for none.
-Router = Callable[[Delivery], Sequence[int]]
+#: Returns the positions of the lanes that may have a message, and sets its `key`; or how it counts if it is left out on
+#: purpose. Raises Failed (reject) if it is for none.
+Router = Callable[[Delivery], Sequence[int] | Done]
 
 
 class Pump:
@@ -244,6 +245,7 @@ class Pump:
             self._dispatch_to_free(batch)
             return
         shares: list[list[Delivery]] = [[] for _ in self.workers]
+        left_out: list[tuple[Delivery, Done]] = []
         wants = [worker.lane.wants for worker in self.workers]
         for delivery in batch:
             try:
@@ -251,11 +253,16 @@ class Pump:
             except Failed as failed:
                 self._bury([(delivery, Dead(failed.failure))])
                 continue
+            if isinstance(may_have_it, Done):
+                left_out.append((delivery, may_have_it))
+                continue
             free = (at for at in may_have_it if len(shares[at]) < wants[at])  # one call that is full is better than two
             at = next(free, None) if len(may_have_it) > 1 else may_have_it[0]
             if at is None:
                 at = min(may_have_it, key=lambda at: self.workers[at].lane.in_hand + len(shares[at]))
             shares[at].append(delivery)
+        if left_out:
+            self._settle([each for each, _ in left_out], Counter(outcome.counted for _, outcome in left_out))
         for worker, share in zip(self.workers, shares, strict=True):
             if share:
                 self._give(worker, lanes.Arrived(tuple(share)))
@@ -329,8 +336,9 @@ class Pump:
         match action:
             case lanes.Work() | lanes.Probe():
                 self._call(worker, action, events)
-            case lanes.Settle(deliveries, already):
-                self._settle(deliveries, already)
+            case lanes.Settle(deliveries, counts):
+                self._settle(deliveries, counts)
+                self._intake.passed()
             case lanes.Bury(verdicts):
                 self._bury(verdicts)
             case lanes.Announce() if self._early is not None:
@@ -360,12 +368,13 @@ class Pump:
         if self._taking:
             self._consumer.wake()
 
-    def _settle(self, deliveries: Sequence[Delivery], already: int) -> None:
-        # The one place where it happens: the target has committed, so this may be acknowledged now.
+    def _settle(self, deliveries: Sequence[Delivery], counts: Mapping[str, int]) -> None:
+        # The one place where it happens: the target has committed, or need not, so this may be acknowledged now.
         self._consumer.settle(deliveries[0].generation, [delivery.tag for delivery in deliveries])
-        self.counts["done"] += len(deliveries) - already
-        self.counts["already"] += already
-        self._intake.passed()
+        if EMPTY.counted in counts and not self.counts[EMPTY.counted]:
+            text = "a message held nothing to write, such as an empty list; others are counted without a line"
+            logs.event(logger, logging.WARNING, "empty message", queue=self._consumer.queue, text=text)
+        self.counts.update(counts)
 
     def _resumed(self, worker: Worker) -> None:
         worker.notice.over(worker)

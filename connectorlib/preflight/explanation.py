@@ -8,10 +8,12 @@ from typing import Any, Protocol
 from connectorlib.errors import Failure
 from connectorlib.expressions.path import Path, parse_path_at
 from connectorlib.formats.body_position import RecordPath, TextPosition, element_position, parser_position
-from connectorlib.messages import Delivery
+from connectorlib.messages import Delivery, Done
 from connectorlib.values.text import json_text
 
 _ARROW = " <- "
+#: Records or rows of one message in the text; the data has all of them.
+MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,18 @@ class Offline(Protocol):
 def rejected(failure: Failure, element: RecordPath | None = None) -> Explanation:
     """Return the explanation of a message that would be rejected."""
     return Explanation("rejected", rejection=Rejection(failure, element))
+
+
+def ignored(counted: Done, reasons: Sequence[str]) -> Explanation:
+    """Return the explanation of a message that would be acknowledged without being written."""
+    return Explanation("would be ignored", condition_lines(reasons), {"ignored": counted.counted})
+
+
+def condition_lines(reasons: Sequence[str]) -> list[str]:
+    """Return for each record of a message which condition decided about it, as lines."""
+    shown = [f"record {at}: {reason}" for at, reason in enumerate(reasons)] if len(reasons) > 1 else reasons
+    rest = [f"and {len(shown) - MOST_SHOWN} more records"] if len(shown) > MOST_SHOWN else []
+    return ["", *shown[:MOST_SHOWN], *rest] if shown else []
 
 
 def problems(explanation: Explanation) -> list[str]:

@@ -29,7 +29,7 @@ class ConfigTest:
     envelope: Envelope
     now: datetime | None
     lookups: Mapping[str, Any]
-    #: `rows`, `key`, `division`, `case`, `cases` or `rejected`, whichever are given.
+    #: `rows`, `key`, `division`, `case`, `cases`, `ignored` or `rejected`, whichever are given.
     expected: Mapping[str, Any]
 
 

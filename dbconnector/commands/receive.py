@@ -13,6 +13,7 @@ from connectorlib.amqp import Broker, SyncChannel, topology
 from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline import blame
+from connectorlib.pipeline.admission import admitting
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.lane import SUSPICIOUS_DELIVERIES, handed_out
 from connectorlib.pipeline.run_sink import running_broker
@@ -32,6 +33,15 @@ from dbconnector.settings import DbConfig
 from dbconnector.sink import DatabaseSink
 
 logger = logging.getLogger(__name__)
+
+#: What is logged, by `Done.counted`.
+_WORDS = {
+    "done": "written",
+    "already": "already there",
+    "empty": "empty message",
+    "accept_when": "ignored",
+    "ignore_when": "ignored",
+}
 
 CONFIRM_S = 30.0
 SETTLE_S = 10.0
@@ -104,7 +114,7 @@ def _receive(config: DbConfig, life: Life, wait_s: float, stopped: ExitCode) -> 
 
 def _exit_code(config: DbConfig, outcome: Outcome) -> ExitCode:
     if isinstance(outcome, Done):
-        logs.event(logger, logging.INFO, "already there" if outcome.already else "written", name=config.name)
+        logs.event(logger, logging.INFO, _WORDS[outcome.counted], name=config.name)
         return ExitCode.DONE
     if isinstance(outcome, Dead):
         return ExitCode.FAILED
@@ -131,7 +141,7 @@ def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life,
     with _take(broker, source, life, wait_s) as taken:
         if taken is None:
             return None
-        outcome = _blame(sink, taken, write_one(config, sink, taken, life.stop))
+        outcome = _left_out(config, taken.delivery) or _blame(sink, taken, write_one(config, sink, taken, life.stop))
         if isinstance(outcome, Done):
             taken.ack()
         elif isinstance(outcome, Dead):
@@ -139,6 +149,15 @@ def receive(config: DbConfig, broker: Broker, database: Database, *, life: Life,
         else:
             taken.requeue()
         return outcome
+
+
+def _left_out(config: DbConfig, delivery: Delivery) -> Outcome | None:
+    """Return how a message counts that the configuration leaves out, None if it is to be written."""
+    admission = admitting(config.conditions, config.format, config.limits)
+    try:
+        return None if admission is None else admission(delivery)
+    except Failed as failed:
+        return Dead(failed.failure)
 
 
 def write_one(config: DbConfig, sink: DatabaseSink, taken: Taken, stop: threading.Event) -> Outcome:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import click
 
 from connectorlib.errors import Failure, Kind
+from connectorlib.pipeline.admission import admitting, with_admission
 from connectorlib.pipeline.flood import Brake
 from connectorlib.pipeline.lane_key import LaneKey
 from connectorlib.pipeline.pause import hint
@@ -78,7 +79,11 @@ def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
         flow = SinkFlow(
             name=config.name,
             sinks=[DatabaseSink(plan, database, brake, names=ordered) for database in databases],
-            route=LaneKey(config.lanes, config.format, config.limits) if ordered else None,
+            route=with_admission(
+                admitting(config.conditions, config.format, config.limits),
+                LaneKey(config.lanes, config.format, config.limits) if ordered else None,
+                config.lanes.count,
+            ),
             ordered=ordered,
             source=config.source,
             batch=config.batch,

@@ -56,7 +56,7 @@ class OrgNames:
 def names_of(settings: AlarmSettings) -> OrgNames:
     """Return the names that the configuration has."""
     severity = settings.severity.case_field if settings.severity else None
-    never = tuple(settings.never)
+    never = settings.never_fields
     return OrgNames(settings.object, settings.case_key, settings.case_alarm, severity=severity, never=never)
 
 

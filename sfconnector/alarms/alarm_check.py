@@ -52,7 +52,7 @@ def _case_problems(alarm: AlarmSettings, case: Described) -> Iterator[str]:
             yield f"alarm.severity.field: Case has no field {name}{did_you_mean(name, names)}"
         elif not field.updateable:
             yield f"alarm.severity.field: Case.{field.name} cannot be changed"
-    for name in alarm.never:
+    for name in alarm.never_fields:
         if case.field(name) is None:
             yield f"alarm.reopen.never: Case has no field {name}{did_you_mean(name, names)}"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from connectorlib.config import Review
 from connectorlib.config.json_source import Path
-from connectorlib.config.shared_rules import review_expression, review_patterns, review_template
+from connectorlib.config.shared_rules import review_condition, review_expression, review_template
 from connectorlib.values.durations import parse_duration
 from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, AlarmRules
 from sfconnector.settings import AlarmSettings, Severity, Silence
@@ -42,7 +42,7 @@ def alarm_settings(section: Mapping[str, Any]) -> AlarmSettings:
         rules=_rules(section, severity, frozenset(comments)),
         severity=severity,
         comments=comments,
-        never=section.get("reopen", {}).get("never", {}),
+        never=section.get("reopen", {}).get("never"),
         silence=tuple(
             Silence(each["match"], moment(each["from"]), moment(each["to"])) for each in section.get("silence", ())
         ),
@@ -117,8 +117,8 @@ def review_alarm(found: Review, case: Path) -> None:
     if "path" in severity:
         review_expression(found, (*path, "severity", "path"), severity["path"])
     _review_severities(found, (*path, "severity"), severity)
-    _review_patterns(found, (*path, "clear_when"))
-    _review_patterns(found, (*path, "reopen", "never"))
+    review_condition(found, (*path, "clear_when"))
+    review_condition(found, (*path, "reopen", "never"))
     for inner in _DURATIONS:
         value = found.get(*path, *inner)
         if isinstance(value, str):
@@ -152,9 +152,4 @@ def _review_silence(found: Review, path: Path, section: Mapping[str, Any]) -> No
         begin, end = (found.attempt((*place, key), partial(moment, each[key])) for key in ("from", "to"))
         if begin is not None and end is not None and begin >= end:
             found.problem((*place, "to"), "is not after from")
-        _review_patterns(found, (*place, "match"))
-
-
-def _review_patterns(found: Review, path: Path) -> None:
-    for text, patterns in found.section(*path).items():
-        review_patterns(found, (*path, text), text, patterns)
+        review_condition(found, (*place, "match"))

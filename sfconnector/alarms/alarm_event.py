@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from connectorlib.errors import reject
-from connectorlib.expressions import MISSING, Scope, compile_expression, compile_patterns, describe_missing, shorten
+from connectorlib.expressions import MISSING, Scope, compile_condition, compile_expression, describe_missing, shorten
 from connectorlib.messages import Delivery
 from connectorlib.values.text import text_of
 from connectorlib.values.types import to_epoch_ms, to_epoch_s, to_timestamp
@@ -46,9 +46,9 @@ class EventReader:
         self._key = compile_expression(settings.key)
         self._at = None if settings.at is None else compile_expression(settings.at)
         self._event = compile_expression(settings.event)
-        self._clears = compile_patterns(settings.clear_when) if settings.clear_when else None
+        self._clears = compile_condition(settings.clear_when).matches if settings.clear_when else None
         self._severity = None if settings.severity is None else compile_expression(settings.severity.path)
-        self._silences = [(compile_patterns(each.match), each.begin, each.end) for each in settings.silence]
+        self._silences = [(compile_condition(each.match).matches, each.begin, each.end) for each in settings.silence]
         #: Of messages without an id: each delivery is an event of its own.
         self._process = uuid.uuid4().hex
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from connectorlib.errors import Failed, Failure, Kind, Stale
-from connectorlib.expressions import Scope, compile_patterns, compile_template, text_of
+from connectorlib.expressions import Scope, compile_condition, compile_template, text_of
 from connectorlib.messages import Again, Delivery, Done, Outcome
 from connectorlib.service import logs
 from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, Alarm
@@ -82,14 +82,14 @@ class AlarmSink:
 
     def _calls(self) -> AlarmCalls:
         settings, case, severity = self._settings, self._state.settings.case, self._settings.severity
-        never = compile_patterns(settings.never)
+        never = compile_condition(settings.never) if settings.never else None
         return AlarmCalls(
             self._client,
             names_of(settings),
             RecordCodec(severity.order if severity else ()),
             create_headers={"Sforce-Auto-Assign": Judge.of(case, self._state.place).auto_assign},
             comment=self._comment,
-            is_final=lambda seen: bool(settings.never) and never(seen, Scope(None)),
+            is_final=lambda seen: never is not None and never.matches(seen, Scope(None)),
             errors=case.errors,
             guard=self._guard,
         )

@@ -10,6 +10,8 @@ import pytest
 
 from connectorlib.errors import Failure, reject
 from connectorlib.messages import Delivery, Outcome
+from connectorlib.pipeline.admission import Admission, with_admission
+from connectorlib.shared_settings import Conditions, Limits
 from tests.integration.pumping import LOCKED, NO_TABLE, STRANGE, Target, bodies, dead, pumping
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
@@ -292,3 +294,16 @@ def test_what_waits_for_a_full_dead_letter_queue_is_given_back_too(
         assert eventually(lambda: queue.exists("dead-letter") and queue.depth("dead-letter") >= 29, timeout=60)
         assert eventually(lambda: queue.depth("q") == 0, timeout=60)
     assert {body for body, _ in before + dead(queue)} == set(bodies(30))
+
+
+def test_what_is_left_out_is_acknowledged_and_counted_and_never_reaches_the_target(queue: Vhost) -> None:
+    admission = Admission(Conditions({"n": {"gt": 4}}, {"n": [7]}), {"type": "json"}, Limits())
+    queue.publish("", "q", [*(b'{"n": %d}' % n for n in range(10)), b"[]", b"no json"])
+    target = Target()
+    with pumping(queue, target, route=with_admission(admission, None, 1)) as pump:
+        assert eventually(
+            lambda: sum(pump.counts[key] for key in ("done", "accept_when", "ignore_when", "empty")) == 12
+        )
+        assert dict(pump.counts) == {"consumed": 12, "done": 5, "accept_when": 5, "ignore_when": 1, "empty": 1}
+    assert target.written == [b'{"n": 5}', b'{"n": 6}', b'{"n": 8}', b'{"n": 9}', b"no json"]
+    assert queue.depth("q") == 0

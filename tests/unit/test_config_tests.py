@@ -136,10 +136,10 @@ def test_what_travels_beside_the_body_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("test", "said"),
     [
-        ({"name": "x", "message": {"body": 1}}, "expected exactly one of rejected or rows"),
+        ({"name": "x", "message": {"body": 1}}, "expected exactly one of rejected, ignored or rows"),
         (
             {"name": "x", "message": {"body": 1}, "rows": [], "rejected": "x"},
-            "expected exactly one of rejected or rows",
+            "expected exactly one of rejected, ignored or rows",
         ),
         ({"name": "x", "message": {}, "rows": []}, "expected exactly one of body, file and base64"),
         ({"name": "x", "message": {"base64": "%"}, "rows": []}, "is not base64"),
@@ -188,6 +188,14 @@ def test_a_message_has_to_come_into_one_queue(tmp_path: Path) -> None:
     assert "it comes into cases, own: say which" in ran(tmp_path, SF, test)[0]
     message |= {"queue": "own"}
     assert ran(tmp_path, SF, test) == ()
+
+
+def test_a_test_can_expect_that_a_message_is_ignored(tmp_path: Path) -> None:
+    config = json.loads(json.dumps(SF))
+    config["divisions"]["alone"]["ignore_when"] = {"type": "heartbeat"}
+    test = {"name": "x", "message": {"queue": "own", "body": {"type": "heartbeat"}}}
+    assert ran(tmp_path, config, test | {"ignored": "ignore_when"}) == ()
+    assert ran(tmp_path, config, test | {"case": {}}) != ()
 
 
 def test_lookups_find_what_a_test_says(tmp_path: Path) -> None:

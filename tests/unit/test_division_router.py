@@ -1,13 +1,14 @@
 """Which division gets a message."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from pika import BasicProperties
 
 from connectorlib.errors import Failed
-from connectorlib.messages import Delivery
-from connectorlib.shared_settings import Lanes, Limits, Source
+from connectorlib.messages import NOT_ACCEPTED, Delivery, Done
+from connectorlib.shared_settings import Conditions, Lanes, Limits, Source
 from sfconnector.division_router import DivisionRouter, LaneRouter
 from sfconnector.settings import CaseSettings, Division, Salesforce
 
@@ -83,15 +84,21 @@ def test_a_division_that_takes_everything_needs_no_readable_body():
 # -- lanes
 
 
+def lanes_of(route, message):
+    lanes = route(message)
+    assert not isinstance(lanes, Done)
+    return tuple(lanes)
+
+
 def test_a_message_is_for_the_lanes_of_its_division_and_with_a_key_for_one_of_them():
     first = division({"site": "a"}, lanes=Lanes(3, "device"))
     others = [division({"site": "b"}, lanes=Lanes(2)), division({}, XML, lanes=Lanes(4, "device"))]
     route = LaneRouter([first, *others])
     assert route.lanes == [range(0, 3), range(3, 5), range(5, 9)]
     assert route(delivery(b'{"site": "b", "device": 1}')) == range(3, 5)
-    lanes = {tuple(route(delivery(b'{"site": "a", "device": %d}' % device))) for device in range(100)}
+    lanes = {lanes_of(route, delivery(b'{"site": "a", "device": %d}' % device)) for device in range(100)}
     assert lanes == {(0,), (1,), (2,)}
-    lanes = {tuple(route(delivery(b"<m><device>d%d</device></m>" % device))) for device in range(100)}
+    lanes = {lanes_of(route, delivery(b"<m><device>d%d</device></m>" % device)) for device in range(100)}
     assert lanes == {(5,), (6,), (7,), (8,)}
 
 
@@ -99,10 +106,10 @@ def test_messages_of_one_key_have_one_lane_and_those_without_one_the_first():
     route = LaneRouter([division({"site": "x"}, lanes=Lanes(4)), division({}, lanes=Lanes(4, "device"))])
     for body in (b"{}", b"no json", b"[]"):
         message = delivery(body)
-        assert list(route(message)) == [4]
+        assert lanes_of(route, message) == (4,)
         assert message.key is not None, "they keep their order"
     same = [delivery(b'{"device": "p-7", "n": %d}' % n) for n in range(9)]
-    assert len({tuple(route(each)) for each in same}) == 1
+    assert len({lanes_of(route, each) for each in same}) == 1
     assert {each.key for each in same} == {"p-7"}
     free = delivery(b'{"site": "x", "device": "p-7"}')
     route(free)
@@ -116,3 +123,10 @@ def test_what_match_had_to_decode_is_not_decoded_once_more(monkeypatch):
     route(message)
     assert message.key == 1
     assert message.records == [{"site": "a", "device": 1}]
+
+
+def test_a_division_leaves_out_what_its_own_conditions_say():
+    hot = replace(division({"site": "a"}), conditions=Conditions(accept_when={"t": {"gt": 80}}))
+    route = LaneRouter([hot, division({})])
+    found = [route(delivery(body)) for body in (b'{"site": "a", "t": 81}', b'{"site": "a", "t": 1}', b'{"t": 1}')]
+    assert found == [range(0, 1), NOT_ACCEPTED, range(1, 2)]

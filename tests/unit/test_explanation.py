@@ -192,6 +192,38 @@ def test_a_lookup_finds_what_is_given(tmp_path: Path, given: dict[str, Any], con
     assert explanation.data["cases"][0].get("ContactId") == contact
 
 
+HOT, COLD = {"device": {"id": 7}, "t": 90}, {"device": {"id": 7}, "t": 5}
+
+
+def test_a_message_that_is_left_out_is_told_with_the_condition_that_decides(tmp_path: Path) -> None:
+    config = json.loads(json.dumps(SF))
+    config["divisions"]["alone"] |= {"accept_when": {"t": {"gt": 80}}, "ignore_when": {"state": "test"}}
+    cold, _ = explained(tmp_path, config, COLD, queue="own")
+    assert (cold.title, cold.data) == ("would be ignored", {"ignored": "accept_when"})
+    assert cold.lines == ["", 'accept_when does not hold: t is 5, not {"gt":80}']
+    hot, _ = explained(tmp_path, config, HOT, queue="own")
+    assert hot.lines[-1] == 'accept_when holds: t: {"gt":80}; ignore_when does not hold: state is missing, not "test"'
+    mixed, _ = explained(tmp_path, config, [COLD, HOT, HOT | {"state": "test"}], queue="own")
+    assert len(mixed.data["cases"]) == 1
+    assert [line.partition(":")[0] for line in mixed.lines[-3:]] == ["record 0", "record 1", "record 2"]
+
+
+def test_the_rows_of_a_message_are_those_of_the_records_that_are_accepted(tmp_path: Path) -> None:
+    config = {
+        "database": {
+            "connection": {"driver": "SQLite3", "database": "x"},
+            "write": [{"statement": "INSERT INTO hot VALUES (:device, :n)", "values": {"n": "$index"}}],
+        },
+        "broker": {"source": {"queue": "q"}},
+        "accept_when": {"t": {"gt": 80}},
+    }
+    body = [{"device": 1, "t": 5}, {"device": 2, "t": 90}]
+    explanation, _ = explained(tmp_path, config, body)
+    assert explanation.data["rows"] == {"write[0]": [{"device": 2, "n": 1}]}
+    assert explanation.lines[-1] == 'record 1: accept_when holds: t: {"gt":80}'
+    assert explained(tmp_path, config, body[:1])[0].data == {"ignored": "accept_when"}
+
+
 SOURCE = Source("cases", "devices", "topic", ("alarm.#", "*.pump"))
 
 

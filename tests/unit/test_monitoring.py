@@ -95,9 +95,10 @@ def test_the_last_hour_forgets_minute_by_minute():
 
 
 def test_what_the_pump_counts_is_taken_over_when_it_has_happened(flow):
-    flow.counts.update(consumed=10, done=7, already=2, retries=4)
+    flow.counts.update(consumed=10, done=7, already=2, accept_when=5, ignore_when=1, empty=3, retries=4)
     flow.stats.tick()
-    assert flow.stats.last_hour() == ({"in": 10, "done": 7, "already_there": 2, "retried": 4}, {})
+    hour = {"in": 10, "done": 7, "already_there": 2, "ignored": 6, "empty": 3, "retried": 4}
+    assert flow.stats.last_hour() == (hour, {})
     assert flow.stats.last_message == flow.stats.last_success == flow.clock.now
     first = flow.clock.now
     flow.clock.now += 3600

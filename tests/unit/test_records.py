@@ -3,7 +3,7 @@
 import pytest
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
+from connectorlib.messages import ALREADY, DONE, EMPTY, Again, Dead, Delivery
 from connectorlib.pipeline.duplicates import by_first
 from sfconnector.mapping import Draft
 from sfconnector.records import Item, Unit, message_outcome, settle
@@ -30,7 +30,7 @@ def verdict(*outcomes):
         ([ALREADY], ALREADY),
         ([ALREADY, ALREADY], ALREADY),
         ([ALREADY, DONE], DONE),  # something is new
-        ([], DONE),  # an empty list of records
+        ([], EMPTY),  # an empty list of records
         ([DONE, Again(LOCKED)], Again(LOCKED)),
         ([Again(LOCKED), Again(AWAY)], Again(LOCKED)),
     ],

@@ -32,7 +32,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "last_message": "2026-11-24T01:12:30+01:00",
         "last_success": "2026-11-24T01:12:30+01:00",
         "last_progress": "2026-11-24T01:12:30+01:00",
-        "last_hour": {"in": 0, "done": 0, "already_there": 0, "retried": 0, "dead": {}},
+        "last_hour": {"in": 0, "done": 0, "already_there": 0, "ignored": 0, "empty": 0, "retried": 0, "dead": {}},
         "lanes": [],
     }
     broker = {"to": "broker", "since": "2026-11-23T18:00:00+01:00", "about": "", "reconnects": 0, "api_calls": None}
