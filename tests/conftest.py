@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from tests.services.database import Database
@@ -20,6 +21,11 @@ from tests.services.sqlite import SqliteDatabase
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 VARIANTS = ["postgresql", "postgresql-ansi", "mariadb", "sqlite"]
+
+
+# A busy machine is slow; that is no failure of a test.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

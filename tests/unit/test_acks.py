@@ -1,7 +1,7 @@
 """Pending acks against a model of the broker, which closes the channel when an ack names a tag it does not hold."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectorlib.amqp.acks import PendingAcks
@@ -122,7 +122,6 @@ def test_one_held_message_does_not_make_the_acks_grow():
     assert len(acks._unsettled) == 1
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_whatever_is_settled_in_whatever_order_the_broker_agrees(data):
     count = data.draw(st.integers(1, 40))

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sfconnector.coercion import any_value, coercion, cut_text, key_text, utf16_length
@@ -148,7 +148,6 @@ def test_a_number_that_json_cannot_say_is_refused():
 # -- lengths
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=300), st.integers(2, 255))
 def test_a_cut_text_fits_and_shows_that_it_was_cut(text, length):
     cut = cut_text(text, length)

@@ -579,7 +579,7 @@ def test_what_looks_wrong_is_a_warning(write, path, value, said):
 # -- nothing breaks it
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(junk=configs.nonsense(GOOD))
 def test_any_nonsense_is_either_taken_or_told_and_shows_no_secret(write, junk):
     try:

@@ -706,7 +706,7 @@ def test_divisions_that_share_an_app_share_its_user(write):
 # -- nothing breaks it
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(junk=configs.nonsense(GOOD))
 def test_any_nonsense_is_either_taken_or_told_and_shows_no_secret(write, junk):
     try:

@@ -226,19 +226,19 @@ def test_what_has_no_exact_text_is_refused(value):
         json_text([value])
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=None).filter(lambda d: -300 < d.adjusted() < 300))
 def test_a_decimal_keeps_every_digit_through_its_text(number):
     assert convert(text_of(number), "decimal") == number
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_a_timestamp_survives_its_text(moment):
     assert convert(text_of(moment), "timestamp") == moment
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)))
 def test_microseconds_since_1970_are_exact(moment):
     aware = moment.replace(tzinfo=UTC)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failed
@@ -15,7 +15,7 @@ from connectorlib.expressions import Scope, compile_expression
 from connectorlib.formats import compile_format
 from connectorlib.shared_settings import Limits
 
-QUICK = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=40)
 
 #: Text with many of the characters that something means to some format.
 SPECIAL = st.sampled_from("|~,;'\"\\ \t\r\n\0<>&]:-\ufeff\u2028\u0085é😀\x1f\x1eN")

@@ -238,6 +238,6 @@ class LaneMachine(RuleBasedStateMachine):
 
 
 LaneMachine.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=30, deadline=None, phases=(Phase.explicit, Phase.generate)
+    max_examples=300, stateful_step_count=30, phases=(Phase.explicit, Phase.generate)
 )
 TestLane = LaneMachine.TestCase

@@ -181,7 +181,7 @@ def test_hostile_values_find_exactly_the_records_that_have_them(org, client):
 
 @given(st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=12, unique_by=lambda text: text.strip().lower()))
 @example(["\\_", "\\%", "\\\\_"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_text_that_a_record_holds_is_found(texts):
     org = Org()
     held = [text for text in texts if text.strip() and soql.can_be_held(text)]

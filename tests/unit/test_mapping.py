@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pika import BasicProperties
 
@@ -229,7 +229,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     JSON,
     st.sampled_from(["Subject", "Priority", "IsEscalated", "ContactId", "Asset.Serial_Number__c", "SuppliedEmail"]),
@@ -246,7 +245,6 @@ def test_any_value_is_sent_as_json_or_refused(value, name):
     assert set(sent) <= {"Message_Id__c", name.partition(".")[0]}
 
 
-@settings(deadline=None)
 @given(JSON, st.sampled_from(["value", "{value}", {"path": "value", "default": "x"}]))
 def test_no_value_spoils_the_call_for_the_cases_beside_it(value, spec):
     """An org refuses a whole call for JSON of the wrong kind; a value of the right kind costs its own Case only."""

@@ -5,7 +5,7 @@ from decimal import Decimal
 from urllib.parse import quote_plus
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sfconnector import soql
@@ -45,7 +45,6 @@ def test_what_has_no_literal_is_refused(value):
         soql.literal(value)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=5))
 @example(["' OR Name != '", "\\", "\\'", "') LIMIT 1 --"])
 def test_a_parser_reads_the_same_texts_back(texts):
@@ -110,7 +109,6 @@ def test_no_record_holds_what_cannot_be_sent(text):
     assert not soql.can_be_held(text)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_an_address_is_not_longer_than_it_was_said_to_be(text):
     assert len(quote_plus(text)) <= soql.encoded_length(text)
