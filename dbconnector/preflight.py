@@ -88,7 +88,7 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
             yield from _select(config, database, config.database.select)
         if config.idempotency is not None:
             yield _inbox(database, config.idempotency, config.name)
-        yield from (odd("server", lost) for lost in database.lacks)
+        yield from (odd("server", lost) for lost in database.server.lacks)
         if sample is not None:
             yield from _sample(config, database, sample)
 
@@ -102,13 +102,13 @@ def _missing_file(database: Database) -> str:
 
 def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:
     driver, own = database.driver, config.database.connection
-    yield good(ABOUT, database.versions)
+    yield good(ABOUT, database.server.versions)
     given = {key.lower() for key in (connection_string.split_connection(own) if isinstance(own, str) else own)}
     defaults = {k: v for k, v in connection_string.hide_secrets(database.keywords).items() if k.lower() not in given}
     if database.driver is UNKNOWN_DRIVER:
         text = "not in the table of drivers: rows are written one by one, and a bad one costs its batch a rollback"
         yield odd("driver", text, "use another driver where there is one")
-        if database.proven:
+        if database.server.proven:
             yield good("driver", "text, whole numbers and decimals came back from it as they were sent")
         else:
             text = "the server understood no question for a value, so nothing is known of what its driver alters"

@@ -21,7 +21,8 @@ from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
 from connectorlib.pipeline.flood import Brake, is_of_flood
 from dbconnector.bisect import LARGEST, Bisection
 from dbconnector.inbox_table import PLACE as INBOX
-from dbconnector.odbc.database import AlreadyThere, Database, Duplicate
+from dbconnector.odbc.call_guard import AlreadyThere, Duplicate
+from dbconnector.odbc.database import Database
 from dbconnector.parameters import Plan, Unit
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class DatabaseSink:
     def _connect(self) -> None:
         if self._bound and self.database.connected:
             opened = self.database.opened
-            if self.database.idle:
+            if self.database.guard.idle:
                 self.database.connect()
             if self.database.opened == opened:
                 return

@@ -56,8 +56,8 @@ def connection_of(database: "Database", number: int = 1) -> ConnectionFacts:
         "database" if number == 1 else f"database, lane {number}",
         lambda: database.connected_since,
         lambda: database.opened,
-        lambda: database.versions,
-        stuck=database.stuck,
+        lambda: database.server.versions,
+        stuck=database.guard.stuck,
     )
 
 

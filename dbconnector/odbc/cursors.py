@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from connectorlib.errors import Failed, Failure, Kind
+from dbconnector.dialects.fetch_plan import shortest_single
 
 #: Prepared cursors kept; a batch that is split in four needs about five for each statement.
 PREPARED = 64
@@ -146,3 +147,12 @@ def _has_next(cursor: Any, check: Callable[[Any], None]) -> bool:
         return bool(cursor.nextset())
     finally:
         check(cursor)
+
+
+def exact_singles(columns: Sequence[ResultColumn], rows: list[Any]) -> list[Any]:
+    """Return rows in which a number of single precision has the digits that it was written with."""
+    singles = [at for at, column in enumerate(columns) if column.single]
+    for at in singles:
+        for row in rows:
+            row[at] = shortest_single(row[at])
+    return rows

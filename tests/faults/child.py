@@ -102,12 +102,12 @@ def crash_on(text: str) -> None:
 
 def limits(text: str) -> None:
     """Shorten the time limits of the database calls: `login,lock,statement,socket,grace` in seconds."""
-    from dbconnector.odbc import database
+    from dbconnector.odbc import call_guard
     from dbconnector.odbc.connection_string import TimeLimits
 
     *given, grace = (int(part) for part in text.split(","))
     TimeLimits.__init__.__defaults__ = tuple(given)
-    database.GRACE = float(grace)
+    call_guard.GRACE = float(grace)
 
 
 def clock(seconds: str) -> None:

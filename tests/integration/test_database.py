@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from connectorlib.errors import Failed, Failure, Kind
-from dbconnector.odbc import database as database_module
+from dbconnector.odbc import call_guard
+from dbconnector.odbc.call_guard import AlreadyThere
 from dbconnector.odbc.connection_string import TimeLimits, join_connection
-from dbconnector.odbc.database import AlreadyThere, Database
+from dbconnector.odbc.database import Database
 from dbconnector.settings import DatabaseSettings
 from dbconnector.sql import compile_statement
 from tests.services.database import Database as Server
@@ -539,7 +540,7 @@ SERVERS = pytest.mark.parametrize("database", ["postgresql", "postgresql-ansi", 
 @SERVERS
 def test_a_statement_that_takes_too_long_is_stopped_and_to_be_tried_again(database, odbc):
     assert failing(lambda: odbc.execute(SLEEP[database.kind])).kind is Kind.RETRY
-    assert odbc.deadline is None
+    assert odbc.guard.deadline is None
 
 
 def kill(database: Server, odbc: Database) -> None:
@@ -571,7 +572,7 @@ def test_an_idle_connection_that_the_server_has_ended_is_opened_again(database, 
     insert(odbc, id=1)
     odbc.commit()
     kill(database, odbc)
-    monkeypatch.setattr(database_module, "IDLE", 0.0)
+    monkeypatch.setattr(call_guard, "IDLE", 0.0)
     odbc.connect()
     assert odbc.opened == 2
     odbc.connect()
@@ -608,14 +609,14 @@ def test_a_probe_uses_a_connection_of_its_own(database, odbc):
 def test_a_call_in_progress_has_a_deadline(maria_db):
     odbc = Database(settings(maria_db), limits=LIMITS)
     odbc.connect()
-    assert odbc.stuck() is None
+    assert odbc.guard.stuck() is None
     worker = threading.Thread(target=lambda: odbc.execute("SELECT sleep(1)"))
     worker.start()
-    eventually(lambda: odbc.deadline)
-    odbc.deadline = 0.0
-    assert "has been running for" in (odbc.stuck() or "")
+    eventually(lambda: odbc.guard.deadline)
+    odbc.guard.deadline = 0.0
+    assert "has been running for" in (odbc.guard.stuck() or "")
     worker.join()
-    assert odbc.stuck() is None
+    assert odbc.guard.stuck() is None
     odbc.close()
 
 
@@ -647,7 +648,7 @@ def test_a_wrong_password_is_refused_and_not_shown(database, password):
     odbc = changed(database, Pwd=password + "-hunter2")
     failure = failing(odbc.connect)
     assert failure.kind is Kind.REFUSED
-    assert "hunter2" not in repr(failure) + repr(odbc) + repr(odbc.__dict__["_settings"])
+    assert "hunter2" not in repr(failure) + repr(odbc) + repr(vars(vars(odbc)["_factory"])["_settings"])
 
 
 @SERVERS
@@ -672,7 +673,7 @@ def test_a_connection_string_does_the_same_as_keywords(database):
     odbc.connect()
     assert odbc.execute("SELECT 1") is not None
     assert odbc.dialect.name == database.kind
-    assert odbc.versions
+    assert odbc.server.versions
     odbc.close()
 
 

@@ -20,7 +20,7 @@ from connectorlib.pipeline.flood import Brake
 from connectorlib.shared_settings import Batch, BrokerSettings, Limits, Logging, Retry, Source
 from dbconnector.commands.receive import Taken, write_one
 from dbconnector.inbox_table import ddl
-from dbconnector.odbc import database as database_module
+from dbconnector.odbc import call_guard
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import Plan, compile_plan
 from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Write
@@ -525,6 +525,6 @@ def test_an_idle_time_out_of_the_server_costs_no_pause(table: Any, monkeypatch: 
     end = {"postgresql": "SELECT pg_terminate_backend({})", "mariadb": "KILL {}"}[table.kind]
     [session] = [row[0] for _, rows in bench.odbc.query(number) for row in rows]
     table.execute(end.format(session))
-    monkeypatch.setattr(database_module, "IDLE", 0.0)
+    monkeypatch.setattr(call_guard, "IDLE", 0.0)
     assert bench.write(*deliveries(reading(2))) == [DONE]
     assert (bench.odbc.opened, table.count("reading")) == (2, 2)

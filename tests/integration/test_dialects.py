@@ -31,7 +31,7 @@ def test_a_new_module_is_the_dialect_of_a_connection(tmp_path, sqlite_db):
     with added(tmp_path, "plant", PLANT):
         odbc = Database(DatabaseSettings(connection=sqlite_db.connection))
         odbc.connect()
-    assert (odbc.dialect.name, odbc.driver.name, odbc.lacks) == ("plant", "Plant", ())
+    assert (odbc.dialect.name, odbc.driver.name, odbc.server.lacks) == ("plant", "Plant", ())
     assert [rows for _, rows in odbc.query("SELECT seconds FROM session")] == [[(60,)]]
     insert = compile_statement("INSERT INTO t (id, w) VALUES (:id, :w)")
     odbc.execute(insert.sql, odbc.binder(insert)((1, True)))

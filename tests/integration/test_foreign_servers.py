@@ -43,12 +43,12 @@ def test_what_a_server_does_not_know_costs_lines_and_no_rows(foreign: Any) -> No
     assert [n for n, outcome in enumerate(outcomes, 1) if isinstance(outcome, Dead)] == [7, 23]
     assert outcomes.count(DONE) == 28
     assert ids(foreign) == [n for n in range(1, 31) if n not in (7, 23)]
-    lacks = "\n".join(bench.odbc.lacks)
+    lacks = "\n".join(bench.odbc.server.lacks)
     assert "nothing is set" in lacks
     assert "the types of columns are not known" in lacks
     assert "which takes longer" in lacks
     assert "there are no savepoints" in lacks
-    assert [each.text for each in findings(bench.config) if each.about == "server"] == list(bench.odbc.lacks)
+    assert [each.text for each in findings(bench.config) if each.about == "server"] == list(bench.odbc.server.lacks)
 
 
 def test_what_a_user_may_not_ask_is_a_lack_once_it_is_missed(maria_db: Any) -> None:
@@ -61,9 +61,9 @@ def test_what_a_user_may_not_ask_is_a_lack_once_it_is_missed(maria_db: Any) -> N
     bench = Bench(maria_db, [Write("INSERT INTO readings (id, device) VALUES (:id, :device)")])
     with closing(bench.odbc):
         bench.odbc.connect()
-        assert bench.odbc.lacks == ()
+        assert bench.odbc.server.lacks == ()
         assert bench.write(*deliveries(reading(1, "p-1"))) == [DONE]
-        lack = "".join(bench.odbc.lacks)
+        lack = "".join(bench.odbc.server.lacks)
     assert "which takes longer: " in lack
     assert "SHOW VIEW" in lack
 
@@ -71,4 +71,4 @@ def test_what_a_user_may_not_ask_is_a_lack_once_it_is_missed(maria_db: Any) -> N
 def test_a_known_server_lacks_nothing(database: Any) -> None:
     with closing(Database(DatabaseSettings(database.connection))) as odbc:
         odbc.connect()
-        assert odbc.lacks == ()
+        assert odbc.server.lacks == ()

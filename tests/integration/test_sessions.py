@@ -120,7 +120,7 @@ def test_values_arrive_through_a_driver_that_is_not_known_by_its_name(database: 
     statement = compile_statement(text)
     with closing(Database(DatabaseSettings(database.connection))) as odbc:
         odbc.connect()
-        assert (odbc.dialect.name, odbc.proven) == (GENERIC.name, True)
+        assert (odbc.dialect.name, odbc.server.proven) == (GENERIC.name, True)
         for row in sent:
             odbc.execute(statement.sql, odbc.binder(statement)(row))
         odbc.commit()
@@ -144,7 +144,7 @@ def test_what_an_unknown_driver_does_not_carry_is_refused_and_the_rest_is_exact(
             else:
                 kept.append(row)
         odbc.commit()
-        assert (refused == []) == (odbc.lacks == ())
+        assert (refused == []) == (odbc.server.lacks == ())
     assert all(each.code == "bad-value" and "this driver alters" in each.text for each in refused)
     assert len(kept) >= 3
     assert sorted(tuple(row) for row in database.rows("SELECT id, word FROM t")) == sorted(kept)

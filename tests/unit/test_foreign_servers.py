@@ -193,7 +193,7 @@ def test_a_server_is_known_by_what_it_says_of_itself(says: str, dialect: Any) ->
 
 def test_a_server_behind_the_driver_of_another_one_has_its_own_dialect(connected: Make) -> None:
     database = connected(Driver("libmaodbc.so", "MySQL"))
-    assert (database.dialect.name, database.driver, database.lacks) == ("mysql", mariadb.CONNECTOR, ())
+    assert (database.dialect.name, database.driver, database.server.lacks) == ("mysql", mariadb.CONNECTOR, ())
 
 
 def test_a_server_that_needs_other_keywords_is_logged_in_to_with_them(connected: Make) -> None:
@@ -204,7 +204,7 @@ def test_a_server_that_needs_other_keywords_is_logged_in_to_with_them(connected:
     database.close()
     database.connect()
     assert len(driver.opened) == 3  # it is known by now
-    assert "12.3 (questdb)" in database.versions
+    assert "12.3 (questdb)" in database.server.versions
 
 
 # --- what a server does not know ------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_a_setting_that_the_server_does_not_know_costs_a_line(connected: Make, n
     words = re.escape(re.split(r"[{=']", setting.statement)[0])
     tail = re.search(r"'(\w+)'", setting.statement)
     database = connected(Driver(library, server, f"^{words}.*{tail[1] if tail else ''}"))
-    assert database.lacks == (f"{setting.lost}: what is that?",)
+    assert database.server.lacks == (f"{setting.lost}: what is that?",)
     assert {key: getattr(database.dialect, key) for key in setting.without} == dict(setting.without)
 
 
@@ -233,8 +233,8 @@ def test_without_savepoints_and_a_catalogue_the_rest_is_used(connected: Make, na
     _, library, server = NAMES[name]
     database = connected(Driver(library, server, "SAVEPOINT|pg_attribute|information_schema|pragma_", "00000"))
     assert database.dialect.savepoints is None
-    assert "there are no savepoints" in database.lacks[-1]
-    assert any("the types of columns are not known" in each for each in database.lacks)
+    assert "there are no savepoints" in database.server.lacks[-1]
+    assert any("the types of columns are not known" in each for each in database.server.lacks)
     statement = compile_statement("INSERT INTO t (a) VALUES (:a)")
     assert database.binder(statement)(["x"]) == ("x",)
     assert database.execute(statement.sql, ("x",)) == -1
@@ -245,7 +245,7 @@ def test_without_savepoints_and_a_catalogue_the_rest_is_used(connected: Make, na
 def test_a_question_for_the_version_of_a_table_is_tried_at_connect(connected: Make, name: str) -> None:
     _, library, server = NAMES[name]
     database = connected(Driver(library, server, "xmin|^SHOW CREATE", "42000"))
-    assert [lack.partition(":")[2] for lack in database.lacks] == [" what is that?"]
+    assert [lack.partition(":")[2] for lack in database.server.lacks] == [" what is that?"]
     assert database.dialect.version_query("t") is None
 
 
@@ -265,13 +265,13 @@ def test_names_that_a_driver_does_not_tell_are_for_display_only(connected: Make)
     driver = Driver("", "MDBTOOLS\0", "SELECT|VALUES")
     driver.info = {pyodbc.SQL_DBMS_NAME: "MDBTOOLS\0"}
     database = connected(driver)
-    assert (database.versions, database.driver) == ("MDBTOOLS through libmdbodbc.so", UNKNOWN_DRIVER)
-    assert not database.proven
+    assert (database.server.versions, database.driver) == ("MDBTOOLS through libmdbodbc.so", UNKNOWN_DRIVER)
+    assert not database.server.proven
 
 
 def test_where_nothing_can_be_undone_nothing_is_written(connected: Make) -> None:
     database = connected(Driver("libmdbodbc.so", "MDBTOOLS", "CAST", autocommits=True, answers={"reading": [(1,)]}))
-    assert "there are no transactions" in database.lacks[0]
+    assert "there are no transactions" in database.server.lacks[0]
     assert next(database.query("SELECT id FROM reading")) == (("id",), [(1,)])
     insert = compile_statement("INSERT INTO t (a) VALUES (:a)")
     for write in (lambda: database.binder(insert), lambda: database.execute("UPDATE t SET a = 1")):

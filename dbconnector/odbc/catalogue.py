@@ -1,0 +1,102 @@
+"""What the database's catalogue says of the tables in use: their columns, and whether these are still so."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from connectorlib.errors import Failed, Failure, Kind
+from dbconnector.columns import UNKNOWN, ColumnType, plain_name
+from dbconnector.dialects.base import Query
+from dbconnector.odbc.server import Server
+from dbconnector.sql import Target
+
+Rows = Sequence[Sequence[Any]]
+
+#: Returns the rows of a question to the catalogue; none if there is no question. Raises Failed.
+Ask = Callable[[Query | None], Rows]
+#: As Ask, and returns why, as a text, if the server refuses the question and only its answer is lost.
+Try = Callable[[Query], Rows | str]
+
+
+class Catalogue:
+    """The tables of one connection that something was asked about; `clear` forgets them."""
+
+    def __init__(self, server: Server, ask: Ask, try_ask: Try) -> None:
+        self._server = server
+        self._ask = ask
+        self._try_ask = try_ask
+        #: Name and type of each column of a table.
+        self._columns: dict[str, Sequence[tuple[str, str]]] = {}
+        #: What changes with them.
+        self._versions: dict[str, Sequence[Any]] = {}
+
+    def clear(self) -> None:
+        self._columns.clear()
+        self._versions.clear()
+
+    def described(self, table: str) -> Sequence[tuple[str, str]]:
+        """Return name and type of each column of a table; none if that is not known."""
+        if table not in self._columns:
+            found = self._ask_columns(table)
+            if found:  # else it is no table, or nothing can be asked of it
+                self._versions[table] = found
+                if self._has_version(table):  # in this order: the columns are not older
+                    found = self._ask_columns(table)
+            self._columns[table] = found
+        return self._columns[table]
+
+    def column(self, target: Target | None) -> ColumnType:
+        """Return what is known of a column; UNKNOWN if that is nothing, as the statement will report."""
+        if target is None:
+            return UNKNOWN
+        folds = self._server.dialect.folds_names
+        wanted = plain_name(target.column, fold=folds)
+        types = {name if folds else name.lower(): each for name, each in self.described(target.table)}
+        found = types.get(wanted if folds else wanted.lower())
+        if found is None:
+            return UNKNOWN
+        column = self._server.dialect.column_type(found)
+        return column if target.stored else column.compared()
+
+    def refuse_unfit(self, table: str, place: str) -> None:
+        """Raise Failed if a batch that fails in this table could not be undone."""
+        for (reason,) in self._ask(self._server.dialect.unfit_query(table)):
+            raise Failed(Failure(Kind.CONFIGURATION, "table", f"{table} {reason}", place))
+
+    def altered(self) -> bool:
+        """Ask whether a described table has other columns since."""
+        return any(self._version(table) != found for table, found in self._versions.items())
+
+    def commit_text(self) -> str | None:
+        """Return what commits unless a described table is altered, in one round trip; None if the dialect has no such
+        text, or no table was described."""
+        make, versions = self._server.dialect.commit_unaltered, self._versions
+        if make is None or not versions or None in map(self._server.dialect.version_query, versions):
+            return None
+        return make({table: version for table, (version,) in versions.items()})
+
+    def _has_version(self, table: str) -> bool:
+        """Ask for the version of a table for the first time. A server or a user that may not have it costs the faster
+        question only."""
+        question = self._server.dialect.version_query(table)
+        if question is None:
+            return False
+        found = self._try_ask(question)
+        if isinstance(found, str):
+            self._server.lacks += (self._server.without("version_query", found),)
+            return False
+        self._versions[table] = self._version_in(found, table)
+        return True
+
+    def _version(self, table: str) -> Sequence[Any]:
+        """Return what differs once the columns of a table do."""
+        question = self._server.dialect.version_query(table)
+        return self._ask_columns(table) if question is None else self._version_in(self._ask(question), table)
+
+    def _version_in(self, rows: Rows, table: str) -> Sequence[Any]:
+        dialect = self._server.dialect
+        found = [re.sub(dialect.version_noise, "", str(row[1])) for row in rows]
+        return self._ask_columns(table) if any(re.match(dialect.version_blind, each) for each in found) else found
+
+    def _ask_columns(self, table: str) -> Sequence[tuple[str, str]]:
+        return [(str(name), str(kind)) for name, kind in self._ask(self._server.dialect.columns_query(table))]
