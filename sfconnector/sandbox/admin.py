@@ -1,6 +1,7 @@
 """/_sim/...: control of the sandbox itself, for tests. JSON in and out; answers hold no secrets.
 
-A change needs Content-Type: application/json, which a page of another site cannot make a browser send.
+A change needs Content-Type: application/json, which a page of another site cannot make a browser send; `application`
+refuses a `Host` that is not ours, by which the site would pass for the sandbox.
 """
 
 from collections.abc import Callable

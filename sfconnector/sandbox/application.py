@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from werkzeug.wrappers import Request, Response
 
+from connectorlib.service.form_origin import is_strange_host
 from sfconnector.sandbox import admin, case_page, faults, journal, refusals, services, wire
 from sfconnector.sandbox.oauth import asked_by
 from sfconnector.sandbox.refusals import ApiError, ApiProblem
@@ -25,7 +26,8 @@ StartResponse = Callable[..., Any]
 
 
 class Application:
-    """The WSGI application."""
+    """The WSGI application. Page and administration need no log-in, so they answer only to a `Host` that is ours; the
+    API needs one."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -37,7 +39,9 @@ class Application:
         path = services.raw_path(http)
         if path.startswith("/services"):
             return self._service(http, path)(environ, start_response)
-        if path.startswith("/_sim/"):
+        if is_strange_host(http.headers.get("Host")):
+            response = Response("Open the sandbox by an address or as localhost.\n", 421)
+        elif path.startswith("/_sim/"):
             response = admin.respond(self._sandbox, http, path)
         else:
             response = case_page.respond(self._sandbox.world, http, path)

@@ -9,7 +9,7 @@ from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
 from connectorlib.service import pages
-from connectorlib.service.form_origin import is_foreign_form, is_strange_host
+from connectorlib.service.form_origin import is_foreign_form
 from sfconnector.sandbox import outages, wire
 from sfconnector.sandbox.field_values import moment
 from sfconnector.sandbox.org import Org
@@ -51,8 +51,6 @@ def respond(world: World, http: Request, path: str) -> Response:
 def _fail(world: World, http: Request) -> Response:
     """Begin the outage of a button. There is no session, so the browser has to say that the form is ours."""
     host, origin = http.headers.get("Host"), http.headers.get("Origin")
-    if is_strange_host(host):
-        return Response("Open this page by an address, or use `sfconnector sandbox fail`.\n", 421)
     if origin is None or is_foreign_form(host, origin, http.headers.get("Sec-Fetch-Site")):
         return Response("This form was sent by another page.\n", 403)
     word = http.form.get("word", "")

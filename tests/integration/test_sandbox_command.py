@@ -152,6 +152,26 @@ def test_a_page_of_another_site_cannot_make_a_browser_administrate_it(salesforce
 
 
 @pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("rebound.example", 421),
+        ("rebound.example:8080", 421),
+        ("127.0.0.1@rebound.example", 421),
+        ("localhost", 200),
+        ("127.0.0.1:8080", 200),
+        ("[::1]:8080", 200),
+    ],
+)
+def test_a_foreign_name_that_resolves_to_the_sandbox_reaches_neither_its_administration_nor_its_page(
+    salesforce, host, status
+):
+    for path in ("/", "/_sim/users", "/_sim/counts"):
+        assert requests.get(salesforce.url + path, headers={"Host": host}, timeout=30).status_code == status
+    reset = requests.post(f"{salesforce.url}/_sim/switches", json={}, headers={"Host": host}, timeout=30)
+    assert reset.status_code == (421 if status == 421 else 405)
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body", "text"),
     [
         ("POST", "/_sim/nothing", {}, "404"),

@@ -37,7 +37,7 @@ class Salesforce(Server):
         return ()
 
     def is_ready(self) -> bool:
-        return answers(self.host, self.port, b"HEAD / HTTP/1.0\r\n\r\n", b"HTTP/1.1 200")
+        return answers(self.host, self.port, b"HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 200")
 
 
 class Org:
