@@ -3,7 +3,9 @@
 A missing program is a failure, not a skip: scripts/setup installs them.
 """
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +13,7 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
+from tests.running_order import running_order
 from tests.services.database import Database
 from tests.services.mariadb import MariaDatabase, MariaDB
 from tests.services.postgresql import PostgresDatabase, PostgreSQL
@@ -21,6 +24,14 @@ from tests.services.sqlite import SqliteDatabase
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 VARIANTS = ["postgresql", "postgresql-ansi", "mariadb", "sqlite"]
+
+#: From the slowest tests to the quickest ones.
+FOLDERS = ("faults", "e2e", "integration", "unit")
+
+# The suite starts hundreds of processes. Where the environment keeps Python from writing bytecode, each would compile
+# all its modules again: a third of the time of a start. An installed connector has its bytecode.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 # A busy machine is slow; that is no failure of a test.
@@ -34,13 +45,21 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is for the soak, unless it is asked for: `pytest -m soak`."""
-    if "soak" in config.getoption("markexpr"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("soak")]
-    if left_out:
+    """Leave out what is for the soak, unless it is asked for: `pytest -m soak`. Put the tests of several workers into
+    the order in which none of them waits for another at the end."""
+    if "soak" not in config.getoption("markexpr"):
+        left_out = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
-        config.hook.pytest_deselected(items=left_out)
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+    if workers := getattr(config, "workerinput", {}).get("workercount"):
+        items[:] = running_order(items, _effort, workers)
+
+
+def _effort(item: pytest.Item) -> int:
+    """Return 0 for a slow test, else more the less a test of its folder takes."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    return 0 if item.get_closest_marker("slow") else 1 + FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
 
 
 @pytest.fixture(scope="session")

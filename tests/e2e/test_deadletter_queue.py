@@ -230,8 +230,10 @@ def test_list_25_times_changes_nothing(workbench: Workbench) -> None:
     workbench()
     workbench.vhost.publish("", "dead-letter", of_four_causes(100))
     all_of_them = [f"m-{number}" for number in range(100)]
-    for limit in range(25):
-        assert workbench.ids("--limit", str(limit + 1)) == all_of_them[: limit + 1]
+    looks = workbench.repeated(*(["list", "--json", "--limit", str(limit)] for limit in range(1, 26)))
+    for limit, (code, printed, said) in enumerate(looks, 1):
+        assert code == 0, said
+        assert [each["message_id"] for each in json.loads(printed)] == all_of_them[:limit]
     assert workbench.ids() == all_of_them
     eventually(lambda: workbench.vhost.unsettled("dead-letter") == 0, 10, what="nothing held")
     assert workbench.vhost.depth("dead-letter") == 100
@@ -242,10 +244,11 @@ def test_list_25_times_changes_nothing(workbench: Workbench) -> None:
 def test_list_25_times_on_a_queue_with_a_low_limit_stops_in_time(workbench: Workbench) -> None:
     workbench.vhost.declare_queue("foreign", arguments={"x-delivery-limit": 20})
     workbench.vhost.publish("", "foreign", of_four_causes(30))
-    for turn in range(25):
-        workbench("list", "--from", "foreign", code=0 if turn < 15 else 78)
-    assert "looking stops here, nothing is lost" in workbench.said
-    assert "delivery limit (20)" in workbench.said
+    looks = workbench.repeated(*[["list", "--from", "foreign"]] * 25)
+    assert [code for code, _, _ in looks] == [0] * 15 + [78] * 10
+    said = looks[-1][2]
+    assert "looking stops here, nothing is lost" in said
+    assert "delivery limit (20)" in said
     assert sorted(ids(workbench.vhost.get_all("foreign"))) == sorted(f"m-{number}" for number in range(30))
 
 
@@ -255,9 +258,9 @@ def test_a_policy_makes_a_queue_without_a_limit_good_to_look_at_again(workbench:
     policy = {"pattern": "^foreign$", "definition": {"delivery-limit": 20}, "apply-to": "queues"}
     workbench.vhost.api("PUT", "/api/policies/{vhost}/looks", policy)
     workbench.vhost.publish("", "foreign", of_four_causes(3))
-    for turn in range(17):
-        workbench("list", "--from", "foreign", code=0 if turn < 15 else 78)
-    assert "rabbitmqctl set_policy" in workbench.said
+    looks = workbench.repeated(*[["list", "--from", "foreign"]] * 17)
+    assert [code for code, _, _ in looks] == [0] * 15 + [78] * 2
+    assert "rabbitmqctl set_policy" in looks[-1][2]
     policy["definition"] = {"delivery-limit": 1_000_000}
     workbench.vhost.api("PUT", "/api/policies/{vhost}/looks", policy)
     eventually(lambda: workbench.answers("list", "--from", "foreign"), 15, 0.5, "a look at the queue again")

@@ -3,11 +3,26 @@
 import json
 import os
 import subprocess
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from tests.e2e.conftest import Command, installed
 
 Completed = subprocess.CompletedProcess[str]
+
+#: Runs the command for each of the arguments that it reads, and prints exit code, output and errors of each.
+REPEAT = """
+import contextlib, io, json, sys
+from deadletterqueue.cli import main
+for arguments in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            main(arguments)
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, out.getvalue(), errors.getvalue()]))
+"""
 
 
 class Workbench(Command):
@@ -34,6 +49,20 @@ class Workbench(Command):
     def answers(self, *arguments: str) -> bool:
         """Run it; return whether it did what was asked."""
         return self.run(*arguments, *self.options(), AMQP_PASSWORD=self.vhost.password).returncode == 0
+
+    def repeated(self, *commands: Sequence[str]) -> list[tuple[int, str, str]]:
+        """Run it many times, in one process since most of a short command is the start of Python; return exit code,
+        output and errors of each."""
+        text = json.dumps([[*command, *self.options()] for command in commands])
+        done = subprocess.run(
+            [sys.executable, "-c", REPEAT],
+            input=text,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
     def told(self, text: str, *arguments: str) -> Completed:
         """Run it with a text on its standard input."""
