@@ -154,7 +154,7 @@ class DatabaseSink:
         if len(units) == len(mapped):  # nearly always
             return self._write_by_key(units, valid)
         outcomes: list[Outcome] = []
-        for part, flood in self._brake.parts(deliveries, [_refusal_for_a_column(each) for each in mapped]):
+        for part, flood in self._brake.parts(deliveries, [_refusal_for_a_column(each) for each in mapped], self):
             again = Again(flood) if flood else next((each for each in outcomes if isinstance(each, Again)), None)
             chosen = [mapped[at] for at in part]
             if again:
@@ -251,7 +251,7 @@ class DatabaseSink:
             return ALREADY
         if isinstance(result, Duplicate) or not failure.by_target:
             return Dead(failure)
-        flood = self._brake.refused(units[0].delivery, failure)
+        flood = self._brake.refused(units[0].delivery, failure, self)
         return Dead(failure) if flood is None else Again(flood)
 
     # --- one attempt: returns why the database rejects the units; raises Failed for anything else --------------------
@@ -294,7 +294,7 @@ class DatabaseSink:
                 raise AlreadyThere(Failure(Kind.REJECT, "already-there", "an earlier delivery was written", INBOX))
         places = self._execute_bulk(units, rows_at_once) if self._plan.in_bulk else self._execute_steps(units)
         self._passing.update(dict.fromkeys([*places, ALL], len(units)))
-        self._brake.passed(places, (unit.delivery for unit in units))
+        self._brake.passed(places, (unit.delivery for unit in units), self)
         return DONE
 
     def _rejected(self, units: Sequence[Unit], failed: Failed) -> Failed:
@@ -337,7 +337,7 @@ class DatabaseSink:
         if not self.database.commit_unaltered():
             raise Failed(_ALTERED)
         if self._passing:
-            self._brake.passed(["commit"], ())
+            self._brake.passed([*self._passing, "commit"], ())
         self._passed.update(self._passing)
         self._passed["commit"] += 1
         self._passing.clear()

@@ -4,7 +4,8 @@ A *reject* costs a message at once. But a new NOT NULL column or a validation ru
 empty the queue into the dead letters. Rule: a place is flooded after `limit` refusals with the same code among its last
 1.2 × `limit`, from several keys, without a message that passed; it stays so until one passes. Only what the target
 decides counts (`Failure.by_target`), also where it is known before a message is sent; not what the message alone
-decides, and not what is there already.
+decides, and not what is there already. What has passed in a transaction counts for all lanes once that is committed;
+until then only against what its own lane was refused, for it may be undone.
 
 `Flood` decides, and is pure; `Brake` keeps one for each place, for all lanes of a target.
 """
@@ -28,6 +29,8 @@ class Refusal:
     #: `Delivery.key`.
     key: Hashable
     routing_key: str
+    #: The lane, where lanes write in transactions.
+    lane: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,11 @@ class Flood:
             return Flood(refusals)
         return Flood(refusals, refusal.code, len(alike))
 
+    def passed_by(self, lane: object) -> "Flood | None":
+        """Return what is left of it after a message passed in a transaction of this lane; None if that is nothing."""
+        others = tuple(each for each in self.refusals if each.lane is not lane)
+        return replace(self, refusals=others) if others else None
+
 
 def _are_of_many(alike: Sequence[Refusal], several: bool) -> bool:
     keys = {each.key for each in alike} - {None}
@@ -77,11 +85,11 @@ class Brake:
         self._several = False
         self._lock = threading.Lock()
 
-    def refused(self, delivery: Delivery, failure: Failure) -> Failure | None:
+    def refused(self, delivery: Delivery, failure: Failure, lane: object = None) -> Failure | None:
         """Count a message that is refused because of the target. Return what to pause for in a flood, else None."""
         if not self._limit:
             return None
-        refusal = Refusal(delivery.identity, failure.code, delivery.key, delivery.routing_key)
+        refusal = Refusal(delivery.identity, failure.code, delivery.key, delivery.routing_key, lane)
         with self._lock:
             self._note((delivery,))
             flood = self._floods.get(failure.place, Flood()).after(refusal, self._limit, several=self._several)
@@ -89,7 +97,7 @@ class Brake:
         return replace(failure, kind=Kind.FLOOD, same=flood.same) if flood.code == failure.code else None
 
     def parts(
-        self, deliveries: Sequence[Delivery], refusals: Sequence[Failure | None]
+        self, deliveries: Sequence[Delivery], refusals: Sequence[Failure | None], lane: object = None
     ) -> Iterator[tuple[range, Failure | None]]:
         """Divide a call some of whose messages are refused before they are sent. Yield the positions of what to send
         next, up to where a flood would begin if none of it passes; at last, if none has, the rest, with the flood for
@@ -99,25 +107,28 @@ class Brake:
             yield range(end), None
             return
         while begin < end:
-            counted = ((at, self._refused_before(deliveries[at], refusals[at])) for at in range(begin, end))
+            counted = ((at, self._refused_before(deliveries[at], refusals[at], lane)) for at in range(begin, end))
             at = next((at for at, flood in counted if flood), end)
             yield range(begin, at), None
-            if at < end and (flood := self._refused_before(deliveries[at], refusals[at])):
+            if at < end and (flood := self._refused_before(deliveries[at], refusals[at], lane)):
                 yield range(at, end), flood
                 return
             begin = at
 
-    def _refused_before(self, delivery: Delivery, failure: Failure | None) -> Failure | None:
-        return self.refused(delivery, failure) if failure else None
+    def _refused_before(self, delivery: Delivery, failure: Failure | None, lane: object) -> Failure | None:
+        return self.refused(delivery, failure, lane) if failure else None
 
-    def passed(self, places: Iterable[str], deliveries: Iterable[Delivery]) -> None:
-        """Messages have passed these places: whatever was refused there was refused for its own sake."""
+    def passed(self, places: Iterable[str], deliveries: Iterable[Delivery], lane: object = None) -> None:
+        """Messages have passed these places: whatever was refused there was refused for its own sake. `lane`: they have
+        in its transaction, which is not committed yet."""
         if not self._limit or (self._several and not self._floods):  # nearly always
             return
         with self._lock:
             self._note(deliveries)
             for place in places:
-                self._floods.pop(place, None)
+                flood = self._floods.pop(place, None)
+                if flood and lane is not None and (left := flood.passed_by(lane)):
+                    self._floods[place] = left
 
     def _note(self, deliveries: Iterable[Delivery]) -> None:
         """Find out whether messages have several routing keys."""

@@ -159,3 +159,27 @@ def test_what_passes_ends_the_flood_of_its_place_only() -> None:
     assert target.refuse() is not None
     target.brake.passed(["write[0]"], [delivery(target.tags, "b")])
     assert target.refuse() is None
+
+
+#: What two lanes see, with a limit of 10: `r`, so many refusals; `p`, a message passes in a transaction; `c`, which is
+#: committed; and with which refusal the flood began (from 1; 0: there is none).
+LANES = [
+    ("a:r5 b:r5", 10),
+    ("a:r5 b:p b:r5", 10),
+    ("a:r5 b:p b:c b:r5 a:r4", 0),
+    ("a:r5 a:p a:r5 b:r4", 0),
+    ("a:r5 b:r4 b:p a:r5", 14),
+]
+
+
+@pytest.mark.parametrize(("story", "begins"), LANES)
+def test_what_is_not_committed_counts_only_for_the_lane_that_wrote_it(story: str, begins: int) -> None:
+    brake, tags, found = Brake(10), count(1), []
+    for lane, _, what in (each.partition(":") for each in story.split()):
+        for _ in range(int(what[1:] or 1)):
+            if what[0] == "r":
+                tag = next(tags)
+                found += [tag] if brake.refused(delivery(count(tag), "abc"[tag % 3]), refusal(), lane) else []
+            else:
+                brake.passed(["write[0]"], [], lane if what[0] == "p" else None)
+    assert (found or [0])[0] == begins
