@@ -5,11 +5,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import DONE, Again, Dead, Delivery, Outcome
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.pipeline.blame import ALL, PAUSING
+from connectorlib.pipeline.flood import Brake
 from connectorlib.pipeline.pause import hint
 from connectorlib.pipeline.sink import probed
 
@@ -32,6 +34,8 @@ class MessageSink(ABC):
         self.connected_since: float | None = None
         self.opened = 0
         self.about = ""
+        #: Counts what the target refuses; the program sets the limit of its configuration (`retry.flood`).
+        self.brake = Brake(0)
         self._call_began: float | None = None
 
     @abstractmethod
@@ -41,7 +45,7 @@ class MessageSink(ABC):
     @abstractmethod
     def send(self, delivery: Delivery) -> None:
         """Send one message, and return once the target has it. Raise Failed: `reject` dead-letters the message,
-        `unavailable` pauses the flow."""
+        `unavailable` pauses the flow. A `reject` with `by_target` counts for the flood brake."""
 
     def hint(self, failure: Failure) -> str:
         """Return what a person can do about a failure."""
@@ -62,11 +66,21 @@ class MessageSink(ABC):
         for delivery in deliveries:
             if not valid():
                 raise Stale
-            failure = probed(lambda: self._send(delivery))  # noqa: B023 - called at once
+            failure = self._try(delivery)
             if failure is not None and failure.kind is not Kind.REJECT:
                 return outcomes + [Again(failure)] * (len(deliveries) - len(outcomes))
             outcomes.append(DONE if failure is None else Dead(failure))
         return outcomes
+
+    def _try(self, delivery: Delivery) -> Failure | None:
+        """Send a message; return why the target does not have it, or the flood that its refusal is part of."""
+        failure = probed(lambda: self._send(delivery))
+        if failure is None:
+            self.brake.passed([ALL], [delivery])
+        elif failure.kind is Kind.REJECT and failure.by_target:
+            flood = self.brake.refused(delivery, replace(failure, place=ALL))
+            return failure if flood is None else replace(flood, place=failure.place)
+        return failure
 
     def _send(self, delivery: Delivery) -> None:
         with self._timed():

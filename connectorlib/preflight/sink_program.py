@@ -13,6 +13,7 @@ from connectorlib.config.schema import Schema, printed
 from connectorlib.config.sink_config import SinkConfig, load_sink_config, sink_schema
 from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.monitoring.status_command import status_command
+from connectorlib.pipeline.flood import Brake
 from connectorlib.pipeline.message_sink import MessageSink
 from connectorlib.pipeline.run_sink import Program, SinkFlow, run_sink
 from connectorlib.pipeline.sink import probed
@@ -75,6 +76,7 @@ def _run(program: str, open_sink: OpenSink, config: SinkConfig, term: Term) -> E
     @contextmanager
     def flows(broker: object) -> Iterator[Sequence[SinkFlow]]:
         with closing(open_sink(config.settings)) as sink:
+            sink.brake = Brake(config.retry.flood)
             logs.event(logger, logging.INFO, "started", version=version("amqp-connectors"), name=config.name)
             yield [_flow(config, sink)]
 

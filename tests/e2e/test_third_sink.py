@@ -119,6 +119,20 @@ def test_messages_arrive_in_order_and_what_is_refused_becomes_a_dead_letter(
     assert sink.vhost.depth("letters") == 0
 
 
+def test_a_server_that_refuses_every_message_pauses_it(sink: HttpSinkCommand, target: Target) -> None:
+    sink.configure(retry={"flood": 10})
+    target.status = 422
+    with sink.running(*RUN) as running:
+        sink.publish(*[b"%d" % n for n in range(60)])
+        assert " cause=http-422 same=1" in running.wait_for("PAUSED flow=letters ")
+        target.status = 204
+        running.signal(signal.SIGUSR1)
+        running.wait_for("RESUMED flow=letters ")
+        eventually(lambda: sink.vhost.depth("letters") == 0)
+        eventually(lambda: len(target.bodies) + sink.vhost.depth("dead-letter") == 60)
+        assert 9 <= sink.vhost.depth("dead-letter") <= 12  # and a probe or two
+
+
 @pytest.mark.parametrize("outage", ["503", "no server"])
 def test_an_outage_pauses_it_and_nothing_is_lost(sink: HttpSinkCommand, target: Target, outage: str) -> None:
     with sink.running(*RUN) as running:

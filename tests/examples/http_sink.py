@@ -57,7 +57,7 @@ class HttpSink(MessageSink):
             if error.code >= 500:
                 raise unavailable(code, text) from error
             if method == "POST":
-                raise reject(code, text) from error
+                raise reject(code, text, by_target=True) from error
         except OSError as error:  # no answer: urllib's own errors and those of the socket
             raise unavailable("http", str(getattr(error, "reason", error))) from error
 

@@ -10,6 +10,7 @@ from pika import BasicProperties
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject, unavailable
 from connectorlib.messages import DONE, Again, Dead, Delivery
 from connectorlib.pipeline.blame import ALL
+from connectorlib.pipeline.flood import Brake
 from connectorlib.pipeline.message_sink import MessageSink
 
 NO = reject("422", "no")
@@ -58,6 +59,23 @@ def test_a_rejected_message_stops_no_other_and_any_other_failure_stops_the_batch
     assert sink.handle(batch("abcd"), lambda: True) == outcomes
     assert "".join(sink.sent) == sent
     assert sink.passed[ALL] == len(sent)
+
+
+@pytest.mark.parametrize(
+    ("bodies", "dead", "untried"),
+    [
+        ("xxxxxx", 2, 4),  # the third refusal begins a flood
+        ("xxaxxa", 4, 0),  # one that passes ends the count
+        ("yyyyya", 5, 0),  # a message that is bad by itself does not count
+    ],
+)
+def test_when_the_target_refuses_all_the_rest_is_not_tried(bodies: str, dead: int, untried: int) -> None:
+    sink = Listed(x=reject("422", "no", by_target=True), y=NO)
+    sink.brake = Brake(3)
+    outcomes = sink.handle(batch(bodies), lambda: True)
+    assert sum(isinstance(each, Dead) for each in outcomes) == dead
+    flooded = [each.failure for each in outcomes if isinstance(each, Again)]
+    assert flooded == [Failure(Kind.FLOOD, "422", "no", by_target=True, same=3)] * untried
 
 
 def test_a_bug_is_a_failure_of_its_message_and_those_before_it_are_done():
