@@ -1,17 +1,22 @@
-"""`sfconnector org`: options, and the folder that it writes."""
+"""`sfconnector org`: options, the folder that it writes, and what it proves."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from connectorlib.errors import Failed
+from connectorlib.preflight.check_command import check
+from connectorlib.preflight.findings import Group
+from connectorlib.service import logs
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option, exit_codes
 from connectorlib.service.process import ExitCode, exit_code
+from connectorlib.shared_settings import Logging
 from sfconnector import config as configuration
-from sfconnector.metadata import org_project
-from sfconnector.settings import SfConfig
+from sfconnector import preflight
+from sfconnector.metadata import org_project, org_proof
+from sfconnector.settings import Division, SfConfig
 
 #: Names that Salesforce takes; permission sets have 80 characters at most, and a suffix may come.
 _NAME = re.compile(r"[A-Za-z](?:_?[A-Za-z0-9])*")
@@ -23,14 +28,18 @@ _MOST_SHOWN = 3
     "org",
     context_settings=HELP_OPTIONS,
     epilog=exit_codes(
-        " 0  written",
-        " 1  a file cannot be written",
+        " 0  written, or all as assumed",
+        " 1  a file cannot be written, or something differs",
         " 2  wrong usage, or the folder has other content",
+        "69  Salesforce cannot be reached",
+        "77  a log-in or a right is refused",
         "78  bad configuration",
     ),
 )
 @config_option()
 @click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
+@click.option("--prove", is_flag=True, help="Try on the org what is only assumed of Salesforce.")
+@click.option("--division", metavar="NAME", help="With --prove: whose org.  [the first with alarm, else the first]")
 @click.option("--name", default="sfconnector", show_default=True, help="Of permission set and app.")
 @click.option("--email", help="Whom Salesforce writes to about the app.  [the first user of the configuration]")
 @click.option(
@@ -38,31 +47,65 @@ _MOST_SHOWN = 3
     type=click.Path(dir_okay=False, path_type=Path),
     help="What the app checks JWTs with (PEM).",
 )
-@click.option("--force", is_flag=True, help="Write into a folder that has other content.")
+@click.option("--force", is_flag=True, help="Write over other content; prove on an org that is no sandbox.")
 @click.pass_context
 def org(
     ctx: click.Context,
     /,
     file: str,
     out: Path | None,
+    division: str | None,
     name: str,
     email: str | None,
     certificate: Path | None,
     *,
+    prove: bool,
     force: bool,
 ) -> None:
-    """Write what Salesforce needs for a configuration, as a project for its own command line (sf).
+    """Write what Salesforce needs for a configuration, as a project for its own command line (sf), or try on an org
+    what is assumed of it.
 
     \b
     sfconnector org -i config.json --out org
     sfconnector org -i config.json --out org --certificate app.pem
+    sfconnector org -i config.json --prove
 
     A permission set with the objects and fields that the configuration names, and nothing else; an External Client
     App to log in through; for alarms their object, its fields, those of Case, and a list view. It asks nobody and
     needs no secret. The README.md in the folder says what to do with it.
+
+    --prove is for a developer org or a sandbox. It makes some twenty Cases, deletes them, and prints a line for each
+    assumption: ✔ as it was assumed, ✘ differs, ! not tried.
     """
+    if prove is (out is not None):
+        raise click.UsageError("one of --out and --prove is needed")
     if out is None:
-        raise click.UsageError("--out is missing: the folder to write")
+        ctx.exit(_prove(file, division, anywhere=force))
+    ctx.exit(_write_project(file, out, name, email, certificate, force=force))
+
+
+def _prove(file: str, division: str | None, *, anywhere: bool) -> ExitCode:
+    logs.configure(Logging(level="error"), "sfconnector")  # the findings are printed
+
+    def plan(config: SfConfig, sample: object, url: object) -> Sequence[Group]:
+        chosen = _chosen(config, division)
+        return [(chosen.name, lambda: org_proof.findings(chosen, anywhere=anywhere))]
+
+    return check(file, preflight.load, plan, None, None, json=False)
+
+
+def _chosen(config: SfConfig, name: str | None) -> Division:
+    if name is None:
+        return next((each for each in config.divisions if each.case.alarm is not None), config.divisions[0])
+    for each in config.divisions:
+        if each.name == name:
+            return each
+    raise click.BadParameter(f"there is no division {name}", param_hint="--division")
+
+
+def _write_project(
+    file: str, out: Path, name: str, email: str | None, certificate: Path | None, *, force: bool
+) -> ExitCode:
     if not _NAME.fullmatch(name) or len(name) > _MOST_NAME:
         text = f"letters, digits and single underscores, a letter first, at most {_MOST_NAME}"
         raise click.BadParameter(text, param_hint="--name")
@@ -70,7 +113,7 @@ def org(
         config = configuration.load(file, resolve_secrets=False)
     except Failed as failed:
         click.echo(str(failed), err=True)
-        ctx.exit(exit_code(failed.failure))
+        return exit_code(failed.failure)
     try:
         pem = certificate.read_text("utf-8") if certificate else ""
         texts = org_project.files(config, name, email or _email(config), pem)
@@ -80,7 +123,7 @@ def org(
         _refuse_other_content(out, texts)
     _write(out, texts)
     click.echo(f"Written: {len(texts)} files into {out}. {out / 'README.md'} says what to do with them.")
-    ctx.exit(ExitCode.DONE)
+    return ExitCode.DONE
 
 
 def _email(config: SfConfig) -> str:

@@ -30,7 +30,9 @@ def field(given: Mapping[str, Any]) -> dict[str, Any]:
     name, kind = given["name"], given["type"]
     custom = name.endswith("__c")
     answer = _FIELD | {"label": name.removesuffix("__c").replace("_", " "), "custom": custom}
-    answer |= {"soapType": _SOAP.get(kind, "xsd:string"), "length": _LENGTHS.get(kind, 0), "permissionable": custom}
+    answer |= {"soapType": _SOAP.get(kind, "xsd:string"), "length": _LENGTHS.get(kind, 0)}
+    # Whoever may read the record, sees its name and what it must have.
+    answer["permissionable"] = given.get("nillable", True) and not given.get("nameField", False)
     if kind == "reference" and custom:
         answer["relationshipName"] = name.removesuffix("c") + "r"
     if kind in ("double", "currency", "percent"):
