@@ -9,11 +9,11 @@ from jmespath.exceptions import JMESPathError
 
 from connectorlib.errors import Failed, reject
 from connectorlib.expressions.jmespath import Interpreter, with_floats
+from connectorlib.expressions.modifiers import MODIFIERS, with_modifiers
 from connectorlib.expressions.path import MISSING, Path, only_names, parse_path, walk
 from connectorlib.expressions.scope import Evaluate, Scope, compile_source
 from connectorlib.expressions.template import Part, parse_template
-from connectorlib.values.text import kind_of, quoted, shorten, text_of, unknown_key
-from connectorlib.values.types import compile_conversion
+from connectorlib.values.text import kind_of, shorten, text_of, unknown_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,83 +156,23 @@ def _text(value: Any) -> str:
 
 # --- the full form ---------------------------------------------------------------------------------------------------
 
-_MODIFIERS = ("map", "default", "type", "format", "zone")
-
 
 def _compile_full(spec: Mapping[str, Any], extra: Extras) -> Expression:
     kinds = [*_FULL, *extra]
     named = [kind for kind in kinds if kind in spec]
-    known = [*kinds, *_MODIFIERS, *(key for kind in named if kind in extra for key in extra[kind].keys)]
+    known = [*kinds, *MODIFIERS, *(key for kind in named if kind in extra for key in extra[kind].keys)]
     unknown = [key for key in spec if key not in known]
     if unknown:
         raise ValueError(unknown_key(unknown[0], known))
     if len(named) != 1:
         raise ValueError(f"exactly one of {', '.join(kinds)} is needed; here are {', '.join(named) or 'none'}")
     kind = named[0]
+
+    def inner(then: Any) -> Evaluate:
+        return compile_expression(then, extra=extra).evaluate
+
     source = extra[kind].build(spec) if kind in extra else _FULL[kind](spec[kind], extra)
-    return Expression(_with_modifiers(source.evaluate, spec), source.text, source.parts)
-
-
-def _with_modifiers(evaluate: Evaluate, spec: Mapping[str, Any]) -> Evaluate:
-    """Apply `map`, then `type`, then `default`, which is converted to the type as well."""
-    has_default = "default" in spec
-    if "map" in spec:
-        evaluate = _with_map(evaluate, spec["map"], has_default)
-    default = spec.get("default")
-    if "type" in spec:
-        convert = compile_conversion(spec["type"], spec.get("format"), spec.get("zone"))
-        evaluate = _with_type(evaluate, spec["type"], convert)
-        default = default if default is None else _converted_default(default, convert)
-    elif "format" in spec or "zone" in spec:
-        raise ValueError("format and zone need a type")
-    return _with_default(evaluate, default) if has_default else evaluate
-
-
-def _converted_default(default: Any, convert: Callable[[Any], Any]) -> Any:
-    try:
-        return convert(default)
-    except ValueError as error:
-        raise ValueError(f"default: {error}") from error
-
-
-def _with_map(evaluate: Evaluate, entries: Any, has_default: bool) -> Evaluate:
-    if not isinstance(entries, Mapping):
-        raise ValueError(f"map is an object, not {kind_of(entries)}")
-
-    def evaluate_mapped(record: Any, scope: Scope) -> Any:
-        value = evaluate(record, scope)
-        if value is MISSING or value is None:
-            return value
-        key = _text(value)
-        if key in entries:
-            return entries[key]
-        if has_default:
-            return MISSING
-        known = ", ".join(quoted(entry, 20) for entry in list(entries)[:10])
-        raise reject("not-in-map", f"{quoted(value)} is not in the map, which has {known}")
-
-    return evaluate_mapped
-
-
-def _with_type(evaluate: Evaluate, kind: str, convert: Callable[[Any], Any]) -> Evaluate:
-    def evaluate_typed(record: Any, scope: Scope) -> Any:
-        value = evaluate(record, scope)
-        if value is MISSING or value is None:
-            return value
-        try:
-            return convert(value)
-        except ValueError as error:
-            raise reject("bad-value", f"type {kind}: {shorten(str(error))}") from error
-
-    return evaluate_typed
-
-
-def _with_default(evaluate: Evaluate, default: Any) -> Evaluate:
-    def evaluate_or_default(record: Any, scope: Scope) -> Any:
-        value = evaluate(record, scope)
-        return default if value is MISSING or value is None else value
-
-    return evaluate_or_default
+    return Expression(with_modifiers(source.evaluate, spec, inner), source.text, source.parts)
 
 
 def _compile_value(constant: Any, extra: Extras) -> Expression:

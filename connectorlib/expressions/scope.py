@@ -226,6 +226,7 @@ _SOURCES: dict[str, Callable[[Path], Evaluate]] = {
     "queue": _compile_plain(lambda delivery: delivery.queue),
     "timestamp": _compile_plain(_timestamp_of),
     "headers": _compile_headers,
+    "user_id": _compile_plain(lambda delivery: delivery.properties.user_id),
     "body": _compile_body,
     "now": _compile_now,
     "index": _compile_index,

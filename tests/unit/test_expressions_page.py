@@ -12,7 +12,8 @@ from pika import BasicProperties
 from connectorlib.errors import Failed
 from connectorlib.expressions import MISSING, Scope, compile_condition, compile_expression
 from connectorlib.expressions.condition import OPERATORS
-from connectorlib.expressions.expression import _FULL, _MODIFIERS
+from connectorlib.expressions.expression import _FULL
+from connectorlib.expressions.modifiers import MODIFIERS
 from connectorlib.expressions.scope import _SOURCES
 from connectorlib.messages import Delivery
 from tests.pages import DOCS
@@ -43,7 +44,11 @@ def code(cell: str) -> Any:
 
 def scope_of(body: str) -> tuple[Any, Scope]:
     properties = BasicProperties(
-        headers={"site": "hall-3"}, message_id="m-1", correlation_id="c-9", timestamp=int(SENT.timestamp())
+        headers={"site": "hall-3"},
+        message_id="m-1",
+        correlation_id="c-9",
+        user_id="gateway",
+        timestamp=int(SENT.timestamp()),
     )
     message = Delivery(1, 1, "readings", "devices", "devices.7.alarm", False, properties, body.encode(), 0.0)
     record = json.loads(body, parse_float=Decimal)
@@ -80,7 +85,7 @@ def test_every_form_has_an_example():
     written = " ".join(cells[0] for cells in rows(r"written \| body \| value"))
     tested = " ".join(cells[0] for cells in rows(r"condition \| body \| holds"))
     forms = [f'"${name}' for name in _SOURCES if name not in ELSEWHERE] + [
-        f'"{name}":' for name in (*_FULL, *_MODIFIERS)
+        f'"{name}":' for name in (*_FULL, *MODIFIERS)
     ]
     assert [form for form in forms if form not in written] == []
     assert [name for name in OPERATORS if f'"{name}":' not in tested] == []
