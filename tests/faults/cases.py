@@ -11,7 +11,7 @@ from typing import Any
 from tests.faults.arena import BATCH, QUEUE, Arena
 from tests.faults.checker import Row, Sent
 from tests.faults.nemesis import COMMON, Fault, at_hook, collect, last
-from tests.faults.producer import WORDS
+from tests.faults.producer import WORDS, Make
 from tests.services.proxy import End, Proxy
 from tests.services.rabbitmq import Vhost
 from tests.services.salesforce import CLIENT_SECRET, PASSWORD, Org
@@ -33,13 +33,17 @@ def case_message(id: int, chance: random.Random, bad: float = 0.0) -> tuple[byte
 
 
 class CaseArena(Arena):
-    def __init__(self, folder: Path, vhost: Vhost, org: Org, **more: Any) -> None:
+    #: For how long messages are collected.
+    wait_ms = 5
+
+    def __init__(self, folder: Path, vhost: Vhost, org: Org, *, make: Make = case_message, **more: Any) -> None:
         """`more` as an arena takes it."""
-        super().__init__(folder, vhost, Proxy(org.server.host, org.server.port), make=case_message, **more)
+        super().__init__(folder, vhost, Proxy(org.server.host, org.server.port), make=make, **more)
         self.org = org
         self.file = folder / "config.json"
 
-    def prepare(self) -> None:
+    def case(self) -> dict[str, Any]:
+        """Return the section of the configuration."""
         case: dict[str, Any] = {
             "mapping": {
                 "Subject": "Pump {device}",
@@ -49,12 +53,15 @@ class CaseArena(Arena):
         }
         if self.once:
             case["external_id"] = {"field": "Message_Id__c", "value": "$message_id"}
+        return case
+
+    def prepare(self) -> None:
         division = {
             # The address of the link: that is also where calls go, for the sandbox tells where it was asked.
             "salesforce": self.org.login(DIVISION) | {"login_url": f"http://{self.far_link.host}:{self.far_link.port}"},
             "source": {"queue": QUEUE},
-            "case": case,
-            "batch": {"size": BATCH, "wait_ms": 5},
+            "case": self.case(),
+            "batch": {"size": BATCH, "wait_ms": self.wait_ms},
             "retry": {"attempts": 3, "first_ms": 20, "max_s": 1},
         }
         config = {"tenant": {"amqp": self.broker_config()}, "divisions": {DIVISION: division}}
@@ -79,7 +86,7 @@ class CaseArena(Arena):
 SALESFORCE: list[Fault] = []
 fault = partial(collect, SALESFORCE)
 #: The calls that make Cases.
-CREATE = {"path": "composite/sobjects"}
+CREATE = {"path": "/composite"}
 
 
 @fault("F1", "killed after Salesforce has answered, before the acknowledgement")

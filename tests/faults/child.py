@@ -70,7 +70,7 @@ def after_dead_letter(number: str) -> None:
 
 
 def after_cases(number: str) -> None:
-    """Die when the call of that number that makes Cases has been answered; nothing is acknowledged yet."""
+    """Die when the call of that number that makes or changes Cases has been answered; nothing is acknowledged yet."""
     from sfconnector.salesforce.client import Client
 
     def wrap(create: Callable[..., Any], calls: "itertools.count[int]") -> Callable[..., Any]:
@@ -83,6 +83,7 @@ def after_cases(number: str) -> None:
         return wrapped
 
     _replace(Client, "create", wrap)
+    _replace(Client, "composite", wrap)
 
 
 def crash_on(text: str) -> None:

@@ -37,7 +37,12 @@ class Services:
 
     def folder(self) -> Path:
         """Return a new one, for one world."""
-        return Path(tempfile.mkdtemp(dir=self.run.folder))
+        return folder_in(self.run)
+
+
+def folder_in(run: Run) -> Path:
+    """Return a new folder that goes with the run."""
+    return Path(tempfile.mkdtemp(dir=run.folder))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
