@@ -142,19 +142,28 @@ class Judge:
                     return Decided(Dead(replace(failure(error, Kind.REJECT, "case"), place=self.place)))
                 if existing is not None:
                     return created(existing, already=True)
-        error, kind = gravest(errors, status, self.errors)
-        if kind is None:  # `errors` of the configuration says `done`
+        found = self.failure(errors, item.draft.fields, status, singled_out=seen.singled_out)
+        if found is None:
             return created(None, already=True)
-        if kind is Kind.UNAVAILABLE and seen.singled_out and not (error.code in self.errors or is_of_whole_org(error)):
+        return Decided(Dead(found) if found.kind is Kind.REJECT else Again(found))
+
+    def failure(
+        self, errors: Sequence[SfError], fields: Mapping[str, object], status: int = 200, *, singled_out: bool = False
+    ) -> Failure | None:
+        """Return why a record with these fields was refused; None: `errors` of the configuration says `done`."""
+        error, kind = gravest(errors, status, self.errors)
+        if kind is None:
+            return None
+        if kind is Kind.UNAVAILABLE and singled_out and not (error.code in self.errors or is_of_whole_org(error)):
             kind = Kind.RETRY
-        place = self._constant_place(item, error) if kind is Kind.REJECT else None
+        place = self._constant_place(fields, error) if kind is Kind.REJECT else None
         if place is not None:
             kind = Kind.CONFIGURATION
-        found = replace(failure(error, kind, "case", _references(item, error)), place=place or self.place)
+        found = replace(failure(error, kind, "case", _references(fields, error)), place=place or self.place)
         if len(errors) > 1:
             texts = (f"{each.code} {failure(each, kind, 'case').text}" for each in errors)
             found = replace(found, text="; ".join(texts)[:2000])
-        return Decided(Dead(found) if kind is Kind.REJECT else Again(found))
+        return found
 
     def _is_there(self, item: Item, errors: Sequence[SfError], seen: Circumstances) -> bool:
         """Return whether an earlier call has made the Case, which the user may not see: nothing else that the record
@@ -162,13 +171,13 @@ class Judge:
         mine = item.draft.key is not None and item.draft.only_key
         return mine and seen.doubted and any(map(is_hidden_duplicate, errors))
 
-    def _constant_place(self, item: Item, error: SfError) -> str | None:
+    def _constant_place(self, fields: Mapping[str, object], error: SfError) -> str | None:
         """Return the place of the constant that is refused: every message with it would fail like this, such as with an
         owner who has left. None: the value is the message's own."""
         names = error.fields or ((OWNER,) if is_about_owner(error) else ())
         if not names or error.code in self.errors or error.code in ABOUT_THE_RECORD:
             return None
-        values = {name.lower(): value for name, value in item.draft.fields.items()}
+        values = {name.lower(): value for name, value in fields.items()}
         found = [(name.lower(), values.get(name.lower())) for name in names]
         if not all(isinstance(value, str) and value in self.constants.get(name, ()) for name, value in found):
             return None
@@ -186,11 +195,11 @@ def constant_place(place: str, name: str, value: object) -> str:
     return f"{place}, {name.lower()} = {value}"
 
 
-def _references(item: Item, error: SfError) -> str:
+def _references(fields: Mapping[str, object], error: SfError) -> str:
     """Return the references of a record, if Salesforce does not say which of them leads nowhere."""
     if error.fields or not is_stale_reference(error):
         return ""
-    return ", ".join(f"case.{name} = {value}" for name, value in item.draft.fields.items() if _is_id(name, value))
+    return ", ".join(f"case.{name} = {value}" for name, value in fields.items() if _is_id(name, value))
 
 
 def _is_id(name: str, value: object) -> bool:

@@ -10,10 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.pipeline.flood import Brake
 from sfconnector import soql
 from sfconnector.alarms.alarm import Alarm, CaseSeen
+from sfconnector.alarms.alarm_brake import AlarmBrake
 from sfconnector.alarms.alarm_record import CASE, DUE, FIELDS, KEY, NUMBER, RecordCodec, read_time, written_time
 from sfconnector.alarms.register import Change, Opening
+from sfconnector.record_outcome import NO_RULE as NO_ASSIGNMENT
+from sfconnector.record_outcome import OWNER, Judge
 from sfconnector.salesforce import error_codes, responses
 from sfconnector.salesforce.error_codes import SfError
 from sfconnector.salesforce.responses import Result
@@ -23,12 +27,14 @@ if TYPE_CHECKING:
     from sfconnector.salesforce.client import Client, Subrequest
 
 PLACE = "alarm"
+#: Of Cases that are changed: new ones pass another place, and what refuses the ones need not refuse the others.
+CHANGED = "changed case"
 #: Records of a collection (sObject Collections, REST API guide).
 MOST_RECORDS = 200
 #: Bytes of the keys in one query; the rest of the address is the names.
 MOST_KEY_BYTES = soql.MAX_ADDRESS - 2_000
-#: The value of Sforce-Auto-Assign with which no assignment rule runs.
-NO_RULE = {"Sforce-Auto-Assign": "FALSE"}
+#: The header with which no assignment rule runs.
+NO_RULE = {"Sforce-Auto-Assign": NO_ASSIGNMENT}
 #: Characters of a comment (`Case.Comments`, object reference).
 MOST_COMMENT = 4000
 
@@ -74,22 +80,22 @@ class AlarmCalls:
         names: OrgNames,
         codec: RecordCodec,
         *,
-        create_headers: Mapping[str, str] | None = None,
         comment: Callable[[str, str, Alarm], str] = lambda key, occasion, alarm: occasion,
         is_final: Callable[[Mapping[str, Any]], bool] = lambda case: False,
-        errors: Mapping[str, str] | None = None,
+        judge: Judge | None = None,
+        brake: AlarmBrake | None = None,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
-        """`create_headers` are those of calls that only create Cases; `comment` is asked for the text of a comment, by
-        key, occasion and alarm; `is_final` whether a Case is never reopened; `errors` as in the configuration; `guard`
-        raises before a call that is not to be made any more."""
+        """`comment` is asked for the text of a comment, by key, occasion and alarm; `is_final` whether a Case is never
+        reopened; `judge` decides about refusals, by what the configuration says; `brake` counts them; `guard` raises
+        before a call that is not to be made any more."""
         self._client = client
         self._names = names
         self._codec = codec
-        self._create_headers = dict(create_headers or {})
         self._comment = comment
         self._is_final = is_final
-        self._errors = errors or {}
+        self._judge = judge or Judge(PLACE)
+        self._brake = brake or AlarmBrake(Brake(0))
         self._guard = guard
 
     def load(self, keys: Sequence[str]) -> dict[str, Alarm]:
@@ -134,7 +140,9 @@ class AlarmCalls:
             refused = {key: _to_be_looked_at(each) for key, each in self._refusals(changed, keys).items()}
             self._restore({key: changes[key].before for key in keys if refused[key]})
             unwritten = self._refusals(written, keys)
-            answers |= {key: refused[key] or unwritten[key] for key in keys}
+            answers |= {
+                key: self._brake.weighed(changes[key].delivery, CHANGED, refused[key]) or unwritten[key] for key in keys
+            }
         return answers
 
     def _restore(self, alarms: Mapping[str, Alarm]) -> None:
@@ -147,24 +155,34 @@ class AlarmCalls:
         answers: dict[str, CaseSeen | Failure] = {}
         for keys in chunks(list(openings)):
             chosen = {key: openings[key] for key in keys}
+            groups = _by_assignment(chosen, self._judge.auto_assign)
             calls = [
                 self._keys(keys),
-                self._create(chosen),
+                *(self._create({key: chosen[key] for key in group}, assign) for assign, group in groups.items()),
                 self._write({key: each.alarm for key, each in chosen.items()}, keys, cases=chosen),
                 self._look(keys),
             ]
-            _, created, written, seen = self._composite(calls)
+            _, *created, written, seen = self._composite(calls)
             cases, unwritten = self._cases(seen), self._refusals(written, keys)
-            for key, result in zip(keys, self._results(created, len(keys)), strict=True):
+            results: dict[str, Result] = {}
+            for group, answer in zip(groups.values(), created, strict=True):
+                results |= zip(group, self._results(answer, len(group)), strict=True)
+            any_created = any(not result.errors for result in results.values())
+            for key, result in results.items():
                 case = cases.get(self._fold(key))
-                answers[key] = self._not_created(result.errors) or unwritten[key] or case or _unseen(key)
+                opening = chosen[key]
+                refused = self._not_created(result.errors, opening.fields, singled_out=any_created)
+                refused = self._brake.weighed(opening.arrival.delivery, self._judge.place, refused)
+                answers[key] = refused or unwritten[key] or case or _unseen(key)
         return answers
 
-    def _not_created(self, errors: Sequence[SfError]) -> Failure | None:
+    def _not_created(
+        self, errors: Sequence[SfError], fields: Mapping[str, Any], *, singled_out: bool
+    ) -> Failure | None:
         """Return why a Case was not created; None: it is there."""
-        if any(error_codes.duplicate_of(error, self._names.case_key) is not None for error in errors):
+        if not errors or any(error_codes.duplicate_of(error, self._names.case_key) is not None for error in errors):
             return None
-        return self._refusal(errors)
+        return self._judge.failure(errors, fields, singled_out=singled_out)
 
     def _composite(self, calls: "Sequence[Subrequest]") -> list[tuple[int, Any]]:
         self._guard()
@@ -205,7 +223,7 @@ class AlarmCalls:
         path = f"composite/sobjects/{self._names.sobject}/{KEY}"
         return self._subrequest("PATCH", path, {"allOrNone": False, "records": records})
 
-    def _create(self, openings: Mapping[str, Opening]) -> "Subrequest":
+    def _create(self, openings: Mapping[str, Opening], assign: str) -> "Subrequest":
         names, records = self._names, []
         for key, opening in openings.items():
             record = {"attributes": {"type": "Case"}, **opening.fields, names.case_key: case_key(key, opening)}
@@ -214,7 +232,7 @@ class AlarmCalls:
                 record["ParentId"] = opening.create.parent
             records.append(record)
         body = {"allOrNone": False, "records": records}
-        return self._subrequest("POST", "composite/sobjects", body, self._create_headers)
+        return self._subrequest("POST", "composite/sobjects", body, {"Sforce-Auto-Assign": assign})
 
     def _changed(self, key: str, change: Change) -> dict[str, Any]:
         update = change.update
@@ -281,13 +299,21 @@ class AlarmCalls:
     def _refusal(self, errors: Sequence[SfError], status: int = 200) -> Failure | None:
         if not errors:
             return None
-        error, kind = error_codes.gravest(errors, status, self._errors)
+        error, kind = error_codes.gravest(errors, status, self._judge.errors)
         return None if kind is None else replace(error_codes.failure(error, kind, "case"), place=PLACE)
 
 
 def case_key(key: str, opening: Opening) -> str:
     """Return the key of a Case, which no other Case can have."""
     return f"{key}#{opening.create.number}"
+
+
+def _by_assignment(openings: Mapping[str, Opening], auto_assign: str) -> dict[str, list[str]]:
+    """Return keys by the value of Sforce-Auto-Assign: a rule would replace an owner that the mapping gives."""
+    groups: dict[str, list[str]] = {}
+    for key, opening in openings.items():
+        groups.setdefault(NO_ASSIGNMENT if OWNER in opening.fields else auto_assign, []).append(key)
+    return groups
 
 
 def chunks(keys: Sequence[str]) -> Iterator[list[str]]:
@@ -311,7 +337,9 @@ def _senseless() -> Failure:
 
 def _to_be_looked_at(failure: Failure | None) -> Failure | None:
     """Return why a Case was not changed. One that is gone is no fault of the message, and the next look shows it."""
-    return replace(failure, kind=Kind.RETRY) if failure and failure.code in error_codes.GONE else failure
+    if failure is None:
+        return None
+    return replace(failure, place=CHANGED, kind=Kind.RETRY if failure.code in error_codes.GONE else failure.kind)
 
 
 def _hidden(case_id: str) -> Failure:

@@ -19,6 +19,7 @@ from connectorlib.expressions import Scope, compile_condition, compile_template,
 from connectorlib.messages import Again, Delivery, Done, Outcome
 from connectorlib.service import logs
 from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, Alarm
+from sfconnector.alarms.alarm_brake import AlarmBrake
 from sfconnector.alarms.alarm_calls import AlarmCalls, names_of
 from sfconnector.alarms.alarm_event import EventReader
 from sfconnector.alarms.alarm_record import RecordCodec, written_time
@@ -74,6 +75,7 @@ class AlarmSink:
         self._newest: dict[str, Decoded] = {}
         #: What events did.
         self.effects: Counter[Effect] = Counter()
+        self._brake = AlarmBrake(state.brake)
         self._org = self._calls()
         self._register = AlarmRegister(self._org, settings.rules, self._count, self._prepare)
         self._thread: threading.Thread | None = None
@@ -87,10 +89,10 @@ class AlarmSink:
             self._client,
             names_of(settings),
             RecordCodec(severity.order if severity else ()),
-            create_headers={"Sforce-Auto-Assign": Judge.of(case, self._state.place).auto_assign},
+            judge=Judge.of(case, self._state.place),
+            brake=self._brake,
             comment=self._comment,
             is_final=lambda seen: never is not None and never.matches(seen, Scope(None)),
-            errors=case.errors,
             guard=self._guard,
         )
 
@@ -154,8 +156,8 @@ class AlarmSink:
         if self._replies is not None and done:
             self._replies.done(done, self._client)
         kinds = {each.outcome.failure.kind for each in settled if isinstance(each.outcome, Again)}
-        if Kind.CONFIGURATION in kinds:
-            self._state.doubt_mapping()
+        if kinds & {Kind.CONFIGURATION, Kind.FLOOD}:
+            self._state.doubt_mapping(flooded=Kind.FLOOD in kinds)
         return [each.outcome for each in settled]
 
     def _unit(self, delivery: Delivery) -> Unit:
@@ -177,7 +179,8 @@ class AlarmSink:
         if read.moved:
             logs.event(logger, logging.WARNING, "clock off", division=self._state.settings.name, key=read.key)
         self._newest[read.key] = record
-        arrivals[record] = Arrival(read.key, read.event, partial(self._fields, record, read.event.severity), record)
+        fields = partial(self._fields, record, read.event.severity)
+        arrivals[record] = Arrival(read.key, read.event, fields, record, record.scope.delivery)
 
     # -- what a Case is made of
 
@@ -189,6 +192,14 @@ class AlarmSink:
 
     def _fields(self, record: Decoded, severity: int) -> Mapping[str, Any]:
         """Return the fields of a Case. Raise Failed."""
+        delivery = record.scope.delivery
+        assert delivery is not None
+        try:
+            return self._mapped(record, severity)
+        except Failed as failed:
+            raise self._brake.refused(delivery, self._state.place, failed) from failed
+
+    def _mapped(self, record: Decoded, severity: int) -> Mapping[str, Any]:
         mapper = self._state.mapper
         assert mapper is not None
         draft = mapper.case(record, self._answers)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Done, Outcome
+from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Outcome
 from sfconnector.alarms.alarm import Alarm, AlarmRules, CaseSeen, Create, Event, State, Update
 from sfconnector.alarms.transitions import Effect, expire, fold, plan
 
@@ -37,12 +37,16 @@ class Arrival:
     fields: Callable[[], Fields]
     #: What `prepare` knows it by.
     record: Any = None
+    #: Its message.
+    delivery: Delivery | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A Case to be changed, and the alarm's record as it is now and then."""
 
+    #: The message that it is changed for; None: it was due without one.
+    delivery: Delivery | None
     update: Update
     before: Alarm
     alarm: Alarm
@@ -254,7 +258,8 @@ class AlarmRegister:
                 work.is_looked_at, again = False, True
             elif isinstance(planned.write, Update):
                 changing.add(planned.write.case_id)
-                changes.append((work, Change(planned.write, work.alarm, planned.alarm)))
+                newest = work.live[-1].delivery if work.live else None
+                changes.append((work, Change(newest, planned.write, work.alarm, planned.alarm)))
             elif isinstance(planned.write, Create):
                 opening = self._opening(work, planned.alarm, planned.write, now)
                 openings += [(work, opening)] if opening is not None else []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.alarms import AlarmArena
 from tests.faults.cases import CaseArena
 from tests.faults.keyed import Keyed
 from tests.faults.world import World
@@ -16,6 +17,7 @@ from tests.services.salesforce import Org
 Make = Callable[..., World]
 MakeKeyed = Callable[..., Keyed]
 MakeCases = Callable[..., CaseArena]
+MakeAlarms = Callable[..., AlarmArena]
 
 
 @pytest.fixture
@@ -38,6 +40,18 @@ def cases_in(tmp_path: Path, vhost: Vhost, salesforce: Org) -> Iterator[MakeCase
 
         def make(*, seed: int, **more: Any) -> CaseArena:
             return arenas.enter_context(CaseArena(tmp_path, vhost, salesforce, seed=seed, **more))
+
+        yield make
+    show(tmp_path)
+
+
+@pytest.fixture
+def alarms_in(tmp_path: Path, vhost: Vhost, salesforce: Org) -> Iterator[MakeAlarms]:
+    """Make an arena with alarms in an org of the sandbox."""
+    with ExitStack() as arenas:
+
+        def make(*, seed: int, **more: Any) -> AlarmArena:
+            return arenas.enter_context(AlarmArena(tmp_path, vhost, salesforce, seed=seed, **more))
 
         yield make
     show(tmp_path)

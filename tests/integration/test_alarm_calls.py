@@ -8,12 +8,13 @@ import pytest
 from connectorlib.errors import Failed, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead
 from sfconnector.alarms.alarm import CLEARED, REPEATED, AlarmRules, Event
-from sfconnector.alarms.alarm_calls import AlarmCalls, OrgNames
+from sfconnector.alarms.alarm_calls import NO_RULE, AlarmCalls, OrgNames
 from sfconnector.alarms.alarm_record import RecordCodec, read_time
 from sfconnector.alarms.register import AlarmRegister, Arrival
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.login import TokenProvider
 from sfconnector.settings import Salesforce
+from tests.services.rest import Rest
 
 USER = "alarms@example.com"
 NOW = 1_796_032_800.0
@@ -149,6 +150,29 @@ def test_no_call_gives_the_case_to_another_owner(alarms, salesforce):
     alarms.register.expire(["a"], NOW + 66)
     assert salesforce.cases()[0]["Status"] == "Closed"
     assert salesforce.cases()[0]["OwnerId"] == owner
+
+
+def test_10000_repeats_leave_what_an_agent_has_edited(alarms, salesforce):
+    alarms.rules = replace(RULES, comment_every=600.0, comments=5)
+    alarms.start()
+    alarms.work(("a", raised("0")))
+    agent = Rest(salesforce, "agent@example.com")
+    edits = {"Subject": "mine", "Description": "?", "Priority": "Medium", "Status": "Working", "OwnerId": agent.user_id}
+    case_id = salesforce.cases()[0]["Id"]
+    assert agent.send("PATCH", f"/sobjects/Case/{case_id}", json=edits, headers=NO_RULE).ok
+    (edited,) = salesforce.cases()
+    cost = 0
+    for batch in range(40):
+        now = NOW + 100 * batch
+        cost += alarms.cost(*(("a", raised(f"{batch} {number}", now, 1)) for number in range(250)), now=now)
+    (after,) = salesforce.cases()
+    comments = salesforce.records("CaseComment")
+    assert len(comments) == 5
+    assert after["LastModifiedDate"] == comments[-1]["CreatedDate"]
+    changed = {name for name in edited | after if edited.get(name) != after.get(name)}
+    assert changed == {"LastModifiedDate", "LastModifiedById", "SystemModstamp"}
+    assert salesforce.records("Alarm__c")[0]["Count__c"] == 10_001
+    assert cost == 40 + len(comments)
 
 
 def test_a_case_that_salesforce_refuses_is_one_dead_letter(alarms, salesforce):

@@ -267,6 +267,15 @@ def test_a_repeat_costs_one_call_a_clear_without_an_alarm_none_and_an_event_that
     assert scenario.org.calls == ["save"]
 
 
+def test_one_ring_a_second_for_an_hour_costs_at_most_800_calls() -> None:
+    """Messages are collected for 5 s, the default of `batch.wait_ms`; each step of the register is one call."""
+    scenario = Scenario(RULES)
+    for _ in range(720):
+        scenario.run("raise&raise&raise&raise&raise +5")
+    assert len(scenario.org.calls) <= 800
+    assert scenario.org.alarms["a"].count == 3600
+
+
 def test_after_a_call_without_an_answer_the_record_is_read_before_it_is_written() -> None:
     scenario = Scenario(SILENT)
     scenario.run("raise")

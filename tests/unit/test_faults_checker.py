@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults import checker
+from tests.faults import alarm_checker, checker
+from tests.faults.alarm_checker import AlarmHistory, AlarmSeen, CaseSeen
 from tests.faults.checker import History, Letter, Row, Sent, Usage
 
 GOOD = History(
@@ -118,3 +119,55 @@ def test_the_numbers_of_a_history() -> None:
 def test_many_ids_are_counted_rather_than_named() -> None:
     many = replace(GOOD, confirmed=frozenset(range(1, 100)), attempted=dict.fromkeys(range(1, 100), Sent("x")), rows=[])
     assert checker.lost(many)[0].endswith(" and 87 more")
+
+
+ALARMS = AlarmHistory(
+    attempted={
+        1: Sent("active", key="a"),
+        2: Sent("active", key="a"),
+        3: Sent("ok", key="b"),
+        4: Sent("active", key="b"),
+        5: Sent("ok", key="b"),
+        6: Sent("active", bad=True),
+        7: Sent("active", key="c"),
+    },
+    confirmed=frozenset({1, 2, 3, 4, 5, 6}),  # of 7 nobody knows
+    alarms={"a": AlarmSeen("active", 2, 1), "b": AlarmSeen("cleared", 1, 1)},
+    cases={
+        "a": [CaseSeen("5A", 1, closed=False, fields={"OwnerId": "queue"})],
+        "b": [CaseSeen("5B", 1, closed=True, fields={"OwnerId": "agent"})],
+    },
+    dead=[6],
+    expected={"5A": {"OwnerId": "queue"}, "5B": {"OwnerId": "agent"}},
+)
+SECOND = CaseSeen("5C", 2, closed=False, fields={})
+
+WRONG_ALARMS = {
+    "two open Cases": (
+        replace(
+            ALARMS,
+            cases={**ALARMS.cases, "a": [*ALARMS.cases["a"], SECOND]},
+            alarms={**ALARMS.alarms, "a": AlarmSeen("active", 1, 2)},
+        ),
+        "numbers",
+    ),
+    "a number is missing": (replace(ALARMS, cases={**ALARMS.cases, "a": [replace(SECOND, closed=True)]}), "numbers"),
+    "a Case without a record": (replace(ALARMS, cases={**ALARMS.cases, "d": [replace(SECOND, number=1)]}), "numbers"),
+    "a raise is not counted": (replace(ALARMS, alarms={**ALARMS.alarms, "a": AlarmSeen("active", 1, 1)}), "counts"),
+    "a raise counts twice": (replace(ALARMS, alarms={**ALARMS.alarms, "a": AlarmSeen("active", 3, 1)}), "counts"),
+    "it fires, and is cleared": (replace(ALARMS, alarms={**ALARMS.alarms, "a": AlarmSeen("cleared", 2, 1)}), "states"),
+    "it is cleared, and fires": (replace(ALARMS, alarms={**ALARMS.alarms, "b": AlarmSeen("active", 1, 1)}), "states"),
+    "another owner": (replace(ALARMS, expected={"5B": {"OwnerId": "queue"}}), "altered"),
+    "a good message is dead": (replace(ALARMS, dead=[6, 1]), "misjudged"),
+    "a bad message is not dead": (replace(ALARMS, dead=[]), "misjudged"),
+}
+
+
+def test_good_alarms_are_good() -> None:
+    assert alarm_checker.violations(ALARMS) == []
+
+
+@pytest.mark.parametrize("what", WRONG_ALARMS)
+def test_wrong_alarms_are_found(what: str) -> None:
+    history, expected = WRONG_ALARMS[what]
+    assert [each.__name__ for each in alarm_checker.INVARIANTS if [*each(history)]] == expected.split()
