@@ -21,6 +21,20 @@ _FLOWS = {
 }
 
 
+#: The section `alarm`, for the sample message.
+_ALARM = {
+    "key": "{device.id}:{alarm}",
+    "at": "at",
+    "clear_when": {"state": ["ok", "cleared"]},
+    "repeat": {"comment": "{$count} times, last {at|at an unknown time}"},
+    "clear": {"after": "2m", "comment": "cleared"},
+}
+
+
+def _is_per_alarm(answers: Answers) -> bool:
+    return answers["one_case_per"] == "alarm"
+
+
 def _is_sandbox(answers: Answers) -> bool:
     return answers["login_url"].startswith("http://")
 
@@ -51,9 +65,16 @@ QUESTIONS = (
         asked=lambda answers: answers["auth"] != "client_credentials",
     ),
     Question(
+        "one-case-per",
+        "What gets a Case of its own: each message, or each alarm, whose repeats are counted",
+        "message",
+        choices=("message", "alarm"),
+    ),
+    Question(
         "external-id",
         "A field of Case, External ID and Unique, that keeps a message which comes twice one Case (- for none)",
         "Message_Id__c",
+        asked=lambda answers: not _is_per_alarm(answers),
     ),
     BROKER,
     Question("queue", "The queue to read", lambda answers: f"cases.{answers['division']}"),
@@ -71,7 +92,7 @@ QUESTIONS = (
 def make(answers: Answers) -> Start:
     """Return the configuration for the answers, and what goes with it."""
     secrets, bound, user = _secrets(answers), answers["exchange"] != NOTHING, broker(answers["broker"])
-    external_id = {"field": answers["external_id"], "value": "{device.id}:{alarm}:{at}"}
+    external_id = {"field": answers.get("external_id"), "value": "{device.id}:{alarm}:{at}"}
     values = {
         **user,
         "broker_user": user["username"],
@@ -80,7 +101,8 @@ def make(answers: Answers) -> Start:
         "username": answers.get("username"),
         "exchange": answers["exchange"] if bound else None,
         "routing_keys": [answers["routing_key"]] if bound else None,
-        "external_id": external_id if answers["external_id"] != NOTHING else None,
+        "external_id": external_id if answers.get("external_id", NOTHING) != NOTHING else None,
+        "alarm": _ALARM if _is_per_alarm(answers) else None,
     }
     return Start(
         program="sfconnector",

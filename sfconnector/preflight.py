@@ -37,6 +37,8 @@ _DO = {
 _UNANSWERED = frozenset({"unreachable", "timeout", "no-answer"})
 _AWAY = "Salesforce answers, but is not there for this now: status.salesforce.com says more; try again later"
 _LOCKS = "put the log-in right before anything tries again: too many bad ones lock the user"
+#: So many API versions end on one day.
+_RETIRED_AT_A_TIME = 10
 #: Types whose values are not quoted in a query.
 _BARE = frozenset({"boolean", "int", "long", "double", "currency", "percent", "date", "datetime"})
 
@@ -150,9 +152,18 @@ def _version(client: Client, division: Division) -> Finding:
     if not known:
         return good(about, f"version {version}; the org does not say which it has")
     if version in known:
-        return good(about, f"version {version}; the org has {known[0]} to {known[-1]}")
+        return version_in_use(about, version, known)
     text = f"the org has no version {version}, only {known[0]} to {known[-1]}"
     return bad(about, text, "put api_version right", Kind.CONFIGURATION)
+
+
+def version_in_use(about: str, version: str, known: Sequence[str]) -> Finding:
+    """Return the finding for an API version that the org has; `known` are all of them, oldest first. Salesforce retires
+    the oldest ones, ten at a time, years after it has announced that (REST API guide, API End-of-Life Policy)."""
+    text = f"version {version}; the org has {known[0]} to {known[-1]}"
+    if len(known) > _RETIRED_AT_A_TIME and version in known[:_RETIRED_AT_A_TIME]:
+        return odd(about, f"{text}, and Salesforce retires the oldest first", f"set api_version to {known[-1]}")
+    return good(about, text)
 
 
 def _limits(client: Client, config: SfConfig, name: str) -> Finding:

@@ -8,7 +8,7 @@ from sfconnector.alarms.alarm_record import CASE, FIELDS, KEY
 from sfconnector.salesforce.describe import Described, Field
 from sfconnector.settings import AlarmSettings
 
-_MAKE = "docs/how-to/alarms.md says how it is made"
+_MAKE = "`sfconnector org` writes it"
 
 
 def alarm_problems(alarm: AlarmSettings, case: Described, related: Callable[[str], Described]) -> Iterator[str]:
@@ -62,3 +62,8 @@ def _key_problems(what: str, field: Field) -> Iterator[str]:
         yield f"{what} is not unique, so one alarm could have two; make it External ID and Unique"
     elif not field.external_id:
         yield f"{what} is no external id; make it External ID and Unique"
+    elif not field.case_sensitive:
+        text = "is not case-sensitive, so alarms whose keys differ in capitals only would be one"
+        yield f"{what} {text}; make it case-sensitive"
+    elif not field.createable:
+        yield f"{what} cannot be filled; it is read-only, at least for this user"

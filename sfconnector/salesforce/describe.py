@@ -25,6 +25,7 @@ class Field:
     external_id: bool
     id_lookup: bool  # whether it may identify a record instead of its id
     unique: bool
+    case_sensitive: bool  # whether it tells capitals from small letters
     nillable: bool
     defaulted: bool  # whether Salesforce sets it when a record is created
     relationship: str | None
@@ -78,6 +79,7 @@ def attributes_of(field: Mapping[str, Any]) -> dict[str, Any]:
         "external_id": bool(field.get("externalId", False)),
         "id_lookup": bool(field.get("idLookup", False)),
         "unique": bool(field.get("unique", False)),
+        "case_sensitive": bool(field.get("caseSensitive", False)),
         "nillable": bool(field.get("nillable", True)),
         "defaulted": bool(field.get("defaultedOnCreate", False)),
         "relationship": field.get("relationshipName") or None,

@@ -27,7 +27,6 @@ class OrgField(Field):
     precision: int
     scale: int
     default: Any
-    case_sensitive: bool
     filterable: bool
     sortable: bool
     #: Its part of the describe answer.
@@ -53,7 +52,6 @@ def read_field(given: Mapping[str, Any]) -> OrgField:
         precision=described["digits"] or described["precision"],
         scale=described["scale"],
         default=described["defaultValue"],
-        case_sensitive=described["caseSensitive"],
         filterable=described["filterable"],
         sortable=described["sortable"],
         described=described,

@@ -31,6 +31,10 @@ def test_the_sandbox_has_all_of_it() -> None:
     [
         ({"about": {"Alarm_Key__c": {"unique": False}}}, "alarm.case_key: Case.Alarm_Key__c is not unique"),
         ({"about": {"Alarm_Key__c": {"externalId": False}}}, "Case.Alarm_Key__c is no external id"),
+        ({"about": {"Alarm_Key__c": {"caseSensitive": False}}}, "Case.Alarm_Key__c is not case-sensitive"),
+        ({"about": {"Alarm_Key__c": {"createable": False}}}, "Case.Alarm_Key__c cannot be filled"),
+        ({"related": {"Key__c": {"externalId": False}}}, "Alarm__c.Key__c is no external id"),
+        ({"related": {"Key__c": {"caseSensitive": False}}}, "Alarm__c.Key__c is not case-sensitive"),
         ({"case_key": "Alarm_Kye__c"}, 'Case has no field Alarm_Kye__c; did you mean "Alarm_Key__c"?'),
         ({"case_alarm": "Nothing__c"}, "alarm.case_alarm: Case has no field Nothing__c"),
         ({"case_alarm": "ContactId"}, "alarm.case_alarm: Case.ContactId is not a look-up to Alarm__c"),

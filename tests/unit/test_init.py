@@ -88,6 +88,7 @@ def test_an_address_of_a_database_becomes_the_keywords_of_its_driver(text):
         (sf.QUESTIONS, {"login_url": "http://acme.my.salesforce.com"}, "an org has https://"),
         (sf.QUESTIONS, {"login_url": "https://acme.my.salesforce.com/login"}, "expected an address such as https://"),
         (sf.QUESTIONS, {"login_url": "https://acme.my.salesforce.com"}, "--client-id is missing"),
+        (sf.QUESTIONS, {"one_case_per": "alarm", "external_id": "K__c"}, "--external-id has no meaning beside the"),
     ],
 )
 def test_an_answer_that_cannot_be_meant_is_refused_in_words_that_help(questions, given, complaint):
@@ -155,6 +156,7 @@ def run(tmp_path, monkeypatch):
         f"sfconnector init {ORG} --username fs@acme.example",
         f"sfconnector init {ORG} --username fs@acme.example --auth password --external-id - --exchange -",
         f"sfconnector init {ORG} --auth client_credentials",
+        "sfconnector init --one-case-per alarm",
     ],
 )
 def test_what_is_written_passes_its_tests_and_takes_its_sample(init, where, run):
