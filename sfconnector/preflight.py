@@ -206,6 +206,8 @@ def _mapping(client: Client, division: Division, described: Described) -> Iterat
     yield good(about, f"all {fields} fields are there and may be filled" if fields > 1 else "its field may be filled")
     if division.case.external_id is not None:
         yield good(about, f"{division.case.external_id.field} is a unique external id")
+    if division.case.alarm is not None:
+        yield good(about, f"{division.case.alarm.object} and its fields are there for the alarms")
 
 
 def _lookups(client: Client, division: Division, lookups: Sequence[Lookup]) -> Iterator[Finding]:

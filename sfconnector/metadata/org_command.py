@@ -71,8 +71,8 @@ def org(
     sfconnector org -i config.json --prove
 
     A permission set with the objects and fields that the configuration names, and nothing else; an External Client
-    App to log in through; for alarms their object, its fields, those of Case, and a list view. It asks nobody and
-    needs no secret. The README.md in the folder says what to do with it.
+    App to log in through; for alarms their object, its fields, those of Case, and a list view. It needs no org and
+    no secret. The README.md in the folder says what to do with it.
 
     --prove is for a developer org or a sandbox. It makes some twenty Cases, deletes them, and prints a line for each
     assumption: ✔ as it was assumed, ✘ differs, ! not tried.
@@ -127,7 +127,7 @@ def _write_project(
 
 
 def _email(config: SfConfig) -> str:
-    users = [each.salesforce.username for each in config.divisions]
+    users = map(org_project.username_of, config.divisions)
     found = next((user for user in users if user and "@" in user), None)
     if found is None:
         raise click.UsageError("--email is missing: whom Salesforce writes to about the app")

@@ -6,9 +6,11 @@ not tried on an org. The fields of the alarms come from alarm_object.json, which
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import chain, count
 from typing import Any
 
 from sfconnector.alarms.alarm_calls import relationship
@@ -72,15 +74,29 @@ def apps_of(config: SfConfig, name: str) -> list[ClientApp]:
     division with a password gets the one for JWTs: External Client Apps have no flow for passwords."""
     flows = {division.name: division.salesforce.auth for division in config.divisions}
     own = [each for each, flow in flows.items() if flow == "client_credentials"]
-    apps = [ClientApp(f"{name}_{developer_name(each)}" if len(own) > 1 else name, "client_credentials") for each in own]
+    names = [f"{name}_{each}" for each in developer_names(own)] if len(own) > 1 else [name] * len(own)
+    apps = [ClientApp(each, "client_credentials") for each in names]
     if len(own) < len(flows):
         apps.append(ClientApp(f"{name}_jwt" if apps else name, "jwt"))
     return apps
 
 
-def developer_name(text: str) -> str:
-    """Return a name that Salesforce takes: letters, digits and single underscores, none of them at an end."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
+def developer_names(texts: Sequence[str]) -> list[str]:
+    """Return a name for each of the texts that Salesforce takes, no two alike: letters, digits and single underscores,
+    none of them at an end."""
+    found: list[str] = []
+    for number, text in enumerate(texts, 1):
+        name = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")
+        others = (f"{name}_{each}".lstrip("_") for each in count(number))
+        taken = {each.lower() for each in found}
+        found.append(next(each for each in chain([name], others) if each and each.lower() not in taken))
+    return found
+
+
+def username_of(division: Division) -> str | None:
+    """Return the division's user; None if it is not named, or is found elsewhere when the connector starts."""
+    username = division.salesforce.username
+    return None if username is None or "${" in username else username
 
 
 def _json(value: Mapping[str, Any]) -> str:
@@ -314,12 +330,13 @@ def _deploy(config: SfConfig, name: str) -> Iterator[str]:
     yield "sf org login web --alias target"
     yield "sf project deploy start --source-dir force-app --target-org target"
     for user in dict.fromkeys(_user(division) for division in config.divisions):
-        yield f"sf org assign permset --name {name} --on-behalf-of {user} --target-org target"
+        yield f"sf org assign permset --name {name} --on-behalf-of {shlex.quote(user)} --target-org target"
     yield "```"
 
 
 def _user(division: Division) -> str:
-    return division.salesforce.username or f"USER-OF-{developer_name(division.name)}"
+    """Return the division's user, or what stands for one that the configuration does not name."""
+    return username_of(division) or f"USER OF {division.name}"
 
 
 def _after(config: SfConfig, name: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from lxml import etree
 from sfconnector.config import load
 from sfconnector.metadata.metadata_xml import NAMESPACE
 from sfconnector.metadata.org_command import org
-from sfconnector.metadata.org_project import SOURCE, files
+from sfconnector.metadata.org_project import SOURCE, developer_names, files
 from tests.services.salesforce import private_key
 from tests.services.selfsigned import certificate
 
@@ -274,6 +274,17 @@ def test_the_app_has_the_flow_of_the_configuration(tmp_path: Path) -> None:
     for name in ("amqp_d_0", "amqp_d_1"):
         assert value(app(made, f"{name}_global.ecaGlblOauth"), "isClientCredentialsFlowEnabled") == "true"
         assert f"Policies of {name}: enable the client credentials flow" in made["README.md"]
+
+
+def test_names_are_such_as_salesforce_takes_and_no_two_alike() -> None:
+    texts = ["Field service", "field-Service", "冷", "__a--b__", "3", "a", "a_8", "a"]
+    assert developer_names(texts) == ["Field_service", "field_Service_2", "3", "a_b", "3_5", "a", "a_8", "a_9"]
+
+
+def test_a_user_that_the_configuration_does_not_name_is_none(tmp_path: Path) -> None:
+    case = {"mapping": {"Subject": "s"}}
+    assert "--on-behalf-of 'it'\"'\"'s@example.com'" in texts(tmp_path, case, username="it's@example.com")["README.md"]
+    assert "--on-behalf-of 'USER OF d 0'" in texts(tmp_path, case, username="${WHO}@example.com")["README.md"]
 
 
 def test_whatever_is_given_is_escaped(tmp_path: Path) -> None:
