@@ -3,7 +3,7 @@
 Statements and expressions are compiled here only to find their mistakes; `parameters` compiles those that run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
@@ -12,9 +12,11 @@ from connectorlib.config import bundle, read_schema, reviewed, sections
 from connectorlib.shared_settings import Lanes
 from connectorlib.values.durations import parse_duration
 from dbconnector.rules import review
-from dbconnector.settings import DatabaseSettings, DbConfig, Idempotency, Select, Write
+from dbconnector.settings import Connection, DatabaseSettings, DbConfig, Follow, Idempotency, Select, Write
 
 FALLBACK_NAME = "dbconnector"
+#: Seconds from one round of `follow` that found nothing to the next, where `every` is not given.
+FOLLOW_EVERY_S = 1.0
 
 
 @cache
@@ -69,9 +71,8 @@ def _name(data: Mapping[str, Any]) -> str:
 
 def _database(section: Mapping[str, Any]) -> DatabaseSettings:
     on_connect = section.get("on_connect", ())
-    connection = section["connection"]
     return DatabaseSettings(
-        connection=connection if isinstance(connection, str) else {key: str(each) for key, each in connection.items()},
+        connection=_connection(section["connection"]),
         on_connect=(on_connect,) if isinstance(on_connect, str) else tuple(on_connect),
         errors=section.get("errors", {}),
         select=_select(section["select"]) if "select" in section else None,
@@ -81,14 +82,40 @@ def _database(section: Mapping[str, Any]) -> DatabaseSettings:
     )
 
 
+def _connection(section: str | Mapping[str, Any]) -> Connection:
+    return section if isinstance(section, str) else {key: str(each) for key, each in section.items()}
+
+
 def _select(section: Mapping[str, Any]) -> Select:
     values = dict(section)
     for key in ("query", "on_sent", "on_failed"):
         if key in values:
             values[key] = sections.lines_of(values[key])
     if "every" in values:
-        every = values["every"]
-        values["every"] = parse_duration(every) if isinstance(every, str) else float(every)
+        values["every"] = _seconds(values["every"])
     if "key" in values:
-        values["key"] = (values["key"],) if isinstance(values["key"], str) else tuple(values["key"])
+        values["key"] = _names(values["key"])
+    if "follow" in values:
+        values["follow"] = _follow(values["follow"])
+        values.setdefault("every", FOLLOW_EVERY_S)
     return Select(**values)
+
+
+def _follow(section: Mapping[str, Any]) -> Follow:
+    values = {name: section[name] for name in ("column", "clock") if name in section}
+    state = section["state"]
+    if "connection" in state:
+        values["connection"] = _connection(state["connection"])
+    if "overlap" in section:
+        values["overlap_s"] = _seconds(section["overlap"])
+    if "from" in section:
+        values["start"] = str(section["from"])
+    return Follow(**values, key=_names(section["key"]), table=state["table"], ignore=tuple(section.get("ignore", ())))
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _seconds(given: str | float) -> float:
+    return parse_duration(given) if isinstance(given, str) else float(given)

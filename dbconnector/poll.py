@@ -42,23 +42,24 @@ class Poll:
         if self._progress is not None:
             self._progress(sent)
 
-    def run(self, query: Callable[[], object], life: Life) -> None:
-        """Run the query at the interval, and at once after a nudge, until the life ends."""
+    def run(self, query: Callable[[], bool], life: Life) -> None:
+        """Run the query at the interval, and at once after a nudge or while it returns that there is more, until the
+        life ends."""
         wake = threading.Event()
         life.on_stop(wake.set)
         life.on_nudge(wake.set)
         while not life.stop.is_set():
             wake.clear()
             self._due = time.monotonic() + self.every
-            self._before = self.counts["done"]
+            self._before, more = self.counts["done"], False
             try:
-                query()
+                more = query()
             except Failed as failed:
                 logger.error("%s", failed, extra={"event": "failed"})
                 self.failed(failed.failure)
             else:
                 self.succeeded()
-            if not life.stop.is_set():
+            if not more and not life.stop.is_set():
                 wake.wait(max(0.0, self._due - time.monotonic()))
 
     def succeeded(self) -> None:

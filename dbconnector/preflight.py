@@ -19,6 +19,8 @@ from connectorlib.preflight.sample import Sample
 from connectorlib.values.text import listed
 from dbconnector import config as configuration
 from dbconnector import prepare
+from dbconnector.columns import plain_name
+from dbconnector.cursor_table import CursorTable
 from dbconnector.dialects.base import UNKNOWN_DRIVER
 from dbconnector.dialects.sqlstate import advice
 from dbconnector.explain import Offline
@@ -26,8 +28,10 @@ from dbconnector.inbox_table import Inbox, Key
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.database import Database
 from dbconnector.row_message import MessageMapping
-from dbconnector.settings import DbConfig, Idempotency, Select, Write
+from dbconnector.row_source import IntervalSource
+from dbconnector.settings import DbConfig, Follow, Idempotency, Select, Write
 from dbconnector.sql import compile_statement
+from dbconnector.watermark import Horizon
 
 ABOUT = "database"
 _DO = {
@@ -86,6 +90,8 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
             yield from _write(database, write, write.place(index))
         if config.database.select is not None:
             yield from _select(config, database, config.database.select)
+            if config.database.select.follow is not None:
+                yield from _follow(config, database, config.database.select, config.database.select.follow)
         if config.idempotency is not None:
             yield _inbox(database, config.idempotency, config.name)
         yield from (odd("server", lost) for lost in database.server.lacks)
@@ -214,7 +220,7 @@ def _mark(database: Database, place: str, text: str, columns: Sequence[str]) -> 
 
 def _key(select: Select, columns: Sequence[str]) -> Iterator[Finding]:
     lower = {column.lower() for column in columns}
-    unknown = [name for name in select.key if name.strip('"`[]').lower() not in lower]
+    unknown = [name for name in select.key if plain_name(name).lower() not in lower]
     if unknown and columns:
         yield _no_column("select.key", unknown[0], columns)
 
@@ -231,6 +237,36 @@ def _destination(config: DbConfig, columns: Sequence[str]) -> Iterator[Finding]:
 def _no_column(about: str, name: str, columns: Sequence[str]) -> Finding:
     text = f"{name} is no column of the query; they are {listed(columns)}"
     return bad(about, text, "put one of the two right", Kind.CONFIGURATION)
+
+
+def _follow(config: DbConfig, database: Database, select: Select, follow: Follow) -> Iterator[Finding]:
+    """Ask how far the table could be read now, and whether the state tables are there."""
+    about = "select.follow"
+    database.connect()
+    try:
+        values = {**dict.fromkeys(compile_statement(select.query).names), **select.params}
+        yield _horizon(about, IntervalSource(select, database, values).horizon())
+    except Failed as error:
+        yield failed(about, error.failure, "put it right, or the query")
+    finally:
+        database.rollback()
+    with closing(Database(config.database.state)) as state:
+        try:
+            missing = CursorTable(follow.table, config.name, about, state).missing()
+        except Failed as error:
+            yield failed(f"{about}.state", error.failure, "put select.follow.state right")
+            return
+    if missing is not None:
+        yield odd(f"{about}.state", missing.text, "nothing, if the first start may make it")
+
+
+def _horizon(about: str, horizon: Horizon) -> Finding:
+    if horizon.position is None:
+        return odd(about, f"nothing new can be read now, held by {horizon.held_by}", "end that, or give the right")
+    if not horizon.exact:
+        text = "what transactions are open is not known to this user, or from this server"
+        return odd(about, text, "make overlap longer than any transaction that writes to the table")
+    return good(about, f"the table is complete up to {horizon.position}")
 
 
 # -- the inbox

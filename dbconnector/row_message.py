@@ -81,9 +81,12 @@ class _Field:
 
 
 class MessageMapping:
-    """How rows become messages. Raise ValueError for an expression that cannot be compiled."""
+    """How rows become messages. Raise ValueError for an expression that cannot be compiled.
 
-    def __init__(self, destination: Destination, fmt: Format) -> None:
+    `message_id` makes the id where the destination names none; without it ids are random.
+    """
+
+    def __init__(self, destination: Destination, fmt: Format, message_id: Read | None = None) -> None:
         self._exchange = destination.exchange
         self._encode = fmt.encode
         self._routing_key = _Field("routing_key", _compiled(destination.routing_key, text=True), _short_text)
@@ -108,6 +111,7 @@ class MessageMapping:
             if spec is not None
         }
         self._message_id = self._properties.pop("message_id", None)
+        self._default_id = message_id or _new_id
         _refuse_extra_routing(destination.headers)
 
     def unknown_columns(self, columns: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -126,7 +130,7 @@ class MessageMapping:
         scope = Scope(None, index=-1)
         known = frozenset(columns)
         routing_key = self._routing_key.required(scope, known)
-        message_id = self._message_id.required(scope, known) if self._message_id else _new_id
+        message_id = self._message_id.required(scope, known) if self._message_id else self._default_id
         body = self._body.required(scope, known) if self._body else _encoder(self._encode)
         properties = [(name, field.optional(scope, known)) for name, field in self._properties.items()]
         headers = [(name, field.optional(scope, known)) for name, field in self._headers]

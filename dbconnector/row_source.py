@@ -1,16 +1,21 @@
-"""The rows of a query, in batches and in bounded memory: streamed, paged by a unique key, or only the first page."""
+"""The rows of a query, in batches and in bounded memory: streamed, paged by a unique key, only the first page, or those
+of an interval."""
 
 import logging
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import logs
+from dbconnector.columns import plain_name
+from dbconnector.odbc.cursors import ResultColumn
 from dbconnector.odbc.database import Database
 from dbconnector.settings import Select
-from dbconnector.sql import compile_statement, limit_rows, only_reads, page_by_key
+from dbconnector.sql import between, compile_statement, limit_rows, only_reads, page_by_key
+from dbconnector.watermark import Horizon, Interval, Position, moment_of, number_of
 
 logger = logging.getLogger(__name__)
 
@@ -35,22 +40,26 @@ class _Query:
             raise Failed(Failure(Kind.CONFIGURATION, "missing-param", text, PLACE))
         self._values = values
 
+    def columns(self) -> list[ResultColumn]:
+        return self._database.result_columns(self._statement.sql, self._parameters(), place=PLACE)
+
     @property
     def has_parameters(self) -> bool:
         return bool(self._statement.names)
 
     def batches(self, fetch: int, **more: Any) -> Generator[Batch, None, None]:
+        yield from self._database.query(self._statement.sql, self._parameters(**more), fetch=fetch, place=PLACE)
+
+    def _parameters(self, **more: Any) -> tuple[Any, ...]:
         values = {**self._values, **more}
-        parameters = self._bind([values[name] for name in self._statement.names])
-        yield from self._database.query(self._statement.sql, parameters, fetch=fetch, place=PLACE)
+        return self._bind([values[name] for name in self._statement.names])
 
 
 class RowSource:
     """The query of one run, on a connected database. Raise ValueError if it is no SQL, or changes rows."""
 
     def __init__(self, settings: Select, database: Database, values: Mapping[str, Any]) -> None:
-        if not only_reads(settings.query):
-            raise ValueError("query changes rows: it may only read them, on_sent changes them")
+        _demand_reading(settings.query)
         self._settings = settings
         self._database = database
         self._values = values
@@ -99,6 +108,90 @@ class RowSource:
             page = _joined(following.batches(size, **dict(zip(paging.parameters, last, strict=True))))
 
 
+class IntervalSource:
+    """The rows of a followed query with a column in an interval, in the order of that column and the key. Raise
+    ValueError if it is no SQL, or changes rows."""
+
+    def __init__(self, settings: Select, database: Database, values: Mapping[str, Any]) -> None:
+        assert settings.follow is not None
+        self._follow = settings.follow
+        _demand_reading(settings.query)
+        self._settings = settings
+        self._database = database
+        self._values = values
+        self._order = (self._follow.column, *self._follow.key)
+        columns = _Query(settings.query, database, values).columns()
+        found = next((each for each in columns if each.name.lower() == plain_name(self._order[0]).lower()), None)
+        if found is None:
+            raise _key_failure(
+                f"{self._order[0]} is no column of the query; they are {', '.join(each.name for each in columns)}",
+                "select.follow.column",
+            )
+        dialect = database.dialect
+        #: The digits of a second that the column keeps.
+        self.digits = found.second_digits or 0
+        numbered = found.second_digits is None and dialect.number_horizon is not None
+        self._question = dialect.number_horizon if numbered and dialect.number_horizon else dialect.horizon
+        self._position = number_of if numbered else moment_of
+        self._queries: dict[bool, tuple[_Query, _Query, tuple[str, ...]]] = {}
+
+    def horizon(self) -> Horizon:
+        """Ask how far the table is complete, outside a transaction, and leave none open. Raise Failed."""
+        horizon = self._question.ask(self._database, self._follow.ignore)
+        if self._database.connected:
+            self._database.commit()
+        self._database.connect()
+        return horizon
+
+    def pages(self, interval: Interval) -> Generator[Batch, None, None]:
+        """Yield the rows, at most `fetch` at a time, each page outside a transaction."""
+        size = self._settings.fetch
+        query, following, names = self._queries_for(interval)
+        bounds = {f"follow_{name}": self._bound(getattr(interval, name)) for name in ("low", "high")}
+        page = _joined(query.batches(size, **bounds))
+        while page is not None:
+            self._database.rollback()
+            columns, rows = page
+            keys = self.keys(columns, rows)
+            _refuse_repeated(self._order, keys)
+            yield columns, rows
+            if len(rows) < size:
+                return
+            page = _joined(following.batches(size, **bounds, **dict(zip(names, keys[-1], strict=True))))
+        self._database.rollback()
+
+    def keys(self, columns: Columns, rows: Sequence[Row]) -> list[Row]:
+        """Return the column and the key of each row."""
+        return _keys(columns, rows, self._order)
+
+    def position(self, key: Row) -> Position:
+        return self._position(key[0])
+
+    def _queries_for(self, interval: Interval) -> tuple[_Query, _Query, tuple[str, ...]]:
+        """Return the query of the first page, of the others, and the parameters of these for the last key."""
+        from_start = interval.low is None
+        if from_start not in self._queries:
+            low, high = (self._question.bound.format(f":follow_{name}") for name in ("low", "high"))
+            text = between(self._settings.query, self._order[0], low="" if from_start else low, high=high)
+            rows, words = self._settings.fetch, self._database.dialect.paging
+            paging = page_by_key(text, self._order, rows=rows, words=words, moving=True)
+            names = ("follow_low", "follow_high", *paging.parameters)
+            values = {**self._values, **dict.fromkeys(names)}
+            first, following = (_Query(each, self._database, values) for each in (paging.first, paging.following))
+            self._queries[from_start] = (first, following, paging.parameters)
+        return self._queries[from_start]
+
+    def _bound(self, position: Position | None) -> Any:
+        if isinstance(position, datetime):
+            return position.replace(tzinfo=UTC) if self._question.zoned else position
+        return None if position is None else str(position)
+
+
+def _demand_reading(query: str) -> None:
+    if not only_reads(query):
+        raise ValueError("query changes rows: it may only read them, on_sent changes them")
+
+
 def _joined(batches: Iterable[Batch]) -> Batch | None:
     """Return all batches as one, or None if there are none."""
     found = list(batches)
@@ -111,7 +204,7 @@ _INEXACT = "it was deleted meanwhile, or the driver cannot carry the key's value
 def _keys(columns: Columns, rows: Sequence[Row], key: Sequence[str]) -> list[Row]:
     """Return the key of each row. Raise Failed if a column of it is missing, or null in a row."""
     names = [column.lower() for column in columns]
-    wanted = [name.strip('"`[]').lower() for name in key]
+    wanted = [plain_name(name).lower() for name in key]
     if missing := [name for name, plain in zip(key, wanted, strict=True) if plain not in names]:
         raise _key_failure(f"{_named(missing)} is no column of the query; they are {', '.join(columns)}")
     positions = [names.index(name) for name in wanted]
@@ -130,5 +223,5 @@ def _named(key: Sequence[str]) -> str:
     return ", ".join(key)
 
 
-def _key_failure(text: str) -> Failed:
-    return Failed(Failure(Kind.CONFIGURATION, "key", text, KEY))
+def _key_failure(text: str, place: str = KEY) -> Failed:
+    return Failed(Failure(Kind.CONFIGURATION, "key", text, place))

@@ -10,13 +10,18 @@ from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
 from connectorlib.values.durations import parse_duration
 from connectorlib.values.text import did_you_mean
 from dbconnector.dialects import Dialect, find_driver
-from dbconnector.sql import Statement, compile_statement, ignores_errors, objection
+from dbconnector.sql import Statement, compile_statement, ignores_errors, limit_rows, objection
+from dbconnector.watermark import position_of_text
 
 _CONNECTION_KEYS = {"driver", "dsn", "filedsn"}
 #: The parameter that only on_failed has.
 _ERROR = "error"
 #: Where `$result` is refused.
 NO_RESULT = "$result is not known before a message is written: use a value of the message"
+_NOT_BESIDE_FOLLOW = {
+    "on_sent": "either on_sent or follow: on_sent marks rows in the table, follow remembers how far it has been read",
+    "key": "with follow the key is follow.key",
+}
 
 
 def review(found: Review) -> None:
@@ -73,7 +78,10 @@ def _review_lanes(found: Review) -> None:
 
 def _review_connection(found: Review) -> None:
     path: Path = ("database", "connection")
-    connection = found.get(*path)
+    _review_keywords(found, path, found.get(*path))
+
+
+def _review_keywords(found: Review, path: Path, connection: Any) -> None:
     if isinstance(connection, str):
         _review_connection_string(found, path, connection)
     elif isinstance(connection, dict):
@@ -105,6 +113,29 @@ def _review_select(found: Review) -> None:
         found.problem((*path, "on_sent"), ":error is known only to on_failed")
     if isinstance(section.get("every"), str):
         found.attempt((*path, "every"), lambda: parse_duration(section["every"]))
+    if isinstance(section.get("follow"), dict):
+        _review_follow(found, path, section)
+
+
+def _review_follow(found: Review, path: Path, select: Mapping[str, Any]) -> None:
+    here, follow = (*path, "follow"), select["follow"]
+    for name, why in _NOT_BESIDE_FOLLOW.items():
+        if name in select:
+            found.problem((*path, name), why)
+    text = lines_of(select["query"]) if isinstance(select.get("query"), str | list) else ""
+    if text and found.attempt((*path, "query"), lambda: limit_rows(text, 1)) == text:
+        found.problem((*path, "query"), "with follow it is a SELECT without LIMIT: rows beyond that would be missed")
+    overlap = follow.get("overlap", 1)
+    seconds = (
+        found.attempt((*here, "overlap"), lambda: parse_duration(overlap)) if isinstance(overlap, str) else overlap
+    )
+    if isinstance(seconds, int | float) and seconds <= 0:
+        found.problem((*here, "overlap"), "is never 0: a row becomes visible later than its time says")
+    start = follow.get("from")
+    if isinstance(start, str) and start not in ("beginning", "now"):
+        found.attempt((*here, "from"), lambda: position_of_text(start))
+    connection = follow.get("state", {}).get("connection") if isinstance(follow.get("state"), dict) else None
+    _review_keywords(found, (*here, "state", "connection"), connection)
 
 
 def _statement(found: Review, path: Path, sql: Any) -> Statement | None:

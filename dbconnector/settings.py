@@ -24,6 +24,26 @@ class Write:
         return self.name or f"write[{index}]"
 
 
+#: ODBC keywords, or a whole connection string. Holds the password.
+Connection = str | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """`database.select.follow`."""
+
+    column: str
+    key: tuple[str, ...]
+    #: The state table, and its database if that is another.
+    table: str
+    connection: Connection | None = field(default=None, repr=False)
+    overlap_s: float = 5.0
+    clock: str = "application"  # application | database
+    #: beginning, now, or a value of the column.
+    start: str = "beginning"
+    ignore: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Select:
     query: str
@@ -33,17 +53,23 @@ class Select:
     key: tuple[str, ...] = ()
     on_sent: str | None = None
     on_failed: str | None = None
+    follow: Follow | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    #: ODBC keywords, or a whole connection string. Holds the password.
-    connection: str | Mapping[str, str] = field(repr=False)
+    connection: Connection = field(repr=False)
     on_connect: tuple[str, ...] = ()
     #: SQLSTATE, or `SQLSTATE/native code`, to one of reject, retry, unavailable, refused, configuration, done.
     errors: Mapping[str, str] = field(default_factory=dict)
     select: Select | None = None
     write: tuple[Write, ...] = ()
+
+    @property
+    def state(self) -> "DatabaseSettings":
+        """The database of the state tables of `follow`."""
+        own = self.select.follow.connection if self.select and self.select.follow else None
+        return self if own is None else DatabaseSettings(own)
 
 
 @dataclass(frozen=True, slots=True)

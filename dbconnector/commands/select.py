@@ -2,13 +2,16 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from connectorlib.amqp import Broker
+from connectorlib.monitoring.counters import SinkMetric
+from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.run_sink import make_monitor, running_broker, supervised
 from connectorlib.service import logs
 from connectorlib.service.bootstrap import loading_logs, running
@@ -18,6 +21,7 @@ from connectorlib.service.reload import Reloading, Term, loaded
 from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES
 from dbconnector.commands.requirements import CONNECT_S, Load, connection_of, log_start, program, requiring
+from dbconnector.follow_run import Follower
 from dbconnector.odbc.database import Database
 from dbconnector.poll import Poll, Progress
 from dbconnector.select_run import SelectResult, select
@@ -39,8 +43,8 @@ def command(ctx: click.Context, file: str, every: float | None, params: tuple[st
     dbconnector select -c db.config --param site=plant-7
     dbconnector select -c db.config --every 30s
 
-    With --every it goes on until SIGTERM: a turn that fails is told, and the next one tries again; SIGHUP loads the
-    configuration anew. Without, it exits with 3 if there is no row.
+    With --every, or with `follow` in the configuration, it goes on until SIGTERM: a turn that fails is told, and the
+    next one tries again; SIGHUP loads the configuration anew. Without, it exits with 3 if there is no row.
     """
     given = dict(_name_and_value(param) for param in params)
     with running("dbconnector") as life, _progress() as progress:
@@ -131,18 +135,60 @@ def _select_repeatedly(
 ) -> ExitCode:
     """Run the query every so many seconds. A failure is logged, and the next run tries again."""
     poll = Poll(config.name, progress, every)
-    with _connected(config) as (database, broker):
+    follows = config.database.select is not None and config.database.select.follow is not None
+    turns = _follower if follows else _query
+    with (
+        running_broker(config.broker, program(config).connection, consuming=False) as broker,
+        turns(config, broker, term, params, poll) as turn,
+    ):
         log_start(config, "select")
-        monitor = make_monitor(config, program(config), broker, [connection_of(database)], term)
-        monitor.flow(config.name).attach(poll.counts, poll, poll)
+        monitor = make_monitor(config, program(config), broker, turn.connections, term)
+        stats = monitor.flow(config.name)
+        stats.attach(poll.counts, poll, poll)
+        stats.metrics = turn.metrics
 
-        def send() -> None:
-            if broker.wait_connected(CONNECT_S, term.stop, give_up_on_refused=True):
-                _log_sent(select(config, database, broker, term.stop, params, poll.progress))
+        def send() -> bool:
+            return broker.wait_connected(CONNECT_S, term.stop, give_up_on_refused=True) and turn.run()
 
         with supervised(config.monitoring, monitor, term):
             poll.run(send, term)
     return ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What is done at the interval; `run` returns whether there is at once more to do."""
+
+    run: Callable[[], bool]
+    connections: Sequence[ConnectionFacts]
+    metrics: Sequence[SinkMetric] = ()
+
+
+@contextmanager
+def _query(config: DbConfig, broker: Broker, term: Term, params: Mapping[str, Any], poll: Poll) -> Iterator[_Turn]:
+    with closing(Database(config.database, reading=True)) as database:
+
+        def run() -> bool:
+            _log_sent(select(config, database, broker, term.stop, params, poll.progress))
+            return False
+
+        yield _Turn(run, [connection_of(database)])
+
+
+@contextmanager
+def _follower(config: DbConfig, broker: Broker, term: Term, params: Mapping[str, Any], poll: Poll) -> Iterator[_Turn]:
+    settings = config.database
+    with ExitStack() as stack:
+        table = stack.enter_context(closing(Database(settings)))
+        own = settings.state is not settings
+        state = stack.enter_context(closing(Database(settings.state))) if own else table
+        follower = Follower(config, (table, state), broker, term.stop, params)
+        stack.enter_context(closing(follower))
+        facts = connection_of(table)
+        connections = [replace(facts, about=lambda: f"{table.versions}; {follower.stats.about()}")]
+        if own:
+            connections.append(replace(connection_of(state), name="state"))
+        yield _Turn(lambda: follower.round(poll.progress), connections, follower.stats.metrics())
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from connectorlib.errors import Kind
 from dbconnector.columns import ColumnType, column_type
 from dbconnector.dialects.conversions import Bindings, Convert, common_bindings, native_temporals
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan
+from dbconnector.dialects.horizon import CLOCK, HorizonQuestion
 
 #: pyodbc counts parameter markers in 16 bits with a sign.
 PYODBC_PARAMETERS = 32_767
@@ -236,6 +237,13 @@ class Dialect:
     fetch_plan: Callable[[str, Sequence[tuple[str, type, int]]], FetchPlan] | None = None
     #: The same for a statement that returns rows of what it writes.
     returning_plan: Callable[[str, Sequence[tuple[str, type, int]]], FetchPlan] | None = None
+
+    #: How far a table is complete, for `follow`, by a column with times; by one that the database counts up, if it has
+    #: such a type.
+    horizon: HorizonQuestion = CLOCK
+    number_horizon: HorizonQuestion | None = None
+    #: The whole seconds of its clock; empty: a lease cannot be kept in it.
+    epoch: str = ""
 
     @property
     def has_limit(self) -> bool:

@@ -5,6 +5,7 @@ makes a zero date NULL. The database rounds fractions in integer columns.
 """
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 
 from connectorlib.errors import Kind
@@ -12,6 +13,8 @@ from dbconnector.columns import Column, ColumnType, column_class, name_parts, nu
 from dbconnector.dialects.base import LIMIT, Demand, Dialect, Driver, Query, Savepoints, Setting, codes
 from dbconnector.dialects.conversions import Bindings, boolean_text, whole, whole_text
 from dbconnector.dialects.fetch_plan import Decode, to_date, to_datetime, to_time
+from dbconnector.dialects.horizon import HorizonQuestion, Session, rows_of
+from dbconnector.watermark import Horizon, moment_of
 
 _CODES = {
     # Lock wait, deadlock, lock table full, record changed, interrupted, to be prepared again (the server; the driver,
@@ -111,6 +114,44 @@ def _from_bytes(decode: Decode) -> Decode:
     return lambda value: None if value is None else decode(value.decode())
 
 
+# --- how far a table is complete ------------------------------------------------------------------------------------
+
+#: The oldest statement. One that waits for a metadata lock is in no transaction yet, and its NOW() is its own start.
+_STATEMENTS = (
+    "SELECT id, UTC_TIMESTAMP(6) - INTERVAL {elapsed} MICROSECOND FROM information_schema.processlist"
+    " WHERE id <> CONNECTION_ID() AND command IN ('Query', 'Execute', 'Prepare') ORDER BY 2 LIMIT 1"
+)
+#: Its times are those of the server's system, whatever the session's time zone is.
+_TRANSACTIONS = (
+    "SELECT trx_mysql_thread_id, CONVERT_TZ(trx_started, 'SYSTEM', '+00:00'), CONNECTION_ID()"
+    " FROM information_schema.innodb_trx ORDER BY 2"
+)
+_PROCESS = re.compile(r"(ALL PRIVILEGES|\bPROCESS\b).* ON \*\.\*")
+
+
+def time_horizon(elapsed: str) -> HorizonQuestion:
+    """Return what asks for the horizon; `elapsed` says for how many microseconds a statement has been running.
+
+    innodb_trx is a cache that is filled again only when nobody has read it for 0.1 s. An answer with the transaction
+    that was begun just before is not older than that. A transaction shows there from its first access on.
+    """
+
+    def ask(session: Session, _ignore: Sequence[str]) -> Horizon:
+        ((now,),) = rows_of(session, "SELECT UTC_TIMESTAMP(6)")
+        if not any(_PROCESS.search(grant) for (grant,) in rows_of(session, "SHOW GRANTS")):
+            return Horizon(moment_of(now), exact=False)
+        statements = rows_of(session, _STATEMENTS.format(elapsed=elapsed))
+        session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        transactions = rows_of(session, _TRANSACTIONS)
+        if all(thread != own for thread, _, own in transactions):
+            return Horizon(None, "innodb_trx, which others read too often for it to be filled again")
+        begun = [(moment_of(at), f"session {thread}") for thread, at, own in transactions if thread != own]
+        running = [(moment_of(at), f"the statement of session {thread}") for thread, at in statements]
+        return Horizon(*min([(moment_of(now), ""), *begun, *running]))
+
+    return HorizonQuestion(ask)
+
+
 CONNECTOR = Driver(
     name="MariaDB / MySQL",
     pattern="libmaodbc|maodbc|mariadb",
@@ -189,4 +230,6 @@ DIALECT = Dialect(
     required_query=_required_query,
     own_bindings=_bindings,
     duplicate=r"\((1062|1586)\)$",
+    horizon=time_horizon("ROUND(time_ms * 1000)"),
+    epoch="UNIX_TIMESTAMP()",
 )

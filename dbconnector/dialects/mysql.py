@@ -22,4 +22,5 @@ DIALECT = replace(
     says="MySQL",
     # The server has max_execution_time (SELECT only) instead of max_statement_time.
     session=(mariadb.ZONE, mariadb.LOCKS),
+    horizon=mariadb.time_horizon("(time + 1) * 1000000"),
 )

@@ -1,9 +1,13 @@
 """Oracle, through its own driver (from documentation)."""
 
+from collections.abc import Sequence
+
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects.base import Dialect, Driver, Savepoints, codes
 from dbconnector.dialects.conversions import Bindings, native_temporals, plain_text
+from dbconnector.dialects.horizon import HorizonQuestion, Session, clock_only, rows_of
+from dbconnector.watermark import Horizon
 
 _CODES = {
     **codes(Kind.RETRY, 54, 60, 8177, 30006),
@@ -33,6 +37,11 @@ def _not_empty(value: str) -> str:
     return plain_text(value)
 
 
+def _scn_horizon(session: Session, _ignore: Sequence[str]) -> Horizon:
+    """Of what is committed up to now, ORA_ROWSCN is at most the present SCN, which may still be given to others."""
+    return Horizon(int(rows_of(session, "SELECT DBMS_FLASHBACK.GET_SYSTEM_CHANGE_NUMBER FROM DUAL")[0][0]))
+
+
 DRIVER = Driver(name="Oracle", pattern="oracle|libsqora|sqora", streams=True, returning=False, measured=False)
 
 DIALECT = Dialect(
@@ -49,4 +58,7 @@ DIALECT = Dialect(
     natives=_CODES,
     own_bindings=_bindings,
     duplicate=r"^ORA-00001",
+    horizon=clock_only("SELECT SYS_EXTRACT_UTC(SYSTIMESTAMP) FROM DUAL"),
+    number_horizon=HorizonQuestion(_scn_horizon, bound="TO_NUMBER({})"),
+    epoch="ROUND((CAST(SYS_EXTRACT_UTC(SYSTIMESTAMP) AS DATE) - DATE '1970-01-01') * 86400)",
 )

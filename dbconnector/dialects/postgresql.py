@@ -28,6 +28,8 @@ from dbconnector.dialects.conversions import (
     unfit,
 )
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, aliases, bare, to_date, to_datetime, to_time
+from dbconnector.dialects.horizon import APPLICATION, HorizonQuestion, Session, rows_of
+from dbconnector.watermark import Horizon, moment_of
 
 
 def _columns_query(table: str) -> Query:
@@ -204,6 +206,59 @@ def _guid(value: Any) -> str | None:
     return None if value is None else str(uuid.UUID(bytes_le=value))
 
 
+# --- how far a table is complete ------------------------------------------------------------------------------------
+
+#: Sessions of this database that may be in a transaction. One without an xid counts: `BEGIN; SELECT now()` has none,
+#: and what it writes later has that now(). One that shows no xact_start may be in one: `track_activities` is off, or
+#: was, or the columns are hidden without pg_read_all_stats. It is asked before pg_prepared_xacts, because a transaction
+#: that is being prepared appears there first.
+_OPEN = (
+    "SELECT now(), pg_is_in_recovery(), s.pid, s.application_name, s.xact_start,"
+    " s.query IS NOT DISTINCT FROM '<insufficient privilege>'"
+    " FROM (SELECT 1) AS one LEFT JOIN pg_stat_activity s ON s.datname = current_database()"
+    " AND s.pid <> pg_backend_pid() AND COALESCE(s.backend_type, '') !~ '^(autovacuum|walsender)'"
+    " AND s.application_name <> ALL (CAST(? AS text[])) AND (s.xact_start IS NOT NULL"
+    " OR COALESCE(s.state, 'idle') <> 'idle' OR s.query IS NOT DISTINCT FROM '<insufficient privilege>')"
+    " ORDER BY s.xact_start NULLS FIRST LIMIT 1"
+)
+_PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 1"
+
+
+def _time_horizon(session: Session, ignore: Sequence[str]) -> Horizon:
+    """now() is the start of this transaction, before anything is looked at."""
+    rows_of(session, "SELECT set_config('application_name', ?, false)", (APPLICATION,))
+    ((now, stand_by, pid, name, begun, hidden),) = rows_of(session, _OPEN, (_array([APPLICATION, *ignore]),))
+    if stand_by:
+        return Horizon(moment_of(now), exact=False)
+    if pid is None:
+        return _unless_prepared(session, Horizon(moment_of(now)))
+    who = f"session {pid}{f' of {name}' if name else ''}"
+    if begun is not None:
+        return _unless_prepared(session, Horizon(min(moment_of(begun), moment_of(now)), who))
+    hint = "is hidden: GRANT pg_read_all_stats" if hidden else "does not show its transactions: track_activities is off"
+    return Horizon(None, f"{who} {hint}")
+
+
+def _unless_prepared(session: Session, horizon: Horizon) -> Horizon:
+    """When a prepared transaction was begun is not known, and its rows are not there yet."""
+    prepared = rows_of(session, _PREPARED)
+    return Horizon(None, f"prepared transaction {prepared[0][0]}") if prepared else horizon
+
+
+def _xid_horizon(session: Session, _ignore: Sequence[str]) -> Horizon:
+    """Below the xmin of a snapshot all transactions have ended, prepared ones too. No right is needed for it."""
+    ((xmin, xmax),) = rows_of(
+        session,
+        "SELECT CAST(pg_snapshot_xmin(s) AS text), CAST(pg_snapshot_xmax(s) AS text) FROM pg_current_snapshot() AS s",
+    )
+    return Horizon(int(xmin), "" if xmin == xmax else f"transaction {xmin}")
+
+
+def _array(texts: Sequence[str]) -> str:
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
+
+
 UNICODE = Driver(
     name="PostgreSQL (psqlodbc, Unicode)",
     pattern="psqlodbc|postgres",
@@ -280,4 +335,7 @@ DIALECT = Dialect(
     own_bindings=_bindings,
     fetch_plan=_fetch_plan,
     returning_plan=_returning_plan,
+    horizon=HorizonQuestion(_time_horizon, zoned=True),
+    number_horizon=HorizonQuestion(_xid_horizon, bound="CAST({} AS xid8)"),
+    epoch="CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS bigint)",
 )

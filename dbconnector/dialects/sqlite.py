@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from connectorlib.errors import Kind
+from connectorlib.errors import Failed, Kind
 from dbconnector.columns import Column, ColumnType, name_parts
 from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints, codes
 from dbconnector.dialects.conversions import (
@@ -26,6 +26,8 @@ from dbconnector.dialects.conversions import (
     true_false,
 )
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, aliases, bare
+from dbconnector.dialects.horizon import PLACE, HorizonQuestion, Session, rows_of
+from dbconnector.watermark import Horizon, moment_of
 
 _CODES = {
     **codes(Kind.REJECT, 18, 19, 20),  # too big, constraint, datatype mismatch
@@ -193,6 +195,26 @@ def _boolean(text: str) -> Any:
     return {"i0": False, "i1": True}[text] if text in ("i0", "i1") else _value(text)
 
 
+# --- how far a table is complete ------------------------------------------------------------------------------------
+
+_READ_ONLY = "(8)"
+
+
+def _time_horizon(session: Session, _ignore: Sequence[str]) -> Horizon:
+    """Whoever has begun to write has the only right to; once that is ours, all that others wrote is committed."""
+    try:
+        session.execute("ROLLBACK", place=PLACE)  # what the driver has begun, in which this could not begin
+        session.execute("BEGIN IMMEDIATE", place=PLACE)
+        ((now,),) = rows_of(session, "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")
+    except Failed as failed:
+        if failed.failure.kind is Kind.RETRY:
+            return Horizon(None, "a connection that is writing")
+        if _READ_ONLY in failed.failure.text:
+            return Horizon(datetime.datetime.now(datetime.UTC).replace(tzinfo=None), exact=False)
+        raise
+    return Horizon(moment_of(now))
+
+
 SQLITEODBC = Driver(
     name="SQLite (sqliteodbc)",
     pattern="sqlite",
@@ -228,4 +250,6 @@ DIALECT = Dialect(
     own_bindings=_bindings,
     duplicate=r"^UNIQUE constraint failed",
     fetch_plan=_fetch_plan,
+    horizon=HorizonQuestion(_time_horizon),
+    epoch="CAST(strftime('%s', 'now') AS INTEGER)",
 )

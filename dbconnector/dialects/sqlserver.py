@@ -2,12 +2,15 @@
 docs/compatibility.md)."""
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import replace
 
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects.base import TOP, Dialect, Driver, Savepoints, Setting, codes
 from dbconnector.dialects.conversions import Bindings, utc_datetime
+from dbconnector.dialects.horizon import HorizonQuestion, Session, clock_only, rows_of
+from dbconnector.watermark import Horizon
 
 _CODES = {
     **codes(Kind.RETRY, 1204, 1205, 1222, 3960, 3961, 41301, 41302, 41305, 41325, 8645, 8651),
@@ -36,6 +39,11 @@ def _bindings(column: ColumnType) -> Bindings:
 
 def _iso_utc(value: datetime.datetime) -> str:
     return utc_datetime(value).replace(" ", "T")
+
+
+def _rowversion_horizon(session: Session, _ignore: Sequence[str]) -> Horizon:
+    """The lowest rowversion that an open transaction has, else the next one; from documentation."""
+    return Horizon(int(rows_of(session, "SELECT CONVERT(bigint, MIN_ACTIVE_ROWVERSION())")[0][0]))
 
 
 MSODBCSQL = Driver(
@@ -72,4 +80,7 @@ DIALECT = Dialect(
     own_bindings=_bindings,
     vague_states=frozenset({"42000"}),
     duplicate=r"\((2601|2627)\)$",
+    horizon=clock_only("SELECT SYSUTCDATETIME()"),
+    number_horizon=HorizonQuestion(_rowversion_horizon, bound="CONVERT(binary(8), CONVERT(bigint, {}))"),
+    epoch="DATEDIFF_BIG(second, '1970-01-01', SYSUTCDATETIME())",
 )

@@ -229,6 +229,14 @@ class Database:
                 with contextlib.suppress(pyodbc.Error):
                     cursors.release(cursor)
 
+    def result_columns(self, sql: str, parameters: Sequence[Any] = (), *, place: str = "query") -> list[ResultColumn]:
+        """Return what the columns of a query are, without its rows."""
+        with self._guarded(place, self._limits.statement):
+            cursor = self._run(describing(sql), parameters)
+            found = columns_of(cursor, self.driver.widens_names)
+            cursor.fetchall()
+        return found
+
     # --- transactions -----------------------------------------------------------------------------------------------
 
     def commit(self) -> None:

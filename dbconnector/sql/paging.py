@@ -22,18 +22,26 @@ class Paging:
     parameters: tuple[str, ...]
 
 
-def page_by_key(query: str, key: Sequence[str], *, rows: int, words: tuple[str, str]) -> Paging:
+def page_by_key(query: str, key: Sequence[str], *, rows: int, words: tuple[str, str], moving: bool = False) -> Paging:
     """Given a query, its unique key columns and the rows of a page, return the queries for the first and later pages.
 
     A page begins *at* the last key of the page before, not after it: that its row comes again shows that the database
     understands the value exactly, and a second row with the same key that the key is not unique. Either would
-    otherwise lose rows silently. `words`: what the dialect puts in place of SELECT and at the end.
+    otherwise lose rows silently. `moving`: rows may move on meanwhile, so that the last one need not come again, and a
+    page begins after it. `words`: what the dialect puts in place of SELECT and at the end.
     """
     select, limit = (part.format(rows=rows) for part in words)
     inner = f"{select} * FROM (\n{_text(_statement(tokenize(query)))}\n) page"
     order = f"ORDER BY {', '.join(f'page.{column}' for column in key)}{limit}"
     names = tuple(f"page_key_{number}" for number in range(len(key)))
-    return Paging(f"{inner} {order}", f"{inner} WHERE {_from_key(key, names)} {order}", names)
+    following = _from_key(key, names, ">" if moving else ">=")
+    return Paging(f"{inner} {order}", f"{inner} WHERE {following} {order}", names)
+
+
+def between(query: str, column: str, *, low: str, high: str) -> str:
+    """Return a query with only those of its rows for which `low <= column < high`; no `low`: all below `high`."""
+    above = f"followed.{column} >= {low} AND " if low else ""
+    return f"SELECT * FROM (\n{_text(_statement(tokenize(query)))}\n) followed WHERE {above}followed.{column} < {high}"
 
 
 def limit_rows(query: str, rows: int) -> str:
@@ -64,11 +72,11 @@ def only_reads(query: str) -> bool:
     return not any(word in _CHANGES and before in ("(", ")") for before, word in pairwise(words))
 
 
-def _from_key(key: Sequence[str], names: Sequence[str]) -> str:
-    """Return `key >= last key`, column by column: not every database compares tuples."""
+def _from_key(key: Sequence[str], names: Sequence[str], end: str) -> str:
+    """Return `key >= last key`, column by column: not every database compares tuples. `end` is the comparison."""
     alternatives: list[str] = []
     for last, column in enumerate(key):
-        operator = ">=" if last == len(key) - 1 else ">"
+        operator = end if last == len(key) - 1 else ">"
         equal = [f"page.{key[at]} = :{names[at]}" for at in range(last)]
         alternatives.append(" AND ".join([*equal, f"page.{column} {operator} :{names[last]}"]))
     return alternatives[0] if len(alternatives) == 1 else "(" + ") OR (".join(alternatives) + ")"

@@ -281,7 +281,7 @@ def test_a_streamed_row_that_cannot_be_sent_is_left_to_on_failed(bench):
 
 
 def test_a_stream_of_which_nothing_can_be_sent_ends(sqlite_bench, monkeypatch):
-    monkeypatch.setattr("dbconnector.select_run.MAX_FAILED", 100)
+    monkeypatch.setattr("dbconnector.row_sender.MAX_FAILED", 100)
     monkeypatch.setattr("dbconnector.publish_window.MAX_MESSAGES", 200)  # or all are in flight before one is confirmed
     sqlite_bench.fill(1500)
     config = sqlite_bench.config(Destination("rows", routing_key="nobody.{device}"), on_failed=FAIL)

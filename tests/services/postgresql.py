@@ -35,6 +35,7 @@ class PostgreSQL(Server):
             "listen_addresses": self.host,
             "unix_socket_directories": self.folder,
             "max_connections": 100,
+            "max_prepared_transactions": 10,
             "timezone": "UTC",
             "log_line_prefix": "%m %d ",
         }

@@ -13,6 +13,7 @@ from connectorlib import shared_settings as shared
 from connectorlib.errors import ConfigurationError
 from connectorlib.service.redaction import secrets
 from dbconnector.config import load
+from dbconnector.settings import Follow, Select
 from tests.services.certificates import Authority
 from tests.unit import configs
 
@@ -273,6 +274,48 @@ SCHEMA_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     ),
 ]
 TOKEN = {"url": "https://login.example.com/oauth2/token", "client_id": "c", "client_secret": "${DB_PASSWORD}"}
+FOLLOW: dict[str, Any] = {"column": "changed_at", "key": "id", "state": {"table": "cursor"}}
+SELECT = ["database", "select"]
+FOLLOWED: dict[str, Any] = {"query": "SELECT id, changed_at FROM t", "follow": FOLLOW}
+
+
+def followed(**follow: Any) -> dict[str, Any]:
+    return FOLLOWED | {"follow": FOLLOW | follow}
+
+
+FOLLOW_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
+    (SELECT, FOLLOWED, None),
+    (SELECT, followed(overlap="1m", clock="database", ignore=["pg_dump"]), None),
+    (SELECT, followed(key=["site", "id"], **{"from": "2026-01-31T08:00:00Z"}), None),
+    (
+        SELECT,
+        FOLLOWED | {"follow": {"column": "a", "state": {"table": "c"}}},
+        'database.select.follow: "key" is',
+    ),
+    (SELECT, FOLLOWED | {"follow": {"column": "a", "key": "id"}}, 'database.select.follow: "state" is missing'),
+    (
+        SELECT,
+        FOLLOWED | {"on_sent": "DELETE FROM t WHERE id = :id"},
+        "database.select.on_sent: either on_sent or",
+    ),
+    (SELECT, FOLLOWED | {"key": "id"}, "database.select.key: with follow the key is follow.key"),
+    (
+        SELECT,
+        FOLLOWED | {"query": "SELECT id FROM t LIMIT 5"},
+        "database.select.query: with follow it is a",
+    ),
+    (SELECT, followed(overlap=0), "database.select.follow.overlap: is never 0"),
+    (SELECT, followed(overlap="0s"), "database.select.follow.overlap: expected a duration"),
+    (SELECT, followed(overlap="soon"), "database.select.follow.overlap: "),
+    (SELECT, followed(clock="mine"), 'database.select.follow.clock: expected "application" or "database"'),
+    (SELECT, followed(**{"from": "yesterday"}), "database.select.follow.from: 'yesterday' is neither a moment such as"),
+    (SELECT, followed(state={"table": "a b"}), "database.select.follow.state.table: expected a table name"),
+    (
+        SELECT,
+        followed(state={"table": "c", "connection": {"Server": "x"}}),
+        "database.select.follow.state.connection: ",
+    ),
+]
 MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     ([*B, "host"], ["a", "b:99999"], "broker.host[1]: expected a port from 1 to 65535 behind the colon"),
     (
@@ -428,7 +471,7 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "said"), SCHEMA_MISTAKES + MEANING_MISTAKES)
+@pytest.mark.parametrize(("path", "value", "said"), SCHEMA_MISTAKES + MEANING_MISTAKES + FOLLOW_MISTAKES)
 def test_a_mistake_is_told_once_with_its_path_and_what_to_write(write, path, value, said):
     file = write(changed(path, value))
     if said is None:
@@ -436,6 +479,15 @@ def test_a_mistake_is_told_once_with_its_path_and_what_to_write(write, path, val
         return
     (found,) = told(file)
     assert found.startswith(said)
+
+
+def test_a_followed_table_is_read_every_second_unless_it_is_said(write):
+    assert load(write(changed(SELECT, FOLLOWED))).database.select == Select(
+        FOLLOWED["query"], every=1.0, follow=Follow("changed_at", ("id",), "cursor")
+    )
+    slower = load(write(changed(SELECT, FOLLOWED | {"every": "30s"}))).database.select
+    assert slower is not None
+    assert slower.every == 30
 
 
 def test_the_result_of_a_later_statement_cannot_be_used(write):

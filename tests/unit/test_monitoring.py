@@ -24,6 +24,7 @@ from connectorlib.pipeline.blame import Pause
 from connectorlib.service.process import Life
 from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings
+from dbconnector.follow_stats import FollowStats
 from dbconnector.poll import Poll
 from sfconnector.flow import connection_of, usage_metrics
 from sfconnector.salesforce.login import Token
@@ -75,6 +76,18 @@ def delivery(timestamp: int | None = None) -> Delivery:
 
 
 # -- figures
+
+
+def test_a_query_that_has_found_something_is_run_again_at_once():
+    life, found = Life(install=False), [True, True, False]
+
+    def query() -> bool:
+        if len(found) == 1:
+            life.request_stop()
+        return found.pop(0)
+
+    Poll("readings", None, 3600.0).run(query, life)
+    assert found == []
 
 
 def test_a_histogram_counts_what_is_not_above_each_bound():
@@ -197,7 +210,8 @@ def monitor_of(flow: Pumped, used: int) -> Monitor:
     metrics = usage_metrics(lambda: usage)
     facts = ConnectionFacts("salesforce of pumps", lambda: 1.0, lambda: 3, str, lambda: usage, metrics=metrics)
     monitor.connections.append(facts)
-    flow.stats.metrics = [SinkMetric("cases_created", "Cases made in Salesforce.", "counter", lambda: 12)]
+    cases = SinkMetric("cases_created", "Cases made in Salesforce.", "counter", lambda: 12)
+    flow.stats.metrics = [cases, *FollowStats(5.0).metrics()]
     return monitor
 
 

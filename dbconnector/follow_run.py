@@ -1,0 +1,231 @@
+"""Rounds of `follow`: publish what was inserted or changed, and remember how far.
+
+The order that loses nothing: the lease, the horizon, the rows, the confirms, the watermark. No transaction is open
+while rows are published. A crash after the confirms publishes rows once more, with the same message ids.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import takewhile
+from threading import Event
+from typing import Any
+
+from connectorlib.amqp import Broker, topology
+from connectorlib.service import logs
+from dbconnector.columns import plain_name
+from dbconnector.cursor_table import CursorTable, Lease, Seen
+from dbconnector.follow_stats import FollowStats
+from dbconnector.mark_rows import RowMark
+from dbconnector.odbc.database import Database
+from dbconnector.poll import Progress
+from dbconnector.row_message import Record
+from dbconnector.row_sender import RowSender, compiled
+from dbconnector.row_source import Batch, IntervalSource, Row
+from dbconnector.settings import DbConfig, Follow
+from dbconnector.watermark import (
+    Interval,
+    Position,
+    before,
+    beginning,
+    digest,
+    identity,
+    interval,
+    lateness,
+    later,
+    message_id,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a round works with."""
+
+    config: DbConfig
+    follow: Follow
+    table: Database
+    state: CursorTable
+    broker: Broker
+    stop: Event
+    stats: FollowStats
+
+
+class Follower:
+    """One of perhaps several that follow a table; only the one with the lease reads it.
+
+    `databases`: the one of the table, and the one of the state, which may be the same connection.
+    """
+
+    def __init__(
+        self,
+        config: DbConfig,
+        databases: tuple[Database, Database],
+        broker: Broker,
+        stop: Event,
+        params: Mapping[str, Any],
+    ) -> None:
+        settings = config.database.select
+        assert settings is not None
+        assert settings.follow is not None
+        self.stats = FollowStats(settings.follow.overlap_s)
+        owner = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+        state = CursorTable(settings.follow.table, config.name, owner, databases[1])
+        self._parts = _Parts(config, settings.follow, databases[0], state, broker, stop, self.stats)
+        self._settings = settings
+        self._values = {**settings.params, **params}
+        self._lease: Lease | None = None
+        self._source: IntervalSource | None = None
+        #: How many connections to the database and to the broker had been opened when this was set up.
+        self._opened = (0, 0)
+
+    def round(self, progress: Progress) -> bool:
+        """Publish what there is; return whether there was anything. Raise Failed."""
+        source = self._connected()
+        lease = self._taken()
+        found = self._interval(source, lease) if lease is not None else None
+        if lease is None or found is None:
+            return False
+        with closing(_Round(self._parts, source, lease, progress)) as work:
+            return work.run(found)
+
+    def close(self) -> None:
+        """Let another follower go on at once."""
+        if self._lease is not None:
+            self._parts.state.release(self._lease)
+
+    def _connected(self) -> IntervalSource:
+        """Return the rows' source; on new connections what is needed is made first."""
+        table, broker, config = self._parts.table, self._parts.broker, self._parts.config
+        table.connect()
+        if table.outdated():
+            table.connect()
+        opened = (table.opened, broker.opened)
+        if self._source is None or opened != self._opened:
+            table.log_connected(logger)
+            assert config.destination is not None
+            topology.ensure(broker, config.broker, None, config.destination)
+            self._source = compiled(lambda: IntervalSource(self._settings, table, self._values))
+            if self._parts.state.ensure():
+                logs.event(logger, logging.INFO, "state tables made", table=self._parts.follow.table)
+            self._opened = opened
+        return self._source
+
+    def _taken(self) -> Lease | None:
+        """Return the lease; None if another follower has it."""
+        taken = self._parts.state.take()
+        if isinstance(taken, str):
+            if taken != self.stats.holder:
+                logs.event(logger, logging.INFO, "another follower reads the table", owner=taken)
+            self.stats.holder, self._lease = taken, None
+            return None
+        if self._lease is None:
+            logs.event(logger, logging.INFO, "following", name=self._parts.config.name, watermark=taken.watermark)
+        self.stats.holder, self.stats.watermark, self._lease = "", taken.watermark, taken
+        return taken
+
+    def _interval(self, source: IntervalSource, lease: Lease) -> Interval | None:
+        """Return what to read. The horizon is asked for in a transaction of its own, before that of the rows, so that
+        their snapshot is not older."""
+        table, follow = self._parts.table, self._parts.follow
+        table.connect()
+        horizon = self.stats.horizon = source.horizon()
+        if lease.watermark is None:
+            return beginning(follow.start, horizon, source.digits)
+        own_clock = follow.clock == "database"
+        return interval(lease.watermark, horizon, overlap_s=follow.overlap_s, own_clock=own_clock, digits=source.digits)
+
+
+class _Round:
+    """One round with a lease: an interval, page by page."""
+
+    def __init__(self, parts: _Parts, source: IntervalSource, lease: Lease, progress: Progress) -> None:
+        self._parts = parts
+        self._source = source
+        self._lease = lease
+        self._watermark = lease.watermark
+        settings = parts.config.database.select
+        text = settings.on_failed if settings is not None else None
+        self._on_failed = compiled(lambda: RowMark(text, "on_failed", parts.table)) if text else None
+        marks = [] if self._on_failed is None else [self._on_failed]
+        self._sender = compiled(
+            lambda: RowSender(
+                *(parts.config, parts.broker, parts.stop),
+                marks=marks,
+                paged=True,
+                progress=progress,
+                message_id=self._message_id,
+            )
+        )
+
+    def run(self, found: Interval) -> bool:
+        """Publish the rows; return whether there were any, and no stop."""
+        with closing(self._source.pages(found)) as pages:
+            for page in pages:
+                if self._parts.stop.is_set() or not self._publish(page):
+                    return False
+        self._advance_to(found.high, (), last=True)
+        return self._sender.sent + self._sender.failed > 0
+
+    def close(self) -> None:
+        """Publish nothing more of what is in flight."""
+        self._sender.abandon()
+
+    def _publish(self, page: Batch) -> bool:
+        """Publish what is new in a page, and remember what is confirmed of it; return whether to go on."""
+        columns, rows = page
+        versions = [self._version(key) for key in self._source.keys(columns, rows)]
+        new = self._new(rows, versions)
+        whole = self._sender.send((columns, [row for row, _ in new]))
+        whole = self._sender.drain() and whole
+        done = self._handled(new)
+        for version in done:
+            if (seconds := lateness(version.position, self._lease.watermark)) is not None:
+                self._parts.stats.came_late(seconds)
+        # What is not confirmed comes again: up to there the table has been read.
+        last = versions[-1] if len(done) == len(new) else done[-1] if done else None
+        going = last is None or self._advance_to(last.position, done)
+        self._sender.raise_failure()
+        return going and whole
+
+    def _new(self, rows: Sequence[Row], versions: Sequence[Seen]) -> list[tuple[Row, Seen]]:
+        """Return the rows that are not remembered. None is above the watermark."""
+        mark = self._lease.watermark
+        old = [each.digest for each in versions if mark is not None and not later(each.position, mark)]
+        known = self._parts.state.seen(old) if old else set()
+        return [(row, each) for row, each in zip(rows, versions, strict=True) if each.digest not in known]
+
+    def _handled(self, new: Sequence[tuple[Row, Seen]]) -> list[Seen]:
+        """Run on_failed for what could not be sent; return the rows up to the first that is still to be published."""
+        unsent, sender = self._sender.unsent, self._sender
+        if self._on_failed is not None and unsent:
+            self._parts.table.connect()
+            self._on_failed.run([self._on_failed.parameters(row, error) for row, error in unsent])
+            self._parts.table.commit()
+        handled = {id(row) for row in sender.confirmed} | {id(row) for row, _ in unsent}
+        sender.confirmed, sender.unsent = [], []
+        return [version for _, version in takewhile(lambda each: id(each[0]) in handled, new)]
+
+    def _advance_to(self, position: Position, done: Sequence[Seen], *, last: bool = False) -> bool:
+        """Remember how far the table has been read; return False if another follower has taken over."""
+        mark = position if self._watermark is None or later(position, self._watermark) else self._watermark
+        kept = before(mark, self._parts.follow.overlap_s)
+        seen = [each for each in done if not later(kept, each.position)]
+        if not self._parts.state.advance(self._lease, mark, seen, forget=kept if last else None):
+            logs.event(logger, logging.WARNING, "taken over", name=self._parts.config.name)
+            return False
+        self._watermark = self._parts.stats.watermark = mark
+        return True
+
+    def _version(self, key: Row) -> Seen:
+        return Seen(digest(identity((*key[1:], key[0]))), self._source.position(key))
+
+    def _message_id(self, record: Record) -> str:
+        """Return `name:key:column` of a row."""
+        follow, lower = self._parts.follow, {name.lower(): value for name, value in record.items()}
+        values = [lower[plain_name(name).lower()] for name in (*follow.key, follow.column)]
+        return message_id(self._parts.config.name, identity(values))

@@ -1,0 +1,53 @@
+"""How far a followed table has been read, what holds it back, and which rows came late: for the status and metrics."""
+
+import logging
+from collections.abc import Sequence
+
+from connectorlib.monitoring.counters import SinkMetric
+from connectorlib.service import logs
+from dbconnector.watermark import Horizon, Position
+
+logger = logging.getLogger(__name__)
+
+
+class FollowStats:
+    """The figures of one follower. Its thread writes them; any thread may read them."""
+
+    def __init__(self, overlap_s: float) -> None:
+        self.watermark: Position | None = None
+        self.horizon = Horizon(None)
+        #: Who else reads the table; "" if it is this follower.
+        self.holder = ""
+        #: How many rows came after the watermark had passed them, and by how many seconds the latest of them.
+        self.late = 0
+        self.latest_s = 0.0
+        self._overlap_s = overlap_s
+
+    def came_late(self, seconds: float) -> None:
+        """Count a row. Beyond half of the overlap it is a warning: rows that come later than all of it are missed."""
+        self.late += 1
+        self.latest_s = max(self.latest_s, seconds)
+        if seconds > self._overlap_s / 2:
+            fields = {"seconds": round(seconds, 3), "overlap": f"{self._overlap_s:g}s"}
+            logs.event(logger, logging.WARNING, "late row", **fields)
+
+    def about(self) -> str:
+        """Return one line for a person."""
+        if self.holder:
+            return f"read by {self.holder}"
+        parts = ["nothing read yet" if self.watermark is None else f"read up to {self.watermark}"]
+        if self.horizon.held_by:
+            parts.append(f"held by {self.horizon.held_by}")
+        if not self.horizon.exact:
+            parts.append("open transactions are not known, only the overlap covers them")
+        if self.late:
+            parts.append(f"{self.late} rows late, the latest by {self.latest_s:.1f} s")
+        return ", ".join(parts)
+
+    def metrics(self) -> Sequence[SinkMetric]:
+        return (
+            SinkMetric(
+                "follow_late_rows", "Rows that came after the watermark had passed them.", "counter", lambda: self.late
+            ),
+            SinkMetric("follow_latest_seconds", "By how much the latest of them came.", "gauge", lambda: self.latest_s),
+        )
