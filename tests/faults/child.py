@@ -119,6 +119,13 @@ def clock(seconds: str) -> None:
     time.time = lambda: now() + next(jumps)
 
 
+def lease(seconds: str) -> None:
+    """Let the lease of a follower end so many seconds after its last round."""
+    from dbconnector import cursor_table
+
+    cursor_table.LEASE_S = int(seconds)
+
+
 def _replace(owner: type, name: str, wrap: Callable[[Any, "itertools.count[int]"], Any]) -> None:
     setattr(owner, name, wrap(getattr(owner, name), itertools.count(1)))
 
@@ -131,6 +138,7 @@ HOOKS: dict[str, Callable[[str], None]] = {
     "crash-on": crash_on,
     "limits": limits,
     "clock": clock,
+    "lease": lease,
 }
 
 
