@@ -107,7 +107,7 @@ class CursorTable:
         """Take the lease, or keep it; return it, or who else has it."""
         database, now = self._database, self._database.dialect.epoch
         database.connect()
-        changed = database.execute(
+        database.execute(
             f"UPDATE {self._table} SET owner = ?, lease_until = {now} + {LEASE_S}, fence = fence + 1"
             f" WHERE follower = ? AND (lease_until < {now} OR owner = ?)",
             (self._owner, self._follower, self._owner),
@@ -118,7 +118,7 @@ class CursorTable:
         if not found:
             return self._begin()
         owner, fence, watermark = found[0]
-        if changed < 1:
+        if owner != self._owner:
             return str(owner)
         return Lease(int(fence), None if watermark is None else position_of_text(str(watermark)))
 

@@ -183,9 +183,8 @@ class _Round:
         whole = self._sender.send((columns, [row for row, _ in new]))
         whole = self._sender.drain() and whole
         done = self._handled(new)
-        for version in done:
-            if (seconds := lateness(version.position, self._lease.watermark)) is not None:
-                self._parts.stats.came_late(seconds)
+        late = (lateness(version.position, self._lease.watermark) for version in done)
+        self._parts.stats.came_late([seconds for seconds in late if seconds is not None])
         # What is not confirmed comes again: up to there the table has been read.
         last = versions[-1] if len(done) == len(new) else done[-1] if done else None
         going = last is None or self._advance_to(last.position, done)

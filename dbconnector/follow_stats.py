@@ -23,13 +23,15 @@ class FollowStats:
         self.latest_s = 0.0
         self._overlap_s = overlap_s
 
-    def came_late(self, seconds: float) -> None:
-        """Count a row. Beyond half of the overlap it is a warning: rows that come later than all of it are missed."""
-        self.late += 1
-        self.latest_s = max(self.latest_s, seconds)
-        if seconds > self._overlap_s / 2:
-            fields = {"seconds": round(seconds, 3), "overlap": f"{self._overlap_s:g}s"}
-            logs.event(logger, logging.WARNING, "late row", **fields)
+    def came_late(self, seconds: Sequence[float]) -> None:
+        """Count rows by how late they came. Beyond half of the overlap it is a warning: what comes later than all of it
+        is missed."""
+        self.late += len(seconds)
+        latest = max(seconds, default=0.0)
+        self.latest_s = max(self.latest_s, latest)
+        if latest > self._overlap_s / 2:
+            fields = {"rows": len(seconds), "latest": f"{latest:.1f}s", "overlap": f"{self._overlap_s:g}s"}
+            logs.event(logger, logging.WARNING, "late rows", **fields)
 
     def about(self) -> str:
         """Return one line for a person."""

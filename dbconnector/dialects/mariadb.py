@@ -144,7 +144,7 @@ def time_horizon(elapsed: str) -> HorizonQuestion:
         session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
         transactions = rows_of(session, _TRANSACTIONS)
         if all(thread != own for thread, _, own in transactions):
-            return Horizon(None, "innodb_trx, which others read too often for it to be filled again")
+            return Horizon(None, "innodb_trx, which is read too often to be filled again")
         begun = [(moment_of(at), f"session {thread}") for thread, at, own in transactions if thread != own]
         running = [(moment_of(at), f"the statement of session {thread}") for thread, at in statements]
         return Horizon(*min([(moment_of(now), ""), *begun, *running]))

@@ -217,7 +217,7 @@ _OPEN = (
     " s.query IS NOT DISTINCT FROM '<insufficient privilege>'"
     " FROM (SELECT 1) AS one LEFT JOIN pg_stat_activity s ON s.datname = current_database()"
     " AND s.pid <> pg_backend_pid() AND COALESCE(s.backend_type, '') !~ '^(autovacuum|walsender)'"
-    " AND s.application_name <> ALL (CAST(? AS text[])) AND (s.xact_start IS NOT NULL"
+    " AND COALESCE(s.application_name, '') <> ALL (CAST(? AS text[])) AND (s.xact_start IS NOT NULL"
     " OR COALESCE(s.state, 'idle') <> 'idle' OR s.query IS NOT DISTINCT FROM '<insufficient privilege>')"
     " ORDER BY s.xact_start NULLS FIRST LIMIT 1"
 )

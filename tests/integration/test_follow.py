@@ -5,13 +5,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connectorlib.amqp import Broker
 from connectorlib.errors import Failed
+from connectorlib.preflight.findings import Mark
 from connectorlib.shared_settings import Destination
+from dbconnector import preflight
 from dbconnector.cursor_table import ddl
 from dbconnector.follow_run import Follower
 from dbconnector.odbc.database import Database as Odbc
@@ -85,11 +89,6 @@ class Table:
     def insert(self, *ids: int) -> None:
         for id in ids:
             self.database.execute("INSERT INTO reading (id) VALUES (?)", id)
-
-    @staticmethod
-    def refused(follower: Follower, text: str) -> None:
-        with pytest.raises(Failed, match=text):
-            follower.round(lambda sent: None)
 
     def complete(self, round: Callable[[], list[int]], *expected: int) -> None:
         """Do rounds until these ids, and no others, have come."""
@@ -304,6 +303,22 @@ def test_by_xid8_what_has_a_transaction_open_is_found_exactly_and_readers_do_not
         assert on_postgres.ids() == []
 
 
+def test_the_statements_of_the_documentation_let_updates_be_found_by_xid8(on_postgres: Table) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/follow.md").read_text()
+    statements = page.split("```text\nALTER TABLE")[1].split("```")[0]
+    on_postgres.insert(1, 2)
+    with session(on_postgres.database) as run:
+        run(f"ALTER TABLE{statements}")
+    config = on_postgres.config(column="changed_xid")
+    assert config.database.select is not None
+    query = "SELECT id, changed_xid FROM reading"
+    config = replace(config, database=replace(config.database, select=replace(config.database.select, query=query)))
+    with on_postgres.followed(config) as round:
+        assert round() == [1, 2]
+        on_postgres.database.execute("UPDATE reading SET value = 3 WHERE id = 1")
+        assert round() == [1]
+
+
 def test_a_number_that_is_no_xid8_is_refused(on_postgres: Table) -> None:
     with on_postgres.followed(column="value") as round, pytest.raises(Failed, match="xid8"):
         round()
@@ -404,15 +419,16 @@ def test_a_snapshot_of_repeatable_read_is_never_older_than_the_horizon(on_mariad
 # --- SQLite ----------------------------------------------------------------------------------------------------------
 
 
-def test_who_writes_to_sqlite_holds_the_horizon(on_sqlite: Table) -> None:
+def test_who_writes_to_sqlite_holds_the_horizon(on_sqlite: Table, tmp_path: Path) -> None:
     connection = {**on_sqlite.database.connection, "Timeout": "100"}
-    with on_sqlite.follower(on_sqlite.config(connection, overlap_s=0.001)) as follower:
+    state = {**connection, "Database": str(tmp_path / "state.sqlite")}
+    with on_sqlite.follower(on_sqlite.config(connection, overlap_s=0.001, connection=state)) as follower:
         rounds(follower, 1)
         with session(on_sqlite.database) as other:
             other("BEGIN")
             other("INSERT INTO reading (id) VALUES (1)")
-            time.sleep(1.1)
-            on_sqlite.refused(follower, "locked")  # the lease is there, too
+            time.sleep(1.1)  # the time of the row has passed
+            assert rounds(follower, 2) == "a connection that is writing"
             other("COMMIT")
         eventually(lambda: rounds(follower, 1) == "" and on_sqlite.ids() == [1], 5)
 
@@ -420,7 +436,7 @@ def test_who_writes_to_sqlite_holds_the_horizon(on_sqlite: Table) -> None:
 # --- state -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_table_that_is_only_read_is_followed_with_the_state_elsewhere(table: Table, tmp_path: Any) -> None:
+def test_a_table_that_is_only_read_is_followed_with_the_state_elsewhere(table: Table, tmp_path: Path) -> None:
     state = SqliteDatabase(tmp_path / "state.sqlite")
     table.insert(1, 2, 3)
     with table.followed(connection=state.connection) as round:
@@ -475,6 +491,27 @@ def test_where_the_state_tables_may_not_be_made_their_statements_are_told(on_pos
         database.server.execute("ALTER ROLE app RESET default_transaction_read_only")
     for statement in ddl("connector_cursor"):
         assert statement in caught.value.failure.text
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+def test_check_says_up_to_where_the_table_is_complete_and_makes_nothing(table: Table) -> None:
+    found = {each.about: each for each in preflight.findings(table.config())}
+    assert found["select.follow"].text.startswith("the table is complete up to 2")
+    assert found["select.follow.state"].mark is Mark.ODD
+    assert "connector_cursor" in found["select.follow.state"].text
+    with table.followed() as round:
+        round()
+    assert "select.follow.state" not in {each.about for each in preflight.findings(table.config())}
+
+
+def test_check_says_why_a_table_cannot_be_followed(on_postgres: Table) -> None:
+    (found,) = (each for each in preflight.findings(on_postgres.config(column="nope")) if "nope" in each.text)
+    assert found.mark is Mark.BAD
+    with session(on_postgres.database, "postgres"):
+        held = {each.about: each for each in preflight.findings(on_postgres.config())}
+    assert "GRANT pg_read_all_stats" in held["select.follow"].text
 
 
 def rounds(follower: Follower, count: int) -> str:
