@@ -157,7 +157,9 @@ class CursorTable:
         return found
 
     def release(self, lease: Lease) -> None:
-        """Let another follower take the lease at once."""
+        """Let another follower take the lease at once. A connection that is not there is not opened for it."""
+        if not self._database.connected:
+            return
         self._database.connect()
         self._database.execute(
             f"UPDATE {self._table} SET lease_until = 0 WHERE follower = ? AND fence = ?",

@@ -8,13 +8,14 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from threading import Event
 from typing import Any
 
 from connectorlib.amqp import Broker, topology
+from connectorlib.errors import Failed
 from connectorlib.service import logs
 from dbconnector.columns import plain_name
 from dbconnector.cursor_table import CursorTable, Lease, Seen
@@ -94,9 +95,10 @@ class Follower:
             return work.run(found)
 
     def close(self) -> None:
-        """Let another follower go on at once."""
+        """Let another follower go on at once, if the database answers."""
         if self._lease is not None:
-            self._parts.state.release(self._lease)
+            with suppress(Failed):
+                self._parts.state.release(self._lease)
 
     def _connected(self) -> IntervalSource:
         """Return the rows' source; on new connections what is needed is made first."""
@@ -134,10 +136,10 @@ class Follower:
         table, follow = self._parts.table, self._parts.follow
         table.connect()
         horizon = self.stats.horizon = source.horizon()
-        if lease.watermark is None:
-            return beginning(follow.start, horizon, source.digits)
-        own_clock = follow.clock == "database"
-        return interval(lease.watermark, horizon, overlap_s=follow.overlap_s, own_clock=own_clock, digits=source.digits)
+        mark, digits, own_clock = lease.watermark, source.digits, follow.clock == "database"
+        if mark is None:
+            return compiled(lambda: beginning(follow.start, horizon, digits))
+        return compiled(lambda: interval(mark, horizon, overlap_s=follow.overlap_s, own_clock=own_clock, digits=digits))
 
 
 class _Round:

@@ -71,8 +71,12 @@ def beginning(start: str, horizon: Horizon, digits: int = 6) -> Interval | None:
 
 
 def later(one: Position, other: Position) -> bool:
-    """Return whether one position of a column is above another."""
-    return one > other  # type: ignore[operator]  # both are moments, or both numbers
+    """Return whether one position of a column is above another. Raise ValueError for a moment and a number."""
+    if isinstance(one, datetime) and isinstance(other, datetime):
+        return one > other
+    if isinstance(one, int) and isinstance(other, int):
+        return one > other
+    raise ValueError("what was read so far, or `from`, is for a column of another type than follow.column has now")
 
 
 def floored(position: Position, digits: int) -> Position:

@@ -68,6 +68,14 @@ def test_the_first_round_begins_where_the_configuration_says(start, horizon, exp
     assert beginning(start, horizon, digits=0) == expected
 
 
+@pytest.mark.parametrize(("watermark", "horizon"), [(at(1), Horizon(700)), (700, Horizon(at(1)))])
+def test_what_was_read_of_another_column_is_refused(watermark, horizon):
+    with pytest.raises(ValueError, match="column of another type"):
+        interval(watermark, horizon, overlap_s=5)
+    with pytest.raises(ValueError, match="column of another type"):
+        beginning("690" if isinstance(watermark, int) else "2026-01-31", horizon)
+
+
 @pytest.mark.parametrize("text", ["", "yesterday", "-3", "1.5"])
 def test_a_start_that_is_neither_a_moment_nor_a_number_is_refused(text):
     with pytest.raises(ValueError, match="neither a moment"):
