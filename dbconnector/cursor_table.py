@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.bisect import LARGEST, statements
-from dbconnector.odbc.database import Database, Duplicate
+from dbconnector.odbc.call_guard import Duplicate
+from dbconnector.odbc.database import Database
 from dbconnector.watermark import Position, position_of_text, text_of_position
 
 PLACE = "select.follow.state"

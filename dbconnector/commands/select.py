@@ -185,7 +185,7 @@ def _follower(config: DbConfig, broker: Broker, term: Term, params: Mapping[str,
         follower = Follower(config, (table, state), broker, term.stop, params)
         stack.enter_context(closing(follower))
         facts = connection_of(table)
-        connections = [replace(facts, about=lambda: f"{table.versions}; {follower.stats.about()}")]
+        connections = [replace(facts, about=lambda: f"{table.server.versions}; {follower.stats.about()}")]
         if own:
             connections.append(replace(connection_of(state), name="state"))
         yield _Turn(lambda: follower.round(poll.progress), connections, follower.stats.metrics())

@@ -24,7 +24,7 @@ from dbconnector.dialects.fetch_plan import FetchPlan, describing
 from dbconnector.odbc.catalogue import Catalogue, Rows
 from dbconnector.odbc.connection_factory import ConnectionFactory
 from dbconnector.odbc.connection_string import TimeLimits
-from dbconnector.odbc.cursors import Cursors, columns_of, drain, exact_singles, hidden_error, is_single
+from dbconnector.odbc.cursors import Cursors, ResultColumn, columns_of, drain, exact_singles, hidden_error, is_single
 from dbconnector.settings import DatabaseSettings
 from dbconnector.sql import Statement, only_reads
 
@@ -231,7 +231,7 @@ class Database:
 
     def result_columns(self, sql: str, parameters: Sequence[Any] = (), *, place: str = "query") -> list[ResultColumn]:
         """Return what the columns of a query are, without its rows."""
-        with self._guarded(place, self._limits.statement):
+        with self._guarded(place):
             cursor = self._run(describing(sql), parameters)
             found = columns_of(cursor, self.driver.widens_names)
             cursor.fetchall()
