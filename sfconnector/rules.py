@@ -17,7 +17,7 @@ from connectorlib.config.shared_rules import (
 )
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits, Source
 from connectorlib.values.text import listed
-from sfconnector.alarms.alarm_config import needs_one_reader, review_alarm, review_reader
+from sfconnector.alarms.alarm_config import needs_one_reader, review_alarm, review_reader, review_shards
 from sfconnector.config_merge import HOLD, OF_THE_FLOW, Merged, paced
 from sfconnector.login_rules import review_logins
 from sfconnector.settings import DEFAULT_BATCH, DEFAULT_HOLD_SECONDS
@@ -56,6 +56,7 @@ def _review_taking(found: Review, merged: Merged, name: str, dead_letter: DeadLe
     source = merged.section(name, "source")
     if any(needs_one_reader(merged.section(each, "case")) for each in merged.sharing(name)):
         review_reader(found, merged.home(name, "source", "arguments"), source.get("arguments"))
+    review_shards(found, ("divisions", name, "case", "alarm"), merged.section(name, "case").get("alarm"), source)
     key = merged.section(name, "lanes").get("key")
     review_shard_key(found, merged.home(name, "lanes", "key"), key, source)
     rate = found.get("divisions", name, "case", "rate")

@@ -131,6 +131,17 @@ def review_alarm(found: Review, case: Path) -> None:
     _review_silence(found, path, section)
 
 
+def review_shards(found: Review, path: Path, alarm: Any, source: Mapping[str, Any]) -> None:
+    """Warn where the section `alarm`, which is at this path, may have two writers although its source is in shards."""
+    if isinstance(alarm, Mapping) and "shards" in source and needs_one_reader({"alarm": alarm}):
+        text = (
+            "the shards are divided by the whole routing key: an alarm whose messages have several would be written by "
+            "two processes. Publish a raise and its clear with the same routing key, or run one process"
+        )
+        if alarm.get("key") != "$routing_key":
+            found.warn((*path, "key"), text)
+
+
 def review_reader(found: Review, arguments: Path, given: Any) -> None:
     """Report arguments of the queue, which are at this path, that let two processes read it."""
     if isinstance(given, Mapping) and given.get(_ONE_READER, True) is not True:

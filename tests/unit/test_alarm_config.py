@@ -61,6 +61,23 @@ def test_arguments_that_let_two_processes_read_the_queue_are_a_mistake(tmp_path:
     assert configuration(tmp_path, hvac=several | {"case": allowed}).divisions[0].source.one_reader is None
 
 
+@pytest.mark.parametrize(
+    ("alarm", "source", "warned"),
+    [
+        (SMALLEST, {"queue": "q", "shards": 2}, True),
+        (SMALLEST, {"queue": "q"}, False),
+        ({"key": "$routing_key"}, {"queue": "q", "shards": 2}, False),
+        (SMALLEST | {"writers": "one"}, {"queue": "q", "shards": 2}, False),
+    ],
+)
+def test_shards_that_may_part_the_messages_of_an_alarm_are_warned_of(
+    tmp_path: Path, alarm: Any, source: Any, warned: bool
+) -> None:
+    found = configuration(tmp_path, hvac={"source": source, "case": CASE | {"alarm": alarm}}).warnings
+    shards = [text for text in found if "the shards are divided by the whole routing key" in text]
+    assert ["divisions.hvac.case.alarm.key: " in text for text in shards] == [True] * warned
+
+
 def test_durations_and_texts(tmp_path: Path) -> None:
     made = division(
         tmp_path,
