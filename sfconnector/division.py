@@ -181,6 +181,12 @@ class DivisionState:
         if lack is not None:
             raise Failed(lack)
 
+    def stretch(self, client: "Client") -> float:
+        """Return how many times as long messages of alarms, whose repeats cost no call of their own, are collected."""
+        if self.settings.case.alarm is None:
+            return 1.0
+        return self._budgets.stretch(self._org(client), time.monotonic())
+
     def note_usage(self, client: "Client", failure: Failure | None = None) -> None:
         """Note what the latest answer said of the org's calls; `failure`: why it was none."""
         self._budgets.note(self._org(client), client.usage)

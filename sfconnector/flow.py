@@ -92,6 +92,7 @@ def make_flow(
         one_per_key=any(division.case.alarm is None for division in divisions),
         source=divisions[0].source,
         batch=divisions[0].batch,
+        stretch=lambda: max(state.stretch(clients[state.settings.name][0]) for state in states),
         retry=divisions[0].retry,
         hold_seconds=divisions[0].hold_seconds,
         body_bytes=max(division.limits.body_bytes for division in divisions),

@@ -40,6 +40,7 @@ class Salesforce:
     private_key: str | None = field(default=None, repr=False)  # PEM
     audience: str | None = None  # of the JWT; None: the login_url, as far as Salesforce knows it
     api_version: str = "62.0"
+    composite: bool = True  # whether the org takes several calls in one
     instance_hosts: tuple[str, ...] = ()  # that a token may be sent to, besides Salesforce's and login_url's
     timeout: float = 120.0  # seconds for one answer; connecting has a shorter limit
     tls: HttpTls = field(default_factory=HttpTls)

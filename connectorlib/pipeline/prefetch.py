@@ -39,7 +39,7 @@ class Intake:
         requeue: Callable[[], object],
         *,
         few: int,
-        wait_s: float,
+        wait_s: Callable[[], float],
         often: int = SUSPICIOUS_DELIVERIES,
     ) -> None:
         """`requeue` returns all that is in hand to the queue. `few` is the prefetch after trouble; a batch closes
@@ -104,7 +104,7 @@ class Intake:
             self._widen()
         if self._sizes.seen:  # as large a part of what fits as of the whole, so that the next is on its way meanwhile
             size = max(1, size * self._sizes.prefetch // self.most)
-        batch = self._consumer.take(min(size, self._consumer.prefetch), self._wait_s, idle_s)
+        batch = self._consumer.take(min(size, self._consumer.prefetch), self._wait_s(), idle_s)
         if not batch:
             if self._consumer.waiting:
                 return None

@@ -62,7 +62,7 @@ class Pump:
         dead_letters: DeadLetterPublisher,
         wait: BrokerWait,
         *,
-        wait_s: float,
+        wait_s: Callable[[], float],
         route: Router | None = None,
         shared: bool = False,
     ) -> None:

@@ -72,6 +72,8 @@ class SinkFlow:
     source: Source
     batch: Batch
     retry: Retry
+    #: How many times as long as `batch.wait_ms` a batch is collected.
+    stretch: Callable[[], float] = lambda: 1.0
     hold_seconds: float
     #: What a body may have; None: any number of bytes.
     body_bytes: int | None = None
@@ -184,9 +186,15 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
         Worker(stats.measured(sink), notices[target], rules) for sink, target in zip(flow.sinks, targets, strict=True)
     ]
     wait = _broker_wait(flow, settings, broker, consumer, notices[flow.name], term)
-    wait_s = flow.batch.wait_ms / 1000
     pump = Pump(
-        flow.name, consumer, workers, sender, wait, wait_s=wait_s, route=flow.route, shared=bool(flow.source.shards)
+        flow.name,
+        consumer,
+        workers,
+        sender,
+        wait,
+        wait_s=lambda: flow.batch.wait_ms / 1000 * flow.stretch(),
+        route=flow.route,
+        shared=bool(flow.source.shards),
     )
     stats.attach(pump.counts, consumer, *notices.values())
     stats.lanes = lambda: [worker.facts for worker in workers]

@@ -213,8 +213,11 @@ class Client:
 
     def composite(self, calls: Sequence[Subrequest]) -> list[tuple[int, Any]]:
         """Make at most 25 calls in one, five of them queries or collections, and return status and JSON of each, in
-        order. They are repeated after a lost connection, so all of them must be harmless when they come twice. Raise
-        Failed if the call itself fails. Source: REST API guide, Composite."""
+        order; or one after the other where the configuration says so. They are repeated after a lost connection, so all
+        of them must be harmless when they come twice. Raise Failed if the call itself fails. Source: REST API guide,
+        Composite."""
+        if not self._settings.composite:
+            return [(200, self._alone(call)) for call in calls]
         listed = [self._subrequest(position, call) for position, call in enumerate(calls)]
         body = json_text({"allOrNone": False, "compositeRequest": listed}).encode()
         value = self._send(_Request("POST", "composite", CASE_PLACE, None, body))
@@ -223,6 +226,10 @@ class Client:
             text = f"the answer does not have one for each of {len(calls)} calls"
             raise Unanswered(Failure(Kind.UNAVAILABLE, "no-answer", text, CASE_PLACE))
         return answers
+
+    def _alone(self, call: Subrequest) -> Any:
+        body = None if call.body is None else json_text(call.body).encode()
+        return self._send(_Request(call.method, call.path, CASE_PLACE, None, body, call.headers))
 
     def _subrequest(self, position: int, call: Subrequest) -> dict[str, Any]:
         url = f"/services/data/v{self._settings.api_version}/{call.path}"

@@ -13,6 +13,9 @@ from connectorlib.errors import Failure, Kind
 #: Age at which a usage is outdated: the window rolls on, so calls come back. Asking costs a call.
 STALE_S = 300.0
 
+#: With so much left calls need not be saved; with less in proportion, up to a limit.
+AMPLE_PERCENT, MOST_STRETCH = 50.0, 12.0
+
 PLACE = "API calls"
 RATE_PLACE = "rate"
 
@@ -64,6 +67,12 @@ class Budgets:
             self._usages.pop(org, None)
             self._refusals.pop(org, None)
 
+    def stretch(self, org: str, now: float) -> float:
+        """Return how many times as long messages may be collected, as far as the usage is known."""
+        with self._lock:
+            usage = self._usages.get(org)
+        return 1.0 if usage is None or now - usage.at > STALE_S else stretch(usage)
+
     def lack(self, org: str, priority: str, now: float) -> Failure | None:
         """Return why a division of this priority has to wait, None if it need not or the usage is unknown."""
         with self._lock:
@@ -73,6 +82,13 @@ class Budgets:
         if usage is None or now - usage.at > STALE_S:
             return None
         return shortage(usage, priority, self._reserve_percent)
+
+
+def stretch(usage: Usage) -> float:
+    """Return how many times as long messages may be collected for a call, so that the calls that are left last."""
+    if usage.maximum <= 0:
+        return 1.0
+    return max(1.0, min(MOST_STRETCH, AMPLE_PERCENT / max(usage.left_percent, 1.0)))
 
 
 def shortage(usage: Usage, priority: str, reserve_percent: float) -> Failure | None:

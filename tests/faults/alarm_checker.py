@@ -1,7 +1,9 @@
 """What must be true of alarms and their Cases when the day is over. Pure, as checker.py."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import takewhile
 
 from tests.faults.checker import Sent
@@ -39,9 +41,14 @@ class AlarmHistory:
     #: What each Case has to be like, by its id; a field of which nobody knows whether it was written is missing.
     expected: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
 
-    def events(self, key: str) -> list[tuple[int, Sent]]:
-        """Return the messages of an alarm, in their order."""
-        return [(id, sent) for id, sent in self.attempted.items() if sent.key == key and not sent.bad]
+    @cached_property
+    def events(self) -> Mapping[str, list[tuple[int, Sent]]]:
+        """The messages of each alarm, in their order."""
+        found: dict[str, list[tuple[int, Sent]]] = defaultdict(list)
+        for id, sent in self.attempted.items():
+            if not sent.bad:
+                found[sent.key].append((id, sent))
+        return found
 
 
 def numbers(history: AlarmHistory) -> Iterator[str]:
@@ -59,7 +66,7 @@ def numbers(history: AlarmHistory) -> Iterator[str]:
 def counts(history: AlarmHistory) -> Iterator[str]:
     """An alarm with one Case counts every raise once."""
     for key, alarm in history.alarms.items():
-        raises = [id for id, sent in history.events(key) if sent.text == "active"]
+        raises = [id for id, sent in history.events.get(key, ()) if sent.text == "active"]
         least = len(history.confirmed.intersection(raises))
         if alarm.number == 1 and not least <= alarm.count <= len(raises):
             yield f"{key} counts {alarm.count} of {least} raises"
@@ -67,8 +74,7 @@ def counts(history: AlarmHistory) -> Iterator[str]:
 
 def states(history: AlarmHistory) -> Iterator[str]:
     """An alarm is as its last event says, if nobody doubts which that is."""
-    for key in {sent.key for sent in history.attempted.values() if not sent.bad}:
-        events = history.events(key)
+    for key, events in history.events.items():
         doubtful = list(takewhile(lambda event: event[0] not in history.confirmed, reversed(events)))
         last = {sent.text for _, sent in events[-len(doubtful) - 1 :]}
         if len(last) != 1 or len(doubtful) == len(events):

@@ -59,6 +59,7 @@ def _soak(arena: AlarmArena, options: argparse.Namespace) -> list[str]:
         nemesis.happen(arena, each.run)
         happened[each.number] += 1
     arena.producer.stop()
+    print(f"{time.strftime('%H:%M:%S')} draining", flush=True)
     history, problems = arena.finish()
     cases = [case for each in history.cases.values() for case in each]
     numbers = {

@@ -116,7 +116,9 @@ def pumping(
         for name, target in zip(names, targets[1:], strict=True):
             workers.append(Worker(target, notice if same_target else notices[name], rules))
         dead_letters = DeadLetterPublisher(broker.publisher, settings.dead_letter, "test")
-        pump = Pump("test", consumer, workers, dead_letters, wait, wait_s=0.02, route=route, shared=bool(shards))
+        pump = Pump(
+            "test", consumer, workers, dead_letters, wait, wait_s=lambda: 0.02, route=route, shared=bool(shards)
+        )
         thread = threading.Thread(target=pump.run)
         thread.start()
         try:

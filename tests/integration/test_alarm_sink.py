@@ -110,6 +110,15 @@ def test_a_constant_that_the_org_refuses_pauses_and_costs_no_message(start: Any,
     assert kinds(alarms.work("p-1")) == {"done": 1}
 
 
+def test_the_fewer_calls_the_org_has_left_the_longer_messages_are_collected(start: Any, salesforce: Any) -> None:
+    alarms = start()
+    alarms.work("p-1")
+    assert alarms.state.stretch(alarms.client) == 1
+    salesforce.limit(maximum=1000, used=900)
+    alarms.work("p-1")
+    assert alarms.state.stretch(alarms.client) == pytest.approx(5, rel=0.1)
+
+
 def test_the_owner_that_the_mapping_gives_is_not_replaced_by_a_rule(start: Any, salesforce: Any) -> None:
     owner = salesforce.user("owner@example.com")
     (queue,) = salesforce.seed("Group", {"Name": "Pumps", "DeveloperName": "Pumps", "Type": "Queue"})

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sfconnector.salesforce.usage import STALE_S, Budgets, Rate, Usage, shortage
+from sfconnector.salesforce.usage import STALE_S, Budgets, Rate, Usage, shortage, stretch
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,20 @@ def test_below_the_reserve_low_priority_waits_and_nobody_else(used, priority, co
     failure = shortage(Usage(used, 100, 0.0), priority, 10.0)
     assert (failure and failure.code) == code
     assert failure is None or f"{used} of 100" in failure.text
+
+
+@pytest.mark.parametrize(("used", "times"), [(0, 1), (50, 1), (75, 2), (90, 5), (97, 12), (100, 12), (120, 12)])
+def test_the_fewer_calls_are_left_the_longer_messages_are_collected(used, times):
+    assert stretch(Usage(used, 100, 0.0)) == times
+
+
+def test_messages_are_not_collected_longer_for_a_usage_that_is_unknown_or_old():
+    budgets = Budgets(10.0)
+    assert budgets.stretch("org", 1.0) == 1
+    budgets.note("org", Usage(90, 100, 1.0))
+    assert budgets.stretch("org", 1.0) == 5
+    assert budgets.stretch("org", 2.0 + STALE_S) == 1
+    assert stretch(Usage(0, 0, 0.0)) == 1
 
 
 def test_a_refused_call_stops_all_divisions_of_the_org_until_one_is_answered_or_some_time_has_passed():
