@@ -156,6 +156,11 @@ def sqlite_db(tmp_path: Path) -> Iterator[SqliteDatabase]:
 @pytest.fixture(params=VARIANTS)
 def database(request: pytest.FixtureRequest) -> Database:
     """A fresh database, once for each driver."""
+    return fresh(request)
+
+
+def fresh(request: pytest.FixtureRequest) -> Database:
+    """Return a fresh database of the variant that is the parameter."""
     names = dict(zip(VARIANTS, ["postgres_db", "postgres_ansi_db", "maria_db", "sqlite_db"], strict=True))
     found: Database = request.getfixturevalue(names[request.param])
     return found

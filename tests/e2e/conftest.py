@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import VARIANTS, fresh
 from tests.services.database import Database
 from tests.services.rabbitmq import Vhost
 from tests.services.salesforce import Org
@@ -31,6 +32,10 @@ MEASURE = (
     "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
     "sys.exit(code)"
 )
+
+#: For what a command does with values and statements: on both drivers of PostgreSQL. What else it does is the same with
+#: either.
+EACH_DRIVER = pytest.mark.parametrize("database", VARIANTS, indirect=True)
 
 TABLE = (
     "CREATE TABLE reading (id integer NOT NULL PRIMARY KEY, device varchar(20) NOT NULL, "
@@ -186,6 +191,12 @@ class Connector(Command):
 
     def publish(self, *bodies: bytes, queue: str = "readings", **properties: Any) -> None:
         self.vhost.publish("", queue, list(bodies), **properties)
+
+
+@pytest.fixture(params=[variant for variant in VARIANTS if variant != "postgresql-ansi"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """A fresh database, once for each server."""
+    return fresh(request)
 
 
 @pytest.fixture

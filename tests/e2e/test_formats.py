@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import exact
-from tests.e2e.conftest import Connector, reading
+from tests.e2e.conftest import EACH_DRIVER, Connector, reading
 from tests.services.waiting import eventually
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -62,6 +62,7 @@ WRITTEN: dict[int, dict[str, Any]] = {
 }
 
 
+@EACH_DRIVER
 @pytest.mark.parametrize("kind", FORMATS)
 def test_what_select_writes_subscribe_reads_back_to_the_same_values(connector: Connector, kind: str) -> None:
     database = connector.database

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.e2e.cases import Divisions
-from tests.e2e.conftest import Connector, reading
+from tests.e2e.conftest import EACH_DRIVER, Connector, reading
 from tests.e2e.workbench import Workbench
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
@@ -43,6 +43,7 @@ VALUES = {
 }
 
 
+@EACH_DRIVER
 def test_no_text_of_a_message_becomes_sql(connector: Connector) -> None:
     database = connector.database
     database.execute(SAID)

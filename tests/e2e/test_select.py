@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Connector, installed
+from tests.e2e.conftest import EACH_DRIVER, Connector, installed
 from tests.services.waiting import eventually
 
 OUTBOX = (
@@ -72,6 +72,7 @@ def on_one(on_postgres: Connector) -> Outbox:
 # --- one message per row ---------------------------------------------------------------------------------------------
 
 
+@EACH_DRIVER
 def test_every_row_becomes_one_persistent_message_whose_parts_come_from_its_columns(outbox: Outbox) -> None:
     outbox.fill(1000)
     destination = {

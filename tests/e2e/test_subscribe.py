@@ -2,7 +2,7 @@
 
 import signal
 
-from tests.e2e.conftest import Connector, reading
+from tests.e2e.conftest import EACH_DRIVER, Connector, reading
 from tests.services.waiting import eventually
 
 
@@ -15,6 +15,7 @@ def test_every_message_becomes_a_row(connector: Connector) -> None:
     assert connector.dead() == []
 
 
+@EACH_DRIVER
 def test_a_batch_of_500_with_3_bad_messages_leaves_497_rows_and_3_dead_letters(connector: Connector) -> None:
     connector.configure()
     connector.vhost.declare_queue("readings")

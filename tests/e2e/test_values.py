@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import exact
-from tests.e2e.conftest import Connector
+from tests.e2e.conftest import EACH_DRIVER, Connector
 from tests.services.waiting import eventually
 
 
@@ -23,6 +23,7 @@ def dead_letters(connector: Connector) -> int:
     return connector.vhost.depth("dead-letter") if connector.vhost.exists("dead-letter") else 0
 
 
+@EACH_DRIVER
 @pytest.mark.parametrize(
     ("values", "multi_row"),
     [(exact.VALUES, True), (exact.TYPED, False)],
@@ -45,6 +46,7 @@ def test_what_is_published_is_what_stands_in_the_table(
     assert exact.differences(exact.rows(connector.database, "exact"), wanted) == []
 
 
+@EACH_DRIVER
 def test_what_stands_in_the_table_is_what_is_sent(connector: Connector) -> None:
     exact.create(connector.database, "exact")
     wanted = exact.fill(connector.database, "exact")
@@ -112,6 +114,7 @@ SQLITE_KEEPS = {
 }
 
 
+@EACH_DRIVER
 def test_what_would_be_changed_is_a_dead_letter_that_says_why_and_costs_its_neighbours_nothing(
     connector: Connector,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import INSERT, Connector, reading
+from tests.e2e.conftest import EACH_DRIVER, INSERT, Connector, reading
 from tests.services.waiting import eventually
 
 WITH_PROCEDURES = ["postgres_db", "postgres_ansi_db", "maria_db"]
@@ -264,6 +264,7 @@ CROWDED_SAYS = {
 }
 
 
+@EACH_DRIVER
 def test_parameters_are_told_from_literals_casts_comments_and_dollar_quotes(connector: Connector) -> None:
     kind = connector.database.kind
     connector.database.execute(

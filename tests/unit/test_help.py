@@ -5,6 +5,7 @@ import shlex
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from tests.programs import PROGRAMS
 
@@ -59,3 +60,37 @@ def test_what_an_example_says_is_understood(name, tmp_path, monkeypatch):
 def test_every_program_tells_its_version_and_how_a_shell_completes_it(program):
     assert {"--version"} <= {option for each in PROGRAMS[program].params for option in each.opts}
     assert "completion" in PROGRAMS[program].commands
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_with_a_configuration_takes_it_by_three_names(name):
+    text = help_of(name)
+    assert ("-c, -i, --config" in text) == ("--config" in text)
+
+
+#: What somebody types, and a part of what is said to it.
+WRONG_USAGE = [
+    ("dbconnector", "", "Usage:"),
+    ("dbconnector", "recieve -c x", "Did you mean 'receive'?"),
+    ("dbconnector", "receive", "Missing option '-c' / '-i' / '--config'"),
+    ("dbconnector", "receive -c x --nonsense", "No such option"),
+    ("dbconnector", "receive -c x more", "unexpected extra argument"),
+    ("dbconnector", "receive -c .", "is a directory"),
+    ("dbconnector", "receive -c x --wait soon", "expected a duration such as 30s"),
+    ("dbconnector", "select -c x --every 0s", "--every"),
+    ("dbconnector", "select -c x --param site", "expected NAME=VALUE"),
+    ("sfconnector", "", "Missing option '-c' / '-i' / '--config'"),
+    ("sfconnector", "shema", "Did you mean 'schema'?"),
+    ("sfconnector", "-i x --nonsense", "No such option"),
+    ("sfconnector", "-i .", "is a directory"),
+    ("sfconnector", "-i x schema", "-i belongs to the daemon"),
+    ("sfconnector", "sandbox --port 99999", "99999 is not in the range"),
+]
+
+
+@pytest.mark.parametrize(("program", "words", "said"), WRONG_USAGE)
+def test_wrong_usage_exits_with_2_and_prints_nothing(program, words, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(PROGRAMS[program], words.split(), prog_name=program)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
