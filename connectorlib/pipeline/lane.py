@@ -189,7 +189,6 @@ class Lane:
 def step(lane: Lane, event: Event, now: float, random: float) -> tuple[Lane, list[Action]]:
     """Return the lane after the event, and what the pump has to do, in this order."""
     actions: list[Action] = []
-    empty = False
     match event:
         case Started():
             actions.append(Probe())
@@ -200,7 +199,7 @@ def step(lane: Lane, event: Event, now: float, random: float) -> tuple[Lane, lis
             lane = _finished(replace(lane, passed=passed), outcomes, now, random, actions)
         case Probed(failure, passed):
             lane = _probed(replace(lane, passed=passed, probing=False), failure, now, random, actions)
-        case Tick(passed, empty):
+        case Tick(passed):
             lane = replace(_freed(lane, passed, now), passed=passed)
         case Nudged():
             lane = replace(lane, pause=lane.pause and lane.pause.nudged(now))
@@ -210,15 +209,15 @@ def step(lane: Lane, event: Event, now: float, random: float) -> tuple[Lane, lis
             lane = _dropped(lane, requeued, now)
         case Stopped():
             lane = replace(lane, stopped=True)
-    return _advance(lane, empty, now, actions), actions
+    return _advance(lane, event, now, actions), actions
 
 
-def _advance(lane: Lane, empty: bool, now: float, actions: list[Action]) -> Lane:
+def _advance(lane: Lane, event: Event, now: float, actions: list[Action]) -> Lane:
     """Begin what is next, if nothing is under way."""
     if lane.busy or lane.stopped:
         return lane
     lane = _convict(lane, actions)
-    if _is_to_probe(lane, empty, now):
+    if _is_to_probe(lane, event, now):
         actions.append(Probe())
         return replace(lane, probing=True)
     if lane.paused:
@@ -240,14 +239,15 @@ def _bury(convicted: Sequence[Suspect], actions: list[Action]) -> None:
         actions.append(Bury(tuple(verdicts)))
 
 
-def _is_to_probe(lane: Lane, empty: bool, now: float) -> bool:
-    """Whether a pause has waited long enough, or suspects can only be judged by what the target says."""
+def _is_to_probe(lane: Lane, event: Event, now: float) -> bool:
+    """Whether a pause has waited long enough, or suspects can only be judged by what the target says. A pause hears
+    that from the pump, which lets one lane of a target probe at a time."""
     if lane.pause is not None and lane.pause.next_try is not None:
-        return lane.pause.next_try <= now
+        return isinstance(event, Tick | Nudged) and lane.pause.next_try <= now
     if not lane.suspects.all:
         return False
     held_too_long = any(now - s.delivery.received > lane.rules.hold_seconds for s in lane.suspects.all)
-    nothing_else = empty and not lane.pieces and not _chosen(lane, 1)
+    nothing_else = isinstance(event, Tick) and event.empty and not lane.pieces and not _chosen(lane, 1)
     exhausted = nothing_else and lane.suspects.exhausted(lane.passed)
     return held_too_long or exhausted or lane.suspects.tripped(lane.rules.retry, lane.passed)
 

@@ -152,7 +152,7 @@ class Pump:
         return all(worker.lane.paused for worker in self.workers)
 
     def _any_paused(self) -> bool:
-        return any(worker.lane.paused for worker in self.workers)
+        return any(worker.lane.paused and not worker.is_led for worker in self.workers)
 
     # One turn
 

@@ -43,6 +43,11 @@ class Worker:
         is_asked = lane.paused and any(peer.lane.probing for peer in self.peers)
         return None if is_asked else lane.wakes_at
 
+    @property
+    def is_led(self) -> bool:
+        """Whether another lane of a flood has its answer, and tries a message for all of them."""
+        return self.lane.flooded and any(peer.lane.flooded and not peer.lane.paused for peer in self.peers)
+
     def prolonged(self) -> "Sequence[tuple[Worker, lanes.Prolonged]]":
         """Return the events that put the lanes of its target that a flood has paused on one schedule, the latest; one
         that is being answered is told afterwards."""

@@ -6,7 +6,7 @@ from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Delivery
 from connectorlib.pipeline.flood import Brake
 from connectorlib.pipeline.pump import Pump
-from tests.integration.pumping import PLACE, Target, dead, pumping
+from tests.integration.pumping import PLACE, Target, dead, lose_connection, pumping
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
@@ -63,6 +63,17 @@ def test_a_probe_costs_one_message_and_not_one_of_each_lane(queue: Vhost, caplog
     assert len({body[:2] for body, _ in letters[LIMIT - 1 :]}) == len(letters) - LIMIT + 1, "each of another key"
     assert caplog.text.count("PAUSED") == 1
     assert caplog.text.count("RESUMED") == 1
+
+
+def test_after_a_lost_connection_too_a_probe_costs_one_message(queue: Vhost) -> None:
+    world = World()
+    queue.publish("", "q", messages(150))
+    with pumping(queue, *world.lanes, route=by_key, ordered=True, same_target=True) as pump:
+        assert eventually(lambda: all(worker.lane.paused and worker.lane.flooded for worker in pump.workers))
+        lose_connection(queue, pump)
+        before = pump.counts["dead"]
+        assert eventually(lambda: pump.counts["dead"] >= before + 2, 30)
+        assert eventually(lambda: attempts(pump) == {1 + pump.counts["dead"] - (LIMIT - 1)})
 
 
 def test_a_message_that_passes_in_one_lane_frees_the_others(queue: Vhost) -> None:
