@@ -1,4 +1,4 @@
-"""What happens to a lane, and what it wants done about it: the events and actions of `lane.step`."""
+"""What happens to a lane, and what it wants done about it: the events and actions of `lane_step.step`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
 """The pump moves deliveries from a consumer through lanes and settles each by its outcome. It decides nothing: it hands
-events to the lanes (`lane.step`) and executes the actions that they return.
+events to the lanes (`lane_step`) and executes the actions that they return.
 
 The pump's own thread takes, dispatches and settles. A single lane works in this thread too; several have a thread each.
 The order that loses nothing: the target first, then the confirm or commit, then the ack.
@@ -22,7 +22,8 @@ from connectorlib.messages import EMPTY, Dead, Delivery, Done
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import PAUSING
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
-from connectorlib.pipeline.lane import SUSPICIOUS_DELIVERIES, Lane, step
+from connectorlib.pipeline.lane import SUSPICIOUS_DELIVERIES, Lane
+from connectorlib.pipeline.lane_step import step
 from connectorlib.pipeline.pause import BrokerWait
 from connectorlib.pipeline.prefetch import Intake
 from connectorlib.pipeline.worker import Worker

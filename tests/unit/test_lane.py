@@ -14,7 +14,8 @@ from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Outcome, Properties
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import ALL, Pause
-from connectorlib.pipeline.lane import Lane, Piece, Rules, handed_out, step
+from connectorlib.pipeline.lane import Lane, Piece, Rules, handed_out
+from connectorlib.pipeline.lane_step import step
 from connectorlib.shared_settings import Retry
 
 PLACE = "write[0]"

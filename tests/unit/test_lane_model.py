@@ -11,7 +11,8 @@ from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import ALL, Pause
-from connectorlib.pipeline.lane import Lane, Rules, step
+from connectorlib.pipeline.lane import Lane, Rules
+from connectorlib.pipeline.lane_step import step
 from connectorlib.shared_settings import Retry
 
 PLACE = "write[0]"

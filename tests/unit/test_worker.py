@@ -6,7 +6,8 @@ from typing import Any
 from connectorlib.errors import Failure, Kind
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import Pause
-from connectorlib.pipeline.lane import Lane, step
+from connectorlib.pipeline.lane import Lane
+from connectorlib.pipeline.lane_step import step
 from connectorlib.pipeline.worker import Worker
 
 FLOOD = Failure(Kind.FLOOD, "23502", "null in column x", "write[0]", same=100)
