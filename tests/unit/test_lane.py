@@ -623,3 +623,18 @@ def test_what_is_tried_again_in_a_flood_ends_the_search_for_another_key() -> Non
     lane, _ = step(lane, lanes.Finished([Again(alike)], {}), 0.6, 0.0)
     assert lane.paused
     assert lane.seeks_until == 0.0
+
+
+def test_only_a_tick_or_a_nudge_begins_the_probe_of_a_pause_so_that_one_lane_of_a_target_asks_it() -> None:
+    def due() -> Conversation:
+        talk = Conversation(PLAIN)
+        for happens in ("probe: well", "messages a1 b2", "down"):
+            talk.says(happens)
+        assert talk.lane.paused
+        talk.now += 60
+        return talk
+
+    assert due().says("messages c3") == ""
+    assert due().says("channel gone") == ""
+    assert due().says("after 0 s") == "probes"
+    assert due().says("nudge") == "probes"
