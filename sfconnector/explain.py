@@ -118,11 +118,12 @@ class Offline:
             decoded.scope.now = given.now
         answers = Found(given.lookups) if fetch is None else fetch(self._mappers[division.name], records)
         drafts: list[Draft] = []
-        for number, decoded in enumerate(records):
+        for decoded in records:
             try:
                 draft = self._mappers[division.name].case(decoded, answers)
             except Failed as failed:
-                return rejected(failed.failure, RecordPath(number))
+                element = RecordPath(decoded.scope.index) if division.case.for_each is None else None
+                return rejected(failed.failure, element)
             assert isinstance(draft, Draft), "every lookup has an answer"
             drafts.append(draft)
         found = _explanation(division, drafts, _lane(division, delivery))

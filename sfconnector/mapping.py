@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind, reject
-from connectorlib.expressions import MISSING, Scope, compile_expression, describe_missing, shorten
+from connectorlib.expressions import MISSING, Scope, compile_expression, describe_missing, elements_of, shorten
 from connectorlib.formats import compile_format
+from connectorlib.formats.strictness import check_count
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Limits
@@ -169,6 +170,7 @@ class CaseMapper:
         self._format = compile_format(format, limits)
         self._limits = limits
         self._described = described
+        self._each = None if case.for_each is None else compile_expression(case.for_each)
         self._targets = [_Target(key, spec, described, case.truncate) for key, spec in case.mapping.items()]
         self.lookups = tuple(lookup for target in self._targets for lookup in target.lookups)
         self._defaults = self._constants(case.defaults)
@@ -199,14 +201,31 @@ class CaseMapper:
         records = self._format.decode(delivery.body) if delivery.records is None else delivery.records
         effort.check()
         effort.rest()
-        for index, record in enumerate(records):
-            if index in delivery.left_out:
-                continue
+        with effort:
+            elements = self._elements(delivery, records, effort)
+        for index, element, record in elements:
             scope = LookupScope(delivery, record, index, encoding=self._format.encoding, effort=effort)
             if self.lookups:
                 scope.keys = {}
-            decoded.append(Decoded(record, scope, effort))
+            decoded.append(Decoded(element, scope, effort))
         return decoded
+
+    def _elements(self, delivery: Delivery, records: Sequence[Any], effort: Effort) -> list[tuple[int, Any, Any]]:
+        """Return what becomes a Case each, with its number in the message and the record that it is a part of. Raise
+        Failed (reject) if there is no list for `for_each`, or if it is too long."""
+        chosen = [(at, record) for at, record in enumerate(records) if at not in delivery.left_out]
+        if self._each is None:
+            return [(at, record, record) for at, record in chosen]
+        found: list[tuple[int, Any, Any]] = []
+        for at, record in chosen:
+            scope = Scope(delivery, record, at, encoding=self._format.encoding, effort=effort)
+            items = self._each.evaluate(record, scope)
+            if items is MISSING:
+                detail = f"for_each <- {describe_missing(self._each, record, scope)}"
+                raise reject("missing-field", "nothing to repeat for", place=PLACE, detail=detail)
+            found += [(number, item, record) for number, item in enumerate(elements_of(items), len(found))]
+        check_count(found, self._limits)
+        return found
 
     def case(self, decoded: Decoded, answers: Answers) -> Draft | list[Wanted]:
         """Return the Case of a record, or the lookups that have to be answered first. Raise Failed (reject), or what
@@ -269,17 +288,27 @@ class CaseMapper:
 
     def _draft(self, decoded: Decoded) -> Draft:
         values, fields = decoded.values, dict(self._defaults)
+        is_mapped = False
         for target in self._targets:
             value = values[target.key] if values else target.value(decoded)  # without lookups, the draft is kept
             if type(value) is Failed:
                 raise value
             if value is not None:
                 target.put(fields, value)
+                is_mapped = True
         self._check_required(fields, decoded)
+        if not is_mapped and self._targets and not any((decoded.looked_up or {}).values()):
+            raise self._nothing_mapped(decoded)
         key = None if self._id is None else self._id.put(fields, decoded)
         owner_given = bool(fields.get("OwnerId") or fields.get("Owner"))
         looked_up = tuple(each for asked in (decoded.looked_up or {}).values() for each in asked)
         return Draft(fields, key, owner_given, looked_up, decoded.truncated, self._unique.isdisjoint(fields))
+
+    def _nothing_mapped(self, decoded: Decoded) -> Failed:
+        first = self._targets[0]
+        detail = f"mapping.{first.key} <- {describe_missing(first.expression, decoded.record, decoded.scope)}"
+        text = "no entry of the mapping has a value, so the Case would be blank"
+        return reject("nothing-mapped", text, place=PLACE, detail=detail)
 
     def _check_required(self, fields: Mapping[str, Any], decoded: Decoded) -> None:
         for name, required in self._required:

@@ -149,6 +149,7 @@ def _review_case(found: Review, merged: Merged, name: str) -> None:
     nothing = not found.section(*path, "mapping") and not found.section(*path, "defaults")
     if nothing and not _is_refused(found, (*path, "mapping"), (*path, "defaults")):
         found.missing(path, "mapping", ', such as {"Subject": "Pump {device.id}: {alarm|no text}"}')
+    _review_for_each(found, (*path, "for_each"), merged.lanes(name))
     _review_required(found, path)
     _review_external_id(found, path, merged.section(name, "source").get("exchange"))
 
@@ -161,6 +162,15 @@ def _review_mapping(found: Review, path: Path) -> None:
         compiled = review_expression(found, (*path, field), spec, extra)
         if compiled is not None and compiled.uses_results:
             found.problem((*path, field), RESULT_TEXT)
+
+
+def _review_for_each(found: Review, path: Path, lanes: int) -> None:
+    spec = found.get(*path)
+    compiled = None if spec is None else review_expression(found, path, spec)
+    if compiled is not None and compiled.uses_results:
+        found.problem(path, RESULT_TEXT)
+    if spec is not None and lanes > 1 and found.get(*path[:-1], "alarm") is not None:
+        found.problem(path, "the elements of a message may be of several alarms, so lanes.count has to be 1")
 
 
 def _review_repeated(found: Review, path: Path) -> None:

@@ -114,6 +114,8 @@ class CaseSettings:
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
     mapping: Mapping[str, Any] = field(default_factory=dict)
+    #: A value expression for a list, each element of which becomes a Case; None: the record becomes one.
+    for_each: Any = None
     external_id: ExternalId | None = None
     required: tuple[str, ...] = ()
     truncate: bool = False

@@ -369,6 +369,7 @@ SCHEMA_MISTAKES: list[tuple[list[Any], Any, str]] = [
     ([*T, "amqp", "hots"], "x", 'tenant.amqp.hots: unknown key; did you mean "host"?'),
     ([*T, "api_budget"], {"reserve_percent": 101}, "tenant.api_budget.reserve_percent: expected at most 100, not 101"),
     ([*D, "batch"], {"size": 201}, f"{at}.batch.size: expected at most 200, not 201"),
+    ([*D, "case", "for_each"], "a..b", f"{at}.case.for_each: unexpected"),
     ([*D, "priority"], "urgent", f'{at}.priority: expected "high", "normal" or "low", not the text "urgent"'),
     ([*D, "case"], None, f'{at}: "case" is missing: What a Case is made of'),
     ([*D, "match"], {"site": []}, f"{at}.match.site: expected at least 1 element, not an empty list"),

@@ -89,11 +89,18 @@ def test_a_message_becomes_the_fields_of_a_case():
 
 
 def test_a_field_without_a_value_keeps_its_default_or_is_left_out():
-    mapping = {"Subject": "text", "Description": "more", "Priority": "severity", "Type": "kind"}
+    mapping = {
+        "Subject": "text",
+        "Description": "more",
+        "Priority": "severity",
+        "Type": "kind",
+        "Reason": {"value": "x"},
+    }
     body = {"more": None, "severity": " ", "kind": ""}
     assert fields(mapping, body, defaults={"Subject": "Alarm", "Priority": "High"}) == {
         "Subject": "Alarm",
         "Priority": "High",
+        "Reason": "x",
     }
 
 
@@ -364,20 +371,22 @@ def test_a_related_record_is_named_by_its_external_id():
         "Asset": {"Serial_Number__c": "7"},
         "Contact": {"Customer_Number__c": 12},
     }
-    assert fields(mapping, {"serial": " "}) == {}
+    assert fields(mapping | {"Reason": {"value": "x"}}, {"serial": " "}) == {"Reason": "x"}
 
 
 def test_a_related_record_takes_the_place_of_a_default():
     settings = {"defaults": {"AssetId": "02i000000000001AAA"}}
     mapping = {"Asset.Serial_Number__c": "serial"}
     assert fields(mapping, {"serial": "s"}, **settings) == {"Asset": {"Serial_Number__c": "s"}}
-    assert fields(mapping, {}, **settings) == {"AssetId": "02i000000000001AAA"}
+    rest = {"AssetId": "02i000000000001AAA", "Reason": "x"}
+    assert fields(mapping | {"Reason": {"value": "x"}}, {}, **settings) == rest
 
 
 @pytest.mark.parametrize(
     ("mapping", "given"), [({"OwnerId": "owner"}, True), ({"OwnerId": "none"}, False), ({"ownerid": "owner"}, True)]
 )
 def test_a_case_says_whether_its_owner_is_given(mapping, given):
+    mapping = mapping | {"Reason": {"value": "x"}}
     assert draft(mapping, {"owner": "005000000000001AAA"}).owner_given is given
 
 
@@ -427,3 +436,50 @@ def _best(work):
     finally:
         gc.enable()
     return min(times)
+
+
+# -- for_each, and records that say nothing
+
+GROUP = {"group": "g-7", "alerts": [{"name": "hot"}, {"name": "loud"}]}
+
+
+def test_each_element_of_a_list_becomes_a_case():
+    mapper = mapper_of({"Subject": "{$.group} {name} {$index}"}, for_each="alerts")
+    assert [each.fields["Subject"] for each in drafts(mapper, delivery(GROUP))] == ["g-7 hot 0", "g-7 loud 1"]
+    both = drafts(mapper, delivery([GROUP, {"group": "g-8", "alerts": [{"name": "dry"}]}]))
+    assert [each.fields["Subject"] for each in both] == ["g-7 hot 0", "g-7 loud 1", "g-8 dry 2"]
+
+
+@pytest.mark.parametrize("alerts", [[], None])
+def test_an_empty_list_becomes_no_case(alerts):
+    assert mapper_of({"Subject": "name"}, for_each="alerts").records(delivery({"alerts": alerts})) == []
+
+
+def test_without_the_list_the_message_is_rejected():
+    with pytest.raises(Failed) as caught:
+        mapper_of({"Subject": "name"}, for_each="alerts").records(delivery({"alarms": []}))
+    failure = caught.value.failure
+    assert (failure.code, failure.detail) == ("missing-field", "for_each <- alerts: no such field; here are alarms")
+
+
+def test_a_list_is_limited_like_the_records_of_a_body():
+    mapper = CaseMapper(CaseSettings(mapping={"Subject": "name"}, for_each="alerts"), {}, Limits(records=1), CASE)
+    with pytest.raises(Failed) as caught:
+        mapper.records(delivery(GROUP))
+    assert caught.value.failure.code == "too-large"
+
+
+def test_what_is_left_out_keeps_the_numbers_of_the_others():
+    message = delivery([{"n": "a"}, {"n": "b"}, {"n": "c"}])
+    message.left_out = frozenset({1})
+    found = drafts(mapper_of({"Subject": "{n} {$index}"}), message)
+    assert [each.fields["Subject"] for each in found] == ["a 0", "c 2"]
+
+
+@pytest.mark.parametrize("body", [b"null", b"17", b'{"Device": {}}', b'{"device": {"id": null}}', b'"x"'])
+def test_a_record_of_which_nothing_is_mapped_becomes_no_blank_case(body):
+    assert refused({"Subject": "device.id"}, body, defaults={"Origin": "Web"}).code == "nothing-mapped"
+
+
+def test_a_case_of_defaults_alone_is_one():
+    assert fields({}, b"null", defaults={"Origin": "Web"}) == {"Origin": "Web"}

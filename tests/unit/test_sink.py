@@ -93,7 +93,7 @@ def test_a_contact_that_was_deleted_is_looked_up_once_more(client):
 
 def test_fields_that_were_changed_in_the_org_are_described_again_before_a_message_is_blamed(client, monkeypatch):
     monkeypatch.setattr("sfconnector.division.FRESH_S", -1.0)
-    cases = cases_of(client, {"Subject": "subject"}, truncate=True)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, truncate=True)
     client.org.add_field("Case", {"name": "Subject", "type": "string", "length": 10, "createable": True})
     assert handle(cases, message(1, {"subject": "x" * 20}), message(2, {"subject": "y" * 5})) == [DONE, DONE]
     assert sorted(len(case["Subject"]) for case in client.org.records("Case")) == [5, 10]
@@ -102,14 +102,14 @@ def test_fields_that_were_changed_in_the_org_are_described_again_before_a_messag
 
 def test_a_message_that_is_refused_as_the_fields_are_now_is_dead_after_one_more_try(client, monkeypatch):
     monkeypatch.setattr("sfconnector.division.FRESH_S", -1.0)
-    cases = cases_of(client, {"Subject": "subject"})
+    cases = cases_of(client, {"Subject": "{subject|x}"})
     (outcome,) = handle(cases, message(1, {"subject": "x" * 300}))
     assert (type(outcome), outcome.failure.code) == (Dead, "STRING_TOO_LONG")
     assert client.sizes == [1, 1]
 
 
 def test_fields_that_were_described_a_moment_ago_are_not_asked_for_again(client):
-    cases = cases_of(client, {"Subject": "subject"})
+    cases = cases_of(client, {"Subject": "{subject|x}"})
     described = client.described
     (outcome,) = handle(cases, message(1, {"subject": "x" * 300}))
     assert isinstance(outcome, Dead)
@@ -185,7 +185,7 @@ def test_one_record_that_is_refused_as_if_salesforce_were_down_is_its_own_matter
     """Whether others pass in the same call, or it is alone in each."""
     limit = ValidationRule("Case", "Email limit", "Subject = 'limit'", code="LIMIT_EXCEEDED")
     client.org.configure({"validation": [limit]})
-    cases = cases_of(client, {"Subject": "subject"})
+    cases = cases_of(client, {"Subject": "{subject|x}"})
     bad, good = message(1, {"subject": "limit"}), message(2, {"subject": "b"})
     assert [type(outcome) for outcome in handle(cases, good, bad)] == [type(DONE), Again]
     (alone,) = handle(cases, bad)
@@ -196,7 +196,7 @@ def test_one_record_that_is_refused_as_if_salesforce_were_down_is_its_own_matter
 
 @pytest.mark.parametrize(("priority", "calls"), [("high", 3), ("normal", 3), ("low", 1)])
 def test_cases_are_made_beyond_the_orgs_limit_as_long_as_salesforce_takes_them(client, priority, calls):
-    cases = cases_of(client, {"Subject": "subject"}, priority=priority)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, priority=priority)
     client.after = [lambda: setattr(client, "usage", Usage(110_018, 100_000, time.monotonic()))] * 3
     for tag in range(3):
         handle(cases, message(tag, {"subject": "a"}))
@@ -205,7 +205,7 @@ def test_cases_are_made_beyond_the_orgs_limit_as_long_as_salesforce_takes_them(c
 
 def test_of_a_message_with_several_records_only_those_that_failed_are_sent_again(client):
     client.org.configure({"validation": [LOCKED]})
-    cases = cases_of(client, {"Subject": "subject"}, None)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, None)
     several = message(1, [{"subject": "a"}, {"subject": "locked"}, {"subject": "b"}])
     (outcome,) = handle(cases, several)
     assert outcome.failure.code == "UNABLE_TO_LOCK_ROW"
@@ -217,7 +217,7 @@ def test_of_a_message_with_several_records_only_those_that_failed_are_sent_again
 
 def test_what_was_made_of_a_message_of_another_channel_says_nothing_about_this_one(client):
     client.org.configure({"validation": [LOCKED]})
-    cases = cases_of(client, {"Subject": "subject"}, None)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, None)
     handle(cases, message(1, [{"subject": "a"}, {"subject": "locked"}]))
     assert handle(cases, message(1, [{"subject": "c"}, {"subject": "d"}], generation=2)) == [DONE]
     assert client.sizes == [2, 2]
@@ -225,7 +225,7 @@ def test_what_was_made_of_a_message_of_another_channel_says_nothing_about_this_o
 
 @pytest.mark.parametrize("mode", ["create_once", "upsert"])
 def test_messages_with_one_key_never_share_a_call(client, mode):
-    cases = cases_of(client, {"Subject": "subject"}, mode=mode)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, mode=mode)
     outcomes = handle(cases, *[message(tag, {"subject": str(tag)}, "same") for tag in range(3)])
     assert outcomes == [DONE, ALREADY, ALREADY]
     (case,) = client.org.records("Case")
@@ -234,7 +234,7 @@ def test_messages_with_one_key_never_share_a_call(client, mode):
 
 
 def test_a_message_whose_key_another_one_had_is_sent_when_that_one_died_and_waits_when_it_waits(client):
-    cases = cases_of(client, {"Subject": "subject"})
+    cases = cases_of(client, {"Subject": "{subject|x}"})
     client.org.configure({"validation": [LOCKED]})
     first, second = message(1, {"subject": "x" * 256}, "same"), message(2, {"subject": "fits"}, "same")
     dead, done = handle(cases, first, second)
@@ -245,14 +245,14 @@ def test_a_message_whose_key_another_one_had_is_sent_when_that_one_died_and_wait
 
 
 def test_records_of_one_message_need_keys_that_differ_if_the_key_says_nothing_of_them(client):
-    cases = cases_of(client, {"Subject": "subject"})
+    cases = cases_of(client, {"Subject": "{subject|x}"})
     dead, done = handle(cases, message(1, [{"subject": "a"}, {"subject": "b"}]), message(2, [{"subject": "c"}]))
     assert (dead.failure.code, done) == ("bad-value", DONE)
     assert "{$index}" in dead.failure.text
 
 
 def test_a_lost_answer_with_a_key_is_found_out_at_the_next_handing_over_without_a_warning(client, caplog):
-    cases = cases_of(client, {"Subject": "subject"})
+    cases = cases_of(client, {"Subject": "{subject|x}"})
     client.after = [lost()]
     batch = [message(tag, {}) for tag in range(3)]
     assert {outcome.failure.kind for outcome in handle(cases, *batch)} == {Kind.UNAVAILABLE}
@@ -263,7 +263,7 @@ def test_a_lost_answer_with_a_key_is_found_out_at_the_next_handing_over_without_
 
 
 def test_after_messages_died_for_want_of_an_answer_the_next_ones_wait_for_a_sign_of_life(client):
-    cases = cases_of(client, {"Subject": "subject"}, None, on_unknown="dead-letter")
+    cases = cases_of(client, {"Subject": "{subject|x}"}, None, on_unknown="dead-letter")
     client.after = [lost()]
     assert [type(outcome) for outcome in handle(cases, message(1, {}), message(2, {}))] == [Dead, Dead]
     later = message(3, {})
@@ -275,7 +275,7 @@ def test_after_messages_died_for_want_of_an_answer_the_next_ones_wait_for_a_sign
 
 
 def test_a_field_that_is_gone_has_the_mapping_compared_again(client):
-    cases = cases_of(client, {"Subject": "subject"})
+    cases = cases_of(client, {"Subject": "{subject|x}"})
     client.before = [raising(rejected("INVALID_FIELD", "No such column 'Subject' on sobject of type Case"))]
     (outcome,) = handle(cases, message(1, {}))
     assert outcome.failure.kind is Kind.CONFIGURATION
@@ -287,7 +287,7 @@ def test_a_field_that_is_gone_has_the_mapping_compared_again(client):
 
 
 def test_a_stop_while_the_rate_holds_a_batch_sends_nothing(client):
-    cases = cases_of(client, {"Subject": "subject"}, rate=2)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, rate=2)
     assert handle(cases, message(1, {}), message(2, {})) == [DONE, DONE]
     cases._stop.set()
     (outcome,) = handle(cases, message(3, {}))
@@ -296,7 +296,7 @@ def test_a_stop_while_the_rate_holds_a_batch_sends_nothing(client):
 
 
 def test_only_new_cases_count_for_the_rate(client):
-    cases = cases_of(client, {"Subject": "subject"}, rate=2, hold_seconds=0)  # so that a wait would be seen
+    cases = cases_of(client, {"Subject": "{subject|x}"}, rate=2, hold_seconds=0)  # so that a wait would be seen
     for tag in range(5):
         outcomes = handle(cases, message(tag, {}, "same"))
     assert outcomes == [ALREADY]
@@ -305,7 +305,7 @@ def test_only_new_cases_count_for_the_rate(client):
 
 
 def test_a_batch_of_more_records_than_are_worked_on_together_is_put_off_from_there(client):
-    cases = cases_of(client, {"Subject": "subject"}, None)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, None)
     batch = [message(tag, [{"subject": f"{tag}"}] * 1500) for tag in range(4)]
     assert handle(cases, *batch) == [DONE, DONE, LATER, LATER]
     assert handle(cases, *batch[2:]) == [DONE, DONE]
@@ -314,7 +314,7 @@ def test_a_batch_of_more_records_than_are_worked_on_together_is_put_off_from_the
 
 def test_what_was_made_of_a_message_is_remembered_while_it_is_put_off(client):
     client.org.configure({"validation": [LOCKED]})
-    cases = cases_of(client, {"Subject": "subject"}, None)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, None)
     several = message(1, [{"subject": "a"}, {"subject": "locked"}])
     assert isinstance(handle(cases, several)[0], Again)
     many = message(2, [{"subject": "x"}] * 2000)
@@ -325,7 +325,7 @@ def test_what_was_made_of_a_message_is_remembered_while_it_is_put_off(client):
 
 
 def test_after_more_cases_at_once_than_the_rate_allows_messages_wait_in_the_queue_not_in_hand(client):
-    cases = cases_of(client, {"Subject": "subject"}, None, rate=60)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, None, rate=60)
     assert handle(cases, message(1, [{}] * 600)) == [DONE]
     (outcome,) = handle(cases, message(2, {}))
     assert (outcome.failure.code, outcome.failure.kind) == ("rate", Kind.UNAVAILABLE)
@@ -342,7 +342,7 @@ def test_after_more_cases_at_once_than_the_rate_allows_messages_wait_in_the_queu
 def test_keys_that_differ_in_case_only_share_no_call_and_the_field_decides_whether_they_are_one(client, exact, second):
     field = {"name": "Message_Id__c", "type": "string", "length": 255, "externalId": True, "unique": True}
     client.org.add_field("Case", {**field, "caseSensitive": exact})
-    cases = cases_of(client, {"Subject": "subject"})
+    cases = cases_of(client, {"Subject": "{subject|x}"})
     outcomes = handle(cases, *[message(tag, {"subject": key}, key) for tag, key in enumerate("aAa")])
     assert outcomes == [DONE, second, ALREADY]
     assert client.sizes == [1, 1]
@@ -350,7 +350,7 @@ def test_keys_that_differ_in_case_only_share_no_call_and_the_field_decides_wheth
 
 def test_what_is_known_of_a_message_is_let_go_when_it_is_blamed(client):
     client.org.configure({"validation": [LOCKED]})
-    cases = cases_of(client, {"Subject": "subject"}, "{$message_id}-{$index}")
+    cases = cases_of(client, {"Subject": "{subject|x}"}, "{$message_id}-{$index}")
     several = message(1, [{"subject": "a"}, {"subject": "locked"}])
     client.after = [lost()]
     handle(cases, several)
