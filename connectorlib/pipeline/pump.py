@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed
 from connectorlib.formats.strictness import body_too_large
-from connectorlib.messages import EMPTY, Dead, Delivery, Done
+from connectorlib.messages import ALREADY, DONE, EMPTY, Dead, Delivery, Done
 from connectorlib.pipeline import lane_protocol as lanes
 from connectorlib.pipeline.blame import PAUSING
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
@@ -375,7 +375,7 @@ class Pump:
         if EMPTY.counted in counts and not self.counts[EMPTY.counted]:
             text = "a message held nothing to write, such as an empty list; others are counted without a line"
             logs.event(logger, logging.WARNING, "empty message", queue=self._consumer.queue, text=text)
-        self.counts.update(counts)
+        self.counts.update({DONE.counted: 0, ALREADY.counted: 0, **counts})
 
     def _resumed(self, worker: Worker) -> None:
         worker.notice.over(worker)

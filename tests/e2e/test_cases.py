@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.e2e.cases import SMALL, Divisions, alarm
+from tests.e2e.cases import EXTERNAL_ID, SMALL, Divisions, alarm
 from tests.services.waiting import eventually
 
 #: Long enough for all that a test publishes at once to come into one batch.
@@ -174,3 +174,24 @@ def test_messages_with_one_key_are_one_case_however_they_come(divisions: Divisio
         assert "done=2 already=4\n" in running.log
     assert sizes(divisions) == [2, 1, 1]
     assert [case["Subject"] for case in divisions.cases(2)] == ["Pump p-0: overheated", "Pump p-4: overheated"]
+
+
+def test_what_is_accepted_becomes_a_case_for_each_alert_and_the_rest_is_counted(divisions: Divisions) -> None:
+    mapping = {"Subject": "{$.group} {name}"}
+    key = EXTERNAL_ID | {"value": "{$message_id}-{$index}"}
+    queue = divisions.division(
+        mapping=mapping, external_id=key, case={"for_each": "alerts"}, accept_when={"level": {"ge": 3}}
+    )
+    alerts = [{"name": "hot"}, {"name": "loud"}]
+    bodies = [{"group": "g", "level": level, "alerts": alerts} for level in (3, 2.9, "n/a", "4.0")]
+    empty = {"group": "g", "level": 9, "alerts": []}
+    with divisions.started() as running:
+        divisions.publish(queue, [json.dumps(body).encode() for body in (*bodies, empty)])
+        divisions.cases(4)
+        eventually(lambda: divisions.vhost.unsettled(queue) == 0)
+        assert running.stop() == 0
+        assert "done=2 already=0" in running.log
+        assert "accept_when=2" in running.log
+        assert "empty=1" in running.log
+    assert sorted(case["Subject"] for case in divisions.org.cases()) == ["g hot", "g hot", "g loud", "g loud"]
+    assert divisions.vhost.depth("dead-letter") == 0
