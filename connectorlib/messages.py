@@ -27,6 +27,8 @@ class Properties:
     cluster_id: str | None = None
 
 
+#: `left_out` of a message whose records are all for its flow.
+NONE_LEFT_OUT: frozenset[int] = frozenset()
 PROPERTY_NAMES = tuple(each.name for each in fields(Properties))
 
 
@@ -49,7 +51,7 @@ class Delivery:
     #: The decoded body, if it had to be decoded to find the key, or for `accept_when` or `ignore_when`.
     records: Sequence[Any] | None = None
     #: The positions of those records that these conditions leave out.
-    left_out: frozenset[int] = frozenset()
+    left_out: frozenset[int] = NONE_LEFT_OUT
 
     @property
     def identity(self) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from pika.adapters.select_connection import SelectConnection
 
 from connectorlib.amqp.field_tables import decode_short_string, decode_table
 from connectorlib.amqp.receive_window import SMALL
-from connectorlib.messages import PROPERTY_NAMES, Delivery, Properties
+from connectorlib.messages import NONE_LEFT_OUT, PROPERTY_NAMES, Delivery, Properties
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +95,7 @@ class LazyDelivery(Delivery):
         self.body = body
         self.received = received
         self.key = self.records = None
+        self.left_out = NONE_LEFT_OUT
 
     def __getattr__(self, name: str) -> Properties:
         """Fill the one slot that is still empty."""

@@ -63,7 +63,11 @@ def test_the_examples_of_the_how_tos_are_in_three_formats_and_for_both_connector
     texts = {path.name: path.read_text() for path in (ROOT / "config/how-to").glob("*.json")}
     formats = {json.loads(text).get("format", {"type": "json"})["type"] for text in texts.values()}
     assert formats == {"json", "xml", "delimited"}
-    assert {name for name, text in texts.items() if '"divisions"' in text} == {"alarms.json", "hot-sensors.json", "jwt.json"}
+    assert {name for name, text in texts.items() if '"divisions"' in text} == {
+        "alarms.json",
+        "hot-sensors.json",
+        "jwt.json",
+    }
     untested = {name for name in texts if name.replace(".json", TESTS) not in texts and not name.endswith(TESTS)}
     assert untested == {"select.json", "tls.json"}  # nothing is mapped, or nothing that matters
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pika import BasicProperties, frame, spec
 
-from connectorlib.amqp.frame_reader import FrameReader, decode_properties
+from connectorlib.amqp.frame_reader import FrameReader, LazyDelivery, decode_properties
 from connectorlib.amqp.receive_window import SMALL
 from connectorlib.messages import Delivery, Properties
 
@@ -230,3 +231,11 @@ def test_a_delivery_can_get_other_properties_before_and_after_its_own_are_read()
 
 def test_properties_that_are_no_amqp_are_left_out() -> None:
     assert decode_properties(b"\xff\xfe\xff").message_id is None
+
+
+def test_a_delivery_has_every_field_from_the_start() -> None:
+    lazy = LazyDelivery(1, 1, "q", "x", "k", False, b"\0\0", b"", 0.0)
+    eager = Delivery(1, 1, "q", "x", "k", False, Properties(), b"", 0.0)
+    assert [getattr(lazy, each.name) for each in fields(Delivery)] == [
+        getattr(eager, each.name) for each in fields(Delivery)
+    ]
