@@ -160,6 +160,21 @@ def test_the_id_of_a_message_is_made_of_name_key_and_column(on_postgres: Table) 
     assert properties.message_id == "readings:7:2026-01-31T08:00:00+00:00"
 
 
+def test_nothing_is_published_inside_a_transaction(on_postgres: Table) -> None:
+    """A broker that takes its time would make the follower itself a long transaction."""
+    states: list[str] = []
+
+    def look(_sent: int) -> None:
+        sql = "SELECT state FROM pg_stat_activity WHERE application_name = 'dbconnector follow'"
+        states.extend(state for (state,) in on_postgres.database.rows(sql))
+
+    on_postgres.insert(*range(1, 7))
+    with on_postgres.follower(fetch=2) as follower:
+        follower.round(look)
+    assert len(states) == 3
+    assert set(states) == {"idle"}
+
+
 def test_rows_with_a_time_of_an_application_come_within_the_overlap(on_postgres: Table) -> None:
     """They are published once, counted as late, and told of when they are later than half of the overlap."""
     with on_postgres.follower() as follower:
