@@ -314,8 +314,8 @@ _KNOWN = (
 
 
 def _before(config: SfConfig, certificate: str) -> Iterator[str]:
-    yield 'Before: in Setup, External Client App Settings, switch on "Allow access to External Client App consumer'
-    yield 'secrets via REST API". Whoever deploys needs "View External Client App consumer secrets in Metadata".'
+    yield 'Before: in Setup, External Client App Settings, switch on "Allow Access to OAuth Consumer Secrets via'
+    yield 'Metadata API". Whoever deploys needs "View External Client Apps Consumer Secrets in Metadata".'
     flows = {division.salesforce.auth for division in config.divisions}
     if "password" in flows:
         yield ""
