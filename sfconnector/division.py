@@ -16,6 +16,7 @@ from connectorlib.messages import DONE
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.flood import Brake
 from connectorlib.service import logs
+from sfconnector.alarms.alarm_counts import AlarmCounts
 from sfconnector.batch_send import CallSizes
 from sfconnector.lookup import Lookups
 from sfconnector.mapping import CaseMapper
@@ -62,6 +63,7 @@ class DivisionState:
         }
         self.passed.update(dict.fromkeys(self._constants.values(), 0))
         self.brake = Brake(settings.retry.flood)
+        self.alarms = AlarmCounts()
         #: Cases that were made of messages that are done.
         self.created = 0
         self._budgets = budgets
@@ -230,13 +232,15 @@ class DivisionState:
 
     # -- counters
 
-    def count(self, done: Sequence[Settled]) -> None:
-        """Count messages that are done."""
+    def count(self, done: Sequence[Settled], created: int | None = None) -> None:
+        """Count messages that are done, and Cases that were created; None: one for each record that is new."""
+        if created is None:
+            created = sum(record.outcome is DONE for each in done for record in each.records)
         with self._counting:
+            self.created += created
             self.passed[self.place] += len(done)
             self.passed[ALL] += len(done)
             for each in done:
-                self.created += sum(record.outcome is DONE for record in each.records)
                 self.passed.update(self._places(each))
 
     def _places(self, done: Settled) -> set[str]:

@@ -15,6 +15,7 @@ from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
 from connectorlib.service.http_client import advice
 from connectorlib.shared_settings import Conditions
+from sfconnector.alarms.alarm_counts import alarm_details, alarm_metrics
 from sfconnector.alarms.alarm_sink import AlarmSink
 from sfconnector.division import DivisionState
 from sfconnector.division_router import LaneRouter
@@ -67,7 +68,13 @@ def make_flow(
     only = divisions[0]
     plain = only.match is None and only.lanes.key is None and only.conditions == Conditions()
     all_for_whoever_is_free = len(divisions) == 1 and plain
-    created = "Cases made in Salesforce; a message may be several."
+    created = SinkMetric(
+        "cases_created",
+        "Cases made in Salesforce; a message may be several.",
+        "counter",
+        lambda: sum(state.created for state in states),
+    )
+    alarms = [state.alarms for state in states if state.settings.case.alarm is not None]
 
     def dead(delivery: Delivery, verdict: Dead) -> None:
         """Let the division that the message was for know that it died."""
@@ -97,7 +104,8 @@ def make_flow(
         hold_seconds=divisions[0].hold_seconds,
         body_bytes=max(division.limits.body_bytes for division in divisions),
         connections=[connection_of(division.name, clients[division.name]) for division in divisions],
-        metrics=[SinkMetric("cases_created", created, "counter", lambda: sum(state.created for state in states))],
+        metrics=[created, *alarm_metrics(alarms)],
+        details=lambda: alarm_details(alarms),
         hints=_hint,
         label="division",
         longest={Kind.CONFIGURATION: CONFIGURATION_MAX_S},

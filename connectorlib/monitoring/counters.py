@@ -2,8 +2,8 @@
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal
 
@@ -20,6 +20,16 @@ class SinkMetric:
     kind: Literal["counter", "gauge"]
     #: Returns None while the value is unknown.
     value: Callable[[], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkDetail:
+    """A line that a sink brings to the status of its flow: `open alarms  3 active, 1 flapping`."""
+
+    name: str
+    counts: Mapping[str, int]
+    #: What is named behind the counts; at most ten.
+    names: Sequence[str] = field(default=())
 
 
 class Histogram:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from connectorlib.messages import Dead, Delivery, Done, Outcome
-from connectorlib.monitoring.counters import Histogram, LastHour, SinkMetric
+from connectorlib.monitoring.counters import Histogram, LastHour, SinkDetail, SinkMetric
 from connectorlib.monitoring.tracing import TraceBatch
 from connectorlib.pipeline.blame import Pause
 from connectorlib.pipeline.sink import Sink
@@ -126,6 +126,8 @@ class FlowStats:
         self.shards: Callable[[], Sequence[ShardFacts]] = tuple
         #: Metrics of the sink's own.
         self.metrics: Sequence[SinkMetric] = ()
+        #: Returns what the sink says of itself in the status.
+        self.details: Callable[[], Sequence[SinkDetail]] = tuple
         self.trace: TraceBatch | None = None
         self._clock = clock
         self._lock = threading.Lock()

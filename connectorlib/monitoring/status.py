@@ -89,6 +89,9 @@ def _flow(monitor: Monitor, flow: FlowStats) -> Document:
         "last_hour": {**hour, "dead": dead},
         "lanes": [_lane(number, each) for number, each in enumerate(flow.lanes(), 1)],
         "shards": _shards(monitor, flow.shards()),
+        "details": [
+            {"name": each.name, "counts": dict(each.counts), "names": list(each.names)} for each in flow.details()
+        ],
     }
 
 

@@ -68,11 +68,20 @@ def details(flow: Mapping[str, Any], status: Mapping[str, Any], last_success: st
     died = sum(hour["dead"].values())
     yield "last hour", ", ".join([*counts, f"{died} dead-lettered{f' ({dead})' if dead else ''}"])
 
+    for each in flow.get("details", ()):  # a process of an older version has none
+        yield each["name"], _detail(each)
     if len(flow["lanes"]) > 1:
         for lane in flow["lanes"]:
             yield f"lane {lane['number']}", _lane(lane, flow["name"])
 
     yield from _shards(flow.get("shards"), now)
+
+
+def _detail(detail: Mapping[str, Any]) -> str:
+    """Return the counts of a sink's own line, those that are 0 left out, and what is named behind them."""
+    counts = [f"{count} {name.replace('_', ' ')}" for name, count in detail["counts"].items() if count]
+    names = f": {', '.join(detail['names'])}" if detail["names"] else ""
+    return f"{', '.join(counts) or 'none'}{names}"
 
 
 def _shards(shards: Mapping[str, Any] | None, now: datetime) -> Iterator[Line]:

@@ -17,7 +17,7 @@ from typing import Protocol
 from connectorlib.amqp import AnyConsumer, Broker, ShardedConsumer, topology
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery
-from connectorlib.monitoring.counters import SinkMetric
+from connectorlib.monitoring.counters import SinkDetail, SinkMetric
 from connectorlib.monitoring.flow_stats import ShardFacts
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.tracing import tracing
@@ -80,6 +80,8 @@ class SinkFlow:
     #: What the sink is connected to, for the status and the watchdog.
     connections: Sequence[ConnectionFacts] = ()
     metrics: Sequence[SinkMetric] = ()
+    #: Returns lines of the sink's own for the status.
+    details: Callable[[], Sequence[SinkDetail]] = tuple
     #: What a person can do about a failure.
     hints: Callable[[Failure], str] = hint
     #: How the log calls a flow that is paused.
@@ -178,7 +180,7 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
     consumer = _consumer(flow, broker)
     notices = {name: _notice(flow, name, consumer, broker) for name in (flow.name, *flow.targets)}
     stats = monitor.flow(flow.name)
-    stats.metrics = flow.metrics
+    stats.metrics, stats.details = flow.metrics, flow.details
     sender = DeadLetterPublisher(broker.publisher, settings.dead_letter, flow.name)
     rules = _rules(flow)
     targets = flow.targets or [flow.name] * len(flow.sinks)

@@ -25,6 +25,24 @@ class State(StrEnum):
     FLAPPING = "flapping"
 
 
+class Effect(StrEnum):
+    """What an event did to its alarm."""
+
+    #: Its id is known: nothing.
+    KNOWN = "known"
+    #: It only counts: it was delivered again, and is older than what is known.
+    LATE = "late"
+    #: It only counts: `silence` holds for it.
+    SILENCED = "silenced"
+    #: It only counts: it is older than `max_age`.
+    TOO_OLD = "too_old"
+    #: A clear without an alarm.
+    UNMATCHED = "unmatched"
+    RAISED = "raised"
+    REPEATED = "repeated"
+    CLEARED = "cleared"
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A message, for its alarm."""
@@ -37,8 +55,8 @@ class Event:
     severity: int = -1
     #: Whether it was delivered before or replayed, so that its place in the queue says nothing about its order.
     again: bool = False
-    #: Whether it only counts: it is silenced, or older than `max_age`.
-    muted: bool = False
+    #: Why it only counts, `SILENCED` or `TOO_OLD`; None: it does more.
+    only_counts: Effect | None = None
 
     @property
     def digest(self) -> bytes:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.pipeline.flood import Brake
 from sfconnector import soql
-from sfconnector.alarms.alarm import Alarm, CaseSeen
+from sfconnector.alarms.alarm import Alarm, CaseSeen, State
 from sfconnector.alarms.alarm_brake import AlarmBrake
-from sfconnector.alarms.alarm_record import CASE, DUE, FIELDS, KEY, NUMBER, RecordCodec, read_time, written_time
+from sfconnector.alarms.alarm_record import CASE, DUE, FIELDS, KEY, NUMBER, STATE, RecordCodec, read_time, written_time
 from sfconnector.alarms.register import Change, Opening
 from sfconnector.record_outcome import NO_RULE as NO_ASSIGNMENT
 from sfconnector.record_outcome import OWNER, Judge
@@ -115,6 +115,16 @@ class AlarmCalls:
         where = f"{DUE} < {written_time(before)} AND {KEY} LIKE {soql.beginning(prefix)}"
         query = f"SELECT {KEY} FROM {self._names.sobject} WHERE {where} ORDER BY {DUE} LIMIT {MOST_RECORDS}"
         return [str(record[KEY]) for record in self._client.query(query) if record.get(KEY)]
+
+    def count(self, prefix: str, states: Sequence[State]) -> dict[State, int]:
+        """Return how many alarms whose key begins with this are in each of these states, five at most. Raise Failed."""
+        queries = [
+            f"SELECT COUNT() FROM {self._names.sobject} WHERE {STATE} = {soql.quote(state)} AND "
+            f"{KEY} LIKE {soql.beginning(prefix)}"
+            for state in states
+        ]
+        answers = self._composite([self._subrequest("GET", f"query?q={soql.encoded(query)}") for query in queries])
+        return {state: self._total(answer) for state, answer in zip(states, answers, strict=True)}
 
     def save(self, alarms: Mapping[str, Alarm]) -> dict[str, CaseSeen | Failure | None]:
         """Write records, then return their Cases. Raise Failed."""
@@ -252,6 +262,14 @@ class AlarmCalls:
         return self._subrequest("GET", f"query?q={soql.encoded(query)}")
 
     # -- the answers
+
+    def _total(self, answer: tuple[int, Any]) -> int:
+        """Return what a query has counted. Raise Failed if it was refused."""
+        status, value = answer
+        total = responses.total_of(value) if status < 400 else None
+        if total is None:
+            raise Failed(self._refusal(responses.errors_of(value), status) or _senseless())
+        return total
 
     def _cases(self, answer: tuple[int, Any]) -> dict[str, CaseSeen | Failure]:
         """Return the Cases that a query has found, by the key of their alarm. Raise Failed if it was refused."""

@@ -15,7 +15,7 @@ from connectorlib.expressions import MISSING, Scope, compile_condition, compile_
 from connectorlib.messages import Delivery
 from connectorlib.values.text import text_of
 from connectorlib.values.types import to_epoch_ms, to_epoch_s, to_timestamp
-from sfconnector.alarms.alarm import Event
+from sfconnector.alarms.alarm import Effect, Event
 from sfconnector.settings import AlarmSettings
 from sfconnector.soql import can_be_held
 
@@ -66,7 +66,7 @@ class EventReader:
             at=at,
             severity=-1 if clears else self._rank(record, scope),
             again=delivery.redelivered or replayed,
-            muted=not clears and (self._is_silenced(record, scope, now) or self._is_old(given, delivery, now)),
+            only_counts=None if clears else self._only_counts(record, scope, given, now),
         )
         return Read(self.key(record, scope), event, moved)
 
@@ -108,8 +108,12 @@ class EventReader:
         text = "" if value is MISSING or value is None else text_of(value)
         return severity.order.index(text) if text in severity.order else -1
 
-    def _is_silenced(self, record: Any, scope: Scope, now: float) -> bool:
-        return any(begin <= now < end and matches(record, scope) for matches, begin, end in self._silences)
+    def _only_counts(self, record: Any, scope: Scope, given: float | None, now: float) -> Effect | None:
+        """Return why a raise only counts; None: it does more."""
+        if any(begin <= now < end and matches(record, scope) for matches, begin, end in self._silences):
+            return Effect.SILENCED
+        assert scope.delivery is not None
+        return Effect.TOO_OLD if self._is_old(given, scope.delivery, now) else None
 
     def _is_old(self, given: float | None, delivery: Delivery, now: float) -> bool:
         """Whether it waited too long to become a Case, by the broker's time or else by the device's."""

@@ -7,9 +7,8 @@ the sink, as long as the channel of its latest messages is open: then nobody els
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,10 @@ from connectorlib.service import logs
 from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, Alarm
 from sfconnector.alarms.alarm_brake import AlarmBrake
 from sfconnector.alarms.alarm_calls import AlarmCalls, names_of
+from sfconnector.alarms.alarm_counts import OPEN
 from sfconnector.alarms.alarm_event import EventReader
 from sfconnector.alarms.alarm_record import RecordCodec, written_time
 from sfconnector.alarms.register import AlarmRegister, Arrival
-from sfconnector.alarms.transitions import Effect
 from sfconnector.batch_send import STOPPING, Valid
 from sfconnector.division import DivisionState
 from sfconnector.lookup import Answers
@@ -42,6 +41,8 @@ logger = logging.getLogger(__name__)
 TURN_S = 15.0
 #: Seconds between two questions for alarms that are overdue, and since when they are.
 LOOK_S, OVERDUE_S = 600.0, 180.0
+#: Seconds between two questions for how many alarms are open, while the answer is in doubt; else it is LOOK_S.
+RECOUNT_S = 60.0
 #: Comments for which the configuration has no text, or whose message is gone.
 TEXTS = {
     REPEATED: "The alarm is active; it was raised {count} times, last at {last}.",
@@ -73,11 +74,9 @@ class AlarmSink:
         self._answers: Answers = state.lookups
         #: Of each alarm of the batch the record of its newest message, for comments.
         self._newest: dict[str, Decoded] = {}
-        #: What events did.
-        self.effects: Counter[Effect] = Counter()
         self._brake = AlarmBrake(state.brake)
         self._org = self._calls()
-        self._register = AlarmRegister(self._org, settings.rules, self._count, self._prepare)
+        self._register = AlarmRegister(self._org, settings.rules, self._prepare, state.alarms)
         self._thread: threading.Thread | None = None
         #: Whether it does what another process has left: one of the division's sinks does.
         self._looks = state.is_first_sink()
@@ -133,12 +132,12 @@ class AlarmSink:
         failure: Failure | None = None
         units = [Unit(delivery) for delivery in deliveries]
         decided: dict[Decoded, Decided] = {}
+        arrivals: dict[Decoded, Arrival] = {}
         try:
             self._state.heed_budget(self._client)
             self._state.renew(self._client)
             now = time.time()
             units = [self._unit(delivery) for delivery in deliveries]
-            arrivals: dict[Decoded, Arrival] = {}
             for unit in units:
                 for record in unit.records:
                     self._read(record, now, arrivals, decided)
@@ -152,7 +151,9 @@ class AlarmSink:
             self._state.note_usage(self._client, failure)
         settled = [settle(unit, decided, failure) for unit in units]
         done = [each for each in settled if isinstance(each.outcome, Done)]
-        self._state.count(done)
+        self._state.count(done, self._register.take_created())
+        over = [each for each in settled if not isinstance(each.outcome, Again)]
+        self._register.settle(arrivals[record] for each in over for record in each.unit.records if record in arrivals)
         if self._replies is not None and done:
             self._replies.done(done, self._client)
         kinds = {each.outcome.failure.kind for each in settled if isinstance(each.outcome, Again)}
@@ -180,7 +181,7 @@ class AlarmSink:
             logs.event(logger, logging.WARNING, "clock off", division=self._state.settings.name, key=read.key)
         self._newest[read.key] = record
         fields = partial(self._fields, record, read.event.severity)
-        arrivals[record] = Arrival(read.key, read.event, fields, record, record.scope.delivery)
+        arrivals[record] = Arrival(read.key, read.event, fields, record, record.scope.delivery, read.moved)
 
     # -- what a Case is made of
 
@@ -222,9 +223,6 @@ class AlarmSink:
         times = {name: (written_time(at) or "")[:19] for name, at in (("last", alarm.last), ("cleared", alarm.cleared))}
         return TEXTS[occasion].format(count=alarm.count, **times)
 
-    def _count(self, effect: Effect) -> None:
-        self.effects[effect] += 1
-
     # -- what is due
 
     def _guard(self) -> None:
@@ -235,35 +233,58 @@ class AlarmSink:
             raise Failed(replace(STOPPING, place=self._state.place))
 
     def _watch(self) -> None:
-        looked = -LOOK_S
-        while not self._stop.wait(TURN_S):
-            try:
-                self._expire(time.time())
-                if self._looks and time.monotonic() - looked > LOOK_S:
-                    looked = time.monotonic()
-                    self._expire_overdue(time.time())
-            except Stale:
-                pass
-            except Failed as failed:
-                logs.event(
-                    logger, logging.WARNING, "alarms not closed", cause=failed.failure.code, text=failed.failure.text
-                )
-            except Exception:
-                logger.exception("bug", extra={"event": "bug"})
+        looked = counted = -LOOK_S
+        while True:
+            now = time.monotonic()
+            every = RECOUNT_S if self._state.alarms.is_in_doubt else LOOK_S
+            if self._looks and now - counted > every:
+                counted = now
+                self._attempt("alarms not counted", self._recount)
+            if self._stop.wait(TURN_S):
+                return
+            self._attempt("alarms not closed", self._expire)
+            if self._looks and now - looked > LOOK_S:
+                looked = now
+                self._attempt("alarms not closed", self._expire_overdue)
 
-    def _expire(self, now: float) -> None:
+    def _attempt(self, event: str, do: Callable[[], None]) -> None:
+        """Do something that is tried again later if it fails."""
+        try:
+            do()
+        except Stale:
+            pass
+        except Failed as failed:
+            if not self._stop.is_set():
+                logs.event(logger, logging.WARNING, event, cause=failed.failure.code, text=failed.failure.text)
+        except Exception:
+            logger.exception("bug", extra={"event": "bug"})
+
+    def _expire(self) -> None:
+        now = time.time()
         with self._lock:
             due = self._register.due(now)
             if due and self._valid():
                 self._report(self._register.expire(due, now))
 
-    def _expire_overdue(self, now: float) -> None:
+    def _expire_overdue(self) -> None:
         """Do what a process that has ended has left: whoever has an alarm in memory would have done it long ago."""
+        now = time.time()
+        with self._without_channel():
+            due = self._org.overdue(self._prefix, now - OVERDUE_S)
+            self._report(self._register.expire(due, now))
+
+    def _recount(self) -> None:
+        with self._without_channel():
+            self._state.heed_budget(self._client)
+            self._state.alarms.recount(lambda: self._org.count(self._prefix, OPEN))
+
+    @contextmanager
+    def _without_channel(self) -> Iterator[None]:
+        """Allow calls without the channel of a message."""
         with self._lock:
             valid, self._valid = self._valid, lambda: True
             try:
-                due = self._org.overdue(f"{self._state.settings.name}:", now - OVERDUE_S)
-                self._report(self._register.expire(due, now))
+                yield
             finally:
                 self._valid = valid
 
@@ -272,3 +293,8 @@ class AlarmSink:
         for key, failure in refused.items():
             fields = {"division": division, "key": key, "cause": failure.code, "text": failure.text}
             logs.event(logger, logging.WARNING, "alarm not closed", **fields)
+
+    @property
+    def _prefix(self) -> str:
+        """What the keys of the division begin with."""
+        return f"{self._state.settings.name}:"

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Outcome
-from sfconnector.alarms.alarm import Alarm, AlarmRules, CaseSeen, Create, Event, State, Update
-from sfconnector.alarms.transitions import Effect, expire, fold, plan
+from sfconnector.alarms.alarm import Alarm, AlarmRules, CaseSeen, Create, Effect, Event, State, Update
+from sfconnector.alarms.alarm_counts import AlarmCounts, Tally
+from sfconnector.alarms.transitions import expire, fold, plan
 
 #: Alarms that are kept in memory.
 MOST_KNOWN = 20_000
@@ -39,6 +40,8 @@ class Arrival:
     record: Any = None
     #: Its message.
     delivery: Delivery | None = None
+    #: Whether the time of the event is not the one that its message says.
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,10 @@ class _Work:
     is_finished: bool = False
     #: Why it was refused.
     failure: Failure | None = None
+    #: The record as it was before the batch.
+    before: Alarm | None = None
+    #: Whether the alarm fires and its Case is never reopened; None: its Case was not looked at.
+    is_muted: bool | None = None
 
     @property
     def live(self) -> list[Arrival]:
@@ -131,20 +138,20 @@ class _Work:
 
 
 class AlarmRegister:
-    """Used by one thread. `on_effect` is called once for each event that is done; `prepare` with the raises whose
-    fields are asked for next."""
+    """Used by one thread. `prepare` is called with the raises whose fields are asked for next; `counts` gets what
+    becomes of alarms, and of events once `settle` is called with them."""
 
     def __init__(
         self,
         org: AlarmOrg,
         rules: AlarmRules,
-        on_effect: Callable[[Effect], None] = lambda effect: None,
         prepare: Callable[[Sequence[Arrival]], None] = lambda arrivals: None,
+        counts: AlarmCounts | None = None,
     ) -> None:
         self._prepare = prepare
+        self._tally = Tally(counts or AlarmCounts())
         self._org = org
         self._rules = rules
-        self._on_effect = on_effect
         self._known: OrderedDict[str, Alarm] = OrderedDict()
         #: Those whose records may not be as they are in memory.
         self._doubted: set[str] = set()
@@ -160,6 +167,16 @@ class AlarmRegister:
         self._run(works, now)
         outcomes = {arrival: outcome for work in works for arrival, outcome in work.outcomes.items()}
         return [outcomes.get(arrival, LATER) for arrival in arrivals]
+
+    def settle(self, arrivals: Iterable[Arrival]) -> None:
+        """Count events whose message is settled, so that none of them comes again for another try."""
+        settled = [self._tally.settle(each.key, each.event, moved=each.moved) for each in arrivals]
+        self._tally.counts.add([name for names in settled for name in names])
+
+    def take_created(self) -> int:
+        """Return how many Cases were created since the last time."""
+        created, self._tally.created = self._tally.created, 0
+        return created
 
     def expire(self, keys: Iterable[str], now: float) -> dict[str, Failure]:
         """Do what is due for these alarms without an event. Return what was refused; it is not due again for a while.
@@ -211,6 +228,8 @@ class AlarmRegister:
             failure = failed.failure
         except BaseException:
             self.forget()
+            for work in works:
+                self._count(work, known=False)
             raise
         for work in works:
             self._conclude(work, failure)
@@ -223,17 +242,29 @@ class AlarmRegister:
     def _conclude(self, work: _Work, failure: Failure | None) -> None:
         if not work.is_finished and failure is not None:
             work.fail(failure)
-        if work.failure or not all(isinstance(outcome, Done) for outcome in work.outcomes.values()):
+        is_done = work.failure is None and all(isinstance(outcome, Done) for outcome in work.outcomes.values())
+        if not is_done:
             self._doubted.add(work.key)
-        for arrival, outcome in work.outcomes.items():
-            if isinstance(outcome, Done):
-                self._on_effect(work.effects[arrival])
+        self._count(work, known=is_done)
+
+    def _count(self, work: _Work, *, known: bool) -> None:
+        """Count what became of an alarm; `known`: whether that is known."""
+        for arrival, effect in work.effects.items():
+            self._tally.note(work.key, arrival.event, effect, muted=bool(work.is_muted))
+        counts = self._tally.counts
+        if known:
+            counts.move(work.before, self._known[work.key] if self._is_known(work.key) else work.before)
+            if work.is_muted is not None:
+                counts.mute(work.key, work.is_muted)
+        else:
+            counts.doubt()
 
     def _load(self, works: Sequence[_Work]) -> None:
         unknown = [work.key for work in works if not self._is_known(work.key)]
         loaded = self._org.load(unknown) if unknown else {}
         for work in works:
-            work.stored = self._known[work.key] if self._is_known(work.key) else loaded.get(work.key)
+            work.before = work.stored = self._known[work.key] if self._is_known(work.key) else loaded.get(work.key)
+            self._tally.loaded(work.key, work.stored)
 
     def _is_known(self, key: str) -> bool:
         return key in self._known and key not in self._doubted
@@ -254,6 +285,7 @@ class AlarmRegister:
         plans = [(work, plan(work.alarm, work.case, now, self._rules)) for work in works if not work.is_finished]
         self._prepare([raised for work, each in plans if isinstance(each.write, Create) for raised in work.raises[:1]])
         for work, planned in plans:
+            work.is_muted = planned.muted
             if isinstance(planned.write, Update) and planned.write.case_id in changing:
                 work.is_looked_at, again = False, True
             elif isinstance(planned.write, Update):
@@ -319,12 +351,16 @@ class AlarmRegister:
         return None
 
     def _open(self, openings: Sequence[tuple[_Work, Opening]]) -> None:
+        for work, opening in openings:
+            self._tally.opening(work.key, opening.create.number)
         answers = self._org.open({work.key: opening for work, opening in openings}) if openings else {}
         for work, opening in openings:
             answer = answers[work.key]
             if isinstance(answer, Failure):
+                self._tally.refused(work.key)
                 work.refuse(opening.arrival, answer)
             else:
+                self._tally.opened(work.key)
                 work.alarm = replace(opening.alarm, case_id=answer.id)
                 work.stored, work.case, work.is_looked_at = work.alarm, answer, True
 

@@ -6,7 +6,6 @@ comes again counts no more, but what it brought about and was not written is wri
 """
 
 from dataclasses import replace
-from enum import StrEnum
 
 from sfconnector.alarms.alarm import (
     CLEARED,
@@ -19,26 +18,13 @@ from sfconnector.alarms.alarm import (
     AlarmRules,
     CaseSeen,
     Create,
+    Effect,
     Event,
     Plan,
     State,
     Update,
     Wrote,
 )
-
-
-class Effect(StrEnum):
-    """What an event did to its alarm."""
-
-    #: Its id is known: nothing.
-    KNOWN = "known"
-    #: It only counts: it is muted, or older than what is known and delivered again.
-    COUNTED = "counted"
-    #: A clear without an alarm.
-    UNMATCHED = "unmatched"
-    RAISED = "raised"
-    REPEATED = "repeated"
-    CLEARED = "cleared"
 
 
 def fold(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Alarm, Effect]:
@@ -51,9 +37,10 @@ def fold(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Ala
         if alarm.state is State.CLEARED:
             return alarm, Effect.UNMATCHED
         alarm = replace(alarm, ids=(*alarm.ids, digest)[-MOST_IDS:])
-        return (alarm, Effect.COUNTED) if older else _cleared(alarm, event.at, now, rules)
+        return (alarm, Effect.LATE) if older else _cleared(alarm, event.at, now, rules)
     alarm = _counted(replace(alarm, ids=(*alarm.ids, digest)[-MOST_IDS:]), event, now, rules)
-    return (alarm, Effect.COUNTED) if older or event.muted else _raised(alarm, event, now, rules)
+    only_counts = event.only_counts or (Effect.LATE if older else None)
+    return _raised(alarm, event, now, rules) if only_counts is None else (alarm, only_counts)
 
 
 def _counted(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> Alarm:

@@ -168,6 +168,12 @@ def records_of(value: Any) -> tuple[list[dict[str, Any]], str] | None:
     return records, str(following).rpartition("/")[2] if more else ""
 
 
+def total_of(value: Any) -> int | None:
+    """Given the answer to a query, return how many records it has found."""
+    total = value.get("totalSize") if isinstance(value, Mapping) else None
+    return total if isinstance(total, int) and not isinstance(total, bool) else None
+
+
 def daily_of(value: Any, at: float) -> Usage | None:
     """Given the answer of `limits`, return the usage of API calls."""
     daily = value.get("DailyApiRequests") if isinstance(value, Mapping) else None

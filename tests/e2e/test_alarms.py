@@ -1,11 +1,13 @@
 """One Case for each alarm, end to end: repeats count, a clear closes it, agents keep what they did."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from tests.e2e.cases import DIVISION, Divisions
+from tests.e2e.port import Port
+from tests.services.rest import Rest
 from tests.services.waiting import eventually
 
 ALARM: dict[str, Any] = {
@@ -123,3 +125,71 @@ def test_the_start_and_check_refuse_a_queue_that_a_second_process_could_read(div
     with divisions.started():
         divisions.publish(queue, [ring()])
         divisions.cases(1)
+
+
+#: What becomes of the messages below, and what there is in the end.
+COUNTED = {
+    "cases_created_total": 3,
+    "alarms_raised_total": 3,
+    "alarms_repeated_total": 12,
+    "alarms_cleared_total": 1,
+    "alarm_clears_unmatched_total": 2,
+    "alarm_raises_silenced_total": 4,
+    "alarm_raises_too_old_total": 5,
+    "alarm_raises_muted_total": 10,
+    "alarm_clocks_replaced_total": 6,  # of the future, and a year ago
+    "alarms_active": 2,
+    "alarms_clearing": 1,
+    "alarms_flapping": 0,
+    "alarms_muted": 1,
+}
+
+
+def test_the_status_and_the_metrics_say_what_became_of_each_message_though_answers_are_lost(
+    divisions: Divisions,
+) -> None:
+    port = Port()
+    year = timedelta(days=365)
+    silence = [{"match": {"site": "hall-3"}, "from": "2020-01-01T00:00Z", "to": "2120-01-01T00:00Z"}]
+    never = {"never": {"Status": ["Closed - will not fix"]}}
+    alarm = ALARM | {"silence": silence, "reopen": never, "max_age": "1d", "clear": {"after": "1h"}, "late": "10m"}
+    queue = division(divisions, alarm)
+    divisions.configure(monitoring=port.section)
+    old = (datetime.now(UTC) - year).isoformat()
+    new = (datetime.now(UTC) + year).isoformat()
+    with divisions.started():
+        divisions.publish(queue, [ring("p-1"), ring("p-2"), ring("p-3", at=new)])
+        divisions.cases(3)
+        agent = Rest(divisions.org, "agent@example.com")
+        case = next(each for each in divisions.cases(3) if each["Subject"] == "Pump p-1: overheated")
+        closed = agent.send("PATCH", f"/sobjects/Case/{case['Id']}", json={"Status": "Closed - will not fix"})
+        assert closed.status_code == 204, closed.text
+        divisions.org.fault(match={"path": "/composite"}, times=None, probability=0.3, drop_after_commit=True)
+        later = [ring("p-1") for _ in range(10)]
+        later += [ring("p-2"), ring("p-2"), ring("p-2", state="ok")]
+        later += [ring("p-4", state="ok"), ring("p-5", state="ok")]
+        later += [ring("p-2", site="hall-3") for _ in range(4)]
+        later += [ring("p-3", at=old) for _ in range(5)]
+        divisions.publish(queue, later, start=3)
+        divisions.publish(queue, later, start=3)  # all of them once more
+        eventually(lambda: count_of(port, "messages_written_total", "messages_already_there_total") == 3 + 48, 60)
+        divisions.org.no_faults()
+        eventually(partial(has_counted, port), 60)
+        (flow,) = port.status()["flows"]
+        states, muted, hour = flow["details"]
+        assert states == {"name": "open alarms", "counts": {"active": 2, "clearing": 1, "flapping": 0}, "names": []}
+        assert muted == {"name": "muted alarms", "counts": {"muted": 1}, "names": [f"{DIVISION}:p-1:overheated"]}
+        assert (hour["counts"]["too_old"], hour["counts"]["silenced"]) == (5, 4)
+        told = divisions.run("status", "-i", str(divisions.file)).stdout
+        assert "  open alarms      2 active, 1 clearing\n" in told
+        assert f"  muted alarms     1 muted: {DIVISION}:p-1:overheated\n" in told
+    assert len(divisions.cases(3)) == 3
+
+
+def has_counted(port: Port) -> bool:
+    assert {name: port.value(name, flow=DIVISION) for name in COUNTED} == COUNTED
+    return True
+
+
+def count_of(port: Port, *names: str) -> float:
+    return sum(port.value(name, flow=DIVISION) for name in names)

@@ -10,47 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.cases import Divisions, alarm
 from tests.e2e.conftest import TABLE, Command, Connector, reading
+from tests.e2e.port import Port
 from tests.services.browser import Browser, browser
 from tests.services.database import Database
 from tests.services.rabbitmq import Vhost
-from tests.services.server import free_port
 from tests.services.waiting import eventually
 
 HOSTILE = "<script>document.title = 'taken'</script>"
-
-
-class Port:
-    """The monitoring port of a connector that is asked."""
-
-    def __init__(self) -> None:
-        self.number = free_port()
-
-    @property
-    def section(self) -> dict[str, Any]:
-        return {"port": self.number}
-
-    def get(self, path: str) -> requests.Response:
-        return requests.get(f"http://127.0.0.1:{self.number}{path}", timeout=30)
-
-    def code(self, path: str) -> int:
-        return self.get(path).status_code
-
-    def status(self) -> dict[str, Any]:
-        return dict(self.get("/status").json())
-
-    def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """Return each series with its value."""
-        families = text_string_to_metric_families(self.get("/metrics").text)
-        samples = (sample for family in families for sample in family.samples)
-        return {(sample.name, tuple(sorted(sample.labels.items()))): sample.value for sample in samples}
-
-    def value(self, name: str, **labels: str) -> float:
-        return self.metrics()[f"amqp_connector_{name}", tuple(sorted(labels.items()))]
 
 
 @pytest.fixture

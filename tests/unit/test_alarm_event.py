@@ -8,7 +8,7 @@ import pytest
 from connectorlib.errors import Failed
 from connectorlib.expressions import Scope
 from connectorlib.messages import Delivery, Properties
-from sfconnector.alarms.alarm import AlarmRules
+from sfconnector.alarms.alarm import AlarmRules, Effect
 from sfconnector.alarms.alarm_event import MOST_KEY, EventReader, Read, stored_key
 from sfconnector.settings import AlarmSettings, Severity, Silence
 
@@ -116,25 +116,25 @@ def test_the_severity_is_its_position(severity: Any, rank: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "muted"),
-    [({"site": "hall-3"}, True), ({"site": "hall-4"}, False), ({"site": "hall-3", "state": "ok"}, False)],
+    ("record", "why"),
+    [({"site": "hall-3"}, Effect.SILENCED), ({"site": "hall-4"}, None), ({"site": "hall-3", "state": "ok"}, None)],
 )
-def test_a_raise_is_silenced(record: Any, muted: bool) -> None:
+def test_a_raise_is_silenced(record: Any, why: Effect | None) -> None:
     silence = (Silence({"site": "hall-3"}, NOW - 1, NOW + 1),)
-    assert read({"device": "a"} | record, silence=silence).event.muted is muted
+    assert read({"device": "a"} | record, silence=silence).event.only_counts is why
 
 
 @pytest.mark.parametrize(("begin", "end"), [(-9, 0), (1, 9)])
 def test_a_silence_has_a_begin_and_an_end(begin: float, end: float) -> None:
-    assert not read({"device": "a"}, silence=(Silence({}, NOW + begin, NOW + end),)).event.muted
+    assert read({"device": "a"}, silence=(Silence({}, NOW + begin, NOW + end),)).event.only_counts is None
 
 
-@pytest.mark.parametrize(("age", "muted"), [(3599, False), (3601, True)])
-def test_a_raise_that_waited_too_long_only_counts(age: float, muted: bool) -> None:
-    assert read({"device": "a", "at": NOW - age}, max_age=3600.0).event.muted is muted
+@pytest.mark.parametrize(("age", "why"), [(3599, None), (3601, Effect.TOO_OLD)])
+def test_a_raise_that_waited_too_long_only_counts(age: float, why: Effect | None) -> None:
+    assert read({"device": "a", "at": NOW - age}, max_age=3600.0).event.only_counts is why
     stamped = {"timestamp_in_ms": int((NOW - age) * 1000)}
-    assert read({"device": "a"}, headers=stamped, max_age=3600.0).event.muted is muted
-    assert not read({"device": "a", "at": NOW - age}).event.muted
+    assert read({"device": "a"}, headers=stamped, max_age=3600.0).event.only_counts is why
+    assert read({"device": "a", "at": NOW - age}).event.only_counts is None
 
 
 @pytest.mark.parametrize("key", ["ü" * 300, "a\0b", "x" * 196, "half \ud800"])

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from connectorlib.errors import Failed
 from connectorlib.messages import Done
-from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, Alarm, AlarmRules, Event, State
+from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, Alarm, AlarmRules, Effect, Event, State
 from sfconnector.alarms.register import AlarmRegister, Arrival
 from tests.unit.alarm_org import Crash, MemoryOrg, lost
 
@@ -68,8 +68,8 @@ class AlarmMachine(RuleBasedStateMachine):
     def a_device_sends(self, key: str, sent: list[tuple[bool, int, int]], seconds: int) -> None:
         for clears, severity, silenced in sent:
             self.org.now += 1 + seconds
-            muted = bool(silenced) and not clears
-            self.queue.append((key, Event(f"e{next(self.ids)}", clears, self.org.now, severity, muted=muted)))
+            only = Effect.SILENCED if silenced and not clears else None
+            self.queue.append((key, Event(f"e{next(self.ids)}", clears, self.org.now, severity, only_counts=only)))
 
     @precondition(lambda self: self.queue)
     @rule(most=strategies.integers(1, 9), cut=strategies.integers(-6, 12), crash=strategies.booleans())
@@ -229,10 +229,10 @@ class AlarmMachine(RuleBasedStateMachine):
         events = [event for each, event in self.done if each == key]
         alarm = self.org.alarms.get(key)
         if alarm is None:
-            assert all(event.clears or event.muted for event in events)
+            assert all(event.clears or event.only_counts for event in events)
             return
         self.check_count(key, alarm, events)
-        last = max((event for event in events if not event.muted), key=lambda event: event.at)
+        last = max((event for event in events if not event.only_counts), key=lambda event: event.at)
         if key in self.reordered and last.clears and alarm.cleared < last.at:
             return  # it came while there was no alarm, and nothing is written then
         if alarm.state is State.FLAPPING:
@@ -248,7 +248,7 @@ class AlarmMachine(RuleBasedStateMachine):
 
     def check_count(self, key: str, alarm: Alarm, events: list[Event]) -> None:
         raises = {event.id for event in events if not event.clears}
-        silenced = {event.id for event in events if event.muted}
+        silenced = {event.id for event in events if event.only_counts}
         if alarm.number == 1 and self.org.current(key) is not None:
             # Those that are silenced before there is an alarm are written nowhere.
             assert len(raises - silenced) <= alarm.count <= len(raises)

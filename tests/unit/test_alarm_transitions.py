@@ -8,7 +8,7 @@ import pytest
 
 from connectorlib.errors import Failed, Kind, reject
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead
-from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, AlarmRules, Event, State
+from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, AlarmRules, Effect, Event, State
 from sfconnector.alarms.register import AlarmRegister, Arrival
 from tests.unit.alarm_org import Crash, MemoryOrg, lost
 
@@ -196,7 +196,7 @@ class Scenario:
             at=self.org.now + float(at or 0),
             severity=int(severity or -1),
             again=name in ("again-raise", "replay"),
-            muted=name == "silenced",
+            only_counts=Effect.SILENCED if name == "silenced" else None,
         )
 
     def agent(self, what: str) -> None:

@@ -26,6 +26,7 @@ from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings
 from dbconnector.follow_stats import FollowStats
 from dbconnector.poll import Poll
+from sfconnector.alarms.alarm_counts import AlarmCounts, alarm_metrics
 from sfconnector.flow import connection_of, usage_metrics
 from sfconnector.salesforce.login import Token
 from sfconnector.salesforce.usage import Usage
@@ -211,7 +212,9 @@ def monitor_of(flow: Pumped, used: int) -> Monitor:
     facts = ConnectionFacts("salesforce of pumps", lambda: 1.0, lambda: 3, str, lambda: usage, metrics=metrics)
     monitor.connections.append(facts)
     cases = SinkMetric("cases_created", "Cases made in Salesforce.", "counter", lambda: 12)
-    flow.stats.metrics = [cases, *FollowStats(5.0).metrics()]
+    alarms = AlarmCounts()
+    alarms.recount(dict)
+    flow.stats.metrics = [cases, *FollowStats(5.0).metrics(), *alarm_metrics([alarms])]
     return monitor
 
 

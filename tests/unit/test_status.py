@@ -34,6 +34,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "last_progress": "2026-11-24T01:12:30+01:00",
         "last_hour": {"in": 0, "done": 0, "already_there": 0, "ignored": 0, "empty": 0, "retried": 0, "dead": {}},
         "lanes": [],
+        "details": [],
     }
     broker = {"to": "broker", "since": "2026-11-23T18:00:00+01:00", "about": "", "reconnects": 0, "api_calls": None}
     data: dict[str, Any] = {
@@ -273,6 +274,20 @@ def test_each_shard_says_what_came_from_it_here(by_priority, process):
     assert re.findall(r"shard readings\.\d (.+)", told) == [
         "12 held, last message in 03:06:58 (2 s ago)",
         "nothing came here yet",
+    ]
+
+
+def test_a_sink_brings_lines_of_its_own_with_counts_and_names():
+    lines = [
+        {"name": "open things", "counts": {"active": 3, "on_hold": 1, "lost": 0}, "names": []},
+        {"name": "odd things", "counts": {"odd": 2}, "names": ["p-7", "p-9"]},
+        {"name": "other things", "counts": {"lost": 0}, "names": []},
+    ]
+    told = shown(status(flow__details=lines))
+    assert re.findall(r"(\w+) things (.+)", told) == [
+        ("open", "3 active, 1 on hold"),
+        ("odd", "2 odd: p-7, p-9"),
+        ("other", "none"),
     ]
 
 
