@@ -10,7 +10,8 @@ from werkzeug.wrappers import Request, Response
 
 from connectorlib.service import pages
 from connectorlib.service.form_origin import is_foreign_form
-from sfconnector.sandbox import outages, wire
+from sfconnector.sandbox import case_history, outages, wire
+from sfconnector.sandbox.case_history import Entry, Story
 from sfconnector.sandbox.field_values import moment
 from sfconnector.sandbox.org import Org
 from sfconnector.sandbox.world import World
@@ -26,7 +27,7 @@ NAMED = ("User", "Group", "Contact", "Account", "Asset")
 LEFT_OUT = {
     *("CaseNumber", "CreatedDate", "CreatedById", "Subject", "Priority", "Status"),
     *("Id", "IsDeleted", "IsClosed", "SystemModstamp", "LastModifiedDate", "LastModifiedById", "ContactEmail"),
-    "attributes",
+    *("attributes", case_history.ALARM),
 }
 
 Record = Mapping[str, Any]
@@ -70,12 +71,13 @@ def html(world: World) -> str:
     """Return the page."""
     now = datetime.now(UTC)
     total, cases = _latest(world.org)
+    stories = case_history.stories(world.org, cases)
     names = {record["Id"]: record for each in NAMED for record in world.org.records(each)}
     return (
         pages.environment(__package__)
         .get_template("cases.html")
         .render(
-            cases=[_shown(case, names) for case in cases],
+            cases=[_shown(case, stories[case["Id"]], names) for case in cases],
             total=total,
             most=SHOWN,
             calls=world.limit,
@@ -95,7 +97,7 @@ def _latest(org: Org) -> tuple[int, list[dict[str, Any]]]:
         return len(records), [record for record in islice(reversed(records), SHOWN) if not record.get("IsDeleted")]
 
 
-def _shown(case: Record, names: Mapping[str, Record]) -> dict[str, Any]:
+def _shown(case: Record, story: Story, names: Mapping[str, Record]) -> dict[str, Any]:
     """Return what the page shows of a Case: texts, cut to what a person needs."""
     created = moment(case["CreatedDate"])
     user = names.get(case["CreatedById"], {})
@@ -106,6 +108,20 @@ def _shown(case: Record, names: Mapping[str, Record]) -> dict[str, Any]:
         "user": _text(user.get("Name") or case["CreatedById"]),
         "username": _text(user.get("Username")),
         "fields": _fields(case, names),
+        "alarm": story.alarm,
+        "entries": [_entry(entry, names) for entry in story.entries],
+        "earlier": story.earlier,
+    }
+
+
+def _entry(entry: Entry, names: Mapping[str, Record]) -> dict[str, Any]:
+    """Return what the page shows of a comment or a change."""
+    return {
+        "at": entry.at,
+        "user": _text(_name(entry.user_id, names)),
+        "field": entry.field.removesuffix("Id"),
+        "old": _text(_name(entry.old, names)),
+        "text": _text(_name(entry.text, names)),
     }
 
 

@@ -10,7 +10,7 @@ PASSWORD, SECURITY_TOKEN = "sandbox-password", "sandbox-token"
 USERS = {"field-service": "field-service@example.com", "cold-chain": "cold-chain@example.com"}
 _NAMES = {"field-service": "Field Service", "cold-chain": "Cold Chain"}
 _CUSTOMERS = {
-    "Northwind Pumps": ("Ada", "OrgField", "ada.field@example.com", "PUMP-1001"),
+    "Northwind Pumps": ("Ada", "Field", "ada.field@example.com", "PUMP-1001"),
     "Blue Lake Water": ("Ben", "Rivers", "ben.rivers@example.com", "PUMP-1002"),
     "Polar Foods": ("Cleo", "Frost", "cleo.frost@example.com", "FREEZER-2001"),
 }

@@ -18,6 +18,9 @@ from sfconnector.sandbox.record_body import RecordBody, Reference
 from sfconnector.sandbox.refusals import ApiError, ApiProblem, refused
 from sfconnector.sandbox.store import Record, Store
 
+#: Fields of Case whose changes are kept.
+TRACKED = ("Status", "Priority", "OwnerId")
+
 
 @dataclass(frozen=True)
 class WriteCall:
@@ -102,6 +105,8 @@ class RecordWriter:
         self._check_unique(sobject, record, body)
         self._assign(sobject, record, call)
         self.store.put(sobject, record)
+        if sobject.name == "Case":
+            self._track(before, record, call)
         if comment is not None:
             self._comment(record_id, comment, call)
 
@@ -287,8 +292,22 @@ class RecordWriter:
                 return
 
     def _comment(self, case_id: str, text: str, call: WriteCall) -> None:
-        comments = self.catalog.objects["CaseComment"]
-        record: Record = {"Id": self.store.table(comments).new_id(), "ParentId": case_id, "CommentBody": text}
-        effects.of_creation(self.store, comments, record, call.author)
-        effects.of_writing(self.catalog, self.store, record, comments, call.author, record.keys())
-        self.store.put(comments, record)
+        self._add("CaseComment", {"ParentId": case_id, "CommentBody": text}, call)
+
+    def _track(self, before: Record, record: Record, call: WriteCall) -> None:
+        """Keep the history of a Case's tracked fields, as an org does whose administrator has chosen these."""
+        for name in TRACKED:
+            old, new = before.get(name), record.get(name)
+            if old != new:
+                self._add(
+                    "CaseHistory", {"CaseId": record["Id"], "Field": name, "OldValue": old, "NewValue": new}, call
+                )
+
+    def _add(self, name: str, values: Mapping[str, Any], call: WriteCall) -> None:
+        """Store a record that follows from another one."""
+        sobject = self.catalog.objects[name]
+        record: Record = {key: value for key, value in values.items() if value is not None}
+        record["Id"] = self.store.table(sobject).new_id()
+        effects.of_creation(self.store, sobject, record, call.author)
+        effects.of_writing(self.catalog, self.store, record, sobject, call.author, record.keys())
+        self.store.put(sobject, record)

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.cases import Divisions, alarm
 from tests.e2e.conftest import TABLE, Command, Connector, reading
 from tests.e2e.port import Port
-from tests.services.browser import Browser, browser
+from tests.services.browser import browser
 from tests.services.database import Database
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
@@ -46,11 +46,6 @@ def systemd(path: Path) -> Iterator[Callable[[], list[str]]]:
 
 def asked(command: Command, file: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     return command.run("status", "-c", str(file), *options)
-
-
-def read(person: Browser) -> str:
-    """Return what the page says; in one step, for the next one may come between two."""
-    return str(person.driver.execute_script("return document.body ? document.body.innerText : ''"))
 
 
 def flow_of(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,10 +199,10 @@ def test_the_page_loads_itself_anew_and_shows_what_is_not_ours_as_text(on_sqlite
     on_sqlite.configure(monitoring=port.section, name=HOSTILE)
     with on_sqlite.subscribed(), browser(on_sqlite.folder / "profile") as person:
         person.go(f"http://127.0.0.1:{port.number}/")
-        eventually(lambda: "nothing is wrong here" in read(person))
-        assert HOSTILE in read(person)
+        eventually(lambda: "nothing is wrong here" in person.shown)
+        assert HOSTILE in person.shown
         assert person.driver.title == f"dbconnector {HOSTILE}"
         on_sqlite.publish(reading(1))
-        eventually(lambda: "1 in, 1 done" in read(person), 30)
+        eventually(lambda: "1 in, 1 done" in person.shown, 30)
         assert person.fits()
         assert person.errors() == []

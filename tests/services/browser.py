@@ -34,6 +34,11 @@ class Browser:
         except (NoSuchElementException, StaleElementReferenceException):
             return ""
 
+    @property
+    def shown(self) -> str:
+        """What the page shows, asked in one step: of a page that loads itself the next one may come between two."""
+        return str(self.driver.execute_script("return document.body ? document.body.innerText : ''"))
+
     def press(self, text: str) -> None:
         """Press the button, or follow the link, that has this in its text."""
         wanted = f'//*[self::a or self::button][contains(normalize-space(.), "{text}")]'
