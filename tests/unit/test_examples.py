@@ -67,6 +67,7 @@ def test_the_examples_of_the_how_tos_are_in_three_formats_and_for_both_connector
         "alarms.json",
         "hot-sensors.json",
         "jwt.json",
+        "ringing-pump.json",
     }
     untested = {name for name in texts if name.replace(".json", TESTS) not in texts and not name.endswith(TESTS)}
     assert untested == {"select.json", "tls.json"}  # nothing is mapped, or nothing that matters

@@ -7,6 +7,22 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/guarantees.md").read_text()
 ROWS = re.findall(r"^\| ([A-Z][^|]+) \| [^|]+ \| `(tests/faults/\w+\.py)`", PAGE, re.MULTILINE)
 
+NAMED = re.findall(r"`(tests/\w+/\w+\.py)(?:::(\w+))?`", PAGE)
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    assert sum(bool(name) for _, name in NAMED) >= 8
+    for file, name in NAMED:
+        text = (ROOT / file).read_text()
+        assert not name or re.search(rf"^def {name}\(", text, re.MULTILINE), (file, name)
+
+
+def test_every_promise_about_alarms_names_a_test() -> None:
+    section = PAGE.partition("## Alarms")[2].partition("\n## ")[0]
+    promises = re.findall(r"^\| ([A-Z][^|]+) \| [^|]+ \| ([^|]+) \|$", section, re.MULTILINE)
+    assert len(promises) >= 8
+    assert [promise for promise, tests in promises if "`tests/" not in tests] == []
+
 
 def test_every_promise_under_faults_has_a_test_of_the_same_name() -> None:
     assert len(ROWS) >= 9
