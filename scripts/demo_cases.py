@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.table import Table
 
+from scripts import demo_alarms
 from scripts.demo_show import command, console, example, reason, running, say, write
 from tests.services.rabbitmq import Taken, Vhost
 from tests.services.salesforce import Org, Salesforce
-from tests.services.server import Run
 from tests.services.waiting import eventually
 
 EXAMPLE = "sfconnector.example.json"
@@ -74,23 +74,19 @@ DONE = sum(alarm.end == CASE for alarm in ALARMS)
 LOST = sum(alarm.end == DEAD for alarm in ALARMS)
 
 
-def run(run: Run, vhost: Vhost) -> bool:
+def run(folder: Path, vhost: Vhost, salesforce: Salesforce) -> bool:
     """Make the Cases and show what came of each message; return whether it is what has to."""
-    say("starting sfconnector sandbox, a Salesforce on this machine")
-    server = Salesforce(run)
-    server.start()
-    org = Org(server)
+    org = Org(salesforce)
     org.reset(demo=True)
-    with connector(run.folder, vhost, org):
+    with connector(folder, vhost, org):
         say("sfconnector is running; publishing the alarms of two divisions")
         for alarm in ALARMS:
             body = json.dumps(alarm.body).encode()
             vhost.publish("devices", alarm.routing_key, [body], message_id=alarm.id, content_type="application/json")
         with contextlib.suppress(AssertionError):  # what did not arrive is told by the table
             eventually(lambda: len(org.cases()) >= DONE and vhost.depth("dead-letter") >= LOST, 60)
-    good = show(org.cases(), vhost.get_all("dead-letter"))
-    server.stop()
-    return good
+        good = show(org.cases(), vhost.get_all("dead-letter"))
+        return demo_alarms.run(vhost, org) and good
 
 
 @contextlib.contextmanager
@@ -99,8 +95,10 @@ def connector(folder: Path, vhost: Vhost, org: Org) -> Iterator[None]:
     configuration = example(EXAMPLE)
     configuration["tenant"]["salesforce"]["login_url"] = org.url
     configuration["tenant"]["amqp"].update(vhost.config())
+    configuration["divisions"][demo_alarms.DIVISION] = demo_alarms.division()
     path = write(folder, EXAMPLE, configuration)
-    queues = [division["source"]["queue"] for division in configuration["divisions"].values()]
+    divisions = configuration["divisions"].items()
+    queues = [division["source"].get("queue", f"sfconnector.{name}") for name, division in divisions]
     log = folder / "sfconnector.log"
     with running([command("sfconnector"), "-i", path], log, **SECRETS) as process:
         ready = [f" consuming queue={queue} " for queue in queues]

@@ -35,7 +35,8 @@ def example(name: str) -> dict[str, Any]:
 
 
 def write(folder: Path, name: str, configuration: Mapping[str, Any]) -> Path:
-    path = folder / name
+    path = folder / Path(name).name
+    path.touch(mode=0o600)  # there are passwords in it
     path.write_text(json.dumps(configuration, indent=2))
     return path
 

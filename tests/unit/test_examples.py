@@ -129,3 +129,4 @@ def test_the_demo_uses_the_examples():
     assert sorted(used) == [name for name in EXAMPLES if name.startswith("weather.")]
     assert all(json.loads((ROOT / "config" / name).read_text())["database"]["connection"] for name in used)
     assert CASES in demo
+    assert "how-to/ringing-pump.json" in demo
