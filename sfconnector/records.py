@@ -1,6 +1,6 @@
 """Messages and their records as values: what was decoded, what is sent, what became of each. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from connectorlib.errors import Failure, Kind
@@ -52,6 +52,28 @@ class Settled:
     unit: Unit
     outcome: Outcome
     records: Sequence[Decided] = ()
+
+
+def changes_of_one(items: Iterable[Item]) -> list[list[Item]]:
+    """Return those that change a Case which is there, by Case, in their order; without those that are alone."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        if item.there and item.draft.key is not None:
+            groups.setdefault(item.draft.key, []).append(item)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def merged(changes: Sequence[Item]) -> Item:
+    """Return the one change that leaves a Case as all of these do one after the other. It is not mapped a second time:
+    its record is that of the last."""
+    drafts = [item.draft for item in changes]
+    draft = replace(
+        drafts[-1],
+        fields={name: value for each in drafts for name, value in each.fields.items()},
+        looked_up=tuple(dict.fromkeys(wanted for each in drafts for wanted in each.looked_up)),
+        only_key=all(each.only_key for each in drafts),
+    )
+    return replace(changes[-1], draft=draft, refreshed=True)
 
 
 def created(case_id: str | None, *, already: bool) -> Decided:

@@ -5,7 +5,7 @@ id, a message that is sent twice is one Case.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -20,7 +20,7 @@ from sfconnector.division import DivisionState
 from sfconnector.lookup import Answers, Wanted
 from sfconnector.mapping import CaseMapper, Decoded, Draft
 from sfconnector.record_outcome import CONTRADICTED, NotYet
-from sfconnector.records import Decided, Item, Settled, Unit, created, outcome_of, settle
+from sfconnector.records import Decided, Item, Settled, Unit, changes_of_one, created, merged, outcome_of, settle
 from sfconnector.settings import ExternalId
 
 if TYPE_CHECKING:
@@ -209,7 +209,9 @@ class CaseSink:
     # -- from records to outcomes
 
     def _send_by_key(self, items: Sequence[Item], valid: Valid) -> Decisions:
-        """Send records that share a key one after the other: Salesforce would refuse all of them in one call."""
+        """Send records that share a key one after the other: Salesforce would refuse all of them in one call. Those
+        that change a Case which is there are one change, unless that is refused."""
+        refused: set[str] = set()
         while items:
             firsts, later = by_first(items, lambda item: item.key)
             decided: dict[Decoded, Decided] = {}
@@ -223,6 +225,24 @@ class CaseSink:
                     items.append(replace(item, there=isinstance(decided[first.record].outcome, Done)))
                 else:
                     yield item.record, same
+            items = yield from self._change_at_once(items, refused, valid)
+
+    def _change_at_once(
+        self, items: Sequence[Item], refused: set[str], valid: Valid
+    ) -> Generator[tuple[Decoded, Decided], None, list[Item]]:
+        """Send the changes of a Case as one; return what has to be sent singly. The keys of changes that are refused
+        together are added to `refused`: one by one they show which of them is to blame."""
+        groups = changes_of_one(item for item in items if item.draft.key not in refused)
+        changes = {group[-1].record: group for group in groups}
+        sent: set[Item] = set()
+        for record, each in self._send_at_rate([merged(group) for group in groups], valid) if groups else ():
+            group = changes[record]
+            if isinstance(each.outcome, Dead):
+                refused.add(group[0].draft.key or "")
+                continue
+            sent.update(group)
+            yield from ((item.record, each) for item in group)
+        return [item for item in items if item not in sent]
 
     def _send_at_rate(self, items: Sequence[Item], valid: Valid) -> Decisions:
         oldest = min(item.delivery.received for item in items)

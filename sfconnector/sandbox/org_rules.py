@@ -44,6 +44,8 @@ class AssignmentRule:
 class Rules:
     validation: list[ValidationRule] = field(default_factory=list)
     assignment: list[AssignmentRule] = field(default_factory=list)
+    #: Who gets a Case for which no assignment rule has an owner, whenever assignment is asked for; "": nobody.
+    default_case_owner: str = ""
     #: By object, the fields by which a new record is a duplicate of another (unless the call allows it).
     duplicates: dict[str, tuple[str, ...]] = field(default_factory=dict)
     #: Records locked by another transaction: writing a record that refers to them fails.
@@ -122,6 +124,7 @@ def _conditions(read: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 _READERS: dict[str, Callable[[Any], Any]] = {
     "validation": _validation,
     "assignment": _assignment,
+    "default_case_owner": str,
     "duplicates": _duplicates,
     "locked": set,
     "hidden": set,

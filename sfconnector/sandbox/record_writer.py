@@ -290,6 +290,8 @@ class RecordWriter:
             if self._holds(entry.when, sobject, record, call):
                 record["OwnerId"] = self._checked_reference(sobject, sobject.fields["OwnerId"], entry.owner)
                 return
+        if sobject.name == "Case" and self.rules.default_case_owner:
+            record["OwnerId"] = self.rules.default_case_owner
 
     def _comment(self, case_id: str, text: str, call: WriteCall) -> None:
         self._add("CaseComment", {"ParentId": case_id, "CommentBody": text}, call)

@@ -154,7 +154,7 @@ def test_no_call_gives_the_case_to_another_owner(alarms, salesforce):
     queue = salesforce.seed("Group", {"Name": "Pumps", "DeveloperName": "Pumps", "Type": "Queue"})[0]
     alarms.work(("a", raised("1")))
     owner = salesforce.cases()[0]["OwnerId"]
-    salesforce.rules(assignment=[{"id": "01Q000000000001", "entries": [{"owner": queue}]}])
+    salesforce.rules(assignment=[{"id": "01Q000000000001", "entries": [{"owner": queue}]}], default_case_owner=queue)
     alarms.work(("a", raised("2", severity=1)))
     alarms.work(("a", cleared("3")))
     alarms.register.expire(["a"], NOW + 66)

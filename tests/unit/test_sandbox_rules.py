@@ -144,6 +144,16 @@ def test_automation_may_fail_with_any_code(acme: Acme, code: str, status: int) -
     assert acme.cases({}) == [result]
 
 
+def test_without_a_rule_the_default_owner_gets_a_case_unless_no_assignment_is_asked_for(acme: Acme) -> None:
+    acme.org.configure({"default_case_owner": acme.queue})
+    case = acme.case(OwnerId=acme.ada)
+    assert acme.read(case)["OwnerId"] == acme.queue
+    acme.org.update("Case", case, {"OwnerId": acme.ada}, acme.ada, auto_assign=False)
+    assert acme.read(case)["OwnerId"] == acme.ada
+    acme.org.update("Case", case, {"Subject": "x"}, acme.ada)
+    assert acme.read(case)["OwnerId"] == acme.queue
+
+
 def test_a_record_that_is_hidden_is_neither_found_nor_named(acme: Acme) -> None:
     case = acme.case(Message_Id__c="k-1", ParentId=acme.case(Subject="parent"))
     acme.org.configure({"hidden": [acme.read(case)["ParentId"], case]})

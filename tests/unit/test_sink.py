@@ -230,7 +230,35 @@ def test_messages_with_one_key_never_share_a_call(client, mode):
     assert outcomes == [DONE, ALREADY, ALREADY]
     (case,) = client.org.records("Case")
     assert case["Subject"] == ("0" if mode == "create_once" else "2")
-    assert client.sizes == ([1] if mode == "create_once" else [1, 1, 1])
+    assert client.sizes == ([1] if mode == "create_once" else [1, 1])
+
+
+def test_1000_repeats_of_one_key_are_two_calls_that_leave_the_case_as_1000_would(client):
+    cases = cases_of(client, {"Subject": "subject", "Description": "text"}, mode="upsert")
+    messages = [
+        message(tag, {"subject": f"{tag}"} | ({"text": "once"} if tag == 500 else {}), "k") for tag in range(1000)
+    ]
+    outcomes = handle(cases, *messages)
+    assert outcomes[0] is DONE
+    assert set(outcomes[1:]) == {ALREADY}
+    assert len(client.calls) == 2
+    (case,) = client.org.records("Case")
+    assert (case["Subject"], case["Description"]) == ("999", "once")
+
+
+def test_of_changes_of_one_case_the_bad_one_dies_alone(client):
+    cases = cases_of(client, {"Subject": "subject"}, mode="upsert")
+    client.org.configure({"validation": [ValidationRule("Case", "no", "Subject = '3'")]})
+    outcomes = handle(cases, *[message(tag, {"subject": f"{min(tag, 3)}"}, "k") for tag in range(4)])
+    assert [type(each) for each in outcomes] == [type(DONE), type(DONE), type(DONE), Dead]
+    assert client.org.records("Case")[0]["Subject"] == "2"
+
+
+def test_changes_of_one_case_that_nobody_answers_wait_together(client):
+    cases = cases_of(client, {"Subject": "subject"}, mode="upsert")
+    client.before = [lambda: None, lost()]
+    outcomes = handle(cases, *[message(tag, {"subject": f"{tag}"}, "k") for tag in range(4)])
+    assert [type(each) for each in outcomes] == [type(DONE), Again, Again, Again]
 
 
 def test_a_message_whose_key_another_one_had_is_sent_when_that_one_died_and_waits_when_it_waits(client):
