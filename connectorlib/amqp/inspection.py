@@ -197,7 +197,8 @@ def other_difference(failure: Failure) -> tuple[str, str] | None:
     match = _DIFFERENCE.search(failure.text)
     if failure.code != "406" or match is None:
         return None
-    return match["name"], match["same"] or match["value"] or "none"
+    current = match["same"] or match["value"] or "none"
+    return match["name"], current.strip("'")  # a type with a hyphen comes in two pairs of quotes
 
 
 def _value(text: str, kind: str) -> Any:

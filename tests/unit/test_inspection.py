@@ -179,6 +179,7 @@ def test_a_queue_with_a_stand_by_whose_stops_use_up_its_delivery_limit_is_told(f
     [
         ("direct", False, "its type is 'direct', not 'topic'"),
         ("direct", True, "takes nothing"),
+        ("'x-random'", False, "its type is 'x-random', not 'topic'"),
         ("fanout", True, None),
     ],
 )
