@@ -92,8 +92,12 @@ def test_a_rule_that_refuses_every_reopening_pauses_though_new_cases_pass(start:
     alarms.work(*devices)
     alarms.work(*devices, state="ok")
     assert all(each["IsClosed"] for each in salesforce.cases())
-    salesforce.rules(validation=[{"object": "Case", "when": "Status = 'New'", "message": "once closed, closed"}])
-    outcomes = alarms.work(*devices)
+    reopened = "Status = 'New' AND Subject LIKE 'p-%'"
+    salesforce.rules(validation=[{"object": "Case", "when": reopened, "message": "once closed, closed"}])
+    outcomes: list[Outcome] = []
+    for device in devices:
+        outcomes += alarms.work(device)
+        assert kinds(alarms.work(f"new {device}")) == {"done": 1}
     assert kinds(outcomes) == {"dead": 4, Kind.FLOOD: 4}
     assert {each.failure.place for each in outcomes if isinstance(each, Dead | Again)} == {"changed case"}
 
