@@ -79,3 +79,12 @@ class Arrivals:
                 self.wanted = NEVER
                 return len(line) >= size
         return not self._woken
+
+
+def arrived_first(line: Line) -> float | None:
+    """Return when the first delivery of a line came (monotonic), None if there is none. For the worker, while the I/O
+    thread may append or clear."""
+    try:
+        return line[0].received
+    except IndexError:
+        return None

@@ -14,7 +14,7 @@ from typing import Any
 from pika import frame, spec
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.arrivals import Arrivals, Line
+from connectorlib.amqp.arrivals import Arrivals, Line, arrived_first
 from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
 from connectorlib.amqp.receive_window import ReceiveWindow
@@ -102,6 +102,12 @@ class Consumer(ConnectionListener):
         """How many deliveries wait for `take`."""
         current = self._current
         return len(current.handed) if current and not self._cancelled else 0
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first of those that wait for `take` came (monotonic); None if none waits."""
+        current = self._current
+        return arrived_first(current.handed) if current and not self._cancelled else None
 
     @property
     def is_full(self) -> bool:

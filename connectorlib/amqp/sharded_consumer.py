@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import TypeVar
 
-from connectorlib.amqp.arrivals import Arrivals, Line
+from connectorlib.amqp.arrivals import Arrivals, Line, arrived_first
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.shards import priority
 from connectorlib.amqp.subscription import next_number
@@ -65,6 +65,10 @@ class ShardedConsumer:
     @property
     def waiting(self) -> int:
         return len(self._line) if self.active else 0
+
+    @property
+    def oldest(self) -> float | None:
+        return arrived_first(self._line) if self.active else None
 
     @property
     def is_full(self) -> bool:

@@ -412,10 +412,12 @@ class Pump:
     # Requeueing, and dead letters that cannot be sent
 
     def _is_held_too_long(self) -> bool:
-        """RabbitMQ closes a consumer that holds a delivery for 30 minutes (consumer_timeout)."""
+        """RabbitMQ closes a consumer that holds a delivery for 30 minutes (consumer_timeout), also one that no lane has
+        taken yet."""
         now = time.monotonic()
+        untaken = self._consumer.oldest or now
         paused = [worker for worker in self.workers if worker.lane.paused]
-        return any(now - (worker.lane.oldest or now) > worker.rules.hold_seconds for worker in paused)
+        return any(now - min(worker.lane.oldest or now, untaken) > worker.rules.hold_seconds for worker in paused)
 
     def _is_to_leave(self) -> bool:
         """Whether another process shall try while the target does not answer this one: once, until something passes

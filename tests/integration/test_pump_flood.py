@@ -1,5 +1,7 @@
 """Lanes of one target in a flood: one of them probes at a time, and when its message passes all go on."""
 
+from dataclasses import replace
+
 import pytest
 
 from connectorlib.errors import Failure, Kind
@@ -85,3 +87,21 @@ def test_a_message_that_passes_in_one_lane_frees_the_others(queue: Vhost) -> Non
         queue.publish("", "q", [b"19-1"])
         assert eventually(lambda: pump.counts["done"] + pump.counts["dead"] == 144)
     assert queue.depth("q") == 0
+
+
+def test_what_waits_while_no_lane_holds_any_is_given_back_too(queue: Vhost, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(body: bytes) -> Failure:
+        target.up = target.calls < 3  # after the message that is lost to the flood no probe is answered any more
+        return REFUSED
+
+    target = Target(refuse, Brake(1))
+    with pumping(queue, target) as pump:
+        (worker,) = pump.workers
+        queue.publish("", "q", b"1")
+        assert eventually(lambda: pump.counts["dead"] == 1 and worker.lane.paused)
+        queue.publish("", "q", b"2")
+        assert eventually(lambda: pump._consumer.held == 1)
+        assert worker.lane.in_hand == 0
+        worker.rules = replace(worker.rules, hold_seconds=0.1)
+        assert eventually(lambda: "given back" in caplog.text)
+        assert eventually(lambda: queue.depth("q") == 1)
