@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -87,7 +88,11 @@ def test_a_query_that_has_found_something_is_run_again_at_once():
             life.request_stop()
         return found.pop(0)
 
-    Poll("readings", None, 3600.0).run(query, life)
+    running = threading.Thread(target=Poll("readings", None, 3600.0).run, args=(query, life))
+    running.start()
+    running.join(20)
+    life.request_stop()
+    running.join(20)
     assert found == []
 
 
