@@ -1,4 +1,4 @@
-"""Bodies: bytes to records and back, in JSON, XML and delimited text. Each reads back what it writes."""
+"""Bodies: bytes to records and back, in JSON, NDJSON, XML, delimited and plain text. Each reads back what it writes."""
 
 from connectorlib.formats.registry import Format, Record, compile_format
 

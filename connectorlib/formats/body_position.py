@@ -38,7 +38,9 @@ def parser_position(body: bytes, format: Mapping[str, Any], message: str) -> Tex
     if text is None or found is None:
         return None
     # Python's JSON parser gets the text without the blank lines at its beginning.
-    before = text[: len(text) - len(text.lstrip(" \t\r\n\ufeff"))].count("\n") if _kind(format) == "json" else 0
+    before = (
+        text[: len(text) - len(text.lstrip(" \t\r\n\ufeff"))].count("\n") if _kind(format) in ("json", "ndjson") else 0
+    )
     return _position(text, int(found[1]) + before, int(found[2]))
 
 
@@ -117,4 +119,19 @@ def _delimited_line(text: str, format: Mapping[str, Any], path: RecordPath) -> i
     return path.record + 1 + bool(format.get("header"))
 
 
-_LINES = {"json": _json_line, "xml": _xml_line, "delimited": _delimited_line}
+def _line_of_ndjson(text: str, format: Mapping[str, Any], path: RecordPath) -> int:
+    lines = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return lines[path.record] if path.record < len(lines) else 0
+
+
+def _no_line(text: str, format: Mapping[str, Any], path: RecordPath) -> int:
+    return 0
+
+
+_LINES = {
+    "json": _json_line,
+    "ndjson": _line_of_ndjson,
+    "xml": _xml_line,
+    "delimited": _delimited_line,
+    "text": _no_line,
+}

@@ -1,11 +1,17 @@
 """Delimited text: any delimiter, strict about quotes and about the number of fields."""
 
-import codecs
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectorlib.formats.delimited_layout import Layout, Quoted
-from connectorlib.formats.strictness import check_count, check_size, first_repeated, not_decodable, not_encodable
+from connectorlib.formats.strictness import (
+    check_count,
+    check_size,
+    compile_encoding,
+    first_repeated,
+    not_decodable,
+    not_encodable,
+)
 from connectorlib.shared_settings import Limits
 from connectorlib.values.text import kind_of, listed, quoted, text_of
 
@@ -203,7 +209,7 @@ def compile_delimited(settings: Mapping[str, Any], limits: Limits) -> DelimitedF
         limits,
         header=header,
         trailing=settings.get("trailing_delimiter", False),
-        encoding=_compile_encoding(settings.get("encoding", "utf-8")),
+        encoding=compile_encoding(settings.get("encoding", "utf-8")),
     )
 
 
@@ -246,11 +252,3 @@ def _compile_columns(columns: Any, header: bool) -> tuple[str, ...] | None:
     if len(set(columns)) != len(columns) or "" in columns:
         raise ValueError("columns must be different names, none of them empty")
     return tuple(columns)
-
-
-def _compile_encoding(name: Any) -> str:
-    try:
-        "a".encode(name)
-        return codecs.lookup(name).name
-    except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"unknown encoding {quoted(name)}") from error

@@ -30,6 +30,8 @@ _FRACTIONS = Context(
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _HARMFUL = re.compile("[\0\ud800-\udfff]")
 _BOM = "\ufeff"
+#: How the parser says where it stopped in a text of one line.
+_FIRST_LINE = re.compile(r"\bline 1 column\b")
 _SPACE = " \t\r\n"
 
 
@@ -58,20 +60,27 @@ class JsonFormat:
         self._limits = limits
 
     def decode(self, body: bytes) -> list[Any]:
+        value = self._checked(self._text(body))
+        records = value if isinstance(value, list) else [value]
+        check_count(records, self._limits)
+        return records
+
+    def _text(self, body: bytes) -> str:
         check_size(body, self._limits)
         try:
             # RFC 8259 section 8.1 lets a reader ignore a byte order mark; .NET writes one.
-            text = body.decode("utf-8").removeprefix(_BOM).strip(_SPACE)
+            return body.decode("utf-8").removeprefix(_BOM).strip(_SPACE)
         except UnicodeDecodeError as error:
             raise not_decodable(str(error)) from error
+
+    def _checked(self, text: str) -> Any:
+        """Return the value of a text that has no white space around it."""
         value = self._parse(text)
         if text.count("{") + text.count("[") > self._limits.depth:
             _refuse_deep(value, self._limits)
         if "\\" in text and _SUSPICIOUS.search(text):
             _refuse_harmful(value)
-        records = value if isinstance(value, list) else [value]
-        check_count(records, self._limits)
-        return records
+        return value
 
     def _parse(self, text: str) -> Any:
         try:
@@ -107,6 +116,33 @@ class JsonFormat:
         if "\\u0000" in text:
             _refuse_nul(records)
         return body
+
+
+class NdjsonFormat(JsonFormat):
+    """One JSON value a line, each of which is a record; blank lines are skipped (https://github.com/ndjson/ndjson-spec)."""
+
+    content_type = "application/x-ndjson"
+
+    def decode(self, body: bytes) -> list[Any]:
+        records: list[Any] = []
+        for number, line in enumerate(self._text(body).split("\n"), 1):
+            if text := line.strip(_SPACE):
+                try:
+                    records.append(self._checked(text))
+                except Failed as failed:
+                    raise not_decodable(_in_line(number, failed.failure.text)) from failed
+                check_count(records, self._limits)
+        return records
+
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
+        """Return each record as an object in a line of its own."""
+        return b"".join(super(NdjsonFormat, self).encode([record]) + b"\n" for record in records)
+
+
+def _in_line(number: int, text: str) -> str:
+    """Return what a parser says of a line, with the number of that line in the body."""
+    said = _FIRST_LINE.sub(f"line {number} column", text)
+    return said if said != text else f"line {number}: {text}"
 
 
 def _unwritable_column(records: Sequence[Mapping[str, Any]]) -> str:
@@ -161,6 +197,10 @@ def _refuse_deep(value: Any, limits: Limits) -> None:
 def _containers(outer: Any) -> list[Any]:
     members = outer.values() if isinstance(outer, dict) else outer
     return [member for member in members if isinstance(member, dict | list)]
+
+
+def compile_ndjson(settings: Mapping[str, Any], limits: Limits) -> NdjsonFormat:
+    return NdjsonFormat(limits)
 
 
 def compile_json(settings: Mapping[str, Any], limits: Limits) -> JsonFormat:

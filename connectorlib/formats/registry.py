@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from connectorlib.formats.delimited import compile_delimited
-from connectorlib.formats.json import compile_json
+from connectorlib.formats.json import compile_json, compile_ndjson
+from connectorlib.formats.plain_text import compile_text
 from connectorlib.formats.strictness import refuse_unknown_keys
 from connectorlib.formats.xml import compile_xml
 from connectorlib.shared_settings import Limits
@@ -35,6 +36,8 @@ class Format(Protocol):
 
 _TYPES: dict[str, tuple[Callable[[Mapping[str, Any], Limits], Format], tuple[str, ...]]] = {
     "json": (compile_json, ()),
+    "ndjson": (compile_ndjson, ()),
+    "text": (compile_text, ("encoding",)),
     "xml": (compile_xml, ("root", "record")),
     "delimited": (
         compile_delimited,

@@ -1,11 +1,12 @@
 """The checks that all formats share, and their failures."""
 
+import codecs
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from connectorlib.errors import Failed, reject
 from connectorlib.shared_settings import Limits
-from connectorlib.values.text import shorten, unknown_key
+from connectorlib.values.text import quoted, shorten, unknown_key
 
 
 def not_decodable(text: str) -> Failed:
@@ -56,3 +57,12 @@ def first_repeated(names: Iterable[str]) -> str | None:
             return name
         seen.add(name)
     return None
+
+
+def compile_encoding(name: Any) -> str:
+    """Return the name of a character encoding as Python spells it. Raise ValueError for another text."""
+    try:
+        "a".encode(name)
+        return codecs.lookup(name).name
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"unknown encoding {quoted(name)}") from error

@@ -207,7 +207,7 @@ def test_the_text_of_an_escaped_nul_is_only_text():
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"type": "yaml"}, "unknown format type 'yaml'; known are json, xml, delimited"),
+        ({"type": "yaml"}, "unknown format type 'yaml'; known are json, ndjson, text, xml, delimited"),
         ({"type": "json", "record": "row"}, "unknown key 'record'"),
         ({"type": "xml", "recrd": "row"}, "unknown key 'recrd'; did you mean 'record'?"),
     ],
@@ -232,3 +232,41 @@ def test_a_body_as_deep_as_allowed_at_all_can_be_decoded_searched_and_written(be
     assert deep.encode(records) == value
     whole = compile_expression({"jmespath": "@", "type": "json"}).evaluate(records[0], Scope(None))
     assert whole.encode() == value
+
+
+# -- one value a line
+
+
+NDJSON = compile_format({"type": "ndjson"}, Limits(records=3, depth=4))
+
+
+@pytest.mark.parametrize(
+    ("body", "records"),
+    [
+        (b'{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
+        (b'{"a": 1}\r\n\r\n  [1]\r\n7', [{"a": 1}, [1], 7]),
+        (b"\xef\xbb\xbf\n{}", [{}]),
+        (b" \n\n", []),
+    ],
+)
+def test_each_line_of_ndjson_is_a_record(body, records):
+    assert NDJSON.decode(body) == records
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"a": 1}\n{"a": }', "line 2 column 7"),
+        (b'\n{"a": 1}\n\n{"a": 1} x', "line 3: text behind the value"),
+        (b'{"a": 1, "a": 2}', "line 1: the name"),
+        (b"{}\n{}\n{}\n{}", "limits.records"),
+        (b"{}\n[[[[[]]]]]", "limits.depth"),
+        (b'{}\n"\\u0000"', "NUL"),
+        (b"", "empty"),
+        (b"\xff", "utf-8"),
+    ],
+)
+def test_what_is_wrong_in_a_line_of_ndjson_is_told_with_its_number(body, told):
+    with pytest.raises(Failed) as caught:
+        NDJSON.decode(body)
+    assert told in caught.value.failure.text

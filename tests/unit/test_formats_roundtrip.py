@@ -46,6 +46,7 @@ READ = {
 NAMES = list(COLUMNS)
 FORMATS: dict[str, dict[str, Any]] = {
     "json": {"type": "json"},
+    "ndjson": {"type": "ndjson"},
     "xml": {"type": "xml", "record": "row"},
     "xml in a root": {"type": "xml", "record": "row", "root": "all"},
     "comma": {"type": "delimited", "columns": NAMES},

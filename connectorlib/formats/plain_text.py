@@ -1,0 +1,33 @@
+"""Plain text: a message is one record without fields, and its text is `$body`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connectorlib.formats.strictness import body_too_large, compile_encoding, not_decodable, not_encodable
+from connectorlib.shared_settings import Limits
+
+
+class TextFormat:
+    def __init__(self, encoding: str, limits: Limits) -> None:
+        self.encoding = encoding
+        self.content_type = f"text/plain; charset={encoding}"
+        self._limits = limits
+
+    def decode(self, body: bytes) -> list[Any]:
+        """Return the one record. An empty body is a text too."""
+        if len(body) > self._limits.body_bytes:
+            raise body_too_large(len(body), self._limits.body_bytes)
+        try:
+            text = body.decode(self.encoding)
+        except UnicodeError as error:
+            raise not_decodable(str(error)) from error
+        if "\0" in text:
+            raise not_decodable("a NUL character, which most databases cut off silently")
+        return [{}]
+
+    def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
+        raise not_encodable("the format text has no fields; write the body with destination.body")
+
+
+def compile_text(settings: Mapping[str, Any], limits: Limits) -> TextFormat:
+    return TextFormat(compile_encoding(settings.get("encoding", "utf-8")), limits)
