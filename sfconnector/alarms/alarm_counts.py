@@ -21,7 +21,7 @@ OPEN = (State.ACTIVE, State.CLEARING, State.FLAPPING)
 #: Events whose effect is remembered until their message is settled, or that left nothing in their alarm's record.
 MOST_NOTED = 10_000
 #: Muted alarms that are remembered, and those that the status names.
-MOST_MUTED, MOST_NAMED = 1_000, 10
+MOST_MUTED, MOST_NAMED = 10_000, 10
 
 #: The counters: name of the metric and help text, by what is counted.
 _COUNTERS = {
@@ -68,6 +68,11 @@ class AlarmCounts:
                 self._muted.pop(key, None)
             elif key in self._muted or len(self._muted) < MOST_MUTED:
                 self._muted[key] = None
+
+    def is_muted(self, key: str) -> bool:
+        """Whether an alarm was muted when its Case was last looked at."""
+        with self._lock:
+            return key in self._muted
 
     def move(self, before: Alarm | None, after: Alarm | None) -> None:
         """Note the state of an alarm before and after it was written; None: it has no record."""

@@ -249,9 +249,10 @@ class AlarmRegister:
 
     def _count(self, work: _Work, *, known: bool) -> None:
         """Count what became of an alarm; `known`: whether that is known."""
-        for arrival, effect in work.effects.items():
-            self._tally.note(work.key, arrival.event, effect, muted=bool(work.is_muted))
         counts = self._tally.counts
+        muted = counts.is_muted(work.key) if work.is_muted is None else work.is_muted
+        for arrival, effect in work.effects.items():
+            self._tally.note(work.key, arrival.event, effect, muted=muted)
         if known:
             counts.move(work.before, self._known[work.key] if self._is_known(work.key) else work.before)
             if work.is_muted is not None:

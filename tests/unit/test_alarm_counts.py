@@ -120,6 +120,19 @@ def test_an_alarm_is_muted_while_it_fires_and_its_case_is_never_reopened() -> No
     assert it.counts.muted == []
 
 
+def test_raises_of_a_muted_alarm_whose_answer_was_lost_are_muted_though_they_come_again_one_by_one() -> None:
+    it = Counted()
+    it.work([("a", made(1, "raise", NOW))])
+    (case,) = it.org.cases_of("a")
+    case.status, case.closed_at, it.org.now = "Closed - will not fix", NOW + 1, NOW + 2
+    it.org.cut_after, it.org.cut_by = 1, lost()
+    events = [("a", made(number, "raise", NOW + 2)) for number in (2, 3, 4)]
+    assert all(isinstance(each, Again) for each in it.register.work([Arrival(*each, dict) for each in events], NOW + 2))
+    for each in events:
+        it.work([each])
+    assert (it.counts.total(MUTED), it.counts.total(Effect.REPEATED)) == (3, 3)
+
+
 def test_a_replaced_clock_counts_once() -> None:
     it = Counted()
     it.work([("a", made(1, "raise", NOW - 5))], [0, 3])
@@ -137,10 +150,10 @@ def test_divisions_of_a_queue_are_added_up_and_names_are_bounded() -> None:
     assert values["alarms_active"]() is None
     divisions[1].recount(lambda: {State.ACTIVE: 1, State.FLAPPING: 1})
     divisions[1].add([Effect.RAISED, Effect.RAISED])
-    for number in range(2000):
+    for number in range(20_000):
         divisions[0].mute(f"p-{number}", muted=True)
     assert (values["alarms_active"](), values["alarms_flapping"](), values["alarms_raised"]()) == (3, 1, 2)
     states, muted, hour = alarm_details(divisions)
     assert states.counts == {"active": 3, "clearing": 0, "flapping": 1}
-    assert (muted.counts, len(muted.names)) == ({"muted": 1000}, 10)
+    assert (muted.counts, len(muted.names)) == ({"muted": 10_000}, 10)
     assert hour.counts["raised"] == 2
