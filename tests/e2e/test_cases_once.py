@@ -102,14 +102,14 @@ def test_a_message_without_a_key_is_dead_lettered_or_accepted_as_configured(divi
     }
     with divisions.started(times=2):
         for name in ("reject", "accept"):
-            messages = [(body, {"message_id": f"{name} {what}"}) for what, body in bodies.items()]
+            messages = [(body | {"device": "p-1"}, {"message_id": f"{name} {what}"}) for what, body in bodies.items()]
             divisions.vhost.publish("", f"sfconnector.{name}", messages)
         letters = divisions.letters(7)
         divisions.cases(3)
     long = ("bad-value", "external_id.value <- serial: the key has 256 characters, and the field takes 255")
     listed = ("bad-value", "external_id.value <- serial: a key is text or a number, not a list")
     assert {name: (each["dead-code"], each["dead-detail"]) for name, each in letters.items()} == {
-        "reject not there": ("no-key", "external_id.value <- serial: no such field; here are n"),
+        "reject not there": ("no-key", "external_id.value <- serial: no such field; here are n, device"),
         "reject null": ("no-key", "external_id.value <- serial: is null"),
         "reject blank": ("no-key", "external_id.value <- serial: empty"),
         "reject long": long,
