@@ -65,7 +65,8 @@ def test_many_rows_together_may_take_no_longer_than_one():
     each = {"jmespath": "items[*].x | [?@ > `5`] | [0]"}
     records = [{"items": [{"x": 1}] * 50}] * 2000
     assert "limits.seconds" in refusal(partial(write, QUICK, records, Write(INSERT, values={"a": each}))).text
-    assert "limits.seconds" in refusal(partial(make_case, QUICK, records, {"Subject": each})).text
+    mapping = {"Subject": "items[0].x", "Description": each}
+    assert "limits.seconds" in refusal(partial(make_case, QUICK, records, mapping)).text
 
 
 def test_what_takes_less_passes():
