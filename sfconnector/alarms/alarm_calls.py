@@ -114,7 +114,8 @@ class AlarmCalls:
         self._guard()
         where = f"{DUE} < {written_time(before)} AND {KEY} LIKE {soql.beginning(prefix)}"
         query = f"SELECT {KEY} FROM {self._names.sobject} WHERE {where} ORDER BY {DUE} LIMIT {MOST_RECORDS}"
-        return [str(record[KEY]) for record in self._client.query(query) if record.get(KEY)]
+        keys = [str(record.get(KEY)) for record in self._client.query(query)]
+        return [key for key in keys if key.startswith(prefix)]  # LIKE does not tell capital letters apart
 
     def count(self, prefix: str, states: Sequence[State]) -> dict[State, int]:
         """Return how many alarms whose key begins with this are in each of these states, five at most. Raise Failed."""

@@ -121,9 +121,14 @@ class EventReader:
         return bool(self._settings.max_age and since and now - since > self._settings.max_age)
 
 
+def key_prefix(division: str) -> str:
+    """Return what the stored keys of a division begin with, and those of no other division."""
+    return f"{division.replace('%', '%25').replace(':', '%3A')}:"
+
+
 def stored_key(division: str, key: str) -> str:
     """Return a key as it is stored: with the name of the division, and cut where the field does not take it."""
-    stored = f"{division}:{key}"
+    stored = f"{key_prefix(division)}{key}"
     if len(stored) <= MOST_KEY and can_be_held(stored):
         return stored
     digest = hashlib.sha256(stored.encode("utf-8", "surrogatepass")).hexdigest()

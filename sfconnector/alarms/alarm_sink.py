@@ -21,7 +21,7 @@ from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE
 from sfconnector.alarms.alarm_brake import AlarmBrake
 from sfconnector.alarms.alarm_calls import AlarmCalls, names_of
 from sfconnector.alarms.alarm_counts import OPEN
-from sfconnector.alarms.alarm_event import EventReader
+from sfconnector.alarms.alarm_event import EventReader, key_prefix
 from sfconnector.alarms.alarm_record import RecordCodec, written_time
 from sfconnector.alarms.register import AlarmRegister, Arrival
 from sfconnector.batch_send import STOPPING, Valid
@@ -297,4 +297,4 @@ class AlarmSink:
     @property
     def _prefix(self) -> str:
         """What the keys of the division begin with."""
-        return f"{self._state.settings.name}:"
+        return key_prefix(self._state.settings.name)

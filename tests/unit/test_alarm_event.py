@@ -9,7 +9,7 @@ from connectorlib.errors import Failed
 from connectorlib.expressions import Scope
 from connectorlib.messages import Delivery, Properties
 from sfconnector.alarms.alarm import AlarmRules, Effect
-from sfconnector.alarms.alarm_event import MOST_KEY, EventReader, Read, stored_key
+from sfconnector.alarms.alarm_event import MOST_KEY, EventReader, Read, key_prefix, stored_key
 from sfconnector.settings import AlarmSettings, Severity, Silence
 
 NOW = datetime(2026, 11, 30, 10, tzinfo=UTC).timestamp()
@@ -144,6 +144,16 @@ def test_an_odd_key_is_cut_and_stays_unique(key: str) -> None:
     assert stored.startswith("hvac:")
     assert stored != stored_key("hvac", key + "!")
     assert stored.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(("a", "b:x"), ("a:b", "x")), (("a%3Ab", "x"), ("a:b", "x")), (("a", ":b:x"), ("a:", "b:x"))]
+)
+def test_the_keys_of_two_divisions_never_meet(one: tuple[str, str], other: tuple[str, str]) -> None:
+    stored = [stored_key(*each) for each in (one, other)]
+    assert stored[0] != stored[1]
+    assert not stored[0].startswith(key_prefix(other[0]))
+    assert not stored[1].startswith(key_prefix(one[0]))
 
 
 def test_the_longest_key_that_is_kept() -> None:
