@@ -22,6 +22,7 @@ from sfconnector.record_outcome import (
     CallSize,
     Circumstances,
     Judge,
+    LeaveOut,
     NotYet,
     Way,
     may_exist,
@@ -47,7 +48,7 @@ STOPPING = Failure(Kind.UNAVAILABLE, "stopping", "the connector is being stopped
 
 Valid = Callable[[], bool]
 #: What became of records, in the order in which it is decided.
-SentItems = Iterator[tuple[Item, Decided | NotYet]]
+SentItems = Iterator[tuple[Item, Decided | NotYet | LeaveOut]]
 
 
 class CallSizes:

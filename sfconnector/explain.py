@@ -180,6 +180,7 @@ def _fields(division: Division, draft: Draft) -> list[str]:
         note = "  (the external id)" if external and name.lower() == external.field.lower() else ""
         note = "  (cut)" if name in draft.truncated else note
         lines.append(f"  {name:<{width}}  {shorten(json_text(value), MOST)}{note}")
+    lines += [f"  {name:<{width}}  left out: {shorten(why, MOST)}" for name, why in draft.left_out.items()]
     return lines
 
 

@@ -6,7 +6,7 @@ that it looks up by are not.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind, reject
@@ -34,6 +34,8 @@ from sfconnector.salesforce.describe import Described, Field
 from sfconnector.settings import CaseSettings, ExternalId
 
 PLACE = "case"
+#: Codes of a value that a field does not take.
+_INVALID = frozenset({"bad-value", "not-in-map"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,18 @@ class Draft:
     truncated: tuple[str, ...] = ()
     #: Whether no other field that it fills is unique, as far as the org has said.
     only_key: bool = True
+    #: Fields that were left out because they do not take their value (`invalid`), and why.
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    #: Fields that may be left out if Salesforce does not take their value.
+    optional: frozenset[str] = frozenset()
 
 
 class Decoded:
     """One record of a message, and what the mapping has made of it so far."""
 
-    __slots__ = ("draft", "effort", "is_counted", "key", "looked_up", "record", "scope", "truncated", "values")
+    __slots__ = (
+        *("draft", "effort", "is_counted", "key", "left_out", "looked_up", "record", "scope", "truncated", "values"),
+    )
 
     def __init__(self, record: Any, scope: LookupScope, effort: Effort) -> None:
         self.record = record
@@ -68,6 +76,8 @@ class Decoded:
         self.values: dict[str, Any] = {}
         self.looked_up: dict[str, list[Wanted]] | None = None
         self.truncated: tuple[str, ...] = ()
+        #: By field with `invalid`: why it is left out.
+        self.left_out: dict[str, str] = {}
         #: The external id: as the field takes it, and as text.
         self.key: tuple[Any, str] | None = None
         self.draft: Draft | None = None
@@ -83,8 +93,14 @@ class Decoded:
 
     def forget(self) -> None:
         """Have everything evaluated again."""
-        self.values, self.truncated = {}, ()
+        self.values, self.truncated, self.left_out = {}, (), {}
         self.looked_up, self.draft, self.key = None, None, None
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Have everything evaluated again, without the fields that Salesforce refuses."""
+        known = {**self.left_out, **reasons}
+        self.forget()
+        self.left_out = known
 
 
 class _Asking:
@@ -112,7 +128,9 @@ class _Target:
     def __init__(self, key: str, spec: Any, described: Described | None, truncate: bool) -> None:
         self.key = key
         lookups: list[Lookup] = []
-        self.expression = compile_expression(spec, extra=lookup_extra(lookups))
+        self.expression = compile_expression(without_invalid(spec), extra=lookup_extra(lookups))
+        #: Whether the field is left out where it does not take the value.
+        self.is_optional = isinstance(spec, Mapping) and spec.get("invalid") == "skip"
         self.lookups = tuple(lookups)
         self.evaluate = self.expression.evaluate
         first, _, self.inner = key.partition(".")
@@ -125,6 +143,19 @@ class _Target:
 
     def value(self, decoded: Decoded) -> Any:
         """Return the value for the field, None for nothing. Raise Failed."""
+        if not self.is_optional:
+            return self._value(decoded)
+        if self.name in decoded.left_out:
+            return None
+        try:
+            return self._value(decoded)
+        except Failed as failed:
+            if failed.failure.code not in _INVALID:
+                raise
+            decoded.left_out[self.name] = failed.failure.text
+            return None
+
+    def _value(self, decoded: Decoded) -> Any:
         try:
             given = self.evaluate(decoded.record, decoded.scope)
             if given is MISSING or given is None:
@@ -146,6 +177,11 @@ class _Target:
             fields[self.relationship] = {self.inner: value}
         else:
             fields[self.name] = value
+
+
+def without_invalid(spec: Any) -> Any:
+    """Return an entry of `mapping` as a value expression."""
+    return {key: value for key, value in spec.items() if key != "invalid"} if isinstance(spec, Mapping) else spec
 
 
 def _coercion_of_other(spec: Any) -> Coerce:
@@ -174,6 +210,8 @@ class CaseMapper:
         self._targets = [_Target(key, spec, described, case.truncate) for key, spec in case.mapping.items()]
         self.lookups = tuple(lookup for target in self._targets for lookup in target.lookups)
         self._defaults = self._constants(case.defaults)
+        self._optional = frozenset(target.name for target in self._targets if target.is_optional)
+        self._notes = None if case.note_field is None else _Target(case.note_field, "$", described, truncate=True)
         self._required = [(name, _Target(name, "$", described, truncate=False)) for name in case.required]
         self._id = None if case.external_id is None else _ExternalId(case.external_id, described)
         self._unique = {field.name for field in described.fields if field.unique} if described else set()
@@ -302,7 +340,19 @@ class CaseMapper:
         key = None if self._id is None else self._id.put(fields, decoded)
         owner_given = bool(fields.get("OwnerId") or fields.get("Owner"))
         looked_up = tuple(each for asked in (decoded.looked_up or {}).values() for each in asked)
-        return Draft(fields, key, owner_given, looked_up, decoded.truncated, self._unique.isdisjoint(fields))
+        only_key, left_out = self._unique.isdisjoint(fields), dict(decoded.left_out)
+        self._note(fields, left_out)
+        return Draft(fields, key, owner_given, looked_up, decoded.truncated, only_key, left_out, self._optional)
+
+    def _note(self, fields: dict[str, Any], left_out: Mapping[str, str]) -> None:
+        """Add what is left out to the field for notes."""
+        if self._notes is None or not left_out:
+            return
+        lines = [str(fields[self._notes.name])] if fields.get(self._notes.name) else []
+        lines += [f"{name} left out: {why}" for name, why in left_out.items()]
+        text = "\n".join(lines)
+        is_long = bool(self._notes.cut) and utf16_length(text) > self._notes.cut
+        fields[self._notes.name] = cut_text(text, self._notes.cut) if is_long else text
 
     def _nothing_mapped(self, decoded: Decoded) -> Failed:
         first = self._targets[0]

@@ -72,7 +72,7 @@ def constants(case: CaseSettings) -> Mapping[str, frozenset[str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    section: str  # defaults | mapping
+    section: str  # defaults | mapping | note_field
     key: str
     spec: Any
 
@@ -94,6 +94,8 @@ def _entries(case: CaseSettings) -> Iterator[_Entry]:
         yield _Entry("defaults", key, {"value": value})
     for key, spec in case.mapping.items():
         yield _Entry("mapping", key, spec)
+    if case.note_field is not None:
+        yield _Entry("note_field", case.note_field, "$body")
 
 
 def _constants(entry: _Entry) -> Iterator[_Constant]:

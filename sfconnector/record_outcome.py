@@ -10,6 +10,7 @@ from connectorlib.messages import Again, Dead
 from sfconnector.mapping_check import constants
 from sfconnector.records import Decided, Item, created
 from sfconnector.salesforce.error_codes import (
+    ABOUT_A_VALUE,
     ABOUT_THE_RECORD,
     SfError,
     contradicts_description,
@@ -38,6 +39,13 @@ class NotYet(Enum):
     OUTDATED = "a record that it refers to is gone"
     CONTRADICTED = "the org's fields are not as they were described"
     MAY_EXIST = "it was refused as a new Case, perhaps because it is one already"
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOut:
+    """A record has to be sent once more, without fields that do not take their value. `reasons` by field."""
+
+    reasons: Mapping[str, str]
 
 
 CROWDED: Final = NotYet.CROWDED
@@ -116,7 +124,7 @@ class Judge:
         text = f"{lost.text}; whether the Case was made is unknown (on_unknown is dead-letter)"
         return Decided(Dead(replace(lost, kind=Kind.UNKNOWN, text=text), "unknown"))
 
-    def result(self, item: Item, result: Result, seen: Circumstances) -> Decided | NotYet:
+    def result(self, item: Item, result: Result, seen: Circumstances) -> Decided | NotYet | LeaveOut:
         """Decide about a record by its result."""
         if not result.errors:
             return created(result.id, already=result.created is False)
@@ -126,7 +134,21 @@ class Judge:
             return OUTDATED
         if seen.aged and not item.refreshed and any(map(contradicts_description, result.errors)):
             return CONTRADICTED
+        if reasons := self._optional_fields(item, result.errors):
+            return LeaveOut(reasons)
         return self.refused(item, result.errors, seen=seen)
+
+    def _optional_fields(self, item: Item, errors: Sequence[SfError]) -> Mapping[str, str]:
+        """Return the fields that may be left out, and why, if nothing else was refused. Changes that were merged are
+        sent one by one first."""
+        by_name = {name.lower(): name for name in item.draft.optional}
+        if not by_name or item.draft is not item.record.draft:
+            return {}
+        of_value = all(error.code in ABOUT_A_VALUE and error.fields for error in errors)
+        named = [(by_name.get(name.lower()), error) for error in errors for name in error.fields]
+        if not of_value or any(name is None for name, _ in named):
+            return {}
+        return {name: failure(error, Kind.REJECT, "case").text for name, error in named if name is not None}
 
     def refused(
         self, item: Item, errors: Sequence[SfError], status: int = 200, seen: Circumstances = Circumstances(alone=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import MISSING, Scope, compile_template, json_text
-from connectorlib.messages import ALREADY, Dead, Delivery, Outgoing
+from connectorlib.messages import ALREADY, EMPTY, Dead, Delivery, Outcome, Outgoing
 from connectorlib.service import logs
 from sfconnector import soql
 from sfconnector.records import Settled
@@ -28,6 +28,17 @@ CONFIRM_S = 5.0
 GIVEN_UP = Failure(Kind.UNAVAILABLE, "unconfirmed", f"not confirmed within {CONFIRM_S:g} s; it may still arrive")
 #: Ids in one query for numbers, so that it fits into an address.
 MOST_IDS = 200
+
+
+#: What a reply says of a message that is acknowledged, if its Cases were not made just now.
+_STATUS: Mapping[Outcome, str] = {ALREADY: "already-there", EMPTY: "empty"}
+
+
+def _left_out(settled: Settled) -> dict[str, Any]:
+    """Return what was left out of the Cases of a message (`invalid`), as a part of the reply."""
+    drafts = [record.draft for record in settled.unit.records if record.draft is not None]
+    found = [{"field": name, "text": why} for draft in drafts for name, why in draft.left_out.items()]
+    return {"left_out": found} if found else {}
 
 
 class Replies:
@@ -49,8 +60,9 @@ class Replies:
             messages = []
             for each in settled:
                 cases = [{"id": record.case_id, "number": numbers.get(record.case_id)} for record in each.records]
-                status = "already-there" if each.outcome is ALREADY else "created"
-                messages += self._messages(each.unit.delivery, {"status": status, "cases": cases})
+                status = _STATUS.get(each.outcome, "created")
+                body = {"status": status, "cases": cases} | _left_out(each)
+                messages += self._messages(each.unit.delivery, body)
             if messages:
                 ticket = self._publisher.submit(messages, self._confirmed)
                 if not ticket.wait(CONFIRM_S):

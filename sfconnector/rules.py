@@ -156,10 +156,11 @@ def _review_case(found: Review, merged: Merged, name: str) -> None:
 
 def _review_mapping(found: Review, path: Path) -> None:
     from sfconnector.lookup import lookup_extra  # late: jmespath is not needed for --help
+    from sfconnector.mapping import without_invalid
 
     extra = lookup_extra()
     for field, spec in found.section(*path).items():
-        compiled = review_expression(found, (*path, field), spec, extra)
+        compiled = review_expression(found, (*path, field), without_invalid(spec), extra)
         if compiled is not None and compiled.uses_results:
             found.problem((*path, field), RESULT_TEXT)
 

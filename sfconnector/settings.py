@@ -118,6 +118,8 @@ class CaseSettings:
     for_each: Any = None
     external_id: ExternalId | None = None
     required: tuple[str, ...] = ()
+    #: The field that tells what was left out (`invalid`); None: none.
+    note_field: str | None = None
     truncate: bool = False
     on_unknown: str = "retry"  # retry | dead-letter
     auto_assign: bool | str = True  # or the id of an assignment rule

@@ -19,7 +19,7 @@ from sfconnector.batch_send import STOPPING, Sender, Valid
 from sfconnector.division import DivisionState
 from sfconnector.lookup import Answers, Wanted
 from sfconnector.mapping import CaseMapper, Decoded, Draft
-from sfconnector.record_outcome import CONTRADICTED, NotYet
+from sfconnector.record_outcome import CONTRADICTED, LeaveOut, NotYet
 from sfconnector.records import Decided, Item, Settled, Unit, changes_of_one, created, merged, outcome_of, settle
 from sfconnector.settings import ExternalId
 
@@ -257,16 +257,19 @@ class CaseSink:
             self._state.return_turn(unused)
 
     def _send(self, items: Sequence[Item], valid: Valid) -> Decisions:
-        outdated: dict[Item, NotYet] = {}
+        outdated: dict[Item, NotYet | LeaveOut] = {}
         for item, decided in self._sender.send(items, valid):
-            if isinstance(decided, NotYet):
+            if isinstance(decided, NotYet | LeaveOut):
                 outdated[item] = decided
             else:
                 yield item.record, decided
         if outdated:
             if contradicted := [item.record for item, why in outdated.items() if why is CONTRADICTED]:
                 self._describe_again(contradicted)
-            for item in outdated:
+            for item, why in outdated.items():
+                if isinstance(why, LeaveOut):
+                    item.record.leave_out(why.reasons)
+                    continue
                 self._state.lookups.forget(item.draft.looked_up)
                 item.record.forget_lookups()
             records = [(item.delivery, item.record) for item in outdated]

@@ -120,6 +120,8 @@ def _case(access: Permissions, division: str, case: CaseSettings) -> None:
     for section in ("defaults", "mapping"):
         for name in getattr(case, section):
             access.follows(CASE, name, f"{section}.{name} of {division}", writes=True)
+    if case.note_field is not None:
+        access.sees(CASE, case.note_field, writes=True)
     if case.external_id is not None:
         access.sees(CASE, case.external_id.field, writes=True)
         if case.external_id.mode == "upsert":

@@ -120,6 +120,17 @@ _MAY_BE_LOCKED = _AUTOMATION | {"FIELD_CUSTOM_VALIDATION_EXCEPTION"}  # a trigge
 _GOVERNOR_CODES = frozenset({"QUERY_TIMEOUT", "OPERATION_TOO_LARGE"})
 #: Never the matter of one record, though each says it for itself, and changing a record needs no more storage.
 _WHOLE_ORG = frozenset({"STORAGE_LIMIT_EXCEEDED"})
+#: About the value of a field that the error names.
+ABOUT_A_VALUE = frozenset(
+    {
+        "INVALID_EMAIL_ADDRESS",
+        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+        "INVALID_TYPE_ON_FIELD_IN_RECORD",
+        "MALFORMED_ID",
+        "NUMBER_OUTSIDE_VALID_RANGE",
+        "STRING_TOO_LONG",
+    }
+)
 #: Contradicts what the org said of its fields: they were changed since.
 _CONTRADICTING = frozenset(
     {

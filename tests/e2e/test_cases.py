@@ -195,3 +195,30 @@ def test_what_is_accepted_becomes_a_case_for_each_alert_and_the_rest_is_counted(
         assert "empty=1" in running.log
     assert sorted(case["Subject"] for case in divisions.org.cases()) == ["g hot", "g hot", "g loud", "g loud"]
     assert divisions.vhost.depth("dead-letter") == 0
+
+
+def test_a_value_that_salesforce_does_not_take_costs_no_case_where_it_may_be_left_out(divisions: Divisions) -> None:
+    optional = {name: {"path": name, "invalid": "skip"} for name in ("SuppliedEmail", "Language")}
+    mapping = PLAIN | optional
+    queue = divisions.division(
+        mapping=mapping, case={"note_field": "Description"}, reply={"routing_key": "answers"}, batch=TOGETHER
+    )
+    divisions.vhost.declare_queue("answers")
+    with divisions.started() as running:
+        messages = [
+            message("both", SuppliedEmail="n/a", Language="klingon"),
+            message("one", SuppliedEmail="n/a", Language="de"),
+            message("good", SuppliedEmail="ada@example.com", Language="de"),
+        ]
+        divisions.vhost.publish("", queue, messages)
+        cases = {case["Message_Id__c"]: case for case in divisions.cases(3)}
+        eventually(lambda: divisions.vhost.depth("answers") == 3)
+        assert running.stop() == 0
+    assert [cases[name].get("SuppliedEmail") for name in ("both", "one", "good")] == [None, None, "ada@example.com"]
+    assert [cases[name].get("Language") for name in ("both", "one", "good")] == [None, "de", "de"]
+    assert cases["good"].get("Description") is None
+    assert cases["both"]["Description"].count("left out") == 2
+    answers = [json.loads(body) for body, _, _ in divisions.vhost.get_all("answers")]
+    left_out = sorted(sorted(each["field"] for each in answer.get("left_out", ())) for answer in answers)
+    assert left_out == [[], ["Language", "SuppliedEmail"], ["SuppliedEmail"]]
+    assert divisions.vhost.depth("dead-letter") == 0

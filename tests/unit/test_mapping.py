@@ -483,3 +483,50 @@ def test_a_record_of_which_nothing_is_mapped_becomes_no_blank_case(body):
 
 def test_a_case_of_defaults_alone_is_one():
     assert fields({}, b"null", defaults={"Origin": "Web"}) == {"Origin": "Web"}
+
+
+# -- values that a field does not take
+
+SKIP = {"invalid": "skip"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ({"path": "v", "map": {"1": "Low"}}, 7),
+        ({"path": "v", "type": "decimal"}, "NaN"),
+        ({"path": "v"}, "hot"),
+        ({"path": "v"}, {"a": 1}),
+    ],
+)
+def test_a_value_that_an_optional_field_does_not_take_is_left_out_and_noted(entry, value):
+    mapping = {"Subject": {"value": "x"}, "double__c": entry | SKIP}
+    made = draft(mapping, {"v": value}, note_field="Description", about=WIDE)
+    assert made.fields["Subject"] == "x"
+    assert "double__c" not in made.fields
+    assert list(made.left_out) == ["double__c"]
+    assert made.fields["Description"] == f"double__c left out: {made.left_out['double__c']}"
+    assert refused({**mapping, "double__c": entry}, {"v": value}, about=WIDE).code in ("bad-value", "not-in-map")
+
+
+def test_a_note_stands_below_what_the_mapping_puts_there():
+    mapping = {"Description": {"value": "hot"}, "double__c": {"path": "v", "invalid": "skip"}}
+    lines = draft(mapping, {"v": "x"}, note_field="Description", about=WIDE).fields["Description"].splitlines()
+    assert lines[0] == "hot"
+    assert lines[1].startswith("double__c left out: ")
+    assert draft(mapping, {"v": 1}, note_field="Description", about=WIDE).fields["Description"] == "hot"
+
+
+def test_what_salesforce_refuses_is_left_out_when_it_is_mapped_again():
+    mapper = mapper_of({"Subject": {"value": "x"}, "SuppliedEmail": {"path": "mail", "invalid": "skip"}})
+    (record,) = mapper.records(delivery({"mail": "n/a"}))
+    first = mapper.case(record, Lookups())
+    assert first.fields == {"Subject": "x", "SuppliedEmail": "n/a"}
+    assert first.optional == {"SuppliedEmail"}
+    record.leave_out({"SuppliedEmail": "invalid email address: n/a"})
+    again = mapper.case(record, Lookups())
+    assert (again.fields, dict(again.left_out)) == ({"Subject": "x"}, {"SuppliedEmail": "invalid email address: n/a"})
+
+
+def test_a_message_of_which_all_is_left_out_becomes_no_blank_case():
+    assert refused({"double__c": {"path": "v", "invalid": "skip"}}, {"v": "x"}, about=WIDE).code == "nothing-mapped"

@@ -21,7 +21,7 @@ from connectorlib.messages import ALREADY, Again, Dead, Delivery
 from connectorlib.service.http_client import Session
 from sfconnector.batch_send import Sender
 from sfconnector.mapping import Draft
-from sfconnector.record_outcome import NotYet
+from sfconnector.record_outcome import LeaveOut, NotYet
 from sfconnector.records import Item
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.login import TokenProvider
@@ -546,7 +546,7 @@ def sent(row: Row) -> tuple[list[str], list[str], Recorded]:
     texts = []
     try:
         for each, decided in sender.send(items, lambda: True):
-            assert not isinstance(decided, NotYet)
+            assert not isinstance(decided, NotYet | LeaveOut)
             outcome = decided.outcome
             if isinstance(outcome, Again | Dead):
                 word = "again" if isinstance(outcome, Again) else "dead"
