@@ -239,6 +239,8 @@ class Plan:
         self.results = frozenset[str]().union(*(write.uses_results for write in self.writes))
         self._single = all(write.single and not write.uses_results for write in self.writes)
         self._plain = all(write.plain for write in self.writes)
+        #: Whether some statement runs for some messages only.
+        self._chooses = any(write.when for write in writes)
         self._format = fmt
         self._limits = limits
 
@@ -263,7 +265,8 @@ class Plan:
             return Unit(delivery, key, [[[write.row(root, scope)] for write in self.writes]])
         chosen = [(at, record) for at, record in enumerate(records) if at not in delivery.left_out]
         rows = [self._rows(record, index, scope) for index, record in chosen]
-        if not any(each is None or each for writes in rows for each in writes):
+        nothing = not any(each is None or each for writes in rows for each in writes)
+        if nothing and not (chosen and self._chooses):  # where `when` leaves it out, that is what it is for
             return Unit(delivery, key, ())
         return Unit(delivery, key, rows, chosen, scope) if self.results else Unit(delivery, key, rows)
 

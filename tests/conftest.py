@@ -3,6 +3,7 @@
 A missing program is a failure, not a skip: scripts/setup installs them.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import TypeVar
 import hypothesis
 import pytest
 
+from connectorlib.service.logs import Output
 from tests.running_order import running_order
 from tests.services.database import Database
 from tests.services.mariadb import MariaDatabase, MariaDB
@@ -60,6 +62,18 @@ def _effort(item: pytest.Item) -> int:
     """Return 0 for a slow test, else more the less a test of its folder takes."""
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
     return 0 if item.get_closest_marker("slow") else 1 + FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """Undo what a command that a test runs in its own process does to the logs of that process."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [each for each in root.handlers if isinstance(each, Output)]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def test_the_help_lists_the_commands_and_exit_codes_that_there_are() -> None:
     text = run("--help").stdout
     assert "-c, -i, --config" in text
     listed = re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE)
-    assert listed[-3:] == ["schema", "sandbox", "completion"]
+    assert listed[-3:] == ["org", "sandbox", "completion"]
     assert {int(code) for code in re.findall(r"\b(\d+)  [a-z]", text)} == {0, 1, 2, 75, 77, 78} <= {*ExitCode}
 
 
