@@ -185,15 +185,12 @@ def odbc(database: Server) -> Iterator[Database]:
 
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_every_value_is_kept_or_refused_and_read_as_it_is(database: Server, odbc: Database, format_name: str) -> None:
+    """And what a statement returns is what it has written: by RETURNING, or by a SELECT after it where the driver hands
+    out no such row; and into the next statement."""
     types = TYPES[database.kind]
     tables = [Written(database, odbc, number, name, format_name) for number, name in enumerate(types)]
     assert [each for table in tables for each in table.differences()] == []
     with closing(Database(DatabaseSettings(database.connection), reading=True)) as reading:
         assert [each for table in tables for each in table.misread(reading)] == []
-
-
-def test_what_a_statement_returns_is_what_it_has_written(database: Server, odbc: Database) -> None:
-    """By RETURNING, or by a SELECT after it where the driver hands out no such row; and into the next statement."""
-    types = TYPES[database.kind]
-    tables = [Written(database, odbc, number, name, "json") for number, name in enumerate(types)]
-    assert [each for table in tables for each in table.miscopied(odbc)] == []
+    if format_name == "json":
+        assert [each for table in tables for each in table.miscopied(odbc)] == []
