@@ -218,7 +218,7 @@ def test_a_value_that_salesforce_does_not_take_costs_no_case_where_it_may_be_lef
     assert [cases[name].get("Language") for name in ("both", "one", "good")] == [None, "de", "de"]
     assert cases["good"].get("Description") is None
     assert cases["both"]["Description"].count("left out") == 2
-    answers = [json.loads(body) for body, _, _ in divisions.vhost.get_all("answers")]
+    answers = [json.loads(body) for _, _, body in divisions.vhost.get_all("answers")]
     left_out = sorted(sorted(each["field"] for each in answer.get("left_out", ())) for answer in answers)
     assert left_out == [[], ["Language", "SuppliedEmail"], ["SuppliedEmail"]]
     assert divisions.vhost.depth("dead-letter") == 0
