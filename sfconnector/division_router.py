@@ -80,6 +80,8 @@ class LaneRouter:
             LaneKey(division.lanes, division.format, division.limits, lanes.start) if division.lanes.key else None
             for division, lanes in zip(divisions, self.lanes, strict=True)
         ]
+        #: Whether a key must not be in two lanes: the state of an alarm has one writer.
+        self._one_writer = [each.case.alarm is not None and each.lanes.count > 1 for each in divisions]
         self._admissions = [admitting(each.conditions, each.format, each.limits) for each in divisions]
 
     def __call__(self, delivery: Delivery) -> Sequence[int] | Done:
@@ -91,4 +93,10 @@ class LaneRouter:
         if left_out is not None:
             return left_out
         key = self._keys[position]
-        return self.lanes[position] if key is None else key(delivery)
+        if key is None:
+            return self.lanes[position]
+        lanes = key(delivery)
+        if self._one_writer[position] and not key.has_one_key(delivery):
+            text = "the records of a message are of several alarms, which lanes.count above 1 would part: make it 1"
+            raise reject("several-alarms", text, place="lanes")
+        return lanes

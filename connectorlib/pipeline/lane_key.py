@@ -31,8 +31,18 @@ class LaneKey:
         try:
             if self._reads_body and delivery.records is None:
                 delivery.records = self._format.decode(delivery.body)
-            record = delivery.records[0] if delivery.records else {}
-            value = self._key.evaluate(record, Scope(delivery, encoding=self._format.encoding))
+        except Failed:
+            return MISSING
+        return self._evaluated(delivery.records[0] if delivery.records else {}, delivery)
+
+    def has_one_key(self, delivery: Delivery) -> bool:
+        """Return whether all records of a message have the key by which its lane was chosen."""
+        others = (delivery.records or ())[1:]
+        return all(self._evaluated(record, delivery) == delivery.key for record in others)
+
+    def _evaluated(self, record: Any, delivery: Delivery) -> Hashable:
+        try:
+            value = self._key.evaluate(record, Scope(delivery, record, encoding=self._format.encoding))
         except Failed:
             return MISSING
         return value if isinstance(value, Hashable) else repr(value)

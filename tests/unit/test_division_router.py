@@ -9,8 +9,9 @@ from pika import BasicProperties
 from connectorlib.errors import Failed
 from connectorlib.messages import NOT_ACCEPTED, Delivery, Done
 from connectorlib.shared_settings import Conditions, Lanes, Limits, Source
+from sfconnector.alarms.alarm import AlarmRules
 from sfconnector.division_router import DivisionRouter, LaneRouter
-from sfconnector.settings import CaseSettings, Division, Salesforce
+from sfconnector.settings import AlarmSettings, CaseSettings, Division, Salesforce
 
 JSON, XML = {"type": "json"}, {"type": "xml", "record": "m"}
 
@@ -130,3 +131,24 @@ def test_a_division_leaves_out_what_its_own_conditions_say():
     route = LaneRouter([hot, division({})])
     found = [route(delivery(body)) for body in (b'{"site": "a", "t": 81}', b'{"site": "a", "t": 1}', b'{"t": 1}')]
     assert found == [range(0, 1), NOT_ACCEPTED, range(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("count", "body", "refused"),
+    [
+        (2, b'[{"device": "a"}, {"device": "b"}]', True),
+        (2, b'[{"device": "a"}, {}]', True),
+        (2, b'[{"device": "a"}, {"device": "a"}]', False),
+        (2, b'{"device": "a"}', False),
+        (1, b'[{"device": "a"}, {"device": "b"}]', False),
+    ],
+)
+def test_an_alarm_is_in_one_lane_whatever_else_a_message_holds(count, body, refused):
+    alarm = AlarmSettings(key="device", rules=AlarmRules())
+    route = LaneRouter([replace(division({}), lanes=Lanes(count, "device"), case=CaseSettings(alarm=alarm))])
+    if not refused:
+        assert len(lanes_of(route, delivery(body))) == 1
+        return
+    with pytest.raises(Failed) as failed:
+        route(delivery(body))
+    assert failed.value.failure.code == "several-alarms"
