@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cases import MAPPING, SMALL, Divisions
+from tests.e2e.cases import MAPPING, SMALL, Divisions, alarm
 from tests.e2e.conftest import CONSUMING
 from tests.services.waiting import eventually
 
@@ -62,7 +62,7 @@ def test_a_lone_message_is_a_case_after_wait_ms_and_one_call(divisions: Division
         divisions.org.latency(LATENCY_S * 1000)
         while len(ratios) < 9 and min(ratios, default=9) > 1.1:
             started = time.time()
-            divisions.publish(queue, [b"{}"], start=len(ratios))
+            divisions.publish(queue, [alarm()], start=len(ratios))
             divisions.cases(len(ratios) + 1)
             ratios.append((ended(divisions.creates()[-1]) - started) / (wait_s + LATENCY_S))
     print(ratios)
