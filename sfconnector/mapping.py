@@ -165,11 +165,15 @@ class _Target:
             raise _placed(self, failed.failure) from failed
         except ValueError as error:
             raise _placed(self, _bad_value(error, by_target=is_coercible(given, any_value))) from error
-        if self.cut and value is not None and utf16_length(value) > self.cut:
+        if value is not None and self.is_too_long(value):
             value = cut_text(value, self.cut)
             if self.name not in decoded.truncated:
                 decoded.truncated += (self.name,)
         return value
+
+    def is_too_long(self, text: str) -> bool:
+        """Return whether a text is to be cut."""
+        return self.cut > 0 and utf16_length(text) > self.cut
 
     def put(self, fields: dict[str, Any], value: Any) -> None:
         if self.inner:
@@ -351,8 +355,7 @@ class CaseMapper:
         lines = [str(fields[self._notes.name])] if fields.get(self._notes.name) else []
         lines += [f"{name} left out: {why}" for name, why in left_out.items()]
         text = "\n".join(lines)
-        is_long = bool(self._notes.cut) and utf16_length(text) > self._notes.cut
-        fields[self._notes.name] = cut_text(text, self._notes.cut) if is_long else text
+        fields[self._notes.name] = cut_text(text, self._notes.cut) if self._notes.is_too_long(text) else text
 
     def _nothing_mapped(self, decoded: Decoded) -> Failed:
         first = self._targets[0]

@@ -9,7 +9,7 @@ from jmespath.exceptions import JMESPathError
 
 from connectorlib.errors import Failed, reject
 from connectorlib.expressions.jmespath import Interpreter, with_floats
-from connectorlib.expressions.modifiers import MODIFIERS, with_modifiers
+from connectorlib.expressions.modifiers import MODIFIERS, text_or_reject, with_modifiers
 from connectorlib.expressions.path import MISSING, Path, only_names, parse_path, walk
 from connectorlib.expressions.scope import Evaluate, Scope, compile_source
 from connectorlib.expressions.template import Part, parse_template
@@ -140,18 +140,11 @@ def _template_evaluator(pieces: list[str | Part]) -> Evaluate:
                         return MISSING
                     text = alternative
                 else:
-                    text = value if type(value) is str else _text(value)
+                    text = value if type(value) is str else text_or_reject(value)
             texts.append(text)
         return "".join(texts)
 
     return evaluate
-
-
-def _text(value: Any) -> str:
-    try:
-        return text_of(value)
-    except ValueError as error:
-        raise reject("bad-value", str(error)) from error
 
 
 # --- the full form ---------------------------------------------------------------------------------------------------

@@ -57,6 +57,14 @@ def with_modifiers(evaluate: Evaluate, spec: Mapping[str, Any], compile: Callabl
     return _with_time(_with_type_and_default(evaluate, spec), spec)
 
 
+def text_or_reject(value: Any) -> str:
+    """Return the text of a value. Raise Failed (reject, `bad-value`) if it has none, as a number of 5,000 digits."""
+    try:
+        return text_of(value)
+    except ValueError as error:
+        raise reject("bad-value", str(error)) from error
+
+
 def _changed(evaluate: Evaluate, change: Change, name: str) -> Evaluate:
     """Return the evaluation with a change of its value, for which a ValueError of it is a `bad-value`."""
 
@@ -167,10 +175,7 @@ def _with_map(evaluate: Evaluate, entries: Any, has_default: bool) -> Evaluate:
         value = evaluate(record, scope)
         if value is MISSING or value is None:
             return value
-        try:
-            key = text_of(value)
-        except ValueError as error:
-            raise reject("bad-value", str(error)) from error
+        key = text_or_reject(value)
         if key in entries:
             return entries[key]
         if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and value in numbers:
