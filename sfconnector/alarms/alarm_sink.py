@@ -256,7 +256,7 @@ class AlarmSink:
         except Failed as failed:
             if not self._stop.is_set():
                 logs.event(logger, logging.WARNING, event, cause=failed.failure.code, text=failed.failure.text)
-        except Exception:
+        except Exception:  # a bug in what a timer does must not end the timer
             logger.exception("bug", extra={"event": "bug"})
 
     def _expire(self) -> None:

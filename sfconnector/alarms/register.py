@@ -226,7 +226,7 @@ class AlarmRegister:
                 failure = Failure(Kind.RETRY, "unsettled", text, "alarm")
         except Failed as failed:
             failure = failed.failure
-        except BaseException:
+        except BaseException:  # a bug as well: what the org has of these alarms is not known any more
             self.forget()
             for work in works:
                 self._count(work, known=False)
