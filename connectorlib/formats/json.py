@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Clamped, Context, DecimalException, Inexact, InvalidOperation, Overflow, Rounded, Subnormal
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from connectorlib.formats.strictness import (
     too_deep,
 )
 from connectorlib.shared_settings import Limits
-from connectorlib.values.text import MAX_DIGITS, json_text, quoted
+from connectorlib.values.text import MAX_DIGITS, json_text, quoted, shorten
 from connectorlib.values.types import MAX_EXPONENT, MIN_EXPONENT, parse_number
 
 #: Parses a fraction in C, and traps what would be rounded or out of range, which is then parsed again with a message.
@@ -130,7 +131,8 @@ class NdjsonFormat(JsonFormat):
                 try:
                     records.append(self._checked(text))
                 except Failed as failed:
-                    raise not_decodable(_in_line(number, failed.failure.text)) from failed
+                    failure = failed.failure
+                    raise Failed(replace(failure, text=shorten(_in_line(number, failure.text)))) from failed
                 check_count(records, self._limits)
         return records
 

@@ -254,19 +254,20 @@ def test_each_line_of_ndjson_is_a_record(body, records):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "code", "told"),
     [
-        (b'{"a": 1}\n{"a": }', "line 2 column 7"),
-        (b'\n{"a": 1}\n\n{"a": 1} x', "line 3: text behind the value"),
-        (b'{"a": 1, "a": 2}', "line 1: the name"),
-        (b"{}\n{}\n{}\n{}", "limits.records"),
-        (b"{}\n[[[[[]]]]]", "limits.depth"),
-        (b'{}\n"\\u0000"', "NUL"),
-        (b"", "empty"),
-        (b"\xff", "utf-8"),
+        (b'{"a": 1}\n{"a": }', "not-decodable", "line 2 column 7"),
+        (b'\n{"a": 1}\n\n{"a": 1} x', "not-decodable", "line 3: text behind the value"),
+        (b'{"a": 1, "a": 2}', "not-decodable", "line 1: the name"),
+        (b"{}\n{}\n{}\n{}", "too-large", "limits.records"),
+        (b"{}\n[[[[[]]]]]", "too-large", "line 2: nested deeper than limits.depth"),
+        (b"{}\n" + b"[" * 50_000, "too-large", "line 2: nested deeper than limits.depth"),
+        (b'{}\n"\\u0000"', "not-decodable", "NUL"),
+        (b"", "not-decodable", "empty"),
+        (b"\xff", "not-decodable", "utf-8"),
     ],
 )
-def test_what_is_wrong_in_a_line_of_ndjson_is_told_with_its_number(body, told):
-    with pytest.raises(Failed) as caught:
-        NDJSON.decode(body)
-    assert told in caught.value.failure.text
+def test_what_is_wrong_in_a_line_of_ndjson_is_told_with_its_number(body, code, told):
+    failure = refusal(body, NDJSON)
+    assert failure.code == code
+    assert told in failure.text
