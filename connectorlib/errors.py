@@ -1,4 +1,4 @@
-"""Failures, named by what to do about them. Imports nothing of ours.
+"""Failures, named by what to do about them. Imports `dataclass` alone of ours.
 
     Failed                    something went wrong; `failure` says what kind it is
     └── ConfigurationError    the configuration file is wrong; `problems` lists every mistake
@@ -8,8 +8,9 @@ Foreign errors (pika, ODBC, HTTP, parsers) become one of these where they enter,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from connectorlib.dataclass import dataclass
 
 #: As `Failure.retry_after`: not before a person asks for it.
 NEVER = float("inf")

@@ -1,9 +1,10 @@
-"""Incoming and outgoing messages, and the outcomes of handling one. Imports only errors."""
+"""Incoming and outgoing messages, and the outcomes of handling one. Imports errors and `dataclass`."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure
 
 

@@ -1,9 +1,10 @@
 """The configuration of both connectors as frozen values, after validation. Units are in the names or comments."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.values.backoff import Backoff
 
 PREFETCH_BYTES = 64 * 1024 * 1024

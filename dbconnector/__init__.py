@@ -1,5 +1,16 @@
 """RabbitMQ and any ODBC database, in both directions: `DBConnector` for Python, `dbconnector` for the shell."""
 
-from dbconnector.api import DBConnector
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbconnector.api import DBConnector
 
 __all__ = ["DBConnector"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "DBConnector":
+        from dbconnector.api import DBConnector  # late: the command does without
+
+        return DBConnector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

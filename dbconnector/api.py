@@ -11,7 +11,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from connectorlib.service.process import ExitCode, Life
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import Life
 
 logger = logging.getLogger(__name__)
 

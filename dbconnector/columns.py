@@ -1,8 +1,9 @@
 """What a column takes: its class, and where its type would alter a value without a word. Pure."""
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+from connectorlib.dataclass import dataclass
 
 
 class Column(StrEnum):

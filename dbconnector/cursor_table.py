@@ -6,9 +6,9 @@ is for a fence that is no longer so.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.bisect import LARGEST, statements
 from dbconnector.odbc.call_guard import Duplicate

@@ -5,10 +5,11 @@ What only the database knows (types of columns, constraints, results of earlier 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from connectorlib.config.document import open_document
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import Expression, Scope, compile_condition
 from connectorlib.formats import compile_format

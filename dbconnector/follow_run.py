@@ -9,12 +9,12 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from threading import Event
 from typing import Any
 
 from connectorlib.amqp import Broker, topology
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.service import logs
 from dbconnector.columns import plain_name

@@ -8,10 +8,11 @@ depends on `$result` is evaluated when the statement before it has run, each tim
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Self
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import (
     MISSING,

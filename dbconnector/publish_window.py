@@ -7,11 +7,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
 from connectorlib.amqp import Broker, Ticket
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure
 from connectorlib.messages import Outgoing
 from connectorlib.service import logs

@@ -8,11 +8,11 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
 from connectorlib.amqp import Broker, topology
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import logs
 from dbconnector.mark_rows import RowMark

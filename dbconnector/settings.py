@@ -1,10 +1,11 @@
 """The configuration of dbconnector as frozen values, after validation. Expressions stay as written in the file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from connectorlib import shared_settings as shared
+from connectorlib.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ that the horizon does not know: an application's, or one that is read a moment b
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.expressions import text_of
 
 Position = datetime | int

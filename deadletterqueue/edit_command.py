@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,9 @@ from typing import IO, Any
 
 import click
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.values.line_diff import differences
 from connectorlib.values.text import printable
 from deadletterqueue.changes import Edit, chained, compile_patch, compile_set, compile_text, is_changed, text_of

@@ -1,14 +1,14 @@
 """`group`: prints a line for each cause of dead letters."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 import click
 
-from connectorlib.service.process import ExitCode
+from connectorlib.dataclass import dataclass
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.values.text import cut_bytes
 from deadletterqueue.letter import Letter
 from deadletterqueue.list_command import MAX_TEXT, browsing, depth_of, print_json, report_nothing, what

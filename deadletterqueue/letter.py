@@ -4,10 +4,10 @@ Headers come from outside, so each is used only if it has the expected type.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Delivery
 from connectorlib.pipeline.dead_letter import MAX_TEXT, fingerprint

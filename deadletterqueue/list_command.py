@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from deadletterqueue.browse import Walk
 from deadletterqueue.filter import Chosen
 from deadletterqueue.letter import Letter

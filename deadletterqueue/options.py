@@ -1,15 +1,16 @@
-"""Options that the commands of `deadletter-queue` share. Imports only click and the standard library."""
+"""Options that the commands of `deadletter-queue` share. Imports no more than the table of commands."""
 
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from connectorlib.dataclass import dataclass
 from connectorlib.service.cli_options import config_option, exit_codes
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from connectorlib.amqp.inspection import AT_LEAST_ONCE
 from connectorlib.amqp.management import Management
+from connectorlib.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from itertools import islice
 import click
 
 from connectorlib.messages import Delivery
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from deadletterqueue.filter import Chosen
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
 from deadletterqueue.session import Session, letters, open_session, reported

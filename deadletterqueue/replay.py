@@ -8,10 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from connectorlib.amqp import Broker, Moved, Shovel
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 from deadletterqueue.browse import Walk

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.values.text import printable
 from deadletterqueue.options import (
     EXIT_CODES,

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from shlex import quote
 
@@ -15,11 +15,13 @@ from connectorlib.amqp import Broker
 from connectorlib.amqp.broker_user import grant_all, refused_advice, user_of
 from connectorlib.amqp.field_tables import UNREADABLE
 from connectorlib.amqp.management import Management, management_of
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import ConfigurationError, Failed, Failure
 from connectorlib.pipeline.run_sink import running_broker
 from connectorlib.service import logs
+from connectorlib.service.exit_codes import ExitCode, is_unwritable
 from connectorlib.service.log_writer import flush_all
-from connectorlib.service.process import ExitCode, Life, exit_code, is_unwritable
+from connectorlib.service.process import Life, exit_code
 from connectorlib.shared_settings import BrokerSettings, Logging
 from connectorlib.values.text import printable
 from deadletterqueue.broker_login import broker_settings

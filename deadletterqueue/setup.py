@@ -1,12 +1,13 @@
 """Makes the dead-letter exchange, its queue and their binding. What exists is compared and left as it is."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from connectorlib.amqp import Broker
 from connectorlib.amqp.inspection import Exchange, Queue, State, inspect
 from connectorlib.amqp.topology import DEAD_LETTER_DELIVERY_LIMIT
+from connectorlib.dataclass import dataclass
 
 MADE, UNCHANGED, DIFFERENT = "made", "unchanged", "different"
 #: Types of an exchange with which the binding `#` takes every message.

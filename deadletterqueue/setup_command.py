@@ -9,7 +9,7 @@ from typing import Any
 
 from connectorlib.amqp.broker_user import grant_all
 from connectorlib.errors import Failed
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.values.text import printable
 from deadletterqueue.options import Connection
 from deadletterqueue.policy import Policy, apply, dead_letter_policies

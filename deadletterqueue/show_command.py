@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from deadletterqueue.jsonl import line_of
 from deadletterqueue.letter import Letter
 from deadletterqueue.list_command import browsing, depth_of, print_json, report_nothing

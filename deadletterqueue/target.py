@@ -5,8 +5,7 @@ other queue bound there. The headers that say why it died are removed; where it 
 was sent back, is kept.
 """
 
-from dataclasses import dataclass
-
+from connectorlib.dataclass import dataclass
 from connectorlib.messages import Outgoing
 from connectorlib.pipeline.dead_letter import copied_headers, kept_properties
 from deadletterqueue.letter import Letter

@@ -17,7 +17,7 @@ from connectorlib.amqp import Publisher
 from connectorlib.amqp.field_tables import received
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery, Outgoing, Properties
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from deadletterqueue.filter import Chosen
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.letter import Letter, letter

@@ -5,7 +5,6 @@ import click
 
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option, exit_codes
 from connectorlib.service.lazy_group import Lazy, LazyGroup
-from connectorlib.service.process import keep_early_signals
 
 EXIT_CODES = exit_codes(
     " 0  stopped                  75  stuck, restart me",
@@ -70,8 +69,10 @@ def main(ctx: click.Context, file: str | None) -> None:
         return
     if file is None:
         raise click.UsageError("Missing option '-c' / '-i' / '--config': the configuration file.")
+    from connectorlib.service.early_signals import keep_early_signals  # late, as all else: --help does without
+
     keep_early_signals()
-    from connectorlib.service.bootstrap import loading_logs, running  # late: --help does without them
+    from connectorlib.service.bootstrap import loading_logs, running
     from sfconnector import config, daemon
 
     with running("sfconnector") as life:

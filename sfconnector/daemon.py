@@ -10,7 +10,8 @@ from connectorlib.amqp import Broker
 from connectorlib.errors import Failure, Kind
 from connectorlib.pipeline.run_sink import Program, SinkFlow, run_sink
 from connectorlib.service import logs
-from connectorlib.service.process import ExitCode, Life, exit_code, reported
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import Life, exit_code, reported
 from connectorlib.service.reload import Reloading, Term
 from sfconnector import config as configuration
 from sfconnector.cli import LAST_SUCCESS

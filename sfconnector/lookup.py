@@ -7,12 +7,13 @@ them, and only the entries that were waiting for one are evaluated again.
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, Protocol
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Expression, Extra, Scope, compile_expression, describe_missing, text_of
 from connectorlib.values.text import kind_of, quoted

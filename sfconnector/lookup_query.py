@@ -5,11 +5,12 @@ others the answer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from sfconnector import soql
 

@@ -6,9 +6,10 @@ that it looks up by are not.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression, describe_missing, elements_of, shorten
 from connectorlib.formats import compile_format

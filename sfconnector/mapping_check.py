@@ -4,10 +4,10 @@ One line for each mistake; a mistake in one entry does not stop the check of the
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from connectorlib.config.wording import MAX_SHOWN
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Kind
 from connectorlib.expressions.template import parse_template
 from connectorlib.values.text import cut, did_you_mean, listed, near_miss

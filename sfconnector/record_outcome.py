@@ -1,10 +1,11 @@
 """From a record to how it is sent, and from Salesforce's answer to the record's outcome. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Final
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Again, Dead
 from sfconnector.mapping_check import constants
@@ -66,6 +67,9 @@ class Circumstances:
     singled_out: bool = False
     #: The org's description of its fields is old enough to be asked for again.
     aged: bool = False
+
+
+ALONE = Circumstances(alone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +154,7 @@ class Judge:
             return {}
         return {name: failure(error, Kind.REJECT, "case").text for name, error in named if name is not None}
 
-    def refused(
-        self, item: Item, errors: Sequence[SfError], status: int = 200, seen: Circumstances = Circumstances(alone=True)
-    ) -> Decided:
+    def refused(self, item: Item, errors: Sequence[SfError], status: int = 200, seen: Circumstances = ALONE) -> Decided:
         """Decide about a record that was refused for these errors."""
         if self._is_there(item, errors, seen):
             return created(None, already=True)

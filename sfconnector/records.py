@@ -1,8 +1,9 @@
 """Messages and their records as values: what was decoded, what is sent, what became of each. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, EMPTY, Again, Dead, Delivery, Done, Outcome
 from sfconnector.mapping import Decoded, Draft

@@ -1,9 +1,10 @@
 """The configuration of sfconnector as frozen values, after validation. Units are in the names or comments."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import count
 from typing import Any
@@ -24,6 +24,7 @@ from connectorlib.amqp.frame_reader import from_pika
 from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
 from connectorlib.amqp.requeue import BUSY_S, close_without_cancel, hold_late_deliveries
 from connectorlib.amqp.shovel import Shovel
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Delivery
 

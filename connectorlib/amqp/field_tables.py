@@ -7,7 +7,6 @@ pika has no hook for either, so `install` replaces its functions.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite
@@ -16,6 +15,8 @@ from struct import error as StructError
 from typing import Any
 
 from pika import data
+
+from connectorlib.dataclass import dataclass
 
 MAX_DEPTH = 32
 MAX_DIGITS = 10  # of a decimal, which has 32 bits

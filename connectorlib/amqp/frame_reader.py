@@ -11,7 +11,6 @@ the header says how large it is.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from struct import Struct
@@ -21,6 +20,7 @@ from pika.adapters.select_connection import SelectConnection
 
 from connectorlib.amqp.field_tables import decode_short_string, decode_table
 from connectorlib.amqp.receive_window import SMALL
+from connectorlib.dataclass import dataclass
 from connectorlib.messages import NONE_LEFT_OUT, PROPERTY_NAMES, Delivery, Properties
 
 logger = logging.getLogger(__name__)

@@ -11,10 +11,11 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from connectorlib.amqp.channel import SyncChannel
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure
 from connectorlib.values.text import listed
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +20,7 @@ from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.frame_writer import encode_message
 from connectorlib.amqp.io_thread import STOPPED, IOThread
 from connectorlib.amqp.unconfirmed import assign_blame
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import Outgoing
 

@@ -7,9 +7,9 @@ active one has settled everything. So each process asks for every shard with the
 processes share the shards without knowing of each other.
 """
 
-from dataclasses import dataclass
 from hashlib import blake2b
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import Source
 from connectorlib.values.text import listed

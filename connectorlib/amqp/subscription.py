@@ -2,12 +2,13 @@
 
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import count
 from typing import Any
 
 from connectorlib.amqp.acks import PendingAcks
 from connectorlib.amqp.receive_window import ReceiveWindow
+from connectorlib.dataclass import dataclass
 from connectorlib.messages import Delivery
 
 #: Every subscription of every consumer has its own number, so that no delivery is settled on another's channel.

@@ -8,10 +8,11 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import TokenSettings
 from connectorlib.values.text import shorten

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -11,6 +10,7 @@ from connectorlib.amqp.broker import Broker
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.inspection import Exchange, Queue, State
 from connectorlib.amqp.sharded_consumer import ShardedConsumer
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import BrokerSettings, DeadLetterSettings, Destination, Source
 

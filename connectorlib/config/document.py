@@ -1,7 +1,7 @@
 """One configuration file: read, references resolved, checked against its schema; every mistake with its line."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -9,6 +9,7 @@ from connectorlib.config import file_modes, json_source, schema_errors
 from connectorlib.config.json_source import Path, line_of, show
 from connectorlib.config.schema import Schema
 from connectorlib.config.secrets import References, mentions, resolve
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import ConfigurationError, Problem
 from connectorlib.service.redaction import secrets
 

@@ -8,11 +8,12 @@ unclosed text or bracket ends the reading.
 import bisect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from json import JSONDecodeError, JSONDecoder
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Problem
 
 Path = tuple[str | int, ...]

@@ -4,7 +4,6 @@ The messages of jsonschema are not shown: they repeat values, which may be secre
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -15,6 +14,7 @@ from connectorlib.config.json_source import Path, show
 from connectorlib.config.schema import Schema, expand, homes, known_keys
 from connectorlib.config.secrets import is_secret
 from connectorlib.config.wording import SENTENCES, TYPES, describe, is_type, written
+from connectorlib.dataclass import dataclass
 from connectorlib.values.text import did_you_mean, near_miss
 
 

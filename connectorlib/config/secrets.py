@@ -7,7 +7,7 @@ redaction, unless the name of the key is public (`host`, `queue`, …), and so i
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path as FilePath
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from connectorlib.config import file_modes
 from connectorlib.config.json_source import Path
 from connectorlib.config.schema import Schema, expand, step, types
+from connectorlib.dataclass import dataclass
 from connectorlib.service.redaction import NO_SECRETS, Secrets, is_secret_name, keyword_secrets
 
 MAX_FILE_BYTES = 1_048_576

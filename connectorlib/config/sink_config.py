@@ -1,7 +1,7 @@
 """The configuration of a program with one sink: the shared sections, and a section of the sink's own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from connectorlib.config.schema import COMMON_ID, Schema, bundle
@@ -15,6 +15,7 @@ from connectorlib.config.sections import (
     tracing,
 )
 from connectorlib.config.shared_rules import Review, review_broker, review_source, reviewed
+from connectorlib.dataclass import dataclass
 from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,

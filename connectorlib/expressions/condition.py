@@ -8,10 +8,11 @@ import logging
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.expressions.expression import Expression, compile_expression
 from connectorlib.expressions.path import MISSING
 from connectorlib.expressions.pattern import TextMatches, compile_topic, compile_wildcard

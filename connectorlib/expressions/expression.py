@@ -1,12 +1,12 @@
 """Value expressions, compiled once into closures, so that no message costs parsing."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, reject
 from connectorlib.expressions.jmespath import Interpreter, with_floats
 from connectorlib.expressions.modifiers import MODIFIERS, text_or_reject, with_modifiers

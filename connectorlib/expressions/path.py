@@ -5,9 +5,10 @@ Only records (trees of dict, list and scalars) are known; `scope` evaluates path
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
+
+from connectorlib.dataclass import dataclass
 
 
 class Missing(Enum):

@@ -1,7 +1,6 @@
 """Templates: `Pump {device.id}: {alarm|no text}`. Parsed once into literals and paths."""
 
-from dataclasses import dataclass
-
+from connectorlib.dataclass import dataclass
 from connectorlib.expressions.path import Path, parse_path_at
 
 

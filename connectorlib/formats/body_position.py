@@ -3,12 +3,12 @@ positions."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lxml import etree
 
 from connectorlib.config import json_source
+from connectorlib.dataclass import dataclass
 
 MAX_TEXT = 100
 #: How the JSON and XML parsers report where they stopped.

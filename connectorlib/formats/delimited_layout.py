@@ -3,9 +3,9 @@ the next line, takes `""` for an empty field without quotes, and knows delimiter
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from connectorlib.dataclass import dataclass
 from connectorlib.formats.strictness import not_decodable
 
 

@@ -5,18 +5,20 @@ import json
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import click
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import ConfigurationError, Failed
 from connectorlib.init.config_template import laid_out
 from connectorlib.preflight import tests_file
 from connectorlib.preflight.explanation import Explanation, Given, Offline
 from connectorlib.preflight.message_options import Envelope
-from connectorlib.service.process import ExitCode, exit_code
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import exit_code
 from connectorlib.values.text import json_text
 
 #: Where secrets are looked up; the configuration holds references only.

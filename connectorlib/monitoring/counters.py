@@ -3,9 +3,11 @@
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate
 from typing import Literal
+
+from connectorlib.dataclass import dataclass
 
 MINUTE_S = 60.0
 MINUTES = 60

@@ -7,9 +7,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from connectorlib.dataclass import dataclass
 from connectorlib.messages import Dead, Delivery, Done, Outcome
 from connectorlib.monitoring.counters import Histogram, LastHour, SinkDetail, SinkMetric
 from connectorlib.monitoring.tracing import TraceBatch

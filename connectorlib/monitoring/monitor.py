@@ -3,12 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.flow_stats import FlowStats

@@ -13,7 +13,7 @@ from connectorlib.config import file_modes, json_source
 from connectorlib.config.secrets import References, Unresolved, typed
 from connectorlib.monitoring.status_text import as_text
 from connectorlib.service.cli_options import config_option, exit_codes
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.shared_settings import Monitoring
 from connectorlib.values.text import printable
 

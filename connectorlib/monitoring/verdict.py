@@ -2,10 +2,10 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.monitoring.humanize import ago, counted, moment
 from connectorlib.values.text import cut
 

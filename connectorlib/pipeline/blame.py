@@ -7,8 +7,9 @@ place; or, for an unknown failure with nothing else at hand, while the target an
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Retry

@@ -12,8 +12,9 @@ until then only against what its own lane was refused, for it may be undone.
 
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Again, Delivery, Outcome
 

@@ -5,8 +5,9 @@ again together or in parts), `suspects` (failed alone), `waiting` (not tried yet
 """
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Kind
 from connectorlib.messages import Delivery
 from connectorlib.pipeline.blame import Pause, Suspects

@@ -1,8 +1,8 @@
 """What happens to a lane, and what it wants done about it: the events and actions of `lane_step.step`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure
 from connectorlib.messages import Dead, Delivery, Outcome
 from connectorlib.pipeline.blame import Pause

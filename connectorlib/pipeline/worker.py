@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Stale
 from connectorlib.messages import LATER, Outcome
 from connectorlib.monitoring.flow_stats import LaneFacts

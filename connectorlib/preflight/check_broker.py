@@ -5,7 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
@@ -17,6 +17,7 @@ from connectorlib.amqp.inspection import Exchange
 from connectorlib.amqp.management import NO_LOG_IN, PLACE, PORTS, Management, management_of
 from connectorlib.amqp.token_source import TokenSource
 from connectorlib.amqp.token_source import advice as token_advice
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight import certificates
 from connectorlib.preflight.broker_versions import out_of_support

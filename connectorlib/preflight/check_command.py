@@ -25,7 +25,7 @@ from connectorlib.preflight.message_options import MESSAGE_FILE, envelope, envel
 from connectorlib.preflight.sample import Sample
 from connectorlib.service import logs
 from connectorlib.service.cli_options import config_option, exit_codes
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.reload import Loaded
 from connectorlib.shared_settings import Logging
 

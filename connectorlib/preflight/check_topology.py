@@ -8,7 +8,7 @@ import re
 import shlex
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from connectorlib.amqp.topology import (
     shards_exchange,
     source_queues,
 )
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
 from connectorlib.shared_settings import BrokerSettings, Source

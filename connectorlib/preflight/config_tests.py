@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.preflight import diff, tests_file
 from connectorlib.preflight.check_command import can_print
@@ -14,7 +14,8 @@ from connectorlib.preflight.explanation import Given, Offline, located
 from connectorlib.preflight.message_options import MESSAGE_FILE
 from connectorlib.preflight.tests_file import ConfigTest
 from connectorlib.service.cli_options import config_option, exit_codes
-from connectorlib.service.process import ExitCode, exit_code
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import exit_code
 from connectorlib.service.redaction import secrets
 from connectorlib.values.text import printable
 

@@ -16,7 +16,8 @@ from connectorlib.preflight.message_options import (
     read_body,
 )
 from connectorlib.service.cli_options import config_option, exit_codes
-from connectorlib.service.process import ExitCode, exit_code
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import exit_code
 from connectorlib.values.text import printable
 
 Opener = Callable[[str], Offline]

@@ -1,10 +1,11 @@
 """The answer to "what would this message become?": as a value, as text for a terminal, and as JSON. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure
 from connectorlib.expressions.path import Path, parse_path_at
 from connectorlib.formats.body_position import RecordPath, TextPosition, element_position, parser_position

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.redaction import secrets
 from connectorlib.values.text import shorten
 

@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from connectorlib.dataclass import dataclass
 from connectorlib.expressions import compile_topic
 from connectorlib.messages import Delivery, Properties
 from connectorlib.preflight.explanation import Offline

@@ -1,8 +1,8 @@
 """A message that `check --sample` maps, with what the live systems say about their columns or fields."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Kind
 from connectorlib.messages import Delivery
 from connectorlib.preflight.explanation import Explanation, Offline, located

@@ -24,8 +24,9 @@ from connectorlib.service import logs
 from connectorlib.service.bootstrap import loading_logs, running
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option
 from connectorlib.service.completion_command import completion_command
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.lazy_group import LazyGroup
-from connectorlib.service.process import ExitCode, reported
+from connectorlib.service.process import reported
 from connectorlib.service.reload import Reloading, Term
 from connectorlib.shared_settings import Logging
 

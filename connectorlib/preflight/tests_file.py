@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from connectorlib.config.document import Document, open_document
 from connectorlib.config.json_source import Path as JsonPath
 from connectorlib.config.schema import read_schema
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Problem
 from connectorlib.messages import PROPERTY_NAMES
 from connectorlib.preflight.message_options import Envelope

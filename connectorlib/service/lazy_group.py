@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from connectorlib.service.process import ExitCode, is_unwritable, keep_early_signals
+from connectorlib.service.exit_codes import ExitCode, is_unwritable
 
 
 class Lazy(NamedTuple):
@@ -44,6 +44,8 @@ class LazyCommand(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         if self._lazy.daemon:
+            from connectorlib.service.early_signals import keep_early_signals  # late: others do without
+
             keep_early_signals()
         return self.command.make_context(info_name, args, parent, **extra)
 

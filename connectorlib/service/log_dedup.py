@@ -4,8 +4,9 @@
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from connectorlib.dataclass import dataclass
 
 T = TypeVar("T")
 

@@ -1,6 +1,5 @@
-"""The life of a process: exit codes, signals, systemd. Imports only errors and the log's writer."""
+"""The life of a process: signals, systemd, its end. Imports only errors, `dataclass` and modules of this folder."""
 
-import errno
 import logging
 import os
 import signal
@@ -8,29 +7,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.service.early_signals import no_action
+from connectorlib.service.exit_codes import ExitCode, is_unwritable
 from connectorlib.service.log_writer import flush_all
 
 logger = logging.getLogger(__name__)
-
-
-class ExitCode(IntEnum):
-    """The exit codes of the commands; the systemd units rely on them."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    NOTHING = 3  # the queue is empty, or the query returns no rows
-    UNREACHABLE = 69  # EX_UNAVAILABLE: broker or target cannot be reached
-    STUCK = 75  # EX_TEMPFAIL: a deadline passed; a restart may help
-    REFUSED = 77  # EX_NOPERM: a log-in was refused
-    BAD_CONFIGURATION = 78  # EX_CONFIG: a restart does not help
-
 
 _CODES = {
     Kind.UNAVAILABLE: ExitCode.UNREACHABLE,
@@ -44,8 +30,6 @@ def exit_code(failure: Failure) -> ExitCode:
     return _CODES.get(failure.kind, ExitCode.FAILED)
 
 
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
-
 #: Codes of this project's own; their text needs no code in front of it, and may have several lines.
 _SELF_EXPLANATORY = ("configuration", "log-file")
 
@@ -55,11 +39,6 @@ def report(failed: Failed, event: str) -> None:
     text = failed.failure.text if failed.failure.code in _SELF_EXPLANATORY else str(failed)
     for line in text.splitlines():
         logger.error("%s", line, extra={"event": event})
-
-
-def is_unwritable(error: BaseException) -> bool:
-    """Return whether what is printed cannot be written: a full disk, or a pipe whose reader has gone."""
-    return isinstance(error, OSError) and error.errno in _UNWRITABLE
 
 
 def reported(run: Callable[[], ExitCode]) -> ExitCode:
@@ -80,14 +59,6 @@ def end_now(code: int) -> None:
     """End the process without waiting for anything but the last lines of the log."""
     flush_all()
     os._exit(code)
-
-
-def keep_early_signals() -> None:
-    """Let SIGUSR1 and SIGHUP not end a daemon before it listens to them: nothing is paused yet, and the configuration
-    is still to be read. To be called in the main thread, before what takes long is imported."""
-    for number in (signal.SIGUSR1, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _nothing)
 
 
 class Life:
@@ -144,7 +115,7 @@ class Life:
         comes while it runs is one more call after it. Call this in the main thread."""
         self._on_reload = callback
         if self._pipe is not None:
-            self._previous.setdefault(signal.SIGHUP, signal.signal(signal.SIGHUP, _nothing))
+            self._previous.setdefault(signal.SIGHUP, signal.signal(signal.SIGHUP, no_action))
         if self._reload_again:  # a SIGHUP came while the configuration was read
             self._request_reload()
 
@@ -168,7 +139,7 @@ class Life:
         self._pipe = (reader, writer)
         self._previous_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            self._previous[number] = signal.signal(number, _nothing)
+            self._previous[number] = signal.signal(number, no_action)  # the descriptor has received it
         self._thread = threading.Thread(target=self._listen, args=(reader,), name="signals", daemon=True)
         self._thread.start()
 
@@ -221,10 +192,6 @@ class Life:
         self._signalled = True
         logger.info("stopping", extra={"event": "stopping", "fields": {"signal": name}})
         self.request_stop()
-
-
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """Replace the default action; the wake-up descriptor has received the signal."""
 
 
 def _call(callback: Callable[[], object]) -> None:

@@ -9,7 +9,8 @@ from typing import Generic, Protocol, TypeVar
 
 from connectorlib.errors import Failed
 from connectorlib.service import logs
-from connectorlib.service.process import ExitCode, Life, notify, report
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import Life, notify, report
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """How long to wait before the next attempt. Pure: it knows no clock, and chance is given."""
 
-from dataclasses import dataclass
+from connectorlib.dataclass import dataclass
 
 _MOST_DOUBLINGS = 64
 

@@ -8,7 +8,8 @@ import click
 from connectorlib.service import logs
 from connectorlib.service.bootstrap import loading_logs, running
 from connectorlib.service.cli_options import Duration, config_option
-from connectorlib.service.process import ExitCode, reported
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import reported
 from connectorlib.service.reload import loaded
 from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES

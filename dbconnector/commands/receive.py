@@ -5,11 +5,11 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 
 import click
 
 from connectorlib.amqp import Broker, SyncChannel, topology
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline import blame
@@ -21,7 +21,8 @@ from connectorlib.pipeline.sink import handled
 from connectorlib.service import logs
 from connectorlib.service.bootstrap import loading_logs, running
 from connectorlib.service.cli_options import Duration, config_option
-from connectorlib.service.process import ExitCode, Life, exit_code, reported
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import Life, exit_code, reported
 from connectorlib.service.reload import loaded
 from connectorlib.shared_settings import Source
 from dbconnector import config as configuration

@@ -4,19 +4,21 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from connectorlib.amqp import Broker
+from connectorlib.dataclass import dataclass
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.run_sink import make_monitor, running_broker, supervised
 from connectorlib.service import logs
 from connectorlib.service.bootstrap import loading_logs, running
 from connectorlib.service.cli_options import Duration, config_option
-from connectorlib.service.process import ExitCode, Life, reported
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import Life, reported
 from connectorlib.service.reload import Reloading, Term, loaded
 from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES

@@ -16,7 +16,8 @@ from connectorlib.pipeline.run_sink import SinkFlow, run_sink
 from connectorlib.service import logs
 from connectorlib.service.bootstrap import loading_logs, running
 from connectorlib.service.cli_options import config_option
-from connectorlib.service.process import ExitCode, Life, reported
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import Life, reported
 from connectorlib.service.reload import Reloading, Term
 from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES

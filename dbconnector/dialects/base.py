@@ -5,11 +5,12 @@ it can be is slow. A module of this package that defines `DIALECT` adds a databa
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Kind
 from dbconnector.columns import ColumnType, column_type
 from dbconnector.dialects.conversions import Bindings, Convert, common_bindings, native_temporals

@@ -8,8 +8,9 @@ import datetime
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from connectorlib.dataclass import dataclass
 
 Decode = Callable[[Any], Any]
 

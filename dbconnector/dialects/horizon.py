@@ -5,9 +5,9 @@ so that the overlap alone covers what is not committed yet.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from connectorlib.dataclass import dataclass
 from dbconnector.watermark import Horizon, moment_of
 
 PLACE = "select.follow"

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import ceil
 
+from connectorlib.dataclass import dataclass
 from connectorlib.service.redaction import is_secret_name
 from dbconnector.dialects.base import BRACED, Driver
 
@@ -24,6 +25,9 @@ class TimeLimits:
         seconds = asdict(self)
         whole = {f"{name}_s": ceil(value) for name, value in seconds.items()}
         return whole | {f"{name}_ms": int(value * 1000) for name, value in seconds.items()}
+
+
+USUAL_LIMITS = TimeLimits()
 
 
 def quote_value(value: str, braced: str = BRACED) -> str:
@@ -51,7 +55,7 @@ def split_connection(text: str) -> dict[str, str]:
 
 
 def merge_defaults(
-    driver: Driver, keywords: Mapping[str, str], limits: TimeLimits = TimeLimits(), *, reading: bool = False
+    driver: Driver, keywords: Mapping[str, str], limits: TimeLimits = USUAL_LIMITS, *, reading: bool = False
 ) -> dict[str, str]:
     """Return the connection's keywords with the driver's defaults under them; keywords are case-insensitive."""
     words = limits.words()

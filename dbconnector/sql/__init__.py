@@ -3,8 +3,7 @@
 Pure: independent of databases, drivers and connections.
 """
 
-from dataclasses import dataclass
-
+from connectorlib.dataclass import dataclass
 from dbconnector.sql.inserts import MultiRow, multi_row
 from dbconnector.sql.keys import AnyOf, any_of
 from dbconnector.sql.lexer import T, sent, tokenize

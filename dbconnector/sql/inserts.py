@@ -4,9 +4,9 @@ In doubt they may not: a row written alone is slow, a row that depends on its ne
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+from connectorlib.dataclass import dataclass
 from dbconnector.sql.lexer import T, Token, sent
 from dbconnector.sql.token_reader import TokenReader, solid, solid_places
 

@@ -1,8 +1,8 @@
 """Whether a statement for the row with one key may be run for many keys at once. Pure. In doubt it may not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from connectorlib.dataclass import dataclass
 from dbconnector.sql.inserts import computes_nothing
 from dbconnector.sql.lexer import T, Token, sent
 from dbconnector.sql.targets import column_before

@@ -4,9 +4,9 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
+from connectorlib.dataclass import dataclass
 from dbconnector.sql.lexer import T, Token, tokenize
 
 _LIMITED = {"LIMIT", "FETCH", "OFFSET", "TOP"}

@@ -6,9 +6,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from deadletterqueue.connector_check import Check
 from deadletterqueue.filter import Chosen

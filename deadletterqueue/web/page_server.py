@@ -9,8 +9,8 @@ import click
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import redaction
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.http_server import Server
-from connectorlib.service.process import ExitCode
 from connectorlib.values.hosts import is_loopback
 from connectorlib.values.text import printable
 from deadletterqueue.connector_check import Check, open_check

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.messages import Delivery
 from connectorlib.values.text import cut_bytes

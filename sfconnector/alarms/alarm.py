@@ -4,8 +4,9 @@ Times are seconds since 1970. `at` is a time of the device, which may be wrong; 
 """
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
+
+from connectorlib.dataclass import dataclass
 
 #: Event ids that an alarm remembers; older ones may count once more when they are replayed.
 MOST_IDS = 256

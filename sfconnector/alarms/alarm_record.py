@@ -8,10 +8,10 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.alarms.alarm import ID_BYTES, MOST_IDS, Alarm, State, Wrote
 
 KEY, CASE, NUMBER, STATE, COUNT = "Key__c", "Case__c", "Number__c", "State__c", "Count__c"

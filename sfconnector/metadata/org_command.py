@@ -11,7 +11,8 @@ from connectorlib.preflight.check_command import check
 from connectorlib.preflight.findings import Group
 from connectorlib.service import logs
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option, exit_codes
-from connectorlib.service.process import ExitCode, exit_code
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import exit_code
 from connectorlib.shared_settings import Logging
 from sfconnector import config as configuration
 from sfconnector import preflight

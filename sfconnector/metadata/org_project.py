@@ -8,11 +8,11 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from itertools import chain, count
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.alarms.alarm_calls import relationship
 from sfconnector.alarms.alarm_record import CASE as ALARM_CASE
 from sfconnector.alarms.alarm_record import COUNT, KEY, LAST, STATE

@@ -6,10 +6,10 @@ needs; at the end everything that was made is deleted.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Kind
 from connectorlib.preflight.findings import Finding, bad, failed, good, odd
 from sfconnector.alarms.alarm_calls import NO_RULE, OrgNames, names_of, relationship

@@ -5,8 +5,9 @@ the org can tell. Sources: Metadata API guide, PermissionSet; Object Reference.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from connectorlib.dataclass import dataclass
 from sfconnector.alarms.alarm_calls import names_of
 from sfconnector.alarms.alarm_record import FIELDS, KEY
 from sfconnector.lookup import Lookup

@@ -7,13 +7,14 @@ asked has to find out, by a key, or to decide. A token that is not taken is repl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 from simple_salesforce.api import Salesforce as Api
 from simple_salesforce.exceptions import SalesforceError
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import json_text, shorten
 from connectorlib.service.http_client import Lost, NotSent, Session, host_of, malformed

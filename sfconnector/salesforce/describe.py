@@ -1,8 +1,9 @@
 """The answer to `describe` as values, as far as a mapping needs it. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from connectorlib.dataclass import dataclass
 
 #: Types of free text, which may be cut.
 CUTTABLE = frozenset({"string", "textarea", "encryptedstring", "combobox"})

@@ -7,8 +7,8 @@ of the configuration goes before all of it.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure, Kind
 from connectorlib.expressions import shorten
 

@@ -10,10 +10,11 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import NEVER, Failed, Failure, Kind
 from connectorlib.expressions import shorten
 from connectorlib.service.http_client import Lost, NotSent, Session, host_of

@@ -4,10 +4,10 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.expressions import shorten
 from connectorlib.service.redaction import secrets
 from sfconnector.salesforce.error_codes import SfError

@@ -5,9 +5,9 @@ answer (Sforce-Limit-Info) is kept per org, because all divisions of an org shar
 """
 
 import threading
-from dataclasses import dataclass
 from math import inf
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure, Kind
 
 #: Age at which a usage is outdated: the window rolls on, so calls come back. Asking costs a call.

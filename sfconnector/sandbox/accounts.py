@@ -4,9 +4,10 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox import ids
 from sfconnector.sandbox.refusals import ApiError, refused
 from sfconnector.sandbox.switches import Switches

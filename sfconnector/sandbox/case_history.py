@@ -1,11 +1,11 @@
 """What the page shows of Cases besides their fields: the alarm that a Case is of, and what has happened to it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox.field_values import moment
 from sfconnector.sandbox.org import Org
 

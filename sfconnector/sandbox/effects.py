@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Set
-from dataclasses import dataclass
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox.objects import Catalog, SObject
 from sfconnector.sandbox.store import Record, Store
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from connectorlib.service.cli_options import HELP_OPTIONS, Duration, exit_codes
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from sfconnector.sandbox.outages import WORDS, rule_of
 
 URL = "http://127.0.0.1:8080"

@@ -24,8 +24,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from connectorlib.dataclass import dataclass
 
 RULE_KEYS = {"name", "match", "times", "skip", "probability", "seconds", "action"}
 MATCH_KEYS = {"method", "path", "user", "record"}

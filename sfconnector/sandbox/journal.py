@@ -5,9 +5,11 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import UTC, datetime
 from typing import Any
+
+from connectorlib.dataclass import dataclass
 
 KEPT = 5_000
 BODIES = 300  # of the latest entries; each may hold 200 records

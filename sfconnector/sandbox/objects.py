@@ -6,10 +6,11 @@ are found ignoring case, and answered as the schema spells them.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import resources
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.salesforce.describe import Field, attributes_of
 from sfconnector.sandbox import describe_answers
 

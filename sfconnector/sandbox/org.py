@@ -5,10 +5,10 @@ Any thread may call any method; a refusal is an ApiError with the text of Salesf
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox import describe_answers, field_values, ids, query, record_body, refusals
 from sfconnector.sandbox.collections import Collections, failure
 from sfconnector.sandbox.objects import Catalog, OrgField, SObject, read_field

@@ -1,8 +1,10 @@
 """An org's set-up: validation and assignment rules, automation that fails, locks, rights, storage. Plain values."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from typing import Any
+
+from connectorlib.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

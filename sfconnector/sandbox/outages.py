@@ -1,9 +1,10 @@
 """The outages that an operator can rehearse: a word for each, and the fault rule behind it (faults.py)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox.api_limit import REFUSAL
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ Malformed refuses a whole collection: the org reads the complete body before it 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox import field_values, refusals
 from sfconnector.sandbox.objects import Catalog, OrgField, SObject
 from sfconnector.sandbox.refusals import ApiError, ApiProblem

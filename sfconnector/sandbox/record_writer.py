@@ -4,11 +4,11 @@ A refusal is an ApiError and changes nothing. Writes are in the journal of the s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox import effects, field_values, ids, refusals, soql_parser, where
 from sfconnector.sandbox.effects import Author
 from sfconnector.sandbox.objects import Catalog, OrgField, SObject

@@ -4,8 +4,10 @@ An answer about one record has `errorCode`, a result in a collection `statusCode
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from connectorlib.dataclass import dataclass
 
 #: HTTP statuses other than 400, by code.
 STATUSES = {

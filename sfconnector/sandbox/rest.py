@@ -1,7 +1,7 @@
 """The resources below /services/data/vXX.X. services.py decides who may call them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,6 +10,7 @@ from werkzeug.routing import Map
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox import composite, faults, refusals, wire
 from sfconnector.sandbox.accounts import User
 from sfconnector.sandbox.refusals import ApiError, refused

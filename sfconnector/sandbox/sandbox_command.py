@@ -16,7 +16,8 @@ from connectorlib.service.cli_options import HELP_OPTIONS, Duration, exit_codes
 from connectorlib.service.lazy_group import Lazy, LazyGroup
 
 if TYPE_CHECKING:
-    from connectorlib.service.process import ExitCode, Life
+    from connectorlib.service.exit_codes import ExitCode
+    from connectorlib.service.process import Life
     from sfconnector.sandbox.world import Sandbox
 
 logger = logging.getLogger(__name__)
@@ -97,8 +98,8 @@ def _fill(sandbox: "Sandbox", state: Path | None, *, empty: bool) -> bool:
 
 
 def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path | None, is_demo: bool) -> "ExitCode":
+    from connectorlib.service.exit_codes import ExitCode  # late, see the module
     from connectorlib.service.http_server import Server
-    from connectorlib.service.process import ExitCode  # late, see the module
     from sfconnector.sandbox.application import Application
     from sfconnector.sandbox.sandbox_server import LARGEST_BODY, THREADS
 

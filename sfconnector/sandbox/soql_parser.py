@@ -4,10 +4,11 @@ Does not know the objects. An error is MALFORMED_QUERY with an excerpt and a car
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import Any
 
+from connectorlib.dataclass import dataclass
 from sfconnector.sandbox.refusals import ApiError, refused
 
 MAX_LENGTH = 100_000  # characters of a statement

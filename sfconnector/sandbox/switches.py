@@ -1,8 +1,10 @@
 """Settings of the whole sandbox: latency, maintenance and what an administrator can switch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
+
+from connectorlib.dataclass import dataclass
 
 MAINTENANCE = ("", "down", "read-only")
 

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from tests.e2e.conftest import installed
 
 SECRETS = {"SF_SECRET": "s3cr;t}/w%rd=1", "SF_PASSWORD": "pa ss\"word'2", "SF_TOKEN": "t0ken+3&"}

@@ -98,16 +98,7 @@ def test_help_is_there_at_once(command: str) -> None:
     help_of_it: list[str | Path] = [installed(program), *arguments, "--help"]
     alternating = [(seconds(*help_of_it), seconds(sys.executable, "-c", "import click")) for _ in range(5)]
     help, click = (min(each) for each in zip(*alternating, strict=True))
-    assert help < 3 * click
-
-
-@pytest.mark.parametrize("package", ["dbconnector", "sfconnector", "deadletterqueue"])
-def test_help_loads_nothing_that_is_slow_to_load(package: str) -> None:
-    question = f"import sys, {package}.cli, {package}; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True).stdout
-    slow = {"pika", "pyodbc", "lxml", "jsonschema", "rich", "jmespath", "sqlparse", "sqlglot"}
-    slow |= {"requests", "urllib3", "simple_salesforce", "zeep", "jwt", "cryptography", "werkzeug", "jinja2"}
-    assert slow & set(loaded.split()) == set()
+    assert help < 2 * click
 
 
 # -- usage

@@ -117,7 +117,7 @@ def test_every_file_that_the_readme_names_is_there():
 
 
 def test_the_readme_lists_the_exit_codes_that_the_commands_use():
-    from connectorlib.service.process import ExitCode
+    from connectorlib.service.exit_codes import ExitCode
 
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)}
     assert listed == {int(code) for code in ExitCode}

@@ -20,7 +20,7 @@ from connectorlib.preflight.findings import (
     run,
     summary,
 )
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.redaction import secrets
 from tests.services.salesforce import private_key
 from tests.services.selfsigned import certificate

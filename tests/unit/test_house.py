@@ -25,6 +25,7 @@ OFTEN = {
 #: The rooms of connectorlib from the ground up: each may import those before it. `service` and `monitoring` stand
 #: beside the way and are used by it.
 ROOMS = (
+    "dataclass",
     "errors",
     "messages",
     "values",

@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from connectorlib.errors import Failure, Kind
-from connectorlib.service.process import ExitCode, Life, Watchdog, exit_code, notify, notify_status
+from connectorlib.service.exit_codes import ExitCode
+from connectorlib.service.process import Life, Watchdog, exit_code, notify, notify_status
 
 EXIT_CODES = [
     (Kind.UNAVAILABLE, 69),
@@ -142,7 +143,7 @@ def test_sigusr1_nudges():
 def test_hundreds_of_hangups_are_one_reload_after_the_one_that_runs():
     child = Child(
         """
-from connectorlib.service.process import keep_early_signals
+from connectorlib.service.early_signals import keep_early_signals
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 keep_early_signals()
 begun, go_on, done = threading.Semaphore(0), threading.Event(), []
@@ -175,7 +176,7 @@ say(len(done))
 def test_signals_for_a_daemon_do_not_end_it_before_it_listens():
     child = Child(
         """
-from connectorlib.service.process import keep_early_signals
+from connectorlib.service.early_signals import keep_early_signals
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 keep_early_signals()
 os.kill(os.getpid(), signal.SIGHUP)

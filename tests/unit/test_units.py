@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connectorlib.service.process import ExitCode
+from connectorlib.service.exit_codes import ExitCode
 
 FOLDER = Path(__file__).parents[2] / "config" / "systemd"
 SERVICES = sorted(FOLDER.glob("*.service"))

@@ -1,0 +1,54 @@
+"""What a process does not import: a start is short only as long as each command leaves out what others need."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.test_house import FILES, name_of
+
+#: Foreign libraries, and parts of the standard library that take milliseconds.
+LIBRARIES = (
+    {"pika", "pyodbc", "lxml", "jsonschema", "referencing", "attr", "rich", "jmespath", "jinja2", "prometheus_client"}
+    | {"requests", "urllib3", "simple_salesforce", "zeep", "jwt", "cryptography", "werkzeug", "opentelemetry"}
+    | {"asyncio", "http", "xml", "ssl", "socket", "email", "importlib.metadata", "logging", "dataclasses", "signal"}
+)
+
+
+def imported(code: str) -> set[str]:
+    """Return what a process has imported after this code."""
+    question = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("package", ["dbconnector", "sfconnector", "deadletterqueue"])
+def test_help_of_a_program_imports_only_click_and_the_table_of_commands(package):
+    loaded = imported(f"from {package}.cli import main\nmain(['--help'], standalone_mode=False)")
+    allowed = {"dataclasses"} if package == "deadletterqueue" else set()
+    assert loaded & LIBRARIES <= allowed
+    ours = {each.rpartition(".")[2] for each in loaded if each.startswith((package, "connectorlib"))}
+    table = {
+        package,
+        "cli",
+        "connectorlib",
+        "service",
+        "cli_options",
+        "lazy_group",
+        "exit_codes",
+        "values",
+        "durations",
+    }
+    assert ours <= table | ({"options", "dataclass"} if allowed else set())
+
+
+def test_data_classes_are_made_by_ours():
+    made_otherwise = {
+        name_of(file)
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
+        if any(each.name == "dataclass" for each in node.names)
+    }
+    assert made_otherwise == {"connectorlib.dataclass"}  # for type checkers
