@@ -4,6 +4,7 @@ import click
 
 from connectorlib.service.cli_options import HELP_OPTIONS, exit_codes
 from connectorlib.service.lazy_group import Lazy, LazyGroup
+from connectorlib.version import VERSION
 
 EXIT_CODES = exit_codes(
     " 0  done                      3  nothing there",
@@ -38,7 +39,7 @@ COMMANDS = {
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, epilog=EXIT_CODES, context_settings=HELP_OPTIONS)
-@click.version_option(package_name="amqp-connectors", prog_name="dbconnector")
+@click.version_option(VERSION, prog_name="dbconnector")
 def main() -> None:
     """Move messages between RabbitMQ and any ODBC database.
 

@@ -7,6 +7,7 @@ import click
 
 from connectorlib.service.cli_options import Duration
 from connectorlib.service.lazy_group import Lazy, LazyGroup
+from connectorlib.version import VERSION
 from deadletterqueue.options import EXIT_CODES, Connection, connection_options, json_option
 
 HELP_OPTIONS = {"help_option_names": ["-h", "-?", "--help"]}
@@ -41,7 +42,7 @@ COMMANDS = {
     epilog=EXIT_CODES,
     context_settings=HELP_OPTIONS,
 )
-@click.version_option(package_name="amqp-connectors", prog_name="deadletter-queue")
+@click.version_option(VERSION, prog_name="deadletter-queue")
 @click.option("--exchange", help="Dead-letter exchange to make.  [dead-letter]")
 @click.option("--queue", help="Dead-letter queue to make.  [dead-letter]")
 @click.option("--type", "kind", type=click.Choice(["quorum", "classic"]), default="quorum", show_default=True)

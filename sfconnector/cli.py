@@ -5,6 +5,7 @@ import click
 
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option, exit_codes
 from connectorlib.service.lazy_group import Lazy, LazyGroup
+from connectorlib.version import VERSION
 
 EXIT_CODES = exit_codes(
     " 0  stopped                  75  stuck, restart me",
@@ -42,7 +43,7 @@ COMMANDS = {
 @click.group(
     cls=LazyGroup, lazy=COMMANDS, invoke_without_command=True, epilog=EXIT_CODES, context_settings=HELP_OPTIONS
 )
-@click.version_option(package_name="amqp-connectors", prog_name="sfconnector")
+@click.version_option(VERSION, prog_name="sfconnector")
 @config_option(required=False)
 @click.pass_context
 def main(ctx: click.Context, file: str | None) -> None:

@@ -4,7 +4,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from importlib.metadata import version
 
 from connectorlib.amqp import Broker
 from connectorlib.errors import Failure, Kind
@@ -13,6 +12,7 @@ from connectorlib.service import logs
 from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.process import Life, exit_code, reported
 from connectorlib.service.reload import Reloading, Term
+from connectorlib.version import VERSION
 from sfconnector import config as configuration
 from sfconnector.cli import LAST_SUCCESS
 from sfconnector.flow import by_queue, make_flow
@@ -56,7 +56,7 @@ def _flows(config: SfConfig, broker: Broker, term: Term, first_log_ins: "FirstLo
                 stack.enter_context(closing(Client(division.salesforce, division.name, tokens, division.case.errors)))
                 for _ in range(division.lanes.count)
             ]
-        logs.event(logger, logging.INFO, "started", version=version("amqp-connectors"), divisions=_names(config))
+        logs.event(logger, logging.INFO, "started", version=VERSION, divisions=_names(config))
         yield [
             make_flow(
                 config, divisions, broker.publisher, clients, budgets, stop=term.stop, on_first=first_log_ins.note

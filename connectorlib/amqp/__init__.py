@@ -1,5 +1,6 @@
 """RabbitMQ over AMQP 0-9-1. The only package that imports pika; of ours it imports the ground modules alone."""
 
+from connectorlib.amqp import pika_loader  # noqa: F401, I001 - before all others
 from connectorlib.amqp import field_tables, pika_internals
 from connectorlib.amqp.broker import Broker
 from connectorlib.amqp.browser import Browser

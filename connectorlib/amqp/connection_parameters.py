@@ -4,13 +4,13 @@ import logging
 import platform
 import socket
 import ssl
-from importlib import metadata
 from typing import Any
 
 import pika
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.shared_settings import BrokerSettings, Tls
+from connectorlib.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def connection_parameters(
         tcp_options=_tcp_options(settings.heartbeat, user_timeout),
         client_properties={
             "product": "amqp-connectors",
-            "version": _version(),
+            "version": VERSION,
             "platform": f"Python {platform.python_version()}, pika {pika.__version__}",
             "information": "",
             "connection_name": name,
@@ -79,10 +79,3 @@ def _tcp_options(heartbeat: int, user_timeout: bool) -> dict[str, int]:
         # option looks like a dead peer.
         options["TCP_USER_TIMEOUT"] = max(2 * heartbeat, 30) * 1000
     return {key: value for key, value in options.items() if hasattr(socket, key)}
-
-
-def _version() -> str:
-    try:
-        return metadata.version("amqp-connectors")
-    except metadata.PackageNotFoundError:  # a checkout that is not installed
-        return "0"

@@ -6,7 +6,6 @@ lets its calls end, requeues what the others hold, and opens all of them again.
 """
 
 import os
-import secrets
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +26,7 @@ T = TypeVar("T")
 def process_name() -> str:
     """Return what this process is called among those that share the shards: no other has the same, even where
     containers have the same name and number."""
-    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    return f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}"
 
 
 class ShardedConsumer:

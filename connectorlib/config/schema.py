@@ -5,8 +5,8 @@ Beyond the standard keywords there are `x-verbatim: true` (SQL, paths and templa
 """
 
 import json
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import resources
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -18,8 +18,9 @@ MAX_HOME_DEPTH = 3
 
 def read_schema(package: str, name: str) -> dict[str, Any]:
     """Return the schema `<package>/schemas/<name>` from the package's data."""
-    text = resources.files(package).joinpath("schemas", name).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
+    data = pkgutil.get_data(package, f"schemas/{name}")
+    assert data is not None, "a package in files"
+    schema: dict[str, Any] = json.loads(data)
     return schema
 
 

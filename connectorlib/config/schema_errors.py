@@ -4,18 +4,18 @@ The messages of jsonschema are not shown: they repeat values, which may be secre
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from referencing import Registry
+from typing import TYPE_CHECKING, Any
 
 from connectorlib.config.json_source import Path, show
+from connectorlib.config.plain_fit import plainly_fits
 from connectorlib.config.schema import Schema, expand, homes, known_keys
 from connectorlib.config.secrets import is_secret
 from connectorlib.config.wording import SENTENCES, TYPES, describe, is_type, written
 from connectorlib.dataclass import dataclass
 from connectorlib.values.text import did_you_mean, near_miss
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,11 @@ class Mistake:
 
 def check(data: Any, schema: Schema, sources: Mapping[Path, str]) -> list[Mistake]:
     """Return every mistake in the data. `sources` has the references that values came from, by path."""
+    if plainly_fits(data, schema):
+        return []
+    from jsonschema import Draft202012Validator  # late, for mistakes only: it takes as long as all of ours
+    from referencing import Registry
+
     # With an empty registry a $ref to another schema is an error, not a download.
     validator = Draft202012Validator(schema, registry=Registry())
     errors = list(validator.iter_errors(data))
@@ -51,7 +56,7 @@ class _Explainer:
             "oneOf": self.alternatives,
         }
 
-    def explain(self, error: ValidationError) -> Iterator[Mistake]:
+    def explain(self, error: "ValidationError") -> Iterator[Mistake]:
         path = tuple(error.absolute_path)
         if "propertyNames" in error.relative_schema_path:
             yield Mistake((*path, str(error.instance)), f"expected {self.wanted(error.schema)} as the key")
@@ -60,11 +65,11 @@ class _Explainer:
         else:
             yield Mistake(path, f"expected {self.expected(error)}{self.instead(error, path)}")
 
-    def expected(self, error: ValidationError) -> str:
+    def expected(self, error: "ValidationError") -> str:
         sentence = SENTENCES.get(str(error.validator))
         return sentence(_rule(error)) if sentence else self.wanted(error.schema)
 
-    def instead(self, error: ValidationError, path: Path) -> str:
+    def instead(self, error: "ValidationError", path: Path) -> str:
         """Return `, not 0`: the value, as far as it may be shown."""
         if path in self.sources:
             return f"; {self.sources[path]} gives something else"
@@ -89,7 +94,7 @@ class _Explainer:
 
     # -- keys
 
-    def unknown_keys(self, error: ValidationError, path: Path) -> Iterator[Mistake]:
+    def unknown_keys(self, error: "ValidationError", path: Path) -> Iterator[Mistake]:
         known = known_keys(self.root, error.schema)
         for key in _instance(error):
             if key not in known:
@@ -102,7 +107,7 @@ class _Explainer:
                 return f"; it belongs in {' or '.join(places)}"
         return did_you_mean(key, known)
 
-    def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Mistake]:
+    def missing_keys(self, error: "ValidationError", path: Path) -> Iterator[Mistake]:
         known = known_keys(self.root, error.schema)
         # A misspelt key is reported once, as an unknown key.
         misspelt = {near_miss(key, known) for key in _instance(error) if key not in known}
@@ -121,7 +126,7 @@ class _Explainer:
 
     # -- alternatives
 
-    def alternatives(self, error: ValidationError, path: Path) -> Iterator[Mistake]:
+    def alternatives(self, error: "ValidationError", path: Path) -> Iterator[Mistake]:
         """Yield the mistakes in the most likely alternative: of the same JSON type, and with the same `type` key."""
         branches: list[Any] = list(_rule(error))
         fitting = [at for at, branch in enumerate(branches) if self.fits(branch, error.instance)]
@@ -146,11 +151,11 @@ class _Explainer:
         return next((each["const"] for each in constants if "const" in each), None)
 
 
-def _instance(error: ValidationError) -> Any:
+def _instance(error: "ValidationError") -> Any:
     return error.instance  # typed as maybe unset, which it never is from iter_errors
 
 
-def _rule(error: ValidationError) -> Any:
+def _rule(error: "ValidationError") -> Any:
     return error.validator_value  # likewise
 
 

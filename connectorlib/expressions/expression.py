@@ -3,12 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jmespath
-from jmespath.exceptions import JMESPathError
-
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, reject
-from connectorlib.expressions.jmespath import Interpreter, with_floats
 from connectorlib.expressions.modifiers import MODIFIERS, text_or_reject, with_modifiers
 from connectorlib.expressions.path import MISSING, Path, only_names, parse_path, walk
 from connectorlib.expressions.scope import Evaluate, Scope, compile_source
@@ -202,12 +198,9 @@ def _compile_jmespath(text: Any, extra: Extras) -> Expression:
     """Compile JMESPath. Its null counts as missing, so that a misspelt name is noticed."""
     if not isinstance(text, str):
         raise ValueError(f"jmespath is text, not {kind_of(text)}")
-    try:
-        parsed = jmespath.compile(text).parsed
-    except RecursionError as error:
-        raise ValueError("jmespath: nested too deep") from error
-    except JMESPathError as error:
-        raise ValueError(f"jmespath: {' '.join(str(error).split())}") from error
+    from connectorlib.expressions.jmespath import Interpreter, parse, with_floats  # late: it brings jmespath
+
+    parsed = parse(text)
 
     def evaluate(record: Any, scope: Scope) -> Any:
         try:

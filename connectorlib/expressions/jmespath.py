@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
+import jmespath
+from jmespath.exceptions import JMESPathError
 from jmespath.visitor import TreeInterpreter
 
 from connectorlib.limits import Effort
@@ -24,6 +26,16 @@ class Interpreter(TreeInterpreter):
         if self._steps % _STEPS == 0 and self._effort is not None:
             self._effort.check()
         return super().visit(node, *args, **kwargs)
+
+
+def parse(text: str) -> Any:
+    """Return what `Interpreter.visit` evaluates. Raise ValueError for what is no JMESPath."""
+    try:
+        return jmespath.compile(text).parsed
+    except RecursionError as error:
+        raise ValueError("jmespath: nested too deep") from error
+    except JMESPathError as error:
+        raise ValueError(f"jmespath: {' '.join(str(error).split())}") from error
 
 
 def with_floats(value: Any) -> Any:

@@ -7,7 +7,6 @@ from connectorlib.formats.delimited import compile_delimited
 from connectorlib.formats.json import compile_json, compile_ndjson
 from connectorlib.formats.plain_text import compile_text
 from connectorlib.formats.strictness import refuse_unknown_keys
-from connectorlib.formats.xml import compile_xml
 from connectorlib.shared_settings import Limits
 
 #: Recursive functions walk the records, up to three calls for a level, and Python allows a thousand.
@@ -32,6 +31,13 @@ class Format(Protocol):
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
         """Return a body of these rows. Raise Failed (reject): `not-encodable`."""
+
+
+def compile_xml(settings: Mapping[str, Any], limits: Limits) -> Format:
+    """Return the format XML."""
+    from connectorlib.formats import xml  # late: it brings lxml
+
+    return xml.compile_xml(settings, limits)
 
 
 _TYPES: dict[str, tuple[Callable[[Mapping[str, Any], Limits], Format], tuple[str, ...]]] = {

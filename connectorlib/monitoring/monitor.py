@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +13,7 @@ from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.flow_stats import FlowStats
 from connectorlib.monitoring.tracing import TraceBatch
 from connectorlib.service.redaction import secrets
+from connectorlib.version import VERSION
 
 if TYPE_CHECKING:
     from connectorlib.amqp import Broker
@@ -67,7 +67,7 @@ class Monitor:
         self.connector = connector
         self.name = name
         self.file = str(Path(file).absolute())
-        self.version = version("amqp-connectors")
+        self.version = VERSION
         self.dead_letters = dead_letters
         self.broker = broker
         self.flows: list[FlowStats] = []

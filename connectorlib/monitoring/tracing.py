@@ -10,13 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from connectorlib.messages import Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.shared_settings import Tracing
 from connectorlib.values.hosts import is_loopback
+from connectorlib.version import VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -45,7 +45,7 @@ def tracing(settings: Tracing | None, connector: str, name: str) -> Iterator[Tra
 
     from connectorlib.service.http_client import direct_session  # late too: it brings requests
 
-    release = version("amqp-connectors")
+    release = VERSION
     resource = Resource.create({"service.name": connector, "service.instance.id": name, "service.version": release})
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample)), resource=resource, shutdown_on_exit=False

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -29,6 +28,7 @@ from connectorlib.service.lazy_group import LazyGroup
 from connectorlib.service.process import reported
 from connectorlib.service.reload import Reloading, Term
 from connectorlib.shared_settings import Logging
+from connectorlib.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _run(program: str, open_sink: OpenSink, config: SinkConfig, term: Term) -> E
     def flows(broker: object) -> Iterator[Sequence[SinkFlow]]:
         with closing(open_sink(config.settings)) as sink:
             sink.brake = Brake(config.retry.flood)
-            logs.event(logger, logging.INFO, "started", version=version("amqp-connectors"), name=config.name)
+            logs.event(logger, logging.INFO, "started", version=VERSION, name=config.name)
             yield [_flow(config, sink)]
 
     identity = Program(program, config.name, f"{program} {config.name}")

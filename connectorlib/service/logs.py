@@ -13,7 +13,6 @@ their volatile fields (`message_id`, `attempt`, …) are counted and logged once
 import copy
 import json
 import logging
-import logging.handlers
 import os
 import re
 import select
@@ -391,9 +390,11 @@ def _write(descriptor: int, data: bytes) -> int:
 
 def _file_handler(file: str, others: logging.Handler) -> logging.Handler:
     """`others` are told when the file cannot be written any more."""
+    from logging.handlers import WatchedFileHandler  # late: few log to a file
+
     try:
         # Watched: logrotate may move the file away; the next line opens a new one.
-        opened = logging.handlers.WatchedFileHandler(file, encoding="utf-8")
+        opened = WatchedFileHandler(file, encoding="utf-8")
     except OSError as error:
         text = f"the log file {file} cannot be opened: {error.strerror}"
         raise Failed(Failure(Kind.CONFIGURATION, "log-file", text, place="logging.file")) from error

@@ -4,7 +4,6 @@ A value that has no text raises ValueError.
 """
 
 import base64
-import difflib
 import json
 import math
 import unicodedata
@@ -175,6 +174,8 @@ def shorten(text: str, limit: int = 200) -> str:
 def near_misses(word: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
     """Return the known names that resemble a word, in any case of letters, the nearest first."""
     lower = {name.lower(): name for name in reversed(list(known))}
+    import difflib  # late: for mistakes only
+
     return [lower[name] for name in difflib.get_close_matches(word.lower(), lower, count, cutoff)]
 
 

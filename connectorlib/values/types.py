@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Context, Decimal
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from connectorlib.values.text import MAX_DIGITS, json_text, kind_of, quoted, text_of
 
@@ -245,6 +244,8 @@ def _refuse_bad_directive(parse: Callable[[str], datetime], pattern: str) -> Non
 def _find_zone(name: str) -> tzinfo:
     if name == "UTC":  # known also where no time zone database is installed
         return UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # late: few name a zone
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

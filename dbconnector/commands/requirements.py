@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.run_sink import Program
 from connectorlib.service import logs
+from connectorlib.version import VERSION
 from dbconnector.settings import DbConfig
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def log_start(config: DbConfig, command: str) -> None:
         logging.INFO,
         "started",
         command=command,
-        version=version("amqp-connectors"),
+        version=VERSION,
         name=config.name,
         queue=config.source.queue if config.source else None,
     )

@@ -1,4 +1,4 @@
-"""The calls of a division to its org. The only module that imports simple_salesforce; translates the exceptions.
+"""The calls of a division to its org. Translates the exceptions of simple_salesforce.
 
 Every failure leaves as `Failed`. One of them says that nobody knows what became of a write (`Unanswered`): whoever
 asked has to find out, by a key, or to decide. A token that is not taken is replaced; two new ones are a refusal.
@@ -11,9 +11,6 @@ from dataclasses import replace
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from simple_salesforce.api import Salesforce as Api
-from simple_salesforce.exceptions import SalesforceError
-
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import json_text, shorten
@@ -22,6 +19,7 @@ from sfconnector.salesforce import error_codes, login, responses
 from sfconnector.salesforce.error_codes import SfError
 from sfconnector.salesforce.login import PLACE, Token, TokenProvider
 from sfconnector.salesforce.responses import Result
+from sfconnector.salesforce.rest_library import Api, SalesforceError
 from sfconnector.salesforce.usage import Usage
 from sfconnector.settings import Salesforce
 

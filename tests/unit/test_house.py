@@ -26,6 +26,7 @@ OFTEN = {
 #: beside the way and are used by it.
 ROOMS = (
     "dataclass",
+    "version",
     "errors",
     "messages",
     "values",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.unit.test_house import FILES, name_of
+from tests.unit.test_house import FILES, ROOT, name_of
 
 #: Foreign libraries, and parts of the standard library that take milliseconds.
 LIBRARIES = (
@@ -29,18 +29,30 @@ def test_help_of_a_program_imports_only_click_and_the_table_of_commands(package)
     allowed = {"dataclasses"} if package == "deadletterqueue" else set()
     assert loaded & LIBRARIES <= allowed
     ours = {each.rpartition(".")[2] for each in loaded if each.startswith((package, "connectorlib"))}
-    table = {
-        package,
-        "cli",
-        "connectorlib",
-        "service",
-        "cli_options",
-        "lazy_group",
-        "exit_codes",
-        "values",
-        "durations",
-    }
+    table = {package, "cli", "connectorlib", "service", "cli_options", "lazy_group"}
+    table |= {"exit_codes", "values", "durations", "version"}
     assert ours <= table | ({"options", "dataclass"} if allowed else set())
+
+
+#: What a configuration without a mistake, a token of the broker, XML or JMESPath does without.
+RARE = {"asyncio", "attr", "difflib", "jinja2", "jmespath", "jsonschema", "logging.handlers", "lxml", "opentelemetry"}
+RARE |= {"prometheus_client", "referencing", "rich", "secrets", "zoneinfo", "cryptography", "jwt", "zeep"}
+HTTP = {"http", "requests", "urllib3", "importlib.metadata"}
+
+
+@pytest.mark.parametrize(
+    ("command", "config", "file", "left_out"),
+    [
+        ("dbconnector.commands.subscribe", "dbconnector.config", "weather.subscribe.json", RARE | HTTP),
+        ("dbconnector.commands.receive", "dbconnector.config", "weather.subscribe.json", RARE | HTTP),
+        ("dbconnector.commands.select", "dbconnector.config", "weather.select.json", RARE | HTTP),
+        ("sfconnector.daemon", "sfconnector.config", "sfconnector.example.json", RARE),
+    ],
+)
+def test_a_command_imports_what_its_configuration_needs(command, config, file, left_out):
+    path = str(ROOT / "config" / file)
+    loaded = imported(f"import {command}, {config}\n{config}.load({path!r}, resolve_secrets=False)")
+    assert loaded & left_out == set()
 
 
 def test_data_classes_are_made_by_ours():
