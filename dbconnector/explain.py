@@ -54,7 +54,7 @@ def opened(file: str) -> "Offline":
     """Given a configuration file, return what explains messages. Raise Failed for mistakes in it."""
     settings = config.load(file, resolve_secrets=False)
     if not settings.database.write:
-        text = f"{file}: database.write is missing: without it no message is written anywhere"
+        text = f"{file}: database.write is missing: it is required to write messages"
         raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
     return Offline(settings)
 

@@ -217,7 +217,7 @@ class _Round:
         kept = before(mark, self._parts.follow.overlap_s)
         seen = [each for each in done if not later(kept, each.position)]
         if not self._parts.state.advance(self._lease, mark, seen, forget=kept if last else None):
-            logs.event(logger, logging.WARNING, "taken over", name=self._parts.config.name)
+            logs.event(logger, logging.WARNING, "lease lost", name=self._parts.config.name)
             return False
         self._watermark = self._parts.stats.watermark = mark
         return True

@@ -41,7 +41,7 @@ class FollowStats:
         if self.horizon.held_by:
             parts.append(f"held by {self.horizon.held_by}")
         if not self.horizon.exact:
-            parts.append("open transactions are not known, only the overlap covers them")
+            parts.append("open transactions are unknown; only the overlap covers them")
         if self.late:
             parts.append(f"{self.late} rows late, the latest by {self.latest_s:.1f} s")
         return ", ".join(parts)

@@ -102,6 +102,6 @@ def _new(dialect: Dialect, keys: int, count: int) -> int:
     if not dialect.insert_or_ignore:
         return keys  # a key that exists is an error; and SQL Server with NOCOUNT reports -1
     if count < 0:
-        text = "the driver does not say how many rows were inserted, so nobody knows which messages are new"
+        text = "the driver does not say how many rows were inserted, so it is unknown which messages are new"
         raise Failed(Failure(Kind.CONFIGURATION, "no-count", text, PLACE))
     return count

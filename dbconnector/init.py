@@ -23,8 +23,8 @@ _SAMPLES: dict[str, Any] = {
     "json": {"any": "value"},
 }
 _RUN = {
-    "subscribe": ("subscribe", "writes every message, for ever"),
-    "select": ("select", "sends the rows; --every 30s: for ever"),
+    "subscribe": ("subscribe", "writes every message until stopped"),
+    "select": ("select", "sends the rows; --every 30s repeats it"),
 }
 
 
@@ -39,7 +39,7 @@ def _names(answers: Answers) -> list[str]:
 QUESTIONS = (
     Question(
         "mode",
-        "What it shall do: subscribe writes messages into a table, select sends rows of a table as messages",
+        "What to do: subscribe writes messages into a table, select sends rows of a table as messages",
         "subscribe",
         choices=("subscribe", "select"),
     ),

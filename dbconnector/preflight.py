@@ -35,8 +35,8 @@ from dbconnector.watermark import Horizon
 
 ABOUT = "database"
 _DO = {
-    Kind.UNAVAILABLE: "is it running, are server and port in database.connection right?",
-    Kind.REFUSED: "put user and password in database.connection right",
+    Kind.UNAVAILABLE: "is it running, are server and port in database.connection correct?",
+    Kind.REFUSED: "correct user and password in database.connection",
 }
 #: A value of each type that an expression may have, to ask whether a column takes it.
 _EXAMPLES: Mapping[str, Any] = {
@@ -75,7 +75,7 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
     """Yield what is found; raise Failed if the database stops answering."""
     with closing(Database(config.database)) as database:
         if missing := _missing_file(database):
-            yield bad(ABOUT, f"{missing} is not there", "make it, or put database.connection right", Kind.CONFIGURATION)
+            yield bad(ABOUT, f"{missing} is not there", "create it, or correct database.connection", Kind.CONFIGURATION)
             return
         try:
             database.connect()
@@ -112,13 +112,13 @@ def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:
     given = {key.lower() for key in (connection_string.split_connection(own) if isinstance(own, str) else own)}
     defaults = {k: v for k, v in connection_string.hide_secrets(database.keywords).items() if k.lower() not in given}
     if database.driver is UNKNOWN_DRIVER:
-        text = "not in the table of drivers: rows are written one by one, and a bad one costs its batch a rollback"
-        yield odd("driver", text, "use another driver where there is one")
+        text = "not a known driver: rows are written one by one, and a bad row costs a rollback of its batch"
+        yield odd("driver", text, "use another driver if there is one")
         if database.server.proven:
-            yield good("driver", "text, whole numbers and decimals came back from it as they were sent")
+            yield good("driver", "text, integers and decimals were returned as they were sent")
         else:
-            text = "the server understood no question for a value, so nothing is known of what its driver alters"
-            yield odd("driver", text, "compare what is written with what was sent")
+            text = "the server accepted no test query, so it is unknown what its driver alters"
+            yield odd("driver", text, "compare what is stored with what was sent")
     elif defaults:
         yield good("driver", f"{driver.name}, with {', '.join(f'{k}={v}' for k, v in defaults.items())}")
     else:
@@ -144,7 +144,7 @@ def _write(database: Database, write: Write, place: str) -> Iterator[Finding]:
 
 def _refused(place: str, failure: Failure, what: str) -> Finding:
     kind = Kind.REFUSED if failure.code == "42501" else Kind.CONFIGURATION
-    do = "give the user this right" if kind is Kind.REFUSED else f"put {what} right, or the table"
+    do = "grant the user this privilege" if kind is Kind.REFUSED else f"put {what} right, or the table"
     return Finding(failed(place, failure).mark, place, f"{failure.code} {failure.text}", do, kind, failure.code)
 
 
@@ -196,7 +196,7 @@ def _select(config: DbConfig, database: Database, select: Select) -> Iterator[Fi
     except Failed as error:
         if error.failure.kind is Kind.UNAVAILABLE:
             raise
-        yield odd(about, f"its columns are known only when it runs: {error.failure.text}")
+        yield odd(about, f"its columns are known only at run time: {error.failure.text}")
     if columns:
         yield good(about, f"gives {listed(columns)}")
         yield from _destination(config, columns)
@@ -236,7 +236,7 @@ def _destination(config: DbConfig, columns: Sequence[str]) -> Iterator[Finding]:
 
 def _no_column(about: str, name: str, columns: Sequence[str]) -> Finding:
     text = f"{name} is no column of the query; they are {listed(columns)}"
-    return bad(about, text, "put one of the two right", Kind.CONFIGURATION)
+    return bad(about, text, "correct one of the two", Kind.CONFIGURATION)
 
 
 def _follow(config: DbConfig, database: Database, select: Select, follow: Follow) -> Iterator[Finding]:
@@ -247,24 +247,24 @@ def _follow(config: DbConfig, database: Database, select: Select, follow: Follow
         values = {**dict.fromkeys(compile_statement(select.query).names), **select.params}
         yield _horizon(about, IntervalSource(select, database, values).horizon())
     except Failed as error:
-        yield failed(about, error.failure, "put it right, or the query")
+        yield failed(about, error.failure, "correct it, or the query")
     finally:
         database.rollback()
     with closing(Database(config.database.state)) as state:
         try:
             missing = CursorTable(follow.table, config.name, about, state).missing()
         except Failed as error:
-            yield failed(f"{about}.state", error.failure, "put select.follow.state right")
+            yield failed(f"{about}.state", error.failure, "correct select.follow.state")
             return
     if missing is not None:
-        yield odd(f"{about}.state", missing.text, "nothing, if the first start may make it")
+        yield odd(f"{about}.state", missing.text, "no action needed if the connector may create it at its first start")
 
 
 def _horizon(about: str, horizon: Horizon) -> Finding:
     if horizon.position is None:
-        return odd(about, f"nothing new can be read now, held by {horizon.held_by}", "end that, or give the right")
+        return odd(about, f"nothing new can be read now; held by {horizon.held_by}", "end it, or grant the privilege")
     if not horizon.exact:
-        text = "what transactions are open is not known to this user, or from this server"
+        text = "this user or server cannot see which transactions are open"
         return odd(about, text, "make overlap longer than any transaction that writes to the table")
     return good(about, f"the table is complete up to {horizon.position}")
 
@@ -287,14 +287,14 @@ def _inbox(database: Database, settings: Idempotency, consumer: str) -> Finding:
         finding = _refused(about, error.failure, "idempotency.table")
         do = "make it: dbconnector inbox --create" if finding.kind is Kind.CONFIGURATION else finding.do
         if not database.dialect.unique_keys:
-            do = "take idempotency out"
+            do = "remove idempotency"
         return Finding(finding.mark, about, finding.text, do, finding.kind, finding.code)
     finally:
         database.rollback()
     if (first, second) != (1, 0):
-        text = "takes one key twice: it has no primary key (consumer, message_key), so doubles are written twice"
-        return bad(about, text, "make it anew: dbconnector inbox prints how", Kind.CONFIGURATION)
-    return good(about, "is there, and keeps doubles out")
+        text = "takes one key twice: it has no primary key (consumer, message_key), so duplicates are written twice"
+        return bad(about, text, "recreate it: dbconnector inbox prints how", Kind.CONFIGURATION)
+    return good(about, "exists, and prevents duplicates")
 
 
 def _second(inbox: Inbox, database: Database, key: Key) -> int:
@@ -312,7 +312,7 @@ def _second(inbox: Inbox, database: Database, key: Key) -> int:
 def _sample(config: DbConfig, database: Database, sample: Sample) -> Iterator[Finding]:
     """Map it by the classes of the columns, which only the database knows."""
     if not config.database.write:
-        yield odd(f"sample {sample.name}", "there is nothing to write it: database.write is missing")
+        yield odd(f"sample {sample.name}", "database.write is missing, so nothing can be written")
         return
     database.connect()
     offline = Offline(config, database.binder)

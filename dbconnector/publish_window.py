@@ -124,7 +124,7 @@ class PublishWindow:
     def _log_wait(self, ticket: Ticket, waited: float) -> None:
         failure = self._broker.failure
         cause = (
-            f"the broker takes no messages, it is {self._broker.alarm}"
+            f"the broker blocks publishers, it is {self._broker.alarm}"
             if self._broker.alarm
             else failure or "no confirm has come"
         )

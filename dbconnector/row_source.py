@@ -97,7 +97,7 @@ class RowSource:
             columns, rows = page
             keys = _keys(columns, rows, key)
             if last is not None and keys[0] != last:
-                raise _key_failure(f"{_named(key)}: the last row of the page before did not come again: {_INEXACT}")
+                raise _key_failure(f"{_named(key)}: the last row of the previous page was not found again: {_INEXACT}")
             _refuse_repeated(key, keys)
             fresh = rows if last is None else rows[1:]
             if fresh:

@@ -88,7 +88,7 @@ def _review_keywords(found: Review, path: Path, connection: Any) -> None:
         lower = [key.lower() for key in connection]
         for at, key in enumerate(connection):
             if key.lower() in lower[:at]:
-                found.problem((*path, key), "given twice; ODBC does not tell capital letters from small ones")
+                found.problem((*path, key), "given twice; ODBC ignores case")
         if not _CONNECTION_KEYS & set(lower):
             found.missing(path, "Driver", ', such as "PostgreSQL Unicode" (or "DSN"); odbcinst -q -d lists the drivers')
 
@@ -130,7 +130,7 @@ def _review_follow(found: Review, path: Path, select: Mapping[str, Any]) -> None
         found.attempt((*here, "overlap"), lambda: parse_duration(overlap)) if isinstance(overlap, str) else overlap
     )
     if isinstance(seconds, int | float) and seconds <= 0:
-        found.problem((*here, "overlap"), "is never 0: a row becomes visible later than its time says")
+        found.problem((*here, "overlap"), "must not be 0: a row becomes visible later than its timestamp says")
     start = follow.get("from")
     if isinstance(start, str) and start not in ("beginning", "now"):
         found.attempt((*here, "from"), lambda: position_of_text(start))
@@ -146,7 +146,7 @@ def _statement(found: Review, path: Path, sql: Any) -> Statement | None:
     if statement is not None and (reason := objection(text, ddl_commits=_dialect(found).ddl_commits)):
         found.problem(path, reason)
     if statement is not None and ignores_errors(text):
-        found.warn(path, "IGNORE cuts values that do not fit, without a word: use ON DUPLICATE KEY UPDATE")
+        found.warn(path, "IGNORE silently truncates values that do not fit: use ON DUPLICATE KEY UPDATE")
     return statement
 
 

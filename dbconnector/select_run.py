@@ -159,7 +159,7 @@ class _Run:
                 if failed.failure.kind is not Kind.RETRY or attempt > self._retry.attempts:
                     raise
                 delay = self._retry.backoff.delay(attempt - 1, random.random())  # noqa: S311 - jitter
-                logs.event(logger, logging.WARNING, "again", code=failed.failure.code, attempt=attempt, delay=delay)
+                logs.event(logger, logging.WARNING, "retrying", code=failed.failure.code, attempt=attempt, delay=delay)
                 if self._stop.wait(delay):
                     raise
                 self._database.connect()

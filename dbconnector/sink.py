@@ -291,7 +291,9 @@ class DatabaseSink:
             if new == 0 and len(keys) == len(units):
                 return ALREADY
             if new < len(keys):
-                raise AlreadyThere(Failure(Kind.REJECT, "already-there", "an earlier delivery was written", INBOX))
+                raise AlreadyThere(
+                    Failure(Kind.REJECT, "already-there", "already written by an earlier delivery", INBOX)
+                )
         places = self._execute_bulk(units, rows_at_once) if self._plan.in_bulk else self._execute_steps(units)
         self._passing.update(dict.fromkeys([*places, ALL], len(units)))
         self._brake.passed(places, (unit.delivery for unit in units), self)

@@ -193,7 +193,7 @@ def _read_secret(option: str, file: str) -> str:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise _wrong(f"{option} {file} cannot be read: {reason}") from error
     if file_modes.is_open(file):
-        raise _wrong(f"{option} {file} is open: {file_modes.advice(file)}")
+        raise _wrong(f"{option} {file} is not private: {file_modes.advice(file)}")
     return text.removesuffix("\n").removesuffix("\r")
 
 

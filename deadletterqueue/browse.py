@@ -97,7 +97,7 @@ class Walk:
                 self._hold_the_rest(browser)
                 self._delivery_limit.rescue(browser)
         except Failed as failed:
-            logger.warning("looking at %s ends early: %s", self.queue, failed)
+            logger.warning("the scan of %s ended early: %s", self.queue, failed)
         finally:
             browser.requeue()
 
@@ -115,7 +115,7 @@ class Walk:
         """Remove messages from the queue; the acks are on the way when this returns. Raise Failed if the connection was
         lost: then the messages are still in the queue."""
         if not self._removing:
-            raise RuntimeError("this walk only looks")
+            raise RuntimeError("this scan is read-only")
         if self._browser is not None:
             self._browser.ack(deliveries)
             self._delivery_limit.acked(deliveries)
@@ -128,7 +128,7 @@ class Walk:
     @property
     def shortfall(self) -> str:
         """What of the queue this walk has not shown, in words; "" if it has shown everything."""
-        reasons = ((self.taken, "taken by somebody else meanwhile"), (self.unreadable, "not readable"))
+        reasons = ((self.taken, "taken by another consumer meanwhile"), (self.unreadable, "not readable"))
         missing = [f"{count:,} of {self.total:,} {reason}" for count, reason in reasons if count]
         return f"{self.queue}: {', '.join(missing)}" if missing else ""
 
@@ -146,7 +146,7 @@ class Walk:
         """Return what moves messages of this walk elsewhere, with at most `window` of them in doubt; `moved` has to be
         told. Only where there is something to walk through."""
         if not self._removing or self._browser is None:
-            raise RuntimeError("this walk only looks, or has nothing to look at")
+            raise RuntimeError("this scan is read-only, or has nothing to look at")
         return self._browser.shovel(window)
 
     def moved(self, delivery: Delivery) -> None:
@@ -196,7 +196,7 @@ class Walk:
                 patience = time.monotonic() + STUCK_S
                 yield batch
             elif time.monotonic() > patience:
-                text = f"queue {self.queue!r} hands out no messages: does somebody else consume it alone?"
+                text = f"queue {self.queue!r} hands out no messages: does an exclusive consumer hold it?"
                 raise Failed(Failure(Kind.UNAVAILABLE, "stuck", text))
 
     def _take(self, browser: Browser) -> list[Delivery] | None:

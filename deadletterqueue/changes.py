@@ -290,7 +290,7 @@ def text_of(letter: Letter) -> str:
     """Return a letter as text for an editor: the reason as comments, properties and headers as JSON, the body."""
     why = [f"{letter.reason} {letter.code} {letter.text}", letter.detail]
     comments = [f"died in {letter.queue or '?'} {local(letter.time)}", *(line for line in why if line.strip())]
-    comments += ["", "Change what stands below, save and close; it is sent then. Left as it is, it stays where it is."]
+    comments += ["", "Edit the text below, save and close to send it. An unchanged message stays where it is."]
     properties = json.dumps(_document(letter.delivery), indent=2, ensure_ascii=False)
     lines = [*(f"# {printable(line)}".rstrip() for line in comments), properties]
     return "\n".join(lines) + "\n" + _shown_body(letter.delivery.body)

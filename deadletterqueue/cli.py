@@ -13,7 +13,7 @@ from deadletterqueue.options import EXIT_CODES, Connection, connection_options, 
 HELP_OPTIONS = {"help_option_names": ["-h", "-?", "--help"]}
 COMMANDS = {
     "list": Lazy("deadletterqueue.list_command:list_", "A line for each dead letter, in the order of the queue."),
-    "show": Lazy("deadletterqueue.show_command:show", "All there is to know of a few, body and headers included."),
+    "show": Lazy("deadletterqueue.show_command:show", "Full details of some letters, including body and headers."),
     "group": Lazy("deadletterqueue.group_command:group", "A line for each cause: how many, since when, an example."),
     "replay": Lazy("deadletterqueue.replay_command:replay", "Send them back to the queue they died in."),
     "edit": Lazy(
@@ -23,12 +23,12 @@ COMMANDS = {
     "export": Lazy(
         "deadletterqueue.transfer_command:export", "Write dead letters into a file; they stay in the queue."
     ),
-    "import": Lazy("deadletterqueue.transfer_command:import_", "Put what was exported back into the queue."),
-    "purge": Lazy("deadletterqueue.purge_command:purge", "Remove dead letters for good."),
+    "import": Lazy("deadletterqueue.transfer_command:import_", "Put exported messages back into the queue."),
+    "purge": Lazy("deadletterqueue.purge_command:purge", "Remove dead letters permanently."),
     "serve": Lazy("deadletterqueue.serve_command:serve", "The workbench as a page in a browser."),
     "completion": Lazy(
         "connectorlib.service.completion_command:completion_command",
-        "Print what makes a shell complete commands and options.",
+        "Print the shell completion script.",
         ("deadletter-queue",),
     ),
 }
@@ -49,7 +49,7 @@ COMMANDS = {
 @click.option(
     "--max-length", type=click.IntRange(min=1), metavar="N", help="Refuse more than so many: the connectors pause then."
 )
-@click.option("--ttl", type=Duration(), help="Delete dead letters that are older, e.g. 30d. They are gone for good.")
+@click.option("--ttl", type=Duration(), help="Delete dead letters that are older, e.g. 30d. They are lost permanently.")
 @click.option("--policy", is_flag=True, help="Print the policies that give existing queues this exchange.")
 @click.option("--apply-policy", is_flag=True, help="Set them, through the management API.")
 @click.option(
@@ -61,15 +61,15 @@ COMMANDS = {
 @connection_options
 @click.pass_context
 def main(ctx: click.Context, /, connection: Connection, **given: Any) -> None:
-    """Make the dead-letter queue of a virtual host; look into it, put right what is there, send it back.
+    """Set up the dead-letter queue of a virtual host; inspect, correct and resend what is in it.
 
     \b
     deadletter-queue --vhost plant           make exchange, queue and binding
     deadletter-queue group --vhost plant     a line for each cause
     deadletter-queue list --vhost plant      a line for each dead letter
-    deadletter-queue show 1 --vhost plant    all there is to know of the first
+    deadletter-queue show 1 --vhost plant    full details of the first
 
-    What exists is left as it is. Looking changes nothing: the order stays, nothing is lost.
+    Existing objects are left unchanged. Scanning changes nothing: the order is kept, nothing is lost.
     """
     from connectorlib.service.bootstrap import without_core_dumps  # late: --help does without it
 

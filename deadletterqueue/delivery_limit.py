@@ -120,7 +120,7 @@ class DeliveryLimit:
         browser.end_window()
         browser.ack(safe)
         if safe:
-            text = "%d messages of %s were moved to its end: given back once more they would have been deleted"
+            text = "%d messages of %s were moved to its end: one more requeue would have deleted them"
             logger.warning(text, len(safe), self._queue)
         if len(safe) < len(doomed):
             self._save([each for each in doomed if each not in safe])
@@ -149,7 +149,7 @@ class DeliveryLimit:
         if self._own is not None:
             how = (
                 "The limit is an argument of the queue, which no policy raises: replay or purge its messages, which "
-                "works as before, and delete it when it is empty; `deadletter-queue` makes it anew"
+                "works as before, and delete it when it is empty; `deadletter-queue` recreates it"
             )
         else:
             how = (
@@ -168,7 +168,7 @@ class DeliveryLimit:
         with tempfile.NamedTemporaryFile("w", prefix="deadletter-queue-", suffix=".jsonl", delete=False) as file:
             file.writelines(json.dumps(line_of(each)) + "\n" for each in deliveries)
         logger.error(
-            "%d messages of %s could not be moved and may be deleted when they are given back; they are saved in %s, "
+            "%d messages of %s could not be moved and may be deleted when they are requeued; they are saved in %s, "
             "for `deadletter-queue import`",
             *(len(deliveries), self._queue, file.name),
         )

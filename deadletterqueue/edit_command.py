@@ -137,9 +137,9 @@ def checked(edit: Edit, check: Check | None) -> Change:
         except ValueError as error:
             return Leave(str(error))
         if not is_changed(letter, new):
-            return Leave("the change changes nothing")
+            return Leave("the change has no effect")
         found = problems(letter, new, check)
-        return Leave(f"it would die again: {found[0]}") if found else new
+        return Leave(f"it would be dead-lettered again: {found[0]}") if found else new
 
     return change
 
@@ -333,7 +333,7 @@ def edit(
     \b
     deadletter-queue edit 3        in $EDITOR, headers and all
     deadletter-queue edit --where code=22001 --set device.id=p-7 --dry-run
-    deadletter-queue edit --where code=22001 --patch mend.json -c db.config
+    deadletter-queue edit --where code=22001 --patch fix.json -c db.config
 
     Given a connector's configuration with -c, a changed message is decoded and mapped as the connector would, without
     its database or Salesforce, before it is sent; else JSON and XML have to be readable. What would die again stays as

@@ -18,7 +18,7 @@ _BROKER_TEXTS = {
     "rejected": "a consumer rejected it: the connectors do so only with a body that is over limits.body_bytes",
     "expired": "its time to live ran out",
     "maxlen": "the queue was full",
-    "delivery_limit": "it was given back more often than the queue's delivery limit allows",
+    "delivery_limit": "it was requeued more often than the queue's delivery limit allows",
 }
 #: No letter was sent back, or tried, more often than this; `--max-replays 10000` lets also a forged count through.
 MOST = 9_999

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 EXIT_CODES = exit_codes(
-    " 0  done                      3  nothing there",
-    " 1  failed, or stopped       69  broker cannot be reached",
-    " 2  wrong usage              77  a log-in or a permission was refused",
-    "                             78  bad configuration, or made otherwise",
+    " 0  done                      3  nothing to do",
+    " 1  failed, or stopped       69  broker unreachable",
+    " 2  usage error              77  login or permission refused",
+    "                             78  bad configuration, or other arguments",
 )
 SOURCES = "Broker"
 
@@ -213,7 +213,7 @@ _FILTERS = (
     click.option(
         "--match", multiple=True, metavar="EXPRESSION=PATTERN", help="By the body: device.id=p-7; repeatable."
     ),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="No more than so many."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Limit the number of messages."),
 )
 
 
@@ -278,7 +278,7 @@ _SENDING = (
         metavar="N",
         help="More is faster; killed in the middle, so many messages may be doubled. None is lost.",
     ),
-    click.option("--dry-run", is_flag=True, help="Only tell what would be sent where."),
+    click.option("--dry-run", is_flag=True, help="Only show what would be sent where."),
 )
 
 

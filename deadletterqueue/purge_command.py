@@ -27,7 +27,7 @@ def run_purge(connection: Connection, filters: Filters, ask: Ask, *, as_json: bo
         if not count:
             print_result(f"nothing to purge in {session.queue}", {"queue": session.queue, "purged": 0}, as_json=as_json)
             return ExitCode.NOTHING
-        if not ask(f"Remove {count:,} dead letters from {session.queue} for good?"):
+        if not ask(f"Remove {count:,} dead letters from {session.queue} permanently?"):
             return ExitCode.FAILED
         purged = _purge(session, filters, chosen, count)
     short = f"; somebody else has taken {count - purged:,} meanwhile" if purged < count else ""
@@ -75,12 +75,12 @@ def purge_letters(session: Session, chosen: Chosen, count: int, *, depth: int | 
 
 @click.command(epilog=EXIT_CODES)
 @filter_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @connection_options
 @click.pass_context
 def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: bool, as_json: bool) -> None:
-    """Remove dead letters for good. `export` first keeps a copy.
+    """Remove dead letters permanently. `export` first keeps a copy.
 
     \b
     deadletter-queue purge --where code=22001 --until 30d

@@ -90,7 +90,7 @@ def _tell(report: Report, queue: str, sent: str) -> None:
     default=3,
     show_default=True,
     metavar="N",
-    help="Leave what was sent back so often already: it only goes round in circles.",
+    help="Skip what was sent back this often already: it would only return.",
 )
 @json_option
 @connection_options
@@ -98,7 +98,7 @@ def _tell(report: Report, queue: str, sent: str) -> None:
 def replay(
     ctx: click.Context, connection: Connection, filters: Filters, sending: Sending, max_replays: int, as_json: bool
 ) -> None:
-    """Send dead letters back, each to the queue it died in, whoever dead-lettered it. The rest stays in order.
+    """Send dead letters back, each to the queue it died in, whatever dead-lettered it. The rest stays in order.
 
     \b
     deadletter-queue replay --where code=22001 --dry-run    what would go where

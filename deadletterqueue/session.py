@@ -138,7 +138,7 @@ def reported(run: Callable[[], ExitCode]) -> ExitCode:
             print(printable(logs.secrets.redact(line)), file=sys.stderr)
         return exit_code(failed.failure)
     except KeyboardInterrupt:
-        print("stopped; what was not done is in the queue as before", file=sys.stderr)
+        print("stopped; unprocessed messages are still in the queue", file=sys.stderr)
         return ExitCode.FAILED
     except (click.ClickException, click.Abort):  # click reports them
         raise

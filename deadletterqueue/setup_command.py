@@ -44,7 +44,7 @@ def run_set_up(
         wanted = Wanted(exchange or names.exchange, queue or names.queue, kind, max_length, ttl_ms)
         if ttl is not None:
             age = timedelta(seconds=ttl)
-            _warn(f"dead letters older than {age} will be deleted by the broker, for good and without a word")
+            _warn(f"dead letters older than {age} will be deleted by the broker, permanently and without notice")
         parts = _set_up(session, wanted)
         for_others = dead_letter_policies(session.settings.virtual_host, wanted.exchange, wanted.queue, policy_pattern)
         different = [part for part in parts if part.status == DIFFERENT]

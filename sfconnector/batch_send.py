@@ -65,7 +65,7 @@ class CallSizes:
             before, self.size = self.size, self.size.after(sent, seconds, crowded=crowded)
             if self.size.records < before.records:
                 fields = {"place": self._place, "records": self.size.records, "seconds": round(seconds, 1)}
-                logs.event(logger, logging.WARNING, "fewer records a call", **fields)
+                logs.event(logger, logging.WARNING, "batch size reduced", **fields)
 
 
 class Sender:

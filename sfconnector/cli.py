@@ -8,33 +8,34 @@ from connectorlib.service.lazy_group import Lazy, LazyGroup
 from connectorlib.version import VERSION
 
 EXIT_CODES = exit_codes(
-    " 0  stopped                  75  stuck, restart me",
-    " 1  failed                   77  the log-in of every division was refused",
-    " 2  wrong usage              78  bad configuration",
+    " 0  stopped                  75  hung; restart it",
+    " 1  failed                   77  login of every division refused",
+    " 2  usage error              78  bad configuration",
 )
 NAMES = ("sfconnector", "config.json")
 #: How the status calls the last message that arrived in Salesforce.
 LAST_SUCCESS = "last Case out"
 COMMANDS = {
-    "init": Lazy("sfconnector.init:init", "Write a configuration to start from, after a few questions."),
+    "init": Lazy("sfconnector.init:init", "Write a first configuration after a few questions."),
     "status": Lazy(
         "connectorlib.monitoring.status_command:status_command",
-        "Tell how the running one is doing.",
+        "Show the status of the running process.",
         (*NAMES, LAST_SUCCESS),
     ),
-    "check": Lazy("sfconnector.preflight:check", "Prove it against the live broker and Salesforce."),
-    "explain": Lazy("sfconnector.explain:explain", "Print the Cases that a message would become; asks nobody."),
-    "test": Lazy("sfconnector.explain:test", "Run its tests: messages in, Cases out; asks nobody."),
+    "check": Lazy("sfconnector.preflight:check", "Check the configuration against the live broker and Salesforce."),
+    "explain": Lazy("sfconnector.explain:explain", "Print the Cases that a message would become, offline."),
+    "test": Lazy("sfconnector.explain:test", "Run the configuration's tests (messages in, Cases out), offline."),
     "schema": Lazy(
         "connectorlib.preflight.schema_command:schema_command", "Print the JSON Schema of the configuration.", NAMES
     ),
     "org": Lazy("sfconnector.metadata.org_command:org", "Write what Salesforce needs, as a project."),
     "sandbox": Lazy(
-        "sfconnector.sandbox.sandbox_command:command", "Run a Salesforce on this machine, to try a configuration with."
+        "sfconnector.sandbox.sandbox_command:command",
+        "Run a Salesforce on this machine, for trials a configuration with.",
     ),
     "completion": Lazy(
         "connectorlib.service.completion_command:completion_command",
-        "Print what makes a shell complete commands and options.",
+        "Print the shell completion script.",
         NAMES[:1],
     ),
 }
@@ -50,23 +51,23 @@ def main(ctx: click.Context, file: str | None) -> None:
     """Turn messages from RabbitMQ into Salesforce Cases, division by division, until SIGTERM.
 
     \b
-    sfconnector init                     write a configuration, to begin
-    sfconnector -i config.json           make Cases, for ever
-    sfconnector status -i config.json    how the running one is doing
-    sfconnector check -i config.json     does it fit broker and Salesforce?
+    sfconnector init                     write a first configuration
+    sfconnector -i config.json           create Cases until stopped
+    sfconnector status -i config.json    status of the running process
+    sfconnector check -i config.json     check it against broker and Salesforce
     sfconnector explain -i config.json message.json
                                          what one message would become
     sfconnector org -i config.json --out org
                                          what Salesforce needs for it, as files
-    sfconnector sandbox                  a Salesforce on this machine, to try
+    sfconnector sandbox                  a Salesforce on this machine, for trials
 
-    An outage pauses the divisions that it hits; they go on by themselves. SIGUSR1 makes paused ones try at once,
-    a refused log-in too; SIGHUP loads the configuration anew. The first SIGTERM or Ctrl-C finishes what is in hand,
-    the second quits at once.
+    An outage pauses the divisions that it affects; they resume automatically. SIGUSR1 retries paused divisions
+    immediately, also after a refused login. SIGHUP reloads the configuration. The first SIGTERM or Ctrl-C finishes
+    the work in progress, the second quits immediately.
     """
     if ctx.invoked_subcommand is not None:
         if file is not None:
-            raise click.UsageError(f"-i belongs to the daemon; {ctx.invoked_subcommand} does not take it")
+            raise click.UsageError(f"-i is an option of the daemon; {ctx.invoked_subcommand} does not take it")
         return
     if file is None:
         raise click.UsageError("Missing option '-c' / '-i' / '--config': the configuration file.")

@@ -76,7 +76,7 @@ def _exit_code(first_log_ins: "FirstLogIns") -> ExitCode:
     for name, failure in failures.items():
         text = failure.text if failure.code == MISMATCH else failure  # the text of a mismatch names its place itself
         logger.error("division %s: %s", name, text, extra={"event": "failed"})
-    logger.error("no division is left: ending", extra={"event": "failed"})
+    logger.error("no division is left: stopping", extra={"event": "failed"})
     refused = next((failure for failure in failures.values() if failure.kind is Kind.REFUSED), None)
     return exit_code(refused or next(iter(failures.values())))
 

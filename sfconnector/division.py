@@ -144,7 +144,7 @@ class DivisionState:
             raise Failed(Failure(Kind.CONFIGURATION, MISMATCH, problems[0] + more, self.place))
         if self.mapper is None:
             for text in warnings(case, described):
-                logs.event(logger, logging.WARNING, "odd mapping", division=name, problem=text)
+                logs.event(logger, logging.WARNING, "mapping warning", division=name, problem=text)
         mapper = CaseMapper(case, self.settings.format, self.settings.limits, described)
         for lookup in mapper.lookups:
             self.passed.setdefault(lookup.place, 0)
@@ -213,7 +213,7 @@ class DivisionState:
             raise Failed(self.rate.lack(count, now))
         if delay > 0:
             name = self.settings.name
-            logs.event(logger, logging.INFO, "held by rate", division=name, seconds=round(delay, 1))
+            logs.event(logger, logging.INFO, "rate limited", division=name, seconds=round(delay, 1))
             if stop.wait(delay):
                 self.return_turn(count)
                 return False

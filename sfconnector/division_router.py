@@ -42,7 +42,7 @@ class DivisionRouter:
                 return position
         if len(undecoded) == len(self._formats):
             raise undecoded[0]
-        raise reject("no-division", "no division's match fits the message", place=PLACE)
+        raise reject("no-division", "no division matches the message", place=PLACE)
 
 
 def _formats(divisions: Sequence[Division]) -> list[Format]:
@@ -97,6 +97,6 @@ class LaneRouter:
             return self.lanes[position]
         lanes = key(delivery)
         if self._one_writer[position] and not key.has_one_key(delivery):
-            text = "the records of a message are of several alarms, which lanes.count above 1 would part: make it 1"
+            text = "the records of a message belong to several alarms, which needs lanes.count 1"
             raise reject("several-alarms", text, place="lanes")
         return lanes

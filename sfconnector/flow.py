@@ -159,17 +159,19 @@ def _hint(failure: Failure) -> str:
     if is_of_broker(failure):
         return hint(failure)
     if failure.retry_after == NEVER:
-        return "put it right in the org and send SIGUSR1 (one more log-in), or in the configuration and restart"
+        return (
+            "correct it in the org and send SIGUSR1 (one more login attempt), or correct the configuration and restart"
+        )
     if failure.kind is Kind.REFUSED:
-        return "put it right in the org: asked again in 5 minutes at most (SIGUSR1: now); or here, and restart"
+        return "correct it in the org (retried within 5 minutes; SIGUSR1: immediately), or correct it here and restart"
     if failure.place == API_CALLS or failure.code == "REQUEST_LIMIT_EXCEEDED":
-        return "find what else uses up the org's API calls, or raise its limit; asked again in 5 minutes (SIGUSR1: now)"
+        return "find what else uses the org's API calls, or raise its limit (retried in 5 min; SIGUSR1: immediately)"
     if failure.place == RATE_PLACE:
-        return "nothing, or raise case.rate; this goes on by itself"
+        return "no action needed, or raise case.rate; the connector resumes automatically"
     if failure.code == MISMATCH:
-        return "put the mapping, or the user's access to the fields, right; this goes on by itself"
+        return "correct the mapping or the user's access to the fields; the connector resumes automatically"
     if of_the_way := advice(failure.code):
-        return f"{of_the_way}; this goes on by itself (SIGUSR1 tries at once)"
+        return f"{of_the_way}; the connector resumes automatically (SIGUSR1 retries immediately)"
     if failure.kind is Kind.UNAVAILABLE:
-        return "see status.salesforce.com, or mend the way there; this goes on by itself (SIGUSR1 tries at once)"
+        return "see status.salesforce.com, or fix the network; it resumes automatically (SIGUSR1: immediately)"
     return hint(failure, target="org")

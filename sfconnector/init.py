@@ -12,7 +12,10 @@ _SANDBOX = "http://127.0.0.1:8080"
 _ORG = "https://acme.my.salesforce.com"
 #: A user of the sandbox, see sfconnector/sandbox/demo_data.py.
 _SANDBOX_USER = "field-service@example.com"
-_START_SANDBOX = ("sfconnector sandbox", "in another terminal: a Salesforce to try with; it forgets all at its end")
+_START_SANDBOX = (
+    "sfconnector sandbox",
+    "in another terminal: a local Salesforce to try with; it keeps nothing when it stops",
+)
 #: The variables of the secrets that each OAuth flow needs.
 _FLOWS = {
     "jwt": ("SF_KEY",),
@@ -111,7 +114,7 @@ def make(answers: Answers) -> Start:
         opened=opened,
         secrets=secrets,
         secret_source=answers["secrets"],
-        run=("", "makes Cases, for ever"),
+        run=("", "creates Cases until stopped"),
         unit="sfconnector",
         check_unit="sfconnector-check",
         message=_message(answers),

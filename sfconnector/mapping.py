@@ -310,7 +310,7 @@ class CaseMapper:
             except Failed as failed:
                 if not wanted:
                     raise
-                values[target.key] = failed  # unless an entry before it fails, whose answer is not there yet
+                values[target.key] = failed  # unless an entry before it fails, whose answer does not exist yet
         return wanted
 
     def _look_up(self, target: _Target, decoded: Decoded, answers: Answers, wanted: bool) -> list[Wanted]:

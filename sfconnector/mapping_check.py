@@ -54,7 +54,7 @@ def _unfilled(case: CaseSettings, described: Described) -> Iterator[str]:
     filled |= {case.external_id.field.lower()} if case.external_id else set()
     for field in described.fields:
         if field.required and not filled & {field.name.lower(), (field.relationship or field.name).lower()}:
-            yield f"mapping: {field.name} is required by Salesforce, and nothing fills it but perhaps a flow"
+            yield f"mapping: {field.name} is required by Salesforce, and nothing fills it, unless a flow does"
 
 
 def constants(case: CaseSettings) -> Mapping[str, frozenset[str]]:
@@ -311,7 +311,7 @@ class _Check:
         self._filled[field.name.lower()] = settings.field
         lacks = [word for word, has in (("External ID", field.external_id), ("Unique", field.unique)) if not has]
         if lacks:
-            self._found.append(f"{path}: {field.name} is not marked {' and '.join(lacks)} in Salesforce, and has to be")
+            self._found.append(f"{path}: {field.name} is not marked {' and '.join(lacks)} in Salesforce, and must be")
         elif not field.createable:
             self._found.append(f"{path}: {field.name} cannot be filled; it is read-only, at least for this user")
 

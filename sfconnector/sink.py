@@ -108,7 +108,7 @@ class CaseSink:
 
     def _decode(self, deliveries: Sequence[Delivery]) -> Iterator[Unit]:
         mapper = self._state.mapper
-        assert mapper is not None, "nothing is handled before the first probe has passed"
+        assert mapper is not None, "nothing is processed before the first probe succeeds"
         if self._decoded_by is not mapper:
             self._decoded_by, self._units = mapper, {}
         count = 0

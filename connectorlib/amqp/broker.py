@@ -144,12 +144,12 @@ class Broker:
 
     @property
     def blocked(self) -> bool:
-        """Whether the broker takes no messages because it is short of memory or disk."""
+        """Whether the broker blocks publishers because it is short of memory or disk."""
         return any(connection.blocked for connection in self._connections)
 
     @property
     def alarm(self) -> str:
-        """Why the broker takes no messages: `low on disk`, `low on memory`; "" while it does."""
+        """Why the broker blocks publishers: `low on disk`, `low on memory`; "" while it does."""
         return next((connection.alarm for connection in self._connections if connection.alarm), "")
 
     @property

@@ -27,7 +27,7 @@ def refused_advice(settings: BrokerSettings, subject: str = "") -> str:
             f"make the user that the certificate names: rabbitmqctl add_user {name} PASSWORD && rabbitmqctl "
             f"clear_password {name} (the common name alone where ssl_cert_login_from says so)"
         )
-    return "put username and password right; guest may log in from the broker's own machine only"
+    return "correct username and password; guest may log in from the broker's own machine only"
 
 
 def grant(settings: BrokerSettings, right: str) -> str:

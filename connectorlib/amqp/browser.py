@@ -165,7 +165,7 @@ class Browser(ConnectionListener):
                 for channel in self._channels:
                     self._return(channel, asking, deadline)
         except Failed as error:
-            logger.debug("messages of %s given back by closing the channels at once: %s", self.queue, error)
+            logger.debug("messages of %s requeued by closing the channels at once: %s", self.queue, error)
             self._io.post(self._abandon)
             return False
         self._io.post(self._forget)

@@ -145,7 +145,7 @@ class SyncChannel(ConnectionListener):
             return self._io.ask(action, self._timeout, what=what)
         except Failed as error:
             if error.failure.code == "timeout" and (alarm := self._connection.alarm):
-                text = f"the broker takes no messages, it is {alarm}"
+                text = f"the broker blocks publishers, it is {alarm}"
                 raise Failed(Failure(Kind.UNAVAILABLE, ALARM, text, "broker")) from error
             raise
 

@@ -77,7 +77,7 @@ class Connection:
         self.opened = 0
         #: time.monotonic() of the next attempt; None while there is a connection or an attempt.
         self.next_try: float | None = None
-        #: Why the broker takes no messages: `low on disk`, `low on memory`; "" while it does.
+        #: Why the broker blocks publishers: `low on disk`, `low on memory`; "" while it does.
         self.alarm = ""
         self.on_unblocked: list[Callable[[], None]] = []
 
@@ -250,9 +250,9 @@ class Connection:
     def _set_blocked(self, blocked: bool, _connection: Any, method: Any) -> None:
         self.alarm = (method.method.reason or "short of something") if blocked else ""
         if blocked:
-            logger.warning("the broker takes no messages from %s: %s", self._name, self.alarm)
+            logger.warning("the broker blocks publishers from %s: %s", self._name, self.alarm)
         else:
-            logger.info("the broker takes messages from %s again", self._name)
+            logger.info("the broker accepts messages from %s again", self._name)
             for action in self.on_unblocked:
                 self._io.guard(action)
         self._on_change()

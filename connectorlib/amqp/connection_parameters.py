@@ -32,7 +32,7 @@ def tls_context(tls: Tls | None) -> ssl.SSLContext | None:
         raise Failed(Failure(Kind.CONFIGURATION, "tls", f"cannot use {files}: {error}", "broker")) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not tls.verify:
-        logger.warning("TLS to the broker is NOT verified: anyone on the way can read and change everything")
+        logger.warning("TLS to the broker is NOT verified: anyone on the network path can read and change everything")
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

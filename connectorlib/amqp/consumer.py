@@ -206,7 +206,7 @@ class Consumer(ConnectionListener):
             self.cancel(timeout)
             self._io.ask(partial(self._requeue_all, subscription), max(deadline - time.monotonic(), 0.1), what="close")
         except Failed as error:
-            logger.warning("messages of %s given back by closing the channel: %s", self.queue, error)
+            logger.warning("messages of %s requeued by closing the channel: %s", self.queue, error)
             self._io.post(partial(self._abandon, subscription))
             self._end(subscription, None)
             return False

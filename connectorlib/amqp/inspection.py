@@ -215,8 +215,8 @@ def source_remarks(
 ) -> list[str]:
     """Return what is wrong with an existing source queue: no dead-letter exchange, or not as configured."""
     remarks = [
-        f"queue {queue!r} exists and is used as it is: {difference}. Delete it to have it made anew, "
-        "or take that out of broker.source.arguments"
+        f"queue {queue!r} exists and is used unchanged: {difference}. Delete it so that it is recreated, "
+        "or remove that from broker.source.arguments"
         for difference in unlike(found, configured)
     ]
     kind = found.get("x-queue-type", "classic")
@@ -310,7 +310,7 @@ def dead_letter_remarks(queue: str, found: Arguments, *, limit: int, virtual_hos
 def _how_to_raise(queue: str, own: object, limit: int, virtual_host: str) -> str:
     """Return what raises the delivery limit of a queue: a policy, unless `own` is one that it was made with."""
     if own is not None:
-        return "Delete it when it is empty: it is made anew"
+        return "Delete it when it is empty; it is recreated"
     return f"Raise its limit: {set_policy(queue, {'delivery-limit': limit}, virtual_host)}. {UNSEEN_POLICIES}"
 
 
@@ -319,16 +319,16 @@ def exchange_remarks(exchange: str, planned: str, failure: Failure, *, dead_lett
     difference = other_difference(failure)
     if difference is None or difference[0] != "type":
         return []
-    current = f"exchange {exchange!r} exists and is used as it is: its type is {difference[1]!r}"
+    current = f"exchange {exchange!r} exists and is used unchanged: its type is {difference[1]!r}"
     if not dead_letters:
         return [
-            f"{current}, not {planned!r}. It routes by its own rules; put exchange_type right to be rid of this line"
+            f"{current}, not {planned!r}. It routes by its own rules; correct exchange_type to silence this warning"
         ]
     if difference[1] in ("fanout", "topic"):
         return []
     return [
-        f"dead-letter {current}, so the binding '#' of the dead-letter queue takes nothing. Delete it to have it made "
-        "anew, or bind the queue by the names of the source queues"
+        f"dead-letter {current}, so the binding '#' of the dead-letter queue takes nothing. Delete it so that "
+        "it is recreated, or bind the queue with the names of the source queues"
     ]
 
 

@@ -133,7 +133,7 @@ def advice(failure: Failure) -> str:
     from connectorlib.service.http_client import advice as of_the_way  # late, as above
 
     if failure.kind is Kind.REFUSED:
-        return "put client_id and client_secret right, here or at the token server"
+        return "correct client_id and client_secret, here or at the token server"
     if failure.kind is Kind.CONFIGURATION:
-        return "put url and scope of broker.token right"
-    return of_the_way(failure.code) or "is it running, is broker.token.url right, does a firewall let it through?"
+        return "correct url and scope of broker.token"
+    return of_the_way(failure.code) or "is it running, is broker.token.url correct, does a firewall block it?"

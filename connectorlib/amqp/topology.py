@@ -293,5 +293,5 @@ def _bind(broker: Broker, binding: Binding, warn: Callable[[str], None]) -> None
             raise
         warn(
             f"this user may not bind {kind} {binding.destination!r} to exchange {binding.exchange!r} by "
-            f"{binding.routing_key!r}: going on. Should no messages come, have it bound"
+            f"{binding.routing_key!r}: going on. If no messages arrive, have it bound"
         )

@@ -108,7 +108,7 @@ class _Reader:
             raise self.stop(self.at, "the file is empty; expected {")
         value = self.value(())
         if self.skip():
-            self.complain(self.at, "nothing may follow the end of the configuration; is a bracket closed too early?")
+            self.complain(self.at, "text after the end of the configuration; is a bracket closed too early?")
         return value
 
     def value(self, path: Path) -> Any:
@@ -156,11 +156,11 @@ class _Reader:
             if char in ("", "]", "}"):
                 raise self._unclosed(opening, opened, closing, char)
             if not first and comma is None:
-                self.complain(end, "a comma is missing here")
+                self.complain(end, "missing comma")
             yield
             end, comma, first = self.at, self.take_comma(), False
         if comma is not None:
-            self.complain(comma, f"one comma too many: none stands before {closing}")
+            self.complain(comma, f"trailing comma before {closing}")
         self.at += 1
 
     def take_comma(self) -> int | None:
@@ -172,7 +172,7 @@ class _Reader:
 
     def next_member(self) -> str:
         while (char := self.skip()) == ",":
-            self.complain(self.at, "one comma too many")
+            self.complain(self.at, "extra comma")
             self.at += 1
         return char
 
@@ -185,7 +185,7 @@ class _Reader:
     def place(self, path: Path, at: int, *, repeated: bool) -> None:
         line = self.line(at)
         if repeated:
-            text = f"given twice; the first is on line {self.reading.lines[path]}: keep one"
+            text = f"duplicate key; the first is on line {self.reading.lines[path]}: keep one"
             self.reading.problems.append(Problem(line, show(path), text))
         self.reading.lines[path] = line
 
@@ -198,7 +198,7 @@ class _Reader:
         word = _WORD.match(self.text, self.at)
         if word is None:
             raise self.stop(self.at, "expected a key in double quotes")
-        self.complain(self.at, "a key stands in double quotes")
+        self.complain(self.at, "a key must be in double quotes")
         self.at = word.end()
         return word[0]
 
@@ -207,7 +207,7 @@ class _Reader:
         if char == ":":
             self.at += 1
         elif char == "=":
-            self.complain(self.at, f'between "{key}" and its value stands a colon, not =')
+            self.complain(self.at, f'between "{key}" and its value, write a colon, not =')
             self.at += 1
         elif char in (",", "}", "]", ""):
             raise self.stop(self.at, f'"{key}" has no value; expected a colon and a value')
@@ -222,7 +222,7 @@ class _Reader:
         except JSONDecodeError as error:
             return self._bad_string(error)
         if _SURROGATE.search(value):
-            self.complain(self.at, "this text holds half of a surrogate pair (\\ud800 to \\udfff stand in pairs)")
+            self.complain(self.at, "this string contains half of a surrogate pair (\\ud800 to \\udfff come in pairs)")
             value = _SURROGATE.sub("\ufffd", value)
         self.at = end
         return str(value)
@@ -230,21 +230,21 @@ class _Reader:
     def _bad_string(self, error: JSONDecodeError) -> str:
         loose = _LOOSE_STRING.match(self.text, self.at)
         if loose is None:
-            advice = "a closing double quote is missing (a text ends on its line; a line break in it is \\n)"
+            advice = "the closing double quote is missing (a string ends on its line; write a line break as \\n)"
             raise self.stop(self.at, advice)
         escape = _ESCAPE.search(loose[0])
         if escape is not None:
-            self.complain(self.at + escape.start(), "a backslash in a text is written twice: \\\\")
+            self.complain(self.at + escape.start(), "write a backslash in a string twice: \\\\")
         else:
-            self.complain(error.pos, "a control character (a tab?) in a text is written as an escape: \\t")
+            self.complain(error.pos, "write a control character (a tab?) in a string as an escape: \\t")
         self.at = loose.end()
         return loose[1]
 
     def single_quoted(self) -> str:
         match = _SINGLE_QUOTED.match(self.text, self.at)
         if match is None:
-            raise self.stop(self.at, "a text stands in double quotes, and a closing quote is missing")
-        self.complain(self.at, "a text stands in double quotes, not single ones")
+            raise self.stop(self.at, "a string must be in double quotes, and the closing quote is missing")
+        self.complain(self.at, "a string must be in double quotes, not single quotes")
         self.at = match.end()
         return match[1]
 
@@ -275,9 +275,9 @@ class _Reader:
             self.complain(at, f"in JSON {word} is written {json_word}")
             return _FOREIGN_WORDS[word]
         if word[0].isdigit() or word[0] in "+-." or word in ("NaN", "Infinity"):
-            self.complain(at, "this is not a JSON number; if it is a text, put it in double quotes")
+            self.complain(at, "not a JSON number; if it is a string, put it in double quotes")
         else:
-            self.complain(at, "a text stands in double quotes")
+            self.complain(at, "a string must be in double quotes")
         return word
 
 

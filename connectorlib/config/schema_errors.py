@@ -72,7 +72,7 @@ class _Explainer:
     def instead(self, error: "ValidationError", path: Path) -> str:
         """Return `, not 0`: the value, as far as it may be shown."""
         if path in self.sources:
-            return f"; {self.sources[path]} gives something else"
+            return f"; {self.sources[path]} evaluates to something else"
         text = f", not {describe(error.instance, shown=not is_secret(path))}"
         if error.validator == "enum" and isinstance(error.instance, str):
             near = near_miss(error.instance, [each for each in _rule(error) if isinstance(each, str)])

@@ -86,7 +86,9 @@ class References:
         if _CREDENTIAL.fullmatch(name) is None:
             raise Unresolved("${credential:…} takes the name of a credential, not a path")
         if not folder:
-            raise Unresolved(f"there are no credentials: run it from a systemd unit with LoadCredential={name}:/path")
+            raise Unresolved(
+                f"no systemd credentials are available: run it from a unit with LoadCredential={name}:/path"
+            )
         return _read_secret(FilePath(folder) / name)
 
 
@@ -97,7 +99,7 @@ def _read_secret(file: FilePath) -> str:
     except OSError as error:
         raise Unresolved(f"the secret file {file} cannot be read: {error.strerror}") from error
     if file_modes.is_open(file):
-        raise Unresolved(f"the secret file {file} is open: {file_modes.advice(file)}")
+        raise Unresolved(f"the secret file {file} is not private: {file_modes.advice(file)}")
     if len(content) > MAX_FILE_BYTES:
         raise Unresolved(f"the secret file {file} is larger than {MAX_FILE_BYTES} bytes")
     try:

@@ -116,7 +116,7 @@ def _review_secrets(review: Review) -> None:
     file = review.document.file
     for path in review.document.literals if file_modes.is_open(file) else ():
         keep = "or write ${file:/path}, ${credential:name} or ${NAME} instead"
-        review.warn(path, f"a secret in a file that is open: {file_modes.advice(file)}, {keep}")
+        review.warn(path, f"a secret in a file that is not private: {file_modes.advice(file)}, {keep}")
 
 
 def _has_opentelemetry() -> bool:
@@ -140,11 +140,11 @@ def review_broker(review: Review, path: Path) -> None:
         _review_token(review, path, section)
     for key in ("exchange", "queue"):
         if str(section.get("dead_letter", {}).get(key, "")).startswith("amq."):
-            review.problem((*path, "dead_letter", key), "names that begin with amq. belong to the broker")
+            review.problem((*path, "dead_letter", key), "names that begin with amq. are reserved by the broker")
     if len({section[key] for key in ("virtual_host", "vhost") if key in section}) > 1:
-        review.problem((*path, "vhost"), "not the same as virtual_host; leave one of the two out")
+        review.problem((*path, "vhost"), "differs from virtual_host; remove one of the two")
     if section.get("heartbeat", 20) < 5:
-        review.warn((*path, "heartbeat"), "below 5 seconds a busy network looks like a dead one")
+        review.warn((*path, "heartbeat"), "below 5 seconds, a busy network is mistaken for a dead connection")
 
 
 def _review_host(review: Review, path: Path, section: Mapping[str, Any], at: int, text: str) -> int | None:
@@ -180,7 +180,7 @@ def _review_external(review: Review, path: Path, section: Mapping[str, Any]) -> 
 def _review_token(review: Review, path: Path, section: Mapping[str, Any]) -> None:
     for key in ("password", "username"):
         if key in section:
-            review.problem((*path, key), "the token is the log-in; leave this out")
+            review.problem((*path, key), "the token is used to log in; remove this")
     if section.get("auth") == "external":
         review.problem((*path, "token"), 'no token with "auth": "external", where the certificate is the log-in')
     token, here = section["token"], (*path, "token")
@@ -212,9 +212,12 @@ def review_address(review: Review, path: Path, url: str, example: str) -> SplitR
 
 def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> None:
     if "key" in tls and "cert" not in tls:
-        review.missing(path, "cert", ": a key without its certificate is of no use")
+        review.missing(path, "cert", ": a key needs its certificate")
     if tls.get("verify") is False:
-        review.warn((*path, "verify"), "the broker's certificate is not checked: whoever is in between can read all")
+        review.warn(
+            (*path, "verify"),
+            "the broker's certificate is not verified: anyone on the network path can read everything",
+        )
     if "ca" in tls:
         review_ca(review, (*path, "ca"), tls["ca"])
     for key in ("cert", "key"):
@@ -224,7 +227,7 @@ def _review_tls_files(review: Review, path: Path, tls: Mapping[str, Any]) -> Non
     if private in tls:
         file = in_folder(tls[private], review.document.folder)
         if file_modes.holds_key(file) and file_modes.is_open(file):
-            review.problem((*path, private), f"a private key in a file that is open: {file_modes.advice(file)}")
+            review.problem((*path, private), f"a private key in a file that is not private: {file_modes.advice(file)}")
 
 
 def review_ca(review: Review, path: Path, file: str) -> None:
@@ -260,16 +263,20 @@ def review_source(review: Review, path: Path, dead_letter: DeadLetterSettings, b
     if section.get("shards"):
         _review_shards(review, path, section)
     if section.get("queue") == dead_letter.queue:
-        review.problem((*path, "queue"), "this is the dead-letter queue: what dies would come back for ever")
+        review.problem(
+            (*path, "queue"), "this is the dead-letter queue: dead letters would be consumed in an endless loop"
+        )
     if section.get("exchange") == dead_letter.exchange:
-        review.problem((*path, "exchange"), "this is the dead-letter exchange: what dies would come back for ever")
+        review.problem(
+            (*path, "exchange"), "this is the dead-letter exchange: dead letters would be consumed in an endless loop"
+        )
     prefetch = section.get("prefetch", 2 * batch.size)
     most = max(section.get("prefetch_bytes", PREFETCH_BYTES), limits.body_bytes)
     if most > MUCH_MEMORY:
-        text = f"bodies may take {most / 1024**3:.0f} GiB in memory; lower it, or limits.body_bytes if that is larger"
+        text = f"bodies may take {most / 1024**3:.0f} GiB of memory; lower it, or limits.body_bytes if that is larger"
         review.warn((*path, "prefetch_bytes"), text)
     if prefetch < batch.size:
-        text = f"{prefetch} is less than batch.size, so no batch is ever full; 2 × batch.size is the default"
+        text = f"{prefetch} is less than batch.size, so a batch is never full; the default is 2 × batch.size"
         review.warn((*path, "prefetch"), text)
 
 
@@ -278,11 +285,11 @@ def review_destination(review: Review, path: Path, dead_letter: DeadLetterSettin
     _review_exchange(review, path, section)
     key = section.get("routing_key", "")
     if section.get("exchange") == "amq.topic" and "/" in key:
-        review.problem((*path, "routing_key"), f"{mqtt_hint(key)} here, MQTT writes the slashes itself")
+        review.problem((*path, "routing_key"), f"{mqtt_hint(key)} here; MQTT adds the slashes itself")
     if section.get("exchange") == "" and not key:
         review.missing(path, "routing_key", ": with the default exchange it is the name of the queue")
     if section.get("exchange") == dead_letter.exchange:
-        review.warn((*path, "exchange"), "this is the dead-letter exchange: rows would look like dead letters")
+        review.warn((*path, "exchange"), "this is the dead-letter exchange: rows would be mistaken for dead letters")
 
 
 def _review_exchange(review: Review, path: Path, section: Mapping[str, Any]) -> None:
@@ -320,11 +327,11 @@ def _review_arguments(review: Review, path: Path, section: Mapping[str, Any]) ->
     arguments = section.get("arguments", {})
     where = (*path, "arguments")
     if "x-queue-type" in arguments:
-        review.problem((*where, "x-queue-type"), 'the type of the queue stands in "type", not here')
+        review.problem((*where, "x-queue-type"), 'set the type of the queue in "type", not here')
     limit = arguments.get("x-delivery-limit", 0)
     if isinstance(limit, int) and limit < 0:
         # RabbitMQ 3.10 accepts -1 and drops every message when it is requeued first.
-        text = "no negative limit: older brokers take it and drop every message that comes back; a large number is safe"
+        text = "must not be negative: older brokers accept that and drop every redelivered message; use a large number"
         review.problem((*where, "x-delivery-limit"), text)
 
 
@@ -395,7 +402,7 @@ def review_key(review: Review, path: Path, exchange: str | None) -> None:
     if compiled is None:
         return
     if compiled.uses_results:
-        review.problem(path, f"$result is not known yet when the key is asked for: {listed(compiled.uses_results)}")
+        review.problem(path, f"$result is not available when the key is evaluated: {listed(compiled.uses_results)}")
     if exchange == "amq.topic" and compiled.paths == ("$message_id",):
         text = "MQTT messages have no message id; take a key such as {$routing_key}@{at}"
         review.warn(path, text)

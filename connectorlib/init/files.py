@@ -184,13 +184,13 @@ def _report(start: Start, target: str, names: Sequence[str]) -> Iterator[str]:
 def _next_commands(start: Start, target: str) -> Iterator[tuple[str, str]]:
     if start.message is not None:
         sample = shlex.quote(message_path(target))
-        yield f"{start.command('explain', target)} {sample}", "what the sample message would become"
+        yield f"{start.command('explain', target)} {sample}", "what the sample message becomes"
     run, about = start.run
     if start.secret_source == "credential":  # noqa: S105  # only a unit has credentials
-        yield f"systemctl start {start.check_unit}", "does it fit what is there? See config/systemd"
+        yield f"systemctl start {start.check_unit}", "check it against the live systems; see config/systemd"
         yield f"systemctl enable --now {start.unit}", about
     else:
-        yield start.command("check", target), "does it fit what is there?"
+        yield start.command("check", target), "check it against the live systems"
         yield start.command(run, target), about
 
 

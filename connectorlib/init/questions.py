@@ -99,20 +99,20 @@ def init_command(
         Exit codes:
            0  written
            1  stopped by Ctrl-C, or a file cannot be written
-           2  wrong usage, or a file is there already
+           2  usage error, or a file is there already
           78  the answers do not make a configuration
         """,
     )
     @config_option(required=False, about=f"The file to write.  [{file}]")
     @_options(questions)
-    @click.option("--non-interactive", is_flag=True, help="Ask nothing: take the defaults of what is not given.")
-    @click.option("--force", is_flag=True, help="Write over files that are there.")
+    @click.option("--non-interactive", is_flag=True, help="Ask nothing; use the defaults for what is not given.")
+    @click.option("--force", is_flag=True, help="Overwrite existing files.")
     @click.pass_context
     def init(ctx: click.Context, /, non_interactive: bool, force: bool, **given: Any) -> None:
         target = given.pop("file") or file
         files.refuse_to_overwrite(target, force=force)
         if not non_interactive and not sys.stdin.isatty():
-            raise click.UsageError("there is no terminal to ask on: --non-interactive takes the defaults")
+            raise click.UsageError("no terminal to ask on; --non-interactive uses the defaults")
         answers = answered(questions, given, None if non_interactive else Question.prompt)
         ctx.exit(files.write(make(answers), target, force=force))
 

@@ -18,16 +18,16 @@ PREFIX = "amqp_connector_"
 
 #: The pump's counts: name, help text, key.
 _COUNTS = (
-    ("messages_consumed", "Messages taken from the queue, those that came again included.", "consumed"),
+    ("messages_consumed", "Messages received from the queue, including redeliveries.", "consumed"),
     ("messages_written", "Messages that were written: committed by the database, or a Case in Salesforce.", "done"),
-    ("messages_already_there", "Messages that an earlier delivery of them had written already.", "already"),
-    ("messages_retried", "Messages that were tried again after a failure that may pass.", "retries"),
+    ("messages_already_there", "Messages that an earlier delivery had already written.", "already"),
+    ("messages_retried", "Messages retried after a temporary failure.", "retries"),
 )
 #: The pump's counts of what was acknowledged without anything being written.
 _LEFT_OUT = ("accept_when", "ignore_when", "empty")
 _HISTOGRAMS = (
     ("batch_messages", "Messages in a batch.", "sizes"),
-    ("batch_duration_seconds", "How long a batch took on the far side.", "durations"),
+    ("batch_duration_seconds", "Duration of a batch in the target.", "durations"),
     (
         "message_latency_seconds",
         "From a message's timestamp, if it has one, until it was written; of the first message of each batch.",
@@ -84,11 +84,11 @@ def _of_flows(flows: Sequence[FlowStats]) -> Iterator[Metric]:
     for name, about, key in _COUNTS:
         yield _counter(name, about, {(flow.name,): flow.count(key) for flow in flows}, "flow")
     left_out = {(flow.name, reason): flow.count(reason) for flow in flows for reason in _LEFT_OUT}
-    about = "Messages acknowledged with nothing written: left out on purpose, or with nothing in them."
+    about = "Messages acknowledged and not written: ignored by a condition, or empty."
     yield _counter("messages_ignored", about, left_out, "flow", "reason")
     copies = {flow.name: flow.copied() for flow in flows}
     dead = {(name, *which): count for name, (died, _) in copies.items() for which, count in died.items()}
-    yield _counter("messages_dead_lettered", "Messages sent to the dead letters.", dead, "flow", "reason", "code")
+    yield _counter("messages_dead_lettered", "Messages dead-lettered.", dead, "flow", "reason", "code")
     pauses = {(name, cause): count for name, (_, causes) in copies.items() for cause, count in causes.items()}
     yield _counter("pauses", "Pauses, by what caused them.", pauses, "flow", "cause")
     paused = {(flow.name,): float(bool(flow.paused())) for flow in flows}
@@ -96,12 +96,19 @@ def _of_flows(flows: Sequence[FlowStats]) -> Iterator[Metric]:
     held = {(flow.name,): float(flow.held) for flow in flows}
     yield _gauge("messages_in_flight", "Messages delivered to this process and not settled yet.", held, "flow")
     behind = {(flow.name,): float(sum(sum(lane.behind.values()) for lane in flow.lanes())) for flow in flows}
-    yield _gauge("messages_behind_key", "Messages that wait for an earlier one of their key.", behind, "flow")
+    yield _gauge("messages_behind_key", "Messages that wait for an earlier message with the same key.", behind, "flow")
     alike = {(flow.name,): float(max((pause.failure.same for _, pause in flow.paused()), default=0)) for flow in flows}
-    yield _gauge("messages_refused_alike", "Messages refused alike, in a pause for that; else 0.", alike, "flow")
+    yield _gauge(
+        "messages_refused_alike",
+        "Messages refused for the same reason, during a flood pause; otherwise 0.",
+        alike,
+        "flow",
+    )
     now = time.monotonic()
     ages = {(flow.name,): now - (flow.last_success or flow.started) for flow in flows}
-    yield _gauge("since_last_success_seconds", "Since the last message was written, or the start.", ages, "flow")
+    yield _gauge(
+        "since_last_success_seconds", "Time since the last message was written, or since the start.", ages, "flow"
+    )
     distributions = {flow.name: flow.distributions() for flow in flows}
     for name, about, which in _HISTOGRAMS:
         family = HistogramMetricFamily(PREFIX + name, about, labels=["flow"])
@@ -115,9 +122,9 @@ def _of_connections(monitor: Monitor) -> Iterator[Metric]:
     up = {(each.name,): float(each.since() is not None) for each in monitor.connections}
     yield _gauge("connected", "1 while there is a connection.", up, "to")
     again = {(each.name,): max(0, each.opened() - 1) for each in monitor.connections}
-    yield _counter("reconnects", "Connections made again.", again, "to")
+    yield _counter("reconnects", "Reconnections.", again, "to")
     alarm = {(): float(monitor.broker.blocked)}
-    yield _gauge("broker_alarm", "1 while the broker takes no messages: short of memory or disk.", alarm)
+    yield _gauge("broker_alarm", "1 while the broker blocks publishers: it is short of memory or disk.", alarm)
 
 
 def _of_sinks(label: str, metrics: Mapping[str, Sequence[SinkMetric]]) -> Iterator[Metric]:

@@ -155,5 +155,5 @@ def _about(broker: "Broker") -> str:
     if not broker.connected:
         return str(broker.failure or "")
     version = ".".join(map(str, broker.server_version))
-    alarm = f"takes no messages: it is {broker.alarm}" if broker.alarm else ""
+    alarm = f"blocks publishers: it is {broker.alarm}" if broker.alarm else ""
     return "; ".join(each for each in (f"RabbitMQ {version}" if version else "", alarm) if each)

@@ -65,8 +65,10 @@ def _is_bound(server: Server, settings: Monitoring) -> bool:
     try:
         url = server.bind()
     except OSError as error:
-        text = f"{error.strerror or error}: nobody can ask, all else goes on"
-        logs.event(logger, logging.WARNING, "no monitoring", host=settings.host, port=settings.port, text=text)
+        text = f"{error.strerror or error}: the monitoring port is off, everything else continues"
+        logs.event(
+            logger, logging.WARNING, "monitoring port unavailable", host=settings.host, port=settings.port, text=text
+        )
         return False
     logs.event(logger, logging.INFO, "monitoring", url=f"{url}/")
     return True

@@ -35,24 +35,24 @@ def status_command(program: str, file: str, last_success: str = "last write") ->
     @click.command(
         "status",
         epilog=exit_codes(
-            " 0  all is running",
+            " 0  running",
             " 1  something is paused or stuck",
-            " 2  wrong usage",
-            "69  no process answers",
+            " 2  usage error",
+            "69  no process responds",
             "78  the configuration cannot be read, or has no section monitoring",
         ),
-        help=f"""Ask the running process on its monitoring port, and end with the first thing that is wrong and what to
+        help=f"""Query the running process on its monitoring port. The last line states the first problem and what to
         do.
 
         \b
         {program} status -c {file}
         {program} status -c {file} --json
 
-        Reads only `monitoring` of the configuration, and needs no secret.
+        It reads only `monitoring` of the configuration and needs no secret.
         """,
     )
     @config_option()
-    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
     def command(ctx: click.Context, file: str, as_json: bool) -> None:
         ctx.exit(status(program, file, as_json=as_json, last_success=last_success))
@@ -95,7 +95,7 @@ def monitoring_of(file: str) -> Monitoring:
         raise ValueError("; ".join(str(problem) for problem in read.problems) or "no configuration")
     section = read.data.get("monitoring")
     if section is None:
-        raise ValueError('there is no section "monitoring", so the process has no port to be asked on; add one')
+        raise ValueError('there is no section "monitoring", so the process has no port to query; add one')
     if not isinstance(section, dict):
         raise ValueError("monitoring: expected an object")
     defaults = Monitoring()
@@ -104,7 +104,7 @@ def monitoring_of(file: str) -> Monitoring:
     if not isinstance(host, str) or isinstance(port, bool) or not isinstance(port, int):
         raise ValueError("monitoring: expected a host as text, and a port as number")
     if not 0 < port < 65536:
-        text = "0 is whichever was free: the log says which; name a port to be asked on" if port == 0 else "no port"
+        text = "0 means any free port, which only the log shows; set a fixed port" if port == 0 else "no port"
         raise ValueError(f"monitoring.port: {text}")
     return Monitoring(host, port)
 
@@ -135,19 +135,19 @@ def ask(settings: Monitoring, connector: str) -> Mapping[str, Any]:
         found = json.loads(body)
         answers = found["connector"]
     except (ValueError, LookupError, TypeError):
-        text = f"what answers on {where} (HTTP {response.status}) is no connector: give this one another"
+        text = f"what answers on {where} (HTTP {response.status}) is not a connector: choose another port"
         raise NoAnswer(f"{text} monitoring.port") from None
     if answers != connector:
-        text = f"{answers} answers on {where}, not {connector}: give each process a monitoring.port of its own"
+        text = f"{answers} answers on {where}, not {connector}: give each process its own monitoring.port"
         raise NoAnswer(text)
     return dict(found)
 
 
 def _no_answer(where: str, connector: str, error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
-        text = "it does not run, or not with this configuration: start it, or see why it ended (journalctl -e -u …)"
+        text = "it is not running, or not with this configuration: start it, or see why it stopped (journalctl -e -u …)"
         return f"no {connector} answers on {where}: {text}"
     if isinstance(error, TimeoutError):
-        return f"{connector} does not answer on {where} within {TIMEOUT_S:g} s: it hangs; restart it"
+        return f"{connector} does not answer on {where} within {TIMEOUT_S:g} s: it is hung; restart it"
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return f"no {connector} answers on {where}: {reason}"

@@ -91,9 +91,7 @@ def _shards(shards: Mapping[str, Any] | None, now: datetime) -> Iterator[Line]:
     yield "process", f"{shards['process']}{rule}"
     for each in shards["of"]:
         held = f"{each['held']} held, " if each["held"] else ""
-        came = (
-            f"last message in {since(each['last_message'], now)}" if each["last_message"] else "nothing came here yet"
-        )
+        came = f"last message in {since(each['last_message'], now)}" if each["last_message"] else "nothing received yet"
         yield f"shard {each['queue']}", f"{held}{came}"
 
 
@@ -106,7 +104,7 @@ def _lane(lane: Mapping[str, Any], flow: str) -> str:
 
 def dead_letters(status: Mapping[str, Any]) -> Line:
     dead = status["dead_letters"]
-    messages = "nobody says how many messages" if dead["messages"] is None else counted(dead["messages"], "message")
+    messages = "number of messages unknown" if dead["messages"] is None else counted(dead["messages"], "message")
     return "dead letters", f"{messages} in {dead['queue']}"
 
 

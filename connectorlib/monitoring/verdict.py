@@ -34,13 +34,13 @@ def conclude(status: Mapping[str, Any]) -> Conclusion:
         return Conclusion(WRONG, wrong)
     if odd := next(_odd(status), None):
         return Conclusion(RUNNING, odd)
-    return Conclusion(RUNNING, f"nothing is wrong here: {_last_message(status)}")
+    return Conclusion(RUNNING, f"OK: {_last_message(status)}")
 
 
 def _wrong(status: Mapping[str, Any]) -> Iterator[str]:
     now = datetime.fromisoformat(status["time"])
     if status["stuck"]:
-        yield f"stuck: {status['stuck']}: it ends by itself with 75; restart it if nobody does"
+        yield f"stuck: {status['stuck']}: it exits with status 75; restart it if no supervisor does"
     for flow in status["flows"]:
         for pause in flow["pauses"]:
             since, text = moment(pause["since"], now), cut(pause["text"], MOST_TEXT)
@@ -48,19 +48,19 @@ def _wrong(status: Mapping[str, Any]) -> Iterator[str]:
     for connection in status["connections"]:
         if connection["to"] == "broker" and connection["since"] is None:
             reason = f": {connection['about']}" if connection["about"] else ""
-            yield f"there is no connection to the broker{reason}: start it, or mend what stands in the way"
+            yield f"there is no connection to the broker{reason}: start it, or fix what blocks the connection"
     for flow in status["flows"]:
         if flow["state"] == "starting":
-            yield f"{flow['name']} has not begun yet: ask again in a moment; if that stays, look at the log"
+            yield f"{flow['name']} has not started yet: try again in a moment; if this persists, see the log"
     if status["alarm"]:
-        yield "the broker takes no messages, it is short of memory or disk: free some; dead letters wait for it"
+        yield "the broker blocks publishers, it is short of memory or disk: free some; dead letters wait until then"
     for flow in status["flows"]:
         held = flow["queue"]["held"]
         idle = (now - datetime.fromisoformat(flow["last_progress"])).total_seconds()
         if held and idle >= STUCK_S:
             yield (
-                f"{flow['name']} holds {counted(held, 'message')} and has come no further for {ago(idle)}: "
-                "look at the last warnings in the log, and for a lock on the other side"
+                f"{flow['name']} holds {counted(held, 'message')} and has made no progress for {ago(idle)}: "
+                "see the last warnings in the log, and look for a lock in the target"
             )
 
 
@@ -69,8 +69,8 @@ def _odd(status: Mapping[str, Any]) -> Iterator[str]:
         calls = connection["api_calls"]
         if calls and calls["left"] < LOW_CALLS * calls["maximum"]:
             yield (
-                f"all is running, but only {calls['left']} of {calls['maximum']} API calls are left "
-                f"({connection['to']}): find what uses them up"
+                f"running, but only {calls['left']} of {calls['maximum']} API calls are left "
+                f"({connection['to']}): find what uses them"
             )
     for flow in status["flows"]:
         dead = flow["last_hour"]["dead"]
@@ -78,7 +78,7 @@ def _odd(status: Mapping[str, Any]) -> Iterator[str]:
             code = next(iter(dead))
             died = counted(sum(dead.values()), "message")
             yield (
-                f"all is running, but {died} of {flow['name']} died within the last hour, most of them by {code}: "
+                f"running, but {died} of {flow['name']} died within the last hour, most of them with code {code}: "
                 f"look with `{shlex.join(['deadletter-queue', 'group', '-c', status['file']])}`"
             )
 

@@ -72,7 +72,7 @@ class Lane:
     trips: int = 0
     #: The next message is one that has not been tried: bad ones in front must not hide that others pass.
     fresh: bool = False
-    #: Nothing has passed since a flood began, for which the sink asks the target anew what it takes.
+    #: Nothing has passed since a flood began, for which the sink asks the target again what it accepts.
     doubting: bool = False
     #: The keys of the messages that were refused in the pause of a flood, the last one last.
     refused_keys: tuple[Hashable, ...] = ()

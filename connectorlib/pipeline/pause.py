@@ -33,19 +33,21 @@ CONNECT_WAIT_S = 60.0
 
 #: `{target}` is the broker, or what the sink writes to.
 HINTS = {
-    Kind.UNAVAILABLE: "start the {target}, or mend what the text names; this goes on by itself",
-    Kind.REFUSED: "put user, password or rights in the {target} right, or here and restart (SIGUSR1 tries at once)",
-    Kind.CONFIGURATION: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
-    Kind.RETRY: "find what holds the lock or the load in the {target}; this goes on by itself",
-    Kind.UNKNOWN: "look at the text; this goes on by itself once messages pass (SIGUSR1 tries at once)",
-    Kind.FLOOD: "mend what the text names, perhaps a new column, rule or trigger of the {target}; this goes on by "
-    "itself (SIGUSR1 tries at once); then send the dead letters back with `deadletter-queue replay`",
-    Kind.REJECT: "mend what the text names; this goes on by itself (SIGUSR1 tries at once)",
+    Kind.UNAVAILABLE: "start the {target} or fix the reported error; the connector resumes automatically",
+    Kind.REFUSED: "correct the user, password or permissions in the {target}, or correct them here and restart "
+    "(SIGUSR1 retries immediately)",
+    Kind.CONFIGURATION: "fix the reported error; the connector resumes automatically (SIGUSR1 retries immediately)",
+    Kind.RETRY: "find what holds the lock or causes the load in the {target}; the connector resumes automatically",
+    Kind.UNKNOWN: "see the reported error; the connector resumes automatically once messages are accepted "
+    "(SIGUSR1 retries immediately)",
+    Kind.FLOOD: "fix the reported error, perhaps a new column, rule or trigger of the {target}; the connector resumes "
+    "automatically (SIGUSR1 retries immediately); then send the dead letters back with `deadletter-queue replay`",
+    Kind.REJECT: "fix the reported error; the connector resumes automatically (SIGUSR1 retries immediately)",
 }
 #: Places of failures that the broker told (connectorlib.amqp.reply_codes), or the server of its tokens.
 PUBLISHING = "publish"
 BROKER = ("broker", PUBLISHING, "queue ", TOKEN_SERVER)
-DEAD_LETTERS = "make room in the dead-letter queue, or mend it; this goes on by itself"
+DEAD_LETTERS = "make room in the dead-letter queue or repair it; the connector resumes automatically"
 
 
 def hint(failure: Failure, target: str = "target") -> str:
@@ -53,7 +55,7 @@ def hint(failure: Failure, target: str = "target") -> str:
     if failure.place == PUBLISHING and failure.kind is not Kind.REFUSED:
         return DEAD_LETTERS  # while messages are consumed, nothing else is published
     if failure.place == TOKEN_SERVER:
-        return f"{advice(failure)}; this goes on by itself (SIGUSR1 tries at once)"
+        return f"{advice(failure)}; the connector resumes automatically (SIGUSR1 retries immediately)"
     return HINTS[failure.kind].format(target="broker" if is_of_broker(failure) else target)
 
 

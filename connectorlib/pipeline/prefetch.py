@@ -92,7 +92,7 @@ class Intake:
         if not (consumer.stand_by or consumer.has_unread):
             consumer.change_prefetch(self._wide)
             return True
-        logs.event(logger, logging.WARNING, "given back", queue=consumer.queue, held=consumer.held)
+        logs.event(logger, logging.WARNING, "requeued", queue=consumer.queue, held=consumer.held)
         self._requeue()
         return True
 
@@ -141,14 +141,14 @@ class Intake:
         done while this one waited."""
         done = min(overdue.tag - 1, self._consumer.prefetch)  # tags count from 1, and so many were before it
         self._narrow, self._calm = max(1, done // 2), -CALM * self.most
-        logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
+        logs.event(logger, logging.WARNING, "requeued", queue=self._consumer.queue, held=self._consumer.held)
         self._requeue()
 
     def _overflown(self, fitted: int, sizes: Sequence[int]) -> None:
         """Requeue what there was no room for, now that all before it is done."""
         self._sizes = self._sizes.after_overflow(fitted, sizes)
         fields = {"held": self._consumer.held, "bytes": sum(sizes), "prefetch": self._sizes.prefetch}
-        logs.event(logger, logging.INFO, "no room", queue=self._consumer.queue, **fields)
+        logs.event(logger, logging.INFO, "prefetch limited", queue=self._consumer.queue, **fields)
         self._requeue()
 
     def _spread(self, wide: int) -> None:

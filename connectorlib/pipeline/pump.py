@@ -166,7 +166,7 @@ class Pump:
             self._intake.slow(overdue[0])
             return
         if self._is_held_too_long() or self._is_to_leave():
-            logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
+            logs.event(logger, logging.WARNING, "requeued", queue=self._consumer.queue, held=self._consumer.held)
             self._requeue()
             return
         size = self._room()
@@ -354,7 +354,13 @@ class Pump:
                 logs.event(logger, logging.WARNING, "retrying", **fields)
             case lanes.Isolated(delivery, failure):
                 fields = {"code": failure.code, "place": failure.place, "text": failure.text}
-                logs.event(logger, logging.WARNING, "failed alone", **fields, message_id=delivery.properties.message_id)
+                logs.event(
+                    logger,
+                    logging.WARNING,
+                    "failed when retried alone",
+                    **fields,
+                    message_id=delivery.properties.message_id,
+                )
 
     def _call(self, worker: Worker, action: lanes.Work | lanes.Probe, events: deque[lanes.Event]) -> None:
         """Call the sink: in its thread, which answers later, or at once where there is only one lane."""
@@ -463,7 +469,7 @@ class Pump:
                     return
             self._wait.wait(missing or self._dead_letters.failure or failure, self._is_kept_too_long)
             if self._consumer.active and self._is_kept_too_long():
-                logs.event(logger, logging.WARNING, "given back", queue=self._consumer.queue, held=self._consumer.held)
+                logs.event(logger, logging.WARNING, "requeued", queue=self._consumer.queue, held=self._consumer.held)
                 self._requeue()
 
     def _is_kept_too_long(self) -> bool:

@@ -30,7 +30,7 @@ class Sink(Protocol):
         """Return one outcome per delivery, not `Later` for all of them. Ask `valid()` once more before a commit; if it
         is false, roll back and raise Stale. `isolating`: they have failed before and are tried apart from others, which
         wait meanwhile, so a wait for a lock should be short. A sink with a `flood.Brake` returns what it is handed in a
-        flood as `Again`, and asks the target anew what it takes before it tries the next message."""
+        flood as `Again`, and asks the target again what it accepts before it tries the next message."""
 
 
 def handled(

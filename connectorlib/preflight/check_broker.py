@@ -34,7 +34,7 @@ LOOK_S = 0.2
 #: Bytes of a token that leave room for the rest of the first frame, which may have 4,096 before RabbitMQ 4.1.
 LARGE_TOKEN = 3500
 _FRAME = "set initial_frame_max = 16384 in rabbitmq.conf, or have the token server put less into it"
-_UNAVAILABLE = "is it running, are host and port right, does a firewall let it through?"
+_UNAVAILABLE = "is it running, are host and port correct, does a firewall block it?"
 _MANAGEMENT_USER = "give username and password of a user with the tag management, to have bindings and policies checked"
 
 
@@ -119,7 +119,7 @@ def _connection(
     elif end is not None and end <= datetime.now(UTC):
         yield certificates.finding(f"certificate of {host[0]}:{host[1]}", end, renew)
     elif others and failure.kind is Kind.UNAVAILABLE:
-        yield odd(about, f"{failure.code} {failure.text}; another host answers", _UNAVAILABLE)
+        yield odd(about, f"{failure.code} {failure.text}; another host responds", _UNAVAILABLE)
     else:
         yield failed(about, failure, _do(settings, failure))
 
@@ -153,16 +153,18 @@ def _do(settings: BrokerSettings, failure: Failure) -> str:
         advice = {"403": refused_advice(settings, _subject(settings)), "530": grant_all(settings)}
         return advice.get(failure.code, "")
     if failure.code == "530":
-        return f"make the virtual host (rabbitmqctl add_vhost {settings.virtual_host}), or put virtual_host right"
+        return f"make the virtual host (rabbitmqctl add_vhost {settings.virtual_host}), or correct virtual_host"
     if failure.code == "tls":
-        return "put tls right: ca has to hold the issuer of the broker's certificate, server_name its name"
-    return "put host, port and tls right"
+        return "correct tls: ca must contain the issuer of the broker's certificate, server_name its name"
+    return "correct host, port and tls"
 
 
 def _own_certificate(settings: BrokerSettings) -> Iterator[Finding]:
     end = certificates.in_pem(_own_pem(settings))
     if settings.tls and end is not None:
-        yield certificates.finding(f"certificate {settings.tls.cert}", end, "renew it, and give the broker its issuer")
+        yield certificates.finding(
+            f"certificate {settings.tls.cert}", end, "renew it, and let the broker trust its issuer"
+        )
 
 
 def _own_pem(settings: BrokerSettings) -> str:
@@ -208,7 +210,7 @@ def _management(settings: BrokerSettings, url: str | None) -> tuple[Management |
             return None, odd(PLACE, error.failure.text, _MANAGEMENT_USER)
         if url is None:
             return None, None
-        return None, bad(PLACE, error.failure.text, "put --management-url right", error.failure.kind)
+        return None, bad(PLACE, error.failure.text, "correct --management-url", error.failure.kind)
     return api, None
 
 

@@ -42,7 +42,7 @@ def check_command(
         "check",
         help=f"""Prove the configuration against the live {systems}, without taking a message.
 
-        One line for each finding: ✔ is as it should be, ! works but is worth a look, ✘ has to be put right; behind the
+        One line for each finding: ✔ is as expected, ! is a warning, ✘ must be fixed; after the
         arrow stands what to do. {remark}
 
         \b
@@ -54,19 +54,19 @@ def check_command(
         stand for what travels beside its body.
         """,
         epilog=exit_codes(
-            " 0  nothing is wrong (there may be lines with !)",
-            " 1  something is wrong",
-            " 2  wrong usage",
-            "69  something cannot be reached, and nothing else is wrong",
-            "77  a log-in or a right is refused",
-            "78  the configuration is wrong, or does not fit what is there",
+            " 0  OK (warnings possible)",
+            " 1  at least one error",
+            " 2  usage error",
+            "69  something is unreachable, and there is no other error",
+            "77  login or permission refused",
+            "78  bad configuration, or does not match what exists",
         ),
     )
     @config_option()
     @click.option("--sample", metavar="FILE", type=MESSAGE_FILE, help="A message to map (- is standard input).")
     @envelope_options
     @click.option("--management-url", metavar="URL", help="Of RabbitMQ's management API, else looked for on its port.")
-    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
     def command(
         ctx: click.Context,
@@ -111,7 +111,7 @@ def _findings(
     try:
         config = load(file)
     except ConfigurationError as error:
-        do = "put it right; nothing else was looked at"
+        do = "correct it; nothing else was checked"
         yield from (bad(error.file, str(problem), do, Kind.CONFIGURATION) for problem in error.problems)
         return
     except Failed as error:

@@ -36,7 +36,7 @@ CHANNEL_S = 5.0
 #: How RabbitMQ refuses a routing key to a user who may publish to the exchange (topic authorisation).
 _TOPIC = re.compile(r"access to topic '(.*)' in exchange '(.*)' in vhost")
 MAKE_ROOM = "make room on its machine; `rabbitmq-diagnostics alarms` there says more"
-AT_START = "it is made at the start"
+AT_START = "it is created at startup"
 NOT_THERE = Failure(Kind.CONFIGURATION, "404", "is not there", "broker")
 
 
@@ -72,7 +72,7 @@ class TopologyCheck:
         about = f"dead-letter queue {names.queue}"
         state = inspection.inspect(self._open_channel, queue)
         if state.hidden:
-            yield odd(about, "this user may not see whether it is there", grant(self._settings, "read"))
+            yield odd(about, "this user may not see whether it exists", grant(self._settings, "read"))
         elif state.unseen is not None:
             yield self._missing(about, state.unseen, lambda: self._may_make(names.queue))
         else:
@@ -92,7 +92,7 @@ class TopologyCheck:
             yield self._missing(about, state.unseen, lambda: True)
         elif state.difference is None:
             known = state.refusal is None
-            yield good(about, exchange.type if known else "is there; this user may not know its type")
+            yield good(about, exchange.type if known else "exists; this user may not see its type")
         else:
             yield from self._unlike_exchange(about, exchange, state, *state.difference)
 
@@ -101,10 +101,10 @@ class TopologyCheck:
     ) -> Iterator[Finding]:
         """Yield how an existing exchange differs from the configuration."""
         if name != "type":
-            yield odd(about, f"its {name} is {found}: after a restart of the broker it is gone")
+            yield odd(about, f"its {name} is {found}: it does not survive a restart of the broker")
         elif not exchange.dead_letters:
             text = f"its type is {found}, the configuration says {exchange.type}"
-            yield bad(about, text, "put exchange_type right, or delete the exchange", Kind.CONFIGURATION)
+            yield bad(about, text, "correct exchange_type, or delete the exchange", Kind.CONFIGURATION)
         elif wrong := remarks(exchange, state, self._settings):
             yield from (bad(about, remark, kind=Kind.CONFIGURATION) for remark in wrong)
         else:
@@ -190,8 +190,8 @@ class TopologyCheck:
             do = f"{setup} makes it" if about.startswith("dead-letter") else "make it"
             return bad(about, text, do, Kind.CONFIGURATION)
         if may_make():
-            return odd(about, "is not there yet", AT_START)
-        text = "is not there, and this user may not make it"
+            return odd(about, "does not exist yet", AT_START)
+        text = "does not exist, and this user may not create it"
         return bad(about, text, grant(self._settings, "configure"), Kind.REFUSED)
 
     def _may_make(self, queue: str) -> bool:
@@ -204,16 +204,20 @@ class TopologyCheck:
     def _unlike_queue(self, about: str, source: Source, queue: Queue, found: Mapping[str, Any]) -> Iterator[Finding]:
         """Yield how an existing queue differs from the configuration."""
         if wrong := inspection.unlike(found, queue.configured):
-            do = "delete the queue to have it made anew, or put source.arguments right"
+            do = "delete the queue so that it is recreated, or correct source.arguments"
             yield bad(about, "; ".join(each.removeprefix("its ") for each in wrong), do, Kind.CONFIGURATION)
         kind = str(found.get("x-queue-type", "classic"))
         if kind != source.type:
-            yield odd(about, f"is a {kind} queue, the configuration says {source.type}", "it is used as it is")
+            yield odd(about, f"is a {kind} queue, the configuration says {source.type}", "it is used unchanged")
         for remark in self._wrong(Queue(queue.name), found):  # what is configured has its own finding
             yield odd(about, remark.removeprefix(f"queue {queue.name!r} "))
         whole = {**self._policy(queue.name), **found}
         if late := inspection.delayed_retry(whole):
-            yield odd(about, late, "take that out of its policy: when nothing passes, the connector pauses by itself")
+            yield odd(
+                about,
+                late,
+                "remove that from its policy: when nothing can be processed, the connector pauses by itself",
+            )
         yield from self._at_most_once(about, queue, found, whole)
 
     def _wrong(self, queue: Queue, found: Mapping[str, Any]) -> list[str]:
@@ -296,7 +300,7 @@ class TopologyCheck:
             return good(about, f"by {listed(map(repr, keys))}, made at every start")
         if failure.code == "403":
             text = "this user may not bind, and AMQP does not show whether it is bound"
-            return odd(about, text, "should no messages come, have it bound")
+            return odd(about, text, "if no messages arrive, have it bound")
         return odd(about, f"not yet: {failure.text}", AT_START)
 
     # -- rights

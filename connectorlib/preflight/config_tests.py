@@ -35,9 +35,9 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
         "test",
         epilog=exit_codes(
             " 0  all pass",
-            " 1  one fails",
-            " 2  wrong usage",
-            "78  one of the two files is wrong",
+            " 1  at least one fails",
+            " 2  usage error",
+            "78  one of the two files is invalid",
         ),
         help=f"""Run the tests of a configuration: each is a message, and what it has to become.
 
@@ -45,7 +45,7 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
         {program} test -c {file}
         {program} test -c {file} --tests other.tests.json
 
-        Asks no network and needs no secret. A test that fails is told with what differs. `schema --tests` prints the
+        Uses no network and needs no secret. For a failed test it prints the differences. `schema --tests` prints the
         JSON Schema of the file.
         """,
     )
@@ -56,7 +56,7 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
         type=MESSAGE_FILE,
         help="The tests; without it db.config.tests.json (of config.json config.tests.json).",
     )
-    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
     def test(ctx: click.Context, /, file: str, tests: str | None, as_json: bool) -> None:
         try:

@@ -29,10 +29,10 @@ def explain_command(program: str, file: str, opened: Opener) -> click.Command:
     @click.command(
         "explain",
         epilog=exit_codes(
-            " 0  the message would be taken",
-            " 1  it would become a dead letter",
-            " 2  wrong usage, or no source queue takes it",
-            "78  the configuration is wrong",
+            " 0  the message would be accepted",
+            " 1  it would be dead-lettered",
+            " 2  usage error, or no source queue takes it",
+            "78  bad configuration",
         ),
         help=f"""Print what the message in the file MESSAGE (- is standard input) would become, or why it would be
         rejected, and where in its body that stands.
@@ -41,13 +41,13 @@ def explain_command(program: str, file: str, opened: Opener) -> click.Command:
         {program} explain -c {file} message.json
         {program} explain -c {file} - --header site=Ulm < message.json
 
-        Asks no network and needs no secret; the options stand for what travels beside the body.
+        Uses no network and needs no secret. The options set what accompanies the body.
         """,
     )
     @config_option()
     @click.argument("message", metavar="MESSAGE", type=MESSAGE_FILE)
     @envelope_options
-    @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
     def explain(ctx: click.Context, /, file: str, message: str, as_json: bool, **options: Any) -> None:
         ctx.exit(_explain(opened, file, message, envelope(**options), json=as_json))

@@ -7,6 +7,7 @@ from typing import Any
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.monitoring.humanize import counted
 from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.redaction import secrets
 from connectorlib.values.text import shorten
@@ -97,8 +98,8 @@ def summary(findings: Iterable[Finding]) -> str:
     marks = [each.mark for each in findings]
     wrong, remarks = marks.count(Mark.BAD), marks.count(Mark.ODD)
     if wrong:
-        return f"{wrong} of {len(marks)} {'is' if wrong == 1 else 'are'} wrong"
-    return f"nothing is wrong{f'; {remarks} to look at' if remarks else ''}"
+        return f"{counted(wrong, 'error')} in {counted(len(marks), 'check')}"
+    return f"OK, {counted(remarks, 'warning')}" if remarks else "OK"
 
 
 #: A name, and the function that finds out about one target.
@@ -123,5 +124,5 @@ def _findings_of(about: str, group: Callable[[], Iterable[Finding]]) -> list[Fin
         found.append(failed(about, error.failure))
     except Exception as error:  # a bug of ours must not hide what the other groups have found
         text = f"{type(error).__name__}: {error}"
-        found.append(Finding(Mark.BAD, about, text, "this is a bug of check; please report it", Kind.UNKNOWN, "bug"))
+        found.append(Finding(Mark.BAD, about, text, "this is a bug in check; please report it", Kind.UNKNOWN, "bug"))
     return found

@@ -33,4 +33,4 @@ class Sample:
         position = located(offline, delivery, explanation)
         where = f" (line {position.line}: {position.text.strip()})" if position else ""
         text = f"would be rejected: {failure.code} {failure.detail or failure.text}{where}"
-        return bad(about, text, "put the message or its mapping right: explain shows more", Kind.REJECT)
+        return bad(about, text, "correct the message or its mapping; explain shows more", Kind.REJECT)

@@ -13,7 +13,7 @@ def schema_command(program: str, file: str) -> click.Command:
 
     @click.command(
         "schema",
-        epilog=exit_codes("0  printed", "2  wrong usage"),
+        epilog=exit_codes("0  printed", "2  usage error"),
         help=f"""Print the JSON Schema of the configuration, for editors that complete and check by it.
 
         \b

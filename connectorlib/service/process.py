@@ -64,7 +64,7 @@ def end_now(code: int) -> None:
 class Life:
     """From start to stop: `with Life() as life:` and then wait on `life.stop`.
 
-    The first SIGTERM or SIGINT sets `stop` and runs the callbacks; the second quits at once. SIGUSR1 sets `nudge`,
+    The first SIGTERM or SIGINT sets `stop` and runs the callbacks; the second quits immediately. SIGUSR1 sets `nudge`,
     which its reader clears. SIGHUP is handled only after `on_reload`; without it, it ends the process as usual. With
     `install=False`, for use inside another program, no signal handler is installed.
 
@@ -160,7 +160,7 @@ class Life:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGUSR1:
-            logger.info("nudged: trying now", extra={"event": "nudged"})
+            logger.info("retry requested: retrying now", extra={"event": "nudged"})
             self.request_nudge()
         elif number == signal.SIGHUP:
             self._request_reload()
@@ -289,7 +289,7 @@ class Watchdog:
         self._looked = now
         if now - before > self._interval_s + GAP_S:
             self._forgiving_until = now + (now - before) + FORGIVING_S
-            gap = f"this process did not run for {now - before:.0f} s: deadlines begin anew"
+            gap = f"this process did not run for {now - before:.0f} s: deadlines start over"
             logger.warning("%s", gap, extra={"event": "stopped-meanwhile"})
         stuck = {name: text for name, each in list(self._watched.items()) if (text := self._ask(each, now))}
         if now < self._forgiving_until:
@@ -298,7 +298,7 @@ class Watchdog:
             each = self._watched[name]
             if each.stuck_since is not None and now - each.stuck_since >= each.deadline_s:
                 fields = {"part": name, "waiting_for": text, "exit": int(ExitCode.STUCK)}
-                logger.critical("stuck, restart me", extra={"event": "stuck", "fields": fields})
+                logger.critical("hung; restart it", extra={"event": "stuck", "fields": fields})
                 notify_status(f"stuck: {name}: {text}")
                 self._quit(ExitCode.STUCK)
         if not stuck and self._ping_s and now - self._pinged >= self._ping_s:

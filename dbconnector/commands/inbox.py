@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @click.command("inbox", epilog=EXIT_CODES)
 @config_option()
-@click.option("--create", is_flag=True, help="Make the table instead of printing how.")
+@click.option("--create", is_flag=True, help="Create the table instead of printing its DDL.")
 @click.option("--purge", is_flag=True, help="Delete this connector's keys that are older than --older.")
 @click.option("--older", type=Duration(), default="30d", show_default=True, help="For --purge.")
 @click.pass_context
@@ -35,7 +35,7 @@ def command(ctx: click.Context, file: str, create: bool, purge: bool, older: flo
     dbconnector inbox -c db.config --create
     dbconnector inbox -c db.config --purge --older 30d
 
-    A key that is deleted no longer protects: keep them longer than a message can come again.
+    A deleted key no longer prevents a duplicate: keep keys longer than a message can be redelivered.
     """
     with running("dbconnector"):
         ctx.exit(

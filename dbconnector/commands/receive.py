@@ -46,7 +46,9 @@ _WORDS = {
 
 CONFIRM_S = 30.0
 SETTLE_S = 10.0
-LOST = Failure(Kind.UNAVAILABLE, "closed", "the channel was lost before the commit; the message comes again", "broker")
+LOST = Failure(
+    Kind.UNAVAILABLE, "closed", "the channel was lost before the commit; the message will be redelivered", "broker"
+)
 RESOURCE_LOCKED = "405"  # what basic.get answers on a queue with a single active consumer
 
 
@@ -119,8 +121,8 @@ def _exit_code(config: DbConfig, outcome: Outcome) -> ExitCode:
         return ExitCode.DONE
     if isinstance(outcome, Dead):
         return ExitCode.FAILED
-    assert not isinstance(outcome, Later), "a single message is never postponed"
-    logger.error("given back: %s", outcome.failure, extra={"event": "given-back"})
+    assert not isinstance(outcome, Later), "a single message cannot be postponed"
+    logger.error("requeued: %s", outcome.failure, extra={"event": "given-back"})
     return exit_code(outcome.failure)
 
 

@@ -45,8 +45,8 @@ def command(ctx: click.Context, file: str, every: float | None, params: tuple[st
     dbconnector select -c db.config --param site=plant-7
     dbconnector select -c db.config --every 30s
 
-    With --every, or with `follow` in the configuration, it goes on until SIGTERM: a turn that fails is told, and the
-    next one tries again; SIGHUP loads the configuration anew. Without, it exits with 3 if there is no row.
+    With --every, or with `follow` in the configuration, it goes on until SIGTERM: a failed run is logged, and the
+    next one retries; SIGHUP reloads the configuration. Without, it exits with 3 if there is no row.
     """
     given = dict(_name_and_value(param) for param in params)
     with running("dbconnector") as life, _progress() as progress:

@@ -42,8 +42,8 @@ def command(ctx: click.Context, file: str) -> None:
     \b
     dbconnector subscribe -c db.config
 
-    An outage pauses it; it goes on by itself. SIGUSR1 makes a paused one try at once, SIGHUP loads the configuration
-    anew. The first SIGTERM or Ctrl-C finishes what is in hand, the second quits at once.
+    An outage pauses it; it resumes automatically. SIGUSR1 retries immediately while paused. SIGHUP reloads the
+    configuration. The first SIGTERM or Ctrl-C finishes the work in progress, the second quits immediately.
     """
     with running("dbconnector") as life:
         ctx.exit(run_subscribe(file, life, load=loading_logs(configuration.load, "dbconnector")))
@@ -100,5 +100,8 @@ def _flows(config: DbConfig) -> Iterator[Sequence[SinkFlow]]:
 def _hint(failure: Failure) -> str:
     """Return what a person can do about a failure."""
     if failure.place == INBOX and failure.kind is Kind.CONFIGURATION:
-        return "make the inbox table with `dbconnector inbox --create`; this goes on by itself (SIGUSR1 tries at once)"
+        return (
+            "create the inbox table with `dbconnector inbox --create`; the connector resumes automatically "
+            "(SIGUSR1 retries immediately)"
+        )
     return advice(failure.code) or hint(failure, target="database")

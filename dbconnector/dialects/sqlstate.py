@@ -35,10 +35,10 @@ CLASSES: Mapping[str, Kind] = {
     **dict.fromkeys(("07", "0A", "34", "37", "3D", "3F", "42", "IM", "HYC"), Kind.CONFIGURATION),
 }
 #: What a person can do, where the kind alone would give the wrong advice: by SQLSTATE, or by native code after a slash.
-_NO_ROOM = "make room on the disk of the database server"
-_NO_MEMORY = "give the database server more memory, or less to do"
-_TOO_MANY = "close connections that nobody needs, or raise the server's limit of connections"
-_READ_ONLY = "this server takes no writes: is it a standby? Let the name in database.connection lead to the primary"
+_NO_ROOM = "free disk space on the database server"
+_NO_MEMORY = "give the database server more memory or less load"
+_TOO_MANY = "close unused connections, or raise the server's connection limit"
+_READ_ONLY = "this server is read-only: is it a standby? Point database.connection to the primary"
 _STARTING = "wait: the server is starting, stopping or recovering"
 _POOLER = (
     "a connection pooler in transaction mode (PgBouncer) forgets prepared statements and settings of the session: "

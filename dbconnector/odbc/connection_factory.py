@@ -126,7 +126,7 @@ class ConnectionFactory:
         except pyodbc.Error as error:
             self.server.transactions = False
             self.server.dialect = replace(self.server.dialect, savepoints=None)
-            yield f"nothing can be written, for there are no transactions: {self._refusal(error)}"
+            yield f"nothing can be written, because there are no transactions: {self._refusal(error)}"
             return
         self.server.transactions = True
         words = self.server.dialect.savepoints
@@ -134,7 +134,7 @@ class ConnectionFactory:
             why = self._refused(connection, words.set.format("connector"))
             if why := why or self._refused(connection, words.back.format("connector")):
                 self.server.dialect = replace(self.server.dialect, savepoints=None)
-                yield f"a message that is refused costs its batch more transactions, for there are no savepoints: {why}"
+                yield f"a refused message costs its batch more transactions, because there are no savepoints: {why}"
         connection.rollback()
 
     def _refused(self, connection: pyodbc.Connection, sql: str, parameters: Sequence[str] = ()) -> str:

@@ -15,9 +15,9 @@ from dbconnector.dialects.base import Savepoints
 
 #: Questions to the catalogue of a dialect, and what is lost where a server does not understand one.
 QUESTIONS: Mapping[str, str] = {
-    "columns_query": "the types of columns are not known, so values are bound for any",
-    "unfit_query": "tables that cannot roll back are not found",
-    "version_query": "the columns of all tables are asked for before each commit, which takes longer",
+    "columns_query": "column types are unknown, so values are bound without them",
+    "unfit_query": "tables that cannot roll back are not detected",
+    "version_query": "the columns of all tables are queried before each commit, which takes longer",
 }
 
 
@@ -73,7 +73,7 @@ class Server:
     def demand_transactions(self) -> None:
         """Raise Failed if what is written could not be undone."""
         if not self.transactions:
-            text = "it has no transactions, so nothing is written: it could not be undone"
+            text = "it has no transactions, so nothing is written, because a failure could not be rolled back"
             raise Failed(Failure(Kind.CONFIGURATION, "no-transactions", text, "database.connection"))
 
 

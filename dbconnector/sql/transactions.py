@@ -24,16 +24,16 @@ def objection(text: str, *, ddl_commits: bool = False) -> str:
     words = [token.upper for token in solid(tokenize(text))]
     first, second, *_ = (*words, "", "")
     if first in _ENDS or f"{first} {second}" in _PAIRS or (first == "BEGIN" and second in _TRANSACTION):
-        return f"{first} takes the transaction out of the connector's hands: it commits when all statements have passed"
+        return f"{first} takes the transaction away from the connector, which commits when all statements have passed"
     if first == "SET" and "AUTOCOMMIT" in words:
-        return "autocommit would leave half of a message behind: the connector commits when all statements have passed"
+        return "autocommit could leave a message half written: the connector commits when all statements have passed"
     if first == "COPY" and {"STDIN", "STDOUT"} & set(words):
         return "COPY would wait for data from the connector, which sends none: write INSERT"
     if ddl_commits and first in _DEFINES and second != "TEMPORARY":
-        return f"{first} commits by itself on this database: half of a message could be left behind"
+        return f"{first} commits by itself on this database: a message could be left half written"
     if first in _BLOCKS:
         ends = {"COMMIT", "ROLLBACK"} & {word for before, word in pairwise(words) if before == ";"}
-        return f"{ends.pop()} in a block takes the transaction out of the connector's hands" if ends else ""
+        return f"{ends.pop()} in a block takes control of the transaction away from the connector" if ends else ""
     return "" if _is_one(words) else "two statements in one: write each on its own"
 
 

@@ -162,7 +162,7 @@ class AlarmSink:
         return [each.outcome for each in settled]
 
     def _unit(self, delivery: Delivery) -> Unit:
-        assert self._state.mapper is not None, "nothing is handled before the first probe has passed"
+        assert self._state.mapper is not None, "nothing is processed before the first probe succeeds"
         try:
             return Unit(delivery, self._state.mapper.records(delivery))
         except Failed as failed:
@@ -178,7 +178,9 @@ class AlarmSink:
             decided[record] = Decided(outcome_of(failed.failure))
             return
         if read.moved:
-            logs.event(logger, logging.WARNING, "clock off", division=self._state.settings.name, key=read.key)
+            logs.event(
+                logger, logging.WARNING, "device clock ignored", division=self._state.settings.name, key=read.key
+            )
         self._newest[read.key] = record
         fields = partial(self._fields, record, read.event.severity)
         arrivals[record] = Arrival(read.key, read.event, fields, record, record.scope.delivery, read.moved)

@@ -31,9 +31,9 @@ _MOST_SHOWN = 3
     epilog=exit_codes(
         " 0  written, or all as assumed",
         " 1  a file cannot be written, or something differs",
-        " 2  wrong usage, or the folder has other content",
+        " 2  usage error, or the folder has other content",
         "69  Salesforce cannot be reached",
-        "77  a log-in or a right is refused",
+        "77  login or permission refused",
         "78  bad configuration",
     ),
 )

@@ -42,7 +42,7 @@ _AGAIN = re.compile(r"retry your request|try again", re.IGNORECASE)
 _WRONG_HOST = "a wrong login_url (sandboxes: https://test.salesforce.com)"
 _BLOCKED_FLOW = "the username-password flow blocked in the org (Setup: OAuth and OpenID Connect Settings)"
 _NOT_INSTALLED = (
-    "the app is not installed in this org: an administrator has to install it (Setup: Connected Apps OAuth Usage), or "
+    "the app is not installed in this org: an administrator must install it (Setup: Connected Apps OAuth Usage), or "
     "make an External Client App in the org itself"
 )
 _PASSWORD = (

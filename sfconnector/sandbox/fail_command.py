@@ -16,7 +16,7 @@ TIMEOUT_S = 10.0
 
 @click.command(
     context_settings=HELP_OPTIONS,
-    epilog=exit_codes(" 0  done", " 1  what answers is no sandbox", " 2  wrong usage", "69  no sandbox answers"),
+    epilog=exit_codes(" 0  done", " 1  what answers is no sandbox", " 2  usage error", "69  no sandbox answers"),
     help="""Make a running sandbox fail, to rehearse an outage.
 
     \b

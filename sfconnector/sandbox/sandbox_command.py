@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SAVE_EVERY = 1.0  # seconds
-COMMANDS = {"fail": Lazy("sfconnector.sandbox.fail_command:command", "Make a running sandbox fail, to rehearse.")}
+COMMANDS = {
+    "fail": Lazy("sfconnector.sandbox.fail_command:command", "Make a running sandbox fail, to rehearse an outage.")
+}
 
 
 @click.group(
@@ -31,7 +33,7 @@ COMMANDS = {"fail": Lazy("sfconnector.sandbox.fail_command:command", "Make a run
     lazy=COMMANDS,
     invoke_without_command=True,
     context_settings=HELP_OPTIONS,
-    epilog=exit_codes("0  stopped by SIGTERM or Ctrl-C", "1  a file or the port cannot be used", "2  wrong usage"),
+    epilog=exit_codes("0  stopped by SIGTERM or Ctrl-C", "1  a file or the port cannot be used", "2  usage error"),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
@@ -53,7 +55,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     sfconnector sandbox --schema describe-of-my-case.json --latency 150ms
     sfconnector sandbox fail 503 --for 30s    the running one fails for 30 seconds
 
-    It has the parts of the REST API that sfconnector uses, with their refusals, and forgets all at its end unless
+    It has the parts of the REST API that sfconnector uses, with their refusals, and keeps nothing when it stops unless
     --state is given. Open its address in a browser to see the Cases arrive, and to make calls fail.
     """
     if ctx.invoked_subcommand is None:

@@ -108,7 +108,7 @@ def test_a_broker_short_of_memory_holds_up_dead_letters_and_nothing_else(on_sqli
     node.control("set_vm_memory_high_watermark", "0.00001")
     try:
         with connector.subscribed() as running:
-            running.wait_for("the broker takes no messages")
+            running.wait_for("the broker blocks publishers")
             eventually(lambda: len(written(connector)) == 80)
             assert connector.vhost.depth("dead-letter") == 0
             node.control("set_vm_memory_high_watermark", "0.4")
@@ -135,7 +135,7 @@ def test_refused_by_the_broker(on_sqlite: Connector) -> None:
         assert done.returncode == 77, done.stderr
         assert "ACCESS_REFUSED" in done.stderr.splitlines()[-1]
     with connector.subscribed(ready=" PAUSED ") as running:
-        assert "put user, password or rights in the broker right" in pause_of(running)[3]
+        assert "put user, password or permissions in the broker right" in pause_of(running)[3]
         node.api("PUT", f"/api/users/{user}", account | {"password": "wrong-pass"})
         running.signal(signal.SIGUSR1)
         running.wait_for(" consuming queue=")
@@ -157,7 +157,7 @@ def test_no_broker_at_the_start_is_told_in_one_line(on_sqlite: Connector) -> Non
             assert line.endswith(f"ERROR broker: unreachable 127.0.0.1:{to['port']}: connection refused")
         pause = pause_of(running)
         assert pause[2] == f"broker: 127.0.0.1:{to['port']}: connection refused"
-        assert pause[3] == "start the broker, or mend what the text names; this goes on by itself"
+        assert pause[3] == "start the broker or fix the reported error; the connector resumes automatically"
         assert running.log.count(" PAUSED ") == 1
         assert running.stop(10) == 0
 

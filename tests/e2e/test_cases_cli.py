@@ -48,7 +48,7 @@ def test_version_is_that_of_the_package() -> None:
 def test_wrong_usage_exits_with_2(tmp_path: Path) -> None:
     done = run("-i", "x", "schema", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "-i belongs to the daemon" in done.stderr
+    assert "-i is an option of the daemon" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["-i", "-c", "--config"])

@@ -249,9 +249,9 @@ def test_each_mistake_of_a_mapping_is_one_line_before_the_first_message_is_taken
         "needs a lookup for AssetId",
         'mapping.OwnerId.value: "Pumps" is not a Salesforce id (15 or 18 letters and digits); a name needs '
         '{"lookup": …} in "mapping"',
-        "external_id.field: Number__c is not marked Unique in Salesforce, and has to be",
+        "external_id.field: Number__c is not marked Unique in Salesforce, and must be",
     ]
-    assert done.stderr.splitlines()[-1].endswith("ERROR no division is left: ending")
+    assert done.stderr.splitlines()[-1].endswith("ERROR no division is left: stopping")
     assert divisions.vhost.depth(queue) == 1
 
 

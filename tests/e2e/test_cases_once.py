@@ -146,7 +146,7 @@ def test_rate_is_the_most_cases_a_minute_and_the_rest_waits(divisions: Divisions
     with divisions.started() as running:
         divisions.cases(per_minute + more)
         calls = divisions.creates()
-        assert "held by rate division=field-service" in running.log
+        assert "rate limited division=field-service" in running.log
     began, ended = (datetime.fromisoformat(calls[at]["at"]) for at in (0, -1))
     assert (ended - began).total_seconds() >= 0.9 * more * 60 / per_minute
 

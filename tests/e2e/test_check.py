@@ -67,11 +67,11 @@ def test_where_all_is_as_configured_every_line_is_good(connector: Connector) -> 
             r"✔ database: .+ through .+$",
             r"✔ driver: .+, with .+=.+$",
             r"✔ write\[0\]: the database takes the statement, 3 parameters$",
-            r"✔ inbox inbox: is there, and keeps doubles out$",
+            r"✔ inbox inbox: exists, and prevents duplicates$",
         ],
     )
     assert done.returncode == 0
-    assert done.stdout.splitlines()[-1].startswith("nothing is wrong")
+    assert done.stdout.splitlines()[-1].startswith("OK")
     assert (connector.vhost.depth("readings"), connector.vhost.depth("dead-letter")) == (1, 0)
     assert connector.database.rows("SELECT count(*) FROM inbox") == [(0,)]
 
@@ -107,10 +107,10 @@ def test_what_is_made_at_the_start_is_told_and_not_made(on_sqlite: Connector) ->
         done,
         "!",
         [
-            f"{what}: is not there yet → it is made at the start"
+            f"{what}: does not exist yet → it is created at startup"
             for what in ("dead-letter exchange dead-letter", "dead-letter queue dead-letter", "exchange devices")
         ]
-        + ["queue readings: is not there yet → it is made at the start"],
+        + ["queue readings: does not exist yet → it is created at startup"],
     )
     assert done.returncode == 0
     assert not on_sqlite.vhost.exists("readings")
@@ -221,7 +221,7 @@ def test_a_right_that_the_user_lacks_in_the_database_is_told(on: Any) -> None:
     connector.database.execute("REVOKE INSERT ON reading FROM CURRENT_USER")
     connector.configure()
     done = connector.run("check", "-c", str(connector.file))
-    told(done, "✘", [r"write\[0\]: 42501 .*permission denied for table reading → give the user this right"])
+    told(done, "✘", [r"write\[0\]: 42501 .*permission denied for table reading → grant the user this privilege"])
     assert done.returncode == 77
 
 
@@ -255,7 +255,7 @@ def test_an_inbox_that_takes_doubles_is_told(on_sqlite: Connector) -> None:
     on_sqlite.database.execute(INBOX + ")")
     on_sqlite.configure(idempotency={"table": "inbox", "key": "$message_id"})
     done = on_sqlite.run("check", "-c", str(on_sqlite.file))
-    told(done, "✘", ["inbox inbox: takes one key twice: it has no primary key"])
+    told(done, "✘", ["inbox inbox: accepts a key twice: it has no primary key"])
     assert on_sqlite.database.rows("SELECT count(*) FROM inbox") == [(0,)]
 
 

@@ -71,7 +71,7 @@ def opened(bench: Workbench, *, scripts: bool = True) -> Iterator[Browser]:
         person.size(WIDE)
         person.go(page.url)
         person.read("Nothing is changed")
-        person.press("Look into the queue")
+        person.press("Scan queue")
         person.read("cause")
         yield person
         assert person.errors() == []  # such as a breach of the Content-Security-Policy
@@ -170,7 +170,7 @@ def test_a_message_is_put_right_in_the_page(bench, vhost):
         assert '-  "device": "a name that is far too long"' in said
         assert '+  "device": "p-1"' in said
         person.picture("change")
-        person.press("Send it back so")
+        person.press("Send edited message")
         person.read("1 of 1 sent back")
         person.press("All causes")
         person.read("The queue is empty")
@@ -187,7 +187,7 @@ def test_only_the_ticked_ones_are_purged_and_only_when_asked_twice(bench, vhost)
         for box in person.all("input[type=checkbox]")[1:]:
             box.click()
         person.one("table ~ .actions .danger").click()
-        said = person.read("Remove 2 dead letters for good?")
+        said = person.read("Remove 2 dead letters permanently?")
         assert "m-4" in said
         assert "m-8" in said
         assert vhost.depth(QUEUE) == 12
@@ -209,7 +209,7 @@ def test_nothing_lies_beyond_the_edge(bench, vhost, size):
         person.read("Body")
         assert person.fits()
         person.press("Purge")
-        person.read("for good?")
+        person.read("permanently?")
         assert person.fits()
         person.picture(f"question-{size[0]}")
 
@@ -240,7 +240,7 @@ def test_a_form_of_somebody_else_does_nothing(bench, vhost):
         with stranger.session:
             assert stranger.post("/look", own).status_code == 403  # another session's token
             assert stranger.get("/letter/" + "0" * 32).headers["Location"] == "/"  # nothing is fetched for a mere link
-        assert "Look into the queue" in page.get().text
+        assert "Scan queue" in page.get().text
         assert page.post("/look", own, Origin=page.url).status_code == 303
 
 
@@ -290,7 +290,7 @@ def test_beyond_loopback_nobody_gets_in_without_a_token(bench, vhost):
         assert page.get().headers["Location"] == "/login"
         token = page.said.split()[-1]
         assert page.post("/login", {"token": token}).status_code == 303
-        assert "Look into the queue" in page.get().text
+        assert "Scan queue" in page.get().text
         cookies = page.session.cookies.copy()
         page.post("/logout", {"form_token": page.form_token()})
         page.session.cookies.update(cookies)  # whoever has a copy

@@ -434,7 +434,7 @@ def test_purge_asks_first(workbench: Workbench) -> None:
     for answer in ("n\n", ""):
         done = workbench.told(answer, *question)
         assert done.returncode == 1
-        assert "Remove 2 dead letters from dead-letter for good?" in done.stderr
+        assert "Remove 2 dead letters from dead-letter permanently?" in done.stderr
         assert workbench.vhost.depth("dead-letter") == 8
     assert workbench.told("y\n", *question).returncode == 0
     assert workbench.ids() == [f"m-{number}" for number in range(8) if number % 4]

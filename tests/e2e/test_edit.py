@@ -106,7 +106,7 @@ def test_a_change_that_changes_nothing_is_not_sent(bench: Workbench) -> None:
     report = bench.json("edit", "--set", "device=p-0", "--set", "$headers.a=1", code=0)
     assert report["sent"] == 1
     bury(bench.vhost, [dead(b'{"device":"p-0"}')])
-    assert bench.json("edit", "--set", "device=p-0", code=1)["left"][0]["reason"] == "the change changes nothing"
+    assert bench.json("edit", "--set", "device=p-0", code=1)["left"][0]["reason"] == "the change has no effect"
 
 
 def test_one_that_was_sent_back_too_often_can_be_mended_all_the_same(bench: Workbench) -> None:

@@ -61,7 +61,7 @@ def test_database_stopped_in_mid_load_pauses_and_everything_is_written_after_it(
         connector.database.server.stop()
         pause = pause_of(running)
         assert pause[1][:5] in {"08S01", "57P01", "08001", "HY000"}
-        assert pause[3] == "start the database, or mend what the text names; this goes on by itself"
+        assert pause[3] == "start the database or fix the reported error; the connector resumes automatically"
         connector.publish(*[reading(n) for n in range(2001, 2501)])
         connector.database.server.start()
         expect_all(connector, range(1, 2501))

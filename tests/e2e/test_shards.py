@@ -19,7 +19,7 @@ def test_check_and_status_show_which_process_has_which_shard(on_sqlite: Connecto
     on_sqlite.configure(broker={"source": SOURCE}, monitoring={"port": free_port()}, lanes={"key": "device"})
     before = on_sqlite.run(*check)
     assert before.returncode == 0
-    missing = "is not there yet → it is made at the start"
+    missing = "does not exist yet → it is created at startup"
     assert f"! exchange readings.shards: {missing}" in before.stdout
     assert f"! queue readings.2: {missing}" in before.stdout
     assert re.search("! .*lanes.key: the shards are divided by the whole routing key", before.stdout)

@@ -76,7 +76,7 @@ def test_health_turns_when_the_database_goes_and_when_it_comes_back(
         assert "PAUSED flow=readings since=" in told.stdout
         last = told.stdout.splitlines()[-1]
         assert last.startswith("readings is paused since ")
-        assert "start the database, or mend what the text names" in last
+        assert "start the database or fix the reported error" in last
         assert port.value("paused", flow="readings") == 1
         database.server.start()
         eventually(lambda: port.code("/readyz") == 200, 30, what="readiness again")
@@ -115,7 +115,7 @@ def test_the_status_tells_what_came_what_was_written_and_what_died(on_sqlite: Co
         told = asked(on_sqlite, on_sqlite.file)
         assert told.returncode == 0
         assert "queue           readings: 0 waiting, 0 held, 1 consumer" in told.stdout
-        assert told.stdout.splitlines()[-1].startswith("all is running, but 1 message of readings died")
+        assert told.stdout.splitlines()[-1].startswith("running, but 1 message of readings died")
         as_json = json.loads(asked(on_sqlite, on_sqlite.file, "--json").stdout)
         assert flow_of(as_json)["last_hour"] == hour
 
@@ -149,7 +149,7 @@ def test_the_divisions_of_sfconnector_and_what_is_left_of_their_calls(divisions:
         assert port.value("salesforce_api_calls_left", to="salesforce of field-service") > 0
         told = divisions.run("status", "-i", str(divisions.file))
         assert told.returncode == 0
-        assert told.stdout.splitlines()[-1].startswith("nothing is wrong here: the last message came ")
+        assert told.stdout.splitlines()[-1].startswith("OK: the last message came ")
         assert " API calls left" in told.stdout
         assert divisions.run("status", "-i", str(divisions.file), "--json").returncode == 0
 
@@ -199,7 +199,7 @@ def test_the_page_loads_itself_anew_and_shows_what_is_not_ours_as_text(on_sqlite
     on_sqlite.configure(monitoring=port.section, name=HOSTILE)
     with on_sqlite.subscribed(), browser(on_sqlite.folder / "profile") as person:
         person.go(f"http://127.0.0.1:{port.number}/")
-        eventually(lambda: "nothing is wrong here" in person.shown)
+        eventually(lambda: "OK: " in person.shown)
         assert HOSTILE in person.shown
         assert person.driver.title == f"dbconnector {HOSTILE}"
         on_sqlite.publish(reading(1))

@@ -144,7 +144,7 @@ def test_an_outage_pauses_it_and_nothing_is_lost(sink: HttpSinkCommand, target: 
             target.stop()
         sink.publish(b"2", b"bad", b"3")
         paused = running.wait_for("PAUSED flow=letters ")
-        assert "start the server, or mend what the text names" in paused
+        assert "start the server or fix the reported error" in paused
         assert sink.readiness().startswith("letters: paused: ")
         assert sink.vhost.depth("dead-letter") == 0
         if outage == "503":
@@ -177,7 +177,7 @@ def test_the_status_knows_the_server_by_its_name(sink: HttpSinkCommand, target: 
         lines = [line.split() for line in status.stdout.splitlines()]
         assert ["server", "connected", "since"] in [words[:3] for words in lines]
         assert lines[0][:2] == ["http-sink", "letters,"]
-        assert status.stdout.splitlines()[-1].startswith("nothing is wrong here: the last message came ")
+        assert status.stdout.splitlines()[-1].startswith("OK: the last message came ")
         metrics = requests.get(f"http://127.0.0.1:{sink.monitoring}/metrics", timeout=30).text
         assert 'amqp_connector_messages_written_total{flow="letters"} 1.0' in metrics
         assert 'amqp_connector_connected{to="server"} 1.0' in metrics

@@ -126,7 +126,7 @@ def test_what_is_wrong_with_existing_ones_is_said_plainly_with_what_to_do(on_sql
     assert "rabbitmqctl set_policy" in letters
     assert "queue 'readings' has no dead-letter exchange" in source
     assert "rabbitmqctl set_policy" in source
-    assert "exchange 'devices' exists and is used as it is: its type is 'direct', not 'topic'" in devices
+    assert "exchange 'devices' exists and is used unchanged: its type is 'direct', not 'topic'" in devices
     on_sqlite.configure()
     with on_sqlite.subscribed() as running:
         # Two of its own and one of the test; the management API lists them about a second late.

@@ -159,7 +159,7 @@ def test_a_walk_ends_when_somebody_else_takes_the_rest(vhost: Vhost, broker: Bro
             if len(seen) == 1:
                 others = [int(body) for *_, body in vhost.get_all("q")]
     assert seen + others == list(range(100))
-    assert looker.shortfall == f"q: {len(others)} of 100 taken by somebody else meanwhile"
+    assert looker.shortfall == f"q: {len(others)} of 100 taken by another consumer meanwhile"
     assert remaining(vhost, len(seen)) == seen
 
 
@@ -183,7 +183,7 @@ def test_a_window_that_was_ended_early_is_not_waited_for(
     removing.start()
     eventually(lambda: not removing.is_alive(), 20, what="the end of the walk")
     assert seen == all_of_them[1:]
-    assert looker.shortfall == "q: 1 of 10 taken by somebody else meanwhile"
+    assert looker.shortfall == "q: 1 of 10 taken by another consumer meanwhile"
     assert sorted(remaining(vhost, 10)) == all_of_them
 
 

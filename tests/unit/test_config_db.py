@@ -183,7 +183,7 @@ def test_five_mistakes_are_five_lines_in_the_order_of_the_file(write):
         f'{file}: line 5: database.selekt: unknown key; did you mean "select"?',
         f'{file}: line 8: broker.port: expected a whole number, not the text "5672"',
         f'{file}: line 9: broker.source: "queue" is missing: Name of the queue, such as "readings"',
-        f"{file}: line 10: column 4: one comma too many: none stands before }}",
+        f"{file}: line 10: column 4: trailing comma before }}",
     ]
 
 
@@ -304,7 +304,7 @@ FOLLOW_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         FOLLOWED | {"query": "SELECT id FROM t LIMIT 5"},
         "database.select.query: with follow it is a",
     ),
-    (SELECT, followed(overlap=0), "database.select.follow.overlap: is never 0"),
+    (SELECT, followed(overlap=0), "database.select.follow.overlap: must not be 0"),
     (SELECT, followed(overlap="0s"), "database.select.follow.overlap: expected a duration"),
     (SELECT, followed(overlap="soon"), "database.select.follow.overlap: "),
     (SELECT, followed(clock="mine"), 'database.select.follow.clock: expected "application" or "database"'),
@@ -328,11 +328,11 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         ["a:5671", "b:5672"],
         'broker: "tls" is missing: some hosts have port 5671, others not; say true or',
     ),
-    (B, {"virtual_host": "a", "vhost": "b"}, "broker.vhost: not the same as virtual_host"),
+    (B, {"virtual_host": "a", "vhost": "b"}, "broker.vhost: differs from virtual_host"),
     (B, {"virtual_host": "a", "vhost": "a"}, None),
     ([*B, "tls"], {"ca": "/no/such"}, "broker.tls.ca: /no/such cannot be read: No such file or directory"),
     ([*B, "tls"], {"ca": "/dev/null"}, "broker.tls.ca: /dev/null cannot be read: it is a pipe or a device, not a file"),
-    ([*B, "tls"], {"key": __file__}, 'broker.tls: "cert" is missing: a key without its certificate is of no use'),
+    ([*B, "tls"], {"key": __file__}, 'broker.tls: "cert" is missing: a key needs its certificate'),
     ([*B, "auth"], "external", 'broker: "tls" is missing: "auth": "external" logs in with the certificate that tls.'),
     (B, {"auth": "external", "tls": {}}, 'broker.tls: "cert" is missing: "auth": "external" logs in with it'),
     (
@@ -356,8 +356,8 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     ([*B, "token"], {**TOKEN, "url": "login"}, "broker.token.url: expected an address that begins with https://"),
     ([*B, "token"], {**TOKEN, "tls": {"ca": "/no/such"}}, "broker.token.tls.ca: /no/such cannot be read"),
     ([*B, "token"], {"url": "https://h", "client_id": "c"}, 'broker.token: "client_secret" is missing'),
-    (B, {"token": TOKEN, "password": "x"}, "broker.password: the token is the log-in; leave this out"),
-    (B, {"token": TOKEN, "username": "x"}, "broker.username: the token is the log-in; leave this out"),
+    (B, {"token": TOKEN, "password": "x"}, "broker.password: the token is used to log in; remove this"),
+    (B, {"token": TOKEN, "username": "x"}, "broker.username: the token is used to log in; remove this"),
     (
         B,
         {"token": TOKEN, "auth": "external", "tls": {"cert": __file__}},
@@ -390,9 +390,17 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         "broker.source.routing_keys[1]: MQTT devices/+/temp is devices.*.temp here",
     ),
     ([*S, "routing_keys"], ["a/b"], None),  # only amq.topic speaks MQTT
-    ([*S, "queue"], "dead-letter", "broker.source.queue: this is the dead-letter queue: what dies would come back"),
-    ([*S, "exchange"], "dead-letter", "broker.source.exchange: this is the dead-letter exchange: what dies would come"),
-    ([*S, "arguments"], {"x-delivery-limit": -1}, "broker.source.arguments.x-delivery-limit: no negative limit"),
+    (
+        [*S, "queue"],
+        "dead-letter",
+        "broker.source.queue: this is the dead-letter queue: dead letters would be consumed",
+    ),
+    (
+        [*S, "exchange"],
+        "dead-letter",
+        "broker.source.exchange: this is the dead-letter exchange: dead letters would be",
+    ),
+    ([*S, "arguments"], {"x-delivery-limit": -1}, "broker.source.arguments.x-delivery-limit: must not be negative"),
     ([*S], {"queue": "q", "shards": 2, "type": "classic"}, "broker.source.type: shards are quorum queues"),
     (
         [*S],
@@ -404,12 +412,12 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     (
         [*S, "arguments"],
         {"x-queue-type": "quorum"},
-        "broker.source.arguments.x-queue-type: the type of the queue stands",
+        "broker.source.arguments.x-queue-type: set the type of the queue",
     ),
     (
         [*B, "dead_letter"],
         {"queue": "amq.x"},
-        "broker.dead_letter.queue: names that begin with amq. belong to the broker",
+        "broker.dead_letter.queue: names that begin with amq. are reserved by the broker",
     ),
     ([*B, "destination"], {"exchange": ""}, 'broker.destination: "routing_key" is missing: with the default exchange'),
     ([*B, "destination"], {"exchange": "x", "routing_key": "{a"}, "broker.destination.routing_key: the brace at"),
@@ -420,7 +428,7 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         {"Server": "x"},
         'database.connection: "Driver" is missing, such as "PostgreSQL Unico',
     ),
-    (["database", "connection"], {"DSN": "x", "dsn": "y"}, "database.connection.dsn: given twice; ODBC does not tell"),
+    (["database", "connection"], {"DSN": "x", "dsn": "y"}, "database.connection.dsn: given twice; ODBC ignores case"),
     (["database", "connection"], "Server=x", "database.connection: expected Driver=… or DSN=… in it"),
     (["database", "connection"], "nonsense", "database.connection: not a keyword=value pair"),
     (["database", "select", "query"], "SELECT 'x", "database.select.query: the quote at"),
@@ -466,7 +474,7 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         "$mesage_id",
         "idempotency.key: unknown $mesage_id in '$mesage_id'; did you mean $message_id",
     ),
-    (["idempotency", "key"], "$result.alarm.id", "idempotency.key: $result is not known yet when the key is asked for"),
+    (["idempotency", "key"], "$result.alarm.id", "idempotency.key: $result is not available when the key is evaluated"),
     (["format"], {"type": "delimited", "columns": ["a", "b"], "encoding": "utf-99"}, "format: "),
 ]
 
@@ -598,14 +606,14 @@ def test_routing_keys_default_by_the_type_of_the_exchange(write, source, kind, k
 
 WARNINGS = [
     (["broker", "heartbeat"], 2, "broker.heartbeat: below 5 seconds"),
-    (["broker", "tls"], {"verify": False}, "broker.tls.verify: the broker's certificate is not checked"),
+    (["broker", "tls"], {"verify": False}, "broker.tls.verify: the broker's certificate is not verified"),
     (["broker", "source", "prefetch"], 100, "broker.source.prefetch: 100 is less than batch.size"),
     (
         ["broker", "source", "prefetch_bytes"],
         20 << 30,
-        "broker.source.prefetch_bytes: bodies may take 20 GiB in memory",
+        "broker.source.prefetch_bytes: bodies may take 20 GiB of memory",
     ),
-    (["limits"], {"body_bytes": 3 << 30}, "broker.source.prefetch_bytes: bodies may take 3 GiB in memory"),
+    (["limits"], {"body_bytes": 3 << 30}, "broker.source.prefetch_bytes: bodies may take 3 GiB of memory"),
     (
         ["broker", "source"],
         {"queue": "q", "exchange": "amq.topic"},

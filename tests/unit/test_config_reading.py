@@ -28,42 +28,42 @@ def test_every_key_and_element_knows_its_line():
 
 
 SLIPS = [
-    ('{"a": 1,}', {"a": 1}, "column 8: one comma too many: none stands before }"),
-    ('{"a": [1, 2,]}', {"a": [1, 2]}, "column 12: one comma too many: none stands before ]"),
-    ('{"a": 1,, "b": 2}', {"a": 1, "b": 2}, "column 9: one comma too many"),
-    ('{"a": 1 "b": 2}', {"a": 1, "b": 2}, "column 8: a comma is missing here"),
-    ("[1 2]", [1, 2], "column 3: a comma is missing here"),
-    ("{'a': 1}", {"a": 1}, "column 2: a text stands in double quotes, not single ones"),
-    ("{a: 1}", {"a": 1}, "column 2: a key stands in double quotes"),
+    ('{"a": 1,}', {"a": 1}, "column 8: trailing comma before }"),
+    ('{"a": [1, 2,]}', {"a": [1, 2]}, "column 12: trailing comma before ]"),
+    ('{"a": 1,, "b": 2}', {"a": 1, "b": 2}, "column 9: extra comma"),
+    ('{"a": 1 "b": 2}', {"a": 1, "b": 2}, "column 8: missing comma"),
+    ("[1 2]", [1, 2], "column 3: missing comma"),
+    ("{'a': 1}", {"a": 1}, "column 2: a string must be in double quotes, not single quotes"),
+    ("{a: 1}", {"a": 1}, "column 2: a key must be in double quotes"),
     ('{"a" 1}', {"a": 1}, 'column 6: a colon is missing after "a"'),
-    ('{"a" = 1}', {"a": 1}, 'column 6: between "a" and its value stands a colon, not ='),
+    ('{"a" = 1}', {"a": 1}, 'column 6: between "a" and its value, write a colon, not ='),
     ('{"a": True}', {"a": True}, "column 7: in JSON True is written true"),
     ('{"a": None}', {"a": None}, "column 7: in JSON None is written null"),
-    ('{"a": word}', {"a": "word"}, "column 7: a text stands in double quotes"),
+    ('{"a": word}', {"a": "word"}, "column 7: a string must be in double quotes"),
     (
         '{"a": 007}',
         {"a": "007"},
-        "column 7: this is not a JSON number; if it is a text, put it in double quotes",
+        "column 7: not a JSON number; if it is a string, put it in double quotes",
     ),
-    ('{"a": NaN}', {"a": "NaN"}, "column 7: this is not a JSON number; if it is a text, put it in double quotes"),
+    ('{"a": NaN}', {"a": "NaN"}, "column 7: not a JSON number; if it is a string, put it in double quotes"),
     ('{"a": 1e400}', {"a": 0}, "column 7: this number is too large"),
-    ('{"a": "c:\\dir"}', {"a": "c:\\dir"}, "column 10: a backslash in a text is written twice: \\\\"),
+    ('{"a": "c:\\dir"}', {"a": "c:\\dir"}, "column 10: write a backslash in a string twice: \\\\"),
     (
         '{"a": "x\ty"}',
         {"a": "x\ty"},
-        "column 9: a control character (a tab?) in a text is written as an escape: \\t",
+        "column 9: write a control character (a tab?) in a string as an escape: \\t",
     ),
     ('{"a": 1} // end', {"a": 1}, 'column 10: JSON has no comments; write a key that begins with "//" instead'),
     ('{"a": /* one */ 1}', {"a": 1}, 'column 7: JSON has no comments; write a key that begins with "//" instead'),
     (
         '{"a": 1}}',
         {"a": 1},
-        "column 9: nothing may follow the end of the configuration; is a bracket closed too early?",
+        "column 9: text after the end of the configuration; is a bracket closed too early?",
     ),
     (
         '{"a": "\\ud83d"}',
         {"a": "\ufffd"},
-        "column 7: this text holds half of a surrogate pair (\\ud800 to \\udfff stand in pairs)",
+        "column 7: this string contains half of a surrogate pair (\\ud800 to \\udfff come in pairs)",
     ),
 ]
 
@@ -78,8 +78,11 @@ STOPS = [
     ("", "line 1: column 1: the file is empty; expected {"),
     ('{"a": 1', "line 1: column 8: the { of line 1 is never closed; expected }"),
     ('{"a": [1, 2}', "line 1: column 12: the [ of line 1 is closed by }; expected ]"),
-    ('{\n"a": "x\n}', "line 2: column 6: a closing double quote is missing (a text ends on its line; a line break in"),
-    ('{"a": \'x}', "line 1: column 7: a text stands in double quotes, and a closing quote is missing"),
+    (
+        '{\n"a": "x\n}',
+        "line 2: column 6: the closing double quote is missing (a string ends on its line; write a line break",
+    ),
+    ('{"a": \'x}', "line 1: column 7: a string must be in double quotes, and the closing quote is missing"),
     ('{"a"}', 'line 1: column 5: "a" has no value; expected a colon and a value'),
     ('{"a":', "line 1: column 6: the file ends too early"),
     ('{"a": :}', "line 1: column 7: expected a value, not :"),
@@ -101,7 +104,7 @@ def test_several_slips_are_told_together():
 
 def test_a_repeated_key_names_both_lines_and_blames_nothing_inside():
     assert problems('{"a": {"x": 1},\n"b": 2,\n"a": {"x": 2}}') == [
-        "line 3: a: given twice; the first is on line 1: keep one"
+        "line 3: a: duplicate key; the first is on line 1: keep one"
     ]
 
 

@@ -112,7 +112,7 @@ UNRESOLVED = [
     ("${NOPE}", "the environment variable NOPE is not set"),
     ("${file:/no/such}", "the secret file /no/such cannot be read: No such file or directory"),
     ("${file:/dev/null}", "the secret file /dev/null cannot be read: it is a pipe or a device, not a file"),
-    ("${credential:x}", "there are no credentials: run it from a systemd unit with LoadCredential=x:/path"),
+    ("${credential:x}", "no systemd credentials are available: run it from a unit with LoadCredential=x:/path"),
     ("${credential:../x}", "${credential:…} takes the name of a credential, not a path"),
     ("${vault:x}", "unknown reference ${vault:…}; expected ${NAME}, ${file:/path} or ${credential:name}"),
     ("${a b}", "expected ${NAME}, ${file:/path} or ${credential:name}; a literal ${ is written $${"),
@@ -173,4 +173,4 @@ def test_a_secret_of_the_wrong_kind_is_told_without_its_value(tmp_path, monkeypa
     with pytest.raises(ConfigurationError) as caught:
         load(write(tmp_path, {"port": "${P}"}), SCHEMA)
     (found,) = caught.value.problems
-    assert str(found) == "line 2: port: expected a whole number; ${P} gives something else"
+    assert str(found) == "line 2: port: expected a whole number; ${P} evaluates to something else"

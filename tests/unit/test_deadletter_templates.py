@@ -66,7 +66,7 @@ def test_a_list_leads_to_the_next_page_and_says_what_was_not_looked_at(page: Pag
     assert "Later in the queue" in first
     assert "Earlier in the queue" not in first
     assert "page 2 of 2" in last
-    assert "Only the first 60 of 70 were looked at." in first
+    assert "Only the first 60 of 70 were scanned." in first
     assert first.count('type="checkbox"') == 50
 
 
@@ -81,10 +81,10 @@ def test_a_body_in_a_text_field_is_escaped_and_nothing_else(page: Page) -> None:
 def test_a_question_names_what_it_is_about(page: Page) -> None:
     response = page.post("/purge", letter=ONE)
     assert is_clean(response)
-    assert "Remove 60 dead letters for good?" in response.text
+    assert "Remove 60 dead letters permanently?" in response.text
     assert "and 55 more" in response.text
     assert f'name="letter" value="{ONE}"' in response.text
-    assert "None is ticked" in page.post("/purge").text
+    assert "None is selected" in page.post("/purge").text
 
 
 def test_the_page_of_a_job_shows_its_progress_then_its_outcome(page: Page) -> None:
@@ -102,14 +102,14 @@ def test_the_page_of_a_job_shows_its_progress_then_its_outcome(page: Page) -> No
     assert job.wait(20)
     ended = page.client.get(f"/job/{job.number}")
     assert is_clean(ended)
-    assert "May lie in both places" in ended.text
+    assert "May be in both places" in ended.text
 
 
 def test_an_empty_queue_and_one_that_nobody_has_looked_into(page: Page) -> None:
     page.workspace.snapshot = Snapshot([], 0)
     assert "The queue is empty. Nothing is dead." in page.client.get("/").text
     page.workspace.snapshot = None
-    assert all("Look into the queue" in page.client.get(path).text for path in ("/", "/letters"))
+    assert all("Scan queue" in page.client.get(path).text for path in ("/", "/letters"))
 
 
 def test_without_a_session_there_is_only_the_sign_in(page: Page) -> None:

@@ -71,7 +71,7 @@ def test_what_a_connector_wrote_is_read_back() -> None:
         ("rejected", "a consumer rejected it: the connectors do so only with a body that is over limits.body_bytes"),
         ("expired", "its time to live ran out"),
         ("maxlen", "the queue was full"),
-        ("delivery_limit", "it was given back more often than the queue's delivery limit allows"),
+        ("delivery_limit", "it was requeued more often than the queue's delivery limit allows"),
     ],
 )
 def test_a_death_at_the_broker_is_told_in_words(reason: str, text: str) -> None:

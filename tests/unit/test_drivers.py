@@ -351,11 +351,11 @@ def test_secrets_are_hidden_in_keywords_and_texts():
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("53100", "make room on the disk"),
-        ("HY000/1021", "make room on the disk"),
-        ("HY000/1114", "make room on the disk"),
-        ("53300", "limit of connections"),
-        ("08004/1040", "limit of connections"),
+        ("53100", "free disk space"),
+        ("HY000/1021", "free disk space"),
+        ("HY000/1114", "free disk space"),
+        ("53300", "connection limit"),
+        ("08004/1040", "connection limit"),
         ("25006", "standby"),
         ("HY000/1290", "standby"),
         ("57P03", "starting"),

@@ -70,10 +70,10 @@ def test_no_secret_is_in_a_line_or_in_json() -> None:
 @pytest.mark.parametrize(
     ("findings", "said"),
     [
-        ([good("a", "b")], "nothing is wrong"),
-        ([good("a", "b"), odd("a", "b")], "nothing is wrong; 1 to look at"),
-        (wrong(None), "1 of 3 is wrong"),
-        (wrong(None, None), "2 of 4 are wrong"),
+        ([good("a", "b")], "OK"),
+        ([good("a", "b"), odd("a", "b")], "OK, 1 warning"),
+        (wrong(None), "1 error in 3 checks"),
+        (wrong(None, None), "2 errors in 4 checks"),
     ],
 )
 def test_the_last_line_sums_up(findings: list[Finding], said: str) -> None:

@@ -13,7 +13,7 @@ def test_the_status_says_how_far_and_what_holds_it_back():
     stats.watermark, stats.horizon = datetime(2026, 1, 31, 8), Horizon(None, "session 7 of pg_dump")
     assert stats.about() == "read up to 2026-01-31 08:00:00, held by session 7 of pg_dump"
     stats.horizon = Horizon(datetime(2026, 1, 31, 9), exact=False)
-    assert "open transactions are not known, only the overlap covers them" in stats.about()
+    assert "open transactions are unknown; only the overlap covers them" in stats.about()
     stats.holder = "plant-2:711:a1b2c3d4"
     assert stats.about() == "read by plant-2:711:a1b2c3d4"
 

@@ -83,7 +83,7 @@ WRONG_USAGE = [
     ("sfconnector", "shema", "Did you mean 'schema'?"),
     ("sfconnector", "-i x --nonsense", "No such option"),
     ("sfconnector", "-i .", "is a directory"),
-    ("sfconnector", "-i x schema", "-i belongs to the daemon"),
+    ("sfconnector", "-i x schema", "-i is an option of the daemon"),
     ("sfconnector", "sandbox --port 99999", "99999 is not in the range"),
 ]
 

@@ -205,4 +205,4 @@ def test_answers_that_make_no_configuration_are_told_by_line_and_nothing_is_writ
 
 
 def test_without_a_terminal_it_says_how_to_go_on(run):
-    assert "no terminal to ask on: --non-interactive" in run("sfconnector init", 2)
+    assert "no terminal to ask on; --non-interactive" in run("sfconnector init", 2)

@@ -119,7 +119,7 @@ def test_a_quorum_source_without_a_dead_letter_exchange_is_told_with_what_to_do(
 
 def test_an_argument_that_was_asked_for_and_does_not_hold_is_told():
     first, second = source(PLANNED | {"x-max-length": 5}, {"x-max-length": 9, "x-message-ttl": 1000})
-    assert "queue 'q.1' exists and is used as it is: its x-max-length is 5, 9 was asked for." in first
+    assert "queue 'q.1' exists and is used unchanged: its x-max-length is 5, 9 was asked for." in first
     assert "it has no x-message-ttl, 1000 was asked for" in second
 
 

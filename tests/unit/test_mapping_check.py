@@ -176,7 +176,7 @@ def test_what_is_mapped_is_not_what_is_sent():
     [
         ("Message", {}, 'external_id.field: Case has no field "Message" (or it is hidden'),
         ("Message_Id", {}, 'did you mean "Message_Id__c"?'),
-        ("Subject", {}, "external_id.field: Subject is not marked External ID and Unique in Salesforce, and has to be"),
+        ("Subject", {}, "external_id.field: Subject is not marked External ID and Unique in Salesforce, and must be"),
         ("Message_Id__c", {"unique": False}, "Message_Id__c is not marked Unique in Salesforce"),
         ("Message_Id__c", {"externalId": False}, "Message_Id__c is not marked External ID in Salesforce"),
         ("Message_Id__c", {"createable": False}, "external_id.field: Message_Id__c cannot be filled; it is read-only"),

@@ -123,4 +123,4 @@ def test_a_call_that_hangs_is_reported_while_it_hangs(monkeypatch):
 
 
 def test_a_hint_names_the_target():
-    assert Listed().hint(DOWN.failure).startswith("start the server,")
+    assert Listed().hint(DOWN.failure).startswith("start the server or")

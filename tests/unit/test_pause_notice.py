@@ -58,11 +58,11 @@ def test_every_pause_line_names_the_alarm_of_the_broker(notice: PauseNotice, cap
     ("kind", "place", "part"),
     [
         (Kind.UNAVAILABLE, "publish", "make room in the dead-letter queue"),
-        (Kind.REFUSED, "publish", "rights in the broker"),
-        (Kind.REFUSED, "broker", "rights in the broker"),
+        (Kind.REFUSED, "publish", "permissions in the broker"),
+        (Kind.REFUSED, "broker", "permissions in the broker"),
         (Kind.REFUSED, "token server", "client_id and client_secret"),
         (Kind.UNAVAILABLE, "token server", "is it running"),
-        (Kind.REFUSED, "database", "rights in the target"),
+        (Kind.REFUSED, "database", "permissions in the target"),
     ],
 )
 def test_what_to_do_goes_by_who_has_failed(kind: Kind, place: str, part: str) -> None:

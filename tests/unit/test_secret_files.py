@@ -107,20 +107,22 @@ def test_an_open_configuration_that_holds_a_password_is_warned_about(folder):
     broker = DB["broker"] | {"username": "bob", "password": "hunter22"}
     connection = "DRIVER=SQLite3;Database=x;PWD={semi;colon}"
     file = written(folder, {"database": DB["database"] | {"connection": connection}, "broker": broker})
-    warnings = [text for text in db_config.load(file).warnings if "open" in text]
+    warnings = [text for text in db_config.load(file).warnings if "not private" in text]
     assert sorted(text.split(": ")[1] for text in warnings) == ["broker.password", "database.connection"]
     assert all(f"chmod o= {file}" in text for text in warnings)
     assert "hunter22" not in "".join(warnings)
     assert "semi" not in "".join(warnings)
     file.chmod(0o600)
-    assert not [text for text in db_config.load(file).warnings if "open" in text]
+    assert not [text for text in db_config.load(file).warnings if "not private" in text]
 
 
 def test_a_configuration_without_a_password_may_be_read_by_everybody(folder, monkeypatch):
     monkeypatch.setenv("PW", "hunter22")
     broker = DB["broker"] | {"username": "guest", "password": "guest"}
     for each in (broker, broker | {"password": "${PW}"}, DB["broker"]):
-        assert not [text for text in db_config.load(written(folder, DB | {"broker": each})).warnings if "open" in text]
+        assert not [
+            text for text in db_config.load(written(folder, DB | {"broker": each})).warnings if "not private" in text
+        ]
 
 
 @pytest.mark.parametrize("key", [{"cert": "both.pem"}, {"cert": "cert.pem", "key": "both.pem"}])
@@ -130,7 +132,9 @@ def test_an_open_private_key_for_tls_is_refused(folder, key):
         (folder / name).write_text(text)
         (folder / name).chmod(0o644)
     file = written(folder, DB | {"broker": DB["broker"] | {"tls": key}})
-    with pytest.raises(ConfigurationError, match=r"broker\.tls\.(cert|key): a private key in a file that is open"):
+    with pytest.raises(
+        ConfigurationError, match=r"broker\.tls\.(cert|key): a private key in a file that is not private"
+    ):
         db_config.load(file)
     (folder / "both.pem").chmod(0o600)
     assert db_config.load(file)
@@ -144,7 +148,7 @@ def test_the_other_connector_does_the_same(folder):
     }
     case = {"defaults": {"Origin": "Device"}, "mapping": {"Subject": "subject"}}
     config = {"tenant": tenant, "divisions": {"one": {"source": {"queue": "q"}, "case": case}}}
-    (warning,) = (text for text in sf_config.load(written(folder, config)).warnings if "open" in text)
+    (warning,) = (text for text in sf_config.load(written(folder, config)).warnings if "not private" in text)
     assert "tenant.salesforce.client_secret" in warning
     tenant["salesforce"]["client_secret"] = f"${{file:{secret(folder, 0o644)}}}"
     with pytest.raises(ConfigurationError, match="every user of this machine can read it"):

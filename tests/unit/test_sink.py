@@ -573,7 +573,7 @@ def test_each_oddity_of_a_mapping_is_told_though_they_come_together(client):
         cases_of(client, {"Priority": {"value": "Hihg"}, "Status": {"value": "Nwe"}})
     finally:
         logger.removeHandler(output)
-    odd = [line for line in stream.getvalue().splitlines() if "odd mapping" in line]
+    odd = [line for line in stream.getvalue().splitlines() if "mapping warning" in line]
     output.close()
     assert ["Hihg" in line for line in odd] == [True, False]
     assert "Nwe" in odd[1]

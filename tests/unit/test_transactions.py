@@ -9,16 +9,16 @@ from tests.unit import configs
 from tests.unit.test_config_db import GOOD
 
 REFUSED = [
-    ("COMMIT", "hands"),
-    ("rollback to savepoint x", "hands"),
-    ("Begin", "hands"),
-    ("BEGIN TRANSACTION", "hands"),
-    ("begin immediate;", "hands"),
-    ("START /* now */ TRANSACTION", "hands"),
-    ("SAVEPOINT a", "hands"),
-    ("END", "hands"),
-    ("PREPARE TRANSACTION 'x'", "hands"),
-    ("SET TRANSACTION READ ONLY", "hands"),
+    ("COMMIT", "away from the connector"),
+    ("rollback to savepoint x", "away from the connector"),
+    ("Begin", "away from the connector"),
+    ("BEGIN TRANSACTION", "away from the connector"),
+    ("begin immediate;", "away from the connector"),
+    ("START /* now */ TRANSACTION", "away from the connector"),
+    ("SAVEPOINT a", "away from the connector"),
+    ("END", "away from the connector"),
+    ("PREPARE TRANSACTION 'x'", "away from the connector"),
+    ("SET TRANSACTION READ ONLY", "away from the connector"),
     ("SET autocommit = 1", "autocommit"),
     ("SET @@session.autocommit=0", "autocommit"),
     ("INSERT INTO t (a) VALUES (:a); COMMIT", "two statements"),
@@ -81,7 +81,7 @@ def test_a_statement_that_makes_the_database_cut_values_is_warned_of(tmp_path, t
     write = configs.writer(tmp_path / "db.config")
     database = {"connection": {"Driver": "MariaDB Unicode"}, "write": [{"statement": text}]}
     settings = load(write({**{key: GOOD[key] for key in ("broker", "format")}, "database": database}))
-    assert any("IGNORE cuts" in warning for warning in settings.warnings) is ignores
+    assert any("IGNORE silently truncates" in warning for warning in settings.warnings) is ignores
 
 
 @pytest.mark.parametrize(
