@@ -292,7 +292,7 @@ def _inbox(database: Database, settings: Idempotency, consumer: str) -> Finding:
     finally:
         database.rollback()
     if (first, second) != (1, 0):
-        text = "takes one key twice: it has no primary key (consumer, message_key), so duplicates are written twice"
+        text = "accepts a key twice: it has no primary key (consumer, message_key), so duplicates are written twice"
         return bad(about, text, "recreate it: dbconnector inbox prints how", Kind.CONFIGURATION)
     return good(about, "exists, and prevents duplicates")
 

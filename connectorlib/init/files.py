@@ -96,10 +96,8 @@ def refuse_to_overwrite(target: str, *, force: bool) -> None:
     """Raise UsageError if one of the files exists."""
     existing = [name for name in (target, message_path(target), tests_file.path_for(target)) if Path(name).exists()]
     if existing and not force:
-        verb = "is" if len(existing) == 1 else "are"
-        raise click.UsageError(
-            f"{', '.join(existing)} {verb} there already; --force writes over, -c names another file"
-        )
+        verb = "exists" if len(existing) == 1 else "exist"
+        raise click.UsageError(f"{', '.join(existing)} {verb}; --force overwrites, -c names another file")
 
 
 def message_path(target: str) -> str:

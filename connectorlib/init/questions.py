@@ -99,7 +99,7 @@ def init_command(
         Exit codes:
            0  written
            1  stopped by Ctrl-C, or a file cannot be written
-           2  usage error, or a file is there already
+           2  usage error, or a file exists
           78  the answers do not make a configuration
         """,
     )

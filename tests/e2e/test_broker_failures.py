@@ -135,7 +135,7 @@ def test_refused_by_the_broker(on_sqlite: Connector) -> None:
         assert done.returncode == 77, done.stderr
         assert "ACCESS_REFUSED" in done.stderr.splitlines()[-1]
     with connector.subscribed(ready=" PAUSED ") as running:
-        assert "put user, password or permissions in the broker right" in pause_of(running)[3]
+        assert "correct the user, password or permissions in the broker" in pause_of(running)[3]
         node.api("PUT", f"/api/users/{user}", account | {"password": "wrong-pass"})
         running.signal(signal.SIGUSR1)
         running.wait_for(" consuming queue=")

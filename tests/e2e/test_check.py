@@ -171,7 +171,7 @@ def test_a_routing_key_that_a_user_may_not_dead_letter_with_is_told(on_sqlite: C
 @pytest.mark.parametrize(
     ("broker", "database", "said", "code"),
     [
-        ({"password": "wrong"}, {}, r"broker 127\.0\.0\.1:\d+: 403 .* → put username and password right", 77),
+        ({"password": "wrong"}, {}, r"broker 127\.0\.0\.1:\d+: 403 .* → correct username and password", 77),
         ({"port": 1}, {}, r"broker 127\.0\.0\.1:1: unreachable .*connection refused → is it running", 69),
         ({"virtual_host": "nowhere"}, {}, r"broker .*: 530 .* → make the virtual host", 78),
         ({}, {"connection": {"Driver": "None", "Database": "x"}}, r"database: .* → put database\.connection right", 78),
@@ -190,7 +190,7 @@ def test_a_file_of_sqlite_that_is_not_there_is_told_and_not_made(on_sqlite: Conn
     file = on_sqlite.folder / "none.db"
     on_sqlite.configure(database={"connection": {"Driver": "SQLite3", "Database": str(file)}})
     done = on_sqlite.run("check", "-c", str(on_sqlite.file))
-    told(done, "✘", [r"database: \S+/none\.db is not there → make it"])
+    told(done, "✘", [r"database: \S+/none\.db is not there → create it"])
     assert done.returncode == 78
     assert not file.exists()
 

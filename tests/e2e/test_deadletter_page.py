@@ -191,7 +191,7 @@ def test_only_the_ticked_ones_are_purged_and_only_when_asked_twice(bench, vhost)
         assert "m-4" in said
         assert "m-8" in said
         assert vhost.depth(QUEUE) == 12
-        person.press("Remove 2 for good")
+        person.press("Remove 2 permanently")
         person.read("2 of 2 purged")
     assert ids(vhost.get_all(QUEUE)) == [f"m-{number}" for number in range(12) if number not in (4, 8)]
 

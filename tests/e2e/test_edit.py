@@ -96,7 +96,7 @@ def test_what_would_die_again_stays_as_it_is(bench: Workbench, on_sqlite: Connec
     bury(bench.vhost, [dead(b'{"id":1,"device":"p","value":1}'), dead(b'{"id":2,"value":1}')])
     report = bench.json("edit", "--set", "value=2", "-c", str(on_sqlite.file), code=1)
     assert report["sent"] == 1
-    assert "it would die again" in report["left"][0]["reason"]
+    assert "it would be dead-lettered again" in report["left"][0]["reason"]
     assert "device" in report["left"][0]["reason"]
     assert bodies(bench.vhost, QUEUE) == [b'{"id":2,"value":1}']
 

@@ -124,7 +124,7 @@ def test_when_no_process_answers_the_status_is_69_and_says_what_to_do(on_sqlite:
     on_sqlite.configure(monitoring=port.section, database={"connection": "Driver=SQLite3;Pwd=${NOT_SET}"})
     told = asked(on_sqlite, on_sqlite.file)
     assert (told.returncode, told.stdout) == (69, "")
-    assert told.stderr.startswith(f"no dbconnector answers on 127.0.0.1:{port.number}: it does not run")
+    assert told.stderr.startswith(f"no dbconnector answers on 127.0.0.1:{port.number}: it is not running")
     as_json = asked(on_sqlite, on_sqlite.file, "--json")
     assert (as_json.returncode, json.loads(as_json.stdout)["exit"]) == (69, 69)
 
@@ -133,7 +133,7 @@ def test_a_taken_port_costs_the_connector_nothing(on_sqlite: Connector, port: Po
     on_sqlite.configure(monitoring=port.section)
     with on_sqlite.subscribed() as first, on_sqlite.subscribed() as second:
         first.wait_for(f" monitoring url=http://127.0.0.1:{port.number}/")
-        second.wait_for(" no monitoring ")
+        second.wait_for(" monitoring port unavailable ")
         on_sqlite.publish(*[reading(n) for n in range(1, 11)])
         eventually(lambda: on_sqlite.database.count("reading") == 10)
 

@@ -143,7 +143,7 @@ def test_a_port_that_is_taken_is_had_as_soon_as_it_is_free(monitor, monkeypatch,
     monkeypatch.setattr(monitoring_server, "AGAIN_S", 0.05)
     address = "127.0.0.1", free_port()
     with socket.create_server(address) as taken, serving(Monitoring(*address), monitor):
-        eventually(lambda: "no monitoring" in caplog.text)
+        eventually(lambda: "monitoring port unavailable" in caplog.text)
         taken.close()
         eventually(lambda: answers(address) and got(address, "/healthz")[0] == 200)
 
@@ -151,7 +151,7 @@ def test_a_port_that_is_taken_is_had_as_soon_as_it_is_free(monitor, monkeypatch,
 @pytest.mark.parametrize("host", ["203.0.113.7", "no such host"])
 def test_an_address_that_is_not_ours_costs_nothing_but_a_line_in_the_log(monitor, caplog, host):
     with serving(Monitoring(host, free_port()), monitor):
-        eventually(lambda: "no monitoring" in caplog.text)
+        eventually(lambda: "monitoring port unavailable" in caplog.text)
 
 
 def test_a_bug_in_an_answer_is_seen_and_the_port_stays(monitor, caplog):

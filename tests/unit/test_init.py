@@ -192,7 +192,7 @@ def test_it_ends_with_what_to_do_next(run):
 def test_no_file_is_written_over_unless_that_is_asked_for(run):
     there = Path("db.config.tests.json")
     there.write_text("mine")
-    assert "db.config.tests.json is there already; --force" in run("dbconnector init --non-interactive", 2)
+    assert "db.config.tests.json exists; --force" in run("dbconnector init --non-interactive", 2)
     assert list(Path().iterdir()) == [there]
     run("dbconnector init --non-interactive --force")
     assert "mine" not in there.read_text()
