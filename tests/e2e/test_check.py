@@ -97,7 +97,7 @@ def test_each_thing_that_is_broken_is_one_line(on_sqlite: Connector) -> None:
     )
     told(done, "!", [r"binding devices → readings: also by 'old\.#', which the configuration does not say"])
     assert done.returncode == 78
-    assert re.fullmatch("6 of 1[23] are wrong", done.stdout.splitlines()[-1])
+    assert re.fullmatch("6 errors in 1[23] checks", done.stdout.splitlines()[-1])
 
 
 def test_what_is_made_at_the_start_is_told_and_not_made(on_sqlite: Connector) -> None:

@@ -157,7 +157,7 @@ def test_a_lock_held_longer_than_all_retries_dead_letters_nothing(on: Make, name
         with connector.subscribed() as running:
             assert pause_of(running)[1] in {"55P03", "HY000/1205", "HY000/5"}
             # Nothing is held longer than hold_seconds: it waits in the queue.
-            running.wait_for("given back")
+            running.wait_for("requeued")
             eventually(lambda: connector.vhost.depth("readings") == len(ALL))
             held.close()
             running.signal(signal.SIGUSR1)
@@ -254,7 +254,7 @@ def test_a_missing_table_pauses_until_it_is_made_and_sigusr1_tries_at_once(on: M
         assert "reading" in pause[2]
         connector.database.execute(TABLE)
         running.signal(signal.SIGUSR1)
-        running.wait_for("nudged")
+        running.wait_for("retry requested")
         expect_all(connector)
 
 

@@ -75,7 +75,7 @@ def test_a_database_that_goes_down_meanwhile_gives_the_message_back(on_postgres:
     on_postgres.configure(write=[{"statement": DYING}])
     on_postgres.vhost.declare_queue("readings")
     on_postgres.publish(reading(1))
-    assert "given back" in receive(on_postgres, 69)
+    assert "requeued" in receive(on_postgres, 69)
     assert on_postgres.dead() == []
     [(method, _, body)] = on_postgres.vhost.get_all("readings")
     assert method.redelivered

@@ -148,7 +148,7 @@ def test_what_is_held_too_long_is_given_back(queue: Vhost, caplog: pytest.LogCap
         assert eventually(lambda: len(target.written) == 150)
         target.up = False
         queue.publish("", "q", bodies(150, 150))
-        assert eventually(lambda: "given back" in caplog.text)
+        assert eventually(lambda: "requeued" in caplog.text)
         assert eventually(lambda: queue.depth("q") == 150)
         target.up = True
         assert eventually(lambda: len(target.written) == 300, timeout=30)
@@ -286,7 +286,7 @@ def test_what_waits_for_a_full_dead_letter_queue_is_given_back_too(
     no = reject("22001", "too long", place="write[0]").failure
     with pumping(queue, Target(lambda body: no), hold_seconds=0.5):
         queue.publish("", "q", bodies(30))
-        assert eventually(lambda: "given back" in caplog.text, timeout=30)
+        assert eventually(lambda: "requeued" in caplog.text, timeout=30)
         assert eventually(lambda: queue.depth("q") > 0)
         before = dead(queue)
         with queue.channel() as channel:

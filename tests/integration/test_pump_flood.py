@@ -103,5 +103,5 @@ def test_what_waits_while_no_lane_holds_any_is_given_back_too(queue: Vhost, capl
         assert eventually(lambda: pump._consumer.held == 1)
         assert worker.lane.in_hand == 0
         worker.rules = replace(worker.rules, hold_seconds=0.1)
-        assert eventually(lambda: "given back" in caplog.text)
+        assert eventually(lambda: "requeued" in caplog.text)
         assert eventually(lambda: queue.depth("q") == 1)

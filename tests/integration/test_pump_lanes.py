@@ -80,7 +80,7 @@ def test_what_waits_too_long_for_a_paused_lane_is_requeued(queue: Vhost, caplog:
     queue.publish("", "q", [b"a", b"1"])
     numbers, letters = Target(), down()
     with pumping(queue, numbers, letters, route=by_kind, hold_seconds=0.5):
-        assert eventually(lambda: "given back" in caplog.text)
+        assert eventually(lambda: "requeued" in caplog.text)
         assert eventually(lambda: queue.depth("q") == 1)
         letters.up = True
         assert eventually(lambda: (numbers.written, letters.written) == ([b"1"], [b"a"]), timeout=30)
@@ -253,7 +253,7 @@ def test_what_waits_too_long_behind_slow_work_is_given_back_and_fewer_are_taken(
     half = target.batches[0] // 2  # of what was done in that time, 100 if so many had come
     assert taken[:2] == [(False, 200), (True, half)]
     assert [prefetch for _, prefetch in taken[2:4]] == [half, half]
-    assert caplog.text.count("given back") == 1
+    assert caplog.text.count("requeued") == 1
     assert queue.depth("q") == queue.depth("dead-letter") == 0
 
 
@@ -302,7 +302,7 @@ def test_a_nudge_ends_every_wait_of_a_pause_in_which_all_was_given_back(
     target = Target(lambda body: NO_TABLE)
     with pumping(queue, target, hold_seconds=1.5) as pump:
         queue.publish("", "q", bodies(20))
-        assert eventually(lambda: "given back" in caplog.text, every=0.001)
+        assert eventually(lambda: "requeued" in caplog.text, every=0.001)
         given_back = time.monotonic()
         assert eventually(lambda: not pump._consumer.active, every=0.001)
         pump._wait.nudge.set()

@@ -98,7 +98,7 @@ def test_what_never_passes_is_taken_as_before_where_giving_back_counts_no_delive
 
         def came_back_often() -> bool:
             pump._wait.nudge.set()  # instead of waiting longer each time
-            return caplog.text.count("given back") >= 4
+            return caplog.text.count("requeued") >= 4
 
         assert eventually(came_back_often, timeout=30)
         counted, prefetch = pump._consumer.counted, pump._consumer.prefetch
