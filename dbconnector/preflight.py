@@ -82,7 +82,7 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
         except Failed as error:
             failure = error.failure
             place = failure.place if failure.place.startswith("database.") else "database.connection"
-            do = advice(failure.code) or _DO.get(failure.kind, f"put {place} right")
+            do = advice(failure.code) or _DO.get(failure.kind, f"correct {place}")
             yield failed(ABOUT, failure, do)
             return
         yield from _connection(config, database)
@@ -144,7 +144,7 @@ def _write(database: Database, write: Write, place: str) -> Iterator[Finding]:
 
 def _refused(place: str, failure: Failure, what: str) -> Finding:
     kind = Kind.REFUSED if failure.code == "42501" else Kind.CONFIGURATION
-    do = "grant the user this privilege" if kind is Kind.REFUSED else f"put {what} right, or the table"
+    do = "grant the user this privilege" if kind is Kind.REFUSED else f"correct {what}, or the table"
     return Finding(failed(place, failure).mark, place, f"{failure.code} {failure.text}", do, kind, failure.code)
 
 
@@ -160,7 +160,7 @@ def _types(database: Database, write: Write, place: str) -> Iterator[Finding]:
                 found.add(name)
                 target = statement.targets[position]
                 column = f" for column {target.column}" if target else ""
-                do = f"put {place}.values.{name} right"
+                do = f"correct {place}.values.{name}"
                 yield bad(f"{place}.values.{name}", f"{what} is nothing{column}: {why}", do, Kind.CONFIGURATION)
 
 

@@ -1,1 +1,1 @@
-"""The workbench for dead letters: look at them, put them right, send them back, and make the queue that they lie in."""
+"""The workbench for dead letters: inspect them, correct them, send them back, and set up their queue."""

@@ -31,12 +31,12 @@ from sfconnector.settings import Division, SfConfig
 
 _DO = {
     Kind.UNAVAILABLE: "is login_url right, does a firewall let it through, is HTTPS_PROXY missing?",
-    Kind.REFUSED: "put the log-in right",
+    Kind.REFUSED: "correct the login",
 }
 #: Codes of what never got an answer; with any other one Salesforce has answered, so address and network are right.
 _UNANSWERED = frozenset({"unreachable", "timeout", "no-answer"})
 _AWAY = "Salesforce answers, but is not there for this now: status.salesforce.com says more; try again later"
-_LOCKS = "put the log-in right before anything tries again: too many bad ones lock the user"
+_LOCKS = "correct the login before anything retries: too many bad logins lock the user"
 #: So many API versions end on one day.
 _RETIRED_AT_A_TIME = 10
 #: Types whose values are not quoted in a query.
@@ -124,7 +124,7 @@ def what_to_do(failure: Failure) -> str:
         return of_the_way
     if failure.kind is Kind.UNAVAILABLE and failure.code not in _UNANSWERED:
         return _AWAY
-    return _DO.get(failure.kind, "put the division's salesforce right")
+    return _DO.get(failure.kind, "correct the division's salesforce section")
 
 
 def _end_of_passwords(division: Division, today: date | None = None) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def _version(client: Client, division: Division) -> Finding:
     if version in known:
         return version_in_use(about, version, known)
     text = f"the org has no version {version}, only {known[0]} to {known[-1]}"
-    return bad(about, text, "put api_version right", Kind.CONFIGURATION)
+    return bad(about, text, "correct api_version", Kind.CONFIGURATION)
 
 
 def version_in_use(about: str, version: str, known: Sequence[str]) -> Finding:
@@ -197,7 +197,7 @@ def _mapping(client: Client, division: Division, described: Described) -> Iterat
         return Described(client.describe(name))
 
     problems = mapping_check.check(division.case, described, related)
-    do = "put the mapping right, or the field in Salesforce"
+    do = "correct the mapping, or the field in Salesforce"
     yield from (bad(about, problem, do, Kind.CONFIGURATION) for problem in problems)
     yield from (odd(about, warning) for warning in warnings(division.case, described))
     if problems:
@@ -219,10 +219,10 @@ def _lookups(client: Client, division: Division, lookups: Sequence[Lookup]) -> I
             known[name] = _described(client, name)
         answer = known[name]
         if isinstance(answer, Failure):
-            yield bad(about, f"{name}: {answer.code} {answer.text}", "put lookup right", Kind.CONFIGURATION)
+            yield bad(about, f"{name}: {answer.code} {answer.text}", "correct lookup", Kind.CONFIGURATION)
             continue
         problems = list(_lookup_problems(lookup, answer))
-        yield from (bad(about, problem, "put the lookup right", Kind.CONFIGURATION) for problem in problems)
+        yield from (bad(about, problem, "correct the lookup", Kind.CONFIGURATION) for problem in problems)
         if not problems:
             yield good(about, f"{lookup.place.removeprefix('lookup ')} may be asked for")
 

@@ -91,7 +91,7 @@ def test_each_thing_that_is_broken_is_one_line(on_sqlite: Connector) -> None:
             r"dead-letter queue dead-letter: is not there, .* → deadletter-queue -c \S+ makes it",
             r"queue readings: x-max-length is 10, 1000 was asked for → delete the queue",
             r"binding devices → readings: not by 'reading\.#': no such message comes → bind it",
-            r"write\[0\]: HY000/1 table reading has no column named devise \(1\) → put the statement right",
+            r"write\[0\]: HY000/1 table reading has no column named devise \(1\) → correct the statement",
             r"inbox inbox: .*no such table: inbox.* → make it: dbconnector inbox --create",
         ],
     )
@@ -174,7 +174,7 @@ def test_a_routing_key_that_a_user_may_not_dead_letter_with_is_told(on_sqlite: C
         ({"password": "wrong"}, {}, r"broker 127\.0\.0\.1:\d+: 403 .* → correct username and password", 77),
         ({"port": 1}, {}, r"broker 127\.0\.0\.1:1: unreachable .*connection refused → is it running", 69),
         ({"virtual_host": "nowhere"}, {}, r"broker .*: 530 .* → make the virtual host", 78),
-        ({}, {"connection": {"Driver": "None", "Database": "x"}}, r"database: .* → put database\.connection right", 78),
+        ({}, {"connection": {"Driver": "None", "Database": "x"}}, r"database: .* → correct database\.connection", 78),
     ],
 )
 def test_what_cannot_be_reached_is_told_with_what_to_do(
@@ -208,7 +208,7 @@ def test_the_mapping_is_compared_with_the_columns(on: Any) -> None:
         done,
         "✘",
         [
-            r"write\[0\]\.values\.at: type boolean is nothing for column at: .* → put write\[0\]\.values\.at right",
+            r"write\[0\]\.values\.at: type boolean is nothing for column at: .* → correct write\[0\]\.values\.at",
             r"write\[0\]\.values\.n: map value 'one' is nothing for column n: .* → ",
         ],
     )
@@ -346,7 +346,7 @@ def test_each_thing_that_an_org_lacks_is_one_line(divisions: Divisions) -> None:
             f"certificate of pumps: expired on {expired} → make a new key and certificate",
             r'case of pumps: mapping\.Priorty: Case has no field "Priorty" .*; did you mean "Priority"\? → ',
             r'lookup of pumps: Contact has no field Emial; did you mean "Email"\? → ',
-            r"log-in of doors: invalid_grant authentication failure .* → put the log-in right before",
+            r"log-in of doors: invalid_grant authentication failure .* → correct the login before",
         ],
     )
     assert re.search(r"! auth of doors: Salesforce .* username-password flow on 2027-02-20", done.stdout)
@@ -359,7 +359,7 @@ def test_an_api_version_that_the_org_does_not_have_ends_the_look_at_the_division
     told(
         done,
         "✘",
-        [r"API of field-service: the org has no version 999\.0, only \d+\.0 to \d+\.0 → put api_version right"],
+        [r"API of field-service: the org has no version 999\.0, only \d+\.0 to \d+\.0 → correct api_version"],
     )
 
 

@@ -131,8 +131,8 @@ def test_a_token_does_not_show_itself():
         (Kind.UNAVAILABLE, "proxy", "start the proxy"),
         (Kind.CONFIGURATION, "proxy-address", "correct HTTPS_PROXY"),
         (Kind.UNAVAILABLE, "tls", "tls.ca"),
-        (Kind.REFUSED, "invalid_client", "put the log-in right"),
-        (Kind.CONFIGURATION, "not-sent", "put the division's salesforce right"),
+        (Kind.REFUSED, "invalid_client", "correct the login"),
+        (Kind.CONFIGURATION, "not-sent", "correct the division's salesforce section"),
     ],
 )
 def test_check_says_what_helps_by_the_code_of_the_failure(kind, code, words):

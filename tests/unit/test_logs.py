@@ -256,10 +256,10 @@ def test_the_pause_line_is_the_one_of_the_documentation():
         "waiting": 1204,
         "next_try": "never",
     }
-    do = "put the password or security token right, then systemctl restart sfconnector"
+    do = "correct the password or security token, then systemctl restart sfconnector"
     assert logs.pause_line(fields, do) == (
         'PAUSED division=field-service since=03:02:11 cause=invalid_grant "authentication failure" held=0 waiting=1204 '
-        'next_try=never do="put the password or security token right, then systemctl restart sfconnector"'
+        'next_try=never do="correct the password or security token, then systemctl restart sfconnector"'
     )
 
 
