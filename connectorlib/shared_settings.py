@@ -126,7 +126,7 @@ class Retry:
 @dataclass(frozen=True, slots=True)
 class Batch:
     size: int = 500
-    wait_ms: int = 50
+    wait_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

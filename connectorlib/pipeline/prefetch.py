@@ -96,7 +96,7 @@ class Intake:
         self._requeue()
         return True
 
-    def take(self, size: int, idle_s: float, *, trouble: bool) -> list[Delivery] | None:
+    def take(self, size: int, idle_s: float, gather_s: float = 0.0, *, trouble: bool) -> list[Delivery] | None:
         """Take up to `size` messages, none if none came within `idle_s`; None: look around and come again, because
         everything was requeued or the consumer was woken. `trouble`: something is being tried apart from the rest."""
         if self._calm >= CALM and not trouble:
@@ -104,7 +104,7 @@ class Intake:
             self._widen()
         if self._sizes.seen:  # as large a part of what fits as of the whole, so that the next is on its way meanwhile
             size = max(1, size * self._sizes.prefetch // self.most)
-        batch = self._consumer.take(min(size, self._consumer.prefetch), self._wait_s(), idle_s)
+        batch = self._consumer.take(min(size, self._consumer.prefetch), max(self._wait_s(), gather_s), idle_s)
         if not batch:
             if self._consumer.waiting:
                 return None

@@ -88,6 +88,7 @@ def pumping(
     prefetch: int = 200,
     prefetch_bytes: int = PREFETCH_BYTES,
     body_bytes: int | None = None,
+    wait_s: float = 0.02,
 ) -> Iterator[Pump]:
     """Run a pump with a lane for each target; `same_target`: all of them are lanes to one;
     `alone`: no other consumer waits for the queue. `names` are the targets of all but the first."""
@@ -117,7 +118,7 @@ def pumping(
             workers.append(Worker(target, notice if same_target else notices[name], rules))
         dead_letters = DeadLetterPublisher(broker.publisher, settings.dead_letter, "test")
         pump = Pump(
-            "test", consumer, workers, dead_letters, wait, wait_s=lambda: 0.02, route=route, shared=bool(shards)
+            "test", consumer, workers, dead_letters, wait, wait_s=lambda: wait_s, route=route, shared=bool(shards)
         )
         thread = threading.Thread(target=pump.run)
         thread.start()

@@ -27,6 +27,25 @@ def test_everything_is_written_in_order_and_acknowledged(queue: Vhost) -> None:
     assert queue.depth("dead-letter") == 0
 
 
+def test_what_comes_while_a_batch_is_written_is_the_next_batch(queue: Vhost) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def verdict(body: bytes) -> None:
+        if body == b"first":
+            begun.set()
+            go_on.wait(30)
+
+    target = Target(verdict)
+    with pumping(queue, target, wait_s=0.0) as pump:
+        queue.publish("", "q", [b"first"])
+        assert begun.wait(30)
+        queue.publish("", "q", [b"%d" % number for number in range(50)])
+        eventually(lambda: pump._consumer.waiting == 50)
+        go_on.set()
+        eventually(lambda: len(target.written) == 51)
+    assert target.batches == [1, 50]
+
+
 def test_a_reject_is_dead_lettered_alone_and_acknowledged_after_its_confirm(queue: Vhost) -> None:
     queue.publish("", "q", bodies(100))
     no = reject("22001", "too long", place="write[0]").failure

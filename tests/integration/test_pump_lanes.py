@@ -44,6 +44,34 @@ def test_what_waits_for_a_paused_lane_is_held_while_others_pass(queue: Vhost) ->
     assert queue.depth("q") == queue.depth("dead-letter") == 0
 
 
+def test_messages_are_gathered_only_while_a_lane_works(queue: Vhost, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, waits = Event(), Event(), list[float]()
+
+    def verdict(body: bytes) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    numbers, letters = Target(verdict), Target()
+    with pumping(queue, numbers, letters, route=by_kind, wait_s=0.0) as pump:
+        take = pump._consumer.take
+
+        def noted(size: int, wait_s: float, idle_s: float) -> list[Delivery]:
+            waits.append(wait_s)
+            return take(size, wait_s, idle_s)
+
+        monkeypatch.setattr(pump._consumer, "take", noted)
+        queue.publish("", "q", [b"a"])
+        assert eventually(lambda: letters.written == [b"a"])
+        assert eventually(lambda: waits[-1] == 0)
+        queue.publish("", "q", [b"1"])
+        assert begun.wait(30)
+        assert eventually(lambda: waits[-1] > 0)
+        queue.publish("", "q", [b"b"])
+        assert eventually(lambda: letters.written == [b"a", b"b"])
+        go_on.set()
+        assert eventually(lambda: numbers.written == [b"1"])
+
+
 def test_more_than_half_the_prefetch_waiting_for_a_paused_lane_pauses_all(
     queue: Vhost, caplog: pytest.LogCaptureFixture
 ) -> None:
