@@ -8,12 +8,11 @@ is for a fence that is no longer so.
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.bisect import LARGEST, statements
 from dbconnector.odbc.call_guard import Duplicate
 from dbconnector.odbc.database import Database
-from dbconnector.watermark import Position, position_of_text, text_of_position
+from dbconnector.watermark import Position, Seen, later, position_of_text, text_of_position
 
 PLACE = "select.follow.state"
 #: Seconds for which the lease is kept after the last round of its holder.
@@ -25,14 +24,6 @@ class Lease(NamedTuple):
 
     fence: int
     watermark: Position | None
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A version of a row that has been published."""
-
-    digest: str
-    position: Position
 
 
 def ddl(table: str) -> tuple[str, str]:
@@ -156,6 +147,22 @@ class CursorTable:
         found = {str(digest) for digest in self._matching(wanted)}
         self._database.rollback()
         return found
+
+    def known(self, versions: Sequence[Seen], watermark: Position | None) -> set[str]:
+        """Return the digests of those versions that are remembered. None is above the watermark."""
+        old = [each.digest for each in versions if watermark is not None and not later(each.position, watermark)]
+        return self.seen(old) if old else set()
+
+    def standing(self) -> tuple[Position | None, str]:
+        """Return the watermark, and who has the lease at present ("": nobody), without taking it."""
+        self._database.connect()
+        query = f"SELECT watermark FROM {self._table} WHERE follower = ?"
+        marks = [row[0] for row in self._rows(query, (self._follower,))]
+        query = f"SELECT owner FROM {self._table} WHERE follower = ? AND lease_until >= {self._database.dialect.epoch}"
+        owners = [str(row[0]) for row in self._rows(query, (self._follower,))]
+        self._database.rollback()
+        mark = next((position_of_text(str(each)) for each in marks if each is not None), None)
+        return mark, next(iter(owners), "")
 
     def release(self, lease: Lease) -> None:
         """Let another follower take the lease at once. A connection that is not there is not opened for it."""

@@ -1,5 +1,5 @@
 """What a message would become, without the database: for `explain`, configuration tests and edited dead letters.
-Imports no driver.
+Imports no driver. What rows would become is `row_explanation`.
 
 What only the database knows (types of columns, constraints, results of earlier statements) is not checked.
 """
@@ -35,11 +35,23 @@ from dbconnector.columns import UNKNOWN
 from dbconnector.dialects.base import GENERIC
 from dbconnector.inbox_table import Inbox, Key
 from dbconnector.parameters import Binder, BinderOf, BoundWrite
+from dbconnector.row_explanation import RowExplainer
 from dbconnector.settings import DbConfig, Write
 from dbconnector.sql import Statement
-from dbconnector.sql_literal import literal
+from dbconnector.sql_literal import literal, parameters_line
 
 Row = Mapping[str, Any]
+#: What a tests file begins with.
+MESSAGE_TEST: Mapping[str, Any] = {
+    "name": "a reading becomes a row",
+    "message": {"message_id": "m-1", "body": {"device": "pump-3", "value": 4.25}},
+    "rows": [{"device": "pump-3", "value": 4.25}],
+}
+ROW_TEST: Mapping[str, Any] = {
+    "name": "a row becomes a message",
+    "row": {"id": 7, "device": "pump-3"},
+    "published": {"routing_key": "command.pump-3", "body": {"id": 7, "device": "pump-3"}},
+}
 
 
 def checker(file: str) -> Callable[[Delivery], list[str]] | None:
@@ -47,16 +59,13 @@ def checker(file: str) -> Callable[[Delivery], list[str]] | None:
     Raise ConfigurationError for mistakes in it."""
     if "database" not in open_document(file, {}, resolve_secrets=False).data:
         return None
-    return Offline(config.load(file, resolve_secrets=False)).problems
+    offline = opened(file)
+    return offline.problems if offline.settings.database.write else lambda delivery: []
 
 
 def opened(file: str) -> "Offline":
     """Given a configuration file, return what explains messages. Raise Failed for mistakes in it."""
-    settings = config.load(file, resolve_secrets=False)
-    if not settings.database.write:
-        text = f"{file}: database.write is missing: it is required to write messages"
-        raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
-    return Offline(settings)
+    return Offline(config.load(file, resolve_secrets=False))
 
 
 def bind_generic(statement: Statement) -> Binder:
@@ -68,6 +77,7 @@ class Offline:
     """Explains messages by the writes of one configuration. `binder_of` returns what checks a statement's values."""
 
     def __init__(self, settings: DbConfig, binder_of: BinderOf = bind_generic) -> None:
+        self.settings = settings
         self.format = settings.format
         self._source = settings.source
         self._format = compile_format(settings.format, settings.limits)
@@ -88,7 +98,12 @@ class Offline:
         return problems(self.explain(delivery))
 
     def explain(self, delivery: Delivery, given: Given = NOTHING_GIVEN) -> Explanation:
-        """Return the statements that a message would run, with their values, or why it would be rejected."""
+        """Return the statements that a message would run, with their values, or why it would be rejected. Raise Failed
+        if the configuration writes none."""
+        if not self._writes:
+            hint = "; `explain --row` is for rows that are published" if self.settings.database.select else ""
+            text = f"{self.settings.file}: database.write is missing: it is required to write messages{hint}"
+            raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
         effort = Effort(self._limits)
         rows: dict[str, list[Row]] = {}
         try:
@@ -110,6 +125,19 @@ class Offline:
         except Failed as failed:
             return rejected(failed.failure, failed.element if isinstance(failed, _Located) else None)
         return self._explanation(rows, key, reasons)
+
+    def explain_row(self, row: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> Explanation:
+        """Return the message that a row of `select` would become. Raise Failed if the configuration publishes none,
+        ValueError for a value that is not of its type."""
+        return RowExplainer(self.settings).explain_record(row, given)
+
+    def query_lines(self) -> Iterator[str]:
+        """Yield the query that `follow` makes of the configured one."""
+        return RowExplainer(self.settings).query_lines()
+
+    def example(self) -> Mapping[str, Any]:
+        """Return one test to begin with."""
+        return MESSAGE_TEST if self._writes else ROW_TEST
 
     def _explanation(self, rows: Mapping[str, list[Row]], key: Key | None, reasons: Sequence[str]) -> Explanation:
         lines: list[str] = []
@@ -171,14 +199,10 @@ class _OfflineWrite:
         yield f"{self.place}{f', {len(rows)} times' if len(rows) > 1 else ''}{self._predicted.note}"
         yield from (f"  {line.strip()}" for line in self._text.splitlines() if line.strip())
         for number, row in enumerate(rows[:MOST_SHOWN]):
-            values = ", ".join(f":{name} = {self._value(name, value)}" for name, value in row.items())
             mark = f"row {number}: " if len(rows) > 1 else ""
-            yield f"    {mark}{values or 'no parameters'}"
+            yield f"    {mark}{parameters_line(row, self._predicted.from_database)}"
         if len(rows) > MOST_SHOWN:
             yield f"    and {len(rows) - MOST_SHOWN} more (--json has them all)"
-
-    def _value(self, name: str, value: Any) -> str:
-        return self._predicted.from_database.get(name) or literal(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,5 +240,5 @@ def _steps_of(each: Expression | None) -> tuple[str | int, ...] | None:
     return each.parts[0].steps
 
 
-explain = explain_command("dbconnector", "db.config", opened)
+explain = explain_command("dbconnector", "db.config", opened, rows=True)
 test = config_tests_command("dbconnector", "db.config", opened)

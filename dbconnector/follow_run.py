@@ -17,8 +17,7 @@ from connectorlib.amqp import Broker, topology
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.service import logs
-from dbconnector.columns import plain_name
-from dbconnector.cursor_table import CursorTable, Lease, Seen
+from dbconnector.cursor_table import CursorTable, Lease
 from dbconnector.follow_stats import FollowStats
 from dbconnector.mark_rows import RowMark
 from dbconnector.odbc.database import Database
@@ -30,14 +29,13 @@ from dbconnector.settings import DbConfig, Follow
 from dbconnector.watermark import (
     Interval,
     Position,
+    Seen,
     before,
-    beginning,
-    digest,
-    identity,
-    interval,
     lateness,
     later,
-    message_id,
+    message_id_of,
+    next_interval,
+    version,
 )
 
 logger = logging.getLogger(__name__)
@@ -136,10 +134,7 @@ class Follower:
         table, follow = self._parts.table, self._parts.follow
         table.connect()
         horizon = self.stats.horizon = source.horizon()
-        mark, digits, own_clock = lease.watermark, source.digits, follow.clock == "database"
-        if mark is None:
-            return compiled(lambda: beginning(follow.start, horizon, digits))
-        return compiled(lambda: interval(mark, horizon, overlap_s=follow.overlap_s, own_clock=own_clock, digits=digits))
+        return compiled(lambda: next_interval(follow, lease.watermark, horizon, source.digits))
 
 
 class _Round:
@@ -194,10 +189,8 @@ class _Round:
         return going and whole
 
     def _new(self, rows: Sequence[Row], versions: Sequence[Seen]) -> list[tuple[Row, Seen]]:
-        """Return the rows that are not remembered. None is above the watermark."""
-        mark = self._lease.watermark
-        old = [each.digest for each in versions if mark is not None and not later(each.position, mark)]
-        known = self._parts.state.seen(old) if old else set()
+        """Return the rows that are not remembered."""
+        known = self._parts.state.known(versions, self._lease.watermark)
         return [(row, each) for row, each in zip(rows, versions, strict=True) if each.digest not in known]
 
     def _handled(self, new: Sequence[tuple[Row, Seen]]) -> list[Seen]:
@@ -223,10 +216,9 @@ class _Round:
         return True
 
     def _version(self, key: Row) -> Seen:
-        return Seen(digest(identity((*key[1:], key[0]))), self._source.position(key))
+        return version(key, self._source.position(key))
 
     def _message_id(self, record: Record) -> str:
         """Return `name:key:column` of a row."""
-        follow, lower = self._parts.follow, {name.lower(): value for name, value in record.items()}
-        values = [lower[plain_name(name).lower()] for name in (*follow.key, follow.column)]
-        return message_id(self._parts.config.name, identity(values))
+        follow = self._parts.follow
+        return message_id_of(self._parts.config.name, (*follow.key, follow.column), record)

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.bisect import LARGEST, statements
+from dbconnector.mark_parameters import positions
 from dbconnector.odbc.database import Database
 from dbconnector.row_source import Row
 from dbconnector.sql import compile_statement
-
-#: The parameter of on_failed that holds why a row failed; it hides a column of that name.
-ERROR = "error"
 
 
 class RowMark:
@@ -29,7 +26,7 @@ class RowMark:
 
     def bind(self, columns: Sequence[str]) -> None:
         """Find the column of each parameter in a result. Raise Failed if one has none."""
-        self._positions = [self._position(name, columns) for name in self._statement.names]
+        self._positions = positions(self._statement.names, columns, self.place)
 
     def parameters(self, row: Row, error: str = "") -> Sequence[Any]:
         """Return the statement's parameters for one row of the query."""
@@ -49,15 +46,3 @@ class RowMark:
     def _sql(self, rows: int) -> str:
         any_of = self._statement.any_of
         return any_of.sql(rows) if any_of and rows > 1 else self._statement.sql
-
-    def _position(self, name: str, columns: Sequence[str]) -> int | None:
-        """Return the position of a column; one in the same case comes before one in another. None is the error."""
-        if name == ERROR and self.place == "on_failed":
-            return None
-        if name in columns:
-            return columns.index(name)
-        lower = [column.lower() for column in columns]
-        if lower.count(name.lower()) == 1:
-            return lower.index(name.lower())
-        text = f":{name} is no column of the query; they are {', '.join(columns)}"
-        raise Failed(Failure(Kind.CONFIGURATION, "missing-field", text, self.place))

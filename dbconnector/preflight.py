@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
@@ -26,6 +25,7 @@ from dbconnector.dialects.sqlstate import advice
 from dbconnector.explain import Offline
 from dbconnector.inbox_table import Inbox, Key
 from dbconnector.odbc import connection_string
+from dbconnector.odbc.connection_factory import missing_file
 from dbconnector.odbc.database import Database
 from dbconnector.row_message import MessageMapping
 from dbconnector.row_source import IntervalSource
@@ -74,7 +74,7 @@ def plan(config: DbConfig, sample: Sample | None, management_url: str | None) ->
 def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding]:
     """Yield what is found; raise Failed if the database stops answering."""
     with closing(Database(config.database)) as database:
-        if missing := _missing_file(database):
+        if missing := missing_file(database.dialect, database.keywords):
             yield bad(ABOUT, f"{missing} is not there", "create it, or correct database.connection", Kind.CONFIGURATION)
             return
         try:
@@ -97,13 +97,6 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
         yield from (odd("server", lost) for lost in database.server.lacks)
         if sample is not None:
             yield from _sample(config, database, sample)
-
-
-def _missing_file(database: Database) -> str:
-    """Return the missing file of a database that is a file: connecting would create it, for the user who checks."""
-    wanted = database.dialect.file_keyword.lower()
-    name = next((value for key, value in database.keywords.items() if wanted and key.lower() == wanted), "")
-    return "" if not name or name.startswith((":", "file:")) or Path(name).exists() else name
 
 
 def _connection(config: DbConfig, database: Database) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """From a row of a query to the message that is published. Compiled once; per row only closures run. No I/O."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from os import urandom
 from typing import Any
@@ -121,8 +122,9 @@ class MessageMapping:
             if field is not None and (unknown := field.unknown(columns)):
                 yield field.place, unknown[0]
 
-    def maker(self, columns: Sequence[str]) -> Make:
-        """Given the columns of a query, return what makes a message of a row.
+    def maker(self, columns: Sequence[str], *, now: datetime | None = None) -> Make:
+        """Given the columns of a query, return what makes a message of a row. `now` is what `$now` is: by default the
+        time of each row.
 
         That raises Failed: a reject for a row that cannot be sent, else a mistake in the configuration.
         """
@@ -139,7 +141,7 @@ class MessageMapping:
         def make(row: Sequence[Any]) -> Outgoing:
             record = dict(zip(columns, row, strict=True))
             scope.index += 1
-            scope.now = None
+            scope.now = now
             found: dict[str, Any] = {"message_id": message_id(record), **constants}
             for name, read in properties:
                 value = read(record)

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.expressions import shorten
 from connectorlib.formats import compile_format
 from connectorlib.messages import Outgoing
 from connectorlib.service import logs
+from dbconnector.mark_parameters import error_text
 from dbconnector.mark_rows import RowMark
 from dbconnector.poll import Progress
 from dbconnector.publish_window import PublishWindow
@@ -26,9 +26,6 @@ BATCH_BYTES = 1024 * 1024
 
 #: Failed rows that a stream collects for on_failed, which runs at its end; so many end it.
 MAX_FAILED = 10_000
-
-#: Characters of `:error`.
-ERROR_TEXT = 500
 
 Value = TypeVar("Value")
 
@@ -154,7 +151,7 @@ class RowSender:
             self._failure = self._failure or failure
             return
         self.failed += 1
-        self.unsent.append((row, shorten(str(failure), ERROR_TEXT)))
+        self.unsent.append((row, error_text(failure)))
         if len(self.unsent) >= MAX_FAILED and not self._paged:
             text = f"{len(self.unsent)} rows could not be sent, the last: {failure}"
             self._failure = Failure(Kind.REJECT, "too-many-failed", text, failure.place)

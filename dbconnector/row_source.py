@@ -14,7 +14,7 @@ from dbconnector.columns import plain_name
 from dbconnector.odbc.cursors import ResultColumn
 from dbconnector.odbc.database import Database
 from dbconnector.settings import Select
-from dbconnector.sql import between, compile_statement, limit_rows, only_reads, page_by_key
+from dbconnector.sql import compile_statement, limit_rows, only_reads, page_by_key, page_interval
 from dbconnector.watermark import Horizon, Interval, Position, moment_of, number_of
 
 logger = logging.getLogger(__name__)
@@ -172,9 +172,9 @@ class IntervalSource:
         from_start = interval.low is None
         if from_start not in self._queries:
             low, high = (self._question.bound.format(f":follow_{name}") for name in ("low", "high"))
-            text = between(self._settings.query, self._order[0], low="" if from_start else low, high=high)
             rows, words = self._settings.fetch, self._database.dialect.paging
-            paging = page_by_key(text, self._order, rows=rows, words=words, moving=True)
+            low = "" if from_start else low
+            paging = page_interval(self._settings.query, self._order, low=low, high=high, rows=rows, words=words)
             names = ("follow_low", "follow_high", *paging.parameters)
             values = {**self._values, **dict.fromkeys(names)}
             first, following = (_Query(each, self._database, values) for each in (paging.first, paging.following))

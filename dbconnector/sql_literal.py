@@ -1,11 +1,14 @@
 """Values as SQL literals, for people who read what a message would become. Never executed."""
 
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from connectorlib.expressions import shorten, text_of
 
+NONE: Mapping[str, str] = MappingProxyType({})
 MOST = 200  # characters of one value
 
 
@@ -24,3 +27,17 @@ def literal(value: Any) -> str:
         if isinstance(value, kind):
             return word + quoted
     return quoted
+
+
+def statement_lines(
+    text: str, values: Mapping[str, Any], known: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """Yield the lines of a statement and of its parameters; `known` names those whose value is not known yet."""
+    yield from (f"  {line.strip()}" for line in text.splitlines() if line.strip())
+    yield f"    {parameters_line(values, known)}"
+
+
+def parameters_line(values: Mapping[str, Any], known: Mapping[str, str]) -> str:
+    """Return the parameters of one execution."""
+    shown = (f":{name} = {known.get(name) or literal(value)}" for name, value in values.items())
+    return ", ".join(shown) or "no parameters"

@@ -7,12 +7,14 @@ that the horizon does not know: an application's, or one that is read a moment b
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectorlib.dataclass import dataclass
 from connectorlib.expressions import text_of
+from dbconnector.columns import plain_name
+from dbconnector.settings import Follow
 
 Position = datetime | int
 
@@ -35,6 +37,14 @@ class Horizon:
     held_by: str = ""
     #: Whether open transactions were taken into account.
     exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A version of a row that has been published."""
+
+    digest: str
+    position: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,14 @@ def beginning(start: str, horizon: Horizon, digits: int = 6) -> Interval | None:
         return Interval(None, high)
     low = high if start == "now" else position_of_text(start)
     return Interval(high if later(low, high) else low, high)
+
+
+def next_interval(follow: Follow, watermark: Position | None, horizon: Horizon, digits: int) -> Interval | None:
+    """Return what a round reads; None while there is no horizon. Raise ValueError for a column of another type."""
+    if watermark is None:
+        return beginning(follow.start, horizon, digits)
+    own_clock = follow.clock == "database"
+    return interval(watermark, horizon, overlap_s=follow.overlap_s, own_clock=own_clock, digits=digits)
 
 
 def later(one: Position, other: Position) -> bool:
@@ -149,10 +167,21 @@ def identity(values: Sequence[Any]) -> str:
     return ":".join("null" if value is None else text_of(value) for value in values)
 
 
+def version(key: Sequence[Any], position: Position) -> Seen:
+    """Return what is remembered of a row, given the followed column and the key."""
+    return Seen(digest(identity((*key[1:], key[0]))), position)
+
+
 def message_id(name: str, identity: str) -> str:
     """Return `name:key:column`, which a row that is published again has again; its SHA-256 if it is too long."""
     text = f"{name}:{identity}"
     return text if len(text.encode()) <= LONGEST_ID else hashlib.sha256(text.encode()).hexdigest()
+
+
+def message_id_of(name: str, columns: Sequence[str], record: Mapping[str, Any]) -> str:
+    """Return the message id of a row, given the columns of its key and the one that says when it was changed."""
+    lower = {each.lower(): value for each, value in record.items()}
+    return message_id(name, identity([lower[plain_name(column).lower()] for column in columns]))
 
 
 def digest(identity: str) -> str:

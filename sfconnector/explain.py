@@ -129,6 +129,14 @@ class Offline:
         found = _explanation(division, drafts, _lane(division, delivery))
         return replace(found, lines=[*found.lines, *condition_lines(reasons)])
 
+    def example(self) -> Mapping[str, Any]:
+        """Return one test to begin with."""
+        return {
+            "name": "an alarm becomes a Case",
+            "message": {"message_id": "m-1", "body": {"device": {"id": "pump-3"}, "alarm": "hot"}},
+            "case": {"Subject": "pump-3: hot"},
+        }
+
     def division_of(self, delivery: Delivery) -> Division:
         """Return the division of a message. Raise LookupError if none reads the queue, Failed if no `match` fits."""
         sources = ((each, each.source) for each in self._divisions)

@@ -1,16 +1,18 @@
 """The command `test`: runs the tests of a configuration and prints what differs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
+from connectorlib.formats.body_position import TextPosition
 from connectorlib.preflight import diff, tests_file
 from connectorlib.preflight.check_command import can_print
-from connectorlib.preflight.explanation import Given, Offline, located
+from connectorlib.preflight.explanation import Explanation, Given, Offline, RowOffline, indented_json, located
 from connectorlib.preflight.message_options import MESSAGE_FILE
 from connectorlib.preflight.tests_file import ConfigTest
 from connectorlib.service.cli_options import config_option, exit_codes
@@ -61,6 +63,9 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
     def test(ctx: click.Context, /, file: str, tests: str | None, as_json: bool) -> None:
         try:
             offline = opened(file)
+            if tests is None and not Path(tests_file.path_for(file)).exists():
+                click.echo("\n".join(_beginning(program, file, offline)), err=True)
+                ctx.exit(ExitCode.BAD_CONFIGURATION)
             wanted = tests_file.load(tests or tests_file.path_for(file), program)
         except Failed as failed:
             click.echo(str(failed), err=True)
@@ -68,6 +73,16 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
         ctx.exit(_report([run(offline, each) for each in wanted], as_json=as_json))
 
     return test
+
+
+def _beginning(program: str, config: str, offline: Offline) -> Iterator[str]:
+    """Yield how to begin where there is no tests file."""
+    yield f"{config} has no tests yet. Write the first into {tests_file.path_for(config)}, such as this one:"
+    yield ""
+    yield indented_json({"tests": [offline.example()]})
+    yield ""
+    option = "--row row.json" if "row" in offline.example() else "message.json"
+    yield f"`{program} explain -c {config} {option} --json` prints what has to be expected."
 
 
 def _report(results: list[Result], *, as_json: bool) -> ExitCode:
@@ -85,16 +100,25 @@ def _report(results: list[Result], *, as_json: bool) -> ExitCode:
 def run(offline: Offline, test: ConfigTest) -> Result:
     """Run one test."""
     try:
-        queue = _queue(offline, test)
-    except ValueError as error:
+        explanation, position = _explained(offline, test)
+    except (ValueError, Failed) as error:
         return Result(test.name, (str(error),))
-    delivery = test.envelope.delivery(test.body, queue)
-    explanation = offline.explain(delivery, Given(test.now, test.lookups))
-    position = located(offline, delivery, explanation)
     found = diff.outcome(explanation, test.expected, position)
     if lines := diff.differences(test.expected, found):
         lines += diff.unexpected_rejection(explanation, test.expected, position)
     return Result(test.name, tuple(lines))
+
+
+def _explained(offline: Offline, test: ConfigTest) -> tuple[Explanation, TextPosition | None]:
+    """Return what the input becomes, and where in it stands what is wrong. Raise Failed where the configuration is not
+    for such an input, ValueError for an input that is none."""
+    given = Given(test.now, test.lookups)
+    if test.row is not None:
+        assert isinstance(offline, RowOffline)  # the schema has rows
+        return offline.explain_row(test.row, given), None
+    delivery = test.envelope.delivery(test.body, _queue(offline, test))
+    explanation = offline.explain(delivery, given)
+    return explanation, located(offline, delivery, explanation)
 
 
 def _queue(offline: Offline, test: ConfigTest) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from connectorlib.formats.body_position import TextPosition
 from connectorlib.preflight.explanation import Explanation, indented_json, rejection_lines
+from connectorlib.preflight.tests_file import OPTIONAL
 from connectorlib.values.line_diff import differences as line_differences
 from connectorlib.values.text import text_of
 
@@ -23,14 +24,18 @@ def outcome(explanation: Explanation, expected: Mapping[str, Any], position: Tex
         facts |= {"line": position.line} if position else {}
         wanted = expected.get("rejected")
         if isinstance(wanted, str):
-            return {"rejected": facts["code"]}
-        return {"rejected": {name: value for name, value in facts.items() if not wanted or name in wanted}}
+            rejected: Any = facts["code"]
+        else:
+            rejected = {name: value for name, value in facts.items() if not wanted or name in wanted}
+        return {"rejected": rejected, **{n: _plain(v) for n, v in explanation.data.items() if n in expected}}
     found = {name: _plain(value) for name, value in explanation.data.items()}
     if isinstance(expected.get("rows"), list) and len(found.get("rows", {})) <= 1:
         found["rows"] = next(iter(found["rows"].values()), [])
     if "case" in expected and len(found.get("cases", ())) == 1:
         found["case"] = found.pop("cases")[0]
-    optional = {"key", "division"} - expected.keys()
+    if isinstance(wanted := expected.get("published"), Mapping) and "published" in found:
+        found["published"] = {name: value for name, value in found["published"].items() if name in wanted}
+    optional = OPTIONAL - expected.keys()
     return {name: value for name, value in found.items() if name not in optional}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure
@@ -65,6 +65,20 @@ class Offline(Protocol):
 
     def format_of(self, delivery: Delivery) -> Mapping[str, Any]:
         """Return the format that the body is decoded by."""
+
+    def example(self) -> Mapping[str, Any]:
+        """Return one test to begin a tests file with."""
+
+
+@runtime_checkable
+class RowOffline(Protocol):
+    """A connector that publishes rows too, and answers without its source."""
+
+    def explain_row(self, row: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> Explanation:
+        """Return what a row would become. Raise Failed if none is published, ValueError for a wrong value."""
+
+    def query_lines(self) -> Iterator[str]:
+        """Yield how rows are asked for, where that is not as the configuration has it."""
 
 
 def rejected(failure: Failure, element: RecordPath | None = None) -> Explanation:
@@ -130,7 +144,7 @@ def _path_in(detail: str) -> Path | None:
 def as_text(explanation: Explanation, position: TextPosition | None, file: str) -> str:
     """Return the lines to print; `file` is the name of the message."""
     if explanation.rejection is not None:
-        return "\n".join(rejection_lines(explanation.rejection, position, file))
+        return "\n".join([*rejection_lines(explanation.rejection, position, file), *explanation.lines])
     return "\n".join([f"{file}: {explanation.title}", *explanation.lines])
 
 
@@ -148,12 +162,18 @@ def rejection_lines(rejection: Rejection, position: TextPosition | None, file: s
 
 def as_json(explanation: Explanation, position: TextPosition | None, queue: str) -> dict[str, Any]:
     """Return the explanation as JSON values; decimals keep their digits."""
-    found: dict[str, Any] = {"queue": queue, **explanation.data}
+    found = row_as_json(explanation)
+    if position is not None:
+        found["rejected"]["line"] = position.line
+    return {"queue": queue, **found}
+
+
+def row_as_json(explanation: Explanation) -> dict[str, Any]:
+    """Return the explanation of a row as JSON values."""
+    found = dict(explanation.data)
     if explanation.rejection is not None:
         failure = explanation.rejection.failure
         found["rejected"] = {"code": failure.code, "text": failure.text, "detail": failure.detail}
-        if position is not None:
-            found["rejected"]["line"] = position.line
     return found
 
 

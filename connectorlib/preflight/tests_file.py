@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,27 @@ from connectorlib.messages import PROPERTY_NAMES
 from connectorlib.preflight.message_options import Envelope
 from connectorlib.values.text import json_text
 
+_INPUTS = ("message", "row")
 _BODIES = ("body", "file", "base64")
-_NOT_OUTCOMES = frozenset({"name", "message", "now", "lookups", "division", "key"})
+#: What is compared only where a test names it.
+OPTIONAL = frozenset({"division", "key", "on_sent", "on_failed"})
+_NOT_OUTCOMES = frozenset({"name", "message", "row", "now", "lookups"}) | OPTIONAL
+#: The outcomes of a message, and those of a row: any test may be `rejected`.
+_OF_ROWS = frozenset({"published", "on_sent", "on_failed"})
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigTest:
-    """One message, and what it has to become."""
+    """One message or row, and what it has to become."""
 
     name: str
+    #: None: it is a message.
+    row: Mapping[str, Any] | None
     body: bytes
     envelope: Envelope
     now: datetime | None
     lookups: Mapping[str, Any]
-    #: `rows`, `key`, `division`, `case`, `cases`, `ignored` or `rejected`, whichever are given.
+    #: `rows`, `key`, `division`, `case`, `cases`, `published`, `ignored` or `rejected` and so on, as they are given.
     expected: Mapping[str, Any]
 
 
@@ -52,13 +59,17 @@ def load(file: str, package: str) -> list[ConfigTest]:
     """Return the tests of a file. Raise ConfigurationError with everything that is wrong in it."""
     own = schema(package)
     outcomes = [name for name in own["$defs"]["test"]["properties"] if name not in _NOT_OUTCOMES]
+    inputs = [name for name in _INPUTS if name in own["$defs"]["test"]["properties"]]
     document = open_document(file, own, resolve_secrets=False)
     problems: list[Problem] = []
     found = []
     tests = document.data.get("tests")
     for index, test in enumerate(tests if isinstance(tests, list) else ()):
-        if isinstance(test, dict) and isinstance(test.get("message"), dict):
-            found.append(_Reader(document, ("tests", index), problems).read(test, outcomes))
+        path: JsonPath = ("tests", index)
+        if isinstance(test, dict) and any(isinstance(test.get(name), dict) for name in _INPUTS):
+            found.append(_Reader(document, path, problems).read(test, outcomes))
+        elif isinstance(test, dict) and not any((*path, name) in document.refused for name in _INPUTS):
+            problems.append(document.problem(path, f"expected a {' or a '.join(inputs)}"))
     document.fail(problems)
     return found
 
@@ -72,18 +83,30 @@ class _Reader:
         self._problems = problems
 
     def read(self, test: Mapping[str, Any], outcomes: list[str]) -> ConfigTest:
-        given = [name for name in outcomes if name in test]
+        self._check_input(test, outcomes)
+        fits = [name for name in outcomes if name == "rejected" or (name in _OF_ROWS) is ("row" in test)]
+        given = [name for name in fits if name in test]
         if len(given) != 1 and not any((*self._path, name) in self._document.refused for name in outcomes):
-            words = f"{', '.join(outcomes[:-1])} or {outcomes[-1]}" if len(outcomes) > 1 else outcomes[0]
+            words = f"{', '.join(fits[:-1])} or {fits[-1]}"
             self._wrong((), f"expected exactly one of {words}, which says what has to come out")
+        message = test.get("message")
         return ConfigTest(
             name=str(test.get("name", "")),
-            body=self._body(test["message"]),
-            envelope=self._envelope(test["message"]),
+            row=test.get("row"),
+            body=b"" if message is None else self._body(message),
+            envelope=self._envelope(message or {}),
             now=self._moment(("now",), test["now"]) if "now" in test else None,
             lookups=test.get("lookups", {}),
-            expected={name: value for name, value in test.items() if name in (*outcomes, "key", "division")},
+            expected={name: value for name, value in test.items() if name in (*outcomes, *OPTIONAL)},
         )
+
+    def _check_input(self, test: Mapping[str, Any], outcomes: Sequence[str]) -> None:
+        if all(name in test for name in _INPUTS):
+            self._wrong(("row",), "a test has a message or a row, not both")
+            return
+        for name in (*outcomes, *OPTIONAL):
+            if name in test and name != "rejected" and (name in _OF_ROWS) is not ("row" in test):
+                self._wrong((name,), f"is what a {'row' if name in _OF_ROWS else 'message'} becomes")
 
     def _wrong(self, path: JsonPath, text: str) -> None:
         self._problems.append(self._document.problem((*self._path, *path), text))

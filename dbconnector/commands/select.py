@@ -20,6 +20,7 @@ from connectorlib.service.cli_options import Duration, config_option
 from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.process import Life, reported
 from connectorlib.service.reload import Reloading, Term, loaded
+from connectorlib.values.text import printable
 from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES
 from dbconnector.commands.requirements import CONNECT_S, Load, connection_of, log_start, program, requiring
@@ -31,24 +32,49 @@ from dbconnector.settings import DbConfig
 
 logger = logging.getLogger(__name__)
 
+#: Rows that a dry run shows, if --limit does not say.
+DRY_ROWS = 5
+
 
 @click.command("select", epilog=EXIT_CODES)
 @config_option()
 @click.option("--every", type=Duration(), help="Run the query again and again, e.g. every 30s, 5m, 1h.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of :NAME in the query.")
+@click.option("--dry-run", is_flag=True, help="Print the messages of the first rows; publish and mark nothing.")
+@click.option("--limit", type=click.IntRange(1, 10_000), help="Rows of a dry run (5 by default).")
+@click.option("--json", "as_json", is_flag=True, help="A dry run as JSON, for programs.")
 @click.pass_context
-def command(ctx: click.Context, file: str, every: float | None, params: tuple[str, ...]) -> None:
+def command(
+    ctx: click.Context,
+    file: str,
+    every: float | None,
+    params: tuple[str, ...],
+    dry_run: bool,
+    limit: int | None,
+    as_json: bool,
+) -> None:
     """Run the query and send one message per row; done when the broker has confirmed all.
 
     \b
     dbconnector select -c db.config
     dbconnector select -c db.config --param site=plant-7
     dbconnector select -c db.config --every 30s
+    dbconnector select -c db.config --dry-run --limit 3
 
     With --every, or with `follow` in the configuration, it goes on until SIGTERM: a failed run is logged, and the
     next one retries; SIGHUP reloads the configuration. Without, it exits with 3 if there is no row.
+
+    With --dry-run the first rows are read and rolled back, and what would be published is printed. No broker is needed.
+    It exits with 1 if one of these rows could not be published.
     """
+    if not dry_run and (limit is not None or as_json):
+        raise click.UsageError("--limit and --json are for --dry-run")
+    if dry_run and every is not None:
+        raise click.UsageError("--dry-run runs once: leave --every out")
     given = dict(_name_and_value(param) for param in params)
+    if dry_run:
+        with running("dbconnector"):
+            ctx.exit(_dry_run(file, given, limit or DRY_ROWS, json=as_json))
     with running("dbconnector") as life, _progress() as progress:
         ctx.exit(
             run_select(
@@ -60,6 +86,21 @@ def command(ctx: click.Context, file: str, every: float | None, params: tuple[st
                 load=loading_logs(configuration.load, "dbconnector"),
             )
         )
+
+
+def _dry_run(file: str, params: Mapping[str, Any], limit: int, *, json: bool) -> ExitCode:
+    from dbconnector.dry_run import dry_run  # late: only this option needs it
+
+    load = requiring(loading_logs(configuration.load, "dbconnector"), "select", "database.select", "broker.destination")
+
+    def run() -> ExitCode:
+        found = dry_run(loaded(file, load), params, limit)
+        click.echo(printable(found.as_json() if json else found.as_text(limit), lines=True))
+        if not found.rows:
+            return ExitCode.NOTHING
+        return ExitCode.FAILED if any(row.rejection for row in found.rows) else ExitCode.DONE
+
+    return reported(run)
 
 
 def _name_and_value(text: str) -> tuple[str, str]:

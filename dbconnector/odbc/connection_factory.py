@@ -5,12 +5,13 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
-from dbconnector.dialects import UNKNOWN_DRIVER
+from dbconnector.dialects import UNKNOWN_DRIVER, Dialect
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.call_guard import CallGuard
 from dbconnector.odbc.connection_string import TimeLimits
@@ -152,6 +153,13 @@ class ConnectionFactory:
         if failure.kind in (Kind.UNAVAILABLE, Kind.RETRY):
             raise error
         return failure.text
+
+
+def missing_file(dialect: Dialect, keywords: Mapping[str, str]) -> str:
+    """Return the missing file of a database that is a file, "" if it is there: connecting would make it."""
+    wanted = dialect.file_keyword.lower()
+    name = next((value for key, value in keywords.items() if wanted and key.lower() == wanted), "")
+    return "" if not name or name.startswith((":", "file:")) or Path(name).exists() else name
 
 
 def _given_keywords(settings: DatabaseSettings) -> dict[str, str]:

@@ -7,7 +7,7 @@ from connectorlib.dataclass import dataclass
 from dbconnector.sql.inserts import MultiRow, multi_row
 from dbconnector.sql.keys import AnyOf, any_of
 from dbconnector.sql.lexer import T, sent, tokenize
-from dbconnector.sql.paging import Paging, between, limit_rows, only_reads, page_by_key
+from dbconnector.sql.paging import Paging, limit_rows, only_reads, page_by_key, page_interval
 from dbconnector.sql.targets import Target, literals, tables, targets, written
 from dbconnector.sql.transactions import ignores_errors, objection
 
@@ -17,13 +17,13 @@ __all__ = [
     "Paging",
     "Statement",
     "Target",
-    "between",
     "compile_statement",
     "ignores_errors",
     "limit_rows",
     "objection",
     "only_reads",
     "page_by_key",
+    "page_interval",
 ]
 
 

@@ -44,6 +44,13 @@ def between(query: str, column: str, *, low: str, high: str) -> str:
     return f"SELECT * FROM (\n{_text(_statement(tokenize(query)))}\n) followed WHERE {above}followed.{column} < {high}"
 
 
+def page_interval(
+    query: str, order: Sequence[str], *, low: str, high: str, rows: int, words: tuple[str, str]
+) -> Paging:
+    """Return the queries for the pages of an interval (see `between`) of the first column of `order`, in that order."""
+    return page_by_key(between(query, order[0], low=low, high=high), order, rows=rows, words=words, moving=True)
+
+
 def limit_rows(query: str, rows: int) -> str:
     """Given a query, return it with a LIMIT, unless it has a limit of its own or is no SELECT.
 

@@ -62,7 +62,7 @@ def test_json_is_a_good_configuration_or_a_tests_file_or_a_message(block, tmp_pa
     elif "database" in data:
         db.load(file, resolve_secrets=False)
     elif "tests" in data:
-        trials.load(str(file), "dbconnector" if '"rows"' in block.text else "sfconnector")
+        trials.load(str(file), "dbconnector" if '"row' in block.text else "sfconnector")
     else:
         assert block.title, f"{block}: neither a configuration nor a file with a title"
 
