@@ -22,6 +22,8 @@ class Column(StrEnum):
     BINARY = "binary"
     #: A type that is written as text of a form of its own: an address, an interval, bits.
     FORM = "form"
+    #: A list of values of one type, or of such lists.
+    ARRAY = "array"
     UNKNOWN = "unknown"
 
 
@@ -44,10 +46,12 @@ class ColumnType:
     #: The words that an enumeration knows; with `several`, any number of them, separated by commas.
     members: frozenset[str] = frozenset()
     several: bool = False
+    #: What an element of an array is.
+    element: "ColumnType | None" = None
 
     def compared(self) -> "ColumnType":
         """Return it for a value that is only compared with the column, and may be one that it could not keep."""
-        return ColumnType(self.kind, self.name)
+        return ColumnType(self.kind, self.name, element=self.element and self.element.compared())
 
 
 UNKNOWN = ColumnType()

@@ -11,7 +11,7 @@ from typing import Any
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import logs
 from dbconnector.columns import plain_name
-from dbconnector.odbc.cursors import ResultColumn
+from dbconnector.dialects.fetch_plan import ResultColumn
 from dbconnector.odbc.database import Database
 from dbconnector.settings import Select
 from dbconnector.sql import compile_statement, limit_rows, only_reads, page_by_key, page_interval

@@ -74,6 +74,13 @@ class JsonFormat:
         except UnicodeDecodeError as error:
             raise not_decodable(str(error)) from error
 
+    def value(self, text: str) -> Any:
+        """Return the value of a text that is no body. Raise ValueError."""
+        try:
+            return self._checked(self._text(text.encode()))
+        except Failed as failed:
+            raise ValueError(failed.failure.text) from failed
+
     def _checked(self, text: str) -> Any:
         """Return the value of a text that has no white space around it."""
         value = self._parse(text)
@@ -117,6 +124,11 @@ class JsonFormat:
         if "\\u0000" in text:
             _refuse_nul(records)
         return body
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text, read as strictly as a body. Raise ValueError."""
+    return _OF_TEXTS.value(text)
 
 
 class NdjsonFormat(JsonFormat):
@@ -199,6 +211,9 @@ def _refuse_deep(value: Any, limits: Limits) -> None:
 def _containers(outer: Any) -> list[Any]:
     members = outer.values() if isinstance(outer, dict) else outer
     return [member for member in members if isinstance(member, dict | list)]
+
+
+_OF_TEXTS = JsonFormat(Limits())
 
 
 def compile_ndjson(settings: Mapping[str, Any], limits: Limits) -> NdjsonFormat:

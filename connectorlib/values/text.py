@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 #: Digits of the longest number that is written or read: Python's own limit (sys.int_info.default_max_str_digits).
@@ -70,6 +70,20 @@ _SCALARS: dict[type, Callable[[Any], str]] = {
     UUID: str,
     type(None): _null_text,
 }
+
+
+class Structured(str):
+    """A text that says more than its characters: in JSON it is written as the value that `parse` makes of it, which
+    raises ValueError. Everywhere else it is that text."""
+
+    parse: Callable[[str], Any]
+
+    def __new__(cls, text: str, parse: Callable[[str], Any]) -> Self:
+        found = super().__new__(cls, text)
+        found.parse = parse
+        return found
+
+
 #: Types that JSON writes bare; all others become a JSON string.
 _BARE = (int, bool, float, Decimal, type(None))
 
@@ -123,6 +137,13 @@ def _json_list(value: list[Any] | tuple[Any, ...]) -> str:
     return "[" + ",".join([json_text(member) for member in value]) + "]"
 
 
+def _json_of_structured(value: Structured) -> str:
+    try:
+        return json_text(value.parse(str(value)))
+    except RecursionError as error:
+        raise ValueError("too many levels") from error
+
+
 def _json_string_of(write: Callable[[Any], str]) -> Callable[[Any], str]:
     return lambda value: _encode_string(write(value))
 
@@ -130,6 +151,7 @@ def _json_string_of(write: Callable[[Any], str]) -> Callable[[Any], str]:
 _JSON: dict[type, Callable[[Any], str]] = {
     **{kind: write if kind in _BARE else _json_string_of(write) for kind, write in _SCALARS.items()},
     str: _encode_string,
+    Structured: _json_of_structured,
     dict: _json_object,
     list: _json_list,
     tuple: _json_list,

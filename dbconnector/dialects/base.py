@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Kind
-from dbconnector.columns import ColumnType, column_type
+from dbconnector.columns import Column, ColumnType, column_type
+from dbconnector.dialects.array_text import array_text, element_binder
 from dbconnector.dialects.conversions import Bindings, Convert, common_bindings, native_temporals
-from dbconnector.dialects.fetch_plan import Decode, FetchPlan
+from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn
 from dbconnector.dialects.horizon import CLOCK, HorizonQuestion
 
 #: pyodbc counts parameter markers in 16 bits with a sign.
@@ -235,9 +236,12 @@ class Dialect:
     checks: tuple[tuple[type, Callable[[Any], None]], ...] = ()
     #: How to run a query, given its columns (name, Python type, size), so that its values arrive exactly; None: as it
     #: is.
-    fetch_plan: Callable[[str, Sequence[tuple[str, type, int]]], FetchPlan] | None = None
+    fetch_plan: Callable[[str, Sequence[ResultColumn]], FetchPlan] | None = None
     #: The same for a statement that returns rows of what it writes.
-    returning_plan: Callable[[str, Sequence[tuple[str, type, int]]], FetchPlan] | None = None
+    returning_plan: Callable[[str, Sequence[ResultColumn]], FetchPlan] | None = None
+    #: Given a query and how many columns it has, returns one of a single row with the name of each column's type, which
+    #: `fetch_plan` needs where a column is described as text; None: there is no way to ask.
+    types_query: Callable[[str, int], str] | None = None
 
     #: How far a table is complete, for `follow`, by a column with times; by one that the database counts up, if it has
     #: such a type.
@@ -252,6 +256,9 @@ class Dialect:
 
     def bindings(self, column: ColumnType) -> Bindings:
         found = common_bindings(column) | self.own_bindings(column)
+        if column.element is not None:
+            element = element_binder(self.bindings(column.element))
+            found[list] = partial(array_text, element, nested=column.element.kind is not Column.JSON)
         for kind, check in self.checks:
             found[kind] = partial(_checked, check, found[kind])
         return found

@@ -16,7 +16,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from connectorlib.values.text import MAX_DIGITS, kind_of, quoted
+from connectorlib.values.text import MAX_DIGITS, json_text, kind_of, quoted
 from dbconnector.columns import Column, ColumnType
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
@@ -294,12 +294,13 @@ def _member(column: ColumnType, convert: Convert, value: Any) -> str:
 
 
 def _json_texts(column: ColumnType) -> Bindings:
-    text = _unrepeated if column.name == "jsonb" else plain_text
-    return _texts(ColumnType(Column.TEXT)) | {str: text, float: _json_number, Decimal: _json_number}
+    text = unrepeated if column.name == "jsonb" else plain_text
+    own: Bindings = {str: text, float: _json_number, Decimal: _json_number, dict: json_text, list: json_text}
+    return _texts(ColumnType(Column.TEXT)) | own
 
 
-def _unrepeated(value: str) -> str:
-    """Return JSON for a database that keeps the last of members of one name."""
+def unrepeated(value: str) -> str:
+    """Return JSON for a database that keeps the last of members of one name. Raise ValueError if there are such."""
 
     def once(members: list[tuple[str, Any]]) -> None:
         names = [name for name, _ in members]

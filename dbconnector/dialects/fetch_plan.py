@@ -8,11 +8,42 @@ import datetime
 import math
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectorlib.dataclass import dataclass
+from connectorlib.formats.json import parse_json
+from connectorlib.values.text import Structured
+from dbconnector.columns import Column, ColumnType
 
 Decode = Callable[[Any], Any]
+
+#: The size of SQL_REAL, by the standard of ODBC (appendix D, column size).
+SINGLE_DIGITS = 7
+#: Characters of a moment without a fraction of a second: `2026-01-31 08:00:00`.
+MOMENT_SIZE = 19
+
+
+class ResultColumn(NamedTuple):
+    """One column of a result. `size` counts digits or characters, as ODBC has it."""
+
+    name: str
+    type: type
+    size: int = 0
+    #: Its type as the database names it, where that is known.
+    declared: str = ""
+
+    @property
+    def single(self) -> bool:
+        """Whether its numbers are of single precision (SQL_REAL), which the driver widens to a double."""
+        return self.type is float and self.size == SINGLE_DIGITS
+
+    @property
+    def second_digits(self) -> int | None:
+        """How many digits of a second a column with times keeps; None if it has no times. Where a driver's times are
+        converted they are reported as texts of that size."""
+        if self.type in (datetime.datetime, str) and MOMENT_SIZE <= self.size <= MOMENT_SIZE + 7:
+            return max(0, self.size - MOMENT_SIZE - 1)
+        return 0 if self.type is datetime.datetime else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +63,25 @@ class FetchPlan:
             )
             for row in found
         ]
+
+    def then(self, more: Sequence[Decode | None]) -> "FetchPlan":
+        """Return the plan with something more to be done with the decoded values of some columns."""
+        if not any(more):
+            return self
+        first = self.decoders or (None,) * len(more)
+        decoders = tuple(_both(*each) if all(each) else each[0] or each[1] for each in zip(first, more, strict=True))
+        return FetchPlan(self.sql, self.names, decoders)
+
+
+def _both(first: Decode | None, second: Decode | None) -> Decode:
+    assert first is not None
+    assert second is not None
+
+    def decode(value: Any) -> Any:
+        decoded = first(value)
+        return None if decoded is None else second(decoded)
+
+    return decode
 
 
 def shortest_single(value: Any) -> Any:
@@ -82,3 +132,16 @@ def to_time(text: str) -> datetime.time | str:
         return datetime.time.fromisoformat(text)
     except ValueError:
         return text
+
+
+def to_json(text: str) -> Structured:
+    return Structured(text, parse_json)
+
+
+def named_decoder(column: ColumnType) -> Decode | None:
+    """Return what decodes the values of a column of a table, given what is known of that."""
+    return _json_value if column.kind is Column.JSON else None
+
+
+def _json_value(value: Any) -> Any:
+    return to_json(value) if isinstance(value, str) else value

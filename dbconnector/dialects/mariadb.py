@@ -36,14 +36,28 @@ _CODES = {
 }
 
 
-def _columns_query(table: str) -> Query:
+#: JSON is a longtext with a condition.
+_JSON = (
+    "SELECT SUBSTRING(check_clause, 13, CHAR_LENGTH(check_clause) - 14) FROM information_schema.check_constraints"
+    " WHERE constraint_schema = {} AND table_name = ? AND check_clause LIKE 'json_valid(`%`)'"
+)
+
+
+def columns_query(table: str, kind: str = "column_type", *, more: tuple[str, ...] = ()) -> Query:
     # Without a function around them the server opens only this table.
     *schema, name = name_parts(table)
     query = (
-        "SELECT column_name, column_type FROM information_schema.columns"
+        f"SELECT column_name, {kind} FROM information_schema.columns"
         f" WHERE table_schema = {'?' if schema else 'DATABASE()'} AND table_name = ? ORDER BY ordinal_position"
     )
-    return query, (*schema[-1:], name)
+    return query, (*more, *schema[-1:], name)
+
+
+def _columns_query(table: str) -> Query:
+    *schema, name = name_parts(table)
+    with_json = _JSON.format("?" if schema else "DATABASE()")
+    kind = f"IF(column_name IN ({with_json}), 'json', column_type)"
+    return columns_query(table, kind, more=(*schema[-1:], name))
 
 
 def _required_query(table: str) -> Query:

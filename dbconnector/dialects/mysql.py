@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects import mariadb
+from dbconnector.dialects.conversions import Bindings, unrepeated
 
 CONNECTOR = replace(
     mariadb.CONNECTOR,
@@ -13,6 +15,13 @@ CONNECTOR = replace(
     measured=False,
 )
 
+
+def _bindings(column: ColumnType) -> Bindings:
+    """Its JSON is kept as values, as PostgreSQL's jsonb is."""
+    own: Bindings = {str: unrepeated} if column.kind is Column.JSON else {}
+    return mariadb.DIALECT.own_bindings(column) | own
+
+
 DIALECT = replace(
     mariadb.DIALECT,
     name="mysql",
@@ -20,6 +29,8 @@ DIALECT = replace(
     drivers=(CONNECTOR,),
     schemes=("mysql",),
     says="MySQL",
+    columns_query=mariadb.columns_query,
+    own_bindings=_bindings,
     # The server has max_execution_time (SELECT only) instead of max_statement_time.
     session=(mariadb.ZONE, mariadb.LOCKS),
     horizon=mariadb.time_horizon("(time + 1) * 1000000"),

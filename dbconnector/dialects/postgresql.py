@@ -14,8 +14,9 @@ from functools import partial
 from typing import Any
 
 from connectorlib.errors import Kind
-from connectorlib.values.text import quoted
+from connectorlib.values.text import Structured, quoted
 from dbconnector.columns import Column, ColumnType, column_class, numbers_of
+from dbconnector.dialects.array_text import array_list, array_text
 from dbconnector.dialects.base import ALTERED, LIMIT, Dialect, Driver, Query, Savepoints, Setting
 from dbconnector.dialects.conversions import (
     UTC,
@@ -27,7 +28,17 @@ from dbconnector.dialects.conversions import (
     true_false,
     unfit,
 )
-from dbconnector.dialects.fetch_plan import Decode, FetchPlan, aliases, bare, to_date, to_datetime, to_time
+from dbconnector.dialects.fetch_plan import (
+    Decode,
+    FetchPlan,
+    ResultColumn,
+    aliases,
+    bare,
+    to_date,
+    to_datetime,
+    to_json,
+    to_time,
+)
 from dbconnector.dialects.horizon import APPLICATION, HorizonQuestion, Session, rows_of
 from dbconnector.watermark import Horizon, moment_of
 
@@ -106,6 +117,8 @@ _ZONED = {"timestamp with time zone": "timestamptz", "time with time zone": "tim
 
 def _column_type(type_name: str) -> ColumnType:
     """Given a type as format_type writes it, return what the server takes for it, and what it would alter."""
+    if type_name.endswith("[]") and type_name != "box[]":  # whose elements have a semicolon between them
+        return ColumnType(Column.ARRAY, type_name, element=_column_type(type_name.removesuffix("[]")))
     found, plain = numbers_of(type_name), re.sub(r"\(.*?\)", "", type_name)
     name = _ZONED.get(plain, plain.removesuffix(" without time zone"))
     if name in _FORMS:
@@ -135,7 +148,7 @@ def _bindings(column: ColumnType) -> Bindings:
             return {str: _amount(column), bool: partial(unfit, column.name)}
         case Column.DECIMAL | Column.FLOAT | Column.SINGLE:
             return numbers(column, infinite=True)
-        case Column.UNKNOWN:
+        case Column.UNKNOWN | Column.ARRAY:
             return {
                 **{Decimal: digits_of, float: repr, bool: true_false},
                 **{datetime.datetime: _with_offset, datetime.time: datetime.time.isoformat},
@@ -172,18 +185,25 @@ _TEXTS: Mapping[type, Decode] = {
 }
 
 
-def _fetch_plan(sql: str, columns: Sequence[tuple[str, type, int]]) -> FetchPlan:
+def _fetch_plan(sql: str, columns: Sequence[ResultColumn]) -> FetchPlan:
     return _planned(sql, columns, "SELECT {items} FROM (\n{sql}\n) AS q({names})")
 
 
-def _returning_plan(sql: str, columns: Sequence[tuple[str, type, int]]) -> FetchPlan:
+def _returning_plan(sql: str, columns: Sequence[ResultColumn]) -> FetchPlan:
     """A statement that changes rows can be read from only in WITH."""
     return _planned(sql, columns, "WITH q({names}) AS (\n{sql}\n) SELECT {items} FROM q")
 
 
-def _planned(sql: str, columns: Sequence[tuple[str, type, int]], frame: str) -> FetchPlan:
-    names = tuple(name for name, _, _ in columns)
-    ways = [_way(kind, size) for _, kind, size in columns]
+def _types_query(sql: str, count: int) -> str:
+    """The server answers it without running the query: of no row anything is joined."""
+    short = aliases(count)
+    items = ", ".join(f"CAST(pg_typeof({alias}) AS text)" for alias in short)
+    return f"SELECT {items} FROM (SELECT 1) AS one LEFT JOIN (\n{bare(sql)}\n) AS q({', '.join(short)}) ON 1 = 0"
+
+
+def _planned(sql: str, columns: Sequence[ResultColumn], frame: str) -> FetchPlan:
+    names = tuple(column.name for column in columns)
+    ways = [_way(column) for column in columns]
     if all(way == _AS_IT_IS for way in ways):
         return FetchPlan(sql, names)
     short = aliases(len(names))
@@ -192,13 +212,37 @@ def _planned(sql: str, columns: Sequence[tuple[str, type, int]], frame: str) -> 
     return FetchPlan(text, names, tuple(decode for _, decode in ways))
 
 
+_AS_TEXT = "CAST({} AS text)"
 _AS_IT_IS: tuple[str, Decode | None] = ("{}", None)
 
 
-def _way(kind: type, size: int) -> tuple[str, Decode | None]:
-    if kind in _TEXTS:
-        return "CAST({} AS text)", _TEXTS[kind]
-    return _EXACT.get((kind, size), _AS_IT_IS)
+def _way(column: ResultColumn) -> tuple[str, Decode | None]:
+    if column.declared.endswith("[]") and column.declared != "box[]":
+        return _AS_TEXT, _array_decoder(column.declared.removesuffix("[]"))
+    if column.declared in ("json", "jsonb"):
+        return _AS_TEXT, to_json
+    if column.type in _TEXTS:
+        return _AS_TEXT, _TEXTS[column.type]
+    return _EXACT.get((column.type, column.size), _AS_IT_IS)
+
+
+#: What an element of an array is in JSON, by its type; of other types it is text.
+_ELEMENTS: Mapping[str, Decode] = {
+    **dict.fromkeys(("smallint", "integer", "bigint", "oid"), int),
+    "numeric": Decimal,
+    **dict.fromkeys(("real", "double precision"), float),
+    "boolean": "t".__eq__,
+    "bytea": lambda text: bytes.fromhex(text.removeprefix("\\x")),
+    **dict.fromkeys(("json", "jsonb"), to_json),
+    **dict.fromkeys(("timestamp without time zone", "timestamp with time zone"), to_datetime),
+    "date": to_date,
+    **dict.fromkeys(("time without time zone", "time with time zone"), to_time),
+}
+
+
+def _array_decoder(element: str) -> Decode:
+    parse = partial(array_list, _ELEMENTS.get(element))
+    return lambda text: Structured(text, parse)
 
 
 def _guid(value: Any) -> str | None:
@@ -227,7 +271,7 @@ _PREPARED = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database
 def _time_horizon(session: Session, ignore: Sequence[str]) -> Horizon:
     """now() is the start of this transaction, before anything is looked at."""
     rows_of(session, "SELECT set_config('application_name', ?, false)", (APPLICATION,))
-    ((now, stand_by, pid, name, begun, hidden),) = rows_of(session, _OPEN, (_array([APPLICATION, *ignore]),))
+    ((now, stand_by, pid, name, begun, hidden),) = rows_of(session, _OPEN, (array_text(str, [APPLICATION, *ignore]),))
     if stand_by:
         return Horizon(moment_of(now), exact=False)
     if pid is None:
@@ -252,11 +296,6 @@ def _xid_horizon(session: Session, _ignore: Sequence[str]) -> Horizon:
         "SELECT CAST(pg_snapshot_xmin(s) AS text), CAST(pg_snapshot_xmax(s) AS text) FROM pg_current_snapshot() AS s",
     )
     return Horizon(int(xmin), "" if xmin == xmax else f"transaction {xmin}")
-
-
-def _array(texts: Sequence[str]) -> str:
-    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
-    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
 UNICODE = Driver(
@@ -335,6 +374,7 @@ DIALECT = Dialect(
     own_bindings=_bindings,
     fetch_plan=_fetch_plan,
     returning_plan=_returning_plan,
+    types_query=_types_query,
     horizon=HorizonQuestion(_time_horizon, zoned=True),
     number_horizon=HorizonQuestion(_xid_horizon, bound="CAST({} AS xid8)"),
     epoch="CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS bigint)",

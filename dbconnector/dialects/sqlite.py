@@ -25,7 +25,7 @@ from dbconnector.dialects.conversions import (
     refuse_rounding,
     true_false,
 )
-from dbconnector.dialects.fetch_plan import Decode, FetchPlan, aliases, bare
+from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn, aliases, bare
 from dbconnector.dialects.horizon import PLACE, HorizonQuestion, Session, rows_of
 from dbconnector.watermark import Horizon, moment_of
 
@@ -178,12 +178,12 @@ _DECODERS: Mapping[str, Decode] = {
 }
 
 
-def _fetch_plan(sql: str, columns: Sequence[tuple[str, type, int]]) -> FetchPlan:
+def _fetch_plan(sql: str, columns: Sequence[ResultColumn]) -> FetchPlan:
     short = aliases(len(columns))
     items = ", ".join(_ITEM.format(alias) for alias in short)
     text = f"WITH q({', '.join(short)}) AS (\n{bare(sql)}\n) SELECT {items} FROM q"
-    names = tuple(name for name, _, _ in columns)
-    return FetchPlan(text, names, tuple(_boolean if kind is bool else _value for _, kind, _ in columns))
+    names = tuple(column.name for column in columns)
+    return FetchPlan(text, names, tuple(_boolean if column.type is bool else _value for column in columns))
 
 
 def _value(text: str) -> Any:

@@ -8,7 +8,7 @@ from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.columns import UNKNOWN, ColumnType, plain_name
 from dbconnector.dialects.base import Query
 from dbconnector.odbc.server import Server
-from dbconnector.sql import Target
+from dbconnector.sql import Target, tables_of
 
 Rows = Sequence[Sequence[Any]]
 
@@ -57,6 +57,16 @@ class Catalogue:
             return UNKNOWN
         column = self._server.dialect.column_type(found)
         return column if target.stored else column.compared()
+
+    def of_result(self, sql: str, names: Sequence[str]) -> list[ColumnType]:
+        """Return what is known of the columns of a query: those that have the name that they have in the table, of the
+        described tables which the text names. UNKNOWN where two tables differ."""
+        described = [self._columns[table] for table in tables_of(sql) if self._columns.get(table)]
+        found: dict[str, set[str]] = {}
+        for name, kind in (column for columns in described for column in columns):
+            found.setdefault(name.lower(), set()).add(kind)
+        kinds = [found.get(name.lower(), set()) for name in names]
+        return [self._server.dialect.column_type(*each) if len(each) == 1 else UNKNOWN for each in kinds]
 
     def refuse_unfit(self, table: str, place: str) -> None:
         """Raise Failed if a batch that fails in this table could not be undone."""

@@ -5,18 +5,13 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
-from dbconnector.dialects.fetch_plan import shortest_single
+from dbconnector.dialects.fetch_plan import ResultColumn, shortest_single
 
 #: Prepared cursors kept; a batch that is split in four needs about five for each statement.
 PREPARED = 64
-#: The size of SQL_REAL, by the standard of ODBC (appendix D, column size).
-SINGLE_DIGITS = 7
-#: Characters of a moment without a fraction of a second: `2026-01-31 08:00:00`.
-MOMENT_SIZE = 19
 
 _ROWS_ONLY = re.compile(r"\s*(INSERT|UPDATE|DELETE|MERGE|REPLACE)\b", re.IGNORECASE)
 
@@ -82,27 +77,6 @@ class Cursors:
         thread = threading.Thread(target=close, name="database-close", daemon=True)
         thread.start()
         return thread
-
-
-class ResultColumn(NamedTuple):
-    """One column of a result. `size` counts digits or characters, as ODBC has it."""
-
-    name: str
-    type: type
-    size: int = 0
-
-    @property
-    def single(self) -> bool:
-        """Whether its numbers are of single precision (SQL_REAL), which the driver widens to a double."""
-        return self.type is float and self.size == SINGLE_DIGITS
-
-    @property
-    def second_digits(self) -> int | None:
-        """How many digits of a second a column with times keeps; None if it has no times. Where a driver's times are
-        converted they are reported as texts of that size."""
-        if self.type in (datetime, str) and MOMENT_SIZE <= self.size <= MOMENT_SIZE + 7:
-            return max(0, self.size - MOMENT_SIZE - 1)
-        return 0 if self.type is datetime else None
 
 
 def columns_of(cursor: Any, widened: bool) -> list[ResultColumn]:

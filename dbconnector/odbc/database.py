@@ -20,11 +20,11 @@ from connectorlib.service import logs
 from dbconnector.binder import make_binder
 from dbconnector.dialects import Dialect, Driver
 from dbconnector.dialects.base import ALTERED, Query
-from dbconnector.dialects.fetch_plan import FetchPlan, describing
+from dbconnector.dialects.fetch_plan import FetchPlan, ResultColumn, describing, named_decoder
 from dbconnector.odbc.catalogue import Catalogue, Rows
 from dbconnector.odbc.connection_factory import ConnectionFactory
 from dbconnector.odbc.connection_string import TimeLimits
-from dbconnector.odbc.cursors import Cursors, ResultColumn, columns_of, drain, exact_singles, hidden_error, is_single
+from dbconnector.odbc.cursors import Cursors, columns_of, drain, exact_singles, hidden_error, is_single
 from dbconnector.settings import DatabaseSettings
 from dbconnector.sql import Statement, only_reads
 
@@ -213,6 +213,8 @@ class Database:
                 raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
             found = columns_of(cursor, self.driver.widens_names)
             names = plan.names or tuple(column.name for column in found)
+            if self.dialect.types_query is None:
+                plan = plan.then([named_decoder(column) for column in self._catalogue.of_result(sql, names)])
             stream = self._exclusive
             while True:
                 if self._exclusive is not stream:
@@ -338,7 +340,7 @@ class Database:
         cursor = cursors.open(sql)
         try:
             cursor.execute(describing(sql), *([parameters] if parameters else []))
-            described = columns_of(cursor, self.driver.widens_names)
+            described = self._typed(cursor, sql, parameters)
         except pyodbc.Error:  # not a plain SELECT, or with a mistake, which is reported when it is run
             described = []
             if self._in_transaction and words is not None:
@@ -348,6 +350,15 @@ class Database:
         finally:
             cursors.release(cursor)
         return self.dialect.fetch_plan(sql, described) if described else FetchPlan(sql)
+
+    def _typed(self, cursor: pyodbc.Cursor, sql: str, parameters: Sequence[Any]) -> list[ResultColumn]:
+        """Return the columns of a described query, with the names of their types where the dialect can ask for them."""
+        found, ask = columns_of(cursor, self.driver.widens_names), self.dialect.types_query
+        if ask is None or all(column.type is not str for column in found):
+            return found
+        cursor.fetchall()
+        cursor.execute(ask(sql, len(found)), *([parameters] if parameters else []))
+        return [column._replace(declared=name) for column, name in zip(found, cursor.fetchone(), strict=True)]
 
     def _returning_plan(self, sql: str, parameters: Sequence[Any]) -> FetchPlan:
         """Return how to run a statement that hands out a row. What an INSERT returns is known only once it has run: it

@@ -24,6 +24,7 @@ __all__ = [
     "only_reads",
     "page_by_key",
     "page_interval",
+    "tables_of",
 ]
 
 
@@ -74,3 +75,8 @@ def compile_statement(text: str) -> Statement:
         tables=tables(tokens),
         written=written(tokens),
     )
+
+
+def tables_of(text: str) -> tuple[str, ...]:
+    """Return `Statement.tables` of a text whose parameters may be `?` already."""
+    return tables(tokenize(text))

@@ -188,8 +188,10 @@ def same_set(sent: Any, stored: Any) -> bool:
 
 
 def same_json(sent: Any, stored: Any) -> bool:
+    if not isinstance(sent, str):
+        return bool(sent == json.loads(stored, parse_float=Decimal))
     try:
-        found = json.loads(sent, parse_float=Decimal, object_pairs_hook=tuple) if isinstance(sent, str) else sent
+        found = json.loads(sent, parse_float=Decimal, object_pairs_hook=tuple)
     except ValueError:
         return False
     return bool(found == json.loads(stored, parse_float=Decimal, object_pairs_hook=tuple))
@@ -294,8 +296,14 @@ def same_span(sent: Any, stored: Any) -> bool:
     return sent in (stored, "-" + stored) or (isinstance(sent, str) and _SPANS.get(sent) == stored)
 
 
-def same_list(sent: Any, stored: Any) -> bool:
-    return isinstance(sent, str) and sent.startswith("{") and sent == stored
+def same_array(sent: Any, stored: Any) -> bool:
+    """An array is sent as a list of numbers, or as the text that the server has for it, and told as either too."""
+    return (f"{{{','.join(map(str, sent))}}}" if isinstance(sent, list) else sent) == str(stored)
+
+
+def told_json(value: Any, stored: Any) -> bool:
+    """JSON is told as JSON where the format has it, else as text."""
+    return bool(value == json.loads(stored, parse_float=Decimal)) or same_json(value, stored)
 
 
 def same_bits(sent: Any, stored: Any) -> bool:
@@ -332,12 +340,12 @@ POSTGRESQL: Mapping[str, Kind] = {
     "colour": TEXT,
     **dict.fromkeys(("bit(3)", "bit varying(8)"), Kind(same_bits, "v::text")),
     "bytea": Kind(same_bytes, told=told_bytes),
-    **dict.fromkeys(("json", "jsonb"), Kind(same_json, "v::text")),
+    **dict.fromkeys(("json", "jsonb"), Kind(same_json, "v::text", told_json)),
     "uuid": Kind(same_uuid, "v::text"),
     **dict.fromkeys(("inet", "cidr"), Kind(same_address, "v::text")),
     "macaddr": Kind(same_text, "v::text"),
     "interval": Kind(same_span, "v::text"),
-    **dict.fromkeys(("integer[]", "text[]"), Kind(same_text, "v::text")),
+    **dict.fromkeys(("integer[]", "text[]"), Kind(same_array, "v::text")),
     "date": Kind(same_date, "v::text"),
     **dict.fromkeys(("time", "time(0)", "timetz"), Kind(same_time, "v::text")),
     **dict.fromkeys(("timestamp", "timestamp(0)", "timestamptz", "timestamptz(3)"), Kind(same_moment, "v::text")),
@@ -357,7 +365,7 @@ MARIADB: Mapping[str, Kind] = {
     **dict.fromkeys(("varbinary(5)", "blob"), Kind(same_bytes, told=told_bytes)),
     "enum('','abc','a','b','1')": TEXT,
     "set('a','b','c')": Kind(same_set),
-    "json": Kind(same_json),
+    "json": Kind(same_json, told=told_json),
     "uuid": Kind(same_uuid, "CAST(v AS CHAR)"),
     "inet6": Kind(same_address6, "CAST(v AS CHAR)"),
     "date": Kind(same_date, "CAST(v AS CHAR)"),

@@ -15,6 +15,7 @@ from connectorlib.errors import Failed, Kind
 from dbconnector.binder import make_binder
 from dbconnector.columns import Column, ColumnType, plain_name
 from dbconnector.dialects import GENERIC, fetch_plan, known, mariadb, oracle, postgresql, sqlite, sqlserver
+from dbconnector.dialects.fetch_plan import ResultColumn as Col
 
 PG, MARIA, SQLITE = postgresql.DIALECT, mariadb.DIALECT, sqlite.DIALECT
 ALL = [*known(), GENERIC]
@@ -381,7 +382,7 @@ def test_exotic_decimals_do_not_depend_on_the_context():
         (PG, "time without time zone", Column.TIME),
         (PG, "bytea", Column.BINARY),
         (PG, "jsonb", Column.JSON),
-        (PG, "integer[]", Column.UNKNOWN),
+        (PG, "integer[]", Column.ARRAY),
         (PG, "uuid", Column.UNKNOWN),
         (PG, "interval", Column.FORM),
         (PG, "point", Column.UNKNOWN),
@@ -429,8 +430,8 @@ def test_identifiers_lose_their_quotes_and_fold_where_the_database_folds_them():
     ("dialect", "table", "parameters"),
     [
         (PG, 'public."Order"', ('public."Order"',)),
-        (MARIA, "`plant`.`order`", ("plant", "order")),
-        (MARIA, "reading", ("reading",)),
+        (MARIA, "`plant`.`order`", ("plant", "order", "plant", "order")),
+        (MARIA, "reading", ("reading", "reading")),
         (SQLITE, '"reading"', ("reading",)),
     ],
 )
@@ -469,11 +470,11 @@ def test_a_moment_is_parsed_and_what_python_cannot_hold_stays_text(decode, text,
 
 
 def test_a_query_without_moments_is_run_as_it_is():
-    assert postgresql._fetch_plan("SELECT 1", [("a", int, 5), ("b", str, 0)]).sql == "SELECT 1"
+    assert postgresql._fetch_plan("SELECT 1", [Col("a", int, 5), Col("b", str, 0)]).sql == "SELECT 1"
 
 
 def test_what_a_driver_reads_as_another_number_is_cast():
-    columns = [("o", int, 10), ("m", float, 10), ("i", int, 5), ("d", datetime.date, 10)]
+    columns = [Col("o", int, 10), Col("m", float, 10), Col("i", int, 5), Col("d", datetime.date, 10)]
     items = "CAST(CAST(c1 AS text) AS bigint), CAST(c2 AS numeric), c3, CAST(c4 AS text)"
     query = postgresql._fetch_plan("SELECT * FROM t", columns)
     assert query.sql == f"SELECT {items} FROM (\nSELECT * FROM t\n) AS q(c1, c2, c3, c4)"
@@ -485,12 +486,12 @@ def test_what_a_driver_reads_as_another_number_is_cast():
 
 
 def test_a_query_may_end_with_a_semicolon_or_a_comment():
-    plan = postgresql._fetch_plan("SELECT now() AS a -- now\n;", [("a", datetime.datetime, 0)])
+    plan = postgresql._fetch_plan("SELECT now() AS a -- now\n;", [Col("a", datetime.datetime)])
     assert plan.sql == "SELECT CAST(c1 AS text) FROM (\nSELECT now() AS a -- now\n\n) AS q(c1)"
 
 
 def test_sqlite_values_come_as_what_they_are():
-    plan = sqlite._fetch_plan("SELECT * FROM t", [("a", str, 0), ("b", bool, 0)])
+    plan = sqlite._fetch_plan("SELECT * FROM t", [Col("a", str), Col("b", bool)])
     assert plan.rows(
         [("i5", "i1"), ("r0.30000000000000004", "i0"), ("tx", "i7"), ("b00ff", None), ("x610062", "tyes")]
     ) == [
