@@ -26,6 +26,7 @@ from connectorlib.preflight.explanation import (
     Given,
     condition_lines,
     ignored,
+    note_lines,
     problems,
     rejected,
 )
@@ -106,6 +107,7 @@ class Offline:
             raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
         effort = Effort(self._limits)
         rows: dict[str, list[Row]] = {}
+        chosen: list[str] = []
         try:
             reasons = self._admission.reasons(delivery) if self._admission else []
             if self._admission and (left_out := self._admission(delivery)):
@@ -120,11 +122,13 @@ class Offline:
                 scope.root = record
                 for write in self._writes:
                     scope.index = number
+                    if reason := write.reason(record, scope):
+                        chosen.append(f"record {number}: {reason}" if len(records) > 1 else reason)
                     for row in write.rows(record, scope, RecordPath(number)):
                         rows.setdefault(write.place, []).append(row)
         except Failed as failed:
             return rejected(failed.failure, failed.element if isinstance(failed, _Located) else None)
-        return self._explanation(rows, key, reasons)
+        return self._explanation(rows, key, [*note_lines(chosen), *condition_lines(reasons)])
 
     def explain_row(self, row: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> Explanation:
         """Return the message that a row of `select` would become. Raise Failed if the configuration publishes none,
@@ -139,14 +143,14 @@ class Offline:
         """Return one test to begin with."""
         return MESSAGE_TEST if self._writes else ROW_TEST
 
-    def _explanation(self, rows: Mapping[str, list[Row]], key: Key | None, reasons: Sequence[str]) -> Explanation:
+    def _explanation(self, rows: Mapping[str, list[Row]], key: Key | None, conditions: Sequence[str]) -> Explanation:
         lines: list[str] = []
         for write in self._writes:
             if write.place in rows:
                 lines += ["", *write.lines(rows[write.place])]
         if key is not None and self._inbox is not None:
             lines += ["", f"at most once: its key in {self._inbox.table} is {literal(key.text)}"]
-        lines += condition_lines(reasons)
+        lines += conditions
         count = sum(map(len, rows.values()))
         title = (
             f"would be written by {count} {'statement' if count == 1 else 'statements'}" if count else "writes nothing"
@@ -181,6 +185,15 @@ class _OfflineWrite:
             return tuple(values)
 
         self._write = compiled.bound(checked)
+        #: Whether it is run, as far as that is known without the database.
+        self._when = compile_condition(self._predicted.write.when) if self._predicted.write.when else None
+
+    def reason(self, record: Any, scope: Scope) -> str:
+        """Return whether `when` holds for a record and why, for a person; "" where there is none."""
+        if self._when is None:
+            return ""
+        holds = "holds" if self._when.matches(record, scope) else "does not hold"
+        return f"{self.place}: when {holds}: {self._when.reason(record, scope)}"
 
     def rows(self, record: Any, scope: Scope, element: RecordPath) -> Iterator[Row]:
         """Yield the values of each execution by name, as the mapping gives them. Raise Failed or _Located."""

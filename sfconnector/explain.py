@@ -28,6 +28,7 @@ from connectorlib.preflight.explanation import (
 )
 from connectorlib.preflight.message_options import takes
 from sfconnector import config
+from sfconnector.alarms.alarm_event import EventReader
 from sfconnector.division_router import DivisionRouter
 from sfconnector.lookup import AMBIGUOUS, NOT_FOUND, Answer, Answers, Lookup
 from sfconnector.lookup_query import Key
@@ -126,8 +127,12 @@ class Offline:
                 return rejected(failed.failure, element)
             assert isinstance(draft, Draft), "every lookup has an answer"
             drafts.append(draft)
+        try:
+            alarms = _alarms(division, records)
+        except Failed as failed:
+            return rejected(failed.failure)
         found = _explanation(division, drafts, _lane(division, delivery))
-        return replace(found, lines=[*found.lines, *condition_lines(reasons)])
+        return replace(found, lines=[*found.lines, *condition_lines(alarms), *condition_lines(reasons)])
 
     def example(self) -> Mapping[str, Any]:
         """Return one test to begin with."""
@@ -144,6 +149,14 @@ class Offline:
         if not sharing:
             raise LookupError(f"no division takes messages from queue {delivery.queue!r}")
         return sharing[DivisionRouter(sharing)(delivery)]
+
+
+def _alarms(division: Division, records: Sequence[Decoded]) -> list[str]:
+    """Return what each record does to its alarm and why; nothing for a division without alarms. Raise Failed."""
+    if division.case.alarm is None:
+        return []
+    reader = EventReader(division.case.alarm, division.name)
+    return [reader.reason(decoded.record, decoded.scope) for decoded in records]
 
 
 def _lane(division: Division, delivery: Delivery) -> Mapping[str, Any]:

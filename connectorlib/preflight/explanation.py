@@ -93,9 +93,13 @@ def ignored(counted: Done, reasons: Sequence[str]) -> Explanation:
 
 def condition_lines(reasons: Sequence[str]) -> list[str]:
     """Return for each record of a message which condition decided about it, as lines."""
-    shown = [f"record {at}: {reason}" for at, reason in enumerate(reasons)] if len(reasons) > 1 else reasons
-    rest = [f"and {len(shown) - MOST_SHOWN} more records"] if len(shown) > MOST_SHOWN else []
-    return ["", *shown[:MOST_SHOWN], *rest] if shown else []
+    return note_lines([f"record {at}: {reason}" for at, reason in enumerate(reasons)] if len(reasons) > 1 else reasons)
+
+
+def note_lines(notes: Sequence[str]) -> list[str]:
+    """Return notes as lines of their own, the first ones if there are many."""
+    rest = [f"and {len(notes) - MOST_SHOWN} more"] if len(notes) > MOST_SHOWN else []
+    return ["", *notes[:MOST_SHOWN], *rest] if notes else []
 
 
 def problems(explanation: Explanation) -> list[str]:

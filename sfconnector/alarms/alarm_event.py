@@ -46,7 +46,8 @@ class EventReader:
         self._key = compile_expression(settings.key)
         self._at = None if settings.at is None else compile_expression(settings.at)
         self._event = compile_expression(settings.event)
-        self._clears = compile_condition(settings.clear_when).matches if settings.clear_when else None
+        self._clear_when = compile_condition(settings.clear_when) if settings.clear_when else None
+        self._clears = self._clear_when.matches if self._clear_when else None
         self._severity = None if settings.severity is None else compile_expression(settings.severity.path)
         self._silences = [(compile_condition(each.match).matches, each.begin, each.end) for each in settings.silence]
         #: Of messages without an id: each delivery is an event of its own.
@@ -69,6 +70,15 @@ class EventReader:
             only_counts=None if clears else self._only_counts(record, scope, given, now),
         )
         return Read(self.key(record, scope), event, moved)
+
+    def reason(self, record: Any, scope: Scope) -> str:
+        """Return what a record does to which alarm and why, for a person. Raise Failed (reject)."""
+        key = self.key(record, scope)
+        if self._clear_when is None:
+            return f"alarm {key}: raised"
+        holds = self._clear_when.matches(record, scope)
+        done = "cleared: clear_when holds" if holds else "raised: clear_when does not hold"
+        return f"alarm {key}: {done}: {self._clear_when.reason(record, scope)}"
 
     def key(self, record: Any, scope: Scope) -> str:
         """Return the key of a record's alarm, as it is stored. Raise Failed (reject)."""

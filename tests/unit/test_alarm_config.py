@@ -78,6 +78,12 @@ def test_shards_that_may_part_the_messages_of_an_alarm_are_warned_of(
     assert ["divisions.hvac.case.alarm.key: " in text for text in shards] == [True] * warned
 
 
+def test_a_condition_that_can_hardly_hold_is_warned_of(tmp_path: Path) -> None:
+    alarm = SMALLEST | {"clear_when": {"t": "<80"}}
+    found = configuration(tmp_path, hvac={"source": {"queue": "q"}, "case": CASE | {"alarm": alarm}}).warnings
+    assert any("divisions.hvac.case.alarm.clear_when.t: '<80' is compared as text" in text for text in found)
+
+
 def test_durations_and_texts(tmp_path: Path) -> None:
     made = division(
         tmp_path,

@@ -619,6 +619,9 @@ WARNINGS = [
         {"queue": "q", "exchange": "amq.topic"},
         "idempotency.key: MQTT messages have no message id",
     ),
+    (["accept_when"], {"t": ">80"}, "accept_when.t: '>80' is compared as text"),
+    (["ignore_when"], [{"t": {"gt": 80, "lt": 70}}], "ignore_when[0].t: never holds"),
+    ([*W, 0, "when"], {"t": ["<0", "x"]}, "database.write[0].when.t: '<0' is compared as text"),
 ]
 
 

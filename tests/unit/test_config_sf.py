@@ -677,6 +677,13 @@ WARNINGS: list[tuple[dict[str, Any], list[str]]] = [
         division(salesforce={**APP, "login_url": "https://a.com"}, source={"shards": 8}, lanes={"key": "device.id"}),
         ["divisions.pumps.lanes.key: the shards are divided by the whole routing key"],
     ),
+    *(
+        (
+            division(salesforce={**APP, "login_url": "https://a.com"}, **{name: {"t": ">80"}}),
+            [f"divisions.pumps.{name}.t: '>80' is compared as text"],
+        )
+        for name in ("match", "accept_when", "ignore_when")
+    ),
 ]
 
 

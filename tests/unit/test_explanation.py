@@ -208,6 +208,43 @@ def test_a_message_that_is_left_out_is_told_with_the_condition_that_decides(tmp_
     assert [line.partition(":")[0] for line in mixed.lines[-3:]] == ["record 0", "record 1", "record 2"]
 
 
+def test_it_is_told_which_statement_a_condition_leaves_out(tmp_path: Path) -> None:
+    config = json.loads(json.dumps(DB))
+    del config["idempotency"]
+    config["database"]["write"] = [
+        {"statement": "INSERT INTO hot VALUES (:t)", "name": "hot", "when": {"t": {"gt": 80}}},
+        {"statement": "INSERT INTO cold VALUES (:t)", "when": {"t": {"le": 80}}},
+        {"statement": "INSERT INTO each VALUES (:t)"},
+    ]
+    explanation, _ = explained(tmp_path, config, HOT)
+    assert explanation.lines[-3:] == [
+        "",
+        'hot: when holds: t: {"gt":80}',
+        'write[1]: when does not hold: t is 90, not {"le":80}',
+    ]
+    several, _ = explained(tmp_path, config, [HOT, COLD])
+    assert [line for line in several.lines if line.startswith("record 1: ")] == [
+        'record 1: hot: when does not hold: t is 5, not {"gt":80}',
+        'record 1: write[1]: when holds: t: {"le":80}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        ("ok", 'alarm alone:7: cleared: clear_when holds: state: "ok"'),
+        ("hot", 'alarm alone:7: raised: clear_when does not hold: state is "hot", not "ok"'),
+    ],
+)
+def test_it_is_told_what_a_message_does_to_its_alarm(tmp_path: Path, state: str, line: str) -> None:
+    config = json.loads(json.dumps(SF))
+    config["divisions"]["alone"]["case"]["alarm"] = {"key": "device.id", "clear_when": {"state": "ok"}}
+    explanation, _ = explained(tmp_path, config, {"device": {"id": 7}, "state": state}, queue="own")
+    assert explanation.lines[-1] == line
+    rejected, _ = explained(tmp_path, config, {"name": "x", "state": state}, queue="own")
+    assert rejected.rejection is not None
+
+
 def test_the_rows_of_a_message_are_those_of_the_records_that_are_accepted(tmp_path: Path) -> None:
     config = {
         "database": {
