@@ -7,7 +7,7 @@ from tests.faults.conftest import MakeCases
 from tests.faults.nemesis import Fault
 
 
-def test_with_the_external_id_no_case_is_doubled(cases_in: MakeCases) -> None:
+def test_with_the_external_id_no_case_is_duplicated(cases_in: MakeCases) -> None:
     arena = cases_in(seed=51, pace=0.3, bad=0.02)
     arena.worker()
     arena.producer.start(80)

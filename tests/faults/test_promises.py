@@ -38,7 +38,7 @@ def test_nothing_confirmed_is_lost(world_on: Make, name: str, once: bool) -> Non
 
 @BOTH
 @pytest.mark.parametrize("hook", ["before-commit", "after-commit"])
-def test_with_the_inbox_nothing_is_doubled(world_on: Make, name: str, hook: str) -> None:
+def test_with_the_inbox_nothing_is_duplicated(world_on: Make, name: str, hook: str) -> None:
     world = world_on(name, seed=12, pace=0.3)
     world.producer.send(400)
     worker = world.worker(f"{hook}=3", wait=False)
