@@ -2,3 +2,7 @@
 
 Imports neither sfconnector nor dbconnector.
 """
+
+from connectorlib.version import VERSION as __version__
+
+__all__ = ["__version__"]

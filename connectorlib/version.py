@@ -1,3 +1,3 @@
-"""The version of the distribution, which `pyproject.toml` takes from here."""
+"""The version of the distribution; everything else that shows a version takes it from here."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

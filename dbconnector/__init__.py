@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from connectorlib.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from dbconnector.api import DBConnector
 
-__all__ = ["DBConnector"]
+__all__ = ["DBConnector", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
