@@ -97,6 +97,7 @@ class Destination:
     correlation_id: Any = None
     priority: Any = None
     expiration: Any = None
+    rows: int | str | None = None  # of the query in a message: at most so many, or "all"; None: one, not in a list
 
 
 @dataclass(frozen=True, slots=True)

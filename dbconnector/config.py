@@ -4,6 +4,7 @@ Statements and expressions are compiled here only to find their mistakes; `param
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
@@ -42,7 +43,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tu
     return DbConfig(
         file=file,
         name=_name(data),
-        database=_database(data["database"]),
+        database=_database(data["database"], broker.get("destination", {}).get("rows")),
         broker=sections.broker_settings(broker, folder),
         source=sections.source_settings(broker["source"], batch, lanes) if "source" in broker else None,
         destination=sections.destination_settings(broker["destination"]) if "destination" in broker else None,
@@ -69,13 +70,14 @@ def _name(data: Mapping[str, Any]) -> str:
     return str(data.get("name") or queue or exchange or FALLBACK_NAME)
 
 
-def _database(section: Mapping[str, Any]) -> DatabaseSettings:
+def _database(section: Mapping[str, Any], rows: int | str | None) -> DatabaseSettings:
+    """Return the settings; `rows` is `destination.rows`."""
     on_connect = section.get("on_connect", ())
     return DatabaseSettings(
         connection=_connection(section["connection"]),
         on_connect=(on_connect,) if isinstance(on_connect, str) else tuple(on_connect),
         errors=section.get("errors", {}),
-        select=_select(section["select"]) if "select" in section else None,
+        select=_select(section["select"], rows) if "select" in section else None,
         write=tuple(
             Write(**{**each, "statement": sections.lines_of(each["statement"])}) for each in section.get("write", ())
         ),
@@ -86,7 +88,7 @@ def _connection(section: str | Mapping[str, Any]) -> Connection:
     return section if isinstance(section, str) else {key: str(each) for key, each in section.items()}
 
 
-def _select(section: Mapping[str, Any]) -> Select:
+def _select(section: Mapping[str, Any], rows: int | str | None) -> Select:
     values = dict(section)
     for key in ("query", "on_sent", "on_failed"):
         if key in values:
@@ -98,7 +100,14 @@ def _select(section: Mapping[str, Any]) -> Select:
     if "follow" in values:
         values["follow"] = _follow(values["follow"])
         values.setdefault("every", FOLLOW_EVERY_S)
-    return Select(**values)
+    select = Select(**values)
+    return replace(select, fetch=_page(select, rows))
+
+
+def _page(select: Select, rows: int | str | None) -> int:
+    """Return how many rows are read at a time: where each page is marked by itself, whole messages."""
+    by_page = select.on_sent is not None or select.follow is not None
+    return -(-select.fetch // rows) * rows if isinstance(rows, int) and by_page else select.fetch
 
 
 def _follow(section: Mapping[str, Any]) -> Follow:

@@ -28,12 +28,25 @@ class RowMark:
         """Find the column of each parameter in a result. Raise Failed if one has none."""
         self._positions = positions(self._statement.names, columns, self.place)
 
+    @property
+    def positions(self) -> frozenset[int]:
+        """The columns that the statement needs."""
+        return frozenset(at for at in self._positions if at is not None)
+
+    def values(self, row: Row, error: str = "") -> Sequence[Any]:
+        """Return what the statement needs of one row of the query."""
+        return [error if at is None else row[at] for at in self._positions]
+
     def parameters(self, row: Row, error: str = "") -> Sequence[Any]:
         """Return the statement's parameters for one row of the query."""
+        return self.bound(self.values(row, error))
+
+    def bound(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return the statement's parameters for what `values` has returned, on the connection that there is now."""
         if self._opened != self._database.opened:
             self._binder = self._database.binder(self._statement, place=self.place)
             self._opened = self._database.opened
-        return self._binder([error if at is None else row[at] for at in self._positions])
+        return self._binder(values)
 
     def run(self, rows: Sequence[Sequence[Any]]) -> int:
         """Run the statement in the transaction, given its parameters for each row; return how many rows changed."""

@@ -1,4 +1,4 @@
-"""Publishes batches of rows with a window of unconfirmed messages; batches are submitted and settled in order.
+"""Publishes batches of messages with a window of unconfirmed ones; batches are submitted and settled in order.
 
 A row counts as sent when the broker has confirmed its message, and not before.
 """
@@ -8,14 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from connectorlib.amqp import Broker, Ticket
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure
 from connectorlib.messages import Outgoing
 from connectorlib.service import logs
-from dbconnector.row_source import Row
 
 logger = logging.getLogger(__name__)
 
@@ -29,39 +28,42 @@ LOG_S = 30.0
 #: Seconds before messages that a full queue refused are published again.
 NACKED_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
-#: Called once per batch with its rows, and for each None (confirmed) or why it failed.
-Settled = Callable[[Sequence[Row], Sequence[Failure | None]], None]
+#: What a message is made of: a row, or several.
+Item = TypeVar("Item")
+#: Called once per batch with the item of each message, and for each None (confirmed) or why it failed.
+Settled = Callable[[Sequence[Item], Sequence[Failure | None]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(Generic[Item]):
     ticket: Ticket
-    rows: Sequence[Row]
+    items: Sequence[Item]
     size: int
 
 
-class PublishWindow:
+class PublishWindow(Generic[Item]):
     """The messages of one thread in flight. `send` and `drain` return False if a stop has cut them short."""
 
-    def __init__(self, broker: Broker, stop: Event, settled: Settled) -> None:
+    def __init__(self, broker: Broker, stop: Event, settled: Settled[Item]) -> None:
         self._broker = broker
         self._publisher = broker.publisher
         self._stop = stop
         self._settled = settled
-        self._in_flight: deque[_Batch] = deque()
+        self._in_flight: deque[_Batch[Item]] = deque()
         self._deadline: float | None = None
 
-    def send(self, messages: Sequence[Outgoing], rows: Sequence[Row]) -> bool:
+    def send(self, messages: Sequence[Outgoing], items: Sequence[Item]) -> bool:
         """Publish a batch; return when there is room for the next."""
         size = sum(len(message.body) for message in messages)
-        self._in_flight.append(_Batch(self._publisher.submit(messages), rows, size))
+        self._in_flight.append(_Batch(self._publisher.submit(messages), items, size))
         while self._in_flight and (self._is_full() or self._in_flight[0].ticket.done):
             if not self._settle_first():
                 return False
         return True
 
     def _is_full(self) -> bool:
-        messages, size = sum(len(batch.rows) for batch in self._in_flight), sum(batch.size for batch in self._in_flight)
+        messages = sum(len(batch.items) for batch in self._in_flight)
+        size = sum(batch.size for batch in self._in_flight)
         return messages > MAX_MESSAGES or size > MAX_BYTES
 
     def drain(self) -> bool:
@@ -86,9 +88,9 @@ class PublishWindow:
         nacked = self._republish(batch.ticket, results)
         if nacked:
             known = [at for at in range(len(results)) if at not in nacked]
-            self._settled([batch.rows[at] for at in known], [results[at] for at in known])
+            self._settled([batch.items[at] for at in known], [results[at] for at in known])
             return False
-        self._settled(batch.rows, results)
+        self._settled(batch.items, results)
         return True
 
     def _republish(self, ticket: Ticket, results: list[Failure | None]) -> set[int]:

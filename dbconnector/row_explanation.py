@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,8 @@ from dbconnector.columns import plain_name
 from dbconnector.dialects import GENERIC, Dialect, find_driver
 from dbconnector.mark_parameters import ERROR, ON_FAILED, ON_SENT, error_text, positions
 from dbconnector.odbc.connection_string import split_connection
-from dbconnector.row_message import MessageMapping, Record
+from dbconnector.row_group import RowGroups
+from dbconnector.row_message import Make, MessageMapping, Record
 from dbconnector.settings import Connection, DbConfig, Follow, Select
 from dbconnector.sql import compile_statement, page_interval
 from dbconnector.sql_literal import literal, statement_lines
@@ -66,13 +68,14 @@ class RowExplainer:
         self._follow = self._select.follow
         self._name = settings.name
         self._dialect = _dialect_of(settings.database.connection)
+        self._rows, self._most_bytes = settings.destination.rows, settings.limits.body_bytes
         self._mapping = MessageMapping(
             settings.destination, compile_format(settings.format, settings.limits), self._message_id
         )
 
     def explain(self, columns: Sequence[str], rows: Sequence[Row], given: Given = NOTHING_GIVEN) -> list[Explanation]:
         """Return what each row would become. Raise Failed for a mistake of the configuration that concerns all."""
-        make = self._mapping.maker(columns, now=given.now)
+        make = self._maker(columns, given.now)
         found = []
         for row in rows:
             try:
@@ -81,6 +84,20 @@ class RowExplainer:
             except Failed as failed:
                 found.append(self._rejected(failed.failure, columns, row))
         return found
+
+    def _maker(self, columns: Sequence[str], now: datetime | None) -> Make:
+        """Return what makes a message of a row, with `destination.rows` one of this row alone."""
+        if self._rows is None:
+            return self._mapping.maker(columns, now=now)
+
+        def make(row: Row) -> Outgoing:
+            alone = RowGroups(self._mapping, columns, most_rows=1, most_bytes=self._most_bytes, keep=None, now=now)
+            alone.add(tuple(row))
+            closed = alone.close()
+            assert closed is not None
+            return closed[0]
+
+        return make
 
     def explain_record(self, record: Record, given: Given = NOTHING_GIVEN) -> Explanation:
         """Return what one row would become, given as JSON has it; ValueError as `typed_row`."""
@@ -112,6 +129,9 @@ class RowExplainer:
         title = f"would be published to {_route(message)}"
         data: dict[str, Any] = {"published": _as_data(message)}
         lines = ["", *_property_lines(message), "", *_body_lines(data["published"])]
+        if self._rows is not None:
+            same = "the same routing key, headers and properties"
+            lines += ["", f"rows is {self._rows}: it shares the message with the rows next to it that have {same}"]
         if self._select.on_sent is not None:
             data[ON_SENT] = _parameters(self._select.on_sent, ON_SENT, columns, row)
             lines += ["", "on_sent, once the broker has confirmed it"]

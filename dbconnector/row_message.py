@@ -17,10 +17,12 @@ from connectorlib.expressions import (
     text_of,
 )
 from connectorlib.formats import Format
+from connectorlib.formats.body_assembly import BodyAssembly
 from connectorlib.messages import Outgoing
 from connectorlib.shared_settings import Destination
 
 PLACE = "destination"
+BODY = f"{PLACE}.body"
 #: AMQP counts the length of a routing key or a property in one byte.
 SHORT_TEXT = 255
 
@@ -28,6 +30,8 @@ Record = Mapping[str, Any]
 #: Returns one value of the message, given a row as a record.
 Read = Callable[[Record], Any]
 Make = Callable[[Sequence[Any]], Outgoing]
+#: The routing key of a message, and its properties but the id.
+Envelope = tuple[str, dict[str, Any]]
 
 
 class _Field:
@@ -48,7 +52,7 @@ class _Field:
                 if value is not MISSING:
                     return None if value is None else convert(value)
             except Failed as failed:
-                raise _rejected(failed.failure, self.place) from None
+                raise rejected(failed.failure, self.place) from None
             except ValueError as error:
                 raise reject("bad-value", str(error), place=self.place) from None
             self._refuse_unknown_column(record, columns)
@@ -88,8 +92,8 @@ class MessageMapping:
     """
 
     def __init__(self, destination: Destination, fmt: Format, message_id: Read | None = None) -> None:
-        self._exchange = destination.exchange
-        self._encode = fmt.encode
+        self.exchange = destination.exchange
+        self._format = fmt
         self._routing_key = _Field("routing_key", _compiled(destination.routing_key, text=True), _short_text)
         self._body = None if destination.body is None else _Field("body", _compiled(destination.body), _body)
         self._headers = [
@@ -112,7 +116,7 @@ class MessageMapping:
             if spec is not None
         }
         self._message_id = self._properties.pop("message_id", None)
-        self._default_id = message_id or _new_id
+        self._default_id = message_id
         _refuse_extra_routing(destination.headers)
 
     def unknown_columns(self, columns: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -128,21 +132,33 @@ class MessageMapping:
 
         That raises Failed: a reject for a row that cannot be sent, else a mistake in the configuration.
         """
-        _refuse_repeated(columns)
         scope = Scope(None, index=-1)
-        known = frozenset(columns)
-        routing_key = self._routing_key.required(scope, known)
-        message_id = self._message_id.required(scope, known) if self._message_id else self._default_id
-        body = self._body.required(scope, known) if self._body else _encoder(self._encode)
-        properties = [(name, field.optional(scope, known)) for name, field in self._properties.items()]
-        headers = [(name, field.optional(scope, known)) for name, field in self._headers]
-        constants, exchange = self._constants, self._exchange
+        message_id = self.message_id(columns, scope) or new_id
+        envelope = self.envelope(columns, scope)
+        body = self._body.required(scope, frozenset(columns)) if self._body else _encoder(self._format.encode)
+        exchange = self.exchange
 
         def make(row: Sequence[Any]) -> Outgoing:
             record = dict(zip(columns, row, strict=True))
             scope.index += 1
             scope.now = now
-            found: dict[str, Any] = {"message_id": message_id(record), **constants}
+            routing_key, properties = envelope(record)
+            properties["message_id"] = message_id(record)
+            return Outgoing(exchange, routing_key, body(record), properties)
+
+        return make
+
+    def envelope(self, columns: Sequence[str], scope: Scope) -> Callable[[Record], Envelope]:
+        """Given the columns of a query, return what reads all of a message but its id and its body."""
+        _refuse_repeated(columns)
+        known = frozenset(columns)
+        routing_key = self._routing_key.required(scope, known)
+        properties = [(name, field.optional(scope, known)) for name, field in self._properties.items()]
+        headers = [(name, field.optional(scope, known)) for name, field in self._headers]
+        constants = self._constants
+
+        def read_envelope(record: Record) -> Envelope:
+            found: dict[str, Any] = dict(constants)
             for name, read in properties:
                 value = read(record)
                 if value is not MISSING and value is not None:
@@ -150,12 +166,20 @@ class MessageMapping:
             if headers:
                 values = [(name, read(record)) for name, read in headers]
                 found["headers"] = {name: value for name, value in values if value is not MISSING}
-            return Outgoing(exchange, routing_key(record), body(record), found)
+            return routing_key(record), found
 
-        return make
+        return read_envelope
+
+    def message_id(self, columns: Sequence[str], scope: Scope) -> Read | None:
+        """Return what reads the id of a row's message; None if ids are random."""
+        return self._message_id.required(scope, frozenset(columns)) if self._message_id else self._default_id
+
+    def assembly(self, columns: Sequence[str]) -> BodyAssembly:
+        """Return how bodies of many rows are put together. Raise Failed if the format has none."""
+        return self._format.assembly(columns)
 
 
-def _rejected(failure: Failure, place: str) -> Failed:
+def rejected(failure: Failure, place: str) -> Failed:
     return reject(failure.code, failure.text, place=place, detail=failure.detail)
 
 
@@ -169,16 +193,20 @@ def _encoder(encode: Callable[[Sequence[Record]], bytes]) -> Read:
         try:
             return encode((record,))
         except Failed as failed:
-            raise _rejected(failed.failure, f"{PLACE}.body") from None
+            raise rejected(failed.failure, BODY) from None
 
     return read
 
 
-def _new_id(record: Record) -> str:
+def new_id(record: Record | None = None) -> str:
     """Return a random UUID (version 4); the object of `uuid` would cost half as much as the whole message."""
-    text = urandom(16).hex()
+    return uuid_text(urandom(16).hex(), 4)
+
+
+def uuid_text(text: str, version: int) -> str:
+    """Return the UUID of 32 hexadecimal digits; its version and variant (RFC 9562) replace two of them."""
     variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    return f"{text[:8]}-{text[8:12]}-{version}{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
 def _refuse_repeated(columns: Sequence[str]) -> None:

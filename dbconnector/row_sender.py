@@ -1,9 +1,10 @@
-"""Publishes the rows of one run, and keeps which of them the broker has confirmed and which could not be sent."""
+"""Publishes the rows of one run, one or many to a message, and keeps which of them the broker has confirmed and which
+could not be sent."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
@@ -14,6 +15,7 @@ from dbconnector.mark_parameters import error_text
 from dbconnector.mark_rows import RowMark
 from dbconnector.poll import Progress
 from dbconnector.publish_window import PublishWindow
+from dbconnector.row_group import ALL, Keep, RowGroup, RowGroups
 from dbconnector.row_message import Make, MessageMapping, Read
 from dbconnector.row_source import Batch, Row
 from dbconnector.settings import DbConfig
@@ -42,7 +44,8 @@ class RowSender:
     """The rows of one run on their way to the broker. Raise ValueError for an expression that cannot be compiled.
 
     `marks`: the statements that take their parameters from the columns. `paged`: the caller empties `confirmed` and
-    `unsent` after each page. `message_id` makes the id of a message where the configuration does not.
+    `unsent` after each page; else `on_confirmed` is called with what has been confirmed. `message_id` makes the id of a
+    row where the configuration does not.
     """
 
     def __init__(
@@ -54,10 +57,12 @@ class RowSender:
         marks: Sequence[RowMark],
         paged: bool,
         progress: Progress | None = None,
+        on_confirmed: Callable[[Sequence[Row]], object] | None = None,
         message_id: Read | None = None,
     ) -> None:
         assert config.destination is not None
         self.sent = 0
+        self.messages = 0
         self.failed = 0
         #: The rows that are confirmed, if they come in pages.
         self.confirmed: list[Row] = []
@@ -69,8 +74,14 @@ class RowSender:
         self._paged = paged
         self._keeps_failed = any(mark.place == "on_failed" for mark in marks)
         self._progress = progress
-        self._window = PublishWindow(broker, stop, self._settled)
+        self._on_confirmed = on_confirmed
+        self._window: PublishWindow[Row | RowGroup] = PublishWindow(broker, stop, self._settled)
+        self._rows, self._most_bytes = config.destination.rows, config.limits.body_bytes
         self._make: Make | None = None
+        #: Instead of that, where a message has many rows.
+        self._groups: RowGroups | None = None
+        #: What is kept of a row until then; None: all of it, or nothing if nobody asks for it.
+        self._keep: Keep | None = None
         #: The columns that it is for.
         self._columns: Sequence[str] | None = None
         #: Why reading has to end.
@@ -81,22 +92,31 @@ class RowSender:
         been altered since the last."""
         if self._columns != columns:
             self._columns = columns
-            self._make = compiled(lambda: self._mapping.maker(columns))
             for mark in self._marks:
                 mark.bind(columns)
+            if self._rows is None:
+                self._make = compiled(lambda: self._mapping.maker(columns))
+            else:
+                self._groups = compiled(lambda: self._collector(columns))
 
     def send(self, batch: Batch) -> bool:
-        """Publish the rows; return False if reading must end because of a stop or a failure."""
+        """Publish the rows; return False if reading must end because of a stop or a failure. The last message of many
+        rows waits for more of them."""
         self.bind(batch[0])
-        return all(self._submit(*group) for group in self._groups(batch[1])) and self._failure is None
+        return all(self._submit(*group) for group in self._batches(batch[1])) and self._failure is None
 
     def drain(self) -> bool:
-        """Wait for what is in flight; return False if a stop has cut that short."""
-        return self._window.drain()
+        """Publish the last message, if no stop or failure has ended the reading within it, and wait for what is in
+        flight; return False if a stop has cut that short."""
+        if not self._stop.is_set():
+            self._send_collected()
+        return self._window.drain() and self._failure is None
 
     def abandon(self) -> None:
-        """Publish nothing more of what is in flight."""
+        """Publish nothing more of what is in flight or being collected."""
         self._window.abandon()
+        if self._groups:
+            self._groups.abandon()
 
     def raise_failure(self) -> None:
         """Raise Failed if a row has ended the reading."""
@@ -105,23 +125,54 @@ class RowSender:
                 logs.event(logger, logging.INFO, "sent", rows=self.sent, failed=self.failed)
             raise Failed(self._failure)
 
-    def _groups(self, rows: Sequence[Row]) -> Iterator[tuple[Sequence[Outgoing], Sequence[Row]]]:
-        """Yield messages and their rows, as many as are handed to the publisher at once."""
-        make = self._make
-        assert make is not None
-        messages: list[Outgoing] = []
-        made: list[Row] = []
-        size = 0
+    def _send_collected(self) -> None:
+        """Publish the message of many rows that is not complete: there are no more for it."""
+        if self._groups is None or self._failure is not None:
+            return
+        try:
+            if last := self._groups.close():
+                self._window.send([last[0]], [last[1]])
+        except Failed as failed:
+            self._failure = failed.failure
+
+    def _collector(self, columns: Sequence[str]) -> RowGroups:
+        most = self._rows if isinstance(self._rows, int) else None
+        if self._paged or self._marks:
+            self._keep = self._keeper(columns)
+        return RowGroups(self._mapping, columns, most_rows=most, most_bytes=self._most_bytes, keep=self._keep)
+
+    def _keeper(self, columns: Sequence[str]) -> Keep:
+        """Return what is kept of a row until its message is confirmed: of a message of all rows only what the marks
+        need of them."""
+        if self._rows != ALL:
+            return _whole
+        positions = sorted(frozenset[int]().union(*(mark.positions for mark in self._marks)))
+        for mark in self._marks:
+            mark.bind([columns[at] for at in positions])
+        return lambda row: tuple([row[at] for at in positions])
+
+    def _made(self, rows: Sequence[Row]) -> Iterator[tuple[Outgoing, Row | RowGroup]]:
+        """Yield the messages of these rows that are complete, each with what it is made of."""
+        make, groups = self._make, self._groups
         for row in rows:
             try:
-                message = make(row)
+                if make is not None:
+                    yield make(row), row
+                elif groups is not None and (complete := groups.add(row)):
+                    yield complete
             except Failed as failed:
-                self._fail(row, failed.failure)
+                self._fail([row if self._keep is None else self._keep(row)], failed.failure)
                 if self._failure:
-                    break
-                continue
+                    return
+
+    def _batches(self, rows: Sequence[Row]) -> Iterator[tuple[Sequence[Outgoing], Sequence[Row | RowGroup]]]:
+        """Yield messages and what they are made of, as many as are handed to the publisher at once."""
+        messages: list[Outgoing] = []
+        made: list[Row | RowGroup] = []
+        size = 0
+        for message, item in self._made(rows):
             messages.append(message)
-            made.append(row)
+            made.append(item)
             size += len(message.body)
             if len(made) >= BATCH_MESSAGES or size >= BATCH_BYTES:
                 yield messages, made
@@ -129,30 +180,51 @@ class RowSender:
         if made:
             yield messages, made
 
-    def _submit(self, messages: Sequence[Outgoing], rows: Sequence[Row]) -> bool:
-        going = self._window.send(messages, rows)
+    def _submit(self, messages: Sequence[Outgoing], items: Sequence[Row | RowGroup]) -> bool:
+        going = self._window.send(messages, items)
         return going and self._failure is None and not self._stop.is_set()
 
-    def _settled(self, rows: Sequence[Row], results: Sequence[Failure | None]) -> None:
+    def _settled(self, items: Sequence[Row | RowGroup], results: Sequence[Failure | None]) -> None:
         if any(results):
-            for row, failure in zip(rows, results, strict=True):
+            for item, failure in zip(items, results, strict=True):
                 if failure is not None:
-                    self._fail(row, failure)
-            rows = [row for row, failure in zip(rows, results, strict=True) if failure is None]
-        self.sent += len(rows)
+                    self._fail(_rows([item])[0], failure)
+            items = [item for item, failure in zip(items, results, strict=True) if failure is None]
+        rows, count = _rows(items)
+        self.sent += count
+        self.messages += len(items)
         if self._paged:
             self.confirmed.extend(rows)
+        elif self._on_confirmed:
+            self._on_confirmed(rows)
         if self._progress:
             self._progress(self.sent)
 
-    def _fail(self, row: Row, failure: Failure) -> None:
-        """Keep a row that cannot be sent for on_failed. Without that, or for any other failure, reading ends."""
+    def _fail(self, rows: Sequence[Row], failure: Failure) -> None:
+        """Keep rows that cannot be sent for on_failed. Without that, or for any other failure, reading ends."""
         if failure.kind is not Kind.REJECT or not self._keeps_failed:
             self._failure = self._failure or failure
             return
-        self.failed += 1
-        self.unsent.append((row, error_text(failure)))
+        self.failed += len(rows)
+        error = error_text(failure)
+        self.unsent.extend((row, error) for row in rows)
         if len(self.unsent) >= MAX_FAILED and not self._paged:
             text = f"{len(self.unsent)} rows could not be sent, the last: {failure}"
             self._failure = Failure(Kind.REJECT, "too-many-failed", text, failure.place)
-        logs.event(logger, logging.WARNING, "row failed", place=failure.place, code=failure.code, text=failure.text)
+        fields = {"place": failure.place, "code": failure.code, "text": failure.text}
+        if len(rows) == 1:
+            logs.event(logger, logging.WARNING, "row failed", **fields)
+        else:
+            logs.event(logger, logging.WARNING, "rows failed", rows=len(rows), **fields)
+
+
+def _whole(row: Row) -> Row:
+    return row
+
+
+def _rows(items: Sequence[Row | RowGroup]) -> tuple[Sequence[Row], int]:
+    """Return the rows that messages are made of, as far as they are kept, and how many there are."""
+    if not items or not isinstance(items[0], RowGroup):
+        return cast(Sequence[Row], items), len(items)
+    groups = cast(Sequence[RowGroup], items)
+    return [row for group in groups for row in group.rows], sum(group.count for group in groups)

@@ -51,14 +51,35 @@ def _review_broker(found: Review) -> None:
 
 def _review_destination_expressions(found: Review, path: Path) -> None:
     section = found.section(*path)
-    for key in ("message_id", "body", "correlation_id", "priority", "expiration"):
-        if key in section:
-            shared_rules.review_expression(found, (*path, key), section[key])
-    for name, spec in found.section(*path, "headers").items():
-        shared_rules.review_expression(found, (*path, "headers", name), spec)
-    for key in ("routing_key", "content_type"):
-        if key in section:
-            shared_rules.review_template(found, (*path, key), section[key])
+    expressions: dict[Path, Any] = {
+        (*path, key): section[key]
+        for key in ("message_id", "body", "correlation_id", "priority", "expiration")
+        if key in section
+    }
+    expressions |= {(*path, "headers", name): spec for name, spec in found.section(*path, "headers").items()}
+    templates: dict[Path, Any] = {
+        (*path, key): section[key] for key in ("routing_key", "content_type") if key in section
+    }
+    compiled = [(where, shared_rules.review_expression(found, where, spec)) for where, spec in expressions.items()]
+    compiled += [(where, shared_rules.review_template(found, where, spec)) for where, spec in templates.items()]
+    if "rows" in section:
+        _review_rows(found, path, section)
+        return
+    for where, expression in compiled:
+        if expression is not None and any(part.source == "part" for part in expression.parts):
+            found.problem(where, "$part is the number of a message of many rows: it needs destination.rows")
+
+
+def _review_rows(found: Review, path: Path, section: Mapping[str, Any]) -> None:
+    where, kind = (*path, "rows"), found.get("format", "type")
+    if "body" in section:
+        found.problem(where, "either rows, which are written in the format, or body, which is one column of one row")
+    if kind == "text":
+        found.problem(where, "the format text has no records: use json, ndjson, xml or delimited")
+    if kind == "xml" and found.get("format", "record") is None:
+        found.missing(("format",), "record", ": with destination.rows it is the name of the element of each row")
+    if section["rows"] == "all" and found.get("database", "select", "follow") is not None:
+        found.problem(where, "with follow it is a number: rows are published as they come")
 
 
 # -- the database

@@ -1,7 +1,8 @@
-"""One run of a query for `select`: one message per row.
+"""One run of a query for `select`: one message per row, or for many rows.
 
 Without `on_sent` the rows are streamed. With it they are read in pages: read, publish, wait for the confirms,
-mark, commit. The order that loses nothing: the confirm first, then the mark.
+mark, commit. All rows in one message are streamed too, and marked at the end. The order that loses nothing: the confirm
+first, then the mark.
 """
 
 import logging
@@ -16,8 +17,10 @@ from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import logs
 from dbconnector.mark_rows import RowMark
+from dbconnector.mark_spool import MarkSpool
 from dbconnector.odbc.database import Database
 from dbconnector.poll import Progress
+from dbconnector.row_group import ALL
 from dbconnector.row_sender import RowSender, Value, compiled
 from dbconnector.row_source import Row, RowSource
 from dbconnector.settings import DbConfig
@@ -27,11 +30,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SelectResult:
-    """How many rows are confirmed by the broker, and how many were passed to on_failed."""
+    """How many rows are confirmed by the broker, and how many were passed to on_failed; `messages`: how many there were
+    where they had many rows."""
 
     sent: int
     failed: int
     stopped: bool = False
+    messages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,11 @@ def select(
     run = compiled(lambda: _Run(config, database, broker, stop, params, progress))
     topology.ensure(broker, config.broker, None, config.destination)
     try:
-        run.pages() if run.on_sent else run.stream()
+        run.pages() if run.paged else run.stream()
     finally:
         run.close()
-    return SelectResult(run.rows.sent, run.rows.failed, stop.is_set())
+    messages = None if config.destination.rows is None else run.rows.messages
+    return SelectResult(run.rows.sent, run.rows.failed, stop.is_set(), messages)
 
 
 class _Run:
@@ -83,11 +89,20 @@ class _Run:
     ) -> None:
         settings = config.database.select
         assert settings is not None
+        assert config.destination is not None
         self.on_sent = RowMark(settings.on_sent, "on_sent", database) if settings.on_sent else None
         self._on_failed = RowMark(settings.on_failed, "on_failed", database) if settings.on_failed else None
         marks = [mark for mark in (self.on_sent, self._on_failed) if mark is not None]
-        paged = self.on_sent is not None
-        self.rows = RowSender(config, broker, stop, marks=marks, paged=paged, progress=progress)
+        self.paged = self.on_sent is not None and config.destination.rows != ALL
+        #: Of rows that are confirmed before they can be marked.
+        self._spool = MarkSpool() if self.on_sent and not self.paged else None
+        self.rows = RowSender(
+            *(config, broker, stop),
+            marks=marks,
+            paged=self.paged,
+            progress=progress,
+            on_confirmed=self._keep,
+        )
         self._retry = config.retry
         self._database = database
         self._stop = stop
@@ -97,8 +112,10 @@ class _Run:
         """Publish nothing more, and roll back what is not committed."""
         self.rows.abandon()
         self._database.rollback()
+        if self._spool:
+            self._spool.close()
 
-    # --- without on_sent: streamed ----------------------------------------------------------------------------------
+    # --- without on_sent, or all in one message: streamed ------------------------------------------------------------
 
     def stream(self) -> None:
         with closing(self._source.all()) as batches:
@@ -108,7 +125,7 @@ class _Run:
         self.rows.drain()
         # Only when the query is closed: sqliteodbc ends a stream, as if there were no more rows, when another statement
         # is run meanwhile.
-        if self._on_failed and self.rows.unsent:
+        if (self._spool and self.rows.sent) or self.rows.unsent:
             self._with_retries(self._mark)
         self.rows.raise_failure()
 
@@ -135,11 +152,17 @@ class _Run:
         changed = 0
         if self.on_sent:
             changed = self.on_sent.run(self._marks(self.rows.confirmed))
+            for rows in self._spool or ():
+                changed += self.on_sent.run([self.on_sent.bound(values) for values in rows])
         if self._on_failed:
             self._on_failed.run([self._on_failed.parameters(row, error) for row, error in self.rows.unsent])
         if not self._database.commit_unaltered():
             raise Failed(Failure(Kind.RETRY, "columns-changed", "a table has other columns than before", "on_sent"))
         return changed
+
+    def _keep(self, rows: Sequence[Row]) -> None:
+        if self._spool is not None and self.on_sent is not None:
+            self._spool.add([self.on_sent.values(row) for row in rows])
 
     def _repeats(self, before: _Page, rows: Sequence[Row]) -> bool:
         return rows == before.rows or (before.marks is not None and self._marks(rows) == before.marks)

@@ -34,10 +34,12 @@ def encode_message(channel: int, message: Outgoing, frame_max: int) -> bytes:
     properties = b"".join(encode_properties(message).encode())
     body = message.body
     start = _CONTENT.pack(spec.FRAME_HEADER, channel, 12 + len(properties), _CLASS, 0, len(body))
-    pieces = [_method(channel, message.exchange, message.routing_key), start, properties, _END]
+    method = _method(channel, message.exchange, message.routing_key)
+    pieces: list[bytes | memoryview] = [method, start, properties, _END]
     longest = frame_max - _OVERHEAD
+    view = memoryview(body)  # so that a long one is copied only once
     for at in range(0, len(body), longest):
-        piece = body if len(body) <= longest else body[at : at + longest]
+        piece = body if len(body) <= longest else view[at : at + longest]
         pieces += [_FRAME.pack(spec.FRAME_BODY, channel, len(piece)), piece, _END]
     return b"".join(pieces)
 

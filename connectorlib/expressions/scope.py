@@ -17,7 +17,7 @@ class Scope:
     """One per message. The caller sets `root` and `index` for each record and element, and fills `results`; `$now` is
     the same for the whole message."""
 
-    __slots__ = ("body", "count", "delivery", "effort", "encoding", "index", "now", "results", "root")
+    __slots__ = ("body", "count", "delivery", "effort", "encoding", "index", "now", "part", "results", "root")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class Scope:
         self.encoding = encoding
         #: `$count`: how often something has happened, where a sink counts it.
         self.count: int | None = None
+        #: `$part`: the number of the message, from 1, where rows are collected into messages.
+        self.part: int | None = None
         #: `$body`, cached: thousands of rows may share one text.
         self.body: str | None = None
         #: The time and size that the message has taken; None: not limited.
@@ -205,6 +207,11 @@ def _compile_count(path: Path) -> Evaluate:
     return lambda record, scope: MISSING if scope.count is None else scope.count
 
 
+def _compile_part(path: Path) -> Evaluate:
+    _refuse_steps(path)
+    return lambda record, scope: MISSING if scope.part is None else scope.part
+
+
 def _compile_result(path: Path) -> Evaluate:
     steps = path.steps
     if len(steps) != 2 or not isinstance(steps[0], str) or not isinstance(steps[1], str):
@@ -231,5 +238,6 @@ _SOURCES: dict[str, Callable[[Path], Evaluate]] = {
     "now": _compile_now,
     "index": _compile_index,
     "count": _compile_count,
+    "part": _compile_part,
     "result": _compile_result,
 }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connectorlib.formats.body_assembly import BodyAssembly
 from connectorlib.formats.delimited_layout import Layout, Quoted
 from connectorlib.formats.strictness import (
     check_count,
@@ -107,7 +108,22 @@ class DelimitedFormat:
         rows = [[_field_text(record, column) for column in columns] for record in records]
         if self._columns is None:
             _refuse_other_columns(records, columns)
-        lines = [*([list[str | None](columns)] if self._header else []), *rows]
+        return self._encoded(rows, columns, header=self._header)
+
+    def assembly(self, columns: Sequence[str]) -> BodyAssembly:
+        """Return how a header line, if there is one, and a line for each record are put together."""
+        columns = self._columns or columns
+        mark = "".encode(self.encoding)  # a byte order mark: only at the beginning
+
+        def piece(record: Mapping[str, Any]) -> bytes:
+            row = [_field_text(record, column) for column in columns]
+            return self._encoded([row], columns, header=False).removeprefix(mark)
+
+        head = self._encoded([], columns, header=True) if self._header else mark
+        return BodyAssembly(piece, lambda count: head)
+
+    def _encoded(self, rows: list[list[str | None]], columns: Sequence[str], *, header: bool) -> bytes:
+        lines = [*([list[str | None](columns)] if header else []), *rows]
         if not lines or not columns:
             raise not_encodable("no records, which a body without a header cannot say")
         text = "".join(self._layout.line(line, self._trailing) for line in lines)

@@ -8,6 +8,7 @@ from decimal import Clamped, Context, DecimalException, Inexact, InvalidOperatio
 from typing import Any, NoReturn
 
 from connectorlib.errors import Failed
+from connectorlib.formats.body_assembly import BodyAssembly
 from connectorlib.formats.strictness import (
     check_count,
     check_size,
@@ -125,6 +126,10 @@ class JsonFormat:
             _refuse_nul(records)
         return body
 
+    def assembly(self, columns: Sequence[str]) -> BodyAssembly:
+        """Return how a list is put together."""
+        return BodyAssembly(lambda record: self.encode((record,)), lambda count: b"[", b",", b"]")
+
 
 def parse_json(text: str) -> Any:
     """Return the value of a JSON text, read as strictly as a body. Raise ValueError."""
@@ -151,6 +156,9 @@ class NdjsonFormat(JsonFormat):
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
         """Return each record as an object in a line of its own."""
         return b"".join(super(NdjsonFormat, self).encode([record]) + b"\n" for record in records)
+
+    def assembly(self, columns: Sequence[str]) -> BodyAssembly:
+        return BodyAssembly(lambda record: self.encode((record,)), lambda count: b"")
 
 
 def _in_line(number: int, text: str) -> str:

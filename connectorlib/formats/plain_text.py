@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connectorlib.formats.body_assembly import BodyAssembly
 from connectorlib.formats.strictness import body_too_large, compile_encoding, not_decodable, not_encodable
 from connectorlib.shared_settings import Limits
+
+NO_FIELDS = "the format text has no fields; write the body with destination.body"
 
 
 class TextFormat:
@@ -26,7 +29,10 @@ class TextFormat:
         return [{}]
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
-        raise not_encodable("the format text has no fields; write the body with destination.body")
+        raise not_encodable(NO_FIELDS)
+
+    def assembly(self, columns: Sequence[str]) -> BodyAssembly:
+        raise not_encodable(NO_FIELDS)
 
 
 def compile_text(settings: Mapping[str, Any], limits: Limits) -> TextFormat:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from connectorlib.formats.body_assembly import BodyAssembly
 from connectorlib.formats.delimited import compile_delimited
 from connectorlib.formats.json import compile_json, compile_ndjson
 from connectorlib.formats.plain_text import compile_text
@@ -31,6 +32,10 @@ class Format(Protocol):
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
         """Return a body of these rows. Raise Failed (reject): `not-encodable`."""
+
+    def assembly(self, columns: Sequence[str]) -> BodyAssembly:
+        """Return how bodies of many rows with these columns are put together. Raise Failed (reject):
+        `not-encodable`, if this format has none."""
 
 
 def compile_xml(settings: Mapping[str, Any], limits: Limits) -> Format:

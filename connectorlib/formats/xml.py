@@ -12,6 +12,7 @@ from typing import Any
 from lxml import etree
 
 from connectorlib.errors import Failed
+from connectorlib.formats.body_assembly import BodyAssembly
 from connectorlib.formats.strictness import check_count, check_size, not_decodable, not_encodable, too_deep, too_large
 from connectorlib.shared_settings import Limits
 from connectorlib.values.text import kind_of, quoted, shorten, text_of
@@ -100,7 +101,7 @@ class XmlFormat:
         """Return one record as the root element, unless `root` is configured; several need `record`."""
         if self._record is None and len(records) != 1:
             raise not_encodable(f"{len(records)} records in one body need format.record, the name of their element")
-        spaces = {"xsi": _XSI} if any(value is None for record in records for value in record.values()) else None
+        spaces = _namespaces(records)
         if len(records) == 1 and (self._record is None or self._root is None):
             top = etree.Element(self._record or self._root or "row", nsmap=spaces)
             _write(top, records[0])
@@ -109,6 +110,26 @@ class XmlFormat:
             for record in records:
                 _write(etree.SubElement(top, self._record or "row"), record)
         return etree.tostring(top, encoding="utf-8", xml_declaration=True)
+
+    def assembly(self, columns: Sequence[str]) -> BodyAssembly:
+        """Return how a root element with a child for each record is put together. A record with a null declares the
+        namespace of that by itself, for the root is written before it is known."""
+        if self._record is None:
+            raise not_encodable("many records in one body need format.record, the name of their element")
+        name = self._record
+
+        def piece(record: Mapping[str, Any]) -> bytes:
+            element = etree.Element(name, nsmap=_namespaces((record,)))
+            _write(element, record)
+            return etree.tostring(element, encoding="utf-8", xml_declaration=False)
+
+        head = f"<?xml version='1.0' encoding='utf-8'?>\n<{self._holder}>".encode()
+        return BodyAssembly(piece, lambda count: head, tail=f"</{self._holder}>".encode())
+
+
+def _namespaces(records: Sequence[Mapping[str, Any]]) -> dict[str | None, str] | None:
+    """Return what is declared for these records: nothing, unless one has a null."""
+    return {"xsi": _XSI} if any(value is None for record in records for value in record.values()) else None
 
 
 def _read(element: etree._Element, depth: int, limits: Limits) -> Any:

@@ -1,4 +1,4 @@
-"""`select`, selectNSend: one message per row of a query, once or at an interval."""
+"""`select`, selectNSend: the rows of a query as messages, once or at an interval."""
 
 import logging
 import sys
@@ -53,7 +53,7 @@ def command(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """Run the query and send one message per row; done when the broker has confirmed all.
+    """Run the query and send one message per row, or for many; done when the broker has confirmed all.
 
     \b
     dbconnector select -c db.config
@@ -244,4 +244,5 @@ def _connected(config: DbConfig) -> Iterator[tuple[Database, Broker]]:
 
 
 def _log_sent(result: SelectResult) -> None:
-    logs.event(logger, logging.INFO, "sent", rows=result.sent, failed=result.failed)
+    messages = {} if result.messages is None else {"messages": result.messages}
+    logs.event(logger, logging.INFO, "sent", rows=result.sent, failed=result.failed, **messages)

@@ -1,5 +1,7 @@
 """selectNSend: one message per row, and only what the broker has confirmed is marked."""
 
+import csv
+import io
 import json
 import os
 import pty
@@ -129,6 +131,71 @@ def test_a_column_can_be_the_body_as_it_is(on_one: Outbox) -> None:
     assert done.returncode == 0, done.stderr
     [(method, properties, found)] = on_one.vhost.get_all("rows")
     assert (method.routing_key, properties.content_type, found) == ("row.one", "image/one", body)
+
+
+# --- many rows in a message ------------------------------------------------------------------------------------------
+
+NIGHTLY = "SELECT id, device, value, note FROM report ORDER BY id"
+REPORT = (
+    "INSERT INTO report SELECT n, 'pump-' || n % 7, n * 0.125, CASE n % 3 WHEN 1 THEN 'a,\"b' WHEN 2 THEN '' END"
+    " FROM generate_series(1, {count}) n"
+)
+CSV = {"type": "delimited", "header": True}
+
+
+def test_a_hundred_thousand_rows_are_one_csv_or_several_in_as_much_memory_as_a_thousand(on_one: Outbox) -> None:
+    connector = on_one.connector
+    connector.database.execute(
+        "CREATE TABLE report (id integer PRIMARY KEY, device varchar(20), value numeric(12,3), note varchar(20))"
+    )
+    peaks: list[float] = []
+    for count, rows, messages in ((1_000, "all", 1), (100_000, "all", 1), (100_000, 30_000, 4)):
+        connector.database.execute("TRUNCATE report")
+        connector.database.execute(REPORT.format(count=count))
+        connector.configure(
+            write=(),
+            format=CSV,
+            limits={"body_bytes": 8_000_000},
+            database={"select": {"query": NIGHTLY}},
+            broker={"destination": {"exchange": "rows", "routing_key": "row.{$part}", "rows": rows}},
+        )
+        done, peak = connector.measured("select", "-c", str(connector.file))
+        assert done.returncode == 0, done.stderr
+        assert f"sent rows={count} failed=0 messages={messages}" in done.stderr
+        taken = connector.vhost.get_all("rows")
+        assert [method.routing_key for method, _, _ in taken] == [f"row.{n}" for n in range(1, messages + 1)]
+        assert {properties.content_type for _, properties, _ in taken} == {"text/csv; charset=utf-8"}
+        read = [list(csv.reader(io.StringIO(body.decode(), newline=""))) for _, _, body in taken]
+        assert [header for header, *_ in read] == [["id", "device", "value", "note"]] * messages
+        assert [line for _, *lines in read for line in lines] == [
+            [str(n), f"pump-{n % 7}", f"{n * 125 // 1000}.{n * 125 % 1000:03}", ("", 'a,"b', "")[n % 3]]
+            for n in range(1, count + 1)
+        ]
+        print(f"{count:,} rows in {messages}: {sum(len(body) for *_, body in taken):,} bytes, peak {peak:.0f} MB")
+        peaks.append(peak)
+    assert max(peaks) < 1.3 * peaks[0], peaks
+
+
+@pytest.mark.parametrize("kind", ["json", "ndjson", "xml", "csv"])
+def test_what_select_puts_in_one_message_subscribe_writes_as_the_same_rows(on_one: Outbox, kind: str) -> None:
+    fmt = {"xml": {"type": "xml", "root": "rows", "record": "row"}, "csv": CSV}.get(kind, {"type": kind})
+    connector = on_one.connector
+    on_one.fill(1200)
+    on_one.database.execute("UPDATE outbox SET device = NULL WHERE id = 5")
+    on_one.database.execute("UPDATE outbox SET device = ? WHERE id = 6", 'é";\n<&')
+    on_one.database.execute("CREATE TABLE copied (id integer, device varchar(50), value numeric(12,3))")
+    insert = {"statement": "INSERT INTO copied (id, device, value) VALUES (:id, :device, :value)"}
+    connector.configure(
+        write=[insert],
+        format=fmt,
+        database={"select": {"query": QUERY, "on_sent": MARK, "fetch": 500}},
+        broker={"destination": {"exchange": "rows", "routing_key": "row", "rows": "all"}, "source": {"queue": "rows"}},
+    )
+    sent, written = on_one.select(), connector.run("receive", "-c", str(connector.file))
+    assert (sent.returncode, written.returncode) == (0, 0), sent.stderr + written.stderr
+    columns = "SELECT id, device, value FROM {} ORDER BY id"
+    assert on_one.database.rows(columns.format("copied")) == on_one.database.rows(columns.format("outbox"))
+    assert on_one.marked() == list(range(1, 1201))
 
 
 # --- what is marked --------------------------------------------------------------------------------------------------

@@ -170,6 +170,21 @@ def test_the_id_of_a_message_is_made_of_name_key_and_column(on_postgres: Table) 
     assert properties.message_id == "readings:7:2026-01-31T08:00:00+00:00"
 
 
+def test_many_rows_share_a_message_which_has_the_same_id_when_a_crash_publishes_it_again(on_postgres: Table) -> None:
+    plain = on_postgres.config(clock="database")
+    config = replace(plain, destination=Destination("rows", routing_key="row", rows=2))
+    on_postgres.insert(1, 2, 3)
+    found: list[Any] = []
+    for _ in range(2):
+        with on_postgres.follower(config) as follower:
+            follower.round(lambda sent: None)
+        found.append([(p.message_id, json.loads(body)) for _, p, body in on_postgres.vhost.get_all("rows")])
+        for table in ("connector_cursor", "connector_cursor_seen"):
+            on_postgres.database.execute(f"DELETE FROM {table}")
+    assert [[row["id"] for row in rows] for _, rows in found[0]] == [[1, 2], [3]]
+    assert found[0] == found[1]
+
+
 def test_nothing_is_published_inside_a_transaction(on_postgres: Table) -> None:
     """A broker that takes its time would make the follower itself a long transaction."""
     states: list[str] = []

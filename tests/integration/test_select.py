@@ -5,13 +5,14 @@ import threading
 import uuid
 from collections import Counter
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Kind
-from connectorlib.shared_settings import Destination
+from connectorlib.shared_settings import Destination, Limits
 from dbconnector.odbc.database import Database
 from dbconnector.select_run import SelectResult, select
 from dbconnector.settings import DatabaseSettings, DbConfig, Select
@@ -309,6 +310,91 @@ def test_one_bad_property_costs_its_neighbours_nothing(postgres_bench):
     assert postgres_bench.select(config) == SelectResult(299, 1)
     assert Counter(postgres_bench.ids()) == Counter(n for n in range(300) if n != 150)
     assert postgres_bench.database.rows("SELECT id FROM outbox WHERE reason IS NOT NULL") == [(150,)]
+
+
+# --- many rows in a message -----------------------------------------------------------------------------------------
+
+
+def many(bench, rows, limits=None, **settings):
+    destination = Destination("rows", routing_key="row.x", rows=rows, headers={"part": "$part"})
+    return replace(bench.config(destination, **settings), limits=limits or Limits())
+
+
+def lists(bench):
+    """Return the ids in each message, and its number."""
+    taken = bench.taken()
+    return [([row["id"] for row in json.loads(body)], properties.headers["part"]) for _, properties, body in taken]
+
+
+def parted(ids, size):
+    return [(list(ids[at : at + size]), number) for number, at in enumerate(range(0, len(ids), size), 1)]
+
+
+@pytest.mark.parametrize("on_sent", [None, MARK])
+@pytest.mark.parametrize("rows", [30, "all"])
+def test_rows_share_messages_and_each_is_marked(bench, rows, on_sent):
+    bench.fill(100)
+    result = bench.select(many(bench, rows, on_sent=on_sent, fetch=30, key=("id",)))
+    expected = parted(range(100), 30 if rows == 30 else 100)
+    assert result == SelectResult(100, 0, messages=len(expected))
+    assert lists(bench) == expected
+    assert bench.marked() == (list(range(100)) if on_sent else [])
+
+
+def test_all_rows_that_are_too_many_for_a_body_go_out_as_several(postgres_bench):
+    postgres_bench.fill(100)
+    result = postgres_bench.select(many(postgres_bench, "all", Limits(body_bytes=2000), on_sent=MARK))
+    found = lists(postgres_bench)
+    assert result == SelectResult(100, 0, messages=len(found))
+    assert 2 < len(found) < 5
+    assert [number for _, number in found] == list(range(1, len(found) + 1))
+    assert [each for ids, _ in found for each in ids] == postgres_bench.marked() == list(range(100))
+
+
+@pytest.mark.parametrize("on_sent", [None, MARK])
+@pytest.mark.parametrize("rows", [10, "all"])
+def test_a_row_that_cannot_be_written_does_not_cost_its_neighbours_their_message(postgres_bench, rows, on_sent):
+    bench = postgres_bench
+    bench.fill(30)
+    bench.database.execute("UPDATE outbox SET value = 'NaN' WHERE id = 4")  # what JSON has no number for
+    failed = "UPDATE outbox SET reason = :error WHERE id = :id"
+    settings = {"on_sent": on_sent, "query": OUTBOX.replace("ORDER", "AND reason IS NULL ORDER")}
+    result = bench.select(many(bench, rows, **settings, on_failed=failed))
+    rest = [n for n in range(30) if n != 4]
+    assert (result.sent, result.failed) == (29, 1)
+    assert lists(bench) == parted(rest, 10 if rows == 10 else 30)
+    assert bench.marked() == (rest if on_sent else [])
+    [(id, reason)] = bench.database.rows("SELECT id, reason FROM outbox WHERE reason IS NOT NULL")
+    assert (id, "destination.body" in reason) == (4, True)
+
+
+def test_the_rows_of_a_message_that_reaches_no_queue_are_all_left_to_on_failed_and_the_others_marked(postgres_bench):
+    bench = postgres_bench
+    bench.fill(20)
+    bench.database.execute("UPDATE outbox SET device = 'nobody' WHERE id BETWEEN 5 AND 9")
+    bench.vhost.declare_queue("rows", "picky", [f"pump-{n}" for n in range(7)])
+    destination = Destination("picky", routing_key="{device}", rows=5)
+    query = "SELECT id, device FROM outbox WHERE sent_at IS NULL ORDER BY device, id"
+    found = failure(lambda: bench.select(bench.config(destination, query=query, on_sent=MARK)))
+    assert found.code == "unroutable"
+    assert not set(bench.marked()) & set(range(5, 10))
+    result = bench.select(bench.config(destination, query=query, on_sent=MARK, on_failed=FAIL))
+    assert result.failed == 5
+    reasons = bench.database.rows("SELECT id FROM outbox WHERE reason LIKE '%unroutable%' ORDER BY id")
+    assert reasons == [(n,) for n in range(5, 10)]
+    assert sorted(row["id"] for _, _, body in bench.taken() for row in json.loads(body)) == [
+        n for n in range(20) if not 5 <= n < 10
+    ]
+
+
+def test_a_run_that_is_stopped_sends_no_message_of_only_some_of_all_rows(bench):
+    bench.fill(1000)
+    stop = threading.Event()
+    stop.set()
+    result = bench.select(many(bench, "all", on_sent=MARK, fetch=100), stop=stop)
+    assert (result.sent, result.stopped) == (0, True)
+    assert lists(bench) == []
+    assert bench.marked() == []
 
 
 # --- claims ---------------------------------------------------------------------------------------------------------

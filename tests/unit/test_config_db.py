@@ -108,6 +108,56 @@ def test_a_fraction_becomes_a_float_where_the_settings_say_so(write):
     assert type(config.limits.seconds) is float
 
 
+@pytest.mark.parametrize(
+    ("fmt", "mistake"),
+    [
+        ({"type": "ndjson"}, ""),
+        ({"type": "xml", "record": "row"}, ""),
+        (
+            {"type": "xml"},
+            'format: "record" is missing: with destination.rows it is the name',
+        ),
+        ({"type": "text"}, "broker.destination.rows: the format text has no records"),
+    ],
+)
+def test_many_rows_need_a_format_with_records(write, fmt, mistake):
+    config = changed(["broker", "destination"], ROWS) | {"format": fmt}
+    if not mistake:
+        load(write(config))
+        return
+    (found,) = told(write(config))
+    assert found.startswith(mistake)
+
+
+def test_with_follow_rows_is_a_number(write):
+    config = changed(SELECT, FOLLOWED)
+    config["broker"]["destination"] = ROWS | {"rows": "all"}
+    assert told(write(config)) == [
+        "broker.destination.rows: with follow it is a number: rows are published as they come"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fetch", "rows", "more", "pages"),
+    [
+        (1000, 300, True, 1200),
+        (1000, 500, True, 1000),
+        (10, 25, True, 25),
+        (1000, 300, False, 1000),
+        (7, "all", True, 7),
+    ],
+)
+def test_pages_that_are_marked_by_themselves_have_whole_messages(write, fetch, rows, more, pages):
+    select = {"query": "SELECT id FROM t", "fetch": fetch} | (
+        {"on_sent": "DELETE FROM t WHERE id = :id"} if more else {}
+    )
+    config = changed(SELECT, select)
+    config["broker"]["destination"] = ROWS | {"rows": rows}
+    loaded = load(write(config)).database.select
+    assert loaded is not None
+    assert loaded.fetch == pages
+
+
 EVERY = [("30s", 30.0), ("5m", 300.0), ("1h30m", 5400.0), ("250ms", 0.25), ("2d", 172800.0), (45, 45.0), (0.5, 0.5)]
 
 
@@ -316,7 +366,20 @@ FOLLOW_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         "database.select.follow.state.connection: ",
     ),
 ]
+D = ["broker", "destination"]
+ROWS: dict[str, Any] = {"exchange": "rows", "routing_key": "a", "rows": 5}
+ROWS_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
+    (D, ROWS | {"headers": {"part": "$part"}}, None),
+    (D, ROWS | {"rows": "all", "routing_key": "row.{$part}"}, None),
+    (D, ROWS | {"rows": "some"}, 'broker.destination.rows: expected a number of rows, or "all"'),
+    (D, ROWS | {"rows": 1.5}, 'broker.destination.rows: expected a number of rows, or "all"'),
+    (D, ROWS | {"rows": 0}, "broker.destination.rows: expected"),
+    (D, ROWS | {"body": "id"}, "broker.destination.rows: either rows, which are written in the format, or body"),
+    (D, {"exchange": "rows", "headers": {"n": "$part"}}, "broker.destination.headers.n: $part is the number of"),
+    (D, {"exchange": "rows", "routing_key": "{$part}"}, "broker.destination.routing_key: $part is the number of"),
+]
 MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
+    *ROWS_MISTAKES,
     ([*B, "host"], ["a", "b:99999"], "broker.host[1]: expected a port from 1 to 65535 behind the colon"),
     (
         [*B, "host"],

@@ -20,8 +20,8 @@ from tests.pages import DOCS
 
 PAGE = (DOCS / "expressions.md").read_text()
 SENT = datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC)
-#: Found by a statement or an alarm, so not in a message.
-ELSEWHERE = {"result", "count"}
+#: Found by a statement, an alarm or a run of a query, so not in a message.
+ELSEWHERE = {"result", "count", "part"}
 
 
 def rows(header: str) -> list[list[str]]:

@@ -100,6 +100,23 @@ def test_rows_read_back_to_the_same_values_or_are_refused(name, rows):
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@QUICK
+@given(rows=ROWS)
+def test_rows_that_are_put_together_piece_by_piece_read_back_to_the_same_values_or_are_refused(name, rows):
+    form = compile_format(FORMATS[name], Limits())
+    assembly = form.assembly(NAMES)
+    pieces, failure = attempt(lambda rows: [assembly.piece(row) for row in rows], rows)
+    if failure:
+        assert failure.code == "not-encodable"
+        return
+    assert len(assembly.head(0)) == len(assembly.head(len(rows)))
+    body = assembly.head(len(rows)) + assembly.between.join(pieces) + assembly.tail
+    back = read(form.decode(body))
+    assert back == rows
+    assert kinds(back) == kinds(rows)
+
+
+@pytest.mark.parametrize("name", FORMATS)
 @settings(QUICK, max_examples=120)
 @given(text=TEXTS | st.none())
 def test_a_text_alone_reads_back_or_is_refused(name, text):

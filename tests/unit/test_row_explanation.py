@@ -57,6 +57,13 @@ def explained(folder: Path, row: dict[str, Any], config: Any = OUTBOX) -> Explan
     return db.opened(str(file)).explain_row(row, Given(now=NOW))
 
 
+def test_of_many_rows_in_a_message_each_is_explained_as_if_it_were_alone(tmp_path: Path) -> None:
+    found = explained(tmp_path, {"id": 7, "device": "p-7"}, configured({"rows": "all", "headers": {"n": "$part"}}))
+    assert found.data["published"]["body"] == [{"id": 7, "device": "p-7"}]
+    assert found.data["published"]["headers"] == {"n": 1}
+    assert any("rows is all: it shares the message" in line for line in found.lines)
+
+
 def test_a_row_is_explained_with_its_message_and_with_what_marks_it(tmp_path: Path) -> None:
     found = explained(tmp_path, {"id": 7, "device": "p-1"})
     assert found.title == "would be published to exchange commands with routing key 'command.p-1'"
