@@ -67,7 +67,7 @@ def test_the_image_runs_as_nobody_in_particular_and_holds_every_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
     copied = {name for line in built if line.startswith("COPY ") for name in line.split()[1:-1]}
-    assert copied == packages | {"pyproject.toml", "setup.py", "README.md", "LICENSE"}
+    assert copied == packages | {"pyproject.toml", "setup.py", "constraints.txt", "README.md", "LICENSE"}
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert let_in == copied
 
