@@ -79,7 +79,7 @@ class Walk:
 
     def __enter__(self) -> Self:
         self.ready = self._ready()
-        topology.refuse_stream(self._broker, self.queue)  # which counts as empty
+        topology.refuse_stream(self._broker.channel, self.queue)  # which counts as empty
         self.total = self.ready if self._limit is None else min(self.ready, self._limit)
         if self.total:
             self._delivery_limit.begin()

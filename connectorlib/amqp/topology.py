@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from itertools import zip_longest
 from typing import Any
 
 from connectorlib.amqp import inspection, reply_codes, shards
 from connectorlib.amqp.broker import Broker
 from connectorlib.amqp.consumer import Consumer
-from connectorlib.amqp.inspection import Exchange, Queue, State
+from connectorlib.amqp.inspection import Exchange, Queue, SharedChannel, State
 from connectorlib.amqp.sharded_consumer import ShardedConsumer
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
@@ -101,17 +102,21 @@ def ensure(
     *,
     look: bool = True,
     warn: Callable[[str], None] = logger.warning,
+    compared: dict[str, State] | None = None,
 ) -> list[str]:
-    """Make what is missing and return it in words. With `look`, pass what is wrong with what exists to `warn`.
+    """Make what is missing and return it in words. With `look`, pass what is wrong with what exists to `warn`, and add
+    the queues that were compared to `compared`.
 
     Raise Failed for what is missing and may not be made, for a source that is a stream, for shards that would change
     the order or bring messages twice, and without a connection.
     """
-    if source is not None and source.shards and settings.declare != "never":
-        refuse_shards(broker.channel, source, broker.server_version)
-    made = _make(broker, settings, plan(settings, source, destination, broker.server_version), warn if look else None)
-    for queue in source.queues if source is not None else ():
-        refuse_stream(broker, queue)
+    parts = plan(settings, source, destination, broker.server_version)
+    with closing(SharedChannel(broker.channel)) as open_channel:
+        if source is not None and source.shards and settings.declare != "never":
+            refuse_shards(open_channel, source, broker.server_version)
+        made = _Maker(open_channel, settings, warn if look else None, compared).make(parts)
+        for queue in source.queues if source is not None else ():
+            refuse_stream(open_channel, queue)
     return made
 
 
@@ -139,9 +144,9 @@ def find_shards(open_channel: inspection.OpenChannel, source: Source, version: t
     )
 
 
-def refuse_stream(broker: Broker, queue: str) -> None:
+def refuse_stream(open_channel: inspection.OpenChannel, queue: str) -> None:
     """Raise Failed ("stream") for a stream. What else keeps the queue from being read is found when it is."""
-    failure = inspection.attempt(broker.channel, lambda channel: channel.ask_to_consume(queue))
+    failure = inspection.attempt(open_channel, lambda channel: channel.ask_to_consume(queue))
     if isinstance(failure, Failure) and failure.code == reply_codes.STREAM:
         raise Failed(failure)
 
@@ -165,7 +170,8 @@ def second_reader(source: Source, queue: str, found: inspection.Arguments | None
 
 def ensure_dead_letters(broker: Broker, settings: BrokerSettings) -> list[str]:
     """Make what is missing of the dead-letter exchange and queue and return it in words. Raise Failed as `ensure`."""
-    return _make(broker, settings, plan_dead_letters(settings.dead_letter), None)
+    with closing(SharedChannel(broker.channel)) as open_channel:
+        return _Maker(open_channel, settings).make(plan_dead_letters(settings.dead_letter))
 
 
 class Upkeep:
@@ -176,10 +182,13 @@ class Upkeep:
         self._settings = settings
         self._source = source
         self._looked = False
+        #: The queues that were compared at the last `ensure`.
+        self._compared: dict[str, State] = {}
 
     def ensure(self) -> list[str]:
         """Do what the function of this name does."""
-        made = ensure(self._broker, self._settings, self._source, look=not self._looked)
+        self._compared.clear()
+        made = ensure(self._broker, self._settings, self._source, look=not self._looked, compared=self._compared)
         self._looked = True
         return made
 
@@ -195,13 +204,17 @@ class Upkeep:
         known: list[inspection.Arguments | None] = [None]
         if source is not None and (self._settings.declare != "never" or source.one_reader):
             queues = source_queues(self._settings, source)
-            known = [inspection.compare(self._broker.channel, queue).arguments for queue in queues]
+            known = [self._arguments_of(queue) for queue in queues]
         single = [each is None or bool(each.get(inspection.SINGLE_ACTIVE)) for each in known]
         self._refuse_second_reader(known)
         if source is not None and source.shards and not all(single):
             raise shards.refused(f"a shard of queue {source.queue!r} has no {inspection.SINGLE_ACTIVE}: delete it")
         consumer.stand_by = any(single)
         consumer.may_reject = all(each and inspection.keeps_dead_letters(each, exchange) for each in known)
+
+    def _arguments_of(self, queue: Queue) -> inspection.Arguments | None:
+        state = self._compared.pop(queue.name, None) or inspection.compare(self._broker.channel, queue)
+        return state.arguments
 
     def _refuse_second_reader(self, known: Sequence[inspection.Arguments | None]) -> None:
         if self._source is None:
@@ -239,59 +252,71 @@ def arguments_of(broker: Broker, queue: str) -> Mapping[str, Any] | None:
     return inspection.compare(broker.channel, Queue(queue, DEAD_LETTER_ARGUMENTS)).arguments
 
 
-def _make(broker: Broker, settings: BrokerSettings, parts: list[Part], warn: Callable[[str], None] | None) -> list[str]:
-    """`settings.declare`: create; passive (only look whether it exists); never (not even that)."""
-    made: list[str] = []
-    if settings.declare == "never":
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes parts of a topology. `settings.declare`: create; passive (only look whether they exist); never (not even
+    that)."""
+
+    open_channel: inspection.OpenChannel
+    settings: BrokerSettings
+    #: Receives what is wrong with what exists; None: that is not looked at.
+    warn: Callable[[str], None] | None = None
+    #: Gets the queues that were compared for that, by name.
+    compared: dict[str, State] | None = None
+
+    def make(self, parts: Sequence[Part]) -> list[str]:
+        """Make what is missing and return it in words."""
+        made: list[str] = []
+        if self.settings.declare == "never":
+            return made
+        for part in parts:
+            if isinstance(part, Binding):
+                if self.settings.declare == "create":
+                    self._bind(part)
+            elif part.name:  # the default exchange always exists, and must not be declared
+                made += self._ensure(part)
         return made
-    for part in parts:
-        if isinstance(part, Binding):
-            if settings.declare == "create":
-                _bind(broker, part, warn or logger.debug)
-        elif part.name:  # the default exchange always exists, and must not be declared
-            made += _ensure(broker, part, settings, warn)
-    return made
 
+    def _ensure(self, part: Exchange | Queue) -> list[str]:
+        if not inspection.look(self.open_channel, part).exists:
+            self._create(part)
+            logger.info("made %s", part)
+            return [str(part)]
+        if self.settings.declare == "create" and self.warn is not None:
+            state = inspection.compare(self.open_channel, part)
+            for remark in remarks(part, state, self.settings):
+                self.warn(remark)
+            if self.compared is not None and isinstance(part, Queue):
+                self.compared[part.name] = state
+        return []
 
-def _ensure(
-    broker: Broker, part: Exchange | Queue, settings: BrokerSettings, warn: Callable[[str], None] | None
-) -> list[str]:
-    if not inspection.look(broker.channel, part).exists:
-        _create(broker, part, settings.declare)
-        logger.info("made %s", part)
-        return [str(part)]
-    if settings.declare == "create" and warn is not None:
-        for remark in remarks(part, inspection.compare(broker.channel, part), settings):
-            warn(remark)
-    return []
+    def _create(self, part: Exchange | Queue) -> None:
+        if self.settings.declare != "create":
+            text = f'{part} does not exist, and with "declare": "{self.settings.declare}" it is not made'
+            raise Failed(Failure(Kind.CONFIGURATION, "404", text, "broker"))
+        failure = inspection.attempt(self.open_channel, part.declare)
+        if not isinstance(failure, Failure):
+            return
+        # Somebody else may have just made it, differently. RabbitMQ 4 has the same code for a type that it does not
+        # know.
+        if not (failure.code == "406" and "inequivalent arg" in failure.text):
+            text = f"{part} does not exist and cannot be made: {failure.text}"
+            if isinstance(part, Exchange) and part.needs and failure.kind is Kind.CONFIGURATION:
+                raise shards.refused(f"{text}. To have it, {part.needs}")
+            raise Failed(Failure(failure.kind, failure.code, text))
 
-
-def _create(broker: Broker, part: Exchange | Queue, policy: str) -> None:
-    if policy != "create":
-        text = f'{part} does not exist, and with "declare": "{policy}" it is not made'
-        raise Failed(Failure(Kind.CONFIGURATION, "404", text, "broker"))
-    failure = inspection.attempt(broker.channel, part.declare)
-    if not isinstance(failure, Failure):
-        return
-    # Somebody else may have just made it, differently. RabbitMQ 4 has the same code for a type that it does not know.
-    if not (failure.code == "406" and "inequivalent arg" in failure.text):
-        text = f"{part} does not exist and cannot be made: {failure.text}"
-        if isinstance(part, Exchange) and part.needs and failure.kind is Kind.CONFIGURATION:
-            raise shards.refused(f"{text}. To have it, {part.needs}")
-        raise Failed(Failure(failure.kind, failure.code, text))
-
-
-def _bind(broker: Broker, binding: Binding, warn: Callable[[str], None]) -> None:
-    kind = "exchange" if binding.to_exchange else "queue"
-    if not binding.exchange:
-        return  # every queue is bound to the default exchange by its name
-    try:
-        with broker.channel() as channel:
-            channel.bind(binding.destination, binding.exchange, binding.routing_key, to_exchange=binding.to_exchange)
-    except Failed as error:
-        if error.failure.code != "403":
-            raise
-        warn(
-            f"this user may not bind {kind} {binding.destination!r} to exchange {binding.exchange!r} by "
-            f"{binding.routing_key!r}: going on. If no messages arrive, have it bound"
-        )
+    def _bind(self, binding: Binding) -> None:
+        kind = "exchange" if binding.to_exchange else "queue"
+        if not binding.exchange:
+            return  # every queue is bound to the default exchange by its name
+        try:
+            with self.open_channel() as channel:
+                where = (binding.destination, binding.exchange, binding.routing_key)
+                channel.bind(*where, to_exchange=binding.to_exchange)
+        except Failed as error:
+            if error.failure.code != "403":
+                raise
+            (self.warn or logger.debug)(
+                f"this user may not bind {kind} {binding.destination!r} to exchange {binding.exchange!r} by "
+                f"{binding.routing_key!r}: going on. If no messages arrive, have it bound"
+            )

@@ -137,7 +137,10 @@ class Database:
         self._failure = None
 
     def probe(self) -> None:
-        """Raise Failed unless the database answers on a new connection."""
+        """Raise Failed unless the database answers on a new connection. Where there was none it is kept."""
+        if self._connection is None:
+            self.connect()  # which has its answers
+            return
         connection = self._open()
         try:
             self._ping(connection)

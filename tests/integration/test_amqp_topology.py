@@ -311,7 +311,7 @@ def test_shards_of_the_other_type_of_hash_are_used_as_they_are(vhost, ensure):
 def test_a_broker_that_cannot_hash_refuses_shards_in_plain_words(vhost, broker):
     unheard_of = replace(topology.shards_exchange(SHARDED, broker.server_version), type="x-unheard-of")
     with pytest.raises(Failed) as raised:
-        topology._create(broker, unheard_of, "create")
+        topology._Maker(broker.channel, vhost.broker_settings()).make([unheard_of])
     assert raised.value.failure.code == SHARDS
     assert "rabbitmq-plugins enable rabbitmq_consistent_hash_exchange" in raised.value.failure.text
 

@@ -598,7 +598,14 @@ def test_a_stopped_server_is_unavailable_and_used_again_when_it_is_back(database
     assert database.count("v") == 1
 
 
-def test_a_probe_uses_a_connection_of_its_own(database, odbc):
+def test_a_probe_keeps_its_connection_if_there_is_none(odbc):
+    odbc.probe()
+    assert (odbc.connected, odbc.opened) == (True, 1)
+    odbc.connect()
+    assert odbc.opened == 1
+
+
+def test_a_probe_beside_a_connection_uses_one_of_its_own(database, odbc):
     make(database)
     insert(odbc, id=1)
     odbc.probe()

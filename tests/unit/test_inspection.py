@@ -245,6 +245,36 @@ def test_every_question_has_a_channel_of_its_own_and_makes_nothing(channels, par
     assert channels.calls == [call for each in calls for call in ("open", each)]
 
 
+class Channel:
+    is_open = True
+
+    def __enter__(self):
+        return self
+
+    def close(self):
+        self.is_open = False
+
+
+def test_questions_in_a_row_share_a_channel_until_one_is_refused():
+    opened: list[Any] = []
+
+    def new():
+        opened.append(Channel())
+        return opened[-1]
+
+    shared = inspection.SharedChannel(new)
+    with shared() as first, shared() as second:
+        assert first is second
+    with pytest.raises(Failed), shared():
+        raise Failed(Failure(Kind.UNAVAILABLE, "timeout", "no answer, which may still come"))
+    with shared() as third:
+        third.close()  # as the broker does
+    with shared():
+        assert [each.is_open for each in opened] == [False, False, True]
+    shared.close()
+    assert not any(each.is_open for each in opened)
+
+
 def test_a_state_says_what_exists_and_how_it_is():
     seen = inspection.inspect(Channels(QUEUE).open, QUEUE)
     assert (seen.exists, seen.ready, seen.consumers, seen.arguments) == (True, 7, 1, PLANNED)
