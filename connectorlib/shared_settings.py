@@ -1,6 +1,6 @@
 """The configuration of both connectors as frozen values, after validation. Units are in the names or comments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -158,6 +158,47 @@ class Tracing:
     endpoint: str = "http://127.0.0.1:4318/v1/traces"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     sample: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """`tls`: authorities to trust besides those of the system."""
+
+    url: str = field(repr=False)  # of a chat, it lets anyone post
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: HttpTls = HttpTls()
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    host: str
+    sender: str
+    to: Sequence[str]
+    port: int = 587
+    tls: str = "starttls"  # starttls | tls | none
+    ca: str | None = None
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeExchange:
+    """An empty routing key stands for `connector.EVENT`."""
+
+    exchange: str
+    exchange_type: str = "topic"
+    routing_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Whom to tell about pauses longer than `paused_after` seconds, and about dead letters once in `every` seconds."""
+
+    paused_after: float = 300.0
+    every: float = 900.0
+    webhook: Webhook | None = None
+    mail: Mail | None = None
+    exchange: NoticeExchange | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import bundle, read_schema, reviewed, sections
+from connectorlib.config import bundle, notify_settings, read_schema, reviewed, sections
 from connectorlib.shared_settings import Lanes
 from connectorlib.values.durations import parse_duration
 from dbconnector.rules import review
@@ -56,6 +56,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tu
         idempotency=Idempotency(**data["idempotency"]) if "idempotency" in data else None,
         logging=sections.logging_settings(data.get("logging", {}), folder),
         monitoring=sections.monitoring(data.get("monitoring")),
+        notify=notify_settings(data.get("notify"), folder),
         tracing=sections.tracing(data.get("tracing")),
         warnings=warnings,
         **given,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connectorlib.config import Review, shared_rules
+from connectorlib.config import Review, review_notify, shared_rules
 from connectorlib.config.json_source import Path
 from connectorlib.config.sections import lines_of
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
@@ -27,6 +27,7 @@ _NOT_BESIDE_FOLLOW = {
 def review(found: Review) -> None:
     """Note everything that is wrong in the document beyond its schema."""
     _review_broker(found)
+    review_notify(found)
     shared_rules.review_format(found, ("format",), Limits(**found.section("limits")))
     _review_connection(found)
     _review_select(found)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from connectorlib.config import bundle, read_schema, reviewed
+from connectorlib.config import bundle, notify_settings, read_schema, reviewed
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
@@ -63,6 +63,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: Path, warnings: tuple[
         divisions=tuple(_division(merged, name, folder) for name in merged.divisions),
         logging=logging_settings(data.get("logging", {}), folder),
         monitoring=monitoring(data.get("monitoring")),
+        notify=notify_settings(data.get("notify"), folder),
         tracing=tracing(data.get("tracing")),
         warnings=warnings,
         **budget,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from connectorlib.config import Review
+from connectorlib.config import Review, review_notify
 from connectorlib.config.json_source import Path, show
 from connectorlib.config.sections import source_settings
 from connectorlib.config.shared_rules import (
@@ -30,6 +30,7 @@ def review(found: Review) -> None:
     merged = Merged(found.document.data)
     dead_letter = DeadLetterSettings(**found.section("tenant", "amqp", "dead_letter"))
     review_broker(found, ("tenant", "amqp"))
+    review_notify(found)
     review_logins(found, merged)
     _review_lanes(found, ("tenant",))
     for names in merged.shared():

@@ -14,6 +14,7 @@ from connectorlib.shared_settings import (
     Limits,
     Logging,
     Monitoring,
+    Notify,
     Retry,
     Source,
     Tracing,
@@ -166,6 +167,7 @@ class SfConfig:
     reserve_percent: float = 10.0  # of the org's API calls, not for low-priority divisions
     logging: Logging = field(default_factory=Logging)
     monitoring: Monitoring | None = None
+    notify: Notify | None = None
     tracing: Tracing | None = None
     #: Probable mistakes; logged at the start.
     warnings: tuple[str, ...] = ()

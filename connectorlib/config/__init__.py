@@ -7,6 +7,7 @@ a schema cannot express, `sections` makes connectorlib.shared_settings of the se
 """
 
 from connectorlib.config.document import Document, load
+from connectorlib.config.notify_rules import notify_settings, review_notify
 from connectorlib.config.schema import bundle, printed, read_schema
 from connectorlib.config.shared_rules import Review, reviewed
 
@@ -15,7 +16,9 @@ __all__ = [
     "Review",
     "bundle",
     "load",
+    "notify_settings",
     "printed",
     "read_schema",
+    "review_notify",
     "reviewed",
 ]

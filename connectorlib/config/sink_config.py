@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
+from connectorlib.config.notify_rules import notify_settings, review_notify
 from connectorlib.config.schema import COMMON_ID, Schema, bundle
 from connectorlib.config.sections import (
     batch_settings,
@@ -23,13 +24,14 @@ from connectorlib.shared_settings import (
     Limits,
     Logging,
     Monitoring,
+    Notify,
     Retry,
     Source,
     Tracing,
 )
 
 _DEFINITIONS = f"{COMMON_ID}#/$defs"
-_SHARED = ("batch", "retry", "hold_seconds", "logging", "monitoring", "tracing")
+_SHARED = ("batch", "retry", "hold_seconds", "logging", "monitoring", "notify", "tracing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class SinkConfig:
     hold_seconds: float
     logging: Logging
     monitoring: Monitoring | None
+    notify: Notify | None
     tracing: Tracing | None
     #: The sink's own section, which may hold secrets.
     settings: Mapping[str, Any] = field(repr=False)
@@ -85,6 +88,7 @@ def load_sink_config(file: str, section: str, schema: Schema) -> SinkConfig:
         hold_seconds=float(data.get("hold_seconds", 300)),
         logging=logging_settings(data.get("logging", {}), folder),
         monitoring=monitoring(data.get("monitoring")),
+        notify=notify_settings(data.get("notify"), folder),
         tracing=tracing(data.get("tracing")),
         settings=data[section],
         warnings=warnings,
@@ -93,5 +97,6 @@ def load_sink_config(file: str, section: str, schema: Schema) -> SinkConfig:
 
 def _review(found: Review) -> None:
     review_broker(found, ("broker",))
+    review_notify(found)
     dead_letter = DeadLetterSettings(**found.section("broker", "dead_letter"))
     review_source(found, ("broker", "source"), dead_letter, Batch(**found.section("batch")), Limits())

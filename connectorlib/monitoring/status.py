@@ -4,7 +4,7 @@ Page and command show this document and have no other source.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +39,7 @@ def document(monitor: Monitor) -> Document:
         "flows": [_flow(monitor, flow) for flow in monitor.flows],
         "dead_letters": _dead_letters(monitor),
     }
-    cleaned: Document = _clean(found)
+    cleaned = without_secrets(found)
     conclusion = conclude(cleaned)
     return {**cleaned, "exit": conclusion.code, "conclusion": conclusion.text}
 
@@ -141,8 +141,12 @@ def _dead_letters(monitor: Monitor) -> Document:
     return {"queue": monitor.dead_letters, "messages": depth.waiting if depth else None}
 
 
+def without_secrets(found: Mapping[str, Any]) -> Document:
+    """Return a document without secrets; the text of a failure may contain one."""
+    return {key: _clean(each) for key, each in found.items()}
+
+
 def _clean(value: Any) -> Any:
-    """Return the value without secrets; the text of a failure may contain one."""
     if isinstance(value, dict):
         return {str(key): _clean(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -30,7 +30,7 @@ from connectorlib.pipeline.sink import Sink
 from connectorlib.pipeline.worker import Worker
 from connectorlib.service.process import Life, Watchdog, notify
 from connectorlib.service.reload import Term
-from connectorlib.shared_settings import Batch, BrokerSettings, Destination, Monitoring, Retry, Source, Tracing
+from connectorlib.shared_settings import Batch, BrokerSettings, Destination, Monitoring, Notify, Retry, Source, Tracing
 
 STOP_S = 10.0
 #: The I/O thread ticks every second; after this long without a tick it is stuck.
@@ -46,6 +46,8 @@ class ProcessConfig(Protocol):
     def broker(self) -> BrokerSettings: ...
     @property
     def monitoring(self) -> Monitoring | None: ...
+    @property
+    def notify(self) -> Notify | None: ...
     @property
     def tracing(self) -> Tracing | None: ...
 
@@ -120,7 +122,7 @@ def run_sink(config: ProcessConfig, program: Program, open_flows: OpenFlows, ter
         monitor = make_monitor(config, program, broker, connections, term)
         monitor.trace = trace
         pumps = [make_pump(flow, config.broker, broker, monitor, term) for flow in flows]
-        with supervised(config.monitoring, monitor, term):
+        with supervised(config, monitor, term):
             _work(pumps, term)
     return {pump.name: pump.counts for pump in pumps}
 
@@ -150,13 +152,13 @@ def make_monitor(
 
 
 @contextmanager
-def supervised(settings: Monitoring | None, monitor: Monitor, term: Term) -> Iterator[None]:
-    """Watch for hung calls, which end the process with 75; serve the monitoring port; tell systemd."""
+def supervised(config: ProcessConfig, monitor: Monitor, term: Term) -> Iterator[None]:
+    """Watch for hung calls, which end the process with 75; serve the monitoring port; send notices; tell systemd."""
     watchdog = Watchdog()
     watchdog.status = monitor.summary
     for name, check in monitor.checks.items():
         watchdog.register(name, check)
-    with watchdog, _serving(settings, monitor):
+    with watchdog, _serving(config.monitoring, monitor), _notifying(config, monitor, term):
         notify("READY=1")
         yield
         if not term.replaced:
@@ -169,6 +171,16 @@ def _serving(settings: Monitoring | None, monitor: Monitor) -> AbstractContextMa
     from connectorlib.monitoring.monitoring_server import serving  # late: not needed without a port
 
     return serving(settings, monitor)
+
+
+def _notifying(config: ProcessConfig, monitor: Monitor, term: Term) -> AbstractContextManager[None]:
+    if config.notify is None:
+        return nullcontext()
+    from connectorlib.monitoring.notifier import notifying  # late: few tell anybody
+
+    return notifying(
+        config.notify, monitor, config.broker, lambda: "configuration reloaded" if term.replaced else "stopped"
+    )
 
 
 def _silent(broker: Broker) -> str | None:

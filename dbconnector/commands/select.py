@@ -193,7 +193,7 @@ def _select_repeatedly(
         def send() -> bool:
             return broker.wait_connected(CONNECT_S, term.stop, give_up_on_refused=True) and turn.run()
 
-        with supervised(config.monitoring, monitor, term):
+        with supervised(config, monitor, term):
             poll.run(send, term)
     return ExitCode.DONE
 
