@@ -10,8 +10,8 @@ def test_a_pause_its_end_and_dead_letters_are_told(on_sqlite: Connector) -> None
         notify = {"paused_after": "100ms", "every": "1s", "webhook": {"url": f"{chat.url}/hooks/42"}}
         on_sqlite.configure(retry={"attempts": 1, "first_ms": 10, "breaker": 3}, notify=notify)
         on_sqlite.database.execute("DROP TABLE reading")
-        on_sqlite.publish(b"{", reading(1))
         with on_sqlite.subscribed():
+            on_sqlite.publish(b"{", reading(1))
             eventually(lambda: [call.json["event"] for call in chat.calls] == ["paused"])
             on_sqlite.database.execute(TABLE)
             eventually(lambda: {call.json["event"] for call in chat.calls} == {"paused", "resumed", "dead-letters"})
@@ -28,8 +28,8 @@ def test_a_pause_that_was_told_has_an_end_at_a_stop_and_a_chat_that_is_away_cost
         notify = {"paused_after": "100ms", "webhook": {"url": chat.url}, "exchange": {"exchange": "alerts"}}
         on_sqlite.configure(retry={"attempts": 1, "first_ms": 10, "breaker": 3}, notify=notify)
         on_sqlite.database.execute("DROP TABLE reading")
-        on_sqlite.publish(reading(1))
         with on_sqlite.subscribed() as running:
+            on_sqlite.publish(reading(1))
             running.wait_for("channel=exchange")  # no queue is bound to it
             eventually(lambda: len(chat.calls) == 1)
         assert [call.json["event"] for call in chat.calls] == ["paused", "ended"]
