@@ -6,10 +6,11 @@ another. A row that cannot be sent costs no other row its message.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import IO, Any
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.expressions import Scope
 from connectorlib.formats.strictness import body_too_large

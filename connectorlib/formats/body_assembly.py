@@ -1,8 +1,9 @@
 """How a body of many records is put together piece by piece, in as little memory as one of them takes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from connectorlib.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

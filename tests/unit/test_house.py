@@ -160,6 +160,17 @@ def test_a_foreign_library_is_imported_in_one_folder(library: str, room: str) ->
     assert found == {room}
 
 
+def test_data_classes_are_made_by_ours():
+    made_otherwise = {
+        name_of(file)
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
+        if any(each.name == "dataclass" for each in node.names)
+    }
+    assert made_otherwise == {"connectorlib.dataclass"}  # for type checkers
+
+
 @pytest.mark.parametrize("word", ["salesforce", "sfconnector", "dbconnector", "deadletterqueue"])
 def test_the_library_names_no_program(word: str) -> None:
     files = [name_of(file) for file in FILES if room_of(name_of(file)) in ROOMS and word in file.read_text().lower()]

@@ -1,12 +1,11 @@
 """What a process does not import: a start is short only as long as each command leaves out what others need."""
 
-import ast
 import subprocess
 import sys
 
 import pytest
 
-from tests.unit.test_house import FILES, ROOT, name_of
+from tests.unit.test_house import ROOT
 
 #: Foreign libraries, and parts of the standard library that take milliseconds.
 LIBRARIES = (
@@ -53,14 +52,3 @@ def test_a_command_imports_what_its_configuration_needs(command, config, file, l
     path = str(ROOT / "config" / file)
     loaded = imported(f"import {command}, {config}\n{config}.load({path!r}, resolve_secrets=False)")
     assert loaded & left_out == set()
-
-
-def test_data_classes_are_made_by_ours():
-    made_otherwise = {
-        name_of(file)
-        for file in FILES
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
-        if any(each.name == "dataclass" for each in node.names)
-    }
-    assert made_otherwise == {"connectorlib.dataclass"}  # for type checkers
