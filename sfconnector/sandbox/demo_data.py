@@ -1,8 +1,5 @@
 """The data of a sandbox that starts without a state: two users, an app, customers and their devices."""
 
-import json
-from typing import Any
-
 from sfconnector.sandbox.world import World
 
 CLIENT_ID, CLIENT_SECRET = "sandbox-app", "sandbox-secret"  # public: of the sandbox only
@@ -32,21 +29,32 @@ def fill(world: World) -> None:
 
 
 def configuration(url: str) -> str:
-    """Return a configuration of sfconnector for this data, as JSON."""
-    tenant: dict[str, Any] = {
-        "salesforce": {"login_url": url, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET},
-        "amqp": {"host": "127.0.0.1", "username": "guest", "password": "guest"},
-    }
-    division: dict[str, Any] = {
-        "salesforce": {"username": USERS["field-service"], "password": PASSWORD, "security_token": SECURITY_TOKEN},
-        "source": {"exchange": "devices", "exchange_type": "topic", "routing_keys": ["alarm.pump.#"]},
-        "case": {
-            "defaults": {"Origin": "Device", "Priority": "Medium"},
-            "mapping": {
-                "Subject": "Pump {device.id}: {alarm|no text}",
-                "ContactId": {"lookup": "Contact", "where": {"Email": "contact.email"}, "missing": "skip"},
-            },
-            "external_id": {"field": "Message_Id__c", "value": "$message_id"},
+    """Return a configuration of sfconnector for this data, as JSON: that of docs/tutorials/first-case.md."""
+    return _CONFIGURATION.replace("URL", url)
+
+
+_CONFIGURATION = """{
+  "tenant": {
+    "salesforce": {
+      "login_url": "URL", "auth": "client_credentials",
+      "client_id": "sandbox-app", "client_secret": "sandbox-secret"
+    },
+    "amqp": {"host": "127.0.0.1", "username": "guest", "password": "guest"}
+  },
+  "divisions": {
+    "pumps": {
+      "source": {"exchange": "devices", "routing_keys": ["alarm.pump.#"]},
+      "case": {
+        "defaults": {"Origin": "Web"},
+        "mapping": {
+          "Subject": "Pump {device.id}: {alarm|no text}",
+          "Priority": {"path": "severity", "map": {"1": "Low", "2": "Medium", "3": "High"}, "default": "Medium"},
+          "SuppliedEmail": "contact.email",
+          "ContactId": {"lookup": "Contact", "where": {"Email": "contact.email"}, "missing": "skip"}
         },
+        "external_id": {"field": "Message_Id__c", "value": "$message_id"}
+      }
     }
-    return json.dumps({"tenant": tenant, "divisions": {"field-service": division}}, indent=2)
+  },
+  "monitoring": {"port": 9401}
+}"""

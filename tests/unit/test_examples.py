@@ -11,6 +11,7 @@ from dbconnector import cli as db_cli
 from dbconnector import config as db
 from sfconnector import cli as sf_cli
 from sfconnector import config as sf
+from sfconnector.sandbox import demo_data
 from tests.pages import ROOT, blocks
 
 CASES = "sfconnector.example.json"
@@ -83,6 +84,25 @@ def test_the_configurations_of_the_readme_are_valid_and_short(tmp_path, monkeypa
     assert source.queue == "readings"
     assert [division.source.queue for division in sf.load(tmp_path / "config.json").divisions] == ["sfconnector.pumps"]
     assert (len(written.splitlines()), len(cases.splitlines())) <= (10, 20)
+
+
+def test_the_sandbox_prints_the_configuration_of_the_tutorial():
+    shown = [block.text for block in blocks("docs/tutorials/first-case.md") if block.title == "config.json"]
+    assert [each.strip() for each in shown] == [demo_data.configuration("http://127.0.0.1:8080")]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorials/first-case.md", "docs/tutorials/ringing-sensor.md"])
+def test_a_first_case_gives_no_warning_in_the_sandbox(page, tmp_path):
+    (text,) = [each.text for each in blocks(page) if each.language == "json" and '"divisions"' in each.text]
+    (tmp_path / "config.json").write_text(text)
+    (tmp_path / "config.json").chmod(0o600)
+    config = sf.load(tmp_path / "config.json")
+    assert config.warnings == ()
+    assert {each.salesforce.auth for each in config.divisions} == {"client_credentials"}
+    objects = json.loads((ROOT / "sfconnector/sandbox/schema.json").read_text())["objects"]
+    (case,) = [each for each in objects if each["name"] == "Case"]
+    (origins,) = [each["picklistValues"] for each in case["fields"] if each["name"] == "Origin"]
+    assert {each.case.defaults["Origin"] for each in config.divisions} <= set(origins)
 
 
 SHOWN = re.findall(r'^("\w+"): +(\{.*\})$', (ROOT / "docs" / "sfconnector.md").read_text(), re.MULTILINE)
