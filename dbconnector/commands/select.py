@@ -167,10 +167,11 @@ def _select_once(
         if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
             return stopped
         result = select(config, database, broker, life.stop, params, progress)
-    _log_sent(result)
-    if result.stopped:
-        return stopped
-    return ExitCode.DONE if result.sent or result.failed else ExitCode.NOTHING
+    if result.sent or result.failed or result.stopped:
+        _log_sent(result)
+        return stopped if result.stopped else ExitCode.DONE
+    logs.event(logger, logging.INFO, "no rows to send", name=config.name)
+    return ExitCode.NOTHING
 
 
 def _select_repeatedly(
