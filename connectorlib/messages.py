@@ -53,6 +53,16 @@ class Delivery:
     records: Sequence[Any] | None = None
     #: The positions of those records that these conditions leave out.
     left_out: frozenset[int] = NONE_LEFT_OUT
+    #: Bytes of the body once it was unpacked, for its `content_encoding`; 0: it came plain.
+    unpacked: int = 0
+
+    @property
+    def content_type(self) -> str | None:
+        return self.properties.content_type
+
+    @property
+    def content_encoding(self) -> str | None:
+        return self.properties.content_encoding
 
     @property
     def identity(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from connectorlib.config.document import open_document
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import Expression, Scope, compile_condition
-from connectorlib.formats import compile_format
+from connectorlib.formats import compile_format, records_of
 from connectorlib.formats.body_position import RecordPath
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
@@ -112,9 +112,9 @@ class Offline:
             reasons = self._admission.reasons(delivery) if self._admission else []
             if self._admission and (left_out := self._admission(delivery)):
                 return ignored(left_out, reasons)
-            records = self._format.decode(delivery.body) if delivery.records is None else delivery.records
+            records = records_of(delivery, self._format)
             root = records[0] if len(records) == 1 else records
-            scope = Scope(delivery, root, now=given.now, encoding=self._format.encoding, effort=effort)
+            scope = Scope(delivery, root, now=given.now, fmt=self._format, effort=effort)
             key = self._inbox.key(root, scope) if self._inbox else None
             for number, record in enumerate(records):
                 if number in delivery.left_out:

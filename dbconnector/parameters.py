@@ -23,7 +23,7 @@ from connectorlib.expressions import (
     describe_missing,
     elements_of,
 )
-from connectorlib.formats import Format, compile_format
+from connectorlib.formats import Format, compile_format, decode_content
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Limits
@@ -254,13 +254,15 @@ class Plan:
     def unit(self, delivery: Delivery) -> Unit:
         """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
         effort = None if self._plain and len(delivery.body) < SMALL else Effort(self._limits)
-        records = self._format.decode(delivery.body) if delivery.records is None else delivery.records
+        records = decode_content(delivery, self._format) if delivery.records is None else delivery.records
         if effort is not None:
             effort.check()
+        elif delivery.unpacked >= SMALL:
+            effort = Effort(self._limits)
         root = records[0] if len(records) == 1 else records
         if effort is None and self.inbox is None and root is not records:  # hot path
             return Unit(delivery, None, [[[write.row(root, _NOTHING)] for write in self.writes]])
-        scope = Scope(delivery, root, encoding=self._format.encoding, effort=effort)
+        scope = Scope(delivery, root, fmt=self._format, effort=effort)
         key = self.inbox.key(root, scope) if self.inbox else None
         if self._single and root is not records:  # one row per write is no growth
             return Unit(delivery, key, [[[write.row(root, scope)] for write in self.writes]])

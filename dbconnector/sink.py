@@ -15,6 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
+from connectorlib.formats.content import MOST_UNPACKED
 from connectorlib.messages import ALREADY, DONE, EMPTY, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
@@ -127,15 +128,24 @@ class DatabaseSink:
         if dialect.usual_locks and self.database.connected:
             self.database.execute(dialect.usual_locks, place="lock limit")
 
-    def _all_mapped(self, deliveries: Sequence[Delivery]) -> list[Unit | Dead]:
-        mapped = [self._mapped(delivery) for delivery in deliveries]
+    def _all_mapped(self, deliveries: Sequence[Delivery]) -> list[Unit | Dead | Later]:
+        mapped = self._each_mapped(deliveries)
         if any([isinstance(each, Failed) and each.failure.by_target for each in mapped]):
             if self.database.outdated():  # the column may take that value now
                 self._connect()
-                mapped = [self._mapped(delivery) for delivery in deliveries]
+                mapped = self._each_mapped(deliveries)
             else:
                 self.database.rollback()
         return [Dead(_rejected(each).failure) if isinstance(each, Failed) else each for each in mapped]
+
+    def _each_mapped(self, deliveries: Sequence[Delivery]) -> list[Unit | Failed | Later]:
+        """Map the messages. Once those before have unpacked to as much as a call may hold, the rest has to wait."""
+        mapped: list[Unit | Failed | Later] = []
+        unpacked = 0
+        for delivery in deliveries:
+            mapped.append(self._mapped(delivery) if unpacked < MOST_UNPACKED else LATER)
+            unpacked += delivery.unpacked
+        return mapped
 
     def _mapped(self, delivery: Delivery) -> Unit | Failed:
         try:
@@ -146,7 +156,7 @@ class DatabaseSink:
     # --- which messages are written together: each returns one outcome per unit, in order -----------------------------
 
     def _write_until_flood(
-        self, deliveries: Sequence[Delivery], mapped: Sequence[Unit | Dead], valid: Valid
+        self, deliveries: Sequence[Delivery], mapped: Sequence[Unit | Dead | Later], valid: Valid
     ) -> list[Outcome]:
         """Write the units, and count those that a column does not take as if the database had refused them. Once a
         message has to be tried again, or in a flood, the rest is not tried."""
@@ -354,7 +364,7 @@ class DatabaseSink:
         self.database.rollback()
 
 
-def _refusal_for_a_column(mapped: Unit | Dead) -> Failure | None:
+def _refusal_for_a_column(mapped: Unit | Dead | Later) -> Failure | None:
     return mapped.failure if isinstance(mapped, Dead) and mapped.failure.by_target else None
 
 

@@ -39,6 +39,7 @@ from deadletterqueue.options import (
     json_option,
     sending_options,
 )
+from deadletterqueue.plain_letter import changed, plain_letter
 from deadletterqueue.readable_body import indented
 from deadletterqueue.replay import Change, Replay
 from deadletterqueue.replay_command import options_of, tell
@@ -71,11 +72,12 @@ class Changes:
         """Return the change. Raise click.UsageError for what makes no sense."""
         try:
             edits = [] if self.patch is None else [compile_patch(Path(self.patch).read_text(encoding="utf-8"))]
-            return chained([*edits, *map(compile_set, self.sets)])
+            edit = chained([*edits, *map(compile_set, self.sets)])
         except OSError as error:
             raise click.UsageError(f"--patch {self.patch} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise click.UsageError(str(error)) from error
+        return lambda letter: changed(letter, edit)
 
 
 #: Given a text, returns it as edited by a person.
@@ -209,11 +211,11 @@ def _instead(new: Letter, _: Letter) -> Letter:
 
 def _edited(letter: Letter, check: Check | None, write: Write, ask: Ask) -> Letter | None:
     """Have one letter edited until it is valid; return None if it is to stay as it is."""
-    text = text_of(letter)
+    text = text_of(plain_letter(letter))
     while True:
         text = write(text)
         try:
-            new = compile_text(text, letter)
+            new = changed(letter, partial(compile_text, text))
             found = problems(letter, new, check) if is_changed(letter, new) else []
         except ValueError as error:
             found = [str(error)]
@@ -287,7 +289,7 @@ class _Showing:
         new = self._change(letter)
         if not isinstance(new, Leave) and self._left:
             self._left -= 1
-            before, after = (_lines(each) for each in (letter, new))
+            before, after = (_lines(plain_letter(each)) for each in (letter, new))
             for line in differences(before, after, ("as it is", "as it would be sent")):
                 print(printable(line) if len(line) <= MAX_LINE else printable(line[:MAX_LINE]) + "…")
         return new
@@ -337,7 +339,8 @@ def edit(
 
     Given a connector's configuration with -c, a changed message is decoded and mapped as the connector would, without
     its database or Salesforce, before it is sent; else JSON and XML have to be readable. What would die again stays as
-    it is. Originals leave the queue when the new message is confirmed, and are kept in a file that `import` reads.
+    it is. A compressed body is changed unpacked, and is then sent plain. Originals leave the queue when the new message
+    is confirmed, and are kept in a file that `import` reads.
     """
 
     def ask(question: str) -> bool:

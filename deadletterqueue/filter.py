@@ -3,15 +3,18 @@
 import copy
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
-from connectorlib.errors import Failed
+from connectorlib.errors import Failed, reject
 from connectorlib.expressions import Scope, compile_condition, compile_expression, compile_wildcard
-from connectorlib.formats.registry import MOST_DEPTH, Format, compile_format
+from connectorlib.formats import Format, compile_format, decode_content
+from connectorlib.formats.registry import MOST_DEPTH
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Limits
 from connectorlib.values.durations import parse_duration
 from deadletterqueue.letter import FIELDS, Letter
+from deadletterqueue.plain_letter import plain_delivery, plain_letter
 
 Chosen = Callable[[Letter], bool]
 
@@ -60,8 +63,9 @@ def parse_instant(text: str, now: datetime) -> datetime:
 
 
 def decoded(delivery: Delivery) -> list[Any]:
-    """Return the records of a body, read as JSON or XML by its content type. Raise Failed when it is neither."""
-    return _format_of(delivery).decode(delivery.body)
+    """Return the records of a body, read by its content type, else as JSON or XML. Raise Failed if it cannot be."""
+    plain = plain_delivery(delivery)
+    return decode_content(plain, _format_of(plain))
 
 
 def first_life(letter: Letter) -> Delivery:
@@ -105,7 +109,7 @@ def _body_test(text: str) -> Chosen:
     def test(letter: Letter) -> bool:
         try:
             records = decoded(letter.delivery)
-            scope = Scope(first_life(letter))
+            scope = Scope(first_life(plain_letter(letter)))
             return any(_matches_at(index, record, scope) for index, record in enumerate(records))
         except Failed:  # not decodable, or a missing value: no match
             return False
@@ -133,14 +137,20 @@ def _split(text: str) -> tuple[str, str]:
     raise problem or ValueError(f"{text!r} has to be EXPRESSION=PATTERN, such as device.id=p-7")
 
 
-_JSON: Format = compile_format({"type": "json"}, _LIMITS)
-_XML: Format = compile_format({"type": "xml"}, _LIMITS)
+#: How the content types of formats end; what is ndjson ends with json too.
+_KINDS = ("ndjson", "json", "xml", "cbor", "msgpack")
 
 
 def _format_of(delivery: Delivery) -> Format:
-    kind = (delivery.properties.content_type or "").partition(";")[0].strip().lower()
-    if kind.endswith("xml"):
-        return _XML
-    if kind.endswith("json"):
-        return _JSON
-    return _XML if delivery.body.lstrip()[:1] == b"<" else _JSON
+    """Return the format of a plain body. Raise Failed if it needs a library that is not installed."""
+    content_type = (delivery.properties.content_type or "").partition(";")[0].strip().lower()
+    guess = "xml" if delivery.body.lstrip()[:1] == b"<" else "json"
+    return _format(next((kind for kind in _KINDS if content_type.endswith(kind)), guess))
+
+
+@cache
+def _format(kind: str) -> Format:
+    try:
+        return compile_format({"type": kind}, _LIMITS)
+    except ValueError as error:
+        raise reject("not-decodable", str(error)) from error

@@ -10,6 +10,7 @@ from deadletterqueue.jsonl import line_of
 from deadletterqueue.letter import Letter
 from deadletterqueue.list_command import browsing, depth_of, print_json, report_nothing
 from deadletterqueue.options import EXIT_CODES, Connection, Filters, connection_options, filter_options, json_option
+from deadletterqueue.plain_letter import plain_letter, size_of_body
 from deadletterqueue.readable_body import readable
 from deadletterqueue.session import outcome, reported
 from deadletterqueue.terminal import json_text, local, pairs
@@ -61,14 +62,14 @@ def facts(letter: Letter) -> dict[str, str]:
         "fingerprint": letter.fingerprint,
         **{f"property {name}": str(value) for name, value in line["properties"].items()},
         **{f"header {name}": json_text(value) for name, value in own.items()},
-        "body": f"{len(letter.delivery.body):,} bytes",
+        "body": size_of_body(letter.delivery),
     }
 
 
 def _show(at: int, letter: Letter) -> None:
     print(f"── {at} " + "─" * 60)
     pairs(facts(letter))
-    print(readable(letter.delivery.body))
+    print(readable(plain_letter(letter).delivery.body))
     print()
 
 

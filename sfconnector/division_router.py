@@ -6,7 +6,7 @@ from typing import Any
 
 from connectorlib.errors import Failed, reject
 from connectorlib.expressions import Scope, compile_condition
-from connectorlib.formats import Format, compile_format
+from connectorlib.formats import Format, compile_format, decode_content
 from connectorlib.messages import Delivery, Done
 from connectorlib.pipeline.admission import admitting
 from connectorlib.pipeline.lane_key import LaneKey
@@ -37,7 +37,7 @@ class DivisionRouter:
             except Failed as failed:  # patterns over what travels beside the body fit all the same
                 undecoded.append(failed)
                 record = {}
-            if matches(record, Scope(delivery, encoding=division_format.encoding)):
+            if matches(record, Scope(delivery, fmt=division_format)):
                 delivery.records = decoded.get(id(division_format))
                 return position
         if len(undecoded) == len(self._formats):
@@ -63,7 +63,7 @@ def _records(decoded: dict[int, Sequence[Any]], division_format: Format, deliver
     """Return the records of the body, the first of which is matched; decoded once for each format."""
     key = id(division_format)
     if key not in decoded:
-        decoded[key] = division_format.decode(delivery.body)
+        decoded[key] = decode_content(delivery, division_format)
     return decoded[key]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from connectorlib.config.document import open_document
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import MISSING, Scope, compile_condition, json_text, shorten
+from connectorlib.formats import compile_format
 from connectorlib.formats.body_position import RecordPath
 from connectorlib.messages import Delivery
 from connectorlib.pipeline.admission import admitting
@@ -172,7 +173,8 @@ def _reasons_of_match(division: Division, delivery: Delivery) -> list[str]:
     if not division.match:
         return []
     record = delivery.records[0] if delivery.records else {}
-    return [f"match holds: {compile_condition(division.match).reason(record, Scope(delivery))}"]
+    scope = Scope(delivery, fmt=compile_format(division.format, division.limits))
+    return [f"match holds: {compile_condition(division.match).reason(record, scope)}"]
 
 
 def _explanation(division: Division, drafts: Sequence[Draft], lane: Mapping[str, Any]) -> Explanation:

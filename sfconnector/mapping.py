@@ -12,7 +12,7 @@ from typing import Any
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import MISSING, Scope, compile_expression, describe_missing, elements_of, shorten
-from connectorlib.formats import compile_format
+from connectorlib.formats import compile_format, records_of
 from connectorlib.formats.strictness import check_count
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
@@ -241,13 +241,13 @@ class CaseMapper:
         """Return the records of a message. Raise Failed (reject) if it cannot be decoded."""
         decoded: list[Decoded] = []
         effort = Effort(self._limits)
-        records = self._format.decode(delivery.body) if delivery.records is None else delivery.records
+        records = records_of(delivery, self._format)
         effort.check()
         effort.rest()
         with effort:
             elements = self._elements(delivery, records, effort)
         for index, element, record in elements:
-            scope = LookupScope(delivery, record, index, encoding=self._format.encoding, effort=effort)
+            scope = LookupScope(delivery, record, index, fmt=self._format, effort=effort)
             if self.lookups:
                 scope.keys = {}
             decoded.append(Decoded(element, scope, effort))
@@ -261,7 +261,7 @@ class CaseMapper:
             return [(at, record, record) for at, record in chosen]
         found: list[tuple[int, Any, Any]] = []
         for at, record in chosen:
-            scope = Scope(delivery, record, at, encoding=self._format.encoding, effort=effort)
+            scope = Scope(delivery, record, at, fmt=self._format, effort=effort)
             items = self._each.evaluate(record, scope)
             if items is MISSING:
                 detail = f"for_each <- {describe_missing(self._each, record, scope)}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectorlib.errors import Failed, Failure, Kind, reject
 from connectorlib.expressions import compile_expression
+from connectorlib.formats.content import MOST_UNPACKED
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
 from sfconnector.batch_send import STOPPING, Sender, Valid
@@ -111,10 +112,12 @@ class CaseSink:
         assert mapper is not None, "nothing is processed before the first probe succeeds"
         if self._decoded_by is not mapper:
             self._decoded_by, self._units = mapper, {}
-        count = 0
+        count = unpacked = 0
         for delivery in deliveries:
-            unit = self._unit(delivery, mapper) if count < MOST_RECORDS else Unit(delivery, outcome=LATER)
+            has_room = count < MOST_RECORDS and unpacked < MOST_UNPACKED
+            unit = self._unit(delivery, mapper) if has_room else Unit(delivery, outcome=LATER)
             count += len(unit.records)
+            unpacked += delivery.unpacked
             yield unit
 
     def _unit(self, delivery: Delivery, mapper: CaseMapper) -> Unit:
@@ -309,7 +312,9 @@ class CaseSink:
         made = {at: each.case_id for at, each in enumerate(settled.records) if isinstance(each.outcome, Done)}
         if made:
             self._partly[delivery.identity] = made
-        if settled.unit.records and sum(len(unit.records) for unit in self._units.values()) < MOST_RECORDS:
+        if not settled.unit.records or delivery.unpacked:
+            return
+        if sum(len(unit.records) for unit in self._units.values()) < MOST_RECORDS:
             self._units[delivery.identity] = settled.unit
 
     def _forget(self, delivery: Delivery) -> None:

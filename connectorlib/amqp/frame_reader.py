@@ -96,6 +96,26 @@ class LazyDelivery(Delivery):
         self.received = received
         self.key = self.records = None
         self.left_out = NONE_LEFT_OUT
+        self.unpacked = 0
+
+    # A body may be decoded by these two, so they are read without the others.
+
+    @property
+    def content_type(self) -> str | None:
+        try:
+            return decode_short_string(self._raw, 2)[0] if self._raw[0] & 0x80 else None
+        except IndexError:
+            return self.properties.content_type
+
+    @property
+    def content_encoding(self) -> str | None:
+        raw = self._raw
+        try:
+            if not raw[0] & 0x40:
+                return None
+            return decode_short_string(raw, 3 + raw[2] if raw[0] & 0x80 else 2)[0]  # behind the content type
+        except IndexError:
+            return self.properties.content_encoding
 
     def __getattr__(self, name: str) -> Properties:
         """Fill the one slot that is still empty."""

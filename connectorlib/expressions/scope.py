@@ -6,6 +6,8 @@ from typing import Any
 
 from connectorlib.errors import reject
 from connectorlib.expressions.path import MISSING, Path, only_names, walk
+from connectorlib.formats.content import whole_body
+from connectorlib.formats.registry import Format
 from connectorlib.limits import Effort
 from connectorlib.messages import Delivery
 from connectorlib.values.text import near_miss
@@ -17,7 +19,7 @@ class Scope:
     """One per message. The caller sets `root` and `index` for each record and element, and fills `results`; `$now` is
     the same for the whole message."""
 
-    __slots__ = ("body", "count", "delivery", "effort", "encoding", "index", "now", "part", "results", "root")
+    __slots__ = ("body", "count", "delivery", "effort", "fmt", "index", "now", "part", "results", "root")
 
     def __init__(
         self,
@@ -27,7 +29,7 @@ class Scope:
         results: Mapping[str, Mapping[str, Any] | None] | None = None,
         now: datetime | None = None,
         *,
-        encoding: str = "utf-8",
+        fmt: Format | None = None,
         effort: Effort | None = None,
     ) -> None:
         self.delivery = delivery
@@ -38,14 +40,14 @@ class Scope:
         #: `$result`: the rows of named statements, columns in lower case.
         self.results = results if results is not None else {}
         self.now = now
-        #: Of the body, for `$body`.
-        self.encoding = encoding
+        #: Of the body, for `$body`; None: it is text in UTF-8.
+        self.fmt = fmt
         #: `$count`: how often something has happened, where a sink counts it.
         self.count: int | None = None
         #: `$part`: the number of the message, from 1, where rows are collected into messages.
         self.part: int | None = None
         #: `$body`, cached: thousands of rows may share one text.
-        self.body: str | None = None
+        self.body: str | bytes | None = None
         #: The time and size that the message has taken; None: not limited.
         self.effort = effort
 
@@ -177,10 +179,7 @@ def _compile_body(path: Path) -> Evaluate:
         if scope.delivery is None:
             return MISSING
         if scope.body is None:
-            try:
-                scope.body = scope.delivery.body.decode(scope.encoding)
-            except UnicodeError as error:
-                raise reject("bad-value", f"the body is not {scope.encoding} text") from error
+            scope.body = whole_body(scope.delivery, scope.fmt)
         return scope.body
 
     return evaluate

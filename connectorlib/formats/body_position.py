@@ -134,4 +134,6 @@ _LINES = {
     "xml": _xml_line,
     "delimited": _delimited_line,
     "text": _no_line,
+    "cbor": _no_line,
+    "msgpack": _no_line,
 }

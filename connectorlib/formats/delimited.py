@@ -31,29 +31,31 @@ class DelimitedFormat:
         *,
         header: bool,
         trailing: bool,
-        encoding: str,
+        encoding: str | None,
     ) -> None:
+        """`encoding` None: what the message says, else UTF-8."""
         self._layout = layout
         self._columns = columns
-        self._limits = limits
+        self.limits = limits
         self._header = header
         self._trailing = trailing
-        self.encoding = encoding
-        charset = encoding.replace("iso8859-", "iso-8859-").replace("cp125", "windows-125")
+        self.encoding = encoding or "utf-8"
+        self.heeds_charset = encoding is None
+        charset = self.encoding.replace("iso8859-", "iso-8859-").replace("cp125", "windows-125")
         self.content_type = f"{_CONTENT_TYPES.get(layout.delimiter, 'text/plain')}; charset={charset}"
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def decode(self, body: bytes) -> list[Any]:
-        check_size(body, self._limits)
-        text = self._text(body)
+    def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
+        check_size(body, self.limits)
+        text = _decoded(body, charset or self.encoding)
         if not text:
             raise not_decodable("the body is empty")
-        rows = self._layout.split(text, most=self._limits.records + self._header)
+        rows = self._layout.split(text, most=self.limits.records + self._header)
         names: Sequence[str] = self._columns or ()
         if self._header:
             names = self._read_header(rows.pop(0))
-        check_count(rows, self._limits)
+        check_count(rows, self.limits)
         value = self._layout.value
         records = [
             dict(zip(names, map(value, self._fields(row, names, number)), strict=True))
@@ -62,15 +64,6 @@ class DelimitedFormat:
         if "\0" in text:
             _refuse_nul(records)
         return records
-
-    def _text(self, body: bytes) -> str:
-        try:
-            text = body.decode(self.encoding)
-            if self.encoding not in _EXACT:
-                text.encode("utf-8")  # some encodings accept lone surrogates
-        except UnicodeError as error:
-            raise not_decodable(str(error)) from error
-        return text.removeprefix(_BOM)
 
     def _fields(self, row: list[str], names: Sequence[str], number: int) -> list[str]:
         expected = len(names) + self._trailing
@@ -166,6 +159,16 @@ class DelimitedFormat:
             return False
 
 
+def _decoded(body: bytes, encoding: str) -> str:
+    try:
+        text = body.decode(encoding)
+        if encoding not in _EXACT:
+            text.encode("utf-8")  # some encodings accept lone surrogates
+    except UnicodeError as error:
+        raise not_decodable(str(error)) from error
+    return text.removeprefix(_BOM)
+
+
 def _is_empty(field: str) -> bool:
     """Return whether a field has no characters, not even quotes."""
     return not field and type(field) is not Quoted
@@ -219,13 +222,14 @@ def compile_delimited(settings: Mapping[str, Any], limits: Limits) -> DelimitedF
     layout = _compile_layout(settings)
     header = settings.get("header", False)
     columns = _compile_columns(settings.get("columns"), header)
+    encoding = settings.get("encoding")
     return DelimitedFormat(
         layout,
         columns,
         limits,
         header=header,
         trailing=settings.get("trailing_delimiter", False),
-        encoding=compile_encoding(settings.get("encoding", "utf-8")),
+        encoding=None if encoding is None else compile_encoding(encoding),
     )
 
 

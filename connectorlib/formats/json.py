@@ -57,18 +57,19 @@ _THOROUGH = json.JSONDecoder(parse_float=parse_number, parse_constant=_refuse_co
 class JsonFormat:
     content_type = "application/json"
     encoding = "utf-8"
+    heeds_charset = False  # RFC 8259 section 11: JSON has no such parameter, and is UTF-8
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
 
-    def decode(self, body: bytes) -> list[Any]:
+    def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
         value = self._checked(self._text(body))
         records = value if isinstance(value, list) else [value]
-        check_count(records, self._limits)
+        check_count(records, self.limits)
         return records
 
     def _text(self, body: bytes) -> str:
-        check_size(body, self._limits)
+        check_size(body, self.limits)
         try:
             # RFC 8259 section 8.1 lets a reader ignore a byte order mark; .NET writes one.
             return body.decode("utf-8").removeprefix(_BOM).strip(_SPACE)
@@ -85,8 +86,8 @@ class JsonFormat:
     def _checked(self, text: str) -> Any:
         """Return the value of a text that has no white space around it."""
         value = self._parse(text)
-        if text.count("{") + text.count("[") > self._limits.depth:
-            _refuse_deep(value, self._limits)
+        if text.count("{") + text.count("[") > self.limits.depth:
+            _refuse_deep(value, self.limits)
         if "\\" in text and _SUSPICIOUS.search(text):
             _refuse_harmful(value)
         return value
@@ -110,7 +111,7 @@ class JsonFormat:
 
     def _failure(self, error: Exception) -> Failed:
         if isinstance(error, RecursionError):
-            return too_deep(self._limits)
+            return too_deep(self.limits)
         if "integer string conversion" in str(error):
             return not_decodable(f"a number of more than {MAX_DIGITS} digits")
         return not_decodable(str(error))
@@ -141,7 +142,7 @@ class NdjsonFormat(JsonFormat):
 
     content_type = "application/x-ndjson"
 
-    def decode(self, body: bytes) -> list[Any]:
+    def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
         records: list[Any] = []
         for number, line in enumerate(self._text(body).split("\n"), 1):
             if text := line.strip(_SPACE):
@@ -150,7 +151,7 @@ class NdjsonFormat(JsonFormat):
                 except Failed as failed:
                     failure = failed.failure
                     raise Failed(replace(failure, text=shorten(_in_line(number, failure.text)))) from failed
-                check_count(records, self._limits)
+                check_count(records, self.limits)
         return records
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:

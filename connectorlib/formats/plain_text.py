@@ -11,17 +11,19 @@ NO_FIELDS = "the format text has no fields; write the body with destination.body
 
 
 class TextFormat:
-    def __init__(self, encoding: str, limits: Limits) -> None:
-        self.encoding = encoding
-        self.content_type = f"text/plain; charset={encoding}"
-        self._limits = limits
+    def __init__(self, encoding: str | None, limits: Limits) -> None:
+        """None: what the message says, else UTF-8."""
+        self.encoding = encoding or "utf-8"
+        self.heeds_charset = encoding is None
+        self.content_type = f"text/plain; charset={self.encoding}"
+        self.limits = limits
 
-    def decode(self, body: bytes) -> list[Any]:
+    def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
         """Return the one record. An empty body is a text too."""
-        if len(body) > self._limits.body_bytes:
-            raise body_too_large(len(body), self._limits.body_bytes)
+        if len(body) > self.limits.body_bytes:
+            raise body_too_large(len(body), self.limits.body_bytes)
         try:
-            text = body.decode(self.encoding)
+            text = body.decode(charset or self.encoding)
         except UnicodeError as error:
             raise not_decodable(str(error)) from error
         if "\0" in text:
@@ -36,4 +38,5 @@ class TextFormat:
 
 
 def compile_text(settings: Mapping[str, Any], limits: Limits) -> TextFormat:
-    return TextFormat(compile_encoding(settings.get("encoding", "utf-8")), limits)
+    encoding = settings.get("encoding")
+    return TextFormat(None if encoding is None else compile_encoding(encoding), limits)

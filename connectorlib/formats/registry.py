@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from connectorlib.formats.body_assembly import BodyAssembly
+from connectorlib.formats.cbor import compile_cbor
 from connectorlib.formats.delimited import compile_delimited
 from connectorlib.formats.json import compile_json, compile_ndjson
+from connectorlib.formats.msgpack import compile_msgpack
 from connectorlib.formats.plain_text import compile_text
 from connectorlib.formats.strictness import refuse_unknown_keys
 from connectorlib.shared_settings import Limits
@@ -21,14 +23,22 @@ class Format(Protocol):
     """Safe to share between threads."""
 
     @property
+    def limits(self) -> Limits: ...
+
+    @property
     def content_type(self) -> str: ...
 
     @property
-    def encoding(self) -> str:
-        """The encoding of the text `$body`."""
+    def encoding(self) -> str | None:
+        """The encoding of the text `$body`; None: it is bytes."""
 
-    def decode(self, body: bytes) -> list[Record]:
-        """Return the records of a body. Raise Failed (reject): `not-decodable` or `too-large`."""
+    @property
+    def heeds_charset(self) -> bool:
+        """Whether the charset that a message names counts."""
+
+    def decode(self, body: bytes, charset: str | None = None) -> list[Record]:
+        """Return the records of a body, given the charset that counts. Raise Failed (reject): `not-decodable` or
+        `too-large`."""
 
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
         """Return a body of these rows. Raise Failed (reject): `not-encodable`."""
@@ -49,6 +59,8 @@ _TYPES: dict[str, tuple[Callable[[Mapping[str, Any], Limits], Format], tuple[str
     "json": (compile_json, ()),
     "ndjson": (compile_ndjson, ()),
     "text": (compile_text, ("encoding",)),
+    "cbor": (compile_cbor, ()),
+    "msgpack": (compile_msgpack, ()),
     "xml": (compile_xml, ("root", "record")),
     "delimited": (
         compile_delimited,

@@ -23,33 +23,39 @@ _NIL = f"{{{_XSI}}}nil"
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4}|[0-9A-Fa-f]{8})_")
 #: lxml takes quadratic time to list them: two and a half minutes for the 90,000 that a megabyte can hold.
 _MOST_ATTRIBUTES = 256
+_BOMS = (b"\xef\xbb\xbf", b"\xfe\xff", b"\xff\xfe")
 _ASCII_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 
 
 class XmlFormat:
     content_type = "application/xml"
     encoding = "utf-8"
+    heeds_charset = True
 
     def __init__(self, root: str | None, record: str | None, limits: Limits) -> None:
         self._root = root
         self._record = record
         #: The element around several records.
         self._holder = root or ("rows" if record != "rows" else "records")
-        self._limits = limits
+        self.limits = limits
         self._parsers = threading.local()  # parsers are not thread-safe
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def decode(self, body: bytes) -> list[Any]:
-        check_size(body, self._limits)
-        elements = self._elements(self._parse(body))
-        check_count(elements, self._limits)
-        depth = self._limits.depth
-        return [_record_of(_read(element, depth, self._limits)) for element in elements]
+    def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
+        check_size(body, self.limits)
+        elements = self._elements(self._parse(body, charset))
+        check_count(elements, self.limits)
+        depth = self.limits.depth
+        return [_record_of(_read(element, depth, self.limits)) for element in elements]
 
-    def _parse(self, body: bytes) -> etree._Element:
+    def _parse(self, body: bytes, charset: str | None) -> etree._Element:
+        """Return the root. A byte order mark goes before the charset, which goes before the declaration (RFC 7303)."""
+        if body.startswith(_BOMS):
+            charset = None
         try:
-            root = etree.fromstring(body, self._parser())
+            text = body if charset in (None, "utf-8") else body.decode(str(charset)).encode()
+            root = etree.fromstring(text, self._parser(None if charset is None else "utf-8"))
         except etree.XMLSyntaxError as error:
             raise self._failure(error) from error
         except (ValueError, LookupError) as error:
@@ -60,10 +66,12 @@ class XmlFormat:
             raise not_decodable("a DOCTYPE, which is not accepted")
         return root
 
-    def _parser(self) -> etree.XMLParser:
-        parser: etree.XMLParser | None = getattr(self._parsers, "parser", None)
+    def _parser(self, encoding: str | None) -> etree.XMLParser:
+        name = encoding or "declared"
+        parser: etree.XMLParser | None = getattr(self._parsers, name, None)
         if parser is None:
-            parser = self._parsers.parser = etree.XMLParser(
+            parser = etree.XMLParser(
+                encoding=encoding,
                 resolve_entities=False,
                 no_network=True,
                 load_dtd=False,
@@ -73,11 +81,12 @@ class XmlFormat:
                 remove_pis=True,
                 remove_comments=True,
             )
+            setattr(self._parsers, name, parser)
         return parser
 
     def _failure(self, error: etree.XMLSyntaxError) -> Failed:
         text = str(error.msg or error)
-        return too_deep(self._limits) if "xcessive depth" in text else not_decodable(text)
+        return too_deep(self.limits) if "xcessive depth" in text else not_decodable(text)
 
     def _elements(self, root: etree._Element) -> list[etree._Element]:
         """Return the elements that are records: the root, or its children of that name."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectorlib.errors import Failed
 from connectorlib.expressions import Scope, compile_condition
-from connectorlib.formats import compile_format
+from connectorlib.formats import compile_format, records_of
 from connectorlib.messages import EMPTY, IGNORED, NOT_ACCEPTED, Delivery, Done
 from connectorlib.shared_settings import Conditions, Limits
 
@@ -32,9 +32,9 @@ class Admission:
         sink to reject.
         """
         if not self._reads_body:
-            return self._verdict({}, Scope(delivery, {}, encoding=self._format.encoding))
+            return self._verdict({}, Scope(delivery, {}, fmt=self._format))
         try:
-            delivery.records = self._records(delivery)
+            delivery.records = records_of(delivery, self._format)
         except Failed:
             return None
         verdicts = [self._verdict(*each) for each in self._scoped(delivery)]
@@ -47,17 +47,14 @@ class Admission:
         """Return for each record which condition decides about it, for a person. Raise Failed (reject) if the body
         cannot be decoded or a condition cannot be evaluated."""
         if self._reads_body:
-            delivery.records = self._records(delivery)
+            delivery.records = records_of(delivery, self._format)
             return [self._reason(*each) for each in self._scoped(delivery)]
-        return [self._reason({}, Scope(delivery, {}, encoding=self._format.encoding))]
-
-    def _records(self, delivery: Delivery) -> Sequence[Any]:
-        return self._format.decode(delivery.body) if delivery.records is None else delivery.records
+        return [self._reason({}, Scope(delivery, {}, fmt=self._format))]
 
     def _scoped(self, delivery: Delivery) -> Iterator[tuple[Any, Scope]]:
         """Yield each record, and what it is evaluated in until the next."""
         records = delivery.records or ()
-        scope = Scope(delivery, records[0] if len(records) == 1 else records, encoding=self._format.encoding)
+        scope = Scope(delivery, records[0] if len(records) == 1 else records, fmt=self._format)
         for scope.index, record in enumerate(records):
             yield record, scope
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from connectorlib.errors import Failed
 from connectorlib.expressions import MISSING, Scope, compile_expression
-from connectorlib.formats import compile_format
+from connectorlib.formats import compile_format, records_of
 from connectorlib.messages import Delivery
 from connectorlib.shared_settings import Lanes, Limits
 
@@ -29,8 +29,8 @@ class LaneKey:
     def key_of(self, delivery: Delivery) -> Hashable:
         """Return the key of a message, MISSING if it has none. Its records are taken as they were decoded before."""
         try:
-            if self._reads_body and delivery.records is None:
-                delivery.records = self._format.decode(delivery.body)
+            if self._reads_body:
+                delivery.records = records_of(delivery, self._format)
         except Failed:
             return MISSING
         return self._evaluated(delivery.records[0] if delivery.records else {}, delivery)
@@ -42,7 +42,7 @@ class LaneKey:
 
     def _evaluated(self, record: Any, delivery: Delivery) -> Hashable:
         try:
-            value = self._key.evaluate(record, Scope(delivery, record, encoding=self._format.encoding))
+            value = self._key.evaluate(record, Scope(delivery, record, fmt=self._format))
         except Failed:
             return MISSING
         return value if isinstance(value, Hashable) else repr(value)

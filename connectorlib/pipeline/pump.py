@@ -258,6 +258,8 @@ class Pump:
             except Failed as failed:
                 self._bury([(delivery, Dead(failed.failure))])
                 continue
+            if delivery.unpacked:  # what is in hand is counted by what has come
+                delivery.records = None
             if isinstance(may_have_it, Done):
                 left_out.append((delivery, may_have_it))
                 continue

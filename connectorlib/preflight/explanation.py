@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 from connectorlib.dataclass import dataclass
-from connectorlib.errors import Failure
+from connectorlib.errors import Failed, Failure
 from connectorlib.expressions.path import Path, parse_path_at
 from connectorlib.formats.body_position import RecordPath, TextPosition, element_position, parser_position
+from connectorlib.formats.content import charset_of, plain_body
 from connectorlib.messages import Delivery, Done
 from connectorlib.values.text import json_text
 
@@ -114,7 +115,13 @@ def located(offline: Offline, delivery: Delivery, explanation: Explanation) -> T
     """Return the position in the body of what the message is rejected for."""
     if explanation.rejection is None:
         return None
-    return position_of(delivery.body, offline.format_of(delivery), explanation.rejection)
+    format = offline.format_of(delivery)
+    try:
+        body = plain_body(delivery, delivery.unpacked)  # which the explanation has unpacked, if that is possible
+        charset = charset_of(delivery)
+    except Failed:
+        return None
+    return position_of(body, {"encoding": charset or "utf-8", **format}, explanation.rejection)
 
 
 def position_of(body: bytes, format: Mapping[str, Any], rejection: Rejection) -> TextPosition | None:

@@ -112,6 +112,8 @@ _OPTIONS = (
     click.option("--routing-key", metavar="KEY", help="The routing key that it was published with."),
     click.option("--queue", metavar="NAME", help="The source queue that it came into, where there are several."),
     click.option("--header", type=_Pair(), multiple=True, metavar="NAME=VALUE", help="A header; may be repeated."),
+    click.option("--content-type", metavar="TYPE", help="Its content type: text/csv; charset=iso-8859-1."),
+    click.option("--content-encoding", metavar="CODING", help="How its body is compressed: gzip, deflate or zstd."),
     click.option("--message-id", metavar="ID", help="Its message id."),
     click.option("--correlation-id", metavar="ID", help="Its correlation id."),
     click.option("--timestamp", type=_Moment(), metavar="TIME", help="Its timestamp, in ISO 8601 or seconds."),

@@ -18,7 +18,9 @@ from connectorlib.values.line_diff import differences
 from connectorlib.values.text import printable
 from deadletterqueue.changes import with_body
 from deadletterqueue.edit_command import problems
+from deadletterqueue.letter import Letter
 from deadletterqueue.list_command import what
+from deadletterqueue.plain_letter import changed, plain_letter
 from deadletterqueue.readable_body import indented, readable
 from deadletterqueue.replay import missing
 from deadletterqueue.show_command import facts
@@ -145,7 +147,7 @@ def letter(visit: Visit, request: Request, identity: str) -> Answer:
     found = _opened(visit, identity)
     if isinstance(found, Response):
         return found
-    body = readable(found.delivery.body, most=MAX_SHOWN, whole="the download has all")
+    body = readable(plain_letter(found).delivery.body, most=MAX_SHOWN, whole="the download has all")
     return _page(visit, "letter.html", identity=identity, letter=found, facts=facts(found), body=body)
 
 
@@ -162,7 +164,7 @@ def edit(visit: Visit, request: Request, identity: str) -> Answer:
     found = _opened(visit, identity)
     if isinstance(found, Response):
         return found
-    original = found.delivery.body
+    original = plain_letter(found).delivery.body
 
     def page(text: str | None, problem: str = "", target: Target | None = None) -> Answer:
         diff, no_diff = _difference(original.decode(), text or "") if target is not None else ([], "")
@@ -175,15 +177,18 @@ def edit(visit: Visit, request: Request, identity: str) -> Answer:
     if request.method != "POST":
         return page(original.decode())
     text = edited_text(request.form.get("body", ""), original)
-    changed = with_body(found, text.encode())
+
+    def change(letter: Letter) -> Letter:
+        return changed(letter, lambda plain: with_body(plain, text.encode()))
+
     if request.form.get("again"):
         return page(text)
-    if against := problems(found, changed, visit.workspace.check):
+    if against := problems(found, change(found), visit.workspace.check):
         return page(text, f"It would die again: {against[0]}")
     route = Route(max_replays=None)
     if request.form.get("confirmed"):
         row = _row(visit, identity)
-        return _begun(visit.workspace.replay([row], route, lambda letter: with_body(letter, text.encode())))
+        return _begun(visit.workspace.replay([row], route, change))
     target = target_of(found, route, visit.workspace.session.queue)
     if isinstance(target, Leave):
         return page(text, f"It stays here: {target.reason}")

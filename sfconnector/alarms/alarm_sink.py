@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.expressions import Scope, compile_condition, compile_template, text_of
-from connectorlib.messages import Again, Delivery, Done, Outcome
+from connectorlib.formats.content import MOST_UNPACKED
+from connectorlib.messages import LATER, Again, Delivery, Done, Outcome
 from connectorlib.service import logs
 from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, Alarm
 from sfconnector.alarms.alarm_brake import AlarmBrake
@@ -137,7 +138,7 @@ class AlarmSink:
             self._state.heed_budget(self._client)
             self._state.renew(self._client)
             now = time.time()
-            units = [self._unit(delivery) for delivery in deliveries]
+            units = list(self._decode(deliveries))
             for unit in units:
                 for record in unit.records:
                     self._read(record, now, arrivals, decided)
@@ -160,6 +161,12 @@ class AlarmSink:
         if kinds & {Kind.CONFIGURATION, Kind.FLOOD}:
             self._state.doubt_mapping(flooded=Kind.FLOOD in kinds)
         return [each.outcome for each in settled]
+
+    def _decode(self, deliveries: Sequence[Delivery]) -> Iterator[Unit]:
+        unpacked = 0
+        for delivery in deliveries:
+            yield self._unit(delivery) if unpacked < MOST_UNPACKED else Unit(delivery, outcome=LATER)
+            unpacked += delivery.unpacked
 
     def _unit(self, delivery: Delivery) -> Unit:
         assert self._state.mapper is not None, "nothing is processed before the first probe succeeds"

@@ -1,7 +1,9 @@
 """Hostile bodies and properties end in the dead-letter queue and stay there; their neighbours are written."""
 
+import gzip
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import pika
@@ -11,7 +13,7 @@ from connectorlib.errors import Failed
 from connectorlib.formats import compile_format
 from connectorlib.shared_settings import Limits
 from tests.corpus import attacks, vectors
-from tests.e2e.conftest import Connector, reading
+from tests.e2e.conftest import Connector, Running, reading
 from tests.services.waiting import eventually
 
 NO = "not-decodable"
@@ -142,6 +144,46 @@ def test_every_body_of_the_corpus_is_written_or_ends_with_its_reason(on_sqlite: 
     letters = [headers for _, headers in connector.dead()]
     assert {headers["number"] for headers in letters} == dead
     assert all(headers["dead-code"] in (NO, LARGE) and headers["dead-text"] for headers in letters)
+
+
+# -- compressed bodies
+
+
+def test_bombs_are_dead_letters_and_cost_neither_their_neighbours_nor_memory(on_sqlite: Connector) -> None:
+    connector, count = on_sqlite, 50
+    text = {"path": "text", "default": ""}
+    insert = "INSERT INTO reading (id, device, value) VALUES (:id, :device, length(:text) / 10000)"
+    connector.configure(write=[{"statement": insert, "values": {"text": text}}], lanes={"key": "device"})
+    connector.vhost.declare_queue("readings")
+    connector.publish(*(reading(number, text="x" * 1_000_000) for number in range(count)))
+    with connector.subscribed() as running:
+        eventually(lambda: connector.database.count("reading") == count, 30)
+        before = peak_kb(running)
+    bomb = gzip.compress(bytes(200_000_000), 6)  # of 194 KB
+    # Within limits.body_bytes each.
+    small = [gzip.compress(reading(number, text="x" * 1_000_000)) for number in range(count, 2 * count)]
+    packed = {"content_encoding": "gzip"}
+    messages: list[Any] = [(bomb, packed | {"message_id": f"bomb {number}"}) for number in range(count)]
+    messages += [(body, packed | {"message_id": "small"}) for body in small]
+    messages.append((gzip.compress(reading(2 * count)), packed | {"message_id": "good"}))
+    connector.vhost.publish("", "readings", messages)
+    with connector.subscribed() as running:
+        eventually(lambda: connector.database.count("reading") == 2 * count + 1, 60)
+        eventually(lambda: connector.vhost.depth("dead-letter") == count, 30)
+        after = peak_kb(running)
+        assert "PAUSED" not in running.log
+    assert connector.database.value("SELECT count(*) FROM reading WHERE value = 100") == 2 * count
+    assert after < 1.3 * before, f"{before} KiB with plain bodies, {after} with compressed ones"
+    for _, properties, body in taken(connector):
+        assert properties.headers["dead-code"] == LARGE
+        assert properties.content_encoding == "gzip"
+        assert body == bomb
+
+
+def peak_kb(running: Running) -> int:
+    """Return the most memory that a process has had so far."""
+    status = Path(f"/proc/{running.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 # -- properties

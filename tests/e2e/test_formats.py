@@ -1,8 +1,10 @@
-"""JSON, XML and delimited text, both ways: what select writes, subscribe reads back to the same values."""
+"""JSON, XML, delimited text and CBOR, both ways: what select writes, subscribe reads back to the same values."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
+import cbor2
 import pytest
 
 from tests.e2e import exact
@@ -13,8 +15,14 @@ FORMATS: dict[str, dict[str, Any]] = {
     "json": {"type": "json"},
     "xml": {"type": "xml", "root": "rows", "record": "row"},
     "delimited": {"type": "delimited", "delimiter": "|", "columns": ["id", *exact.COLUMNS]},
+    "cbor": {"type": "cbor"},
 }
-CONTENT_TYPES = {"json": "application/json", "xml": "application/xml", "delimited": "text/plain; charset=utf-8"}
+CONTENT_TYPES = {
+    "json": "application/json",
+    "xml": "application/xml",
+    "delimited": "text/plain; charset=utf-8",
+    "cbor": "application/cbor",
+}
 
 #: The one thing of all that a format cannot say.
 CONTROL = {text for text in exact.TEXTS if "\x01" in text}
@@ -46,6 +54,18 @@ SEVERAL = {
         "|||||", "||||2.5|"
     ).encode()
     + b'false|||2026-11-24||\r\n9003|||||||||||""',
+    "cbor": cbor2.dumps(
+        [
+            dict.fromkeys(["id", *exact.COLUMNS]) | record
+            for record in (
+                {"id": 9001, "word": "one", "short": "", "amount": Decimal("1.10"), "whole": 7, "truth": True}
+                | {"moment": "2026-11-24T01:02:03", "data": b"\0\1"},
+                {"id": 9002, "word": "zwölf 🦉", "fraction": 2.5, "truth": False}
+                | {"day": cbor2.CBORTag(1004, "2026-11-24")},
+                {"id": 9003, "data": b""},
+            )
+        ]
+    ),
 }
 WRITTEN: dict[int, dict[str, Any]] = {
     9001: {
@@ -170,11 +190,23 @@ HOSTILE: dict[str, list[tuple[bytes, str]]] = {
         (b"1|p-1|" + b"x" * 300_000 + b"\n", "limits.body_bytes is 200000"),
         (b"1|p-1|1.5\n" * 200, "limits.records is 100"),
     ],
+    "cbor": [
+        (b"", "empty"),
+        (b"\xa1\x62id", "premature end"),
+        (b"\xa1\x62id\x01\x02", "1 bytes behind the value"),
+        (b"\xa2\x62id\x01\x62id\x02", "Duplicate map key"),
+        (b"\xa1\x65value\xf9\x7e\x00", "nan is no number"),
+        (b"\x9f" * DEEP, "limits.depth"),
+        (b"\x9a\x00\x00\x00\x65" + b"\xa0" * 101, "limits.records is 100"),
+        (cbor2.dumps("x" * 300_000), "limits.body_bytes is 200000"),
+        (b"\xd8\x23\x61a", "tag 35 is not accepted"),
+    ],
 }
 GOOD = {
     "json": reading(7),
     "xml": b"<rows><row><id>7</id><device>p-1</device><value>1.5</value></row></rows>",
     "delimited": b"7|p-1|1.5",
+    "cbor": cbor2.dumps({"id": 7, "device": "p-1", "value": 1.5}),
 }
 
 

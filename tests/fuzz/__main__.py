@@ -5,6 +5,7 @@ Nothing is measured but the kinds of answers: an input whose answer is of a new 
 """
 
 import argparse
+import logging
 import sys
 import time
 from random import Random
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--target", choices=names, action="append", help="only this one; may be repeated")
     parser.add_argument("--keep", action="store_true", help="add what is interesting to tests/corpus/fuzz")
     given = parser.parse_args()
+    logging.disable()
     print(f"fuzz: seed {given.seed}", flush=True)
     wanted = [target for target in TARGETS if target.name in (given.target or names)]
     fuzzers = [Fuzzer(target, Random(f"{given.seed} {target.name}")) for target in wanted]

@@ -13,7 +13,7 @@ from types import FrameType
 from tests.corpus import vectors
 from tests.corpus.vectors import Vector
 from tests.fuzz.mutation import Mutator
-from tests.fuzz.targets import Target
+from tests.fuzz.target import Target
 
 #: Of processor time, for one input of a few KB: the worst take milliseconds.
 MOST_SECONDS = 2.0

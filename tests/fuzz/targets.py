@@ -1,15 +1,13 @@
 """What is fuzzed: each target takes any bytes and returns what kind of answer there was; it raises when a promise does
 not hold."""
 
+import json
 import re
 import sqlite3
-import traceback
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pika import BasicProperties
@@ -17,93 +15,19 @@ from pika import BasicProperties
 from connectorlib.amqp.field_tables import decode_table
 from connectorlib.config import json_source
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.expressions import Scope, compile_expression, describe_missing
-from connectorlib.formats import Format, compile_format
+from connectorlib.expressions import Scope, compile_condition, compile_expression, describe_missing
 from connectorlib.messages import Dead, Delivery
 from connectorlib.pipeline.dead_letter import MAX_HEADER_BYTES, dead_letter
 from connectorlib.service.redaction import Secrets
-from connectorlib.shared_settings import DeadLetterSettings, Limits
+from connectorlib.shared_settings import DeadLetterSettings
 from connectorlib.values.types import TYPES
 from dbconnector.sql import compile_statement
 from dbconnector.sql.lexer import tokenize
 from deadletterqueue.changes import compile_set, compile_text, text_of
 from deadletterqueue.letter import letter as letter_of
 from sfconnector.soql import literal
-from tests.corpus import vectors
-
-Check = Callable[[bytes], str]
-
-
-@dataclass(frozen=True)
-class Target:
-    name: str
-    check: Check
-    seeds: Sequence[bytes]
-    tokens: Sequence[bytes] = field(default=())
-
-
-def same_kind(error: BaseException) -> str:
-    """Return what two failures of one kind share: where they were raised. Texts repeat parts of the input."""
-    cause = error.__cause__ or error
-    *_, place = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in traceback.extract_tb(cause.__traceback__)[-1:]]
-    return f"{type(cause).__name__} {getattr(cause, 'code', '')} {Path(place.filename).name} {place.lineno} {lines}"
-
-
-# -- formats
-
-
-def check_format(form: Format, body: bytes) -> str:
-    try:
-        records = form.decode(body)
-    except Failed as failed:
-        failure = failed.failure
-        assert failure.kind is Kind.REJECT, failure
-        assert failure.code in ("not-decodable", "too-large"), failure
-        assert failure.text.isprintable(), failure
-        assert 0 < len(failure.text) <= 200, failure
-        return same_kind(failed)
-    for record in records:
-        assert_clean(record)
-    kind = f"{len(records) > 1} {shape(records[0]) if records else ''}"
-    if not records or not all(isinstance(record, dict) for record in records):
-        return f"read {kind}"  # only rows are ever written, and each is an object
-    try:
-        again = form.encode(records)
-    except Failed as failed:
-        if failed.failure.code != "not-encodable":
-            raise
-        return f"read {kind}"
-    assert form.decode(again) == records, again
-    return f"read and written {kind}"
-
-
-def shape(value: Any, depth: int = 0) -> str:
-    """Return what a value looks like, roughly."""
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    kinds = sorted({shape(member, depth + 1) for member in members}) if depth < 1 else []
-    return f"{type(value).__name__}{''.join(kinds)}"
-
-
-def assert_clean(value: Any) -> None:
-    """Nothing of a message may hold what databases cut off, or what cannot be sent."""
-    if isinstance(value, str):
-        value.encode("utf-8")
-        assert "\0" not in value, value
-    elif isinstance(value, dict | list):
-        for member in [*value, *value.values()] if isinstance(value, dict) else value:
-            assert_clean(member)
-
-
-def format_target(name: str, vectors_of: str, **settings: Any) -> Target:
-    form = compile_format({**vectors.FORMATS[vectors_of], **settings}, Limits(body_bytes=100_000))
-    tokens = {
-        "json": rb'{ } [ ] " : , true null 1 "a" \u0041 \n'.split(),
-        "xml": b'<a> </a> <a/> <r> </r> &lt; &x; <!-- --> <![CDATA[ ]]> <!DOCTYPE <?xml ?> x="1" xmlns="u"'.split(),
-        "csv": [b",", b";", b'"', b'""', b"\r\n", b"\n", b"a,b,c\n"],
-    }[vectors_of]
-    return Target(name, lambda body: check_format(form, body), [each.body for each in vectors.read(vectors_of)], tokens)
-
+from tests.fuzz.bodies import BODIES
+from tests.fuzz.target import Target, same_kind
 
 # -- statements
 
@@ -194,6 +118,71 @@ def check_expression(data: bytes) -> str:
     return " ".join(kinds)
 
 
+def _json_in(data: bytes) -> Any:
+    """Return the JSON value of a text, as a configuration would hold it; the text where it is none."""
+    text = data.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _need(failed: Failed, *codes: str) -> None:
+    assert failed.failure.code in codes, failed
+
+
+def check_condition(data: bytes) -> str:
+    try:
+        condition = compile_condition(_json_in(data))
+    except ValueError as error:
+        return same_kind(error)
+    scope = Scope(None, _RECORD)
+    try:
+        holds = condition.matches(_RECORD, scope)
+        assert len(condition.reason(_RECORD, scope)) < 4_000 + 4 * len(data)
+    except Failed as failed:
+        _need(failed, "bad-value")
+        return same_kind(failed)
+    return f"{holds} {len(condition.alternatives)} {len(condition.expressions)}"
+
+
+def check_modifiers(data: bytes) -> str:
+    """The modifiers of a value expression, on values of every kind."""
+    given = _json_in(data)
+    try:
+        expression = compile_expression({"path": "a", **(given if isinstance(given, dict) else {"map": given})})
+    except ValueError as error:
+        return same_kind(error)
+    kinds = []
+    for value in _VALUES:
+        try:
+            kinds.append(type(expression.evaluate({"a": value}, Scope(None))).__name__)
+        except Failed as failed:
+            _need(failed, "bad-value", "not-in-map", "missing-field")
+            kinds.append(failed.failure.code)
+    return " ".join(kinds)
+
+
+_VALUES = [
+    *("1.234,5", " p-7 ", '{"a": [1]}', "2026-11-24T03:02:00Z", 1, -1.5, Decimal("1e300")),
+    *(True, None, [1], {"b": 1}, b"\xff"),
+]
+_CONDITIONS = [
+    *(
+        b'{"id": 7, "text": ["1.?", "x*"]}',
+        b'[{"text": {"gt": 1, "le": 2}}, {"active": true}]',
+        b'{"a.b[0]": {"not": "x"}}',
+    ),
+    *(b'{"nope": {"missing": true}, "{id}-{text}": "7-*"}', b'{"$routing_key": "a.*.#"}', b'{"$headers.x": "*"}'),
+]
+_MODIFIERS = [
+    *(b'{"parse": "json", "then": "a[0]"}', b'{"strip": true, "upper": true, "slice": [0, 3]}', b'{"decimal": ","}'),
+    *(b'{"map": {"1": "a", "*": "b"}, "default": 0}', b'{"type": "timestamp", "zone": "Asia/Tokyo", "as": "%H:%M"}'),
+    *(b'{"type": "epoch_s", "as": "%Y"}', b'{"type": "date", "format": "%d.%m.%Y"}', b'{"type": "integer"}'),
+]
+_SPEC_TOKENS = rb'{ } [ ] " : , true null 1 "a" "gt" "not" "missing" "type" "as" "%Y" "slice" "map" "default" $'.split()
+
+
 # -- what comes and goes with a message
 
 
@@ -280,11 +269,9 @@ _SECRETS = [
 ]
 
 TARGETS = [
-    format_target("json", "json"),
-    format_target("xml", "xml", record="r"),
-    format_target("csv", "csv"),
-    format_target("csv-odd", "csv", delimiter="||", quote="'", trim=True, null="\\N", trailing_delimiter=True),
-    format_target("csv-plain", "csv", delimiter=";", quote=None, encoding="utf-16"),
+    *BODIES,
+    Target("condition", check_condition, _CONDITIONS, _SPEC_TOKENS),
+    Target("modifiers", check_modifiers, _MODIFIERS, _SPEC_TOKENS),
     Target("statement", check_statement, _STATEMENTS, _SQL),
     Target(
         "expression",

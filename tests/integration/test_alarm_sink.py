@@ -1,5 +1,6 @@
 """A division's alarms from messages to Cases, on an org over HTTP: floods of refusals, and what agents keep."""
 
+import gzip
 import json
 import threading
 import time
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectorlib.errors import Kind
-from connectorlib.messages import Again, Dead, Delivery, Outcome, Properties
+from connectorlib.messages import LATER, Again, Dead, Delivery, Outcome, Properties
 from connectorlib.shared_settings import Retry, Source
 from sfconnector.alarms.alarm_config import alarm_settings
 from sfconnector.alarms.alarm_sink import AlarmSink
@@ -70,6 +71,16 @@ def kinds(outcomes: list[Outcome]) -> Counter[Any]:
         "dead" if isinstance(each, Dead) else each.failure.kind if isinstance(each, Again) else "done"
         for each in outcomes
     )
+
+
+def test_messages_behind_much_that_was_unpacked_are_put_off(start: Any) -> None:
+    alarms = start()
+    packed = [alarms.message({"device": f"p-{number}", "text": "x" * 1_000_000}) for number in range(8)]
+    for each in packed:
+        each.body, each.properties.content_encoding = gzip.compress(each.body), "gzip"
+    outcomes = alarms.sink.handle(packed, lambda: True)
+    assert outcomes[5:] == [LATER] * 3
+    assert kinds(outcomes[:5]) == kinds(alarms.sink.handle(packed[5:], lambda: True) + outcomes[:2]) == {"done": 5}
 
 
 def test_a_rule_that_refuses_every_new_case_pauses_though_repeats_go_on(start: Any, salesforce: Any) -> None:

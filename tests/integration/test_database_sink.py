@@ -1,5 +1,6 @@
 """The sink on real databases: one outcome per message, and exactly the rows that the outcomes promise."""
 
+import gzip
 import json
 import threading
 import time
@@ -103,6 +104,16 @@ def test_a_batch_is_written_and_every_message_is_done(table: Any) -> None:
     bench = Bench(table, [INSERT])
     assert bench.write(*deliveries(*[reading(n) for n in range(1, 501)])) == [DONE] * 500
     assert ids(table) == list(range(1, 501))
+
+
+def test_messages_behind_much_that_was_unpacked_are_put_off(sqlite_db: Any) -> None:
+    bench = Bench(with_table(sqlite_db), [INSERT])
+    packed = deliveries(*[reading(n) | {"text": "x" * 1_000_000} for n in range(1, 9)])
+    for each in packed:
+        each.body, each.properties.content_encoding = gzip.compress(each.body), "gzip"
+    assert bench.write(*packed) == [DONE] * 5 + [LATER] * 3
+    assert bench.write(*packed[5:]) == [DONE] * 3
+    assert ids(sqlite_db) == list(range(1, 9))
 
 
 @pytest.mark.parametrize("bad", [[0], [499], [3, 250, 251], list(range(0, 500, 50))])

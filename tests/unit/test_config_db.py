@@ -310,9 +310,10 @@ SCHEMA_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     (
         ["format"],
         {"type": "delimted"},
-        'format.type: expected "json", "ndjson", "xml", "delimited" or "text", not the text "delimted"; did',
+        'format.type: expected "json", "ndjson", "xml", "delimited", "text", "cbor" or "msgpack", not the text '
+        '"delimted"; did',
     ),
-    (["format"], {}, 'format: "type" is missing: json, ndjson, xml, delimited or text, such as "json"'),
+    (["format"], {}, 'format: "type" is missing: json, ndjson, xml, delimited, text, cbor or msgpack, such as "json"'),
     (["format"], {"type": "xml", "columns": ["a"]}, "format.columns: unknown key; known here: type, root, record"),
     (["idempotency", "table"], "a b", "idempotency.table: expected a table name of letters, digits and _"),
     (["limits"], {"depth": 2.5}, "limits.depth: expected a whole number, not 2.5"),

@@ -1,5 +1,6 @@
 """What one message would become, and where in its body stands what it is rejected for."""
 
+import gzip
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from connectorlib.preflight.explanation import (
     Rejection,
     as_json,
     indented_json,
+    located,
     position_of,
 )
 from connectorlib.preflight.message_options import made_up, takes
@@ -102,7 +104,7 @@ def explained(
     opened: Any = db.opened(str(file)) if "database" in config else sf.opened(str(file))
     explanation = opened.explain(message, given)
     rejection = explanation.rejection
-    return explanation, rejection and position_of(raw, opened.format_of(message), rejection)
+    return explanation, rejection and located(opened, message, explanation)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,20 @@ def test_where_the_parser_gave_up_is_shown(tmp_path: Path, body: bytes, line: in
     assert explanation.rejection is not None
     assert explanation.rejection.failure.code == "not-decodable"
     assert (place.line, place.column) == (line, column) if line else place is None
+
+
+def test_the_place_is_that_in_the_unpacked_body_and_in_its_charset(tmp_path: Path) -> None:
+    packed = gzip.compress(b'{"id": 1,\n "device" 2}')
+    _, place = explained(tmp_path, DB, packed, message_id="m-1", content_encoding="gzip")
+    assert (place.line, place.text) == (2, ' "device" 2}')
+    explanation, place = explained(tmp_path, DB, gzip.compress(bytes(2_000_000)), content_encoding="gzip")
+    assert explanation.rejection is not None
+    assert explanation.rejection.failure.code == "too-large"
+    assert place is None
+    body = "<a>\n  <b>°C</c>\n</a>".encode("iso-8859-1")
+    config = {**DB, "format": {"type": "xml"}}
+    _, place = explained(tmp_path, config, body, message_id="m-1", content_type="text/xml; charset=iso-8859-1")
+    assert (place.line, place.text) == (2, "  <b>°C</c>")
 
 
 def test_the_parser_of_xml_says_where_it_gave_up_too(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pika import BasicProperties
 
 from connectorlib.errors import Failed
 from connectorlib.expressions import MISSING, Scope, compile_expression
+from connectorlib.formats import compile_format
 from connectorlib.messages import Delivery
+from connectorlib.shared_settings import Limits
 
 
 def delivery(body=b"", headers=None, **properties):
@@ -122,7 +124,7 @@ def test_a_body_that_is_no_text_is_a_bad_value_only_when_it_is_asked_for():
     with pytest.raises(Failed) as caught:
         evaluate("$body", message)
     assert caught.value.failure.code == "bad-value"
-    assert evaluate("$body", message, encoding="latin-1") == "ÿþ"
+    assert evaluate("$body", message, fmt=compile_format({"type": "text", "encoding": "latin-1"}, Limits())) == "ÿþ"
 
 
 @pytest.mark.parametrize("seconds", [2**63, -(2**62), "soon"])

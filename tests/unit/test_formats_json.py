@@ -207,7 +207,7 @@ def test_the_text_of_an_escaped_nul_is_only_text():
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"type": "yaml"}, "unknown format type 'yaml'; known are json, ndjson, text, xml, delimited"),
+        ({"type": "yaml"}, "unknown format type 'yaml'; known are json, ndjson, text, cbor, msgpack, xml, delimited"),
         ({"type": "json", "record": "row"}, "unknown key 'record'"),
         ({"type": "xml", "recrd": "row"}, "unknown key 'recrd'; did you mean 'record'?"),
     ],

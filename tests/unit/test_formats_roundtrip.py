@@ -62,6 +62,8 @@ FORMATS: dict[str, dict[str, Any]] = {
         "quote": None,
     },
     "no quotes, two": {"type": "delimited", "delimiter": "--", "columns": NAMES, "quote": None, "null": "\\N"},
+    "cbor": {"type": "cbor"},
+    "msgpack": {"type": "msgpack"},
     "latin": {"type": "delimited", "delimiter": "|", "columns": NAMES, "encoding": "latin-1"},
 }
 
@@ -225,6 +227,9 @@ WORST = {
     "lines": ("comma", b"\n" * 1_048_576),
     "quoted lines": ("comma", b'"",,,,,,,,,\n' * 87_000),
     "two characters": ("two characters", b'"x"' + b"|" * 1_000_000),
+    "cbor times": ("cbor", b"\x81\x9a" + (500_000).to_bytes(4) + b"\xc1\x01" * 500_000),
+    "cbor lists": ("cbor", b"\x9f" * 1_000_000),
+    "msgpack lists": ("msgpack", b"\x91\xdd" + (1_000_000).to_bytes(4) + b"\x90" * 1_000_000),
 }
 
 

@@ -18,7 +18,7 @@ def test_the_text_of_a_message_is_its_body(encoding, text):
     plain = compile_format(TEXT | {"encoding": encoding}, Limits())
     (record,) = plain.decode(body)
     delivery = Delivery(1, 1, "q", "x", "k", False, BasicProperties(), body, 0.0)
-    assert compile_expression("$body").evaluate(record, Scope(delivery, record, encoding=plain.encoding)) == text
+    assert compile_expression("$body").evaluate(record, Scope(delivery, record, fmt=plain)) == text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from random import Random
 import pytest
 
 from tests.fuzz.running import Fuzzer, TooLong, kept, limited
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.target import Target
+from tests.fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

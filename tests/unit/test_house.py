@@ -147,6 +147,9 @@ SHOWN = {
         ("prometheus_client", "connectorlib.monitoring"),
         ("opentelemetry", "connectorlib.monitoring"),
         ("cryptography", "connectorlib.preflight"),
+        ("backports", "connectorlib.formats"),
+        ("cbor2", "connectorlib.formats"),
+        ("msgpack", "connectorlib.formats"),
     ],
 )
 def test_a_foreign_library_is_imported_in_one_folder(library: str, room: str) -> None:

@@ -35,7 +35,7 @@ def asked(*extras: str) -> list[Requirement]:
     ("lock", "requirements"),
     [
         (TESTS, asked(*EXTRAS)),
-        (USERS, asked("otel", "sandbox", "web")),
+        (USERS, asked("cbor", "msgpack", "otel", "sandbox", "web", "zstd")),
         (BUILD, list(map(Requirement, PYPROJECT["dependency-groups"]["package"]))),
     ],
 )

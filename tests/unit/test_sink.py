@@ -1,6 +1,7 @@
 """What a division makes of a batch of messages, by several handings over where it needs them. On the sandbox's org."""
 
 import copy
+import gzip
 import io
 import json
 import logging
@@ -352,6 +353,16 @@ def test_what_was_made_of_a_message_is_remembered_while_it_is_put_off(client):
     assert len(client.org.records("Case")) == 2 + 2000
 
 
+def test_messages_behind_much_that_was_unpacked_are_put_off(client):
+    cases = cases_of(client, mapping={"Subject": "subject"})
+    packed = [message(tag, {"subject": "s", "text": "x" * 1_000_000}) for tag in range(8)]
+    for each in packed:
+        each.body, each.properties.content_encoding = gzip.compress(each.body), "gzip"
+    outcomes = handle(cases, *packed)
+    assert outcomes == [DONE] * 5 + [LATER] * 3
+    assert handle(cases, *packed[5:]) == [DONE] * 3
+
+
 def test_after_more_cases_at_once_than_the_rate_allows_messages_wait_in_the_queue_not_in_hand(client):
     cases = cases_of(client, {"Subject": "{subject|x}"}, None, rate=60)
     assert handle(cases, message(1, [{}] * 600)) == [DONE]
@@ -524,7 +535,7 @@ class CountingFormat:
 
     def __init__(self, format):
         self._format = format
-        self.encoding = format.encoding
+        self.encoding, self.heeds_charset = format.encoding, format.heeds_charset
         self.decoded = []
 
     def decode(self, body):
