@@ -31,11 +31,11 @@ from tests.programs import PROGRAMS  # noqa: E402
 FOLDER = ROOT / "docs" / "reference"
 MADE = "<!-- Made by scripts/reference.py; do not edit. -->\n\n"
 MEANING = {
-    Kind.REJECT: "a dead letter, at once",
-    Kind.RETRY: "the same again, with back-off; then the blame rule",
-    Kind.UNAVAILABLE: "a pause: nothing is taken and nothing dead-lettered until it is back",
-    Kind.REFUSED: "a pause: a log-in was refused",
-    Kind.CONFIGURATION: "a pause: it would fail for every message",
+    Kind.REJECT: "dead-lettered at once",
+    Kind.RETRY: "retried with back-off; then the blame rule",
+    Kind.UNAVAILABLE: "pause: no messages are taken and none are dead-lettered until the target is available",
+    Kind.REFUSED: "pause: a login was refused",
+    Kind.CONFIGURATION: "pause: it would fail for every message",
 }
 
 
@@ -56,7 +56,7 @@ def pages() -> dict[str, str]:
 def configuration(name: str, program: str, schema: Mapping[str, Any]) -> str:
     """Return the page about a configuration file: a table for each of its objects."""
     lead = (
-        f"Every key of the configuration of `{program}`, as `{program} schema` has it for editors. "
+        f"Every key of the configuration of `{program}`. `{program} schema` prints the same as a JSON Schema for editors. "
         f"{cell(schema['description'])}\n\n"
     )
     return f"# {name}\n\n{MADE}{lead}" + "".join(Objects(schema).sections())
@@ -64,7 +64,7 @@ def configuration(name: str, program: str, schema: Mapping[str, Any]) -> str:
 
 def tests_files() -> str:
     """Return the page about the tests file of both connectors."""
-    parts = [f"# Tests files\n\n{MADE}What `test` reads; [checking](../checking.md) has examples.\n\n"]
+    parts = [f"# Tests files\n\n{MADE}Every key of the file that `test` reads; [checking](../checking.md) has examples.\n\n"]
     for program in ("dbconnector", "sfconnector"):
         parts.append(f"## {program}\n\n")
         parts += Objects(bundle(trials.schema(program)), f"{program}: ").sections()
@@ -105,7 +105,7 @@ class Objects:
             rows.append(self._row(key, value, key in required, link))
         described = next((each["description"] for each in expand(self.root, schema) if "description" in each), "")
         lead = f"{cell(described)}\n\n" if path and described else ""
-        table = "| key | means | default | example |\n| --- | --- | --- | --- |\n" + "".join(rows) + "\n"
+        table = "| key | meaning | default | example |\n| --- | --- | --- | --- |\n" + "".join(rows) + "\n"
         return f"## {self.heading(path)}\n\n{lead}{table}", inner
 
     def heading(self, path: str) -> str:
@@ -147,7 +147,7 @@ class Objects:
         choices = first("enum")
         text += f" One of {', '.join(code(each) for each in choices)}." if choices else ""
         text += f" See {link}." if link else ""
-        default = "needed" if required else code(first("default")) if any("default" in each for each in facts) else ""
+        default = "required" if required else code(first("default")) if any("default" in each for each in facts) else ""
         examples = first("examples") or []
         return f"| `{key}` | {text.strip()} | {default} | {code(examples[0]) if examples else ''} |\n"
 
@@ -172,7 +172,7 @@ def code(value: Any) -> str:
 
 def commands() -> str:
     """Return the page with all commands, their texts and options."""
-    parts = [f"# Commands\n\n{MADE}What `--help` says, command by command.\n\n"]
+    parts = [f"# Commands\n\n{MADE}The output of `--help`, command by command.\n\n"]
     for name, command in PROGRAMS.items():
         parts += _command(name, command)
     return "".join(parts)
@@ -183,7 +183,7 @@ def _command(name: str, command: click.Command) -> Iterator[str]:
     yield f"## {name}\n\n```text\n{text}\n```\n\n"
     options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
     if options:
-        yield "| option | means | default |\n| --- | --- | --- |\n" + "".join(map(_option, options)) + "\n"
+        yield "| option | meaning | default |\n| --- | --- | --- |\n" + "".join(map(_option, options)) + "\n"
     if isinstance(command, LazyGroup):
         for inner in command.commands:
             yield from _command(f"{name} {inner}", command.load(inner))
@@ -207,15 +207,15 @@ def _option(option: click.Option) -> str:
 
 
 def codes() -> str:
-    """Return the page with exit codes, and what is done about each error code."""
+    """Return the page with exit codes, and what happens to each error code."""
     exits = re.search(r"^\| code \| meaning \|\n(?:\|.*\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert exits, "README.md has no exit codes"
-    parts = [f"# Codes\n\n{MADE}## Exit codes\n\n{exits[0]}\n", "## What is done about an error\n\n"]
-    parts += ["| kind | means |\n| --- | --- |\n", *(f"| {kind.value} | {text} |\n" for kind, text in MEANING.items())]
+    parts = [f"# Codes\n\n{MADE}## Exit codes\n\n{exits[0]}\n", "## What happens to an error\n\n"]
+    parts += ["| kind | meaning |\n| --- | --- |\n", *(f"| {kind.value} | {text} |\n" for kind, text in MEANING.items())]
     parts.append(
-        "\nWhat stands in no table is *unknown*: the [blame rule](../guarantees.md#what-happens-to-a-failure) decides. "
-        "`database.errors` and `case.errors` go before all tables.\n\n## Databases\n\n"
-        "A driver's own code comes first, then the SQLSTATE, then its class (the first two characters).\n\n"
+        "\nA code that is in no table is *unknown*: the [blame rule](../guarantees.md#what-happens-to-a-failure) decides. "
+        "`database.errors` and `case.errors` override all tables.\n\n## Databases\n\n"
+        "The driver's own code is looked up first, then the SQLSTATE, then its class (the first two characters).\n\n"
     )
     parts.append(_table("SQLSTATE", {**sqlstate.STATES, **{f"{key}…": kind for key, kind in sqlstate.CLASSES.items()}}))
     shown: list[Mapping[int, Kind]] = [{}]
@@ -226,7 +226,7 @@ def codes() -> str:
             note = "" if driver.measured else " (known from documentation only)"
             parts.append(f"### {driver.name}\n\n{_table(f'codes of {driver.name}{note}', _spans(dialect.natives))}")
     parts.append(f"## Salesforce\n\n{_table('codes of Salesforce', salesforce.KINDS)}")
-    parts.append("A few codes stand for several causes; there the text decides.\n")
+    parts.append("A few codes have several causes; for these the text of the error decides.\n")
     return "".join(parts)
 
 

@@ -287,7 +287,7 @@ SCHEMA_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     (
         ["database", "connection"],
         None,
-        'database: "connection" is missing: ODBC keywords, or a whole connection string',
+        'database: "connection" is missing: ODBC keywords, or a complete connection string',
     ),
     (["database", "connection"], 5, "database.connection: expected an object of ODBC keywords or a connection string"),
     (["database", "errors"], {"2350": "retry"}, "database.errors.2350: expected an SQLSTATE such as 23505"),

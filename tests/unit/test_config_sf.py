@@ -371,7 +371,7 @@ SCHEMA_MISTAKES: list[tuple[list[Any], Any, str]] = [
     ([*D, "batch"], {"size": 201}, f"{at}.batch.size: expected at most 200, not 201"),
     ([*D, "case", "for_each"], "a..b", f"{at}.case.for_each: unexpected"),
     ([*D, "priority"], "urgent", f'{at}.priority: expected "high", "normal" or "low", not the text "urgent"'),
-    ([*D, "case"], None, f'{at}: "case" is missing: What a Case is made of'),
+    ([*D, "case"], None, f'{at}: "case" is missing: The fields of a Case, and how it is created'),
     ([*D, "match"], {"site": []}, f"{at}.match.site: expected at least 1 element, not an empty list"),
     ([*D, "match"], {"site": {}}, f"{at}.match.site: expected at least 1 key, not an object"),
     ([*D, "match"], {"site": None}, f"{at}.match.site: expected a pattern, a list of patterns, or operators such as"),

@@ -13,4 +13,4 @@ def test_there_is_a_page_for_each_and_no_other():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_of_the_reference_is_what_the_programs_say_now(name):
-    assert (FOLDER / name).read_text() == PAGES[name], "scripts/reference.py writes it anew"
+    assert (FOLDER / name).read_text() == PAGES[name], "run scripts/reference.py"
