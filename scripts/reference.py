@@ -56,7 +56,8 @@ def pages() -> dict[str, str]:
 def configuration(name: str, program: str, schema: Mapping[str, Any]) -> str:
     """Return the page about a configuration file: a table for each of its objects."""
     lead = (
-        f"Every key of the configuration of `{program}`. `{program} schema` prints the same as a JSON Schema for editors. "
+        f"Every key of the configuration of `{program}`. "
+        f"`{program} schema` prints the same as a JSON Schema for editors. "
         f"{cell(schema['description'])}\n\n"
     )
     return f"# {name}\n\n{MADE}{lead}" + "".join(Objects(schema).sections())
@@ -64,7 +65,8 @@ def configuration(name: str, program: str, schema: Mapping[str, Any]) -> str:
 
 def tests_files() -> str:
     """Return the page about the tests file of both connectors."""
-    parts = [f"# Tests files\n\n{MADE}Every key of the file that `test` reads; [checking](../checking.md) has examples.\n\n"]
+    lead = "Every key of the file that `test` reads; [checking](../checking.md) has examples."
+    parts = [f"# Tests files\n\n{MADE}{lead}\n\n"]
     for program in ("dbconnector", "sfconnector"):
         parts.append(f"## {program}\n\n")
         parts += Objects(bundle(trials.schema(program)), f"{program}: ").sections()
@@ -211,9 +213,11 @@ def codes() -> str:
     exits = re.search(r"^\| code \| meaning \|\n(?:\|.*\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert exits, "README.md has no exit codes"
     parts = [f"# Codes\n\n{MADE}## Exit codes\n\n{exits[0]}\n", "## What happens to an error\n\n"]
-    parts += ["| kind | meaning |\n| --- | --- |\n", *(f"| {kind.value} | {text} |\n" for kind, text in MEANING.items())]
+    parts.append("| kind | meaning |\n| --- | --- |\n")
+    parts += [f"| {kind.value} | {text} |\n" for kind, text in MEANING.items()]
     parts.append(
-        "\nA code that is in no table is *unknown*: the [blame rule](../guarantees.md#what-happens-to-a-failure) decides. "
+        "\nA code that is in no table is *unknown*: "
+        "the [blame rule](../guarantees.md#what-happens-to-a-failure) decides. "
         "`database.errors` and `case.errors` override all tables.\n\n## Databases\n\n"
         "The driver's own code is looked up first, then the SQLSTATE, then its class (the first two characters).\n\n"
     )
