@@ -205,3 +205,5 @@ class Notify:
 class Monitoring:
     host: str = "127.0.0.1"
     port: int = 9400
+    dead_letter_page: str | None = None
+    others: Sequence[str] = ()

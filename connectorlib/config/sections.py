@@ -138,7 +138,7 @@ def logging_settings(section: Section, folder: FilePath) -> Logging:
 
 def monitoring(section: Section | None) -> Monitoring | None:
     """Return None without the section: no port."""
-    return None if section is None else Monitoring(**section)
+    return None if section is None else Monitoring(**{**section, "others": tuple(section.get("others", ()))})
 
 
 def tracing(section: Section | None) -> Tracing | None:

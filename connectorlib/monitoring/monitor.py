@@ -11,6 +11,7 @@ from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.flow_stats import FlowStats
+from connectorlib.monitoring.history import FlowReading, History
 from connectorlib.monitoring.tracing import TraceBatch
 from connectorlib.service.redaction import secrets
 from connectorlib.version import VERSION
@@ -81,6 +82,10 @@ class Monitor:
         self.last_success = "last write"
         #: When the process was started, and when this configuration was loaded (monotonic).
         self.up_since = self.configured = time.monotonic()
+        #: The last hours, for the page.
+        self.history = History()
+        #: Lets what is paused try again at once.
+        self.retry: Callable[[], object] = lambda: None
         #: Traces each batch of every flow, if tracing is on.
         self.trace: TraceBatch | None = None
         self._lock = threading.Lock()
@@ -98,6 +103,24 @@ class Monitor:
         """Update all figures; called every second."""
         for flow in self.flows:
             flow.tick()
+
+    def remember(self) -> None:
+        """Add the present figures to the history. Asks the broker, so it may take `DEPTH_LIMIT_S` for each queue."""
+        self.tick()
+        self.history.add([self._reading(flow) for flow in self.flows], time.monotonic())
+
+    def _reading(self, flow: FlowStats) -> FlowReading:
+        depth = self.depth(*flow.queues) if flow.queue else None
+        buckets, seconds = flow.distributions()["durations"]
+        return FlowReading(
+            flow.name,
+            written=flow.count("done"),
+            dead=sum(flow.copied()[0].values()),
+            batches=int(buckets[-1][1]),
+            batch_seconds=seconds,
+            waiting=depth.waiting if depth else None,
+            paused=bool(flow.paused()),
+        )
 
     def stuck(self) -> str | None:
         """Return what is stuck, None while the process is alive."""

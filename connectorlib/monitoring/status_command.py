@@ -118,8 +118,8 @@ def _resolved(value: Any, file: str, kind: str) -> Any:
         raise ValueError(f"monitoring: {error}") from error
 
 
-def ask(settings: Monitoring, connector: str) -> Mapping[str, Any]:
-    """Return the status document. Raise NoAnswer."""
+def ask(settings: Monitoring, connector: str | None) -> Mapping[str, Any]:
+    """Return the status document of a connector, None for any of them. Raise NoAnswer."""
     host = ANY_ADDRESS.get(settings.host, settings.host)
     where = f"{host}:{settings.port}"
     connection = http.client.HTTPConnection(host, settings.port, timeout=TIMEOUT_S)
@@ -128,7 +128,7 @@ def ask(settings: Monitoring, connector: str) -> Mapping[str, Any]:
         response = connection.getresponse()
         body = response.read(LARGEST)
     except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(_no_answer(where, connector, error)) from error
+        raise NoAnswer(_no_answer(where, connector or "connector", error)) from error
     finally:
         connection.close()
     try:
@@ -137,7 +137,7 @@ def ask(settings: Monitoring, connector: str) -> Mapping[str, Any]:
     except (ValueError, LookupError, TypeError):
         text = f"what answers on {where} (HTTP {response.status}) is not a connector: choose another port"
         raise NoAnswer(f"{text} monitoring.port") from None
-    if answers != connector:
+    if connector and answers != connector:
         text = f"{answers} answers on {where}, not {connector}: give each process its own monitoring.port"
         raise NoAnswer(text)
     return dict(found)

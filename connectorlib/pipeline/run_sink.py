@@ -147,6 +147,7 @@ def make_monitor(
     monitor.last_success = program.last_success
     monitor.connections += connections
     monitor.checks = {each.name: each.stuck for each in connections} | {"broker": partial(_silent, broker)}
+    monitor.retry = term.request_nudge
     term.on_nudge(broker.reconnect_now)
     return monitor
 

@@ -6,14 +6,18 @@ import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from typing import Any
 
 import pytest
 
 from connectorlib.amqp import Broker
+from connectorlib.errors import Failure, Kind
 from connectorlib.monitoring import monitoring_server
 from connectorlib.monitoring.monitor import Depth, Monitor
 from connectorlib.monitoring.monitoring_server import serving
 from connectorlib.monitoring.status_command import NoAnswer, ask
+from connectorlib.pipeline.blame import Pause
+from connectorlib.pipeline.pause import PauseNotice
 from connectorlib.service import http_server
 from connectorlib.shared_settings import BrokerSettings, Monitoring
 from tests.services.proxy import proxy
@@ -185,3 +189,76 @@ def seconds_for(monitor: Monitor, name: str) -> float:
     begun = time.monotonic()
     assert monitor.depth(name) is None
     return time.monotonic() - begun
+
+
+# -- the button, and other connectors
+
+
+def posted(address: tuple[str, int], token: str, **headers: str) -> int:
+    connection = HTTPConnection(*address, timeout=20)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection.request(
+        "POST", "/retry", f"form_token={token}", form | {k.replace("_", "-"): v for k, v in headers.items()}
+    )
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def paused_monitor(monitor: Monitor) -> list[str]:
+    """Give the monitor a flow that is paused, and return where its retries are noted."""
+    nothing: Any = NoConsumer()
+    notice = PauseNotice("readings", nothing, monitor.broker)
+    failure = Failure(Kind.UNAVAILABLE, "08001", "connection refused", "database")
+    notice.follow("lane", Pause(failure, time.monotonic()))
+    monitor.flow("readings").attach({}, nothing, notice)
+    retries: list[str] = []
+    monitor.retry = lambda: retries.append("now")
+    return retries
+
+
+class NoConsumer:
+    queue, held, active = "readings", 0, False
+
+
+def test_the_button_retries_what_is_paused_and_only_a_form_of_the_page_does(monitor: Monitor) -> None:
+    retries = paused_monitor(monitor)
+    address = "127.0.0.1", free_port()
+    with serving(Monitoring(*address), monitor):
+        eventually(lambda: answers(address))
+        shown = got(address, "/")[1].decode()
+        token = shown.partition('name="form_token" value="')[2].partition('"')[0]
+        assert "readings is paused since" in shown
+        assert "08001, database: connection refused." in shown
+        assert posted(address, "") == posted(address, "x" * len(token)) == 403
+        assert posted(address, token, Origin="https://evil.example") == 403
+        assert posted(address, token, Sec_Fetch_Site="cross-site") == 403
+        assert posted(address, token, Host="evil.example") == 403
+        assert retries == []
+        assert posted(address, token, Origin=f"http://127.0.0.1:{address[1]}") == 303
+        assert retries == ["now"]
+
+
+def test_a_port_that_others_reach_has_no_button(monitor: Monitor) -> None:
+    retries = paused_monitor(monitor)
+    address = "0.0.0.0", free_port()  # noqa: S104 - that is what it is about
+    near = "127.0.0.1", address[1]
+    with serving(Monitoring(*address), monitor):
+        eventually(lambda: answers(near))
+        assert b"form_token" not in got(near, "/")[1]
+        assert posted(near, "") == 501
+    assert retries == []
+
+
+def test_the_page_shows_other_connectors_and_those_that_do_not_answer(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitoring_server, "LOOK_S", 0.05)
+    near, other, nobody = ("127.0.0.1", free_port()), ("127.0.0.1", free_port()), free_port()
+    second = Monitor("sfconnector", "plant-2", "config.json", monitor.broker, "dead-letter")
+    others = (f"127.0.0.1:{other[1]}", f"127.0.0.1:{nobody}")
+    with serving(Monitoring(*other), second), serving(Monitoring(*near, others=others), monitor):
+        eventually(lambda: answers(near) and b"sfconnector plant-2" in got(near, "/")[1])
+        shown = got(near, "/")[1].decode()
+    assert "there is no connection to the broker" in shown
+    assert f"no connector answers on 127.0.0.1:{nobody}" in shown

@@ -10,6 +10,7 @@ import pytest
 
 from connectorlib.monitoring import status_text
 from connectorlib.monitoring.humanize import ago, moment
+from connectorlib.monitoring.other_connectors import OtherConnector
 from connectorlib.monitoring.status_command import monitoring_of
 from connectorlib.monitoring.status_page import page
 from connectorlib.monitoring.verdict import conclude
@@ -181,10 +182,15 @@ def test_a_long_name_moves_the_column_for_its_neighbours_too():
 def test_nothing_that_is_not_ours_is_markup_on_the_page():
     evil = "<script>alert(1)</script>&\"'"
     told = status(name=evil, version=evil, file=evil, broker__about=evil, queue__name=evil, flow__name=evil)
-    told["flows"][0]["pauses"] = [{**PAUSE, "name": evil, "line": evil}]
+    told["flows"][0]["pauses"] = [{**PAUSE, "name": evil, "text": evil, "do": evil, "next_try": evil}]
     told["flows"][0]["last_hour"]["dead"] = {evil: 1}
-    shown = page({**told, "exit": 1, "conclusion": evil, "dead_letters": {"queue": evil, "messages": None}})
-    assert shown.count("&lt;script&gt;") >= 9
+    shown = page(
+        {**told, "exit": 1, "conclusion": evil, "dead_letters": {"queue": evil, "messages": None}},
+        form_token="t",
+        dead_letter_page=f"http://x/{evil}",
+        others=[OtherConnector("plant-7:9400", evil, evil, good=False)],
+    )
+    assert shown.count("&lt;script&gt;") >= 12
     assert "<script" not in shown
 
 
