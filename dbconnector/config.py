@@ -26,12 +26,13 @@ def schema() -> dict[str, Any]:
     return bundle(read_schema("dbconnector", "db.config.schema.json"))
 
 
-def load(path: str | FilePath, *, resolve_secrets: bool = True) -> DbConfig:
+def load(path: str | FilePath, *, resolve_secrets: bool = True, text: str | None = None) -> DbConfig:
     """Given a db.config file, return its settings. Raise ConfigurationError with everything that is wrong in it.
 
-    With `resolve_secrets=False` references stay as they are written, for commands that work offline.
+    With `resolve_secrets=False` references stay as they are written, for commands that work offline. `text`: what would
+    be in the file, whose folder is still where relative paths begin.
     """
-    document, warnings = reviewed(path, schema(), review, resolve_secrets=resolve_secrets)
+    document, warnings = reviewed(path, schema(), review, resolve_secrets=resolve_secrets, text=text)
     return _settings(str(path), document.data, document.folder, warnings)
 
 

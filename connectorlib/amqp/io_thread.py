@@ -15,6 +15,8 @@ from connectorlib.errors import Failed, Failure, Kind
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+#: What the names of these threads begin with, by which a log knows what pika says there.
+THREADS = "amqp"
 STOPPED = Failure(Kind.UNAVAILABLE, "stopped", "the connector is stopping", "broker")
 
 
@@ -26,7 +28,7 @@ class IOThread:
         self._on_error = on_error
         self._ended = False
         self._ticker: object = None
-        self._thread = threading.Thread(target=self._run, name=f"amqp {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{THREADS} {name}", daemon=True)
         #: time.monotonic() of the last sign of life, for a watchdog.
         self.ticked = time.monotonic()
 

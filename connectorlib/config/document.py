@@ -61,11 +61,13 @@ def load(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) 
     return document
 
 
-def open_document(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) -> Document:
+def open_document(
+    path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True, text: str | None = None
+) -> Document:
     """Return the document with its problems, for a caller that checks more; wrong values are not in its data. Raise
-    ConfigurationError only for a file that cannot be read at all."""
+    ConfigurationError only for a file that cannot be read at all. `text`: what would be in the file."""
     file = str(path)
-    read = json_source.read(_text(file))
+    read = json_source.read(_text(file) if text is None else text)
     if not read.readable:
         raise ConfigurationError(file, in_order(read.problems))
     if not isinstance(read.data, dict):

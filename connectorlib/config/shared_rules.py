@@ -94,14 +94,20 @@ class Review:
 
 
 def reviewed(
-    path: str | FilePath, schema: Schema, review: Callable[[Review], None], *, resolve_secrets: bool = True
+    path: str | FilePath,
+    schema: Schema,
+    review: Callable[[Review], None],
+    *,
+    resolve_secrets: bool = True,
+    text: str | None = None,
 ) -> tuple[Document, tuple[str, ...]]:
     """Return the document of a file and the warnings, after the checks of its schema and of `review`. Raise
     ConfigurationError with all problems.
 
-    With `resolve_secrets=False` references stay as written, for commands that work offline.
+    With `resolve_secrets=False` references stay as written, for commands that work offline. `text`: what would be in
+    the file.
     """
-    document = open_document(path, schema, resolve_secrets=resolve_secrets)
+    document = open_document(path, schema, resolve_secrets=resolve_secrets, text=text)
     found = Review(document)
     _review_secrets(found)
     if resolve_secrets and "tracing" in document.data and not _has_opentelemetry():

@@ -63,10 +63,24 @@ _BYTES = re.compile(r"""\bb'(?:[^'\\]|\\.)*'|\bb"(?:[^"\\]|\\.)*\"""")
 
 def event(logger: logging.Logger, level: int, name: str, /, **fields: object) -> None:
     """Log an event with fields; `exc_info` is that of logging. A field that is None is left out."""
+    if not logger.isEnabledFor(level):
+        return
     exc_info: Any = fields.pop("exc_info", None)
     # stacklevel: the record belongs to the caller, not to this function.
     extra = {"event": name, "fields": fields}
-    logger.log(level, "%s", name, exc_info=exc_info, extra=extra, stacklevel=2)
+    logger.log(level, "%s", _Event(name, fields), exc_info=exc_info, extra=extra, stacklevel=2)
+
+
+class _Event:
+    """The message of an event. Formatters that are not ours, as where the connector is called from Python, show it with
+    its fields and without secrets."""
+
+    def __init__(self, name: str, fields: Mapping[str, object]) -> None:
+        self.name = name
+        self._fields = fields
+
+    def __str__(self) -> str:
+        return secrets.redact(_with_fields(self.name, {key: _clean(key, each) for key, each in self._fields.items()}))
 
 
 def paused(logger: logging.Logger, fields: Mapping[str, object], do: str) -> None:
@@ -109,6 +123,10 @@ def _one_line(text: str) -> str:
     return printable(_bounded(text))
 
 
+def _with_fields(line: str, fields: Mapping[str, object]) -> str:
+    return " ".join([line, *(f"{key}={_value(value)}" for key, value in fields.items() if value is not None)])
+
+
 def _event_name(record: logging.LogRecord) -> str:
     return str(getattr(record, "event", None) or "log").lower().replace(" ", "-")
 
@@ -131,8 +149,7 @@ class TextFormatter(logging.Formatter):
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         line = f"{stamp} {record.levelname} {_one_line(record.getMessage())}"
         if not getattr(record, "line", False):
-            shown = [f"{key}={_value(value)}" for key, value in _fields(record).items() if value is not None]
-            line = " ".join([line, *shown])
+            line = _with_fields(line, _fields(record))
         return _append_exception(line, record)
 
 
@@ -187,6 +204,29 @@ class QuietPika(logging.Filter):
         return bool(bug) or logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
+class QuietThreads(QuietPika):
+    """The same for the threads of this project only, as a filter of pika's own loggers: where the connector is called
+    from Python, other threads may use pika too."""
+
+    def __init__(self, prefix: str) -> None:
+        """`prefix`: what the names of the threads begin with."""
+        super().__init__()
+        self._prefix = prefix
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to log it."""
+        return not str(record.threadName).startswith(self._prefix) or super().filter(record)
+
+
+def quiet_pika(prefix: str) -> None:
+    """Let pika log for debugging only in threads of this name. To be called once pika is imported."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] != "pika" or not isinstance(logger, logging.Logger):
+            continue
+        if not any(isinstance(each, QuietThreads) for each in logger.filters):
+            logger.addFilter(QuietThreads(prefix))
+
+
 def _where(error: BaseException) -> str:
     """Return an exception with the place it came from, instead of a traceback."""
     place = error.__traceback__
@@ -212,6 +252,8 @@ class Redact(logging.Filter):
 
 
 def _message(record: logging.LogRecord) -> str:
+    if isinstance(record.args, tuple) and record.args and isinstance(record.args[0], _Event):
+        return record.args[0].name  # its fields are written, or compared, one by one
     try:
         return record.getMessage()
     except Exception as error:  # any: a wrong format string must not interrupt the caller

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -76,6 +77,8 @@ class Life:
         self.stop = threading.Event()
         self.nudge = threading.Event()
         self.started = time.monotonic()
+        #: How many messages or rows had which outcome, as far as the work has told.
+        self.counts: Counter[str] = Counter()
         self._install = install
         self._signalled = False
         self._quit = quit

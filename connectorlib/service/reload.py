@@ -40,6 +40,7 @@ class Term(Life):
     def __init__(self, life: Life, *, reloaded: bool) -> None:
         super().__init__(install=False)
         self.started = life.started
+        self.counts = life.counts
         #: Whether this configuration replaced another. What would keep the process from starting must not end it now:
         #: the next reload may correct it.
         self.reloaded = reloaded

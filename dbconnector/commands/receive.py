@@ -112,7 +112,14 @@ def _receive(config: DbConfig, life: Life, wait_s: float, stopped: ExitCode) -> 
             return stopped
         logs.event(logger, logging.INFO, "the queue is empty", queue=config.source and config.source.queue)
         return ExitCode.NOTHING
+    life.counts[_counted(outcome)] += 1
     return _exit_code(config, outcome)
+
+
+def _counted(outcome: Outcome) -> str:
+    if isinstance(outcome, Done):
+        return outcome.counted
+    return "dead" if isinstance(outcome, Dead) else "requeued"
 
 
 def _exit_code(config: DbConfig, outcome: Outcome) -> ExitCode:

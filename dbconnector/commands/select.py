@@ -167,6 +167,7 @@ def _select_once(
         if not broker.wait_connected(CONNECT_S, life.stop, give_up_on_refused=True):
             return stopped
         result = select(config, database, broker, life.stop, params, progress)
+    life.counts.update(done=result.sent, failed=result.failed)
     if result.sent or result.failed or result.stopped:
         _log_sent(result)
         return stopped if result.stopped else ExitCode.DONE
@@ -196,6 +197,7 @@ def _select_repeatedly(
 
         with supervised(config, monitor, term):
             poll.run(send, term)
+    term.counts.update(poll.counts)
     return ExitCode.DONE
 
 

@@ -60,6 +60,7 @@ def run_subscribe(file: str, life: Life, load: Load = configuration.load) -> Exi
 
 def _subscribe(config: DbConfig, term: Term) -> ExitCode:
     counts = run_sink(config, program(config), lambda broker: _flows(config), term)
+    term.counts.update(counts[config.name])
     logs.event(logger, logging.INFO, "stopped", name=config.name, **counts[config.name])
     return ExitCode.DONE
 

@@ -25,7 +25,7 @@ def test_rows_that_come_late_are_counted_and_told_of_beyond_half_of_the_overlap(
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
         stats.came_late([3.0])
-    assert [record.getMessage() for record in caplog.records] == ["late rows"]
+    assert [record.event for record in caplog.records] == ["late rows"]
     assert stats.about().endswith("3 rows late, the latest by 3.0 s")
     assert {metric.name: metric.value() for metric in stats.metrics()} == {
         "follow_late_rows": 3,

@@ -552,3 +552,44 @@ def test_at_level_debug_pika_is_heard(configured, capsys):
     configured(Logging(level="debug"), "dbconnector")
     logging.getLogger("pika.adapters").error("Socket failed to connect")
     assert without_time_text(capsys.readouterr().err) == ["DEBUG Socket failed to connect"]
+
+
+# -- called from Python: somebody else's log
+
+
+@pytest.fixture
+def foreign():
+    """A log that is set up by somebody else; what it shows."""
+    shown: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: shown.append(handler.format(record))  # type: ignore[method-assign]
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    yield shown
+    root.removeHandler(handler)
+
+
+def test_a_standard_formatter_shows_an_event_with_its_fields_and_without_secrets(foreign):
+    secrets.add("s3cret-value")
+    fields = {"queue": "a b", "rows": 3, "nothing": None, "password": "x1y2z3", "text": "is s3cret-value"}
+    logs.event(logging.getLogger("x"), logging.INFO, "sent", **fields)
+    logs.event(logging.getLogger("x"), logging.DEBUG, "not shown")
+    assert foreign == ['INFO sent queue="a b" rows=3 password=[secret] text="is [secret]"']
+    secrets.clear()
+
+
+def test_pika_is_quiet_in_our_threads_and_as_ever_in_others(foreign):
+    library = logging.getLogger("pika.adapters.utils.connection_workflow")
+    logs.quiet_pika("amqp")
+    logs.quiet_pika("amqp")
+    try:
+        for name in ("amqp plant", "MainThread"):
+            thread = threading.Thread(target=lambda: library.error("connection failed"), name=name)
+            thread.start()
+            thread.join()
+        assert foreign == ["ERROR connection failed"]
+        assert len(library.filters) == 1
+    finally:
+        library.filters.clear()
