@@ -72,9 +72,12 @@ class Problem:
     line: int
     path: str
     text: str
+    #: The included file that it is in; "": the configuration itself.
+    file: str = ""
 
     def __str__(self) -> str:
-        where = f"line {self.line}: " if self.line else ""
+        where = " ".join([*([self.file] if self.file else []), *([f"line {self.line}"] if self.line else [])])
+        where = f"{where}: " if where else ""
         return f"{where}{self.path}: {self.text}" if self.path else f"{where}{self.text}"
 
 

@@ -5,8 +5,8 @@ from dataclasses import field
 from pathlib import Path as FilePath
 from typing import Any
 
-from connectorlib.config import file_modes, json_source, schema_errors
-from connectorlib.config.json_source import Path, line_of, show
+from connectorlib.config import file_modes, include, json_source, schema_errors
+from connectorlib.config.json_source import Path, Reading, line_of, show
 from connectorlib.config.schema import Schema
 from connectorlib.config.secrets import References, mentions, resolve
 from connectorlib.dataclass import dataclass
@@ -24,6 +24,8 @@ class Document:
     #: Without the values that are wrong: see `refused`.
     data: dict[str, Any]
     lines: Mapping[Path, int]
+    #: The included file, as it is named, that each of these paths comes from.
+    files: Mapping[Path, str] = field(default_factory=dict)
     #: References as written, by path; the values at these paths must not be shown.
     sources: Mapping[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -37,7 +39,18 @@ class Document:
     def problem(self, path: Sequence[str | int], text: str) -> Problem:
         """Return a problem with the line nearest to a path, which may be missing."""
         # Error messages repeat what they cannot parse, which may come from a secret.
-        return Problem(line_of(self.lines, tuple(path)), show(tuple(path)), secrets.redact(text))
+        whole = tuple(path)
+        return Problem(line_of(self.lines, whole), show(whole), secrets.redact(text), self._included(whole))
+
+    def file_of(self, path: Path) -> str:
+        """Return the file that a value is in."""
+        included = self._included(path)
+        return str(self.folder / included) if included else self.file
+
+    def _included(self, path: Path) -> str:
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.files.get(path, "")
 
     @property
     def folder(self) -> FilePath:
@@ -72,7 +85,7 @@ def open_document(
         raise ConfigurationError(file, in_order(read.problems))
     if not isinstance(read.data, dict):
         raise ConfigurationError(file, [Problem(1, "", "expected an object {…} that holds the whole configuration")])
-    document = Document(file, read.data, read.lines, problems=read.problems)
+    document = _with_included(Document(file, read.data, read.lines, problems=read.problems), read, schema)
     if resolve_secrets:
         _resolve(document, schema)
         _check(document, schema, silent=set(document.refused))
@@ -82,6 +95,23 @@ def open_document(
         _check(document, schema, silent=set(document.sources))
     for refused in document.refused:
         _take_out(document.data, refused)
+    return document
+
+
+def _with_included(document: Document, own: Reading, schema: Schema) -> Document:
+    """Return the document with what it includes, unless the schema has no includes."""
+    if include.KEY not in schema.get("properties", {}) and schema.get("additionalProperties") is False:
+        return document
+    found = []
+    for name in include.names_of(document.data):
+        try:
+            found.append((name, json_source.read(_text(str(document.folder / name)))))
+        except ConfigurationError as error:
+            text = f"{name} {error.problems[0].text}"
+            document.problems.append(document.problem((include.KEY,), text))
+    whole = include.with_included(own, found)
+    document.data, document.lines, document.files = whole.data, whole.lines, whole.files
+    document.problems += whole.problems
     return document
 
 
@@ -124,7 +154,7 @@ def _take_out(data: Any, path: Path) -> None:
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Return each problem once, by line."""
-    return sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line))
 
 
 def _text(file: str) -> str:

@@ -1,7 +1,8 @@
-"""Secrets in the configuration: `${NAME}`, `${file:/path}`, `${credential:name}`; `$${` is a literal `${`.
+"""Secrets in the configuration: `${NAME}`, `${NAME:-default}`, `${file:/path}`, `${credential:name}`.
 
-They are resolved except where the schema has `x-verbatim` (SQL, paths, templates). Their values are added to the log
-redaction, unless the name of the key is public (`host`, `queue`, …), and so is every `password`.
+`$${` is a literal `${`. They are resolved except where the schema has `x-verbatim` (SQL, paths, templates). Their
+values are added to the log redaction, unless the name of the key is public (`host`, `queue`, …), and so is every
+`password`.
 """
 
 import os
@@ -36,6 +37,9 @@ _PUBLIC_KEYS = frozenset(
 )
 
 
+_FORMS = "${NAME}, ${NAME:-default}, ${file:/path} or ${credential:name}"
+
+
 class Unresolved(ValueError):
     """A reference cannot be resolved; the text says why, without a secret."""
 
@@ -61,19 +65,26 @@ class References:
     def look_up(self, reference: str) -> str:
         """Return the value for the text in the braces. Raise Unresolved."""
         kind, colon, name = reference.partition(":")
+        if self.uses_default(reference):
+            return name[1:]
+        if name.startswith("-"):
+            return self._variable(kind)
         if not colon:
             return self._variable(reference)
         if kind == "file":
             return _read_secret(self.folder / name)
         if kind == "credential":
             return self._credential(name)
-        raise Unresolved(
-            f"unknown reference ${{{kind}:…}}; expected ${{NAME}}, ${{file:/path}} or ${{credential:name}}"
-        )
+        raise Unresolved(f"unknown reference ${{{kind}:…}}; expected {_FORMS}")
+
+    def uses_default(self, reference: str) -> bool:
+        """Return whether the value is the default in the reference: as in a shell, also where the variable is empty."""
+        name, default, _ = reference.partition(":-")
+        return bool(default) and _NAME.fullmatch(name) is not None and not self.environment.get(name)
 
     def _variable(self, name: str) -> str:
         if _NAME.fullmatch(name) is None:
-            raise Unresolved("expected ${NAME}, ${file:/path} or ${credential:name}; a literal ${ is written $${")
+            raise Unresolved(f"expected {_FORMS}; a literal ${{ is written $${{")
         if name not in self.environment:
             raise Unresolved(f"the environment variable {name} is not set")
         value = self.environment[name]
@@ -188,7 +199,8 @@ class _Walk:
         if isinstance(result, str):
             for each in found:
                 self.secrets.add(each)
-        self.hide(value, path)
+        if self.hide(value, path) and any(map(self.references.uses_default, _names(text))):
+            self.result.literals.append(path)
         return result
 
     def one(self, match: re.Match[str], path: Path, found: list[str]) -> str:
@@ -198,7 +210,10 @@ class _Walk:
         if not match[2]:
             raise Unresolved("${ is never closed by }; a literal ${ is written $${")
         value = self.references.look_up(match[1])
-        secret = ":" in match[1] or last_name(path).lower() not in _PUBLIC_KEYS
+        is_variable = ":" not in match[1] or ":-" in match[1]
+        secret = not (is_variable and last_name(path).lower() in _PUBLIC_KEYS)
+        if self.references.uses_default(match[1]):  # it is no secret unless its key is one
+            secret = is_secret_name(last_name(path))
         found.append(value if secret else "")
         return value
 
@@ -209,6 +224,11 @@ class _Walk:
         for each in found:
             self.secrets.add(each)
         return any(each not in NO_SECRETS for each in found)
+
+
+def _names(text: str) -> list[str]:
+    """Return what is in the braces of the references of a text."""
+    return [match[1] for match in _REFERENCE.finditer(text) if not match[0].startswith("$$")]
 
 
 def typed(text: str, wanted: set[str]) -> Any:

@@ -119,8 +119,10 @@ def reviewed(
 
 def _review_secrets(review: Review) -> None:
     """Warn of passwords in a file that others can read; a secret file that others can read is an error."""
-    file = review.document.file
-    for path in review.document.literals if file_modes.is_open(file) else ():
+    for path in review.document.literals:
+        file = review.document.file_of(path)
+        if not file_modes.is_open(file):
+            continue
         keep = "or write ${file:/path}, ${credential:name} or ${NAME} instead"
         review.warn(path, f"a secret in a file that is not private: {file_modes.advice(file)}, {keep}")
 

@@ -108,15 +108,16 @@ def test_a_credential_comes_from_the_directory_of_systemd(tmp_path):
     assert resolved({"password": "${credential:amqp}"}, environment).data == {"password": "pw"}
 
 
+FORMS = "${NAME}, ${NAME:-default}, ${file:/path} or ${credential:name}"
 UNRESOLVED = [
     ("${NOPE}", "the environment variable NOPE is not set"),
     ("${file:/no/such}", "the secret file /no/such cannot be read: No such file or directory"),
     ("${file:/dev/null}", "the secret file /dev/null cannot be read: it is a pipe or a device, not a file"),
     ("${credential:x}", "no systemd credentials are available: run it from a unit with LoadCredential=x:/path"),
     ("${credential:../x}", "${credential:…} takes the name of a credential, not a path"),
-    ("${vault:x}", "unknown reference ${vault:…}; expected ${NAME}, ${file:/path} or ${credential:name}"),
-    ("${a b}", "expected ${NAME}, ${file:/path} or ${credential:name}; a literal ${ is written $${"),
-    ("${}", "expected ${NAME}, ${file:/path} or ${credential:name}; a literal ${ is written $${"),
+    ("${vault:x}", f"unknown reference ${{vault:…}}; expected {FORMS}"),
+    ("${a b}", f"expected {FORMS}; a literal ${{ is written $${{"),
+    ("${}", f"expected {FORMS}; a literal ${{ is written $${{"),
     ("${OPEN", "${ is never closed by }; a literal ${ is written $${"),
 ]
 
@@ -124,6 +125,32 @@ UNRESOLVED = [
 @pytest.mark.parametrize(("text", "said"), UNRESOLVED)
 def test_a_reference_that_leads_nowhere_says_why(text, said):
     assert problem({"password": text}) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "value"),
+    [
+        ("${A:-one}", {"A": "two"}, "two"),
+        ("${A:-one}", {}, "one"),
+        ("${A:-one}", {"A": ""}, "one"),
+        ("${A:-}", {}, ""),
+        ("x-${A:-b:-c}-${B:-d}", {}, "x-b:-c-d"),
+        ("$${A:-one}", {}, "${A:-one}"),
+    ],
+)
+def test_a_default_stands_for_a_variable_that_is_not_set_or_empty(text, environment, value):
+    assert resolved({"host": text}, environment).data == {"host": value}
+
+
+def test_a_default_is_typed_and_is_no_secret_unless_its_key_is_one():
+    registry = Secrets()
+    data = {"port": "${P:-5672}", "on": "${O:-true}", "list": ["${L:-pumps and doors}"], "password": "${W:-hunter22}"}
+    found = resolved(data, registry=registry)
+    assert found.data == {"port": 5672, "on": True, "list": ["pumps and doors"], "password": "hunter22"}
+    assert registry.redact("pumps and doors, hunter22") == "pumps and doors, [secret]"
+    assert found.literals == [("password",)]
+    assert resolved(data, {"W": "from-outside"}).literals == []
+    assert problem({"host": "${a b:-x}"}).startswith("expected ${NAME}, ${NAME:-default}")
 
 
 def test_a_variable_that_is_no_utf8_is_refused():
