@@ -26,8 +26,10 @@ from dbconnector.watermark import Interval, Position, next_interval, version
 class DryRun:
     """What a run would do now."""
 
-    #: One for each row.
+    #: One for each row, or with `destination.rows` for several.
     rows: Sequence[Explanation]
+    #: How many rows these are made of.
+    count: int
     #: Of a followed table: how far it has been read, and may be read.
     position: Mapping[str, str]
 
@@ -37,9 +39,9 @@ class DryRun:
 
     def as_text(self, limit: int) -> str:
         texts = ["\n".join(f"{name}: {value}" for name, value in self.position.items())] if self.position else []
-        texts += [as_text(row, None, f"row {number}") for number, row in enumerate(self.rows)]
-        if len(self.rows) == limit:
-            ending = f"{limit} shown; --limit shows more"
+        texts += [as_text(row, None, str(number)) for number, row in enumerate(self.rows, 1)]
+        if self.count == limit:
+            ending = f"{limit} {'row' if limit == 1 else 'rows'} read; --limit reads more"
         else:
             ending = "these are all rows" if self.rows else "no row would be published"
         return "\n\n".join([*texts, f"{ending}. Nothing was published or marked."])
@@ -59,7 +61,7 @@ def dry_run(config: DbConfig, params: Mapping[str, Any], limit: int) -> DryRun:
         limited = replace(settings, fetch=limit)
         page = compiled(lambda: RowSource(limited, database, values)).page()
         database.rollback()
-    return DryRun([] if page is None else _explained(explainer, *page), {})
+    return DryRun([] if page is None else _explained(explainer, *page), 0 if page is None else len(page[1]), {})
 
 
 def _opened(settings: DatabaseSettings) -> closing[Database]:
@@ -101,15 +103,18 @@ def _followed(
         position |= {"held by": horizon.held_by} if horizon.held_by else {}
         position |= {"lease": f"held by {holder}"} if holder else {}
         found: list[Explanation] = []
+        count = 0
         if interval is not None:
             low = "" if interval.low is None else f"{interval.low} <= "
             position["reads"] = f"{low}{follow.column} < {interval.high}"
             for columns, rows in _new(source, state, watermark, interval):
-                found += _explained(explainer, columns, rows[: limit - len(found)])
-                if len(found) >= limit:
+                shown = rows[: limit - count]
+                found += _explained(explainer, columns, shown)
+                count += len(shown)
+                if count >= limit:
                     break
         table.rollback()
-    return DryRun(found, position)
+    return DryRun(found, count, position)
 
 
 def _state(

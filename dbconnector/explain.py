@@ -20,7 +20,6 @@ from connectorlib.pipeline.admission import admitting
 from connectorlib.preflight.config_tests import config_tests_command
 from connectorlib.preflight.explain_command import explain_command
 from connectorlib.preflight.explanation import (
-    MOST_SHOWN,
     NOTHING_GIVEN,
     Explanation,
     Given,
@@ -39,7 +38,7 @@ from dbconnector.parameters import Binder, BinderOf, BoundWrite
 from dbconnector.row_explanation import RowExplainer
 from dbconnector.settings import DbConfig, Write
 from dbconnector.sql import Statement
-from dbconnector.sql_literal import literal, parameters_line
+from dbconnector.sql_literal import literal, statement_lines
 
 Row = Mapping[str, Any]
 #: What a tests file begins with.
@@ -130,10 +129,10 @@ class Offline:
             return rejected(failed.failure, failed.element if isinstance(failed, _Located) else None)
         return self._explanation(rows, key, [*note_lines(chosen), *condition_lines(reasons)])
 
-    def explain_row(self, row: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> Explanation:
-        """Return the message that a row of `select` would become. Raise Failed if the configuration publishes none,
-        ValueError for a value that is not of its type."""
-        return RowExplainer(self.settings).explain_record(row, given)
+    def explain_rows(self, rows: Sequence[Mapping[str, Any]], given: Given = NOTHING_GIVEN) -> Sequence[Explanation]:
+        """Return the messages that rows of `select` would become. Raise Failed if the configuration publishes none,
+        ValueError for a value that is not of its type, and for rows of different columns."""
+        return RowExplainer(self.settings).explain_records(rows, given)
 
     def query_lines(self) -> Iterator[str]:
         """Yield the query that `follow` makes of the configured one."""
@@ -210,12 +209,7 @@ class _OfflineWrite:
     def lines(self, rows: Sequence[Row]) -> Iterator[str]:
         """Yield the statement and its values as lines."""
         yield f"{self.place}{f', {len(rows)} times' if len(rows) > 1 else ''}{self._predicted.note}"
-        yield from (f"  {line.strip()}" for line in self._text.splitlines() if line.strip())
-        for number, row in enumerate(rows[:MOST_SHOWN]):
-            mark = f"row {number}: " if len(rows) > 1 else ""
-            yield f"    {mark}{parameters_line(row, self._predicted.from_database)}"
-        if len(rows) > MOST_SHOWN:
-            yield f"    and {len(rows) - MOST_SHOWN} more (--json has them all)"
+        yield from statement_lines(self._text, rows, self._predicted.from_database)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +18,7 @@ from dbconnector.dialects import GENERIC, Dialect, find_driver
 from dbconnector.mark_parameters import ERROR, ON_FAILED, ON_SENT, error_text, positions
 from dbconnector.odbc.connection_string import split_connection
 from dbconnector.row_group import RowGroups
-from dbconnector.row_message import Make, MessageMapping, Record
+from dbconnector.row_message import MessageMapping, Record
 from dbconnector.settings import Connection, DbConfig, Follow, Select
 from dbconnector.sql import compile_statement, page_interval
 from dbconnector.sql_literal import literal, statement_lines
@@ -74,38 +73,49 @@ class RowExplainer:
         )
 
     def explain(self, columns: Sequence[str], rows: Sequence[Row], given: Given = NOTHING_GIVEN) -> list[Explanation]:
-        """Return what each row would become. Raise Failed for a mistake of the configuration that concerns all."""
-        make = self._maker(columns, given.now)
+        """Return what the rows would become in turn: each a message, or with `destination.rows` several together. Raise
+        Failed for a mistake of the configuration that concerns all."""
+        if self._rows is not None:
+            return list(self._grouped(columns, rows, given))
+        make = self._mapping.maker(columns, now=given.now)
         found = []
         for row in rows:
             try:
                 self._demand_key(columns)
-                found.append(self._published(make(row), columns, row))
+                found.append(self._published(make(row), columns, [row]))
             except Failed as failed:
                 found.append(self._rejected(failed.failure, columns, row))
         return found
 
-    def _maker(self, columns: Sequence[str], now: datetime | None) -> Make:
-        """Return what makes a message of a row, with `destination.rows` one of this row alone."""
-        if self._rows is None:
-            return self._mapping.maker(columns, now=now)
+    def _grouped(self, columns: Sequence[str], rows: Sequence[Row], given: Given) -> Iterator[Explanation]:
+        most = self._rows if isinstance(self._rows, int) else None
+        groups = RowGroups(
+            self._mapping, columns, most_rows=most, most_bytes=self._most_bytes, keep=lambda row: row, now=given.now
+        )
+        for row in rows:
+            try:
+                self._demand_key(columns)
+                complete = groups.add(tuple(row))
+            except Failed as failed:
+                yield self._rejected(failed.failure, columns, row)
+                continue
+            if complete:
+                yield self._published(complete[0], columns, complete[1].rows)
+        if last := groups.close():
+            yield self._published(last[0], columns, last[1].rows)
 
-        def make(row: Row) -> Outgoing:
-            alone = RowGroups(self._mapping, columns, most_rows=1, most_bytes=self._most_bytes, keep=None, now=now)
-            alone.add(tuple(row))
-            closed = alone.close()
-            assert closed is not None
-            return closed[0]
-
-        return make
-
-    def explain_record(self, record: Record, given: Given = NOTHING_GIVEN) -> Explanation:
-        """Return what one row would become, given as JSON has it; ValueError as `typed_row`."""
-        values = typed_row(record)
+    def explain_records(self, records: Sequence[Record], given: Given = NOTHING_GIVEN) -> list[Explanation]:
+        """Return what rows would become, given as JSON has them. Raise ValueError for a wrong value, and for rows of
+        different columns."""
+        values = [typed_row(each) for each in records]
+        columns = tuple(values[0])
+        for number, each in enumerate(values):
+            if each.keys() != values[0].keys():
+                raise ValueError(f"row {number} has the columns {', '.join(each)}, row 0 has {', '.join(columns)}")
         try:
-            return self.explain(tuple(values), [tuple(values.values())], given)[0]
+            return self.explain(columns, [tuple(each[name] for name in columns) for each in values], given)
         except Failed as failed:
-            return Explanation("rejected", rejection=Rejection(failed.failure))
+            return [Explanation("rejected", rejection=Rejection(failed.failure))]
 
     def query_lines(self) -> Iterator[str]:
         """Yield the query that `follow` runs, for the configuration as a whole."""
@@ -125,31 +135,29 @@ class RowExplainer:
             text = f"{missing[0]} is no column of the query; they are {', '.join(columns)}"
             raise Failed(Failure(Kind.CONFIGURATION, "key", text, "select.follow"))
 
-    def _published(self, message: Outgoing, columns: Sequence[str], row: Row) -> Explanation:
-        title = f"would be published to {_route(message)}"
+    def _published(self, message: Outgoing, columns: Sequence[str], rows: Sequence[Row]) -> Explanation:
+        count = "" if self._rows is None else f", with {len(rows)} {'row' if len(rows) == 1 else 'rows'}"
         data: dict[str, Any] = {"published": _as_data(message)}
         lines = ["", *_property_lines(message), "", *_body_lines(data["published"])]
-        if self._rows is not None:
-            same = "the same routing key, headers and properties"
-            lines += ["", f"rows is {self._rows}: it shares the message with the rows next to it that have {same}"]
         if self._select.on_sent is not None:
-            data[ON_SENT] = _parameters(self._select.on_sent, ON_SENT, columns, row)
+            values = [_parameters(self._select.on_sent, ON_SENT, columns, row) for row in rows]
+            data[ON_SENT] = values[0] if self._rows is None else values
             lines += ["", "on_sent, once the broker has confirmed it"]
-            lines += statement_lines(self._select.on_sent, data[ON_SENT])
+            lines += statement_lines(self._select.on_sent, values)
         if self._select.on_failed is not None:
-            values = _parameters(self._select.on_failed, ON_FAILED, columns, row)
+            values = [_parameters(self._select.on_failed, ON_FAILED, columns, row) for row in rows]
             lines += ["", "on_failed, if no queue takes it"]
             lines += statement_lines(self._select.on_failed, values, {ERROR: WHY})
         if self._select.on_sent is None and self._follow is None:
             lines += ["", "nothing marks the row: every run publishes it again"]
-        return Explanation(title, lines, data)
+        return Explanation(f"would be published to {_route(message)}{count}", lines, data)
 
     def _rejected(self, failure: Failure, columns: Sequence[str], row: Row) -> Explanation:
         rejection = Rejection(replace(failure, detail=failure.detail or failure.place))
         if failure.kind is not Kind.REJECT or self._select.on_failed is None:
             return Explanation("rejected", ["", "reading would stop here"], rejection=rejection)
         values = _parameters(self._select.on_failed, ON_FAILED, columns, row, error_text(failure))
-        lines = ["", "on_failed", *statement_lines(self._select.on_failed, values)]
+        lines = ["", "on_failed", *statement_lines(self._select.on_failed, [values])]
         return Explanation("rejected", lines, {ON_FAILED: values}, rejection)
 
 

@@ -1,12 +1,13 @@
 """Values as SQL literals, for people who read what a message would become. Never executed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
 from connectorlib.expressions import shorten, text_of
+from connectorlib.preflight.explanation import MOST_SHOWN
 
 NONE: Mapping[str, str] = MappingProxyType({})
 MOST = 200  # characters of one value
@@ -30,14 +31,14 @@ def literal(value: Any) -> str:
 
 
 def statement_lines(
-    text: str, values: Mapping[str, Any], known: Mapping[str, str] = MappingProxyType({})
+    text: str, executions: Sequence[Mapping[str, Any]], known: Mapping[str, str] = NONE
 ) -> Iterator[str]:
-    """Yield the lines of a statement and of its parameters; `known` names those whose value is not known yet."""
+    """Yield the lines of a statement and of the parameters of each execution, of the first ones if there are many;
+    `known` describes those whose value is not known yet."""
     yield from (f"  {line.strip()}" for line in text.splitlines() if line.strip())
-    yield f"    {parameters_line(values, known)}"
-
-
-def parameters_line(values: Mapping[str, Any], known: Mapping[str, str]) -> str:
-    """Return the parameters of one execution."""
-    shown = (f":{name} = {known.get(name) or literal(value)}" for name, value in values.items())
-    return ", ".join(shown) or "no parameters"
+    for number, values in enumerate(executions[:MOST_SHOWN]):
+        shown = ", ".join(f":{name} = {known.get(name) or literal(value)}" for name, value in values.items())
+        mark = f"row {number}: " if len(executions) > 1 else ""
+        yield f"    {mark}{shown or 'no parameters'}"
+    if len(executions) > MOST_SHOWN:
+        yield f"    and {len(executions) - MOST_SHOWN} more (--json has them all)"

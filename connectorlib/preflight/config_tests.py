@@ -12,7 +12,7 @@ from connectorlib.errors import Failed
 from connectorlib.formats.body_position import TextPosition
 from connectorlib.preflight import diff, tests_file
 from connectorlib.preflight.check_command import can_print
-from connectorlib.preflight.explanation import Explanation, Given, Offline, RowOffline, indented_json, located
+from connectorlib.preflight.explanation import Explanation, Given, Offline, RowOffline, indented_json, located, together
 from connectorlib.preflight.message_options import MESSAGE_FILE
 from connectorlib.preflight.tests_file import ConfigTest
 from connectorlib.service.cli_options import config_option, exit_codes
@@ -115,7 +115,8 @@ def _explained(offline: Offline, test: ConfigTest) -> tuple[Explanation, TextPos
     given = Given(test.now, test.lookups)
     if test.row is not None:
         assert isinstance(offline, RowOffline)  # the schema has rows
-        return offline.explain_row(test.row, given), None
+        rows = test.row if isinstance(test.row, list) else [test.row]
+        return together(offline.explain_rows(rows, given)), None
     delivery = test.envelope.delivery(test.body, _queue(offline, test))
     explanation = offline.explain(delivery, given)
     return explanation, located(offline, delivery, explanation)

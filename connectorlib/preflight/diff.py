@@ -33,10 +33,23 @@ def outcome(explanation: Explanation, expected: Mapping[str, Any], position: Tex
         found["rows"] = next(iter(found["rows"].values()), [])
     if "case" in expected and len(found.get("cases", ())) == 1:
         found["case"] = found.pop("cases")[0]
-    if isinstance(wanted := expected.get("published"), Mapping) and "published" in found:
-        found["published"] = {name: value for name, value in found["published"].items() if name in wanted}
+    if "published" in found:
+        found["published"] = _named(found["published"], expected.get("published"))
+    for name in ("on_sent", "on_failed"):
+        if isinstance(expected.get(name), Mapping) and isinstance(found.get(name), list) and len(found[name]) == 1:
+            found[name] = found[name][0]
     optional = OPTIONAL - expected.keys()
     return {name: value for name, value in found.items() if name not in optional}
+
+
+def _named(found: Any, wanted: Any) -> Any:
+    """Return of each message what is expected of it by name."""
+    if isinstance(found, list) and isinstance(wanted, list):
+        pairs = [_named(one, other) for one, other in zip(found, wanted, strict=False)]
+        return [*pairs, *found[len(pairs) :]]
+    if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        return {name: value for name, value in found.items() if name in wanted}
+    return found
 
 
 def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

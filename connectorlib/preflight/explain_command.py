@@ -127,16 +127,14 @@ def _explain_rows(offline: Offline, file: str, *, json: bool) -> ExitCode:
     assert isinstance(offline, RowOffline)  # where there is the option
     name = "row" if file == STANDARD_INPUT else file
     rows = _rows_of(read_body(file), name)
-    found = []
-    for number, row in enumerate(rows):
-        try:
-            found.append(offline.explain_row(row))
-        except ValueError as error:
-            raise click.UsageError(f"{_name(name, number, rows)}: {error}") from error
+    try:
+        found = offline.explain_rows(rows)
+    except ValueError as error:
+        raise click.UsageError(f"{name}: {error}") from error
     if json:
         _print_json([row_as_json(explanation) for explanation in found])
     else:
-        texts = [as_text(each, None, _name(name, number, rows)) for number, each in enumerate(found)]
+        texts = [as_text(each, None, _name(name, number, found)) for number, each in enumerate(found)]
         _print("\n\n".join([*texts, *(["\n".join(lines)] if (lines := list(offline.query_lines())) else [])]))
     return _exit_code(found)
 
@@ -152,8 +150,8 @@ def _rows_of(body: bytes, name: str) -> Sequence[Mapping[str, Any]]:
     return rows
 
 
-def _name(name: str, number: int, rows: Sequence[Any]) -> str:
-    return f"{name}, row {number}" if len(rows) > 1 else name
+def _name(name: str, number: int, found: Sequence[Explanation]) -> str:
+    return f"{name}, {number + 1} of {len(found)}" if len(found) > 1 else name
 
 
 def _print_json(values: Sequence[Any]) -> None:

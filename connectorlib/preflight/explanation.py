@@ -75,8 +75,9 @@ class Offline(Protocol):
 class RowOffline(Protocol):
     """A connector that publishes rows too, and answers without its source."""
 
-    def explain_row(self, row: Mapping[str, Any], given: Given = NOTHING_GIVEN) -> Explanation:
-        """Return what a row would become. Raise Failed if none is published, ValueError for a wrong value."""
+    def explain_rows(self, rows: Sequence[Mapping[str, Any]], given: Given = NOTHING_GIVEN) -> Sequence[Explanation]:
+        """Return what rows would become: one explanation for each, or for several together. Raise Failed if none is
+        published, ValueError for a wrong value."""
 
     def query_lines(self) -> Iterator[str]:
         """Yield how rows are asked for, where that is not as the configuration has it."""
@@ -85,6 +86,19 @@ class RowOffline(Protocol):
 def rejected(failure: Failure, element: RecordPath | None = None) -> Explanation:
     """Return the explanation of a message that would be rejected."""
     return Explanation("rejected", rejection=Rejection(failure, element))
+
+
+def together(found: Sequence[Explanation]) -> Explanation:
+    """Return several explanations as one: the first that is rejected, else all the data, in lists."""
+    if len(found) == 1:
+        return found[0]
+    if wrong := next((each for each in found if each.rejection is not None), None):
+        return wrong
+    data: dict[str, Any] = {}
+    for explanation in found:
+        for name, value in explanation.data.items():
+            data.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+    return Explanation("", data=data)
 
 
 def ignored(counted: Done, reasons: Sequence[str]) -> Explanation:

@@ -27,11 +27,11 @@ _OF_ROWS = frozenset({"published", "on_sent", "on_failed"})
 
 @dataclass(frozen=True, slots=True)
 class ConfigTest:
-    """One message or row, and what it has to become."""
+    """One message, or one row or several, and what it has to become."""
 
     name: str
     #: None: it is a message.
-    row: Mapping[str, Any] | None
+    row: Mapping[str, Any] | list[Mapping[str, Any]] | None
     body: bytes
     envelope: Envelope
     now: datetime | None
@@ -66,7 +66,7 @@ def load(file: str, package: str) -> list[ConfigTest]:
     tests = document.data.get("tests")
     for index, test in enumerate(tests if isinstance(tests, list) else ()):
         path: JsonPath = ("tests", index)
-        if isinstance(test, dict) and any(isinstance(test.get(name), dict) for name in _INPUTS):
+        if isinstance(test, dict) and any(isinstance(test.get(name), dict | list) for name in _INPUTS):
             found.append(_Reader(document, path, problems).read(test, outcomes))
         elif isinstance(test, dict) and not any((*path, name) in document.refused for name in _INPUTS):
             problems.append(document.problem(path, f"expected a {' or a '.join(inputs)}"))

@@ -50,10 +50,11 @@ class Dry:
         if isinstance(database, MariaDatabase):
             database.server.execute("GRANT PROCESS ON *.* TO 'app'@'%'")
 
-    def run(self, select: dict[str, Any], *options: str, **connection: str) -> Result:
-        destination = {"exchange": "rows", "routing_key": "row.{device}" if "on_sent" in select else "row"}
+    def run(self, select: dict[str, Any], *options: str, destination: Any = None, connection: Any = None) -> Result:
+        routing_key = "row.{device}" if "on_sent" in select else "row"
+        destination = {"exchange": "rows", "routing_key": routing_key, **(destination or {})}
         config = {
-            "database": {"connection": {**self.database.connection, **connection}, "select": select},
+            "database": {"connection": {**self.database.connection, **(connection or {})}, "select": select},
             "broker": {"host": "nowhere.invalid", "destination": destination},
             "name": "readings",
         }
@@ -87,8 +88,8 @@ def on_sqlite(sqlite_db: SqliteDatabase, tmp_path: Path) -> Dry:
 def test_the_first_rows_are_shown_and_nothing_is_marked(dry: Dry) -> None:
     done = dry.run(OUTBOX, "--limit", "1")
     assert done.exit_code == 0
-    assert "row 0: would be published to exchange rows with routing key 'row.p-1'" in done.stdout
-    assert "1 shown; --limit shows more. Nothing was published or marked." in done.stdout
+    assert "1: would be published to exchange rows with routing key 'row.p-1'" in done.stdout
+    assert "1 row read; --limit reads more. Nothing was published or marked." in done.stdout
     done = dry.run(OUTBOX, "--json")
     assert done.exit_code == 1  # the second row has no device, so no routing key
     shown = json.loads(done.stdout)["rows"]
@@ -106,6 +107,17 @@ def test_no_row_is_the_exit_code_of_select_and_a_mistake_is_one(dry: Dry) -> Non
     assert dry.run({**OUTBOX, "on_sent": "UPDATE outbox SET sent = 1 WHERE id = :number"}).exit_code == 78
     assert (
         dry.run({**OUTBOX, "query": "SELECT id, device FROM outbox WHERE id = :id"}, "--param", "id=3").exit_code == 0
+    )
+
+
+def test_rows_that_share_a_message_are_shown_in_it(on_sqlite: Dry) -> None:
+    on_sqlite.database.execute("UPDATE outbox SET device = 'p-1'")
+    done = on_sqlite.run(OUTBOX, "--json", "--limit", "2", destination={"rows": "all"})
+    (shown,) = json.loads(done.stdout)["rows"]
+    assert [row["id"] for row in shown["published"]["body"]] == [1, 2]
+    assert shown["on_sent"] == [{"id": 1}, {"id": 2}]
+    assert (
+        "2 rows read; --limit reads more" in on_sqlite.run(OUTBOX, "--limit", "2", destination={"rows": "all"}).stdout
     )
 
 
@@ -154,7 +166,7 @@ def _written(dry: Dry, id: int) -> Any:
 def test_a_database_that_is_a_file_is_not_made(on_sqlite: Dry) -> None:
     missing = on_sqlite.folder / "nowhere.db"
     for select in (OUTBOX, FOLLOW):
-        assert on_sqlite.run(select, Database=str(missing)).exit_code == 78
+        assert on_sqlite.run(select, connection={"Database": str(missing)}).exit_code == 78
     other = {**FOLLOW["follow"], "state": {"table": "c", "connection": {"Driver": "SQLite3", "Database": str(missing)}}}
     assert on_sqlite.run({**FOLLOW, "follow": other}).exit_code == 3
     assert not missing.exists()

@@ -54,14 +54,8 @@ def configured(destination: dict[str, Any] | None = None, **select: Any) -> dict
 def explained(folder: Path, row: dict[str, Any], config: Any = OUTBOX) -> Explanation:
     file = folder / "db.config"
     file.write_text(json.dumps(config))
-    return db.opened(str(file)).explain_row(row, Given(now=NOW))
-
-
-def test_of_many_rows_in_a_message_each_is_explained_as_if_it_were_alone(tmp_path: Path) -> None:
-    found = explained(tmp_path, {"id": 7, "device": "p-7"}, configured({"rows": "all", "headers": {"n": "$part"}}))
-    assert found.data["published"]["body"] == [{"id": 7, "device": "p-7"}]
-    assert found.data["published"]["headers"] == {"n": 1}
-    assert any("rows is all: it shares the message" in line for line in found.lines)
+    (found,) = db.opened(str(file)).explain_rows([row], Given(now=NOW))
+    return found
 
 
 def test_a_row_is_explained_with_its_message_and_with_what_marks_it(tmp_path: Path) -> None:
@@ -178,6 +172,21 @@ def test_a_followed_row_has_its_id_and_the_query_is_shown_as_it_is_run(tmp_path:
     ]
 
 
+ROWS = [{"id": number, "device": device} for number, device in enumerate(["a", "a", None, "a", "b"])]
+
+
+def test_rows_that_share_a_message_are_explained_together(tmp_path: Path) -> None:
+    many = {"rows": 2, "message_id": None, "headers": {"part": "$part"}}
+    (tmp_path / "db.config").write_text(json.dumps(configured(many)))
+    found = db.opened(str(tmp_path / "db.config")).explain_rows(ROWS, Given(now=NOW))
+    assert [each.title.rpartition(", ")[2] for each in found] == ["rejected", "with 2 rows", "with 1 row", "with 1 row"]
+    taken = [each for each in found if each.rejection is None]
+    assert [each.data["published"]["headers"]["part"] for each in taken] == [1, 2, 3]
+    assert [each.data["published"]["body"] for each in taken] == [ROWS[:2], ROWS[3:4], ROWS[4:]]
+    assert [each.data["on_sent"] for each in taken] == [[{"ID": 0}, {"ID": 1}], [{"ID": 3}], [{"ID": 4}]]
+    assert "    row 1: :ID = 1" in taken[0].lines
+
+
 # -- the commands
 
 
@@ -193,8 +202,9 @@ GOOD = {"id": 7, "device": "p-1"}
     ("rows", "code", "said"),
     [
         (GOOD, 0, "row: would be published to exchange commands with routing key 'command.p-1'"),
-        ([GOOD, {"id": 8, "device": None}], 1, "row, row 1: would be rejected: missing-field device: is null"),
+        ([GOOD, {"id": 8, "device": None}], 1, "row, 2 of 2: would be rejected: missing-field device: is null"),
         ([], 2, "expected a row such as"),
+        ([GOOD, {"id": 8}], 2, "row 1 has the columns id, row 0 has id, device"),
         ("text", 2, "expected a row such as"),
         ({"id": {"type": "date", "value": "x"}}, 2, "id: 'x' is not a date"),
     ],
@@ -262,6 +272,23 @@ def test_a_test_of_a_row_compares_what_it_names(tmp_path: Path, change: dict[str
     done = run(tmp_path, "test")
     assert done.exit_code == bool(lines)
     assert [line for line in lines if line not in done.output] == []
+
+
+def test_a_test_of_several_rows_compares_their_messages(tmp_path: Path) -> None:
+    config = configured({"rows": "all", "message_id": None, "headers": None})
+    test = {
+        "name": "rows share a message",
+        "row": [ROWS[0], ROWS[1], ROWS[4]],
+        "published": [{"routing_key": "command.a", "body": ROWS[:2]}, {"body": ROWS[4:]}],
+        "on_sent": [{"ID": 0}, {"ID": 1}, {"ID": 4}],
+    }
+    one = {"name": "one row", "row": ROWS[0], "published": {"body": ROWS[:1]}, "on_sent": {"ID": 0}}
+    (tmp_path / "db.config.tests.json").write_text(json.dumps({"tests": [test, one]}))
+    done = run(tmp_path, "test", config=config)
+    assert (done.exit_code, done.output) == (0, "✔ rows share a message\n✔ one row\nall 2 passed\n")
+    test["published"][1] = {"body": []}  # type: ignore[index]
+    (tmp_path / "db.config.tests.json").write_text(json.dumps({"tests": [test]}))
+    assert run(tmp_path, "test", config=config).exit_code == 1
 
 
 @pytest.mark.parametrize(
