@@ -1,9 +1,11 @@
 """What a column takes: its class, and where its type would alter a value without a word. Pure."""
 
 import re
+from dataclasses import replace
 from enum import StrEnum
 
 from connectorlib.dataclass import dataclass
+from dbconnector.wall_clock import WallClock
 
 
 class Column(StrEnum):
@@ -48,10 +50,21 @@ class ColumnType:
     several: bool = False
     #: What an element of an array is.
     element: "ColumnType | None" = None
+    #: Whether it keeps instants though a value of it has no offset: it is in UTC.
+    utc: bool = False
+    #: Whether a value is stored there; else it is compared.
+    stored: bool = True
+    #: The clock by which values without an offset are meant, if the configuration names one.
+    clock: WallClock | None = None
+
+    def by(self, clock: WallClock | None) -> "ColumnType":
+        """Return it for values that are meant by a clock."""
+        return self if clock is None else replace(self, clock=clock, element=self.element and self.element.by(clock))
 
     def compared(self) -> "ColumnType":
         """Return it for a value that is only compared with the column, and may be one that it could not keep."""
-        return ColumnType(self.kind, self.name, element=self.element and self.element.compared())
+        element = self.element and self.element.compared()
+        return ColumnType(self.kind, self.name, element=element, utc=self.utc, stored=False)
 
 
 UNKNOWN = ColumnType()

@@ -12,8 +12,10 @@ from typing import Any
 from connectorlib.config import bundle, notify_settings, read_schema, reviewed, sections
 from connectorlib.shared_settings import Lanes
 from connectorlib.values.durations import parse_duration
+from connectorlib.values.types import find_zone
 from dbconnector.rules import review
 from dbconnector.settings import Connection, DatabaseSettings, DbConfig, Follow, Idempotency, Select, Write
+from dbconnector.wall_clock import WallClock
 
 FALLBACK_NAME = "dbconnector"
 #: Seconds from one round of `follow` that found nothing to the next, where `every` is not given.
@@ -83,7 +85,13 @@ def _database(section: Mapping[str, Any], rows: int | str | None) -> DatabaseSet
         write=tuple(
             Write(**{**each, "statement": sections.lines_of(each["statement"])}) for each in section.get("write", ())
         ),
+        clock=WallClock(find_zone(section["zone"]), _FOLDS[section.get("fold", "first")])
+        if "zone" in section
+        else None,
     )
+
+
+_FOLDS = {"first": 0, "second": 1}
 
 
 def _connection(section: str | Mapping[str, Any]) -> Connection:

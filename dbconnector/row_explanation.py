@@ -68,9 +68,8 @@ class RowExplainer:
         self._name = settings.name
         self._dialect = _dialect_of(settings.database.connection)
         self._rows, self._most_bytes = settings.destination.rows, settings.limits.body_bytes
-        self._mapping = MessageMapping(
-            settings.destination, compile_format(settings.format, settings.limits), self._message_id
-        )
+        fmt = compile_format(settings.format, settings.limits)
+        self._mapping = MessageMapping(settings.destination, fmt, self._message_id, settings.database.clock)
 
     def explain(self, columns: Sequence[str], rows: Sequence[Row], given: Given = NOTHING_GIVEN) -> list[Explanation]:
         """Return what the rows would become in turn: each a message, or with `destination.rows` several together. Raise

@@ -90,7 +90,7 @@ class RowGroups:
         keep: Keep | None,
         now: datetime | None = None,
     ) -> None:
-        self._columns = columns
+        self._record_of = mapping.recorder(columns)
         self._scope = Scope(None)
         self._read = mapping.envelope(columns, self._scope)
         self._read_id = mapping.message_id(columns, self._scope)
@@ -105,7 +105,7 @@ class RowGroups:
     def add(self, row: Row) -> Message | None:
         """Add a row; return the message before it if that is complete. Raise Failed for a row that cannot be sent,
         which changes nothing."""
-        record = dict(zip(self._columns, row, strict=True))
+        record = self._record_of(row)
         self._index += 1
         piece = self._piece(record)
         group = self._open

@@ -20,6 +20,7 @@ from connectorlib.formats import Format
 from connectorlib.formats.body_assembly import BodyAssembly
 from connectorlib.messages import Outgoing
 from connectorlib.shared_settings import Destination
+from dbconnector.wall_clock import ClockText, WallClock, whole_offset
 
 PLACE = "destination"
 BODY = f"{PLACE}.body"
@@ -88,10 +89,14 @@ class _Field:
 class MessageMapping:
     """How rows become messages. Raise ValueError for an expression that cannot be compiled.
 
-    `message_id` makes the id where the destination names none; without it ids are random.
+    `message_id` makes the id where the destination names none; without it ids are random. `clock`: the one that times
+    without an offset are meant by; without it they are sent without one.
     """
 
-    def __init__(self, destination: Destination, fmt: Format, message_id: Read | None = None) -> None:
+    def __init__(
+        self, destination: Destination, fmt: Format, message_id: Read | None = None, clock: WallClock | None = None
+    ) -> None:
+        self._clock = clock
         self.exchange = destination.exchange
         self._format = fmt
         self._routing_key = _Field("routing_key", _compiled(destination.routing_key, text=True), _short_text)
@@ -136,10 +141,10 @@ class MessageMapping:
         message_id = self.message_id(columns, scope) or new_id
         envelope = self.envelope(columns, scope)
         body = self._body.required(scope, frozenset(columns)) if self._body else _encoder(self._format.encode)
-        exchange = self.exchange
+        exchange, record_of = self.exchange, self.recorder(columns)
 
         def make(row: Sequence[Any]) -> Outgoing:
-            record = dict(zip(columns, row, strict=True))
+            record = record_of(row)
             scope.index += 1
             scope.now = now
             routing_key, properties = envelope(record)
@@ -147,6 +152,12 @@ class MessageMapping:
             return Outgoing(exchange, routing_key, body(record), properties)
 
         return make
+
+    def recorder(self, columns: Sequence[str]) -> Callable[[Sequence[Any]], Record]:
+        """Given the columns of a query, return what makes a record of a row. That raises Failed (reject)."""
+        if (clock := self._clock) is None:
+            return lambda row: dict(zip(columns, row, strict=True))
+        return lambda row: {name: _by_clock(clock, name, value) for name, value in zip(columns, row, strict=True)}
 
     def envelope(self, columns: Sequence[str], scope: Scope) -> Callable[[Record], Envelope]:
         """Given the columns of a query, return what reads all of a message but its id and its body."""
@@ -177,6 +188,17 @@ class MessageMapping:
     def assembly(self, columns: Sequence[str]) -> BodyAssembly:
         """Return how bodies of many rows are put together. Raise Failed if the format has none."""
         return self._format.assembly(columns)
+
+
+def _by_clock(clock: WallClock, name: str, value: Any) -> Any:
+    """Return a value in which a time of a clock is an instant. Raise Failed (reject) if the clock never shows it."""
+    if type(value) not in (datetime, ClockText):
+        return value
+    moment = datetime.fromisoformat(value) if type(value) is ClockText else value
+    try:
+        return clock.instant(moment) if moment.tzinfo is None else whole_offset(moment)
+    except ValueError as error:
+        raise reject("bad-value", f"column {name}: {error}", place=PLACE) from None
 
 
 def rejected(failure: Failure, place: str) -> Failed:

@@ -68,7 +68,8 @@ class RowSender:
         self.confirmed: list[Row] = []
         #: The rows that could not be sent, each with why.
         self.unsent: list[tuple[Row, str]] = []
-        self._mapping = MessageMapping(config.destination, compile_format(config.format, config.limits), message_id)
+        fmt, clock = compile_format(config.format, config.limits), config.database.clock
+        self._mapping = MessageMapping(config.destination, fmt, message_id, clock)
         self._stop = stop
         self._marks = marks
         self._paged = paged

@@ -10,11 +10,12 @@ from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import logs
-from dbconnector.columns import plain_name
-from dbconnector.dialects.fetch_plan import ResultColumn
+from dbconnector.columns import UNKNOWN, Column, ColumnType, plain_name
+from dbconnector.dialects.fetch_plan import ResultColumn, to_datetime
 from dbconnector.odbc.database import Database
 from dbconnector.settings import Select
 from dbconnector.sql import compile_statement, limit_rows, only_reads, page_by_key, page_interval
+from dbconnector.wall_clock import WallClock
 from dbconnector.watermark import Horizon, Interval, Position, moment_of, number_of
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,9 @@ class _Query:
 
     def columns(self) -> list[ResultColumn]:
         return self._database.result_columns(self._statement.sql, self._parameters(), place=PLACE)
+
+    def kind(self, column: ResultColumn) -> ColumnType:
+        return self._database.kind_of(self._statement.sql, column)
 
     @property
     def has_parameters(self) -> bool:
@@ -105,7 +109,7 @@ class RowSource:
             if len(rows) < size:
                 return
             last = keys[-1]
-            page = _joined(following.batches(size, **dict(zip(paging.parameters, last, strict=True))))
+            page = _joined(following.batches(size, **self._database.as_stored(paging.parameters, last)))
 
 
 class IntervalSource:
@@ -120,7 +124,8 @@ class IntervalSource:
         self._database = database
         self._values = values
         self._order = (self._follow.column, *self._follow.key)
-        columns = _Query(settings.query, database, values).columns()
+        query = _Query(settings.query, database, values)
+        columns = query.columns()
         found = next((each for each in columns if each.name.lower() == plain_name(self._order[0]).lower()), None)
         if found is None:
             raise _key_failure(
@@ -132,6 +137,8 @@ class IntervalSource:
         self.digits = found.second_digits or 0
         numbered = found.second_digits is None and dialect.number_horizon is not None
         self._question = dialect.number_horizon if numbered and dialect.number_horizon else dialect.horizon
+        #: The clock whose times the column holds; None: it holds instants.
+        self._clock = None if found.second_digits is None else _clock_of(database.clock, query.kind(found), found.name)
         self._position = number_of if numbered else moment_of
         self._queries: dict[bool, tuple[_Query, _Query, tuple[str, ...]]] = {}
 
@@ -157,7 +164,7 @@ class IntervalSource:
             yield columns, rows
             if len(rows) < size:
                 return
-            page = _joined(following.batches(size, **bounds, **dict(zip(names, keys[-1], strict=True))))
+            page = _joined(following.batches(size, **bounds, **self._database.as_stored(names, keys[-1])))
         self._database.rollback()
 
     def keys(self, columns: Columns, rows: Sequence[Row]) -> list[Row]:
@@ -165,6 +172,9 @@ class IntervalSource:
         return _keys(columns, rows, self._order)
 
     def position(self, key: Row) -> Position:
+        moment = to_datetime(key[0]) if isinstance(key[0], str) else key[0]
+        if self._clock is not None and isinstance(moment, datetime) and moment.tzinfo is None:
+            return self._clock.latest(moment)
         return self._position(key[0])
 
     def _queries_for(self, interval: Interval) -> tuple[_Query, _Query, tuple[str, ...]]:
@@ -182,9 +192,20 @@ class IntervalSource:
         return self._queries[from_start]
 
     def _bound(self, position: Position | None) -> Any:
+        if isinstance(position, datetime) and self._clock is not None:
+            return str(self._clock.lowest(position))
         if isinstance(position, datetime):
             return position.replace(tzinfo=UTC) if self._question.zoned else position
         return None if position is None else str(position)
+
+
+def _clock_of(clock: WallClock | None, kind: ColumnType, name: str) -> WallClock | None:
+    """Return the clock whose times a followed column holds; None if it holds instants. Raise Failed if that cannot be
+    told."""
+    if clock is not None and kind is UNKNOWN:
+        text = f"whether {name} has a time zone cannot be told: call it in the query as it is called in the table"
+        raise Failed(Failure(Kind.CONFIGURATION, "zone", text, "select.follow.column"))
+    return clock if kind.kind is Column.TIMESTAMP and not kind.utc else None
 
 
 def _demand_reading(query: str) -> None:

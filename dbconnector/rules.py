@@ -9,6 +9,7 @@ from connectorlib.config.sections import lines_of
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
 from connectorlib.values.durations import parse_duration
 from connectorlib.values.text import did_you_mean
+from connectorlib.values.types import find_zone
 from dbconnector.dialects import Dialect, find_driver
 from dbconnector.sql import Statement, compile_statement, ignores_errors, limit_rows, objection
 from dbconnector.watermark import position_of_text
@@ -30,6 +31,7 @@ def review(found: Review) -> None:
     review_notify(found)
     shared_rules.review_format(found, ("format",), Limits(**found.section("limits")))
     _review_connection(found)
+    _review_zone(found)
     _review_select(found)
     _review_writes(found)
     _review_lanes(found)
@@ -101,6 +103,14 @@ def _review_lanes(found: Review) -> None:
 def _review_connection(found: Review) -> None:
     path: Path = ("database", "connection")
     _review_keywords(found, path, found.get(*path))
+
+
+def _review_zone(found: Review) -> None:
+    zone = found.get("database", "zone")
+    if isinstance(zone, str):
+        found.attempt(("database", "zone"), lambda: find_zone(zone))
+    elif "fold" in found.section("database"):
+        found.problem(("database", "fold"), 'says nothing without "zone"')
 
 
 def _review_keywords(found: Review, path: Path, connection: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from connectorlib import shared_settings as shared
 from connectorlib.dataclass import dataclass
+from dbconnector.wall_clock import WallClock
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class DatabaseSettings:
     errors: Mapping[str, str] = field(default_factory=dict)
     select: Select | None = None
     write: tuple[Write, ...] = ()
+    #: The clock by which columns without a time zone hold their times; None: that of UTC.
+    clock: WallClock | None = None
 
     @property
     def state(self) -> "DatabaseSettings":

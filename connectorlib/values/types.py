@@ -215,7 +215,7 @@ def compile_conversion(kind: Any, pattern: Any = None, zone: Any = None) -> Conv
         return convert
     if kind not in _WITH_ZONE:
         raise ValueError(f"type {kind} takes no zone; {', '.join(_WITH_ZONE)} do")
-    return _in_zone(convert, _find_zone(zone))
+    return _in_zone(convert, find_zone(zone))
 
 
 def _compile_format(kind: str, pattern: str) -> Convert:
@@ -241,7 +241,8 @@ def _refuse_bad_directive(parse: Callable[[str], datetime], pattern: str) -> Non
             raise ValueError(f"the format {pattern!r}: {error}") from error
 
 
-def _find_zone(name: str) -> tzinfo:
+def find_zone(name: str) -> tzinfo:
+    """Return the zone of a name. Raise ValueError if there is none."""
     if name == "UTC":  # known also where no time zone database is installed
         return UTC
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # late: few name a zone
@@ -259,7 +260,7 @@ def _in_zone(convert: Convert, zone: tzinfo) -> Convert:
         moment: datetime = convert(value)
         try:
             if moment.tzinfo is None:
-                return _local(moment, zone)
+                return local_time(moment, zone)
             return moment.astimezone(zone)
         except OverflowError as error:
             raise ValueError(f"{quoted(value)} is not in a known year in that zone") from error
@@ -267,10 +268,10 @@ def _in_zone(convert: Convert, zone: tzinfo) -> Convert:
     return convert_in_zone
 
 
-def _local(moment: datetime, zone: tzinfo) -> datetime:
-    """Return a time of a zone's clock, of two with the same hour the first. Raise ValueError for one that the clock
-    skips, when it is put forward."""
-    local = moment.replace(tzinfo=zone)
+def local_time(moment: datetime, zone: tzinfo, fold: int = 0) -> datetime:
+    """Return a time of a zone's clock, of two with the same hour the first, or with `fold` 1 the second. Raise
+    ValueError for one that the clock skips, when it is put forward."""
+    local = moment.replace(tzinfo=zone, fold=fold)
     if local.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
         raise ValueError(f"{moment} does not exist in {zone}, where the clock is put forward then")
     return local

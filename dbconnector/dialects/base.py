@@ -17,6 +17,7 @@ from dbconnector.dialects.array_text import array_text, element_binder
 from dbconnector.dialects.conversions import Bindings, Convert, common_bindings, native_temporals
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn
 from dbconnector.dialects.horizon import CLOCK, HorizonQuestion
+from dbconnector.dialects.local_times import local_times
 
 #: pyodbc counts parameter markers in 16 bits with a sign.
 PYODBC_PARAMETERS = 32_767
@@ -232,6 +233,8 @@ class Dialect:
     required_query: Callable[[str], Query | None] = _unknown
     #: How values are bound for a column where that differs from `common_bindings`.
     own_bindings: Callable[[ColumnType], Bindings] = native_temporals
+    #: A time with an offset is taken for a column without one too, which keeps it as it is written there.
+    drops_offsets: bool = False
     #: Raise ValueError for a value of a type that the driver would alter.
     checks: tuple[tuple[type, Callable[[Any], None]], ...] = ()
     #: How to run a query, given its columns (name, Python type, size), so that its values arrive exactly; None: as it
@@ -259,6 +262,8 @@ class Dialect:
         if column.element is not None:
             element = element_binder(self.bindings(column.element))
             found[list] = partial(array_text, element, nested=column.element.kind is not Column.JSON)
+        if column.clock is not None:
+            found |= local_times(found, column, column.clock, drops_offsets=self.drops_offsets)
         for kind, check in self.checks:
             found[kind] = partial(_checked, check, found[kind])
         return found

@@ -332,7 +332,7 @@ def _forms(column: ColumnType) -> Bindings:
 _DAY = r"\d{4}-\d\d-\d\d"
 _CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.(\d+))?)?"
 _ZONE = r"([Zz]|[+-]\d\d(?::?\d\d)?)"
-_MOMENT = re.compile(rf"{_DAY}(?:[Tt ]{_CLOCK}{_ZONE}?)?", re.ASCII)
+MOMENT = re.compile(rf"{_DAY}(?:[Tt ]{_CLOCK}{_ZONE}?)?", re.ASCII)
 _TIME = re.compile(rf"{_CLOCK}{_ZONE}?", re.ASCII)
 _DATE = re.compile(rf"{_DAY}(?:[Tt ]00:00(?::00(?:\.0+)?)?)?", re.ASCII)
 _FRACTION = re.compile(r"\.(\d+)", re.ASCII)
@@ -412,7 +412,7 @@ def _timestamps(column: ColumnType) -> Bindings:
     def of_text(value: str) -> str:
         if not instant and plain(value):  # hot path
             return value
-        found = _MOMENT.fullmatch(value)
+        found = MOMENT.fullmatch(value)
         if found is None:
             return _guessed(column, value)
         digits, zone = found.groups()

@@ -14,6 +14,7 @@ from connectorlib.dataclass import dataclass
 from connectorlib.formats.json import parse_json
 from connectorlib.values.text import Structured
 from dbconnector.columns import Column, ColumnType
+from dbconnector.wall_clock import ClockText
 
 Decode = Callable[[Any], Any]
 
@@ -140,7 +141,18 @@ def to_json(text: str) -> Structured:
 
 def named_decoder(column: ColumnType) -> Decode | None:
     """Return what decodes the values of a column of a table, given what is known of that."""
+    if column.kind is Column.TIMESTAMP and column.clock is not None:
+        return _utc_value if column.utc else _clock_value
     return _json_value if column.kind is Column.JSON else None
+
+
+def _utc_value(value: Any) -> Any:
+    return value.replace(tzinfo=datetime.UTC) if isinstance(value, datetime.datetime) else value
+
+
+def _clock_value(value: Any) -> Any:
+    moment = to_datetime(value) if isinstance(value, str) else None
+    return ClockText(value) if isinstance(moment, datetime.datetime) and moment.tzinfo is None else value
 
 
 def _json_value(value: Any) -> Any:

@@ -100,7 +100,8 @@ def _column_type(type_name: str) -> ColumnType:
             return ColumnType(kind, name, scale=found[1] if len(found) > 1 else None)
         case "datetime" | "timestamp" | "time":
             form = _LENGTH if name == "time" else None
-            return ColumnType(column_class(name), name, scale=found[0] if found else 0, form=form)
+            utc = name == "timestamp"
+            return ColumnType(column_class(name), name, scale=found[0] if found else 0, form=form, utc=utc)
         case "varchar" | "varbinary":
             return ColumnType(column_class(name), name, size=found[0])
         case "tinytext" | "text":

@@ -334,7 +334,7 @@ DIALECT = Dialect(
     says="PostgreSQL",
     asks="SHOW server_version",  # no SELECT, of which `reading` would make a cursor
     session=(
-        Setting("SELECT set_config('TimeZone', 'UTC', false)", "the session has the time zone of the server"),
+        Setting("SELECT set_config('TimeZone', '{zone}', false)", "the session has the time zone of the server"),
         Setting("SELECT set_config('statement_timeout', '{statement_ms}', false)", "no statement has a time limit"),
         Setting(
             "SELECT set_config('lock_timeout', '{lock_ms}', false)",
@@ -372,6 +372,7 @@ DIALECT = Dialect(
     stale_states=frozenset({"0A000", "42P10", "42804"}),
     required_query=_required_query,
     own_bindings=_bindings,
+    drops_offsets=True,
     fetch_plan=_fetch_plan,
     returning_plan=_returning_plan,
     types_query=_types_query,

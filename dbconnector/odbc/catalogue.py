@@ -68,6 +68,11 @@ class Catalogue:
         kinds = [found.get(name.lower(), set()) for name in names]
         return [self._server.dialect.column_type(*each) if len(each) == 1 else UNKNOWN for each in kinds]
 
+    def keeps_instants(self, sql: str) -> bool:
+        """Return whether a described table that the text names has a column that is UTC whatever the clock is."""
+        kinds = {kind for table in tables_of(sql) for _, kind in self._columns.get(table, ())}
+        return any(self._server.dialect.column_type(kind).utc for kind in kinds)
+
     def refuse_unfit(self, table: str, place: str) -> None:
         """Raise Failed if a batch that fails in this table could not be undone."""
         for (reason,) in self._ask(self._server.dialect.unfit_query(table)):

@@ -95,8 +95,10 @@ class ConnectionFactory:
 
     def _try_settings(self, connection: pyodbc.Connection) -> Iterator[str]:
         """Give the session its settings; yield what there is not, because the server does not know the setting."""
+        clock = self._settings.clock
+        words = {**self._limits.words(), "zone": "UTC" if clock is None else str(clock.zone)}
         for setting in self.server.dialect.session:
-            if why := self._refused(connection, setting.statement.format(**self._limits.words())):
+            if why := self._refused(connection, setting.statement.format(**words)):
                 self.server.dialect = replace(self.server.dialect, **setting.without)
                 yield f"{setting.lost}: {why}"
 

@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pyodbc
@@ -18,8 +19,10 @@ import pyodbc
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import logs
 from dbconnector.binder import make_binder
+from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects import Dialect, Driver
 from dbconnector.dialects.base import ALTERED, Query
+from dbconnector.dialects.conversions import naive_utc
 from dbconnector.dialects.fetch_plan import FetchPlan, ResultColumn, describing, named_decoder
 from dbconnector.odbc.catalogue import Catalogue, Rows
 from dbconnector.odbc.connection_factory import ConnectionFactory
@@ -42,6 +45,8 @@ class Database:
 
     def __init__(self, settings: DatabaseSettings, *, reading: bool = False, limits: TimeLimits | None = None) -> None:
         self._reading = reading
+        #: The clock by which its columns without a time zone hold their times.
+        self.clock = settings.clock
         self._limits = limits or TimeLimits()
         self._factory = ConnectionFactory(settings, self._limits, reading=reading)
         #: What is known of the server and its driver.
@@ -168,6 +173,8 @@ class Database:
             cursor = self._run(plan.sql, parameters)
             count, found = cursor.rowcount, columns_of(cursor, self.driver.widens_names)
             names = plan.names or tuple(column.name for column in found)
+            if self.clock is not None:
+                plan = self._named(plan, sql, names)
             rows = plan.rows(exact_singles(found, cursor.fetchmany(1))) if found else []
             drain(cursor, self._check, single=self.dialect.one_result and is_single(sql), ended=not rows)
         if not rows:
@@ -185,7 +192,7 @@ class Database:
             self._catalogue.described(table)
             if table in statement.written:
                 self._catalogue.refuse_unfit(table, place)
-        kinds = [self._catalogue.column(target) for target in statement.targets]
+        kinds = [self._catalogue.column(target).by(self.clock) for target in statement.targets]
         if not self._in_transaction and self._exclusive is None:
             self.rollback()  # the question has begun a transaction, in which SQLite could not write
         return make_binder(self.dialect, kinds, statement.names, place)
@@ -216,14 +223,16 @@ class Database:
                 raise Failed(Failure(Kind.CONFIGURATION, "no-rows", "the query gives no rows", place))
             found = columns_of(cursor, self.driver.widens_names)
             names = plan.names or tuple(column.name for column in found)
-            if self.dialect.types_query is None:
-                plan = plan.then([named_decoder(column) for column in self._catalogue.of_result(sql, names)])
+            plan = self._named(plan, sql, names)
+            refuse = self._refusal_of_doubtful(sql, found)
             stream = self._exclusive
             while True:
                 if self._exclusive is not stream:
                     raise Failed(Failure(Kind.UNKNOWN, "stream-cut", "the query was cut short by a rollback", place))
                 with self._guarded(place):
                     rows = plan.rows(exact_singles(found, cursor.fetchmany(fetch)))
+                if refuse is not None:
+                    refuse(rows, place)
                 if rows:
                     yield names, rows
                 if len(rows) < fetch:  # the end: odbc-mdbtools begins anew if it is asked again
@@ -238,9 +247,24 @@ class Database:
         """Return what the columns of a query are, without its rows."""
         with self._guarded(place):
             cursor = self._run(describing(sql), parameters)
-            found = columns_of(cursor, self.driver.widens_names)
+            found = self._typed(cursor, sql, parameters, always=self.clock is not None)
             cursor.fetchall()
         return found
+
+    def kind_of(self, sql: str, column: ResultColumn) -> ColumnType:
+        """Return what is known of a column of a query; UNKNOWN if that is nothing."""
+        if column.declared:
+            return self.dialect.column_type(column.declared)
+        return self._catalogue.of_result(sql, [column.name])[0]
+
+    def as_stored(self, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+        """Return values of a row as parameters that are compared with the columns that they are of: where an offset is
+        no part of a value, an instant is in UTC there."""
+        utc = self.clock is not None and not self.dialect.drops_offsets
+        return {
+            name: naive_utc(value) if utc and isinstance(value, datetime) else value
+            for name, value in zip(names, values, strict=True)
+        }
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
@@ -354,14 +378,41 @@ class Database:
             cursors.release(cursor)
         return self.dialect.fetch_plan(sql, described) if described else FetchPlan(sql)
 
-    def _typed(self, cursor: pyodbc.Cursor, sql: str, parameters: Sequence[Any]) -> list[ResultColumn]:
-        """Return the columns of a described query, with the names of their types where the dialect can ask for them."""
+    def _typed(
+        self, cursor: pyodbc.Cursor, sql: str, parameters: Sequence[Any], *, always: bool = False
+    ) -> list[ResultColumn]:
+        """Return the columns of a described query, with the names of their types where the dialect can ask for them,
+        and there is a need or `always` is set."""
         found, ask = columns_of(cursor, self.driver.widens_names), self.dialect.types_query
-        if ask is None or all(column.type is not str for column in found):
+        if ask is None or not (always or any(column.type is str for column in found)):
             return found
         cursor.fetchall()
         cursor.execute(ask(sql, len(found)), *([parameters] if parameters else []))
         return [column._replace(declared=name) for column, name in zip(found, cursor.fetchone(), strict=True)]
+
+    def _named(self, plan: FetchPlan, sql: str, names: Sequence[str]) -> FetchPlan:
+        """Return a plan that decodes columns by what the catalogue knows of them, if the server does not tell types."""
+        if self.dialect.types_query is not None:
+            return plan
+        return plan.then([named_decoder(kind.by(self.clock)) for kind in self._catalogue.of_result(sql, names)])
+
+    def _refusal_of_doubtful(self, sql: str, found: Sequence[ResultColumn]) -> Callable[[Any, str], None] | None:
+        """Return what raises Failed for a time of which cannot be told whether it is an instant or one of the clock."""
+        if self.clock is None or not self._catalogue.keeps_instants(sql):
+            return None
+        kinds = self._catalogue.of_result(sql, [column.name for column in found])
+        doubtful = [at for at, kind in enumerate(kinds) if kind is UNKNOWN]
+
+        def refuse(rows: Sequence[Sequence[Any]], place: str) -> None:
+            for at in doubtful:
+                if any(isinstance(row[at], datetime) for row in rows):
+                    text = (
+                        f"{found[at].name} may be an instant (timestamp) or a local time (datetime): call it as its"
+                        " column is called in the table, or make a text of it (DATE_FORMAT)"
+                    )
+                    raise Failed(Failure(Kind.CONFIGURATION, "zone", text, place))
+
+        return refuse
 
     def _returning_plan(self, sql: str, parameters: Sequence[Any]) -> FetchPlan:
         """Return how to run a statement that hands out a row. What an INSERT returns is known only once it has run: it

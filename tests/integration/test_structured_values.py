@@ -19,6 +19,7 @@ from dbconnector.row_message import MessageMapping
 from dbconnector.row_source import RowSource
 from dbconnector.settings import DatabaseSettings, Select, Write
 from dbconnector.sink import DatabaseSink
+from dbconnector.wall_clock import WallClock
 from tests.integration.test_values import config, delivery, tried
 from tests.services.database import Database as Server
 
@@ -56,10 +57,13 @@ def json_of(value: Any) -> str:
     return text.replace('"<', "").replace('>"', "")
 
 
-def told(odbc: Database, query: str, format_name: str = "json") -> Iterator[bytes | str]:
+def told(
+    odbc: Database, query: str, format_name: str = "json", clock: WallClock | None = None
+) -> Iterator[bytes | str]:
     """Yield the message of each row, or why there is none."""
     odbc.connect()
-    mapping = MessageMapping(Destination("rows", routing_key="row"), compile_format({"type": format_name}, Limits()))
+    fmt = compile_format({"type": format_name}, Limits())
+    mapping = MessageMapping(Destination("rows", routing_key="row"), fmt, clock=clock)
     for columns, rows in RowSource(Select(query), odbc, {}).all():
         make = mapping.maker(columns)
         for row in rows:

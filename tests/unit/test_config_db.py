@@ -495,6 +495,13 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     (["database", "connection"], {"DSN": "x", "dsn": "y"}, "database.connection.dsn: given twice; ODBC ignores case"),
     (["database", "connection"], "Server=x", "database.connection: expected Driver=… or DSN=… in it"),
     (["database", "connection"], "nonsense", "database.connection: not a keyword=value pair"),
+    (
+        ["database", "zone"],
+        "Europe/Wien",
+        "database.zone: unknown zone 'Europe/Wien'; write it as Europe/Vienna or UTC",
+    ),
+    (["database", "zone"], "../etc/passwd", "database.zone: unknown zone"),
+    (["database", "fold"], "second", 'database.fold: says nothing without "zone"'),
     (["database", "select", "query"], "SELECT 'x", "database.select.query: the quote at"),
     (["database", "select", "every"], "5 parsecs", "database.select.every: expected a duration such as 30s"),
     (
