@@ -88,11 +88,13 @@ class Inbox:
 
     def delete_older(self, database: "Database", seconds: float) -> int:
         """Delete the keys that this consumer inserted longer ago than that; return how many."""
-        # As text: SQLite keeps it so, and the others parse it. The connection's time zone is UTC.
-        before = (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%d %H:%M:%S")
+        # As text: SQLite keeps it so, and the others parse it. The connection's time zone is UTC or that of the clock.
+        before = (datetime.now(UTC) - timedelta(seconds=seconds)).replace(tzinfo=None)
+        if database.clock is not None:
+            before = min(before, database.clock.lowest(before))
         return database.execute(
             f"DELETE FROM {self.table} WHERE consumer = ? AND applied_at < ?",
-            (self.consumer, before),
+            (self.consumer, f"{before:%Y-%m-%d %H:%M:%S}"),
             place=PLACE,
         )
 

@@ -29,10 +29,8 @@ def local_times(found: Bindings, column: ColumnType, clock: WallClock, *, drops_
                 date: lambda value: _of_text(of_text, meant)(value.isoformat()),
             }
         case Column.UNKNOWN if drops_offsets:
-            # The offset of the zone: right for the column with a zone, and for the one without.
-            return {
-                datetime: lambda value: str(value.astimezone(clock.zone) if value.tzinfo else _placed(value, clock))
-            }
+            # With the offset of the zone it is right for a column with a zone, and for one without.
+            return {datetime: lambda value: str(_placed(value, clock))}
         case Column.UNKNOWN:
             return {datetime: _of_datetime(of_datetime, _wall(clock, known=False))}
     return {}

@@ -5,6 +5,7 @@ import json
 import os
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from connectorlib.errors import ConfigurationError
 from connectorlib.service.redaction import secrets
 from dbconnector.config import load
 from dbconnector.settings import Follow, Select
+from dbconnector.wall_clock import WallClock
 from tests.services.certificates import Authority
 from tests.unit import configs
 
@@ -84,6 +86,14 @@ def test_a_good_file_becomes_settings(write):
     assert config.broker.hosts == (("127.0.0.1", 5672),)
     assert config.monitoring is None
     assert config.warnings == ()
+
+
+def test_a_zone_becomes_a_clock(write):
+    assert load(write(GOOD)).database.clock is None
+    zoned = changed(["database", "zone"], "Europe/Vienna")
+    assert load(write(zoned)).database.clock == WallClock(ZoneInfo("Europe/Vienna"), fold=0)
+    zoned["database"]["fold"] = "second"
+    assert load(write(zoned)).database.clock == WallClock(ZoneInfo("Europe/Vienna"), fold=1)
 
 
 def test_the_repr_of_the_settings_shows_no_secret(write):
