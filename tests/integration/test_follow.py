@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -19,7 +21,10 @@ from dbconnector import preflight
 from dbconnector.cursor_table import ddl
 from dbconnector.follow_run import Follower
 from dbconnector.odbc.database import Database as Odbc
+from dbconnector.row_source import IntervalSource
 from dbconnector.settings import DatabaseSettings, DbConfig, Follow, Select
+from dbconnector.wall_clock import WallClock
+from dbconnector.watermark import Horizon
 from tests.services.database import Database
 from tests.services.mariadb import MariaDatabase
 from tests.services.postgresql import PASSWORD, PostgresDatabase
@@ -146,6 +151,38 @@ def prepared(run: Callable[..., list[Any]], name: str) -> Iterator[None]:
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def test_local_times_come_once_each_through_the_hour_that_comes_twice(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a column of `database.zone`, by a clock that is put back meanwhile. From 02:00 on rows wait until the second
+    pass of the hour has come as far, for until then a row with an earlier time may come."""
+    kind = {"postgresql": "timestamp"}.get(table.database.kind, "datetime")
+    columns = f"(id integer PRIMARY KEY, value integer, changed_at {kind})"
+    table.database.script("DROP TABLE reading", f"CREATE TABLE reading {columns}")
+    vienna, config = ZoneInfo("Europe/Vienna"), table.config()
+    config = replace(config, database=replace(config.database, clock=WallClock(vienna)))
+    back = datetime(2026, 10, 25, 1, tzinfo=UTC)
+    instants = [back + timedelta(minutes=10 * number) for number in range(-8, 9)]
+    published: list[list[Any]] = []
+    with table.follower(config) as follower:
+        for number, instant in enumerate(instants):
+            wall = f"{instant.astimezone(vienna):%Y-%m-%d %H:%M:%S}"
+            table.database.execute("INSERT INTO reading (id, changed_at) VALUES (?, ?)", number, wall)
+            horizon = Horizon((instant + timedelta(seconds=1)).replace(tzinfo=None))
+            monkeypatch.setattr(IntervalSource, "horizon", lambda self, found=horizon: found)
+            follower.round(lambda sent: None)
+            published.append([json.loads(body) for _, _, body in table.vhost.get_all("rows")])
+    assert [[row["id"] for row in rows] for rows in published] == [
+        *([0], [1], [], [], [], [], [], []),
+        *([2, 8], [3, 9], [4, 10], [5, 11], [6, 12], [7, 13]),
+        *([14], [15], [16]),
+    ]
+    times = [row["changed_at"] for rows in published for row in rows]
+    assert times[0] == "2026-10-25T01:40:00+02:00"
+    assert times[2:4] == ["2026-10-25T02:00:00+02:00"] * 2
+    assert times[-1] == "2026-10-25T03:20:00+01:00"
 
 
 def test_what_is_inserted_and_what_is_changed_is_published_once_in_pages(table: Table) -> None:
