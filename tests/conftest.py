@@ -47,13 +47,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is for the soak, unless it is asked for: `pytest -m soak`. Put the tests of several workers into
-    the order in which none of them waits for another at the end."""
-    if "soak" not in config.getoption("markexpr"):
-        left_out = [item for item in items if item.get_closest_marker("soak")]
-        items[:] = [item for item in items if not item.get_closest_marker("soak")]
-        if left_out:
-            config.hook.pytest_deselected(items=left_out)
+    """Leave out what takes minutes, unless it is asked for: `pytest -m soak`, `-m package`. Put the tests of several
+    workers into the order in which none of them waits for another at the end."""
+    unasked = [mark for mark in ("soak", "package") if mark not in config.getoption("markexpr")]
+    left_out = [item for item in items if any(map(item.get_closest_marker, unasked))]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
     if workers := getattr(config, "workerinput", {}).get("workercount"):
         items[:] = running_order(items, _effort, workers)
 

@@ -25,7 +25,7 @@ WANTED = {
     "UMask": "0077",
 }
 #: Where the commands are installed, as the units say it.
-INSTALLED = re.compile(r"/opt/\w+/bin/")
+INSTALLED = re.compile(r"/opt/[\w-]+/bin/")
 
 
 def settings(unit: Path) -> dict[str, str]:
