@@ -83,7 +83,7 @@ def test_health_turns_when_the_database_goes_and_when_it_comes_back(
         eventually(lambda: heard()[-1] == "STATUS=running")
         eventually(lambda: asked(connector, connector.file).returncode == 0, 30, what="a status without complaints")
         causes = [labels for name, labels in port.metrics() if name == "amqp_connector_pauses_total"]
-        assert [dict(labels)["flow"] for labels in causes] == ["readings"]
+        assert {dict(labels)["flow"] for labels in causes} == {"readings"}  # its cause may change on the way
         assert database.value("SELECT id FROM reading") == 1
 
 
