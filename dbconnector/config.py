@@ -3,7 +3,7 @@
 Statements and expressions are compiled here only to find their mistakes; `parameters` compiles those that run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path as FilePath
@@ -28,11 +28,11 @@ def schema() -> dict[str, Any]:
     return bundle(read_schema("dbconnector", "db.config.schema.json"))
 
 
-def load(path: str | FilePath, *, resolve_secrets: bool = True, text: str | None = None) -> DbConfig:
+def load(path: str | FilePath, *, resolve_secrets: bool | Collection[str] = True, text: str | None = None) -> DbConfig:
     """Given a db.config file, return its settings. Raise ConfigurationError with everything that is wrong in it.
 
-    With `resolve_secrets=False` references stay as they are written, for commands that work offline. `text`: what would
-    be in the file, whose folder is still where relative paths begin.
+    With `resolve_secrets=False` references stay as they are written, for commands that work offline. It may also name
+    the sections whose references are needed. `text`: what would be in the file, in whose folder relative paths begin.
     """
     document, warnings = reviewed(path, schema(), review, resolve_secrets=resolve_secrets, text=text)
     return _settings(str(path), document.data, document.folder, warnings)

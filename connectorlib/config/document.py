@@ -1,6 +1,6 @@
 """One configuration file: read, references resolved, checked against its schema; every mistake with its line."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path as FilePath
 from typing import Any
@@ -75,10 +75,15 @@ def load(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) 
 
 
 def open_document(
-    path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True, text: str | None = None
+    path: str | FilePath,
+    schema: Schema,
+    *,
+    resolve_secrets: bool | Collection[str] = True,
+    text: str | None = None,
 ) -> Document:
     """Return the document with its problems, for a caller that checks more; wrong values are not in its data. Raise
-    ConfigurationError only for a file that cannot be read at all. `text`: what would be in the file."""
+    ConfigurationError only for a file that cannot be read at all. `text`: what would be in the file.
+    `resolve_secrets` may name the sections whose references have to be resolved; elsewhere one may stay as written."""
     file = str(path)
     read = json_source.read(_text(file) if text is None else text)
     if not read.readable:
@@ -87,8 +92,8 @@ def open_document(
         raise ConfigurationError(file, [Problem(1, "", "expected an object {…} that holds the whole configuration")])
     document = _with_included(Document(file, read.data, read.lines, problems=read.problems), read, schema)
     if resolve_secrets:
-        _resolve(document, schema)
-        _check(document, schema, silent=set(document.refused))
+        _resolve(document, schema, None if resolve_secrets is True else frozenset(resolve_secrets))
+        _check(document, schema, silent=set(document.refused | document.pending))
     else:
         document.sources = mentions(document.data, schema)
         document.pending = frozenset(document.sources)
@@ -115,11 +120,14 @@ def _with_included(document: Document, own: Reading, schema: Schema) -> Document
     return document
 
 
-def _resolve(document: Document, schema: Schema) -> None:
+def _resolve(document: Document, schema: Schema, needed: frozenset[str] | None) -> None:
     lookup = References(folder=document.folder)
     resolved = resolve(document.data, schema, lookup, secrets)
     document.data, document.sources, document.literals = resolved.data, resolved.sources, resolved.literals
     for path, text in resolved.problems:
+        if needed is not None and path[0] not in needed:
+            document.pending |= {path}
+            continue
         document.problems.append(document.problem(path, text))
         document.refused.add(path)
 

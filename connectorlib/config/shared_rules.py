@@ -4,7 +4,7 @@ A value that the schema refused is absent here, so that each mistake of a file i
 """
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path as FilePath
@@ -98,14 +98,14 @@ def reviewed(
     schema: Schema,
     review: Callable[[Review], None],
     *,
-    resolve_secrets: bool = True,
+    resolve_secrets: bool | Collection[str] = True,
     text: str | None = None,
 ) -> tuple[Document, tuple[str, ...]]:
     """Return the document of a file and the warnings, after the checks of its schema and of `review`. Raise
     ConfigurationError with all problems.
 
-    With `resolve_secrets=False` references stay as written, for commands that work offline. `text`: what would be in
-    the file.
+    With `resolve_secrets=False` references stay as written, for commands that work offline. It may also name the
+    sections whose references are needed. `text`: what would be in the file.
     """
     document = open_document(path, schema, resolve_secrets=resolve_secrets, text=text)
     found = Review(document)

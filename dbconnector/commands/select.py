@@ -91,7 +91,11 @@ def command(
 def _dry_run(file: str, params: Mapping[str, Any], limit: int, *, json: bool) -> ExitCode:
     from dbconnector.dry_run import dry_run  # late: only this option needs it
 
-    load = requiring(loading_logs(configuration.load, "dbconnector"), "select", "database.select", "broker.destination")
+    def load_database(file: str) -> DbConfig:
+        """Load the configuration; the password of the broker may be missing."""
+        return configuration.load(file, resolve_secrets=("database", "logging"))
+
+    load = requiring(loading_logs(load_database, "dbconnector"), "select", "database.select", "broker.destination")
 
     def run() -> ExitCode:
         found = dry_run(loaded(file, load), params, limit)

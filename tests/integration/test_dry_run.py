@@ -55,7 +55,7 @@ class Dry:
         destination = {"exchange": "rows", "routing_key": routing_key, **(destination or {})}
         config = {
             "database": {"connection": {**self.database.connection, **(connection or {})}, "select": select},
-            "broker": {"host": "nowhere.invalid", "destination": destination},
+            "broker": {"host": "nowhere.invalid", "password": "${NOT_SET_HERE}", "destination": destination},
             "name": "readings",
         }
         file = self.folder / "db.config"
@@ -161,6 +161,11 @@ def _written(dry: Dry, id: int) -> Any:
     with closing(Odbc(dry.settings())) as database:
         database.connect()
         return next(database.query(f"SELECT changed_at FROM reading WHERE id = {id}"))[1][0][0]
+
+
+def test_the_secrets_of_the_database_are_needed(on_sqlite: Dry) -> None:
+    done = on_sqlite.run(OUTBOX, connection={"Pwd": "${NOT_SET_HERE}"})
+    assert done.exit_code == 78
 
 
 def test_a_database_that_is_a_file_is_not_made(on_sqlite: Dry) -> None:
