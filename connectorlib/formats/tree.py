@@ -9,7 +9,7 @@ from typing import Any
 from connectorlib.formats.body_assembly import BodyAssembly
 from connectorlib.formats.strictness import check_count, check_size, not_decodable, not_encodable, too_deep
 from connectorlib.shared_settings import Limits
-from connectorlib.values.text import MAX_DIGITS, decimal_text, float_text, kind_of, quoted, text_of
+from connectorlib.values.text import MAX_DIGITS, Structured, decimal_text, float_text, kind_of, quoted, text_of
 
 _HARMLESS = (bool, type(None), bytes, datetime, date)
 #: No number of so many bits has more than MAX_DIGITS digits.
@@ -129,6 +129,8 @@ def _written(value: Any) -> Any:
     """Return a value as the formats know it: times as text. Raise ValueError if it has no such form."""
     if value is None or isinstance(value, bool | int):
         return value
+    if isinstance(value, Structured):
+        return _written(value.value())
     if isinstance(value, str):
         return _sound(value)
     if isinstance(value, bytes | bytearray | memoryview):

@@ -73,15 +73,22 @@ _SCALARS: dict[type, Callable[[Any], str]] = {
 
 
 class Structured(str):
-    """A text that says more than its characters: in JSON it is written as the value that `parse` makes of it, which
-    raises ValueError. Everywhere else it is that text."""
+    """A text that says more than its characters: formats with lists and objects write the value that `parse` makes of
+    it. Everywhere else it is that text."""
 
-    parse: Callable[[str], Any]
+    _parse: Callable[[str], Any]
 
     def __new__(cls, text: str, parse: Callable[[str], Any]) -> Self:
         found = super().__new__(cls, text)
-        found.parse = parse
+        found._parse = parse
         return found
+
+    def value(self) -> Any:
+        """Return the value. Raise ValueError if there is none that formats can write."""
+        try:
+            return self._parse(str(self))
+        except RecursionError as error:
+            raise ValueError("too many levels") from error
 
 
 #: Types that JSON writes bare; all others become a JSON string.
@@ -138,10 +145,7 @@ def _json_list(value: list[Any] | tuple[Any, ...]) -> str:
 
 
 def _json_of_structured(value: Structured) -> str:
-    try:
-        return json_text(value.parse(str(value)))
-    except RecursionError as error:
-        raise ValueError("too many levels") from error
+    return json_text(value.value())
 
 
 def _json_string_of(write: Callable[[Any], str]) -> Callable[[Any], str]:

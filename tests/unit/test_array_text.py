@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failed
+from connectorlib.formats import compile_format
+from connectorlib.shared_settings import Limits
 from connectorlib.values.text import json_text
 from dbconnector.binder import make_binder
 from dbconnector.dialects import postgresql
@@ -15,6 +17,7 @@ from dbconnector.dialects.array_text import array_list, array_text
 from dbconnector.dialects.fetch_plan import ResultColumn
 
 DIALECT = postgresql.DIALECT
+CBOR = compile_format({"type": "cbor"}, Limits()).encode
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 HARD = st.sampled_from(["", " ", "NULL", "null", '"', "\\", '\\"', "{}", "{", "a,b", "a;b", "x\ny", "\t", "é🦉", None])
 #: Lists of lists that have the same length, on up to three levels.
@@ -29,8 +32,10 @@ def told(type_name: str, text: str) -> str:
     """Return an array as a message of JSON has it."""
     plan = DIALECT.fetch_plan("SELECT v", [ResultColumn("v", str, 255, type_name)])  # type: ignore[misc]
     ((value,),) = plan.rows([(text,)])
-    assert value == text  # which is what all but JSON has
-    return json_text(value)
+    assert value == text  # which is what all formats without lists have
+    found = json_text(value)
+    assert CBOR([{"v": value}]) == CBOR([{"v": value.value()}])
+    return found
 
 
 @pytest.mark.parametrize(

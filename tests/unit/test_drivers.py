@@ -324,7 +324,7 @@ def test_time_limits_stand_in_the_defaults_and_the_session():
     limits = TimeLimits(login=3, lock=4, statement=5, socket=6)
     merged = connection_string.merge_defaults(mariadb.CONNECTOR, {}, limits)
     assert (merged["CONN_TIMEOUT"], merged["READ_TIMEOUT"]) == ("3", "6")
-    session = [each.statement.format(**limits.words()) for each in (*MARIA.session, *PG.session)]
+    session = [each.statement.format(**limits.words(), zone="UTC") for each in (*MARIA.session, *PG.session)]
     assert "SET SESSION max_statement_time = 5" in session
     assert "SET SESSION innodb_lock_wait_timeout = 4" in session
     assert "SELECT set_config('statement_timeout', '5000', false)" in session
