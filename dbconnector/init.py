@@ -6,7 +6,7 @@ from connectorlib.init.addresses import address, broker, identifier
 from connectorlib.init.config_template import fill, read_template
 from connectorlib.init.files import ExampleMessage, Secret, Start
 from connectorlib.init.questions import BROKER, NOTHING, SECRETS, Answers, Question, init_command
-from dbconnector import config, dialects, explain
+from dbconnector import dialects, explain
 
 _EXAMPLE = "postgresql://app@127.0.0.1/plant"
 #: The types that a column can have, each with a value for the sample message.
@@ -86,13 +86,13 @@ def make(answers: Answers) -> Start:
         program="dbconnector",
         option="-c",
         configuration=fill(read_template("dbconnector", f"{answers['mode']}.json"), values),
-        opened=explain.opened if writes else _loaded,
+        opened=explain.opened,
         secrets=secrets,
         secret_source=answers["secrets"],
         run=_RUN[answers["mode"]],
         unit="dbconnector@NAME" if writes else "dbconnector-select@NAME.timer",
         check_unit="dbconnector-check@NAME",
-        message=_message(answers) if writes else None,
+        message=_message(answers) if writes else _row(answers),
     )
 
 
@@ -125,6 +125,15 @@ def _message(answers: Answers) -> ExampleMessage:
     body = {name: _SAMPLES[kind] for name, kind in _columns(answers["columns"])}
     first = next(iter(body))
     return ExampleMessage("the sample becomes a row", body, first, f"a message without {first} is rejected")
+
+
+def _row(answers: Answers) -> ExampleMessage | None:
+    """Return a sample row; None if a row without a key would be published all the same."""
+    row = {name: _SAMPLES[kind] for name, kind in _columns(answers["columns"])}
+    first = next(iter(row))
+    if f"{{{first}}}" not in answers["routing_key"]:
+        return None
+    return ExampleMessage("the sample becomes a message", row, first, f"a row without {first} fails", is_row=True)
 
 
 def _secrets(answers: Answers) -> list[Secret]:
@@ -166,10 +175,6 @@ def _connection(text: str) -> dict[str, str]:
         servers_first = sorted(dialects.known(), key=lambda each: each.file_keyword)
         raise ValueError(f"{parts.scheme}: there are {', '.join(each.name for each in servers_first)} and dsn")
     return {**keywords, "Uid": parts.user or "app"}
-
-
-def _loaded(file: str) -> None:
-    config.load(file, resolve_secrets=False)
 
 
 init = init_command("dbconnector", "db.config", QUESTIONS, make)

@@ -15,7 +15,7 @@ from connectorlib.dataclass import dataclass
 from connectorlib.errors import ConfigurationError, Failed
 from connectorlib.init.config_template import laid_out
 from connectorlib.preflight import tests_file
-from connectorlib.preflight.explanation import Explanation, Given, Offline
+from connectorlib.preflight.explanation import Explanation, Given, Offline, RowOffline, together
 from connectorlib.preflight.message_options import Envelope
 from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.process import exit_code
@@ -62,10 +62,19 @@ class ExampleMessage:
     rejected_name: str
     envelope: Mapping[str, str] = field(default_factory=dict)
     lookups: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether it is a row that is published instead.
+    is_row: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The word for it in file names, options and tests files."""
+        return "row" if self.is_row else "message"
 
     def bodies(self) -> dict[str, Mapping[str, Any]]:
         """Return the bodies by the names of their tests."""
-        without = {name: value for name, value in self.body.items() if name != self.missing}
+        without = {name: value for name, value in self.body.items() if self.is_row or name != self.missing}
+        if self.is_row:  # every row has all columns
+            without[self.missing] = None
         return {self.name: self.body, self.rejected_name: without}
 
 
@@ -94,15 +103,16 @@ class Start:
 
 def refuse_to_overwrite(target: str, *, force: bool) -> None:
     """Raise UsageError if one of the files exists."""
-    existing = [name for name in (target, message_path(target), tests_file.path_for(target)) if Path(name).exists()]
+    samples = [sample_path(target, kind) for kind in ("message", "row")]
+    existing = [name for name in (target, *samples, tests_file.path_for(target)) if Path(name).exists()]
     if existing and not force:
         verb = "exists" if len(existing) == 1 else "exist"
         raise click.UsageError(f"{', '.join(existing)} {verb}; --force overwrites, -c names another file")
 
 
-def message_path(target: str) -> str:
-    """Return the file of the sample message: `db.config.message.json`, `config.message.json` for `config.json`."""
-    return tests_file.path_for(target).removesuffix(".tests.json") + ".message.json"
+def sample_path(target: str, kind: str) -> str:
+    """Return the file of the sample: `db.config.message.json`, `config.message.json` for `config.json`."""
+    return f"{tests_file.path_for(target).removesuffix('.tests.json')}.{kind}.json"
 
 
 def write(start: Start, target: str, *, force: bool) -> ExitCode:
@@ -133,7 +143,7 @@ def _texts(start: Start, name: str) -> dict[str, str]:
         except ConfigurationError as error:
             raise ConfigurationError(name, error.problems) from None  # its path would name the temporary folder
     if start.message is not None and offline is not None:
-        texts[message_path(name)] = laid_out(start.message.body)
+        texts[sample_path(name, start.message.kind)] = laid_out(start.message.body)
         note = f"run with `{start.program} test {start.option} {name}`; needs no network and no secret"
         tests = list(_tests(start.message, offline))
         texts[tests_file.path_for(name)] = laid_out({"// what it is": note, "tests": tests})
@@ -144,6 +154,11 @@ def _tests(message: ExampleMessage, offline: Offline) -> Iterator[dict[str, Any]
     """Yield the tests, with the outcomes that the connector itself gives."""
     given: dict[str, Any] = {"lookups": dict(message.lookups)} if message.lookups else {}
     for name, body in message.bodies().items():
+        if message.is_row:
+            assert isinstance(offline, RowOffline)
+            explanation = together(offline.explain_rows([body]))
+            yield {"name": name, "row": body, **_outcome(explanation)}
+            continue
         delivery = Envelope(message.envelope.get("exchange"), message.envelope.get("routing_key")).delivery(
             json_text(body).encode(), offline.queues("", "")[0]
         )
@@ -158,6 +173,8 @@ def _outcome(explanation: Explanation) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(json_text(dict(explanation.data)))
     if "cases" in found:
         (found["case"],) = found.pop("cases")
+    if "published" in found:
+        found["published"] = {name: found["published"][name] for name in ("exchange", "routing_key", "body")}
     return found
 
 
@@ -181,8 +198,9 @@ def _report(start: Start, target: str, names: Sequence[str]) -> Iterator[str]:
 
 def _next_commands(start: Start, target: str) -> Iterator[tuple[str, str]]:
     if start.message is not None:
-        sample = shlex.quote(message_path(target))
-        yield f"{start.command('explain', target)} {sample}", "what the sample message becomes"
+        sample = shlex.quote(sample_path(target, start.message.kind))
+        option = "--row " if start.message.is_row else ""
+        yield f"{start.command('explain', target)} {option}{sample}", f"what the sample {start.message.kind} becomes"
     run, about = start.run
     if start.secret_source == "credential":  # noqa: S105  # only a unit has credentials
         yield f"systemctl start {start.check_unit}", "check it against the live systems; see config/systemd"

@@ -151,6 +151,8 @@ def run(tmp_path, monkeypatch):
     "init",
     [
         "dbconnector init",
+        "dbconnector init --mode select",
+        "dbconnector init --mode select --columns id:integer,day:date,raw:base64,more:json,at:timestamp",
         "dbconnector init --columns id:integer,day:date,raw:base64,more:json,ok:boolean --exchange -",
         "sfconnector init",
         f"sfconnector init {ORG} --username fs@acme.example",
@@ -165,9 +167,10 @@ def test_what_is_written_passes_its_tests_and_takes_its_sample(init, where, run)
     told = run(f"{init} --non-interactive --secrets {where}")
     names = told.splitlines()[0].removeprefix("Written: ").split(", ")
     assert sorted(names) == sorted(each.name for each in Path().iterdir())
-    message, tests = (next(name for name in names if part in name) for part in (".message.", ".tests."))
+    sample = next(name for name in names if ".message." in name or ".row." in name)
+    tests = next(name for name in names if ".tests." in name)
     assert "all 2 passed" in run(f"{program} test -c {file}")
-    assert "would " in run(f"{program} explain -c {file} {message}")
+    assert "would " in run(f"{program} explain -c {file} {'--row ' * ('.row.' in sample)}{sample}")
     assert json.loads(Path(tests).read_text())["tests"][1]["rejected"] == "missing-field"
     text = Path(file).read_text()
     assert '"// ' in text
@@ -176,9 +179,10 @@ def test_what_is_written_passes_its_tests_and_takes_its_sample(init, where, run)
 
 
 def test_it_ends_with_what_to_do_next(run):
+    row = "explain -c b.config --row b.config.row.json"
     for init, wanted in {
         "dbconnector init -c a": "explain -c a a.message.json|check -c a|subscribe -c a",
-        "dbconnector init -c b.config --mode select": "check -c b.config|select -c b.config",
+        "dbconnector init -c b.config --mode select": f"{row}|check -c b.config|select -c b.config",
         "sfconnector init -i c.json": "explain -i c.json c.message.json|check -i c.json|-i c.json",
     }.items():
         told = run(f"{init} --non-interactive").partition("Then:\n")[2]
