@@ -104,7 +104,17 @@ def repack(sdist: Path, epoch: int) -> None:
 
 def build_python(source: Path, tools: Path, epoch: int, out: Path) -> Path:
     """Build and check source distribution and wheel; return the wheel."""
-    run(tools / "python", "-m", "build", "--no-isolation", "--outdir", out, source, SOURCE_DATE_EPOCH=str(epoch))
+    run(
+        tools / "python",
+        "-m",
+        "build",
+        "--quiet",
+        "--no-isolation",
+        "--outdir",
+        out,
+        source,
+        SOURCE_DATE_EPOCH=str(epoch),
+    )
     (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
     repack(sdist, epoch)
     run(tools / "twine", "check", "--strict", sdist, wheel)
