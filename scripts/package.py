@@ -29,7 +29,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 #: Architectures of Debian, and the wheels for them.
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
-EXTRAS = "otel,sandbox,web"
 PREFIX = "opt/amqp-connectors"
 DOC = "usr/share/doc/amqp-connectors"
 #: What an installer writes beside a package. Without a RECORD pip leaves alone what belongs to dpkg.
