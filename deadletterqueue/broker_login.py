@@ -140,7 +140,7 @@ def _with_token(settings: BrokerSettings, given: Connection) -> BrokerSettings:
         raise _wrong("--token-url logs in with a token; leave out --username and --auth external")
     token = replace(settings.token or TokenSettings("", "", ""), **wanted)
     if not token.url or not token.client_id:
-        raise _wrong("a log-in with a token needs --token-url and --token-client-id")
+        raise _wrong("a login with a token needs --token-url and --token-client-id")
     if given.token_client_secret_file or not token.client_secret:
         file = given.token_client_secret_file
         secret = _secret("secret", token.client_id, "--token-client-secret-file", file, SECRET_VARIABLE)

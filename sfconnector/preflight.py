@@ -89,7 +89,7 @@ def findings(
     yield from _key_certificate(division)
     tokens = TokenProvider(division.salesforce, name)
     with closing(Client(division.salesforce, name, tokens, division.case.errors)) as client:
-        about = f"log-in of {name}"
+        about = f"login of {name}"
         try:
             token = client.log_in()
         except Failed as error:
@@ -98,7 +98,7 @@ def findings(
         user = division.salesforce.username or f"user {token.user_id}"
         proxy = proxy_of(token.instance_url)
         through = f" through the proxy {host_of(proxy)}" if proxy else ""
-        yield good(about, f"{user} at {token.instance_url}{through} (this was one log-in)")
+        yield good(about, f"{user} at {token.instance_url}{through} (this was one login)")
         version = _version(client, division)
         yield version
         if version.kind is not None:

@@ -40,8 +40,8 @@ _STREAM = re.compile(r"for queue '(?P<queue>.*)' in vhost .* of queue type rabbi
 
 #: By the way to log in that was asked for.
 _NOT_OFFERED = {
-    "PLAIN": "the broker offers no log-in that is known here (PLAIN)",
-    "EXTERNAL": "the broker offers no log-in by certificate: it needs the plugin rabbitmq_auth_mechanism_ssl, "
+    "PLAIN": "the broker offers no supported login mechanism (PLAIN)",
+    "EXTERNAL": "the broker offers no login by certificate: it needs the plugin rabbitmq_auth_mechanism_ssl, "
     "EXTERNAL in auth_mechanisms, and ssl_options.verify = verify_peer",
 }
 
@@ -150,7 +150,7 @@ def _from_handshake(error: BaseException, place: str) -> Failure:
     if closed:
         return from_reply(int(closed[1]), closed[3], place=place)
     if isinstance(error, exceptions.ProbableAuthenticationError):
-        return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up during the log-in", place)
+        return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up during the login", place)
     return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up while the virtual host was opened", place)
 
 

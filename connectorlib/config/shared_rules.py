@@ -190,7 +190,7 @@ def _review_token(review: Review, path: Path, section: Mapping[str, Any]) -> Non
         if key in section:
             review.problem((*path, key), "the token is used to log in; remove this")
     if section.get("auth") == "external":
-        review.problem((*path, "token"), 'no token with "auth": "external", where the certificate is the log-in')
+        review.problem((*path, "token"), 'no token with "auth": "external", where the certificate is the login')
     token, here = section["token"], (*path, "token")
     if "url" in token:
         review_address(review, (*here, "url"), token["url"], "https://login.example.com/oauth2/token")

@@ -85,7 +85,7 @@ def _token(settings: TokenSettings) -> Finding:
     except Failed as error:
         return failed(about, error.failure, token_advice(error.failure))
     if len(token.secret) > LARGE_TOKEN:
-        return odd(about, f"a token of {len(token.secret):,} bytes, which may be too large for a log-in", _FRAME)
+        return odd(about, f"a token of {len(token.secret):,} bytes, which may be too large for a login", _FRAME)
     if token.life == inf:
         return good(about, f"a token for client {settings.client_id}, which does not say when it expires")
     end = datetime.now().astimezone() + timedelta(seconds=token.life)

@@ -149,7 +149,7 @@ class Client:
 
     def log_in(self) -> Token:
         """Return the token; log in if there is none. Raise Failed."""
-        with self._watched("a log-in", 2 * login.TIME_LIMIT):
+        with self._watched("a login", 2 * login.TIME_LIMIT):
             return self._ready()
 
     def describe(self, sobject: str) -> dict[str, Any]:
@@ -371,7 +371,7 @@ class Client:
             text += "; give the app the scope api, and the user the right to use the API and this app"
             raise Failed(_refused(code, text))
         if final:
-            text += "; a token is refused right after its log-in: has the user's password expired, is its API closed?"
+            text += "; a token is refused right after its login: has the user's password expired, is its API closed?"
             raise Failed(_refused(code, text))
 
     # -- what an answer means

@@ -191,13 +191,13 @@ class TokenProvider:
         """Refuse an address that the token must not be sent to. Raise Failed."""
         why_not = unfit(token.instance_url, self._settings)
         if why_not:
-            text = f"the log-in named {shorten(token.instance_url)} for the API, {why_not}"
+            text = f"the login answer named {shorten(token.instance_url)} for the API, {why_not}"
             raise Failed(self._failure(Kind.CONFIGURATION, "instance-url", text))
 
     def _failure_of(self, status: int, body: bytes, value: Any, headers: Mapping[str, str]) -> Failure:
         if 300 <= status < 400:
             host = host_of(headers.get("Location"))
-            text = f"it answers with a redirect to {shorten(host)}: login_url must be the address of the log-in itself"
+            text = f"it answers with a redirect to {shorten(host)}: login_url must be the address of the login itself"
             return self._failure(Kind.UNAVAILABLE, "redirect", text)
         error = value.get("error") if isinstance(value, Mapping) else None
         if not isinstance(error, str) or not error:
@@ -221,7 +221,7 @@ class TokenProvider:
     def _who(self) -> str:
         host = urlsplit(self._settings.login_url).netloc.rpartition("@")[2]
         user = f", user {self._settings.username}" if self._settings.username else ""
-        return f"division {self._division}{user}, log-in at {host}"
+        return f"division {self._division}{user}, login at {host}"
 
 
 def token_of(value: Mapping[str, Any]) -> Token | None:

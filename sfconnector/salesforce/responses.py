@@ -197,7 +197,7 @@ def without_answer(status: int, body: bytes) -> str:
     """Return the text of a failure for an answer that does not come from Salesforce's API."""
     words = readable(body)
     if status == 407:
-        return f"HTTP 407 from a proxy, which wants a log-in of its own: {words or 'no details given'}"
+        return f"HTTP 407 from a proxy, which requires its own login: {words or 'no details given'}"
     return f"HTTP {status} without an answer of Salesforce's: {words}" if words else f"HTTP {status}, empty answer"
 
 

@@ -32,9 +32,9 @@ OUTAGES: Mapping[str, Outage] = {
         "Every request is answered 503 without a body.",
         action={"status": 503},
     ),
-    "expired": Outage("All sessions end, once; the next log-in works.", ends_sessions=True),
+    "expired": Outage("All sessions end, once; the next login works.", ends_sessions=True),
     "locked-user": Outage(
-        "All sessions end, and log-ins are refused.",
+        "All sessions end, and logins are refused.",
         {"path": _LOG_IN},
         {"status": 400, "body": {"error": "invalid_grant", "error_description": "authentication failure"}},
         ends_sessions=True,

@@ -313,7 +313,7 @@ def test_an_org_that_is_as_configured_has_only_good_lines(divisions: Divisions) 
             r"✔ binding dead-letter → dead-letter: by '#'",
             r"✔ queue sfconnector\.field-service: quorum, 0 messages waiting",
             r"✔ rights of connector: may publish .*, read queue sfconnector\.field-service$",
-            r"✔ log-in of field-service: field-service@example\.com at http://127\.0\.0\.1:\d+ \(this was one log-in\)",
+            r"✔ login of field-service: field-service@example\.com at http://127\.0\.0\.1:\d+ \(this was one login\)",
             r"✔ API of field-service: version 62\.0; the org has \d+\.0 to \d+\.0",
             r"✔ case of field-service: all 2 fields are there and may be filled",
             r"✔ case of field-service: Message_Id__c is a unique external id",
@@ -346,7 +346,7 @@ def test_each_thing_that_an_org_lacks_is_one_line(divisions: Divisions) -> None:
             f"certificate of pumps: expired on {expired} → make a new key and certificate",
             r'case of pumps: mapping\.Priorty: Case has no field "Priorty" .*; did you mean "Priority"\? → ',
             r'lookup of pumps: Contact has no field Emial; did you mean "Email"\? → ',
-            r"log-in of doors: invalid_grant authentication failure .* → correct the login before",
+            r"login of doors: invalid_grant authentication failure .* → correct the login before",
         ],
     )
     assert re.search(r"! auth of doors: Salesforce .* username-password flow on 2027-02-20", done.stdout)
@@ -366,5 +366,5 @@ def test_an_api_version_that_the_org_does_not_have_ends_the_look_at_the_division
 def test_an_org_that_does_not_answer_is_told_with_what_to_do(divisions: Divisions) -> None:
     divisions.division(auth="client_credentials", salesforce={"login_url": "http://127.0.0.1:1"})
     done = divisions.run("check", "-i", str(divisions.file))
-    told(done, "✘", [r"log-in of field-service: .*127\.0\.0\.1:1.* → is login_url right"])
+    told(done, "✘", [r"login of field-service: .*127\.0\.0\.1:1.* → is login_url right"])
     assert done.returncode == 69

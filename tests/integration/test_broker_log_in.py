@@ -102,7 +102,7 @@ def test_with_a_user_of_its_own_the_management_api_is_asked_too(external: Broker
 def test_a_broker_that_offers_no_log_in_by_certificate_is_named(vhost: Vhost) -> None:
     failure = refusal(vhost.broker_settings(**WITH_CERTIFICATE))
     assert failure.kind is Kind.REFUSED
-    assert "no log-in by certificate" in failure.text
+    assert "no login by certificate" in failure.text
     assert "rabbitmq_auth_mechanism_ssl" in failure.text
 
 

@@ -435,7 +435,7 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     (
         B,
         {"token": TOKEN, "auth": "external", "tls": {"cert": __file__}},
-        'broker.token: no token with "auth": "external", where the certificate is the log-in',
+        'broker.token: no token with "auth": "external", where the certificate is the login',
     ),
     ([*S, "exchange_type"], "direct", None),  # has routing keys
     (

@@ -153,7 +153,7 @@ def test_what_is_wrong_with_the_broker_in_a_file_is_told(tmp_path: Path, config:
         ({"tls": False, "server_name": "x"}, "--no-tls leaves no use for --server-name"),
         (TOKEN, "no secret for c: give --token-client-secret-file, or set AMQP_CLIENT_SECRET"),
         ({**TOKEN, "username": "bob"}, "--token-url logs in with a token; leave out --username and --auth external"),
-        ({**TOKEN, "token_client_id": None}, "a log-in with a token needs --token-url and --token-client-id"),
+        ({**TOKEN, "token_client_id": None}, "a login with a token needs --token-url and --token-client-id"),
         ({"auth": "external", "tls": True}, "--auth external logs in with a certificate: give --cert"),
         ({"username": "bob"}, "no password for bob: give --password-file, or set AMQP_PASSWORD"),
         ({"username": "bob", "password_file": "/no/such/file"}, "cannot be read: No such file"),

@@ -77,7 +77,7 @@ certificate.verify_message = "unable to get local issuer certificate"
             "530",
             "Secret update",
         ),
-        (exceptions.AuthenticationError("EXTERNAL"), Kind.REFUSED, "mechanism", "no log-in by certificate"),
+        (exceptions.AuthenticationError("EXTERNAL"), Kind.REFUSED, "mechanism", "no login by certificate"),
         (exceptions.AuthenticationError("PLAIN"), Kind.REFUSED, "mechanism", "(PLAIN)"),
         (exceptions.ProbableAuthenticationError("StreamLostError"), Kind.UNAVAILABLE, "unreachable", "hung up"),
         (exceptions.ConnectionClosedByBroker(320, "CONNECTION_FORCED"), Kind.UNAVAILABLE, "320", "FORCED"),

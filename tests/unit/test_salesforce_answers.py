@@ -178,7 +178,7 @@ LOG_INS: dict[str, tuple[str, Answer, str, tuple[str, ...]]] = {
         PASSWORD,
         Answer(407, PAGE % b"Proxy"),
         "unavailable http-407",
-        ("proxy", "log-in"),
+        ("proxy", "login"),
     ),
     "a bomb": (
         APP,
