@@ -75,7 +75,7 @@ _TYPES: tuple[tuple[str, Column], ...] = (
     (r"tinyint|smallint|mediumint|integer|bigint|int\b|int[248]\b|year|oid$", Column.INTEGER),
     (r"numeric|decimal|dec\b|number", Column.DECIMAL),
     (r"real|double|float", Column.FLOAT),
-    (r"timestamp.* with time zone|timestamptz", Column.INSTANT),
+    (r"timestamp.* with (local )?time zone|timestamptz|datetimeoffset", Column.INSTANT),
     (r"(timestamp|datetime)(?!_)", Column.TIMESTAMP),
     (r"date(?![a-z_])", Column.DATE),  # not daterange, and no enumeration of this name
     (r"timetz|time(?![a-z_])", Column.TIME),

@@ -46,13 +46,13 @@ def odbc(table: Server) -> Iterator[Database]:
         yield odbc
 
 
-def sent(server: Server, odbc: Database, *values: str) -> list[Any]:
+def sent(server: Server, odbc: Database, *values: str, write: Write = INSERT) -> list[Any]:
     # No instant of MariaDB is before 1970.
     records = [
         {"id": number, "local": value, "instant": None if value < "1970" else value}
         for number, value in enumerate(values)
     ]
-    sink = DatabaseSink(compile_plan(config(server, "json", INSERT)), odbc)
+    sink = DatabaseSink(compile_plan(config(server, "json", write)), odbc)
     return tried(sink, [delivery(number, json_of(each).encode()) for number, each in enumerate(records)])
 
 
@@ -141,6 +141,16 @@ def test_the_session_of_postgresql_has_the_zone_and_no_other_moves_a_value(table
     assert [row for _, rows in odbc.query("SELECT current_setting('TimeZone') AS z") for row in rows] == [
         ("Europe/Vienna",)
     ]
+    guessed = Write("INSERT INTO t (id, local) VALUES (:id, COALESCE(CAST(:local AS timestamptz), now()))")
+    sent(table, odbc, "2026-07-01T10:00:00Z", write=guessed)
+    assert kept(table, "local") == ["2026-07-01 12:00:00"]
+    odbc.connect()
+    odbc.execute("UPDATE t SET local = now()")
+    odbc.commit()
+    assert table.rows("SELECT abs(extract(epoch FROM local - now() AT TIME ZONE 'Europe/Vienna')) < 600 FROM t") == [
+        (True,)
+    ]
+    table.execute("DELETE FROM t")
     settings = DatabaseSettings(table.connection, on_connect=("SET TIME ZONE 'Asia/Tokyo'",), clock=VIENNA)
     with closing(Database(settings)) as tokyo:
         sent(table, tokyo, "2026-07-01T10:00:00Z", "2026-07-01 12:00:00")
