@@ -31,8 +31,9 @@ from connectorlib.preflight.explanation import (
 )
 from dbconnector import config
 from dbconnector.binder import make_binder
-from dbconnector.columns import UNKNOWN
+from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects.base import GENERIC
+from dbconnector.dialects.conversions import Bindings
 from dbconnector.inbox_table import Inbox, Key
 from dbconnector.parameters import Binder, BinderOf, BoundWrite
 from dbconnector.row_explanation import RowExplainer
@@ -70,7 +71,15 @@ def opened(file: str) -> "Offline":
 
 def bind_generic(statement: Statement) -> Binder:
     """Return a binder that refuses the values that no database takes."""
-    return make_binder(GENERIC, [UNKNOWN] * len(statement.names), statement.names)
+    return make_binder(_ANY, [UNKNOWN] * len(statement.names), statement.names)
+
+
+def _structures(column: ColumnType) -> Bindings:
+    """Lists and objects are for arrays and columns of JSON."""
+    return {**GENERIC.own_bindings(column), list: None, dict: None}
+
+
+_ANY = replace(GENERIC, own_bindings=_structures)
 
 
 class Offline:

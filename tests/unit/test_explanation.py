@@ -157,6 +157,15 @@ def test_the_rows_have_the_values_of_the_mapping_and_the_names_of_results(tmp_pa
     assert "    row 0: :alarm = $result.alarm.id, :value = 1.50" in explanation.lines
 
 
+def test_lists_and_objects_are_shown_as_what_arrays_and_columns_of_json_get(tmp_path: Path) -> None:
+    body = {**GOOD, "device": {"tags": ["a", None]}, "id": [1, 2]}
+    config = json.loads(json.dumps(DB))
+    config["database"]["write"] = [{"statement": "INSERT INTO t (ids, doc) VALUES (:id, :device)"}]
+    explanation, _ = explained(tmp_path, config, body, message_id="m-1")
+    assert explanation.data["rows"] == {"write[0]": [{"id": [1, 2], "device": {"tags": ["a", None]}}]}
+    assert """    :id = '[1,2]', :device = '{"tags":["a",null]}'""" in explanation.lines
+
+
 def test_the_element_that_is_to_blame_is_found(tmp_path: Path) -> None:
     body = {**GOOD, "values": [{"v": "1.50"}, {"v": "much"}]}
     explanation, place = explained(tmp_path, DB, body, message_id="m-1")
