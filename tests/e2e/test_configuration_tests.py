@@ -54,4 +54,4 @@ def test_without_a_tests_file_it_says_which_one_was_looked_for(tmp_path: Path) -
     shutil.copy(CONFIG / "db.config.example.json", tmp_path / "db.config")
     done = run("dbconnector", "test", "-c", "db.config", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (78, "")
-    assert done.stderr == "db.config.tests.json: cannot be read: No such file or directory\n"
+    assert done.stderr.startswith("db.config has no tests yet. Write the first into db.config.tests.json")
