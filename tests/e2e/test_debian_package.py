@@ -184,6 +184,19 @@ def usable(debian: Debian) -> None:
     assert debian.run("python3", "-c", HAS_BYTECODE) == "True\n"
 
 
+def left_by_systemd(debian: Debian) -> None:
+    """Make what systemd leaves of units that were enabled, ran and wrote nothing."""
+    wants = debian.path("/etc/systemd/system/multi-user.target.wants")
+    wants.mkdir(parents=True, exist_ok=True)
+    (wants / "dbconnector@readings.service").symlink_to("/lib/systemd/system/dbconnector@.service")
+    for link, folder in {
+        "dbconnector/other": "../private/dbconnector/other",
+        "sfconnector": "private/sfconnector",
+    }.items():
+        debian.path(f"/var/lib/{link}").symlink_to(folder)
+        debian.path(f"/var/lib/{link}").parent.joinpath(folder).mkdir(parents=True)
+
+
 def test_a_package_is_installed_used_upgraded_removed_and_purged(packages, debian, vhost):
     first, second = packages
     debian.apt("install", "libsqliteodbc", "systemd", "man-db")
@@ -205,9 +218,7 @@ def test_a_package_is_installed_used_upgraded_removed_and_purged(packages, debia
     assert debian.found("readings*", "etc/dbconnector") == ["etc/dbconnector/readings.config"]
     assert "dbconnector" in debian.read("/etc/passwd")
 
-    wants = debian.path("/etc/systemd/system/multi-user.target.wants")
-    wants.mkdir(parents=True, exist_ok=True)
-    (wants / "dbconnector@readings.service").symlink_to("/lib/systemd/system/dbconnector@.service")
+    left_by_systemd(debian)
     assert "/var/lib/dbconnector is not empty" in debian.apt("purge", "amqp-connectors")
     assert "connector" not in debian.read("/etc/passwd") + debian.read("/etc/group")
     assert debian.found("*connector*", "etc", "opt", "usr", "run", "var/lib") == ["var/lib/dbconnector"]
