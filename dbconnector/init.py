@@ -53,7 +53,7 @@ QUESTIONS = (
     Question("table", "The table", lambda answers: "reading" if _writes(answers) else "outbox", check=identifier),
     Question(
         "columns",
-        "Its columns, with commas between; NAME:TYPE where a message's text has to become a timestamp, decimal, …",
+        "Columns of the table, separated by commas; NAME:TYPE converts a message's text to a timestamp, decimal, …",
         lambda answers: "device, at:timestamp, value:decimal" if _writes(answers) else "id, device, value",
         check=lambda text: _columns(text),
     ),
@@ -61,12 +61,12 @@ QUESTIONS = (
     Question("queue", "The queue to read", lambda answers: answers["table"].rpartition(".")[2], asked=_writes),
     Question(
         "exchange",
-        "The exchange: messages come from it (- for none), or rows go to it",
+        "The exchange that messages come from (- for none), or that rows are published to",
         lambda answers: "devices" if _writes(answers) else "rows",
     ),
     Question(
         "routing-key",
-        "The routing key; of messages with wildcards, of rows a template over the columns",
+        "The routing key: with wildcards for messages, a template over the columns for rows",
         lambda answers: "reading.#" if _writes(answers) else f"row.{{{_names(answers)[0]}}}",
         asked=lambda answers: not _writes(answers) or answers["exchange"] != NOTHING,
     ),

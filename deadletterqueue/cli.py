@@ -43,19 +43,24 @@ COMMANDS = {
     context_settings=HELP_OPTIONS,
 )
 @click.version_option(VERSION, prog_name="deadletter-queue")
-@click.option("--exchange", help="Dead-letter exchange to make.  [dead-letter]")
-@click.option("--queue", help="Dead-letter queue to make.  [dead-letter]")
+@click.option("--exchange", help="Dead-letter exchange to create.  [dead-letter]")
+@click.option("--queue", help="Dead-letter queue to create.  [dead-letter]")
 @click.option("--type", "kind", type=click.Choice(["quorum", "classic"]), default="quorum", show_default=True)
 @click.option(
-    "--max-length", type=click.IntRange(min=1), metavar="N", help="Refuse more than so many: the connectors pause then."
+    "--max-length",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Refuse more messages than this; the connectors then pause.",
 )
-@click.option("--ttl", type=Duration(), help="Delete dead letters that are older, e.g. 30d. They are lost permanently.")
+@click.option(
+    "--ttl", type=Duration(), help="Delete dead letters that are older than this, e.g. 30d. They are lost permanently."
+)
 @click.option("--policy", is_flag=True, help="Print the policies that give existing queues this exchange.")
 @click.option("--apply-policy", is_flag=True, help="Set them, through the management API.")
 @click.option(
     "--policy-pattern",
     metavar="REGEX",
-    help="The queues that the policies are for.  [all but the dead-letter queue and the broker's own]",
+    help="The queues that the policies apply to.  [all except the dead-letter queue and the broker's own]",
 )
 @json_option
 @connection_options
@@ -64,7 +69,7 @@ def main(ctx: click.Context, /, connection: Connection, **given: Any) -> None:
     """Set up the dead-letter queue of a virtual host; inspect, correct and resend what is in it.
 
     \b
-    deadletter-queue --vhost plant           make exchange, queue and binding
+    deadletter-queue --vhost plant           create exchange, queue and binding
     deadletter-queue group --vhost plant     a line for each cause
     deadletter-queue list --vhost plant      a line for each dead letter
     deadletter-queue show 1 --vhost plant    full details of the first

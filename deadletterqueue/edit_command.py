@@ -314,7 +314,9 @@ def _lines(letter: Letter) -> list[str]:
 )
 @click.option("--patch", type=click.Path(dir_okay=False), help="A file with a JSON Patch (RFC 6902) for each body.")
 @click.option(
-    "--originals", type=click.Path(dir_okay=False), help="Add what was to this file.  [originals-TIME.jsonl, here]"
+    "--originals",
+    type=click.Path(dir_okay=False),
+    help="Append the originals to this file.  [originals-TIME.jsonl, here]",
 )
 @sending_options
 @json_option
@@ -330,7 +332,7 @@ def edit(
     as_json: bool,
     **changes: Any,
 ) -> None:
-    """Change dead letters and send them back: the one at POSITION of `list`, or those that are chosen.
+    """Change dead letters and send them back: the one at POSITION of `list`, or those that the filters select.
 
     \b
     deadletter-queue edit 3        in $EDITOR, headers and all
@@ -338,9 +340,9 @@ def edit(
     deadletter-queue edit --where code=22001 --patch fix.json -c db.config
 
     Given a connector's configuration with -c, a changed message is decoded and mapped as the connector would, without
-    its database or Salesforce, before it is sent; else JSON and XML have to be readable. What would die again stays as
-    it is. A compressed body is changed unpacked, and is then sent plain. Originals leave the queue when the new message
-    is confirmed, and are kept in a file that `import` reads.
+    its database or Salesforce, before it is sent; otherwise JSON and XML have to be well-formed. A message that would
+    fail again stays as it is. A compressed body is edited decompressed, and then sent uncompressed. The originals leave
+    the queue when the new messages are confirmed, and are kept in a file that `import` reads.
     """
 
     def ask(question: str) -> bool:

@@ -119,6 +119,6 @@ def group(ctx: click.Context, connection: Connection, filters: Filters, as_json:
     deadletter-queue group --vhost plant
     deadletter-queue group --connector dbconnector --since 1d
 
-    `--where fingerprint=…` chooses those of one line for every other command.
+    To select one group in any other command, use `--where fingerprint=…`.
     """
     ctx.exit(reported(lambda: run_group(connection, filters, as_json=as_json)))

@@ -111,7 +111,7 @@ def what(letter: Letter) -> str:
 @connection_options
 @click.pass_context
 def list_(ctx: click.Context, connection: Connection, filters: Filters, as_json: bool) -> None:
-    """List dead letters, the oldest first; 100 of them unless --limit or --json says otherwise.
+    """List dead letters, the oldest first; at most 100 unless --limit or --json is given.
 
     \b
     deadletter-queue list --where code=22001 --since 2h

@@ -83,7 +83,7 @@ def _without_password(url: str) -> str:
 
 _PORT = click.option("--port", type=click.IntRange(1, 65535), help="Port.  [5672, with TLS 5671]")
 _CONNECTION = (
-    config_option(required=False, about="A connector's configuration file: what it says of the broker holds here."),
+    config_option(required=False, about="A connector's configuration file, to read the broker's settings from."),
     click.option(
         "--url", metavar="URL", envvar="AMQP_URL", help="amqp://user@host:port/vhost, or amqps://… (AMQP_URL)."
     ),
@@ -95,35 +95,37 @@ _CONNECTION = (
         type=click.Choice(["plain", "external"]),
         help="How to log in: with user and password, or with the certificate of --cert.  [plain]",
     ),
-    click.option("--username", help="User; with --auth external, of the management API alone.  [guest]"),
+    click.option("--username", help="User; with --auth external, for the management API only.  [guest]"),
     click.option(
         "--password-file",
         type=click.Path(dir_okay=False, allow_dash=True),
-        help="File with the password, - for standard input; without it AMQP_PASSWORD, or you are asked.",
+        help="File with the password, - for standard input. [AMQP_PASSWORD, otherwise a prompt]",
     ),
-    click.option("--token-url", metavar="URL", help="Log in with a token of this server, by OAuth 2, not a password."),
-    click.option("--token-client-id", metavar="ID", help="The client at the token server."),
+    click.option(
+        "--token-url", metavar="URL", help="Log in with an OAuth 2 token from this server instead of a password."
+    ),
+    click.option("--token-client-id", metavar="ID", help="Client id at the token server."),
     click.option(
         "--token-client-secret-file",
         type=click.Path(dir_okay=False, allow_dash=True),
-        help="File with its secret, - for standard input; without it AMQP_CLIENT_SECRET, or you are asked.",
+        help="File with the client secret, - for standard input. [AMQP_CLIENT_SECRET, otherwise a prompt]",
     ),
-    click.option("--token-scope", metavar="SCOPES", help="Scopes to ask for."),
+    click.option("--token-scope", metavar="SCOPES", help="Scopes to request."),
     click.option(
-        "--token-ca", type=click.Path(dir_okay=False), help="CA certificates to trust at the token server too."
+        "--token-ca", type=click.Path(dir_okay=False), help="Additional CA certificates to trust for the token server."
     ),
     click.option("--tls/--no-tls", default=None, help="Encrypt; on by default for port 5671 and amqps://."),
     click.option("--ca", type=click.Path(dir_okay=False), help="CA certificates to trust.  [the system's]"),
     click.option("--cert", type=click.Path(dir_okay=False), help="Certificate of this client."),
     click.option("--key", type=click.Path(dir_okay=False), help="Private key of this client."),
-    click.option("--server-name", help="Name in the broker's certificate, when it is not the host."),
+    click.option("--server-name", help="Name in the broker's certificate, if it is not the host."),
     click.option(
-        "--verify/--no-verify", default=None, help="Whether to check the broker's certificate; off for tests."
+        "--verify/--no-verify", default=None, help="Verify the broker's certificate; switch it off only for tests."
     ),
     click.option(
         "--management-url",
         metavar="URL",
-        help="Where RabbitMQ's management API is.  [http://HOST:15672, with TLS https://HOST:15671]",
+        help="Address of RabbitMQ's management API.  [http://HOST:15672, with TLS https://HOST:15671]",
     ),
 )
 
@@ -197,7 +199,7 @@ _FILTERS = (
         "--from",
         "source",
         metavar="QUEUE",
-        help="The dead-letter queue to look into.  [dead-letter, or that of the configuration file]",
+        help="The dead-letter queue to use.  [dead-letter, or that of the configuration file]",
     ),
     click.option(
         "--where",
@@ -205,11 +207,11 @@ _FILTERS = (
         metavar="FIELD=PATTERN",
         help="code=22001, text=*duplicate*, fingerprint=…; repeatable.",
     ),
-    click.option("--queue", metavar="PATTERN", help="Only those that died in this queue."),
+    click.option("--queue", metavar="PATTERN", help="Only those dead-lettered from this queue."),
     click.option("--connector", metavar="PATTERN", help="Only those of this connector."),
     click.option("--reason", metavar="PATTERN", help="reject, retries-exhausted, unknown, bug, expired, rejected, …"),
-    click.option("--since", metavar="WHEN", help="Dead for no longer than 2h, 7d; or 2026-03-01T22:00."),
-    click.option("--until", metavar="WHEN", help="Dead for longer than that, or before it."),
+    click.option("--since", metavar="WHEN", help="Dead-lettered within the last 2h, 7d; or since 2026-03-01T22:00."),
+    click.option("--until", metavar="WHEN", help="Dead-lettered longer ago than this, or before this time."),
     click.option(
         "--match", multiple=True, metavar="EXPRESSION=PATTERN", help="By the body: device.id=p-7; repeatable."
     ),
@@ -266,17 +268,17 @@ _SENDING = (
     click.option(
         "--to-exchange",
         metavar="X",
-        help="Not to the queue, but to this exchange with the first routing key; `origin`: the one of its first life.",
+        help="Send to this exchange with the original routing key instead; `origin`: the original exchange.",
     ),
-    click.option("--to-queue", metavar="Q", help="Not to the queue that it died in, but to this one."),
-    click.option("--rate", type=Rate(), help="No faster than 50/s, or 30/m.  [as fast as the broker confirms]"),
+    click.option("--to-queue", metavar="Q", help="Send to this queue instead of the original one."),
+    click.option("--rate", type=Rate(), help="At most this fast: 50/s, 30/m.  [as fast as the broker confirms]"),
     click.option(
         "--in-flight",
         type=click.IntRange(1, 1000),
         default=1,
         show_default=True,
         metavar="N",
-        help="More is faster; killed in the middle, so many messages may be doubled. None is lost.",
+        help="Messages in progress at a time. More is faster; if killed, this many may be duplicated. None is lost.",
     ),
     click.option("--dry-run", is_flag=True, help="Only show what would be sent where."),
 )

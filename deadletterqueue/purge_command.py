@@ -86,7 +86,7 @@ def purge(ctx: click.Context, connection: Connection, filters: Filters, yes: boo
     deadletter-queue purge --where code=22001 --until 30d
     deadletter-queue purge --from dead-letter.old --yes
 
-    Only what was there when you were asked is removed; the rest stays in order.
+    Only messages that were there when you were asked are removed; the rest stays in order.
     """
 
     def ask(question: str) -> bool:

@@ -90,7 +90,7 @@ def _tell(report: Report, queue: str, sent: str) -> None:
     default=3,
     show_default=True,
     metavar="N",
-    help="Skip what was sent back this often already: it would only return.",
+    help="Skip messages that were sent back this often already.",
 )
 @json_option
 @connection_options
@@ -98,15 +98,15 @@ def _tell(report: Report, queue: str, sent: str) -> None:
 def replay(
     ctx: click.Context, connection: Connection, filters: Filters, sending: Sending, max_replays: int, as_json: bool
 ) -> None:
-    """Send dead letters back, each to the queue it died in, whatever dead-lettered it. The rest stays in order.
+    """Send dead letters back, each to the queue that it was dead-lettered from. The rest stays in order.
 
     \b
     deadletter-queue replay --where code=22001 --dry-run    what would go where
     deadletter-queue replay --where code=22001 --rate 50/s
     deadletter-queue replay --queue readings --to-queue readings.retry
 
-    A message leaves the dead-letter queue when the broker has confirmed it where it goes: killed at any instant, none
-    is lost and at most one doubled, which an idempotent connector takes for what it is. Only what was there at the
-    beginning is sent, so one that dies again is not sent twice.
+    A message leaves the dead-letter queue after the broker has confirmed it at its destination. If the command is
+    killed, no message is lost and at most one is duplicated, which an idempotent connector recognises. Only messages
+    that were there at the start are sent, so one that is dead-lettered again is not sent twice.
     """
     ctx.exit(reported(lambda: run_replay(connection, filters, sending, max_replays, as_json=as_json)))

@@ -87,7 +87,8 @@ def _origin(letter: Letter) -> str:
 @connection_options
 @click.pass_context
 def show(ctx: click.Context, connection: Connection, filters: Filters, position: int | None, as_json: bool) -> None:
-    """Show dead letters with body, headers and properties: the one at POSITION of `list`, or those that are chosen.
+    """Show dead letters with body, headers and properties: the one at POSITION of `list`, or those that the filters
+    select.
 
     \b
     deadletter-queue show 3 --vhost plant

@@ -188,14 +188,14 @@ def _wrong(text: str) -> Failed:
 @click.command(epilog=EXIT_CODES)
 @click.argument("target", metavar="[FILE]", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @filter_options
-@click.option("--overwrite", is_flag=True, help="Replace FILE when it exists.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @json_option
 @connection_options
 @click.pass_context
 def export(
     ctx: click.Context, connection: Connection, filters: Filters, target: str, overwrite: bool, as_json: bool
 ) -> None:
-    """Write dead letters, complete, into FILE as JSON Lines (- is standard output). The queue stays as it is.
+    """Write complete dead letters into FILE as JSON Lines (- is standard output). The queue does not change.
 
     \b
     deadletter-queue export letters.jsonl --vhost plant
@@ -217,6 +217,6 @@ def import_(ctx: click.Context, connection: Connection, filters: Filters, origin
     deadletter-queue import letters.jsonl --vhost plant
     deadletter-queue import originals.jsonl --where code=22001
 
-    Each is confirmed by the broker. Nothing is sent unless every line is right.
+    The broker confirms each message. Nothing is sent unless every line is valid.
     """
     ctx.exit(reported(lambda: run_import(connection, filters, origin, as_json=as_json)))

@@ -31,7 +31,7 @@ COMMANDS = {
     "org": Lazy("sfconnector.metadata.org_command:org", "Write what Salesforce needs, as a project."),
     "sandbox": Lazy(
         "sfconnector.sandbox.sandbox_command:command",
-        "Run a Salesforce on this machine, for trials a configuration with.",
+        "Run a simulated Salesforce on this machine, to try a configuration with.",
     ),
     "completion": Lazy(
         "connectorlib.service.completion_command:completion_command",
@@ -48,7 +48,7 @@ COMMANDS = {
 @config_option(required=False)
 @click.pass_context
 def main(ctx: click.Context, file: str | None) -> None:
-    """Turn messages from RabbitMQ into Salesforce Cases, division by division, until SIGTERM.
+    """Create Salesforce Cases from RabbitMQ messages, for each division, until SIGTERM.
 
     \b
     sfconnector init                     write a first configuration
@@ -59,7 +59,7 @@ def main(ctx: click.Context, file: str | None) -> None:
                                          what one message would become
     sfconnector org -i config.json --out org
                                          what Salesforce needs for it, as files
-    sfconnector sandbox                  a Salesforce on this machine, for trials
+    sfconnector sandbox                  a simulated Salesforce, to try it with
 
     An outage pauses the divisions that it affects; they resume automatically. SIGUSR1 retries paused divisions
     immediately, also after a refused login. SIGHUP reloads the configuration. The first SIGTERM or Ctrl-C finishes

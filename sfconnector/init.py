@@ -43,7 +43,7 @@ def _is_sandbox(answers: Answers) -> bool:
 
 
 QUESTIONS = (
-    Question("division", "The division, as you call those who work on the Cases", "field-service"),
+    Question("division", "Name of the division: the team that works on the Cases", "field-service"),
     Question(
         "login-url",
         f"Salesforce: the My Domain of your org ({_ORG}), or `sfconnector sandbox` on this machine",
@@ -63,19 +63,19 @@ QUESTIONS = (
     ),
     Question(
         "username",
-        "The user that Cases are created by",
+        "The user that creates the Cases",
         lambda answers: _SANDBOX_USER if _is_sandbox(answers) else None,
         asked=lambda answers: answers["auth"] != "client_credentials",
     ),
     Question(
         "one-case-per",
-        "What gets a Case of its own: each message, or each alarm, whose repeats are counted",
+        "Create one Case for each message, or for each alarm and count its repeats",
         "message",
         choices=("message", "alarm"),
     ),
     Question(
         "external-id",
-        "A field of Case, External ID and Unique, that keeps a message which comes twice one Case (- for none)",
+        "A field of Case, External ID and Unique, so that a message delivered twice is one Case (- for none)",
         "Message_Id__c",
         asked=lambda answers: not _is_per_alarm(answers),
     ),
@@ -84,7 +84,7 @@ QUESTIONS = (
     Question("exchange", "The exchange that the messages come from (- for none)", "devices"),
     Question(
         "routing-key",
-        "Their routing key, with wildcards",
+        "Routing key of the messages, with wildcards",
         "alarm.#",
         asked=lambda answers: answers["exchange"] != NOTHING,
     ),

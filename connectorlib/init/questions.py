@@ -71,7 +71,7 @@ BROKER = Question(
 )
 SECRETS = Question(
     "secrets",
-    "Where the passwords are: variables of the environment, files, or credentials of a systemd unit",
+    "Where the passwords are stored: environment variables, files, or credentials of a systemd unit",
     "env",
     choices=SECRET_SOURCES,
 )
@@ -85,15 +85,15 @@ def init_command(
     @click.command(
         "init",
         context_settings=HELP_OPTIONS,
-        help=f"""Write a commented configuration to start from, a sample message, and tests that pass.
+        help=f"""Write a commented starter configuration, a sample message, and tests that pass.
 
         \b
         {program} init                        asks
         {program} init --non-interactive      takes the defaults
         {program} init -c other.json --broker amqps://app@mq.example.com/plant
 
-        What an option says is not asked. Passwords are not asked and not written: the configuration says where they
-        will be found. It ends with the commands to run next.
+        There is no question for an option that is given. Passwords are never asked for or written: the configuration
+        says where to find them. The output ends with the commands to run next.
 
         \b
         Exit codes:
@@ -105,7 +105,9 @@ def init_command(
     )
     @config_option(required=False, about=f"The file to write.  [{file}]")
     @_options(questions)
-    @click.option("--non-interactive", is_flag=True, help="Ask nothing; use the defaults for what is not given.")
+    @click.option(
+        "--non-interactive", is_flag=True, help="Ask no questions; use the defaults for options that are not given."
+    )
     @click.option("--force", is_flag=True, help="Overwrite existing files.")
     @click.pass_context
     def init(ctx: click.Context, /, non_interactive: bool, force: bool, **given: Any) -> None:

@@ -42,16 +42,16 @@ def check_command(
         "check",
         help=f"""Prove the configuration against the live {systems}, without taking a message.
 
-        One line for each finding: ✔ is as expected, ! is a warning, ✘ must be fixed; after the
-        arrow stands what to do. {remark}
+        One line for each finding: ✔ is as expected, ! is a warning, ✘ must be fixed; the text
+        after the arrow says what to do. {remark}
 
         \b
         {program} check -c {file}
         {program} check -c {file} --sample message.json
         {program} check -c {file} --json
 
-        With --sample a message is mapped, with what the live systems say; it is written nowhere. The options after it
-        stand for what travels beside its body.
+        With --sample a message is mapped with the real columns, fields and lookups, and not written. The options after
+        it set the properties of the message.
         """,
         epilog=exit_codes(
             " 0  OK (warnings possible)",
@@ -65,7 +65,11 @@ def check_command(
     @config_option()
     @click.option("--sample", metavar="FILE", type=MESSAGE_FILE, help="A message to map (- is standard input).")
     @envelope_options
-    @click.option("--management-url", metavar="URL", help="Of RabbitMQ's management API, else looked for on its port.")
+    @click.option(
+        "--management-url",
+        metavar="URL",
+        help="Address of RabbitMQ's management API. [its default port on the first host]",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
     def command(

@@ -41,7 +41,7 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
             " 2  usage error",
             "78  one of the two files is invalid",
         ),
-        help=f"""Run the tests of a configuration: each is a message, and what it has to become.
+        help=f"""Run the tests of a configuration: each is a message and what it has to become.
 
         \b
         {program} test -c {file}
@@ -56,7 +56,7 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
         "--tests",
         metavar="FILE",
         type=MESSAGE_FILE,
-        help="The tests; without it db.config.tests.json (of config.json config.tests.json).",
+        help="The tests file. [db.config.tests.json for db.config, config.tests.json for config.json]",
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context

@@ -78,13 +78,13 @@ def _help(program: str, file: str, *, rows: bool) -> str:
         else ""
     )
     return f"""Print what the message in the file MESSAGE (- is standard input) would become, or why it would be
-    rejected, and where in its body that stands.
+    rejected, and where in its body the reason is.
 
     \b
     {program} explain -c {file} message.json
     {program} explain -c {file} - --header site=Ulm < message.json{row}
 
-    Uses no network and needs no secret. The options set what accompanies the body.{more}
+    Uses no network and needs no secret. The options set the properties of the message.{more}
     """
 
 

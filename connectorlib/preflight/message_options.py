@@ -108,15 +108,15 @@ class _Moment(click.ParamType):  # type: ignore[type-arg]  # see above
 
 
 _OPTIONS = (
-    click.option("--exchange", metavar="NAME", help="The exchange that it was published to."),
-    click.option("--routing-key", metavar="KEY", help="The routing key that it was published with."),
-    click.option("--queue", metavar="NAME", help="The source queue that it came into, where there are several."),
+    click.option("--exchange", metavar="NAME", help="The exchange that the message was published to."),
+    click.option("--routing-key", metavar="KEY", help="The routing key of the message."),
+    click.option("--queue", metavar="NAME", help="The source queue of the message, if there are several."),
     click.option("--header", type=_Pair(), multiple=True, metavar="NAME=VALUE", help="A header; may be repeated."),
-    click.option("--content-type", metavar="TYPE", help="Its content type: text/csv; charset=iso-8859-1."),
-    click.option("--content-encoding", metavar="CODING", help="How its body is compressed: gzip, deflate or zstd."),
-    click.option("--message-id", metavar="ID", help="Its message id."),
-    click.option("--correlation-id", metavar="ID", help="Its correlation id."),
-    click.option("--timestamp", type=_Moment(), metavar="TIME", help="Its timestamp, in ISO 8601 or seconds."),
+    click.option("--content-type", metavar="TYPE", help="Content type, such as text/csv; charset=iso-8859-1."),
+    click.option("--content-encoding", metavar="CODING", help="Compression of the body: gzip, deflate or zstd."),
+    click.option("--message-id", metavar="ID", help="Message id."),
+    click.option("--correlation-id", metavar="ID", help="Correlation id."),
+    click.option("--timestamp", type=_Moment(), metavar="TIME", help="Timestamp, in ISO 8601 or seconds."),
 )
 
 

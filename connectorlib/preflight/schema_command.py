@@ -14,7 +14,7 @@ def schema_command(program: str, file: str) -> click.Command:
     @click.command(
         "schema",
         epilog=exit_codes("0  printed", "2  usage error"),
-        help=f"""Print the JSON Schema of the configuration, for editors that complete and check by it.
+        help=f"""Print the JSON Schema of the configuration, for completion and validation in editors.
 
         \b
         {program} schema > {stem}.schema.json
@@ -23,7 +23,7 @@ def schema_command(program: str, file: str) -> click.Command:
         A configuration names it in "$schema".
         """,
     )
-    @click.option("--tests", is_flag=True, help="That of a tests file instead.")
+    @click.option("--tests", is_flag=True, help="Print the schema of a tests file instead.")
     def schema(tests: bool) -> None:
         whole = tests_file.schema(program) if tests else bundle(read_schema(program, f"{stem}.schema.json"))
         click.echo(printed(whole))

@@ -11,15 +11,15 @@ def completion_command(program: str) -> click.Command:
 
     @click.command(
         "completion",
-        epilog=exit_codes("0  printed", "2  not a shell that is known"),
-        help=f"""Print the script that makes a shell complete the commands, options and files of {program}.
+        epilog=exit_codes("0  printed", "2  unknown shell"),
+        help=f"""Print the shell script that completes the commands, options and files of {program}.
 
         \b
         source <({program} completion bash)    in ~/.bashrc, for every shell
         {program} completion zsh > ~/.zfunc/_{program}
         {program} completion fish | source
 
-        For zsh the folder has to be in $fpath before compinit runs; for fish the line stands in config.fish.
+        For zsh the folder has to be in $fpath before compinit runs; for fish put the line into config.fish.
         """,
     )
     @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 @click.option("--older", type=Duration(), default="30d", show_default=True, help="For --purge.")
 @click.pass_context
 def command(ctx: click.Context, file: str, create: bool, purge: bool, older: float) -> None:
-    """Print, make or trim the table that keeps a message from being written twice (`idempotency`).
+    """Print, create or trim the inbox table, which prevents duplicates (`idempotency`).
 
     \b
     dbconnector inbox -c db.config

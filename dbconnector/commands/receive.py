@@ -69,7 +69,7 @@ class Taken:
     type=Duration(),
     default="1s",
     show_default=True,
-    help="How long to wait for a message where the queue has a single active consumer.",
+    help="How long to wait for a message if the queue has a single active consumer.",
 )
 @click.pass_context
 def command(ctx: click.Context, file: str, wait: float) -> None:
@@ -79,8 +79,8 @@ def command(ctx: click.Context, file: str, wait: float) -> None:
     dbconnector receive -c db.config
     dbconnector receive -c db.config --wait 5s
 
-    A message that can never be written becomes a dead letter, exit code 1; where the database cannot be reached it is
-    given back, exit code 69.
+    A message that can never be written becomes a dead letter, exit code 1. If the database is unreachable, the message
+    is requeued, exit code 69.
     """
     with running("dbconnector") as life:
         ctx.exit(run_receive(file, life, wait_s=wait, load=loading_logs(configuration.load, "dbconnector")))

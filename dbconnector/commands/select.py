@@ -38,7 +38,7 @@ DRY_ROWS = 5
 
 @click.command("select", epilog=EXIT_CODES)
 @config_option()
-@click.option("--every", type=Duration(), help="Run the query again and again, e.g. every 30s, 5m, 1h.")
+@click.option("--every", type=Duration(), help="Run the query repeatedly, e.g. every 30s, 5m, 1h.")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="The value of :NAME in the query.")
 @click.option("--dry-run", is_flag=True, help="Print the messages of the first rows; publish and mark nothing.")
 @click.option("--limit", type=click.IntRange(1, 10_000), help="Rows of a dry run (5 by default).")
@@ -61,7 +61,7 @@ def command(
     dbconnector select -c db.config --every 30s
     dbconnector select -c db.config --dry-run --limit 3
 
-    With --every, or with `follow` in the configuration, it goes on until SIGTERM: a failed run is logged, and the
+    With --every, or with `follow` in the configuration, it runs until SIGTERM: a failed run is logged, and the
     next one retries; SIGHUP reloads the configuration. Without, it exits with 3 if there is no row.
 
     With --dry-run the first rows are read and rolled back, and what would be published is printed. No broker is needed.

@@ -32,23 +32,27 @@ _MOST_SHOWN = 3
         " 0  written, or all as assumed",
         " 1  a file cannot be written, or something differs",
         " 2  usage error, or the folder has other content",
-        "69  Salesforce cannot be reached",
+        "69  Salesforce unreachable",
         "77  login or permission refused",
         "78  bad configuration",
     ),
 )
 @config_option()
 @click.option("--out", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), help="The folder to write.")
-@click.option("--prove", is_flag=True, help="Try on the org what is only assumed of Salesforce.")
-@click.option("--division", metavar="NAME", help="With --prove: whose org.  [the first with alarm, else the first]")
-@click.option("--name", default="sfconnector", show_default=True, help="Of permission set and app.")
-@click.option("--email", help="Whom Salesforce writes to about the app.  [the first user of the configuration]")
+@click.option("--prove", is_flag=True, help="Test the assumptions about Salesforce on the org.")
+@click.option(
+    "--division",
+    metavar="NAME",
+    help="With --prove: the division whose org is used.  [the first with alarm, otherwise the first]",
+)
+@click.option("--name", default="sfconnector", show_default=True, help="Name of permission set and app.")
+@click.option("--email", help="Contact address of the app.  [the first user of the configuration]")
 @click.option(
     "--certificate",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="What the app checks JWTs with (PEM).",
+    help="Certificate with which the app verifies JWTs (PEM).",
 )
-@click.option("--force", is_flag=True, help="Write over other content; prove on an org that is no sandbox.")
+@click.option("--force", is_flag=True, help="Overwrite other content; run --prove on an org that is not a sandbox.")
 @click.pass_context
 def org(
     ctx: click.Context,
@@ -63,8 +67,8 @@ def org(
     prove: bool,
     force: bool,
 ) -> None:
-    """Write what Salesforce needs for a configuration, as a project for its own command line (sf), or try on an org
-    what is assumed of it.
+    """Write what Salesforce needs for a configuration, as a project for the Salesforce CLI (sf), or test assumptions
+    about Salesforce on an org.
 
     \b
     sfconnector org -i config.json --out org
@@ -73,10 +77,10 @@ def org(
 
     A permission set with the objects and fields that the configuration names, and nothing else; an External Client
     App to log in through; for alarms their object, its fields, those of Case, and a list view. It needs no org and
-    no secret. The README.md in the folder says what to do with it.
+    no secret. The README.md in the folder explains how to deploy it.
 
     --prove is for a developer org or a sandbox. It makes some twenty Cases, deletes them, and prints a line for each
-    assumption: ✔ as it was assumed, ✘ differs, ! not tried.
+    assumption: ✔ as assumed, ✘ differs, ! not tried.
     """
     if prove is (out is not None):
         raise click.UsageError("one of --out and --prove is needed")

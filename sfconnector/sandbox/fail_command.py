@@ -16,7 +16,9 @@ TIMEOUT_S = 10.0
 
 @click.command(
     context_settings=HELP_OPTIONS,
-    epilog=exit_codes(" 0  done", " 1  what answers is no sandbox", " 2  usage error", "69  no sandbox answers"),
+    epilog=exit_codes(
+        " 0  done", " 1  the server at that address is not a sandbox", " 2  usage error", "69  no sandbox answers"
+    ),
     help="""Make a running sandbox fail, to rehearse an outage.
 
     \b
@@ -29,13 +31,13 @@ TIMEOUT_S = 10.0
     + "\n    ".join(f"{word:<12} {about}" for word, about in WORDS.items())
     + """
 
-    Without --for an outage lasts until `ok`, and the newest goes before the others. After locked-user, sfconnector does
-    not send a refused password again by itself: SIGUSR1 makes it try.
+    Without --for a failure lasts until `ok`; the newest takes precedence. After locked-user, sfconnector sends a
+    refused password again only after SIGUSR1.
     """,
 )
 @click.argument("word", type=click.Choice(list(WORDS)))
 @click.option("--for", "seconds", type=Duration(), help="How long it lasts, e.g. 30s.")
-@click.option("--user", help="Only for this user; for all without it.")
+@click.option("--user", help="Only for this user. [all users]")
 @click.option("--url", default=URL, show_default=True, help="The address of the sandbox.")
 @click.pass_context
 def command(ctx: click.Context, word: str, seconds: float | None, user: str | None, url: str) -> None:

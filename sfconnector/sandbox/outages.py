@@ -46,7 +46,7 @@ OUTAGES: Mapping[str, Outage] = {
     ),
     "slow": Outage(f"Every answer takes {SLOW_SECONDS} seconds.", action={"delay_ms": SLOW_SECONDS * 1000}),
     "lost": Outage(
-        "What is written is committed, but the answer is lost.",
+        "Writes are committed, but the answer is lost.",
         {"path": _CALLS, "method": ["POST", "PATCH", "PUT", "DELETE"]},
         {"drop_after_commit": True},
     ),

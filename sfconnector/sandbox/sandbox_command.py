@@ -36,12 +36,14 @@ COMMANDS = {
     epilog=exit_codes("0  stopped by SIGTERM or Ctrl-C", "1  a file or the port cannot be used", "2  usage error"),
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one."
+)
 @click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="Keep the records in this file (JSON).")
 @click.option(
     "--schema",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help='More objects and fields: {"objects": [...]}, or a describe answer of an org of yours (JSON).',
+    help='More objects and fields: {"objects": [...]}, or the describe answer of your org (JSON).',
 )
 @click.option("--latency", type=Duration(), help="How long every call takes, e.g. 150ms.")
 @click.option("--empty", is_flag=True, help="Start without users, apps and customers, for tests.")
