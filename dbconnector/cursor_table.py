@@ -91,7 +91,7 @@ class CursorTable:
             if self.missing() is None:  # another follower has made them
                 return False
             how = ";\n".join(ddl(self._table))
-            text = f"{why.text}; and it may not be made: {failed.failure.text}. Make it with\n{how};"
+            text = f"{why.text}; and it may not be created: {failed.failure.text}. Create it with\n{how};"
             raise Failed(Failure(Kind.CONFIGURATION, "no-state-table", text, PLACE)) from failed
         return True
 

@@ -278,7 +278,7 @@ def _inbox(database: Database, settings: Idempotency, consumer: str) -> Finding:
         if error.failure.kind is Kind.UNAVAILABLE:
             raise
         finding = _refused(about, error.failure, "idempotency.table")
-        do = "make it: dbconnector inbox --create" if finding.kind is Kind.CONFIGURATION else finding.do
+        do = "create it: dbconnector inbox --create" if finding.kind is Kind.CONFIGURATION else finding.do
         if not database.dialect.unique_keys:
             do = "remove idempotency"
         return Finding(finding.mark, about, finding.text, do, finding.kind, finding.code)

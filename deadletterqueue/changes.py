@@ -77,7 +77,7 @@ def compile_set(assignment: str) -> Edit:
     if path.source:
         return _compile_outer(path, value)
     if not path.steps:
-        raise ValueError(f"{assignment!r}: a path such as device.id has to stand before the =")
+        raise ValueError(f"{assignment!r}: a path such as device.id must precede the =")
 
     def edit(letter: Letter) -> Letter:
         change = _set_in_xml if is_xml(letter.delivery) else _set_in_json

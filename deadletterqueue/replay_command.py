@@ -76,7 +76,7 @@ def _tell(report: Report, queue: str, sent: str) -> None:
         identity = printable(repr(delivery.properties.message_id or "without a message id"))
         print(f"in doubt, it may be in both places: message {identity}", file=sys.stderr)
     if report.taken:
-        print(f"{report.taken:,} were not seen: somebody else had taken them", file=sys.stderr)
+        print(f"{report.taken:,} were not found: another consumer had taken them", file=sys.stderr)
     if report.stopped:
         print("stopped early; run it again for the rest", file=sys.stderr)
 

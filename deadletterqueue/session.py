@@ -117,7 +117,7 @@ def explained(failure: Failure, settings: BrokerSettings) -> Failure:
     """Return a failed connection attempt with what to do about it."""
     host, user = settings.virtual_host, user_of(settings)
     if failure.code == "530" and "not found" in failure.text:
-        text = f"virtual host {host!r} does not exist on this broker. Make it: rabbitmqctl add_vhost {quote(host)}"
+        text = f"virtual host {host!r} does not exist on this broker. Create it: rabbitmqctl add_vhost {quote(host)}"
     elif failure.code == "530" and "refused for user" in failure.text:
         text = f"{user} may not use virtual host {host!r}. Allow it: {grant_all(settings)}"
     elif failure.code == "403":

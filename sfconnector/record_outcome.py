@@ -125,7 +125,7 @@ class Judge:
         there."""
         if self.on_unknown != "dead-letter" or item.draft.key is not None:
             return None
-        text = f"{lost.text}; whether the Case was made is unknown (on_unknown is dead-letter)"
+        text = f"{lost.text}; whether the Case was created is unknown (on_unknown is dead-letter)"
         return Decided(Dead(replace(lost, kind=Kind.UNKNOWN, text=text), "unknown"))
 
     def result(self, item: Item, result: Result, seen: Circumstances) -> Decided | NotYet | LeaveOut:

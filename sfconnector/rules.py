@@ -227,9 +227,7 @@ def _review_reply(found: Review, merged: Merged, name: str, dead_letter: DeadLet
         found.missing(place[:-1], "routing_key", ": the queue that replies go to (or an exchange, or from_message)")
     template = review_template(found, place, key) if key else None
     if template is not None and any(part.source in (None, "", "result", "index") for part in template.parts):
-        text = (
-            "here only what travels beside the body is known, such as $correlation_id, $headers.NAME, $routing_key[1]"
-        )
+        text = "only properties of the message are known here, such as $correlation_id, $headers.NAME, $routing_key[1]"
         found.problem(place, text)
     if exchange == dead_letter.exchange or (not exchange and key == dead_letter.queue):
         found.problem(place, "replies would lie among the dead letters")

@@ -86,7 +86,7 @@ def literal(value: Any) -> str:
         return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
     if isinstance(value, date):
         return value.isoformat()
-    raise ValueError(f"a {type(value).__name__} cannot stand in a query")
+    raise ValueError(f"a {type(value).__name__} is not allowed in a query")
 
 
 def select(

@@ -24,7 +24,7 @@ def refused_advice(settings: BrokerSettings, subject: str = "") -> str:
     if settings.auth == "external":
         name = quote(subject or "CN=…")
         return (
-            f"make the user that the certificate names: rabbitmqctl add_user {name} PASSWORD && rabbitmqctl "
+            f"create the user that the certificate names: rabbitmqctl add_user {name} PASSWORD && rabbitmqctl "
             f"clear_password {name} (the common name alone where ssl_cert_login_from says so)"
         )
     return "correct username and password; guest may log in from the broker's own machine only"

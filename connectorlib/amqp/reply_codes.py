@@ -123,7 +123,7 @@ _TLS_WORDS = {
     "UNSUPPORTED_PROTOCOL": "the broker knows only versions of TLS before TLS 1.2, which are not safe",
     "WRONG_VERSION_NUMBER": "there is no TLS on that port (5671 is the usual one)",
     "RECORD_LAYER_FAILURE": "there is no TLS on that port (5671 is the usual one)",
-    "CERTIFICATE_REQUIRED": "the broker wants a client certificate: give tls.cert",
+    "CERTIFICATE_REQUIRED": "the broker requires a client certificate: set tls.cert",
     "ALERT_UNKNOWN_CA": "the broker does not accept the client certificate: another authority has signed it",
     "ALERT_BAD_CERTIFICATE": "the broker does not accept the client certificate",
     "ALERT_CERTIFICATE_EXPIRED": "the broker does not accept the client certificate: it has expired",
@@ -141,7 +141,7 @@ def _hung_up(text: str) -> str:
     return (
         _tls_words(alert[1])
         if alert
-        else "the broker hung up after the TLS handshake: it wants a client certificate (tls.cert), or another one"
+        else "the broker closed the connection after the TLS handshake: set tls.cert, or use another certificate"
     )
 
 
@@ -150,8 +150,9 @@ def _from_handshake(error: BaseException, place: str) -> Failure:
     if closed:
         return from_reply(int(closed[1]), closed[3], place=place)
     if isinstance(error, exceptions.ProbableAuthenticationError):
-        return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up during the login", place)
-    return Failure(Kind.UNAVAILABLE, "unreachable", "the broker hung up while the virtual host was opened", place)
+        return Failure(Kind.UNAVAILABLE, "unreachable", "the broker closed the connection during the login", place)
+    text = "the broker closed the connection while the virtual host was opened"
+    return Failure(Kind.UNAVAILABLE, "unreachable", text, place)
 
 
 def _words(error: BaseException) -> str:

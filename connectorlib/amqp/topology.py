@@ -292,7 +292,7 @@ class _Maker:
 
     def _create(self, part: Exchange | Queue) -> None:
         if self.settings.declare != "create":
-            text = f'{part} does not exist, and with "declare": "{self.settings.declare}" it is not made'
+            text = f'{part} does not exist, and with "declare": "{self.settings.declare}" it is not created'
             raise Failed(Failure(Kind.CONFIGURATION, "404", text, "broker"))
         failure = inspection.attempt(self.open_channel, part.declare)
         if not isinstance(failure, Failure):
@@ -300,7 +300,7 @@ class _Maker:
         # Somebody else may have just made it, differently. RabbitMQ 4 has the same code for a type that it does not
         # know.
         if not (failure.code == "406" and "inequivalent arg" in failure.text):
-            text = f"{part} does not exist and cannot be made: {failure.text}"
+            text = f"{part} does not exist and cannot be created: {failure.text}"
             if isinstance(part, Exchange) and part.needs and failure.kind is Kind.CONFIGURATION:
                 raise shards.refused(f"{text}. To have it, {part.needs}")
             raise Failed(Failure(failure.kind, failure.code, text))

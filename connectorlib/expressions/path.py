@@ -91,7 +91,7 @@ def unexpected(text: str, position: int) -> ValueError:
         return ValueError(f"a name is missing at the end of {text!r}")
     if text[position] == '"':
         return ValueError(f"the quote at character {position + 1} of {text!r} is not closed")
-    hint = "; other names stand in double quotes" if text[position] not in "]}[{" else ""
+    hint = "; put other names in double quotes" if text[position] not in "]}[{" else ""
     return ValueError(f"unexpected {text[position]!r} at character {position + 1} of {text!r}{hint}")
 
 

@@ -44,7 +44,7 @@ def _refuse_constant(word: str) -> NoReturn:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
-        raise ValueError(f"the name {quoted(first_repeated(name for name, _ in pairs))} stands twice in one object")
+        raise ValueError(f"the name {quoted(first_repeated(name for name, _ in pairs))} occurs twice in one object")
     return record
 
 

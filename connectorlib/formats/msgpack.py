@@ -45,7 +45,7 @@ def compile_msgpack(settings: Mapping[str, Any], limits: Limits) -> BinaryFormat
 def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
-        raise ValueError(f"the name {quoted(first_repeated(name for name, _ in pairs))} stands twice in one object")
+        raise ValueError(f"the name {quoted(first_repeated(name for name, _ in pairs))} occurs twice in one object")
     return record
 
 

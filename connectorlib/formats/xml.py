@@ -264,5 +264,5 @@ def compile_xml(settings: Mapping[str, Any], limits: Limits) -> XmlFormat:
         if name is not None and (not isinstance(name, str) or not name or _tag(name) != name):
             raise ValueError(f"{key} must be an XML name without a prefix, not {quoted(name)}")
     if root is not None and root == record:
-        raise ValueError(f"root and record are both {root!r}: which of the two an element is could not be told")
+        raise ValueError(f"root and record are both {root!r}: an element could be either")
     return XmlFormat(root, record, limits)

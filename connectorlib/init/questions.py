@@ -140,7 +140,7 @@ def answered(
         answer = given.get(question.key)
         if not question.asked(answers):
             if answer is not None:
-                raise click.UsageError(f"--{question.name} has no meaning beside the other answers")
+                raise click.UsageError(f"--{question.name} has no meaning with the other answers")
             continue
         if answer is None:
             default = question.default_for(answers)

@@ -87,7 +87,7 @@ def _detail(detail: Mapping[str, Any]) -> str:
 def _shards(shards: Mapping[str, Any] | None, now: datetime) -> Iterator[Line]:
     if shards is None:
         return
-    rule = "" if shards["by_priority"] else "; before RabbitMQ 4.0 whoever began first has a shard"
+    rule = "" if shards["by_priority"] else "; before RabbitMQ 4.0 a shard belongs to the process that started first"
     yield "process", f"{shards['process']}{rule}"
     for each in shards["of"]:
         held = f"{each['held']} held, " if each["held"] else ""

@@ -81,7 +81,7 @@ class DeadLetterPublisher:
         try:
             self.on_dead(delivery, verdict)
         except Exception:  # a bug in the callback must not keep the message from its dead letter
-            logger.exception("bug: nobody was told of a dead letter", extra={"event": "bug"})
+            logger.exception("bug: a dead letter was not reported", extra={"event": "bug"})
 
     def _letter(self, delivery: Delivery, verdict: Dead, now: datetime) -> Outgoing:
         make = partial(dead_letter, settings=self._settings, connector=self._connector, now=now)

@@ -153,7 +153,7 @@ def _do(settings: BrokerSettings, failure: Failure) -> str:
         advice = {"403": refused_advice(settings, _subject(settings)), "530": grant_all(settings)}
         return advice.get(failure.code, "")
     if failure.code == "530":
-        return f"make the virtual host (rabbitmqctl add_vhost {settings.virtual_host}), or correct virtual_host"
+        return f"create the virtual host (rabbitmqctl add_vhost {settings.virtual_host}), or correct virtual_host"
     if failure.code == "tls":
         return "correct tls: ca must contain the issuer of the broker's certificate, server_name its name"
     return "correct host, port and tls"

@@ -165,7 +165,7 @@ class TopologyCheck:
         elif sending.exchange:
             state = inspection.look(self._open_channel, Exchange(sending.exchange))
             if state.unseen is not None and not state.hidden:
-                do = MAKE_ROOM if state.unseen.code == ALARM else "make it, or name another"
+                do = MAKE_ROOM if state.unseen.code == ALARM else "create it, or name another"
                 yield failed(f"{sending.about}: {name}", state.unseen, do)
                 return
         self._ask(f"publish to {name}", lambda channel: channel.ask_to_publish(sending.exchange), "write")
@@ -185,7 +185,7 @@ class TopologyCheck:
         if failure.code != "404":
             return failed(about, failure)
         if self._settings.declare != "create":
-            text = f'is not there, and with "declare": "{self._settings.declare}" it is not made'
+            text = f'is not there, and with "declare": "{self._settings.declare}" it is not created'
             setup = shlex.join(["deadletter-queue", "-c", self._file])
             do = f"{setup} makes it" if about.startswith("dead-letter") else "make it"
             return bad(about, text, do, Kind.CONFIGURATION)
@@ -236,7 +236,7 @@ class TopologyCheck:
         ours = whole.get("x-dead-letter-exchange") == names.exchange
         if not ours or inspection.keeps_dead_letters(whole, names.exchange):
             return
-        text = f"while queue {names.queue} is away, RabbitMQ loses {inspection.losses(whole)}"
+        text = f"while queue {names.queue} is unavailable, RabbitMQ loses {inspection.losses(whole)}"
         if found.get("x-queue-type", "classic") != "quorum":
             do = "only quorum queues keep it"
         elif found.get("x-overflow", "reject-publish") != "reject-publish":
@@ -297,7 +297,7 @@ class TopologyCheck:
         exchange, to_exchange = source.exchange or "", bool(source.shards)
         failure = self._attempt(lambda it: it.unbind(source.bound, exchange, nobody, to_exchange=to_exchange))
         if failure is None:
-            return good(about, f"by {listed(map(repr, keys))}, made at every start")
+            return good(about, f"by {listed(map(repr, keys))}, created at every start")
         if failure.code == "403":
             text = "this user may not bind, and AMQP does not show whether it is bound"
             return odd(about, text, "if no messages arrive, have it bound")

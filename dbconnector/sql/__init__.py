@@ -61,7 +61,7 @@ def compile_statement(text: str) -> Statement:
         raise ValueError("there is no SQL in it")
     if any(token.type is T.MARKER for token in tokens):
         raise ValueError(
-            "a ? stands in it: write a parameter as :name; for the JSON operators ? ?| ?& of PostgreSQL use "
+            "it contains a ?: write a parameter as :name; for the JSON operators ? ?| ?& of PostgreSQL use "
             "jsonb_exists(), jsonb_exists_any(), jsonb_exists_all(), for ODBC drivers take every ? for a parameter"
         )
     return Statement(

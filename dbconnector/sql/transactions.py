@@ -30,7 +30,7 @@ def objection(text: str, *, ddl_commits: bool = False) -> str:
     if first == "COPY" and {"STDIN", "STDOUT"} & set(words):
         return "COPY would wait for data from the connector, which sends none: write INSERT"
     if ddl_commits and first in _DEFINES and second != "TEMPORARY":
-        return f"{first} commits by itself on this database: a message could be left half written"
+        return f"{first} commits implicitly on this database: a message could be left half written"
     if first in _BLOCKS:
         ends = {"COMMIT", "ROLLBACK"} & {word for before, word in pairwise(words) if before == ";"}
         return f"{ends.pop()} in a block takes control of the transaction away from the connector" if ends else ""

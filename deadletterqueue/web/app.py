@@ -43,7 +43,7 @@ class Application:
     def _answer(self, request: Request) -> Response:
         try:
             if self._access.strange_host(request.headers.get("Host")):
-                return _plain("Nobody of that name is here; --allow-host makes a name known.\n", 421)
+                return _plain("Unknown host name; allow it with --allow-host.\n", 421)
             if request.path == "/style.css":
                 return Response(pages.style(), content_type="text/css; charset=utf-8")
             if request.method == "POST" and _is_foreign(request):

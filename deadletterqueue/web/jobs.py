@@ -232,7 +232,7 @@ class Workspace:
                     self._keep(row.identity, letter)
                     return Outcome("Opened", onward=f"/letter/{row.identity}")
         self._invalidate()
-        text = "It is no longer where it was: sent back, purged, or moved by somebody else. Scan again."
+        text = "It is no longer where it was: sent back, purged, or moved by another program. Scan again."
         return Outcome("This dead letter is gone", failure=text)
 
     def _keep(self, identity: str, letter: Letter) -> None:

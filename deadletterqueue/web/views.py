@@ -312,7 +312,7 @@ def _row(visit: Visit, identity: str) -> Row:
     snapshot = visit.workspace.snapshot
     row = snapshot.find(identity) if snapshot is not None else None
     if row is None:
-        raise NotFound("The last look has not seen this dead letter: it was sent back or purged, or nobody has looked.")
+        raise NotFound("The last scan did not find this dead letter: it was sent back or purged, or not scanned yet.")
     return row
 
 

@@ -78,7 +78,7 @@ class ProofOrg:
         """Create a Case and return its id. Raise NotTried."""
         status, value = self.create(**fields)
         if status != 201:
-            raise NotTried(f"no Case was made: {_words(status, value)}")
+            raise NotTried(f"no Case was created: {_words(status, value)}")
         return str(value["id"])
 
     def change(self, case_id: str, headers: Mapping[str, str] = NO_RULE, **fields: Any) -> tuple[int, Any]:
@@ -125,7 +125,7 @@ def findings(division: Division, *, anywhere: bool = False) -> Iterator[Finding]
     with closing(client):
         org = ProofOrg(client, division)
         if not anywhere and not _is_for_trying(org):
-            text = "is not known to be a sandbox or a developer org, and Cases would be made in it"
+            text = "is not known to be a sandbox or a developer org, and Cases would be created in it"
             yield bad(f"org of {division.name}", text, "name another org, or give --force", Kind.CONFIGURATION)
             return
         try:

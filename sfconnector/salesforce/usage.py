@@ -111,8 +111,8 @@ class Rate:
 
     def lack(self, count: int, now: float) -> Failure:
         """Return why so many have to wait longer than a message is held."""
-        text = f"at {self._per_minute} Cases a minute the next may be made in {self.delay(count, now):.0f} s"
-        return Failure(Kind.UNAVAILABLE, "rate", f"{text}, for so many were made at once", RATE_PLACE)
+        text = f"at {self._per_minute} Cases a minute the next may be created in {self.delay(count, now):.0f} s"
+        return Failure(Kind.UNAVAILABLE, "rate", f"{text}, because this many were created at once", RATE_PLACE)
 
     def delay(self, count: int, now: float) -> float:
         """Return the seconds until so many may be sent; more than a minute's worth are sent when the bucket is full."""

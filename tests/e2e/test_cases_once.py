@@ -86,7 +86,7 @@ def test_without_a_key_an_unknown_outcome_is_tried_again_or_dead_lettered(divisi
         "m0": ("unknown", "no-answer"),
         "m1": ("unknown", "no-answer"),
     }
-    assert "whether the Case was made is unknown" in letters["m0"]["dead-text"]
+    assert "whether the Case was created is unknown" in letters["m0"]["dead-text"]
 
 
 def test_a_message_without_a_key_is_dead_lettered_or_accepted_as_configured(divisions: Divisions) -> None:

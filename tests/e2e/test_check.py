@@ -87,12 +87,12 @@ def test_each_thing_that_is_broken_is_one_line(on_sqlite: Connector) -> None:
         done,
         "✘",
         [
-            r'dead-letter exchange dead-letter: is not there, and with "declare": "passive" it is not made → ',
+            r'dead-letter exchange dead-letter: is not there, and with "declare": "passive" it is not created → ',
             r"dead-letter queue dead-letter: is not there, .* → deadletter-queue -c \S+ makes it",
             r"queue readings: x-max-length is 10, 1000 was asked for → delete the queue",
             r"binding devices → readings: not by 'reading\.#': no such message comes → bind it",
             r"write\[0\]: HY000/1 table reading has no column named devise \(1\) → correct the statement",
-            r"inbox inbox: .*no such table: inbox.* → make it: dbconnector inbox --create",
+            r"inbox inbox: .*no such table: inbox.* → create it: dbconnector inbox --create",
         ],
     )
     told(done, "!", [r"binding devices → readings: also by 'old\.#', which the configuration does not say"])
@@ -124,7 +124,7 @@ def test_what_the_broker_loses_while_the_dead_letter_queue_is_away_is_told(on_sq
         channel.queue_delete("readings")
     vhost.declare_queue("readings", "devices", "reading.#", arguments={"x-dead-letter-exchange": "dead-letter"})
     check = ("check", "-c", str(on_sqlite.file), *management(vhost))
-    loses = "while queue dead-letter is away, RabbitMQ loses what expires, what another consumer rejects"
+    loses = "while queue dead-letter is unavailable, RabbitMQ loses what expires, what another consumer rejects"
     does = f"`deadletter-queue --vhost {vhost.name} --policy` prints the policy that keeps it"
     told(on_sqlite.run(*check), "!", [f"queue readings: {loses}, what is over the delivery limit.*{does}$"])
     policy = {"dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
@@ -173,7 +173,7 @@ def test_a_routing_key_that_a_user_may_not_dead_letter_with_is_told(on_sqlite: C
     [
         ({"password": "wrong"}, {}, r"broker 127\.0\.0\.1:\d+: 403 .* → correct username and password", 77),
         ({"port": 1}, {}, r"broker 127\.0\.0\.1:1: unreachable .*connection refused → is it running", 69),
-        ({"virtual_host": "nowhere"}, {}, r"broker .*: 530 .* → make the virtual host", 78),
+        ({"virtual_host": "nowhere"}, {}, r"broker .*: 530 .* → create the virtual host", 78),
         ({}, {"connection": {"Driver": "None", "Database": "x"}}, r"database: .* → correct database\.connection", 78),
     ],
 )

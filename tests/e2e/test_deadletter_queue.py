@@ -132,7 +132,7 @@ def test_a_virtual_host_that_is_missing_is_told(workbench: Workbench) -> None:
     arguments = ["--vhost", "nope", "--host", address, "--username", workbench.vhost.username]
     done = workbench.run(*arguments, AMQP_PASSWORD=workbench.vhost.password)
     assert done.returncode == 78
-    assert "virtual host 'nope' does not exist on this broker. Make it: rabbitmqctl add_vhost nope" in done.stderr
+    assert "virtual host 'nope' does not exist on this broker. Create it: rabbitmqctl add_vhost nope" in done.stderr
 
 
 def test_a_wrong_password_is_told_and_never_printed(workbench: Workbench) -> None:

@@ -163,7 +163,7 @@ HOSTILE: dict[str, list[tuple[bytes, str]]] = {
         (b"{'id': 1}", "double quotes"),
         (b'{"id": 1, "device": "\xff", "value": 1}', "position 21"),
         ('{"id": 1, "device": "p-1", "value": 1}'.encode("utf-16"), "utf-8"),
-        (b'{"id": 1, "id": 2, "device": "p-1", "value": 1}', "'id' stands twice"),
+        (b'{"id": 1, "id": 2, "device": "p-1", "value": 1}', "'id' occurs twice"),
         (b'{"id": 1, "device": "p-1", "value": NaN}', "NaN"),
         (b'{"id": 1, "device": "p-1", "value": -Infinity}', "Infinity"),
         (b'{"id": 1, "device": "p-1", "value": 1e400}', "1e400"),

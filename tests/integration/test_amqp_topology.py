@@ -211,7 +211,7 @@ def test_a_user_who_may_make_nothing_can_use_what_exists(vhost, ensure, reader):
         with pytest.raises(Failed) as raised:
             topology.ensure(broker, reader, None, Destination("rows"))
     assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.REFUSED, "403")
-    assert "exchange 'rows' (topic) does not exist and cannot be made" in raised.value.failure.text
+    assert "exchange 'rows' (topic) does not exist and cannot be created" in raised.value.failure.text
 
 
 @pytest.mark.parametrize(

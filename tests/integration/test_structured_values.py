@@ -136,7 +136,7 @@ def test_json_in_a_column_is_json_in_a_message(database: Server, odbc: Database)
         bodies = [*told(odbc, f"SELECT doc FROM {table} ORDER BY id")]
         assert [read(body)["doc"] for body in bodies[:3]] == stored
         if kind == "json":
-            assert "'a' stands twice" in str(bodies[3])
+            assert "'a' occurs twice" in str(bodies[3])
             assert read(bodies[4]) == {"doc": None}
         (as_text,) = told(odbc, f"SELECT doc AS document FROM {table} WHERE id = 2", "xml")
         assert b"<document>[1," in bytes(as_text)  # type: ignore[arg-type]

@@ -128,11 +128,11 @@ def test_an_array_and_json_are_told_as_json(type_name: str, text: str, json: str
     ("type_name", "text", "reason"),
     [
         ("numeric[]", "{NaN}", "not a number"),
-        ("json", '{"a": 1, "a": 2}', "'a' stands twice"),
+        ("json", '{"a": 1, "a": 2}', "'a' occurs twice"),
         ("json", '"\\u0000"', "NUL"),
         ("json", "1e9999", "out of range"),
         ("json", "[" * 100_000, "deep|levels"),
-        ("json[]", '{"{\\"a\\": 1, \\"a\\": 2}"}', "'a' stands twice"),
+        ("json[]", '{"{\\"a\\": 1, \\"a\\": 2}"}', "'a' occurs twice"),
         ("integer[]", "{1", "is no array"),
         ("integer[]", "{1}}", "is no array"),
         ("integer[]", "1", "is no array"),

@@ -524,7 +524,7 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         "UPDATE x SET a = :error",
         "database.select.on_sent: :error is known only to on_",
     ),
-    ([*W, 0, "statement"], "INSERT INTO a VALUES (?)", "database.write[0].statement: a ? stands in it"),
+    ([*W, 0, "statement"], "INSERT INTO a VALUES (?)", "database.write[0].statement: it contains a ?"),
     (
         [*W, 0, "values", "devise"],
         "x",

@@ -54,7 +54,7 @@ def test_a_value_is_set_in_json(body: bytes, assignment: str, expected: bytes) -
         (b'{"r":1}', "r[0]=2", r"there is no r\[0\] in the body"),
         (b'{"r":[1]}', "r.x=2", r"there is no r.x in the body"),
         (b"a|b|c", "a=1", "neither JSON nor XML"),
-        (b'{"a":1,"a":2}', "a=1", "stands twice"),
+        (b'{"a":1,"a":2}', "a=1", "occurs twice"),
     ],
 )
 def test_what_is_not_there_cannot_be_set(body: bytes, assignment: str, why: str) -> None:

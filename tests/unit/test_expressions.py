@@ -121,7 +121,7 @@ def test_a_record_that_is_one_value_is_reached_by_its_index():
         ("a..b", "unexpected '.' at character 3 of 'a..b'"),
         (".a", "unexpected '.' at character 1"),
         ("a.", "a name is missing at the end of 'a.'"),
-        ("serial no", "unexpected ' ' at character 7 of 'serial no'; other names stand in double quotes"),
+        ("serial no", "unexpected ' ' at character 7 of 'serial no'; put other names in double quotes"),
         ('a."x', "the quote at character 3 of 'a.\"x' is not closed"),
         ("$a", "unknown $a"),
         ("$mesage_id", "did you mean $message_id?"),

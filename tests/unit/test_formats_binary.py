@@ -108,7 +108,7 @@ def test_what_json_has_not_is_read_exactly(form, body, value):
         (CBOR, b"\xa1\x61a\x01\x00\x00", "2 bytes behind the value"),
         (MSGPACK, b"\x81\xa1a\x01\x00\x00", "2 bytes behind the value"),
         (CBOR, b"\xa2\x61a\x01\x61a\x02", "Duplicate map key: 'a'"),
-        (MSGPACK, b"\x82\xa1a\x01\xa1a\x02", "the name 'a' stands twice in one object"),
+        (MSGPACK, b"\x82\xa1a\x01\xa1a\x02", "the name 'a' occurs twice in one object"),
         (CBOR, b"\xa1\x01\x02", "map key must be a text string"),
         (CBOR, b"\xa1\x41a\x02", "a name that is no text"),
         (MSGPACK, b"\x81\x01\x02", "a name that is no text"),

@@ -91,8 +91,8 @@ def test_a_long_number_without_exponent_is_exact():
         pytest.param(
             b"[0." + b"9" * 5000 + b"]", "a number of more than 4300 digits", id="5000 digits behind the point"
         ),
-        (b'{"a": 1, "b": 2, "a": 3}', "the name 'a' stands twice in one object"),
-        (rb'{"a": 1, "\u0061": 3}', "the name 'a' stands twice"),
+        (b'{"a": 1, "b": 2, "a": 3}', "the name 'a' occurs twice in one object"),
+        (rb'{"a": 1, "\u0061": 3}', "the name 'a' occurs twice"),
         (rb'{"a": "x\u0000y"}', "NUL"),
         (rb'{"a\u0000": 1}', "NUL"),
         (b'{"a": "x\x00y"}', "Invalid control character"),

@@ -84,11 +84,11 @@ def test_an_address_of_a_database_becomes_the_keywords_of_its_driver(text):
         (db.QUESTIONS, {"columns": "id, at:datetime"}, "'datetime' is no type; there are text, integer"),
         (db.QUESTIONS, {"columns": "id, ID"}, "a column is named twice"),
         (db.QUESTIONS, {"columns": ""}, "expected letters, digits and _"),
-        (db.QUESTIONS, {"mode": "select", "queue": "x"}, "--queue has no meaning beside the other answers"),
+        (db.QUESTIONS, {"mode": "select", "queue": "x"}, "--queue has no meaning with the other answers"),
         (sf.QUESTIONS, {"login_url": "http://acme.my.salesforce.com"}, "an org has https://"),
         (sf.QUESTIONS, {"login_url": "https://acme.my.salesforce.com/login"}, "expected an address such as https://"),
         (sf.QUESTIONS, {"login_url": "https://acme.my.salesforce.com"}, "--client-id is missing"),
-        (sf.QUESTIONS, {"one_case_per": "alarm", "external_id": "K__c"}, "--external-id has no meaning beside the"),
+        (sf.QUESTIONS, {"one_case_per": "alarm", "external_id": "K__c"}, "--external-id has no meaning with the"),
     ],
 )
 def test_an_answer_that_cannot_be_meant_is_refused_in_words_that_help(questions, given, complaint):

@@ -79,7 +79,7 @@ certificate.verify_message = "unable to get local issuer certificate"
         ),
         (exceptions.AuthenticationError("EXTERNAL"), Kind.REFUSED, "mechanism", "no login by certificate"),
         (exceptions.AuthenticationError("PLAIN"), Kind.REFUSED, "mechanism", "(PLAIN)"),
-        (exceptions.ProbableAuthenticationError("StreamLostError"), Kind.UNAVAILABLE, "unreachable", "hung up"),
+        (exceptions.ProbableAuthenticationError("StreamLostError"), Kind.UNAVAILABLE, "unreachable", "closed the"),
         (exceptions.ConnectionClosedByBroker(320, "CONNECTION_FORCED"), Kind.UNAVAILABLE, "320", "FORCED"),
         (exceptions.StreamLostError("Transport indicated EOF"), Kind.UNAVAILABLE, "unreachable", "EOF"),
         (exceptions.AMQPHeartbeatTimeout("no heartbeat"), Kind.UNAVAILABLE, "heartbeat", "heartbeats"),

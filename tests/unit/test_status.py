@@ -271,7 +271,7 @@ SHARDS = {
     ("by_priority", "process"),
     [
         (True, "plant-1234-ab12"),
-        (False, "plant-1234-ab12; before RabbitMQ 4.0 whoever began first has a shard"),
+        (False, "plant-1234-ab12; before RabbitMQ 4.0 a shard belongs to the process that started first"),
     ],
 )
 def test_each_shard_says_what_came_from_it_here(by_priority, process):

@@ -61,7 +61,7 @@ def test_what_leaves_the_transaction_alone_is_taken(text):
     "text", ["CREATE TABLE t (a int)", "TRUNCATE t", "ALTER TABLE t ADD b int", "LOCK TABLES t READ"]
 )
 def test_what_commits_by_itself_is_refused_where_it_does(text):
-    assert "commits by itself" in objection(text, ddl_commits=True)
+    assert "commits implicitly" in objection(text, ddl_commits=True)
     assert objection("CREATE TEMPORARY TABLE t (a int)", ddl_commits=True) == ""
 
 
