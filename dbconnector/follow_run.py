@@ -16,6 +16,7 @@ from typing import Any
 from connectorlib.amqp import Broker, topology
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
+from connectorlib.pipeline.pause import PauseWait
 from connectorlib.service import logs
 from dbconnector.cursor_table import CursorTable, Lease
 from dbconnector.follow_stats import FollowStats
@@ -52,6 +53,7 @@ class _Parts:
     broker: Broker
     stop: Event
     stats: FollowStats
+    pause: PauseWait | None
 
 
 class Follower:
@@ -67,6 +69,7 @@ class Follower:
         broker: Broker,
         stop: Event,
         params: Mapping[str, Any],
+        pause: PauseWait | None = None,
     ) -> None:
         settings = config.database.select
         assert settings is not None
@@ -74,7 +77,7 @@ class Follower:
         self.stats = FollowStats(settings.follow.overlap_s)
         owner = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         state = CursorTable(settings.follow.table, config.name, owner, databases[1])
-        self._parts = _Parts(config, settings.follow, databases[0], state, broker, stop, self.stats)
+        self._parts = _Parts(config, settings.follow, databases[0], state, broker, stop, self.stats, pause)
         self._settings = settings
         self._values = {**settings.params, **params}
         self._lease: Lease | None = None
@@ -156,6 +159,7 @@ class _Round:
                 paged=True,
                 progress=progress,
                 message_id=self._message_id,
+                pause=parts.pause,
             )
         )
 

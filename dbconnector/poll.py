@@ -1,97 +1,94 @@
-"""A query that is run at an interval. For the monitoring it is a flow that a failed run pauses until the next run."""
+"""A query that is run by a schedule: a flow that a failure pauses, as it pauses those that consume."""
 
-import logging
-import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.pipeline.blame import Pause
+from connectorlib.pipeline.pause import PauseWait, hint
 from connectorlib.service.process import Life
-
-logger = logging.getLogger(__name__)
+from dbconnector.schedule import Schedule
 
 Progress = Callable[[int], None]
 
+#: What passes by itself: the next run need not wait for its time.
+OUTAGES = frozenset({Kind.UNAVAILABLE, Kind.REFUSED, Kind.RETRY})
+
+
+def advice(failure: Failure) -> str:
+    """Return what a person can do about a run that failed."""
+    from dbconnector.dialects import sqlstate  # late: only a failure needs it
+
+    if failure.code == "nacked":
+        return "make room in the queue, or raise its limit; this goes on by itself"
+    return sqlstate.advice(failure.code) or hint(failure, target="database")
+
+
+def not_before(failure: Failure, due: float, *, sent: int, marks: bool) -> float | None:
+    """Return the time before which a failed run is not repeated; None if as soon as the back-off says.
+
+    Only an outage passes by itself. What was sent and is not marked would be sent again each time.
+    """
+    return None if failure.kind in OUTAGES and (marks or not sent) else due
+
 
 class Poll:
-    """Runs a query every `every` seconds, and keeps the counts and the pause that the monitoring shows."""
+    """Runs a query by a schedule. It has the counts that the monitoring shows, and no queue."""
 
     queue = ""
+    queues: Sequence[str] = ()
     held = 0
 
-    def __init__(self, name: str, progress: Progress | None, every: float) -> None:
-        self.name = name
-        self.every = every
+    def __init__(self, progress: Progress | None, schedule: Schedule, *, marks: bool) -> None:
+        """`marks`: whether rows that have been sent are not read again."""
+        self._schedule = schedule
         self.counts: Counter[str] = Counter()
         self.active = False
-        self.pause: Pause | None = None
-        self.on_pause: Callable[[Pause], object] = lambda pause: None
+        self._marks = marks
         self._progress = progress
         self._before = 0
-        #: When the next run begins (monotonic).
-        self._due = time.monotonic() + every
-        self._since_text = ""
+        self._wait: PauseWait | None = None
 
     def progress(self, sent: int) -> None:
         """Take note of how many rows of the present run are confirmed."""
         self.counts["done"] = self._before + sent
+        if sent and self._wait is not None:
+            self._wait.over()
         if self._progress is not None:
             self._progress(sent)
 
-    def run(self, query: Callable[[], bool], life: Life) -> None:
-        """Run the query at the interval, and at once after a nudge or while it returns that there is more, until the
-        life ends."""
-        wake = threading.Event()
+    def run(
+        self, query: Callable[[], bool], wait: PauseWait, life: Life, until: Callable[[Failure], bool] = lambda _: False
+    ) -> None:
+        """Run the query when it is due, and at once after a nudge or while it returns that there is more, until the
+        life ends. A run that fails is repeated when the pause ends, or `until` holds of its failure."""
+        self._wait, wake, at_once = wait, threading.Event(), False
         life.on_stop(wake.set)
         life.on_nudge(wake.set)
+        life.on_nudge(wait.nudge.set)
         while not life.stop.is_set():
-            wake.clear()
-            self._due = time.monotonic() + self.every
-            self._before, more = self.counts["done"], False
+            self._before = self.counts["done"]
             try:
-                more = query()
+                sleep = 0.0 if at_once else self._schedule.due_in()
+                if sleep and not wake.wait(sleep):
+                    continue
+                wake.clear()
+                wait.nudge.clear()
+                at_once = not life.stop.is_set() and self._run(query, wait, life)
             except Failed as failed:
-                logger.error("%s", failed, extra={"event": "failed"})
-                self.failed(failed.failure)
-            else:
-                self.succeeded()
-            if not more and not life.stop.is_set():
-                wake.wait(max(0.0, self._due - time.monotonic()))
+                failure, sent, at_once = failed.failure, self.counts["done"] - self._before, True
+                due = time.monotonic() + self._schedule.next_in()
+                earliest = not_before(failure, due, sent=sent, marks=self._marks)
+                wait.wait(failure, partial(until, failure), not_before=earliest)
 
-    def succeeded(self) -> None:
-        self.active, self.pause = True, None
-
-    def failed(self, failure: Failure) -> None:
-        now = time.monotonic()
-        before = self.pause
-        if before is None:
-            self._since_text = datetime.now().astimezone().strftime("%H:%M:%S")
-        pause = (before or Pause(failure, now)).caused_by(failure)
-        if failure.kind is Kind.REFUSED:  # asked at every turn, the server would lock the user out
-            pause = pause.scheduled(now, random.random())  # noqa: S311 - jitter
-        self.pause = pause.postponed(self._due)
-        self._due = self.pause.next_try or self._due
-        if before is None or not before.is_for(failure):
-            self.on_pause(self.pause)
-
-    def advice(self, pause: Pause) -> str:
-        """Return what a person can do about a run that failed."""
-        from connectorlib.pipeline.pause import hint
-        from dbconnector.dialects.sqlstate import advice
-
-        return advice(pause.failure.code) or hint(pause.failure, target="database")
-
-    def line(self, pause: Pause, waiting: object) -> dict[str, object]:
-        """Return the fields of the pause line. Nothing waits in a queue."""
-        failure = pause.failure
-        return {
-            "select": self.name,
-            "since": self._since_text,
-            "cause": failure.code,
-            "text": f"{failure.place}: {failure.text}" if failure.place else failure.text,
-            "next_try": f"{max(0.0, (pause.next_try or 0.0) - time.monotonic()):.0f}s",
-        }
+    def _run(self, query: Callable[[], bool], wait: PauseWait, life: Life) -> bool:
+        """Run the query once; return whether there is more."""
+        self._schedule.begin()
+        more = query()
+        if not life.stop.is_set():
+            self._schedule.finish()
+            self.active = True
+            wait.over()
+        return more

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar
 
 from connectorlib.amqp import Broker, Ticket
 from connectorlib.dataclass import dataclass
-from connectorlib.errors import Failure
+from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Outgoing
+from connectorlib.pipeline.pause import CONNECT_PATIENCE_S, PauseWait
 from connectorlib.service import logs
 
 logger = logging.getLogger(__name__)
@@ -44,11 +45,13 @@ class _Batch(Generic[Item]):
 class PublishWindow(Generic[Item]):
     """The messages of one thread in flight. `send` and `drain` return False if a stop has cut them short."""
 
-    def __init__(self, broker: Broker, stop: Event, settled: Settled[Item]) -> None:
+    def __init__(self, broker: Broker, stop: Event, settled: Settled[Item], pause: PauseWait | None = None) -> None:
+        """`pause` is told of a broker that does not take the messages; without it the log is."""
         self._broker = broker
         self._publisher = broker.publisher
         self._stop = stop
         self._settled = settled
+        self._pause = pause
         self._in_flight: deque[_Batch[Item]] = deque()
         self._deadline: float | None = None
 
@@ -98,7 +101,10 @@ class PublishWindow(Generic[Item]):
         attempt = 0
         while nacked := [at for at, failure in enumerate(results) if failure is not None and failure.code == "nacked"]:
             delay = NACKED_S[min(attempt, len(NACKED_S) - 1)]
-            logs.event(logger, logging.WARNING, "refused by a queue", messages=len(nacked), next_try=f"{delay:g}s")
+            if self._pause is not None and (refused := results[nacked[0]]):
+                self._pause.note(refused)
+            else:
+                logs.event(logger, logging.WARNING, "refused by a queue", messages=len(nacked), next_try=f"{delay:g}s")
             if self._stop.wait(delay):
                 return set(nacked)
             again = self._publisher.submit([ticket.messages[at] for at in nacked])
@@ -108,15 +114,19 @@ class PublishWindow(Generic[Item]):
             for at, failure in zip(nacked, again.results, strict=True):
                 results[at] = failure
             attempt += 1
+        if attempt and self._pause is not None:
+            self._pause.over()
         return set()
 
     def _wait(self, ticket: Ticket) -> bool:
         started, logged = time.monotonic(), 0
         while not self._stop.is_set():
             if ticket.wait(1.0, self._stop):
+                if logged and self._pause is not None:
+                    self._pause.over()
                 return True
             waited = time.monotonic() - started
-            if waited > LOG_S * (logged + 1):
+            if waited > (LOG_S if self._pause is None else CONNECT_PATIENCE_S) * (logged + 1):
                 logged += 1
                 self._log_wait(ticket, waited)
         if self._deadline is None:
@@ -130,5 +140,9 @@ class PublishWindow(Generic[Item]):
             if self._broker.alarm
             else failure or "no confirm has come"
         )
+        if self._pause is not None:
+            known = self._broker.failure
+            self._pause.note(known or Failure(Kind.UNAVAILABLE, "no-confirm", str(cause), "broker"))
+            return
         fields: dict[str, Any] = {"seconds": round(waited), "cause": cause, "messages": len(ticket.messages)}
         logs.event(logger, logging.WARNING, "waiting for the broker", **fields)

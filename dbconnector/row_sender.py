@@ -10,6 +10,7 @@ from connectorlib.amqp import Broker
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.formats import compile_format
 from connectorlib.messages import Outgoing
+from connectorlib.pipeline.pause import PauseWait
 from connectorlib.service import logs
 from dbconnector.mark_parameters import error_text
 from dbconnector.mark_rows import RowMark
@@ -45,7 +46,7 @@ class RowSender:
 
     `marks`: the statements that take their parameters from the columns. `paged`: the caller empties `confirmed` and
     `unsent` after each page; else `on_confirmed` is called with what has been confirmed. `message_id` makes the id of a
-    row where the configuration does not.
+    row where the configuration does not. `pause` is told of a broker that does not take the messages.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class RowSender:
         progress: Progress | None = None,
         on_confirmed: Callable[[Sequence[Row]], object] | None = None,
         message_id: Read | None = None,
+        pause: PauseWait | None = None,
     ) -> None:
         assert config.destination is not None
         self.sent = 0
@@ -76,7 +78,7 @@ class RowSender:
         self._keeps_failed = any(mark.place == "on_failed" for mark in marks)
         self._progress = progress
         self._on_confirmed = on_confirmed
-        self._window: PublishWindow[Row | RowGroup] = PublishWindow(broker, stop, self._settled)
+        self._window: PublishWindow[Row | RowGroup] = PublishWindow(broker, stop, self._settled, pause)
         self._rows, self._most_bytes = config.destination.rows, config.limits.body_bytes
         self._make: Make | None = None
         #: Instead of that, where a message has many rows.

@@ -15,6 +15,7 @@ from typing import Any
 from connectorlib.amqp import Broker, topology
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.pipeline.pause import PauseWait
 from connectorlib.service import logs
 from dbconnector.mark_rows import RowMark
 from dbconnector.mark_spool import MarkSpool
@@ -54,18 +55,20 @@ def select(
     stop: Event,
     params: Mapping[str, Any],
     progress: Progress | None = None,
+    pause: PauseWait | None = None,
 ) -> SelectResult:
     """Run the query once and send its rows; return how many, when all are confirmed or `stop` is set.
 
-    `progress` is called with the number confirmed so far. Raise Failed for a database failure, a mistake in the
-    configuration, or a row that cannot be sent if there is no on_failed; what is confirmed by then is marked.
+    `progress` is called with the number confirmed so far, `pause` is told of a broker that takes no messages. Raise
+    Failed for a database failure, a mistake in the configuration, or a row that cannot be sent if there is no
+    on_failed; what is confirmed by then is marked.
     """
     assert config.destination is not None
     database.connect()
     if database.outdated():  # since the last run
         database.connect()
     database.log_connected(logger)
-    run = compiled(lambda: _Run(config, database, broker, stop, params, progress))
+    run = compiled(lambda: _Run(config, database, broker, stop, params, progress, pause))
     topology.ensure(broker, config.broker, None, config.destination)
     try:
         run.pages() if run.paged else run.stream()
@@ -86,6 +89,7 @@ class _Run:
         stop: Event,
         params: Mapping[str, Any],
         progress: Progress | None,
+        pause: PauseWait | None,
     ) -> None:
         settings = config.database.select
         assert settings is not None
@@ -102,6 +106,7 @@ class _Run:
             paged=self.paged,
             progress=progress,
             on_confirmed=self._keep,
+            pause=pause,
         )
         self._retry = config.retry
         self._database = database

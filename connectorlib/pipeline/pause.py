@@ -8,9 +8,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from connectorlib.amqp.reply_codes import SEVERAL_READERS, STREAM
 from connectorlib.amqp.shards import SHARDS
@@ -63,6 +63,17 @@ def is_of_broker(failure: Failure) -> bool:
     return failure.place.startswith(BROKER)
 
 
+class PausedSource(Protocol):
+    """Where messages come from: the consumer, or a query, which has no queue."""
+
+    @property
+    def queue(self) -> str: ...
+    @property
+    def queues(self) -> Sequence[str]: ...
+    @property
+    def held(self) -> int: ...
+
+
 class PauseNotice:
     """The pauses of one target, as the log, the status and the metrics show them: one, whoever waits for it.
 
@@ -72,7 +83,7 @@ class PauseNotice:
     def __init__(
         self,
         name: str,
-        consumer: "AnyConsumer",
+        source: PausedSource,
         broker: "Broker",
         *,
         label: str = "flow",
@@ -81,7 +92,7 @@ class PauseNotice:
         self.name = name
         #: Called with each pause, and with each change of its cause.
         self.on_pause: Callable[[Pause], object] = lambda pause: None
-        self._consumer = consumer
+        self._source = source
         self._broker = broker
         self._label = label
         self._hints = hints
@@ -132,8 +143,8 @@ class PauseNotice:
             **({"same": pause.failure.same} if pause.failure.same else {}),
             "text": f"{pause.failure.place}: {pause.failure.text}" if pause.failure.place else pause.failure.text,
             "alarm": f"broker {self._broker.alarm}" if self._broker.alarm else None,
-            "held": self._consumer.held,
-            "waiting": waiting,
+            "held": self._source.held if self._source.queue else None,
+            "waiting": waiting if self._source.queue else None,
             "next_try": "never" if pause.never else f"{self._seconds_to_next_try(pause):.0f}s",
         }
 
@@ -144,16 +155,70 @@ class PauseNotice:
 
     def _waiting(self) -> object:
         """Return how many messages wait in the queue, as far as the broker says (ready ones only)."""
+        if not self._source.queue:
+            return None
         if not self._broker.connected:
             return "unknown"
         try:
             with self._broker.channel(timeout=2.0) as channel:
-                return sum(channel.queue_declare(queue, passive=True)[0] for queue in self._consumer.queues)
+                return sum(channel.queue_declare(queue, passive=True)[0] for queue in self._source.queues)
         except Failed:
             return "unknown"
 
 
-class BrokerWait:
+class PauseWait:
+    """The waits of one flow while it is paused: each is announced, and ends with a stop or a nudge."""
+
+    def __init__(self, notice: PauseNotice, stop: threading.Event, nudge: threading.Event) -> None:
+        self.notice = notice
+        self.stop = stop
+        #: Set by whoever wants what is paused to be tried now.
+        self.nudge = nudge
+        self._pause: Pause | None = None
+
+    def wait(
+        self, failure: Failure, until: Callable[[], bool] = lambda: False, *, not_before: float | None = None
+    ) -> None:
+        """Pause for a failure until the next attempt is due, but not before that time (monotonic), or a nudge, a stop,
+        or `until` holds."""
+        self._sleep_until(self._enter(failure, not_before), until)
+
+    def note(self, failure: Failure) -> None:
+        """Pause for a failure without waiting here."""
+        if self._pause is None or not self._pause.is_for(failure):
+            self._enter(failure)
+
+    def over(self) -> None:
+        """What was waited for is there."""
+        if self._pause is not None:
+            self._pause = None
+            self.notice.over(self)
+
+    def _enter(self, failure: Failure, not_before: float | None = None) -> float:
+        """Pause, or go on with the pause; return when to try next (monotonic seconds)."""
+        now, before = time.monotonic(), self._pause
+        pause = (before or Pause(failure, now)).caused_by(failure)
+        pause = pause.scheduled(now, random.random())  # noqa: S311 - jitter
+        if not_before is not None:
+            pause = pause.postponed(not_before)
+        if pause.is_to_announce(now) and not self.stop.is_set():
+            self.notice.announce(self, pause, changed=before is None or not before.is_for(failure))
+            pause = pause.announced(now)
+        self._pause = pause
+        self.notice.follow(self, pause)
+        return pause.next_try or now
+
+    def _sleep_until(self, deadline: float, until: Callable[[], bool] = lambda: False) -> None:
+        while (now := time.monotonic()) < deadline and not self.stop.wait(min(STEP_S, deadline - now)):
+            if self.nudge.is_set():
+                self.nudge.clear()
+                self._pause = self._pause and self._pause.nudged(now)
+                return
+            if until():
+                return
+
+
+class BrokerWait(PauseWait):
     """The waits of one flow for its broker: for a connection, its topology, and a way for dead letters. `ensure` makes
     the topology of the source; it and `ensure_dead_letters` raise Failed when they cannot."""
 
@@ -170,16 +235,12 @@ class BrokerWait:
         refusing: bool = True,
     ) -> None:
         """With `refusing`, what no wait can mend ends the work if it is found before the first message."""
-        self.notice = notice
-        self.stop = stop
-        #: Set by whoever wants what is paused to be tried now.
-        self.nudge = nudge
+        super().__init__(notice, stop, nudge)
         self._broker = broker
         self._consumer = consumer
         self._ensure = ensure
         self._ensure_dead_letters = ensure_dead_letters
         self._refusing = refusing
-        self._pause: Pause | None = None
 
     def prepare(self) -> bool:
         """Make the topology, so that messages have a queue to wait in. Return False when stopped meanwhile."""
@@ -208,21 +269,6 @@ class BrokerWait:
             return failed.failure
         return None
 
-    def wait(self, failure: Failure, until: Callable[[], bool] = lambda: False) -> None:
-        """Pause for a failure until the next attempt is due, a nudge, a stop, or `until` holds."""
-        self._sleep_until(self._enter(failure), until)
-
-    def note(self, failure: Failure) -> None:
-        """Pause for a failure without waiting here."""
-        if self._pause is None or not self._pause.is_for(failure):
-            self._enter(failure)
-
-    def over(self) -> None:
-        """What was waited for is there."""
-        if self._pause is not None:
-            self._pause = None
-            self.notice.over(self)
-
     def _reach(self, then: Callable[[], object]) -> bool:
         """Wait for the broker, make the topology, do what comes then. Return False when stopped meanwhile."""
         patience = CONNECT_PATIENCE_S
@@ -243,24 +289,3 @@ class BrokerWait:
             self.over()
             return True
         return False
-
-    def _enter(self, failure: Failure) -> float:
-        """Pause, or go on with the pause; return when to try next (monotonic seconds)."""
-        now, before = time.monotonic(), self._pause
-        pause = (before or Pause(failure, now)).caused_by(failure)
-        pause = pause.scheduled(now, random.random())  # noqa: S311 - jitter
-        if pause.is_to_announce(now) and not self.stop.is_set():
-            self.notice.announce(self, pause, changed=before is None or not before.is_for(failure))
-            pause = pause.announced(now)
-        self._pause = pause
-        self.notice.follow(self, pause)
-        return pause.next_try or now
-
-    def _sleep_until(self, deadline: float, until: Callable[[], bool] = lambda: False) -> None:
-        while (now := time.monotonic()) < deadline and not self.stop.wait(min(STEP_S, deadline - now)):
-            if self.nudge.is_set():
-                self.nudge.clear()
-                self._pause = self._pause and self._pause.nudged(now)
-                return
-            if until():
-                return

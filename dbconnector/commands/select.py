@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from connectorlib.amqp import Broker
 from connectorlib.dataclass import dataclass
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts
+from connectorlib.pipeline.pause import CONNECT_PATIENCE_S, PauseNotice, PauseWait, is_of_broker
 from connectorlib.pipeline.run_sink import make_monitor, running_broker, supervised
 from connectorlib.service import logs
 from connectorlib.service.bootstrap import loading_logs, running
@@ -26,7 +28,8 @@ from dbconnector.cli import EXIT_CODES
 from dbconnector.commands.requirements import CONNECT_S, Load, connection_of, log_start, program, requiring
 from dbconnector.follow_run import Follower
 from dbconnector.odbc.database import Database
-from dbconnector.poll import Poll, Progress
+from dbconnector.poll import Poll, Progress, advice
+from dbconnector.schedule import IntervalSchedule
 from dbconnector.select_run import SelectResult, select
 from dbconnector.settings import DbConfig
 
@@ -61,8 +64,8 @@ def command(
     dbconnector select -c db.config --every 30s
     dbconnector select -c db.config --dry-run --limit 3
 
-    With --every, or with `follow` in the configuration, it runs until SIGTERM: a failed run is logged, and the
-    next one retries; SIGHUP reloads the configuration. Without, it exits with 3 if there is no row.
+    With --every, or with `follow` in the configuration, it runs until SIGTERM: a failure pauses it, and it
+    retries; SIGHUP reloads the configuration. Without, it exits with 3 if there is no row.
 
     With --dry-run the first rows are read and rolled back, and what would be published is printed. No broker is needed.
     It exits with 1 if one of these rows could not be published.
@@ -182,27 +185,38 @@ def _select_once(
 def _select_repeatedly(
     config: DbConfig, term: Term, params: Mapping[str, Any], every: float, progress: Progress | None
 ) -> ExitCode:
-    """Run the query every so many seconds. A failure is logged, and the next run tries again."""
-    poll = Poll(config.name, progress, every)
-    follows = config.database.select is not None and config.database.select.follow is not None
-    turns = _follower if follows else _query
-    with (
-        running_broker(config.broker, program(config).connection, consuming=False) as broker,
-        turns(config, broker, term, params, poll) as turn,
-    ):
+    """Run the query every so many seconds, as a flow that a failure pauses."""
+    settings = config.database.select
+    assert settings is not None
+    marks = settings.on_sent is not None or settings.follow is not None
+    poll = Poll(progress, IntervalSchedule(every), marks=marks)
+    turns = _query if settings.follow is None else _follower
+    with running_broker(config.broker, program(config).connection, consuming=False) as broker, ExitStack() as stack:
+        notice = PauseNotice(config.name, poll, broker, label="select", hints=advice)
+        wait = PauseWait(notice, term.stop, threading.Event())
+        turn = stack.enter_context(turns(config, broker, term, params, _Sending(poll, wait)))
         log_start(config, "select")
         monitor = make_monitor(config, program(config), broker, turn.connections, term)
         stats = monitor.flow(config.name)
-        stats.attach(poll.counts, poll, poll)
+        stats.attach(poll.counts, poll, notice)
         stats.metrics = turn.metrics
 
         def send() -> bool:
-            return broker.wait_connected(CONNECT_S, term.stop, give_up_on_refused=True) and turn.run()
+            connected = broker.wait_connected(CONNECT_PATIENCE_S, term.stop, give_up_on_refused=True)
+            return connected and turn.run()
 
         with supervised(config, monitor, term):
-            poll.run(send, term)
+            poll.run(send, wait, term, until=lambda failure: is_of_broker(failure) and broker.connected)
     term.counts.update(poll.counts)
     return ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """What a turn reports to while it publishes."""
+
+    poll: Poll
+    wait: PauseWait
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,30 +229,36 @@ class _Turn:
 
 
 @contextmanager
-def _query(config: DbConfig, broker: Broker, term: Term, params: Mapping[str, Any], poll: Poll) -> Iterator[_Turn]:
+def _query(
+    config: DbConfig, broker: Broker, term: Term, params: Mapping[str, Any], sending: _Sending
+) -> Iterator[_Turn]:
     with closing(Database(config.database, reading=True)) as database:
 
         def run() -> bool:
-            _log_sent(select(config, database, broker, term.stop, params, poll.progress))
+            result = select(config, database, broker, term.stop, params, sending.poll.progress, sending.wait)
+            if result.sent or result.failed:
+                _log_sent(result)
             return False
 
         yield _Turn(run, [connection_of(database)])
 
 
 @contextmanager
-def _follower(config: DbConfig, broker: Broker, term: Term, params: Mapping[str, Any], poll: Poll) -> Iterator[_Turn]:
+def _follower(
+    config: DbConfig, broker: Broker, term: Term, params: Mapping[str, Any], sending: _Sending
+) -> Iterator[_Turn]:
     settings = config.database
     with ExitStack() as stack:
         table = stack.enter_context(closing(Database(settings)))
         own = settings.state is not settings
         state = stack.enter_context(closing(Database(settings.state))) if own else table
-        follower = Follower(config, (table, state), broker, term.stop, params)
+        follower = Follower(config, (table, state), broker, term.stop, params, sending.wait)
         stack.enter_context(closing(follower))
         facts = connection_of(table)
         connections = [replace(facts, about=lambda: f"{table.server.versions}; {follower.stats.about()}")]
         if own:
             connections.append(replace(connection_of(state), name="state"))
-        yield _Turn(lambda: follower.round(poll.progress), connections, follower.stats.metrics())
+        yield _Turn(lambda: follower.round(sending.poll.progress), connections, follower.stats.metrics())
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def test_a_broker_that_is_not_there_ends_no_selecting_and_a_reload_names_the_rig
         on_sqlite.configure(write=(), database=query, broker=right | broker)
 
     say(port=free_port())
-    with on_sqlite.running("select", "-c", str(on_sqlite.file), ready=" ERROR broker: ") as running:
+    with on_sqlite.running("select", "-c", str(on_sqlite.file), ready=" PAUSED select=") as running:
         say()
         running.signal(signal.SIGHUP)
         assert eventually(lambda: on_sqlite.vhost.depth("rows") == 1)

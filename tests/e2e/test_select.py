@@ -260,12 +260,32 @@ def test_killed_in_the_middle_it_has_marked_only_what_is_in_the_queue(on_one: Ou
 def test_every_runs_the_query_again_and_again_until_it_is_stopped(outbox: Outbox) -> None:
     outbox.configure(on_sent=MARK)
     arguments = ("select", "-c", str(outbox.connector.file), "--every", "200ms")
-    with outbox.connector.running(*arguments, ready="sent rows=0"):
+    with outbox.connector.running(*arguments, ready="database connected") as running:
         outbox.fill(3)
         assert eventually(lambda: outbox.vhost.depth("rows") == 3)
         outbox.fill(2, first=4)
         assert eventually(lambda: outbox.vhost.depth("rows") == 5)
     assert outbox.ids() == [1, 2, 3, 4, 5]
+    sent = [int(rows) for rows in re.findall(r" sent rows=(\d+)", running.log)]
+    assert sum(sent) == 5
+    assert 0 not in sent  # a turn without rows is not worth a line
+
+
+def test_an_outage_pauses_a_query_that_is_run_again_and_again(on_one: Outbox) -> None:
+    on_one.configure(on_sent=MARK)
+    arguments = ("select", "-c", str(on_one.connector.file), "--every", "200ms")
+    with on_one.connector.running(*arguments, ready="database connected") as running:
+        on_one.database.close()
+        on_one.database.server.stop()
+        running.wait_for("PAUSED select=readings since=")
+        on_one.database.server.start()
+        running.wait_for("RESUMED select=readings after=")
+        on_one.vhost.close_connections()
+        on_one.fill(3)
+        assert eventually(lambda: on_one.vhost.depth("rows") == 3)
+    assert running.log.count(" RESUMED ") == 1
+    assert " ERROR " not in running.log
+    assert on_one.marked() == [1, 2, 3]
 
 
 def test_on_a_terminal_it_shows_how_many_rows_are_confirmed(on_one: Outbox) -> None:

@@ -496,6 +496,19 @@ def test_keys_of_every_type_are_carried_exactly(maria_bench, type, values):
 # --- bad days -------------------------------------------------------------------------------------------------------
 
 
+def test_a_connection_that_the_server_has_ended_meanwhile_costs_no_run(postgres_bench, monkeypatch):
+    monkeypatch.setattr("dbconnector.odbc.call_guard.IDLE", 0.0)
+    postgres_bench.fill(3)
+    config = postgres_bench.config(on_sent=MARK)
+    with postgres_bench.opened(config) as (database, broker):
+        for sent in (3, 0):
+            assert select(config, database, broker, threading.Event(), {}).sent == sent
+            postgres_bench.database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+
+
 def test_a_stop_in_the_middle_marks_nothing_that_was_not_confirmed(bench):
     bench.fill(3000)
     stop = threading.Event()

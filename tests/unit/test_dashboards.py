@@ -29,7 +29,7 @@ def exported():
     flow = Pumped()
     monitor = monitor_of(flow, used=1)
     flow.died("22001")
-    flow.poll.failed(DOWN)
+    flow.wait.note(DOWN)
     flow.stats.batch([delivery(1)], [DONE], 0.1)
     found = {"up": FROM_PROMETHEUS}
     for family in text_string_to_metric_families(Metrics(monitor).write("")[1].decode()):

@@ -5,28 +5,29 @@ import re
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pika import BasicProperties
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectorlib.amqp import Broker
-from connectorlib.errors import Failed, Failure, Kind
+from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, Again, Dead, Delivery
 from connectorlib.monitoring.counters import Histogram, LastHour, SinkMetric
 from connectorlib.monitoring.flow_stats import MOST_CODES, FlowStats, LaneFacts, ShardFacts
 from connectorlib.monitoring.metrics import PREFIX, Metrics
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
 from connectorlib.monitoring.status import document
-from connectorlib.pipeline.blame import Pause
-from connectorlib.service.process import Life
+from connectorlib.pipeline.pause import PauseNotice, PauseWait
 from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings
 from dbconnector.follow_stats import FollowStats
 from dbconnector.poll import Poll
+from dbconnector.schedule import IntervalSchedule
 from sfconnector.alarms.alarm_counts import AlarmCounts, alarm_metrics
 from sfconnector.flow import connection_of, usage_metrics
 from sfconnector.salesforce.login import Token
@@ -58,11 +59,13 @@ class Pumped:
     clock: Clock = field(default_factory=Clock)
     counts: Counter[str] = field(default_factory=Counter)
     source: Source = field(default_factory=Source)
-    poll: Poll = field(default_factory=lambda: Poll("readings", None, 5.0))
 
     def __post_init__(self) -> None:
         self.stats = FlowStats("readings", clock=self.clock)
-        self.stats.attach(self.counts, self.source, self.poll)
+        broker: Any = SimpleNamespace(connected=True, next_try=None, alarm="")
+        notice = PauseNotice("readings", Poll(None, IntervalSchedule(5.0), marks=True), broker, label="select")
+        self.stats.attach(self.counts, self.source, notice)
+        self.wait = PauseWait(notice, threading.Event(), threading.Event())
 
     def died(self, code: str) -> None:
         self.stats.died(delivery(), Dead(Failure(Kind.REJECT, code, "no")))
@@ -78,22 +81,6 @@ def delivery(timestamp: int | None = None) -> Delivery:
 
 
 # -- figures
-
-
-def test_a_query_that_has_found_something_is_run_again_at_once():
-    life, found = Life(install=False), [True, True, False]
-
-    def query() -> bool:
-        if len(found) == 1:
-            life.request_stop()
-        return found.pop(0)
-
-    running = threading.Thread(target=Poll("readings", None, 3600.0).run, args=(query, life))
-    running.start()
-    running.join(20)
-    life.request_stop()
-    running.join(20)
-    assert found == []
 
 
 def test_a_histogram_counts_what_is_not_above_each_bound():
@@ -170,15 +157,15 @@ def test_a_flow_runs_from_its_first_consumer_on_but_not_while_it_is_paused(flow)
     flow.source.active = False
     assert flow.stats.runs(connected=True)  # it is opened anew in a moment
     assert not flow.stats.runs(connected=False)
-    flow.poll.failed(DOWN)
+    flow.wait.note(DOWN)
     assert not flow.stats.runs(connected=True)
-    flow.poll.succeeded()
+    flow.wait.over()
     assert flow.stats.runs(connected=True)
 
 
 def test_a_pause_is_counted_once_for_each_cause(flow):
     for failure in (DOWN, DOWN, Failure(Kind.REFUSED, "28P01", "no", "database")):
-        flow.poll.failed(failure)
+        flow.wait.note(failure)
     assert flow.stats.copied()[1] == {"08001": 1, "28P01": 1}
 
 
@@ -233,7 +220,7 @@ def monitor(flow):
 
 def test_the_status_holds_no_secret_and_is_json(monitor, flow):
     secrets.add("a-very-secret-word")
-    flow.poll.failed(Failure(Kind.REFUSED, "28P01", "no a-very-secret-word", "database"))
+    flow.wait.note(Failure(Kind.REFUSED, "28P01", "no a-very-secret-word", "database"))
     found = document(monitor)
     assert "a-very-secret-word" not in json.dumps(found)
     (pause,) = found["flows"][0]["pauses"]
@@ -261,7 +248,7 @@ def families(monitor):
 
 def test_the_metrics_are_those_of_the_documentation_with_the_same_types_and_labels(monitor, flow):
     flow.died("22001")
-    flow.poll.failed(DOWN)
+    flow.wait.note(DOWN)
     flow.stats.batch([delivery(1)], [DONE], 0.1)
     documented = {
         name.removesuffix("_total"): (kind, {each.strip() for each in labels.split(",")} - {""})
@@ -290,38 +277,6 @@ def test_names_and_texts_are_by_the_conventions_of_prometheus(monitor):
         assert all(totals) if family.type == "counter" else not any(totals)
 
 
-def test_a_pause_of_a_query_says_when_it_is_tried_again():
-    poll = Poll("readings", None, 60.0)
-    poll.failed(DOWN)
-    assert isinstance(poll.pause, Pause)
-    line = poll.line(poll.pause, "unknown")
-    assert (line["cause"], line["text"]) == ("08001", "database: connection refused")
-    assert line["next_try"] in ("59s", "60s")
-    assert "start the database" in poll.advice(poll.pause)
-
-
-@pytest.mark.parametrize(("kind", "backs_off"), [(Kind.REFUSED, True), (Kind.UNAVAILABLE, False)])
-def test_a_refused_log_in_is_repeated_ever_more_slowly_and_not_at_each_interval(kind, backs_off):
-    waits: list[float] = []
-
-    life = Life(install=False)
-
-    def query():
-        if poll.pause is not None:
-            waits.append((poll.pause.next_try or 0.0) - time.monotonic())
-        if len(waits) == 6:
-            life.request_stop()
-        life.request_nudge()  # so that nobody waits here
-        raise Failed(replace(DOWN, kind=kind))
-
-    poll = Poll("readings", None, 5.0)
-    poll.run(query, life)
-    assert waits[0] == pytest.approx(5, abs=1)
-    assert (waits[-1] > 50) == backs_off
-    if not backs_off:
-        assert waits == pytest.approx([5.0] * 6, abs=1)
-
-
 # -- lanes, and a flood
 
 
@@ -348,7 +303,7 @@ def test_the_shards_of_a_source_are_in_the_status_and_their_messages_together(mo
 
 
 def test_a_pause_for_a_flood_says_how_many_were_alike(monitor, flow):
-    flow.poll.failed(Failure(Kind.FLOOD, "23502", "null", "write[0]", same=104))
+    flow.wait.note(Failure(Kind.FLOOD, "23502", "null", "write[0]", same=104))
     (pause,) = document(monitor)["flows"][0]["pauses"]
     assert pause["same"] == 104
     assert 'amqp_connector_messages_refused_alike{flow="readings"} 104.0' in Metrics(monitor).write("")[1].decode()
