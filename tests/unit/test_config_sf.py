@@ -501,7 +501,7 @@ MEANING_MISTAKES: list[tuple[list[Any], Any, str]] = [
     (
         ["divisions", "hvac", "reply"],
         {"routing_key": "r.{site}"},
-        "divisions.hvac.reply.routing_key: here only what travel",
+        "divisions.hvac.reply.routing_key: only properties of the message are known here",
     ),
     (
         ["divisions", "hvac", "reply"],
