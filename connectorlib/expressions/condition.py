@@ -178,6 +178,8 @@ def _compile_operator(text: str, name: str, operand: Any, make: Callable[[str], 
         return lambda value: (value is MISSING or value is None) is operand
     if not _is_number(operand):
         raise ValueError(f"{name} compares with a number, not with {kind_of(operand)}")
+    if not _is_finite(operand):
+        raise ValueError(f"{name} compares with a number, not with {operand}")
     return Comparison(text, name, operand).fits
 
 
@@ -208,7 +210,12 @@ def number_of(value: Any) -> Number | None:
             return parse_number(value)
         except ValueError:
             return None
-    return value if _is_number(value) and math.isfinite(value) else None
+    return value if _is_number(value) and _is_finite(value) else None
+
+
+def _is_finite(number: Number) -> bool:
+    """Return whether a number has a value; integers and decimals may be larger than any float."""
+    return number.is_finite() if isinstance(number, Decimal) else isinstance(number, int) or math.isfinite(number)
 
 
 def _is_number(value: Any) -> bool:

@@ -93,6 +93,12 @@ def test_numbers_are_compared_in_whatever_form_they_come(operators, below, at, a
     assert found == [below, at, above]
 
 
+@pytest.mark.parametrize("value", [10**400, Decimal("1E+400"), "1" + "0" * 400])
+def test_a_number_larger_than_any_float_is_compared(value):
+    assert holds({"a": {"gt": 1e308}}, {"a": value})
+    assert not holds({"a": {"lt": 80}}, {"a": value})
+
+
 @pytest.mark.parametrize("operator", ["lt", "le", "gt", "ge"])
 @pytest.mark.parametrize(
     "value", [None, "n/a", "", "1,5", "NaN", "Infinity", "1" * 5000, "1_000", True, [], {}, float("nan"), math.inf]
@@ -159,6 +165,7 @@ def test_exactly_one_side_of_a_bound_holds(value, bound):
         ({"a": {}}, "one of lt"),
         ({"a": {"gt": "80"}}, "compares with a number"),
         ({"a": {"gt": True}}, "compares with a number"),
+        ({"a": {"gt": float("nan")}}, "compares with a number, not with nan"),
         ({"a": {"missing": "yes"}}, "true or false"),
         ({"a": {"not": {"gt": 1}}}, "pattern is text"),
         ([], "an object or a list of objects"),
