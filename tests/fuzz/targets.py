@@ -71,8 +71,9 @@ def sqlite_names(text: str) -> set[str] | None:
     return {name for name in names if name.isidentifier()}  # others are no names for us
 
 
-#: SQLite alone reads these as it does: parameters of other kinds, names in brackets, a backslash that is a character.
-_NOT_FOR_SQLITE = re.compile(r"[$@#\[\\?{]|::")
+#: SQLite alone reads these as it does: parameters of other kinds, names in brackets, a backslash that is a character, a
+#: parameter right behind a word (`SELECT:a`), which elsewhere is a slice or a label.
+_NOT_FOR_SQLITE = re.compile(r"""[$@#\[\\?{]|::|[\w)'"`]:""")
 
 
 def check_statement(data: bytes) -> str:
@@ -143,7 +144,7 @@ def check_condition(data: bytes) -> str:
     except Failed as failed:
         _need(failed, "bad-value")
         return same_kind(failed)
-    return f"{holds} {len(condition.alternatives)} {len(condition.expressions)}"
+    return f"{holds} {min(3, len(condition.alternatives))} {min(3, len(condition.expressions))}"
 
 
 def check_modifiers(data: bytes) -> str:
