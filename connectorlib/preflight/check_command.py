@@ -40,7 +40,7 @@ def check_command(
 
     @click.command(
         "check",
-        help=f"""Prove the configuration against the live {systems}, without taking a message.
+        help=f"""Check the configuration against the live {systems}, without taking a message.
 
         One line for each finding: ✔ is as expected, ! is a warning, ✘ must be fixed; the text
         after the arrow says what to do. {remark}

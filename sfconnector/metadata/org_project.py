@@ -297,25 +297,25 @@ def _base64_of(pem: str) -> str:
 def _read_me(config: SfConfig, name: str, access: Permissions, certificate: str) -> str:
     steps = [*_before(config, certificate), "", *_deploy(config, name), "", *_after(config, name)]
     if access.unknown:
-        steps += ["", "Only the org knows these; add them to the permission set by hand:", ""]
+        steps += ["", "Only the org knows these. Add them to the permission set by hand:", ""]
         steps += [f"- {each}" for each in access.unknown]
     return "\n".join([f"# What {name} needs in Salesforce", "", *_KNOWN, "", *steps]) + "\n"
 
 
 _KNOWN = (
-    "Written by `sfconnector org`. It follows Salesforce's documentation and was not tried on an org: try it on a",
-    "sandbox or a developer org first. `sfconnector check` says afterwards what is missing.",
+    "Written by `sfconnector org`. It follows Salesforce's documentation and has not been tried on an org: use a",
+    "sandbox or a developer org first. Afterwards `sfconnector check` shows what is missing.",
     "",
-    '- "You cannot deploy to a required field": take that field out of the permission set. Who may create the record,',
-    "  may fill it.",
+    '- "You cannot deploy to a required field": remove that field from the permission set. Users who may',
+    "  create the record may set it.",
     '- "Permission … depends on permission(s): Read …": add that permission.',
-    "- Permission sets say nothing about sharing: the users must see the records that lookups find.",
+    "- Permission sets do not cover sharing: the users must be able to see the records that lookups find.",
 )
 
 
 def _before(config: SfConfig, certificate: str) -> Iterator[str]:
     yield 'Before: in Setup, External Client App Settings, switch on "Allow Access to OAuth Consumer Secrets via'
-    yield 'Metadata API". Whoever deploys needs "View External Client Apps Consumer Secrets in Metadata".'
+    yield 'Metadata API". The user who deploys needs "View External Client Apps Consumer Secrets in Metadata".'
     flows = {division.salesforce.auth for division in config.divisions}
     if "password" in flows:
         yield ""

@@ -73,7 +73,7 @@ def test_the_page_runs_nothing_and_only_its_buttons_change_something(salesforce)
     answer = page(salesforce)
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'self';")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert "No Case has come yet." in answer.text
+    assert "No Cases yet." in answer.text
     assert requests.get(f"{salesforce.url}/style.css", timeout=30).headers["Content-Type"].startswith("text/css")
     assert requests.post(salesforce.url, timeout=30).status_code == 405
     assert requests.get(f"{salesforce.url}/etc/passwd", timeout=30).status_code == 404

@@ -107,7 +107,7 @@ def test_the_page_of_a_job_shows_its_progress_then_its_outcome(page: Page) -> No
 
 def test_an_empty_queue_and_one_that_nobody_has_looked_into(page: Page) -> None:
     page.workspace.snapshot = Snapshot([], 0)
-    assert "The queue is empty. Nothing is dead." in page.client.get("/").text
+    assert "The queue is empty: there are no dead letters." in page.client.get("/").text
     page.workspace.snapshot = None
     assert all("Scan queue" in page.client.get(path).text for path in ("/", "/letters"))
 
