@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import VARIANTS, fresh
+from tests.services import fork_server
 from tests.services.database import Database
 from tests.services.rabbitmq import Vhost
 from tests.services.salesforce import Org
@@ -57,7 +58,7 @@ def installed(command: str) -> Path:
 class Running:
     """A command that goes on until it is stopped."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | fork_server.Forked", log: Path) -> None:
         self.process = process
         #: What it must exit with at the end of its block.
         self.code = 0
@@ -95,6 +96,8 @@ class Command:
     """One of the installed commands, run in a folder of its own."""
 
     command = "dbconnector"
+    #: Whether a process that has imported it is forked; otherwise it is started as it is installed.
+    forks = True
 
     @property
     def program(self) -> list[str]:
@@ -107,7 +110,10 @@ class Command:
 
     def run(self, *arguments: str, timeout: float = 60.0, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Run a command to its end."""
-        return self._run([*self.program, *arguments], timeout, environment)
+        if not self._may_fork(environment):
+            return self._run([*self.program, *arguments], timeout, environment)
+        env = os.environ | environment
+        return fork_server.run(self.command, arguments, cwd=self.folder, env=env, timeout=timeout)
 
     def measured(
         self, *arguments: str, timeout: float = 60.0, **environment: str
@@ -117,6 +123,19 @@ class Command:
         *lines, peak = done.stdout.splitlines(keepends=True)
         done.stdout = "".join(lines)
         return done, int(peak) / 1024
+
+    def _may_fork(self, environment: Mapping[str, str]) -> bool:
+        """Return whether a fork differs in nothing from the installed command, but for the time of its start."""
+        is_ours = self.program == [str(installed(self.command))]
+        return self.forks and is_ours and not any(name.startswith("PYTHON") for name in environment)
+
+    def _started(
+        self, arguments: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int
+    ) -> "subprocess.Popen[bytes] | fork_server.Forked":
+        env = os.environ | environment
+        if self._may_fork(environment):
+            return fork_server.start(self.command, arguments, cwd=self.folder, env=env, stdout=stdout, stderr=stderr)
+        return subprocess.Popen([*self.program, *arguments], cwd=self.folder, env=env, stdout=stdout, stderr=stderr)
 
     def _run(
         self, command: Sequence[str | Path], timeout: float, environment: Mapping[str, str]
@@ -136,11 +155,7 @@ class Command:
         """Run a command until the end of the block, where it is stopped and must exit with 0."""
         self._logs += 1
         log = self.folder / f"log-{self._logs}"
-        command, environment = [*self.program, *arguments], os.environ | environment
-        with (
-            log.open("wb") as stderr,
-            subprocess.Popen(command, cwd=self.folder, env=environment, stderr=stderr) as it,
-        ):
+        with log.open("wb") as stderr, self._started(arguments, environment, 1, stderr.fileno()) as it:
             running = Running(it, log)
             try:
                 if ready:
@@ -191,6 +206,12 @@ class Connector(Command):
 
     def publish(self, *bodies: bytes, queue: str = "readings", **properties: Any) -> None:
         self.vhost.publish("", queue, list(bodies), **properties)
+
+
+@pytest.fixture
+def as_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start the commands as they are installed, where memory, the start or what the system shows matters."""
+    monkeypatch.setattr(Command, "forks", False)
 
 
 @pytest.fixture(params=[variant for variant in VARIANTS if variant != "postgresql-ansi"])

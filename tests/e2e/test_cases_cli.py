@@ -13,16 +13,14 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 
 from connectorlib.service.exit_codes import ExitCode
-from tests.e2e.conftest import installed
+from tests.services import fork_server
 
 SECRETS = {"SF_SECRET": "s3cr;t}/w%rd=1", "SF_PASSWORD": "pa ss\"word'2", "SF_TOKEN": "t0ken+3&"}
 EXAMPLE = Path(__file__).resolve().parents[2] / "config" / "sfconnector.example.json"
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [installed("sfconnector"), *arguments]
-    environment = os.environ | SECRETS
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return fork_server.run("sfconnector", arguments, cwd=cwd, env=os.environ | SECRETS)
 
 
 def test_help_tells_the_options() -> None:

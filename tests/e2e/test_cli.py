@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 
 from tests.e2e.conftest import Connector, installed, reading
+from tests.services import fork_server
 from tests.services.server import free_port
 from tests.services.waiting import eventually
 
@@ -30,15 +31,7 @@ SECRET = "s3cr;t}/w%rd=1"
 
 
 def run(*arguments: str, cwd: Path | None = None, **environment: str) -> Completed:
-    return subprocess.run(
-        [installed("dbconnector"), *arguments],
-        cwd=cwd,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return fork_server.run("dbconnector", arguments, cwd=cwd, env=os.environ | environment)
 
 
 @pytest.fixture

@@ -9,15 +9,14 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from tests.e2e.conftest import installed
+from tests.services import fork_server
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 EXAMPLES = {"dbconnector": "db.config.example", "sfconnector": "sfconnector.example"}
 
 
 def run(command: str, *arguments: str | Path, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    whole = [installed(command), *arguments]
-    return subprocess.run(whole, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return fork_server.run(command, arguments, cwd=cwd)
 
 
 @pytest.mark.parametrize("command", EXAMPLES)

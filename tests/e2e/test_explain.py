@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import installed
+from tests.services import fork_server
 
 DB = {
     "database": {
@@ -53,8 +54,11 @@ def explain(
     (folder / "config.json").write_text(json.dumps(config))
     if message is not None:
         (folder / "message.json").write_text(message)
-    arguments = [installed(command), "explain", "-c", "config.json", "-" if stdin else "message.json", *options]
-    return subprocess.run(arguments, cwd=folder, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    arguments = ["explain", "-c", "config.json", "-" if stdin else "message.json", *options]
+    if stdin is None:
+        return fork_server.run(command, arguments, cwd=folder)
+    whole = [installed(command), *arguments]
+    return subprocess.run(whole, cwd=folder, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_the_statements_are_printed_with_their_values(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 
 from tests.e2e.cases import Divisions
 from tests.e2e.conftest import installed
+from tests.services import fork_server
 from tests.services.database import Database
 from tests.services.rabbitmq import Vhost
 
 
 def run(folder: Path, *words: str, code: int = 0, **environment: str) -> str:
     """Run a command in a folder, check its exit code, return what it printed."""
-    command: list[str | Path] = [installed(words[0]), *words[1:]]
-    done = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=60)
+    done = fork_server.run(words[0], words[1:], cwd=folder, env=os.environ | environment)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

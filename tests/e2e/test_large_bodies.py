@@ -6,8 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Connector, Running, reading
 from tests.services.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("as_installed")
 
 #: By hand also with 20 and 30: what the descriptions of a plant's worst day ask for.
 COUNT, MEGABYTES = int(os.environ.get("BODIES", "12")), int(os.environ.get("MEGABYTES", "4"))

@@ -18,6 +18,8 @@ from tests.services.rabbitmq import Vhost
 from tests.services.salesforce import CLIENT_SECRET, PASSWORD, SECURITY_TOKEN
 from tests.services.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("as_installed")
+
 MARKED = "marked'sec;ret}{ö%41\\"
 
 #: Python runs a module of this name before anything else. Here it makes a library fail as a bug would: with an error

@@ -16,6 +16,8 @@ from dbconnector import DBConnector
 from tests.e2e.conftest import Connector, reading
 from tests.services.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("as_installed")
+
 SELECT = {"select": {"query": "SELECT id FROM reading"}}
 
 
