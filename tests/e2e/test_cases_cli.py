@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 
 from connectorlib.service.exit_codes import ExitCode
+from connectorlib.version import VERSION
 from tests.services import fork_server
 
 SECRETS = {"SF_SECRET": "s3cr;t}/w%rd=1", "SF_PASSWORD": "pa ss\"word'2", "SF_TOKEN": "t0ken+3&"}
@@ -40,7 +40,7 @@ def test_the_help_lists_the_commands_and_exit_codes_that_there_are() -> None:
 
 
 def test_version_is_that_of_the_package() -> None:
-    assert run("--version").stdout.strip() == f"sfconnector, version {version('amqp-connectors')}"
+    assert run("--version").stdout.strip() == f"sfconnector, version {VERSION}"
 
 
 def test_wrong_usage_exits_with_2(tmp_path: Path) -> None:

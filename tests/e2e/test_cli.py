@@ -7,7 +7,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
+from connectorlib.version import VERSION
 from tests.e2e.conftest import Connector, installed, reading
 from tests.services import fork_server
 from tests.services.server import free_port
@@ -75,7 +75,7 @@ def test_help_of_the_whole_lists_commands_and_exit_codes() -> None:
 
 
 def test_version_is_that_of_the_package() -> None:
-    assert run("--version").stdout.strip() == f"dbconnector, version {version('amqp-connectors')}"
+    assert run("--version").stdout.strip() == f"dbconnector, version {VERSION}"
 
 
 @pytest.mark.parametrize("command", ["dbconnector", "sfconnector", "sfconnector sandbox", "deadletter-queue"])

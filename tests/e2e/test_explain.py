@@ -57,7 +57,7 @@ def explain(
     arguments = ["explain", "-c", "config.json", "-" if stdin else "message.json", *options]
     if stdin is None:
         return fork_server.run(command, arguments, cwd=folder)
-    whole = [installed(command), *arguments]
+    whole: list[str | Path] = [installed(command), *arguments]
     return subprocess.run(whole, cwd=folder, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
 
