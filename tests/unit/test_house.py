@@ -6,6 +6,7 @@ CONTRIBUTING.md has the picture. An exception has its reason beside it.
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,16 @@ def name_of(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts)
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
+@cache
+def nodes_of(file: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree_of(file)))
+
+
 def room_of(module: str) -> str:
     parts = module.split(".")
     return parts[1] if parts[0] == "connectorlib" and len(parts) > 1 else parts[0]
@@ -63,7 +74,7 @@ def room_of(module: str) -> str:
 
 def imports_of(file: Path) -> Iterator[str]:
     """Yield the modules of ours that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] in PACKAGES)
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
@@ -125,7 +136,7 @@ def test_a_public_class_name_stands_once_in_a_package(package: str) -> None:
     found: dict[str, list[str]] = defaultdict(list)
     for file in FILES:
         if name_of(file).split(".")[0] == package:
-            for node in ast.parse(file.read_text()).body:
+            for node in tree_of(file).body:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     found[node.name].append(name_of(file))
     assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
@@ -155,7 +166,7 @@ SHOWN = {
 def test_a_foreign_library_is_imported_in_one_folder(library: str, room: str) -> None:
     found = set()
     for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in nodes_of(file):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == library for name in names):
@@ -167,7 +178,7 @@ def test_data_classes_are_made_by_ours():
     made_otherwise = {
         name_of(file)
         for file in FILES
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in nodes_of(file)
         if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
         if any(each.name == "dataclass" for each in node.names)
     }
