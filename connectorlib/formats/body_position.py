@@ -3,12 +3,13 @@ positions."""
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-from lxml import etree
+from typing import TYPE_CHECKING, Any
 
 from connectorlib.config import json_source
 from connectorlib.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from lxml import etree
 
 MAX_TEXT = 100
 #: How the JSON and XML parsers report where they stopped.
@@ -85,6 +86,8 @@ def _json_line(text: str, format: Mapping[str, Any], path: RecordPath) -> int:
 
 
 def _xml_line(text: str, format: Mapping[str, Any], path: RecordPath) -> int:
+    from lxml import etree  # late: it takes time, and the other formats do without
+
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
         element = etree.fromstring(text.removeprefix("\ufeff").encode(), parser)
@@ -98,7 +101,7 @@ def _xml_line(text: str, format: Mapping[str, Any], path: RecordPath) -> int:
     return int(_descend(element, list(path.steps)).sourceline or 0)
 
 
-def _descend(element: etree._Element, steps: list[str | int]) -> etree._Element:
+def _descend(element: "etree._Element", steps: list[str | int]) -> "etree._Element":
     while steps:
         name = steps.pop(0)
         index = steps.pop(0) if steps and isinstance(steps[0], int) else 0
@@ -110,7 +113,7 @@ def _descend(element: etree._Element, steps: list[str | int]) -> etree._Element:
 
 
 def _local_name(element: Any) -> str:
-    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
 def _delimited_line(text: str, format: Mapping[str, Any], path: RecordPath) -> int:

@@ -3,12 +3,13 @@
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typing import TYPE_CHECKING
 
 from connectorlib.preflight.findings import Finding, bad, good, odd
 from connectorlib.shared_settings import Tls
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 #: The time left that is worth a warning; automatic renewal happens earlier.
 SOON = timedelta(days=21)
@@ -29,7 +30,7 @@ def of_server(host: str, port: int, tls: Tls) -> datetime | None:
             context.wrap_socket(plain, server_hostname=tls.server_name or host) as secured,
         ):
             shown = secured.getpeercert(binary_form=True)
-        return None if shown is None else _end(x509.load_der_x509_certificate(shown))
+        return None if shown is None else _end(_loaded(shown))
     except (OSError, ValueError):
         return None
 
@@ -38,7 +39,7 @@ def in_pem(text: str) -> datetime | None:
     """Return when the first of the certificates in a PEM text expires; None without a readable one."""
     blocks = [_BEGIN + part.partition(_END)[0] + _END for part in text.split(_BEGIN)[1:]]
     try:
-        return min((_end(x509.load_pem_x509_certificate(block.encode())) for block in blocks), default=None)
+        return min((_end(_loaded(block)) for block in blocks), default=None)
     except ValueError:
         return None
 
@@ -46,7 +47,7 @@ def in_pem(text: str) -> datetime | None:
 def subject_in_pem(text: str) -> str:
     """Return the subject of the first certificate in a PEM text, such as CN=connector,O=plant; "" without one."""
     try:
-        return x509.load_pem_x509_certificate(text.encode()).subject.rfc4514_string()
+        return _loaded(text).subject.rfc4514_string()
     except ValueError:
         return ""
 
@@ -56,11 +57,22 @@ def public_key(pem: str) -> str:
     ValueError if it cannot be read."""
     if _BEGIN not in pem:
         return pem
-    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # late, as below
+
+    key = _loaded(pem).public_key()
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def _end(certificate: x509.Certificate) -> datetime:
+def _loaded(certificate: str | bytes) -> "Certificate":
+    """Return a certificate given as PEM or as DER."""
+    from cryptography import x509  # late: it takes time, and most connections do without certificates
+
+    if isinstance(certificate, bytes):
+        return x509.load_der_x509_certificate(certificate)
+    return x509.load_pem_x509_certificate(certificate.encode())
+
+
+def _end(certificate: "Certificate") -> datetime:
     aware: datetime | None = getattr(certificate, "not_valid_after_utc", None)  # new in cryptography 42
     return aware or certificate.not_valid_after.replace(tzinfo=UTC)
 

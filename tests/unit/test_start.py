@@ -45,6 +45,8 @@ HTTP = {"http", "requests", "urllib3", "importlib.metadata"}
         ("dbconnector.commands.subscribe", "dbconnector.config", "weather.subscribe.json", RARE | HTTP),
         ("dbconnector.commands.receive", "dbconnector.config", "weather.subscribe.json", RARE | HTTP),
         ("dbconnector.commands.select", "dbconnector.config", "weather.select.json", RARE | HTTP),
+        ("dbconnector.preflight", "dbconnector.config", "weather.subscribe.json", RARE - {"difflib"}),
+        ("dbconnector.explain", "dbconnector.config", "weather.subscribe.json", RARE - {"difflib"}),
         ("sfconnector.daemon", "sfconnector.config", "sfconnector.example.json", RARE),
     ],
 )
