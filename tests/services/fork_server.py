@@ -158,7 +158,7 @@ def _started(request: bytes, descriptors: list[int]) -> Callable[[], object]:
         os._exit(0)
     for number, each in enumerate(streams):
         os.dup2(each, number)
-    os.closerange(3, max(descriptors) + 1)
+    os.closerange(3, 256)
     command, arguments, folder, environment = json.loads(request)
     os.chdir(folder)
     os.environ.clear()
