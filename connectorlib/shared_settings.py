@@ -161,6 +161,15 @@ class Tracing:
 
 
 @dataclass(frozen=True, slots=True)
+class Journal:
+    """The stream of what became of each delivery. `max_age` in seconds."""
+
+    stream: str = "connector-journal"
+    max_age: float = 7 * 86400.0
+    max_bytes: int = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """`tls`: authorities to trust besides those of the system."""
 

@@ -59,6 +59,7 @@ def _settings(file: str, data: Mapping[str, Any], folder: FilePath, warnings: tu
         idempotency=Idempotency(**data["idempotency"]) if "idempotency" in data else None,
         logging=sections.logging_settings(data.get("logging", {}), folder),
         monitoring=sections.monitoring(data.get("monitoring")),
+        journal=sections.journal(data.get("journal")),
         notify=notify_settings(data.get("notify"), folder),
         tracing=sections.tracing(data.get("tracing")),
         warnings=warnings,

@@ -101,6 +101,7 @@ class DbConfig:
     idempotency: Idempotency | None = None
     logging: shared.Logging = field(default_factory=shared.Logging)
     monitoring: shared.Monitoring | None = None
+    journal: shared.Journal | None = None
     notify: shared.Notify | None = None
     tracing: shared.Tracing | None = None
     #: What is allowed but looks wrong; the command logs each at the start, `check` shows them.

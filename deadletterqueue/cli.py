@@ -25,6 +25,7 @@ COMMANDS = {
     ),
     "import": Lazy("deadletterqueue.transfer_command:import_", "Put exported messages back into the queue."),
     "purge": Lazy("deadletterqueue.purge_command:purge", "Remove dead letters permanently."),
+    "trace": Lazy("deadletterqueue.trace_command:trace", "What became of each delivery of a message."),
     "serve": Lazy("deadletterqueue.serve_command:serve", "The workbench as a page in a browser."),
     "completion": Lazy(
         "connectorlib.service.completion_command:completion_command",

@@ -10,6 +10,7 @@ from connectorlib.shared_settings import (
     BrokerSettings,
     Conditions,
     HttpTls,
+    Journal,
     Lanes,
     Limits,
     Logging,
@@ -167,6 +168,7 @@ class SfConfig:
     reserve_percent: float = 10.0  # of the org's API calls, not for low-priority divisions
     logging: Logging = field(default_factory=Logging)
     monitoring: Monitoring | None = None
+    journal: Journal | None = None
     notify: Notify | None = None
     tracing: Tracing | None = None
     #: Probable mistakes; logged at the start.

@@ -125,6 +125,11 @@ class LazyDelivery(Delivery):
         return self.properties
 
 
+def raw_properties(delivery: Delivery) -> bytes:
+    """Return the properties of a delivery as they came, b"" if they came decoded."""
+    return delivery._raw if isinstance(delivery, LazyDelivery) else b""
+
+
 def decode_properties(raw: bytes) -> Properties:
     """Return the properties of a content header, given their flags and values; none if they cannot be read."""
     try:

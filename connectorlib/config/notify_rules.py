@@ -24,8 +24,7 @@ def review_notify(review: Review) -> None:
         return
     section = review.section(*HERE)
     for key in _DURATIONS:
-        if isinstance(section.get(key), str):
-            review.attempt((*HERE, key), lambda key=key: parse_duration(section[key]))  # type: ignore[misc]
+        review.duration(*HERE, key)
     if not any(each in section for each in CHANNELS):
         review.missing(HERE, "webhook", ': name whom to tell, by "webhook", "mail" or "exchange"')
     webhook = review.section(*HERE, "webhook")

@@ -11,6 +11,7 @@ from connectorlib.shared_settings import (
     DeadLetterSettings,
     Destination,
     HttpTls,
+    Journal,
     Lanes,
     Limits,
     Logging,
@@ -21,6 +22,7 @@ from connectorlib.shared_settings import (
     TokenSettings,
     Tracing,
 )
+from connectorlib.values.durations import parse_duration
 from connectorlib.values.hosts import parse_host
 
 Section = Mapping[str, Any]
@@ -139,6 +141,14 @@ def logging_settings(section: Section, folder: FilePath) -> Logging:
 def monitoring(section: Section | None) -> Monitoring | None:
     """Return None without the section: no port."""
     return None if section is None else Monitoring(**{**section, "others": tuple(section.get("others", ()))})
+
+
+def journal(section: Section | None) -> Journal | None:
+    """Return None without the section: no journal."""
+    if section is None:
+        return None
+    age = {"max_age": parse_duration(section["max_age"])} if "max_age" in section else {}
+    return Journal(**{**section, **age})
 
 
 def tracing(section: Section | None) -> Tracing | None:

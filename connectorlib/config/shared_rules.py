@@ -36,6 +36,7 @@ from connectorlib.expressions import (
 )
 from connectorlib.formats import compile_format
 from connectorlib.shared_settings import PREFETCH_BYTES, Batch, DeadLetterSettings, Limits
+from connectorlib.values.durations import parse_duration
 from connectorlib.values.hosts import is_loopback, parse_host
 from connectorlib.values.text import listed
 
@@ -72,6 +73,12 @@ class Review:
         except ValueError as error:
             self.problem(path, str(error))
             return None
+
+    def duration(self, *path: str | int) -> None:
+        """Add a problem for a text that is not a duration."""
+        value = self.get(*path)
+        if isinstance(value, str) and path not in self.document.pending:
+            self.attempt(path, lambda: parse_duration(value))
 
     def section(self, *path: str | int) -> Mapping[str, Any]:
         """Return the object at a path, else an empty one."""
@@ -112,6 +119,7 @@ def reviewed(
     _review_secrets(found)
     if resolve_secrets and "tracing" in document.data and not _has_opentelemetry():
         found.problem(("tracing",), "needs OpenTelemetry: pip install 'amqp-connectors[otel]'")
+    found.duration("journal", "max_age")
     review(found)
     found.finish()
     return document, tuple(dict.fromkeys(found.warnings))

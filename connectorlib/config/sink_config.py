@@ -9,6 +9,7 @@ from connectorlib.config.schema import COMMON_ID, Schema, bundle
 from connectorlib.config.sections import (
     batch_settings,
     broker_settings,
+    journal,
     logging_settings,
     monitoring,
     retry,
@@ -21,6 +22,7 @@ from connectorlib.shared_settings import (
     Batch,
     BrokerSettings,
     DeadLetterSettings,
+    Journal,
     Limits,
     Logging,
     Monitoring,
@@ -31,7 +33,7 @@ from connectorlib.shared_settings import (
 )
 
 _DEFINITIONS = f"{COMMON_ID}#/$defs"
-_SHARED = ("batch", "retry", "hold_seconds", "logging", "monitoring", "notify", "tracing")
+_SHARED = ("batch", "retry", "hold_seconds", "logging", "monitoring", "journal", "notify", "tracing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class SinkConfig:
     hold_seconds: float
     logging: Logging
     monitoring: Monitoring | None
+    journal: Journal | None
     notify: Notify | None
     tracing: Tracing | None
     #: The sink's own section, which may hold secrets.
@@ -88,6 +91,7 @@ def load_sink_config(file: str, section: str, schema: Schema) -> SinkConfig:
         hold_seconds=float(data.get("hold_seconds", 300)),
         logging=logging_settings(data.get("logging", {}), folder),
         monitoring=monitoring(data.get("monitoring")),
+        journal=journal(data.get("journal")),
         notify=notify_settings(data.get("notify"), folder),
         tracing=tracing(data.get("tracing")),
         settings=data[section],

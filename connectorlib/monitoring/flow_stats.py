@@ -128,7 +128,8 @@ class FlowStats:
         self.metrics: Sequence[SinkMetric] = ()
         #: Returns what the sink says of itself in the status.
         self.details: Callable[[], Sequence[SinkDetail]] = tuple
-        self.trace: TraceBatch | None = None
+        #: Called with each batch that was handled: traces and journal.
+        self.observers: Sequence[TraceBatch] = ()
         self._clock = clock
         self._lock = threading.Lock()
         self._hour = LastHour()
@@ -156,8 +157,8 @@ class FlowStats:
             self.durations.add(seconds)
             if oldest is not None:
                 self.latencies.add(oldest)
-        if self.trace is not None:
-            self.trace(deliveries, outcomes, seconds)
+        for observe in self.observers:
+            observe(deliveries, outcomes, seconds)
 
     def died(self, delivery: Delivery, verdict: Dead) -> None:
         """Count a message that is dead-lettered."""

@@ -86,8 +86,8 @@ class Monitor:
         self.history = History()
         #: Lets what is paused try again at once.
         self.retry: Callable[[], object] = lambda: None
-        #: Traces each batch of every flow, if tracing is on.
-        self.trace: TraceBatch | None = None
+        #: Called with each batch of every flow that was handled: traces and journal.
+        self.observers: Sequence[TraceBatch] = ()
         self._lock = threading.Lock()
         self._depths: dict[str, tuple[float, Depth | None]] = {}
         self._silent_until = float("-inf")
@@ -95,7 +95,7 @@ class Monitor:
     def flow(self, name: str) -> FlowStats:
         """Add a flow and return its figures."""
         stats = FlowStats(name)
-        stats.trace = self.trace
+        stats.observers = self.observers
         self.flows.append(stats)
         return stats
 

@@ -21,7 +21,7 @@ from connectorlib.messages import Dead, Delivery
 from connectorlib.monitoring.counters import SinkDetail, SinkMetric
 from connectorlib.monitoring.flow_stats import ShardFacts
 from connectorlib.monitoring.monitor import ConnectionFacts, Monitor
-from connectorlib.monitoring.tracing import tracing
+from connectorlib.monitoring.tracing import TraceBatch, tracing
 from connectorlib.pipeline.dead_letter_publisher import DeadLetterPublisher
 from connectorlib.pipeline.lane import Rules
 from connectorlib.pipeline.pause import BrokerWait, PauseNotice, hint
@@ -30,7 +30,17 @@ from connectorlib.pipeline.sink import Sink
 from connectorlib.pipeline.worker import Worker
 from connectorlib.service.process import Life, Watchdog, notify
 from connectorlib.service.reload import Term
-from connectorlib.shared_settings import Batch, BrokerSettings, Destination, Monitoring, Notify, Retry, Source, Tracing
+from connectorlib.shared_settings import (
+    Batch,
+    BrokerSettings,
+    Destination,
+    Journal,
+    Monitoring,
+    Notify,
+    Retry,
+    Source,
+    Tracing,
+)
 
 STOP_S = 10.0
 #: The I/O thread ticks every second; after this long without a tick it is stuck.
@@ -48,6 +58,8 @@ class ProcessConfig(Protocol):
     def monitoring(self) -> Monitoring | None: ...
     @property
     def notify(self) -> Notify | None: ...
+    @property
+    def journal(self) -> Journal | None: ...
     @property
     def tracing(self) -> Tracing | None: ...
 
@@ -120,7 +132,7 @@ def run_sink(config: ProcessConfig, program: Program, open_flows: OpenFlows, ter
     ):
         connections = [each for flow in flows for each in flow.connections]
         monitor = make_monitor(config, program, broker, connections, term)
-        monitor.trace = trace
+        monitor.observers = [each for each in (trace, _journal(config, program, broker)) if each is not None]
         pumps = [make_pump(flow, config.broker, broker, monitor, term) for flow in flows]
         with supervised(config, monitor, term):
             _work(pumps, term)
@@ -182,6 +194,14 @@ def _notifying(config: ProcessConfig, monitor: Monitor, term: Term) -> AbstractC
     return notifying(
         config.notify, monitor, config.broker, lambda: "configuration reloaded" if term.replaced else "stopped"
     )
+
+
+def _journal(config: ProcessConfig, program: Program, broker: Broker) -> TraceBatch | None:
+    if config.journal is None:
+        return None
+    from connectorlib.monitoring.journal import JournalWriter  # late: few have one
+
+    return JournalWriter(config.journal, program.name, program.instance, broker).batch
 
 
 def _silent(broker: Broker) -> str | None:
