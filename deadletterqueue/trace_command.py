@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from connectorlib.amqp import Broker
-from connectorlib.monitoring.journal import Step, steps
+from connectorlib.monitoring.delivery_journal import Step, steps
 from connectorlib.service.exit_codes import ExitCode
 from connectorlib.shared_settings import Journal
 from deadletterqueue.options import EXIT_CODES, Connection, connection_options, json_option

@@ -199,7 +199,7 @@ def _notifying(config: ProcessConfig, monitor: Monitor, term: Term) -> AbstractC
 def _journal(config: ProcessConfig, program: Program, broker: Broker) -> TraceBatch | None:
     if config.journal is None:
         return None
-    from connectorlib.monitoring.journal import JournalWriter  # late: few have one
+    from connectorlib.monitoring.delivery_journal import JournalWriter  # late: few have one
 
     return JournalWriter(config.journal, program.name, program.instance, broker).batch
 

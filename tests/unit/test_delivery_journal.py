@@ -8,8 +8,8 @@ from connectorlib.amqp.frame_reader import LazyDelivery
 from connectorlib.amqp.frame_writer import encode_properties
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Outgoing
-from connectorlib.monitoring import journal
-from connectorlib.monitoring.journal import encoded, steps
+from connectorlib.monitoring import delivery_journal
+from connectorlib.monitoring.delivery_journal import encoded, steps
 
 ABOUT = {"connector": "dbconnector", "name": "readings"}
 LOCKED = Failure(Kind.RETRY, "55P03", "lock timeout", "write[0]")
@@ -56,7 +56,7 @@ def test_a_step_tells_where_and_when_with_the_headers():
 
 
 def test_properties_that_are_too_long_are_left_out_but_for_the_id():
-    huge = delivery("m-1", headers={"x": "y" * journal.LONGEST})
+    huge = delivery("m-1", headers={"x": "y" * delivery_journal.LONGEST})
     body = encoded(ABOUT, [huge, delivery("m-2")], [DONE, DONE], 0.0)
     assert len(body) < 1000
     assert [[step.properties.message_id for step in steps(body, each)] for each in ("m-1", "m-2")] == [["m-1"], ["m-2"]]
