@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from connectorlib.service.log_writer import flush_all
 from tests.e2e.conftest import CONSUMING, Command
 from tests.examples import http_sink
 from tests.services.rabbitmq import Vhost
@@ -218,13 +219,17 @@ def test_check_asks_the_broker_and_the_server(sink: HttpSinkCommand, target: Tar
     ],
 )
 def test_a_wrong_configuration_is_told_with_its_line(
-    sink: HttpSinkCommand, sections: dict[str, Any], complaint: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], sections: dict[str, Any], complaint: str
 ) -> None:
-    sink.configure(**sections)
-    for command in ("run", "check"):
-        done = sink.run(command, "-c", FILE)
-        assert done.returncode == 78
-        assert complaint in done.stdout + done.stderr
+    file = tmp_path / FILE
+    config = {"broker": {"source": {"queue": "letters"}}, "http": {"url": "http://127.0.0.1/letters"}} | sections
+    file.write_text(json.dumps(config))
+    for command in ("run", "check"):  # in this process: nothing is started for a configuration that is wrong
+        with pytest.raises(SystemExit) as ended:
+            http_sink.main([command, "-c", str(file)])
+        flush_all()
+        assert ended.value.code == 78
+        assert complaint in "".join(capfd.readouterr())
 
 
 def test_a_sink_imports_at_most_five_names() -> None:
