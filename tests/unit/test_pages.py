@@ -145,3 +145,33 @@ def test_every_file_of_config_that_a_page_names_is_there():
     named = {name for page in PAGES for name in re.findall(r"\bconfig/[\w./@-]*\w", (ROOT / page).read_text())}
     assert "config/db.config.example.tests.json" in named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+#: Words that readers had to read twice, and what to write instead.
+COINAGES = {
+    r"mend(s|ed)?": "fix, correct",
+    r"anew": "again",
+    r"for ever": "permanently",
+    r"doubled": "duplicated",
+    r"far side": "target",
+    r"put(s|ting)? (it|them|that|this) right": "correct",
+    r"giv(e|es|en|ing) (it |them )?back": "requeue",
+    r"come(s)? again": "is redelivered",
+    r"at last every": "backing off to once every",
+    r"asks nobody": "needs no network",
+    r"log-ins?": "login",
+    r"rubbish": "bad messages",
+    r"what stands": "what is",
+    r"so that it is had": "",
+}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
+def test_a_page_uses_the_terms_of_the_field(page):
+    prose = re.sub(
+        r"^ *```.*?^ *```$|`[^`]+`|\]\([^)]*\)", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+    found = {
+        f"{match[0]}: {instead}" for word, instead in COINAGES.items() for match in re.finditer(rf"\b{word}\b", prose)
+    }
+    assert found == set()
