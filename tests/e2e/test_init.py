@@ -25,7 +25,7 @@ def run(folder: Path, *words: str, code: int = 0, **environment: str) -> str:
 
 def test_a_configuration_that_sends_rows_is_right_too(tmp_path: Path) -> None:
     told = run(tmp_path, "dbconnector", "init", "--non-interactive", "--mode", "select", "-c", "out.config")
-    assert told.startswith("Written: out.config\n")
+    assert told.startswith("Written: out.config, out.config.row.json, out.config.tests.json\n")
     assert "dbconnector select -c out.config" in told
     complaint = run(
         tmp_path, "dbconnector", "subscribe", "-c", "out.config", code=78, DB_PASSWORD="x", AMQP_PASSWORD="x"

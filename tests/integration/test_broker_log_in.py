@@ -193,24 +193,26 @@ def test_rights_that_a_token_lacks_are_scopes(vhost: Vhost, tokens: TokenServer)
     assert lacking.do.startswith(f"have the token server give client {CLIENT_ID} RESOURCE.write:{vhost.name}/*/*")
 
 
-def test_a_refused_client_is_tried_slowly_and_at_once_when_nudged(broker: Broker, tokens: TokenServer) -> None:
-    tokens.refusal = 401, {"error": "invalid_client"}
-    with pytest.raises(Failed, match="invalid_client"):
-        broker.wait_connected(15, give_up_on_refused=True)
-    tokens.refusal = None
-    begun = time.monotonic()
-    assert broker.next_try is not None
-    assert broker.next_try - begun > 2
-    broker.reconnect_now()
-    assert broker.wait_connected(15)
+def test_a_refused_client_is_tried_slowly_and_at_once_when_nudged(vhost: Vhost, tokens: TokenServer) -> None:
+    tokens.refusal = 401, {"error": "invalid_client"}  # before the broker asks for the first time
+    with Broker(with_token(vhost, tokens), name="token") as broker:
+        with pytest.raises(Failed, match="invalid_client"):
+            broker.wait_connected(15, give_up_on_refused=True)
+        tokens.refusal = None
+        begun = time.monotonic()
+        assert broker.next_try is not None
+        assert broker.next_try - begun > 2
+        broker.reconnect_now()
+        assert broker.wait_connected(15)
 
 
-def test_a_token_server_that_fails_is_an_outage(broker: Broker, tokens: TokenServer) -> None:
+def test_a_token_server_that_fails_is_an_outage(vhost: Vhost, tokens: TokenServer) -> None:
     tokens.refusal = 503, {}
-    failure = failure_of(broker)
-    assert (failure.kind, failure.code, failure.place) == (Kind.UNAVAILABLE, "http-503", "token server")
-    tokens.refusal = None
-    assert broker.wait_connected(30)
+    with Broker(with_token(vhost, tokens), name="token") as broker:
+        failure = failure_of(broker)
+        assert (failure.kind, failure.code, failure.place) == (Kind.UNAVAILABLE, "http-503", "token server")
+        tokens.refusal = None
+        assert broker.wait_connected(30)
 
 
 def test_a_token_server_that_does_not_answer_holds_nothing_up(vhost: Vhost, tokens: TokenServer) -> None:

@@ -262,13 +262,11 @@ def test_it_starts_with_users_and_a_configuration_to_try(services, tmp_path):
         file = tmp_path / "config.json"
         file.write_text(json.dumps(config))
         assert load(str(file)).divisions[0].salesforce.login_url == server.url
-        division = config["divisions"]["field-service"]["salesforce"]
+        app = config["tenant"]["salesforce"]
         form = {
-            "grant_type": "password",
-            "client_id": config["tenant"]["salesforce"]["client_id"],
-            "client_secret": config["tenant"]["salesforce"]["client_secret"],
-            "username": division["username"],
-            "password": division["password"] + division["security_token"],
+            "grant_type": "client_credentials",
+            "client_id": app["client_id"],
+            "client_secret": app["client_secret"],
         }
         assert requests.post(f"{server.url}/services/oauth2/token", form, timeout=30).status_code == 200
         server.stop()
