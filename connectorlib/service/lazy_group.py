@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
+import click.formatting
 
 from connectorlib.service.exit_codes import ExitCode, is_unwritable
 
@@ -58,6 +59,17 @@ def _open_streams() -> None:
             setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode))  # noqa: SIM115 - as long as the process
 
 
+def help_width() -> int | None:
+    """Return how wide click makes a help text, None if it has been told. Left to find it, it imports five modules."""
+    if click.formatting.FORCED_WIDTH is not None:
+        return None
+    try:
+        columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(1).columns
+    except (ValueError, OSError):  # no terminal
+        columns = 0
+    return max(min(columns or 80, 80) - 2, 50)
+
+
 class LazyGroup(click.Group):
     """A group given by a table. Its help lists the commands in the order of the table and imports none of them."""
 
@@ -65,6 +77,11 @@ class LazyGroup(click.Group):
         super().__init__(*args, **settings)
         for name, entry in lazy.items():
             self.add_command(LazyCommand(name, entry))
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return super().make_context(info_name, args, parent, **{"terminal_width": help_width(), **extra})
 
     def main(self, *args: Any, **settings: Any) -> Any:
         """Run a command. Standard output that cannot be written costs a line and the exit code 1, not a traceback."""

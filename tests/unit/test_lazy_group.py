@@ -3,10 +3,12 @@
 import subprocess
 import sys
 
+import click
+import click.formatting
 import pytest
 from click.testing import CliRunner
 
-from connectorlib.service.lazy_group import Lazy, LazyGroup
+from connectorlib.service.lazy_group import Lazy, LazyGroup, help_width
 from tests.programs import PROGRAMS
 
 MODULE = """
@@ -77,3 +79,11 @@ def test_every_entry_of_a_program_is_a_command_with_that_name(program):
     assert {name: group.load(name).name for name in group.commands if name != "sandbox"} == {
         name: name for name in group.commands if name != "sandbox"
     }
+
+
+@pytest.mark.parametrize("columns", ["", "40", "60", "200"])
+def test_a_help_is_as_wide_as_click_makes_it(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert help_width() == click.HelpFormatter().width
+    monkeypatch.setattr(click.formatting, "FORCED_WIDTH", 100)
+    assert help_width() is None

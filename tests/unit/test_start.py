@@ -11,7 +11,20 @@ from tests.unit.test_house import ROOT
 LIBRARIES = (
     {"pika", "pyodbc", "lxml", "jsonschema", "referencing", "attr", "rich", "jmespath", "jinja2", "prometheus_client"}
     | {"requests", "urllib3", "simple_salesforce", "zeep", "jwt", "cryptography", "werkzeug", "opentelemetry"}
-    | {"asyncio", "http", "xml", "ssl", "socket", "email", "importlib.metadata", "logging", "dataclasses", "signal"}
+    | {"dataclasses", "shutil"}
+    | {
+        "asyncio",
+        "shutil",
+        "http",
+        "xml",
+        "ssl",
+        "socket",
+        "email",
+        "importlib.metadata",
+        "logging",
+        "dataclasses",
+        "signal",
+    }
 )
 
 
