@@ -14,7 +14,7 @@ from connectorlib.shared_settings import Lanes
 from connectorlib.values.durations import parse_duration
 from connectorlib.values.types import find_zone
 from dbconnector.rules import review
-from dbconnector.settings import Connection, DatabaseSettings, DbConfig, Follow, Idempotency, Select, Write
+from dbconnector.settings import Connection, Cron, DatabaseSettings, DbConfig, Follow, Idempotency, Select, Write
 from dbconnector.wall_clock import WallClock
 
 FALLBACK_NAME = "dbconnector"
@@ -106,6 +106,9 @@ def _select(section: Mapping[str, Any], rows: int | str | None) -> Select:
             values[key] = sections.lines_of(values[key])
     if "every" in values:
         values["every"] = _seconds(values["every"])
+    cron = {name: values.pop(name) for name in ("zone", "missed") if name in values}
+    if "cron" in values:
+        values["cron"] = Cron(values["cron"], **cron)
     if "key" in values:
         values["key"] = _names(values["key"])
     if "follow" in values:

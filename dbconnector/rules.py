@@ -145,8 +145,27 @@ def _review_select(found: Review) -> None:
         found.problem((*path, "on_sent"), ":error is known only to on_failed")
     if isinstance(section.get("every"), str):
         found.attempt((*path, "every"), lambda: parse_duration(section["every"]))
+    _review_cron(found, path, section)
     if isinstance(section.get("follow"), dict):
         _review_follow(found, path, section)
+
+
+def _review_cron(found: Review, path: Path, select: Mapping[str, Any]) -> None:
+    expression = select.get("cron")
+    for name in ("zone", "missed"):
+        if name in select and expression is None:
+            found.missing(path, "cron", f': "{name}" belongs to it')
+    if not isinstance(expression, str):
+        return
+    if "every" in select:
+        found.problem((*path, "cron"), "either every or cron")
+    if "follow" in select:
+        found.problem((*path, "cron"), "with follow it is every: rows are published as they come")
+    from dbconnector.cron_schedule import check_expression, check_zone  # late: few configurations need it
+
+    zone = select.get("zone", "UTC")
+    if found.attempt((*path, "zone"), lambda: check_zone(zone)):
+        found.attempt((*path, "cron"), lambda: check_expression(expression, zone))
 
 
 def _review_follow(found: Review, path: Path, select: Mapping[str, Any]) -> None:

@@ -1,11 +1,15 @@
 """When a query is run."""
 
+import logging
 import time
 from typing import Protocol
 
 
 class Schedule(Protocol):
     """When the next run begins, for one loop."""
+
+    def log_start(self, logger: logging.Logger) -> None:
+        """Log when it will run, where that is not at once."""
 
     def due_in(self) -> float:
         """Return the seconds to sleep before asking again; 0: a run is due."""
@@ -26,6 +30,9 @@ class IntervalSchedule:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._next = 0.0
+
+    def log_start(self, logger: logging.Logger) -> None:
+        pass
 
     def due_in(self) -> float:
         return max(0.0, self._next - time.monotonic())

@@ -47,11 +47,22 @@ class Follow:
 
 
 @dataclass(frozen=True, slots=True)
+class Cron:
+    """`database.select.cron`: five fields, in a time zone."""
+
+    expression: str
+    zone: str = "UTC"
+    #: What becomes of times that have passed without a run.
+    missed: str = "once"  # once: one run for all of them | skip
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     query: str
     params: Mapping[str, Any] = field(default_factory=dict)
     fetch: int = 1000
     every: float | None = None  # seconds from the start of one run to the next; None: once
+    cron: Cron | None = None  # instead of every
     key: tuple[str, ...] = ()
     on_sent: str | None = None
     on_failed: str | None = None

@@ -26,7 +26,9 @@ _SECTIONS: Mapping[str, Callable[[DbConfig], object]] = {
     "broker.source": lambda config: config.source,
     "broker.destination": lambda config: config.destination,
     "database.select": lambda config: config.database.select,
-    "database.select.every": lambda config: config.database.select and config.database.select.every,
+    "database.select.every": lambda config: (
+        config.database.select and (config.database.select.every or config.database.select.cron)
+    ),
     "idempotency": lambda config: config.idempotency,
 }
 

@@ -29,7 +29,7 @@ from dbconnector.commands.requirements import CONNECT_S, Load, connection_of, lo
 from dbconnector.follow_run import Follower
 from dbconnector.odbc.database import Database
 from dbconnector.poll import Poll, Progress, advice
-from dbconnector.schedule import IntervalSchedule
+from dbconnector.schedule import IntervalSchedule, Schedule
 from dbconnector.select_run import SelectResult, select
 from dbconnector.settings import DbConfig
 
@@ -152,19 +152,27 @@ def run_select(
 
     def run() -> ExitCode:
         config = loaded(file, complete)
-        if not _interval(config, every):
+        if not _schedule(config, every):
             return _select_once(config, life, params, progress, stopped)
         repeated = complete if every else requiring(complete, "select", "database.select.every")
         return Reloading(file, life, repeated, config).run(
-            lambda config, term: _select_repeatedly(config, term, params, _interval(config, every), progress)
+            lambda config, term: _select_repeatedly(config, term, params, _schedule(config, every), progress)
         )
 
     return reported(run)
 
 
-def _interval(config: DbConfig, every: float | None) -> float:
-    """Return the seconds from one run of the query to the next, 0 to run it once."""
-    return every or (config.database.select and config.database.select.every) or 0.0
+def _schedule(config: DbConfig, every: float | None) -> Schedule | None:
+    """Return when the query is run; None to run it once. `every` is that of the command line."""
+    settings = config.database.select
+    seconds = every or (settings and settings.every)
+    if seconds:
+        return IntervalSchedule(seconds)
+    if settings is None or settings.cron is None:
+        return None
+    from dbconnector.cron_schedule import CronSchedule  # late: few configurations need it
+
+    return CronSchedule(settings.cron)
 
 
 def _select_once(
@@ -183,13 +191,14 @@ def _select_once(
 
 
 def _select_repeatedly(
-    config: DbConfig, term: Term, params: Mapping[str, Any], every: float, progress: Progress | None
+    config: DbConfig, term: Term, params: Mapping[str, Any], schedule: Schedule | None, progress: Progress | None
 ) -> ExitCode:
-    """Run the query every so many seconds, as a flow that a failure pauses."""
+    """Run the query by the schedule, as a flow that a failure pauses."""
     settings = config.database.select
     assert settings is not None
+    assert schedule is not None
     marks = settings.on_sent is not None or settings.follow is not None
-    poll = Poll(progress, IntervalSchedule(every), marks=marks)
+    poll = Poll(progress, schedule, marks=marks)
     turns = _query if settings.follow is None else _follower
     with running_broker(config.broker, program(config).connection, consuming=False) as broker, ExitStack() as stack:
         notice = PauseNotice(config.name, poll, broker, label="select", hints=advice)
@@ -205,6 +214,7 @@ def _select_repeatedly(
             connected = broker.wait_connected(CONNECT_PATIENCE_S, term.stop, give_up_on_refused=True)
             return connected and turn.run()
 
+        schedule.log_start(logger)
         with supervised(config, monitor, term):
             poll.run(send, wait, term, until=lambda failure: is_of_broker(failure) and broker.connected)
     term.counts.update(poll.counts)

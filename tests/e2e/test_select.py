@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -269,6 +270,16 @@ def test_every_runs_the_query_again_and_again_until_it_is_stopped(outbox: Outbox
     sent = [int(rows) for rows in re.findall(r" sent rows=(\d+)", running.log)]
     assert sum(sent) == 5
     assert 0 not in sent  # a turn without rows is not worth a line
+
+
+def test_by_cron_it_waits_for_its_time_and_runs_when_it_is_asked_to(on_one: Outbox) -> None:
+    on_one.fill(3)
+    on_one.configure(on_sent=MARK, cron="0 0 1 1 *", zone="Europe/Vienna")
+    with on_one.connector.running("select", "-c", str(on_one.connector.file), ready=" scheduled cron=") as running:
+        assert "next=" in running.log
+        running.signal(signal.SIGUSR1)
+        assert eventually(lambda: on_one.vhost.depth("rows") == 3)
+    assert running.log.count(" sent rows=") == 1
 
 
 def test_an_outage_pauses_a_query_that_is_run_again_and_again(on_one: Outbox) -> None:

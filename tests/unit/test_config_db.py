@@ -377,6 +377,17 @@ FOLLOW_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
         "database.select.follow.state.connection: ",
     ),
 ]
+CRON: dict[str, Any] = {"query": "SELECT id FROM t", "cron": "0 2 * * *"}
+CRON_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
+    (SELECT, CRON | {"zone": "Europe/Vienna", "missed": "skip"}, None),
+    (SELECT, CRON | {"cron": "0 2 * *"}, "database.select.cron: expected five fields"),
+    (SELECT, CRON | {"cron": "0 25 * * *"}, "database.select.cron: bad hour in '0 25 * * *'"),
+    (SELECT, CRON | {"zone": "Vienna"}, "database.select.zone: there is no time zone 'Vienna'"),
+    (SELECT, CRON | {"missed": "twice"}, 'database.select.missed: expected "once" or "skip"'),
+    (SELECT, CRON | {"every": "1h"}, "database.select.cron: either every or cron"),
+    (SELECT, {"query": "SELECT 1", "zone": "UTC"}, 'database.select: "cron" is missing: "zone" belongs to it'),
+    (SELECT, FOLLOWED | {"cron": "0 2 * * *"}, "database.select.cron: with follow it is every"),
+]
 D = ["broker", "destination"]
 ROWS: dict[str, Any] = {"exchange": "rows", "routing_key": "a", "rows": 5}
 ROWS_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
@@ -391,6 +402,7 @@ ROWS_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
 ]
 MEANING_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     *ROWS_MISTAKES,
+    *CRON_MISTAKES,
     ([*B, "host"], ["a", "b:99999"], "broker.host[1]: expected a port from 1 to 65535 behind the colon"),
     (
         [*B, "host"],

@@ -160,6 +160,7 @@ SHOWN = {
         ("cryptography", "connectorlib.preflight"),
         ("backports", "connectorlib.formats"),
         ("cbor2", "connectorlib.formats"),
+        ("cronsim", "dbconnector"),
         ("msgpack", "connectorlib.formats"),
     ],
 )

@@ -1,0 +1,132 @@
+"""When a query is due by a cron expression, in a zone with daylight saving, on time, late and after a change of it."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from dbconnector.cron_schedule import CronSchedule, check_expression, check_zone, decide, following, latest
+from dbconnector.settings import Cron
+
+VIENNA = ZoneInfo("Europe/Vienna")
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+#: In Vienna 02:00-03:00 does not exist on 2026-03-29, and comes twice on 2026-10-25.
+CHANGES = [
+    ("0 1 * * *", "2026-03-28T12:00", ["2026-03-29T00:00", "2026-03-29T23:00"]),
+    ("30 2 * * *", "2026-03-28T12:00", ["2026-03-29T01:00", "2026-03-30T00:30"]),  # at 03:00, at once after the gap
+    ("0 3 * * *", "2026-03-28T12:00", ["2026-03-29T01:00", "2026-03-30T01:00"]),
+    ("30 * * * *", "2026-03-29T00:00", ["2026-03-29T00:30", "2026-03-29T01:30"]),
+    ("*/30 2 * * *", "2026-03-28T12:00", ["2026-03-30T00:00", "2026-03-30T00:30"]),  # by the clock: not in the gap
+    ("30 2 * * *", "2026-10-24T12:00", ["2026-10-25T00:30", "2026-10-26T01:30"]),  # the first of the two
+    ("30 * * * *", "2026-10-25T00:00", ["2026-10-25T00:30", "2026-10-25T01:30", "2026-10-25T02:30"]),
+    ("*/30 2 * * *", "2026-10-24T23:00", ["2026-10-25T00:00", "2026-10-25T00:30", "2026-10-25T01:00"]),  # both
+    ("0 3 * * *", "2026-10-24T12:00", ["2026-10-25T02:00", "2026-10-26T02:00"]),
+]
+
+
+@pytest.mark.parametrize(("expression", "after", "expected"), CHANGES)
+def test_daylight_saving_is_as_in_cron(expression: str, after: str, expected: list[str]) -> None:
+    cron, found = Cron(expression, "Europe/Vienna"), [utc(after)]
+    for _ in expected:
+        found.append(following(cron, found[-1]))
+    assert found[1:] == [utc(text) for text in expected]
+    assert latest(cron, found[-1]) == found[-1]
+    assert latest(cron, found[-1] - timedelta(seconds=1)) == (found[-2] if len(found) > 2 else latest(cron, found[0]))
+
+
+NIGHTLY = "0 2 * * *"
+#: handled, now, missed: whether to run, and what is handled then
+DECISIONS = [
+    ("2026-06-01T02:00", "2026-06-01T12:00", "once", False, "2026-06-01T02:00"),
+    ("2026-06-01T02:00", "2026-06-02T01:59:59", "once", False, "2026-06-01T02:00"),
+    ("2026-06-01T02:00", "2026-06-02T02:00", "once", True, "2026-06-02T02:00"),
+    ("2026-06-01T02:00", "2026-06-02T02:00", "skip", True, "2026-06-02T02:00"),
+    ("2026-06-01T02:00", "2026-06-02T02:01", "skip", True, "2026-06-02T02:00"),
+    ("2026-06-01T02:00", "2026-06-02T02:01:01", "skip", False, "2026-06-02T02:00"),
+    ("2026-06-01T02:00", "2026-06-02T08:00", "once", True, "2026-06-02T02:00"),
+    ("2026-06-01T02:00", "2026-06-09T08:00", "once", True, "2026-06-09T02:00"),  # one run for all of them
+    ("2026-06-01T02:00", "2026-06-09T02:00:30", "skip", True, "2026-06-09T02:00"),
+    ("2026-06-03T02:00", "2026-06-02T08:00", "once", False, "2026-06-03T02:00"),  # the clock was set back
+]
+
+
+@pytest.mark.parametrize(("handled", "now", "missed", "run", "then"), DECISIONS)
+def test_what_is_due(handled: str, now: str, missed: str, run: bool, then: str) -> None:
+    due = decide(Cron(NIGHTLY, missed=missed), utc(handled), utc(now))
+    assert (due.run, due.handled) == (run, utc(then))
+    assert 0 < due.next_in <= 86_400
+
+
+class Clock:
+    def __init__(self, text: str) -> None:
+        self.now = utc(text)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def at(self, text: str) -> None:
+        self.now = utc(text)
+
+
+def test_it_runs_at_its_time_and_not_at_the_start_and_what_was_asked_for_changes_nothing() -> None:
+    clock = Clock("2026-06-01T12:00")
+    schedule = CronSchedule(Cron(NIGHTLY), clock)
+    assert schedule.due_in() == 60  # so that a clock that is set is noticed
+    schedule.begin()  # SIGUSR1
+    schedule.finish()
+    clock.at("2026-06-02T01:59:30")
+    assert schedule.due_in() == 30
+    clock.at("2026-06-02T02:00:00.000001")
+    assert schedule.due_in() == 0
+    schedule.begin()
+    assert schedule.next_in() == pytest.approx(86_400, abs=1)
+    clock.at("2026-06-02T02:20")
+    schedule.finish()
+    assert schedule.due_in() == 60
+
+
+@pytest.mark.parametrize(("missed", "due"), [("once", 0.0), ("skip", 60.0)])
+def test_a_run_that_takes_longer_than_the_interval_is_followed_by_one_or_none(missed: str, due: float) -> None:
+    clock = Clock("2026-06-01T12:00:30")
+    schedule = CronSchedule(Cron("*/5 * * * *", missed=missed), clock)
+    clock.at("2026-06-01T12:05")
+    assert schedule.due_in() == 0
+    schedule.begin()
+    clock.at("2026-06-01T12:17")
+    schedule.finish()
+    assert schedule.due_in() == due
+
+
+def test_a_retry_stands_for_the_times_that_passed_until_it_began() -> None:
+    clock = Clock("2026-06-01T12:00:30")
+    schedule = CronSchedule(Cron("*/5 * * * *"), clock)
+    clock.at("2026-06-01T12:05")
+    schedule.begin()  # it fails
+    clock.at("2026-06-01T12:16")
+    schedule.begin()
+    clock.at("2026-06-01T12:17")
+    schedule.finish()
+    assert schedule.due_in() == 60
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("0 2 * *", "expected five fields"),
+        ("* * * * * *", "expected five fields"),
+        ("@daily", "expected five fields"),
+        ("61 * * * *", "bad minute in '61"),
+        ("0 0 30 2 *", "bad day-of-month in"),
+    ],
+)
+def test_what_is_no_expression_is_refused(expression: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        check_expression(expression, "UTC")
+    with pytest.raises(ValueError, match="there is no time zone"):
+        check_zone("Europe/Wien")
+    check_expression("0 2 * * MON-FRI", "Europe/Vienna")
