@@ -184,7 +184,7 @@ def _outcome(explanation: Explanation) -> dict[str, Any]:
 def _report(start: Start, target: str, names: Sequence[str]) -> Iterator[str]:
     yield f"Written: {', '.join(names)}"
     yield ""
-    yield "Passwords are not in it. Before the next commands:"
+    yield "The configuration contains no passwords. Set them before the next commands:"
     yield from _in_columns([_how_to_give(secret, start, Path(target).parent) for secret in start.secrets])
     if start.first:
         yield from _in_columns([start.first])
@@ -193,7 +193,7 @@ def _report(start: Start, target: str, names: Sequence[str]) -> Iterator[str]:
     yield from _in_columns(list(_next_commands(start, target)))
     if start.message is not None:
         yield ""
-        yield f"`{start.command('test', target)}` proves it again after each change."
+        yield f"Run `{start.command('test', target)}` after each change."
 
 
 def _next_commands(start: Start, target: str) -> Iterator[tuple[str, str]]:
