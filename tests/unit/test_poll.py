@@ -80,6 +80,12 @@ def test_a_query_that_has_found_something_is_run_again_at_once() -> None:
     assert flow.answers == []
 
 
+def test_a_turn_without_rows_ends_a_pause_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Flow(DOWN, False).run()
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["PAUSED", "RESUMED"]
+
+
 def test_an_outage_is_one_pause_and_one_resume(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     flow = Flow(DOWN, DOWN, 5, nudging=False).run()
