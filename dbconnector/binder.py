@@ -4,7 +4,7 @@ Drivers alter values without an error, each its own (see dialects/), so the form
 of the column. A value that has no such form is rejected.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from connectorlib.errors import Failed, reject
 from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects.base import Dialect
-from dbconnector.dialects.conversions import Bindings, Convert, SizedText, plain_text, refuse
+from dbconnector.dialects.conversions import Bindings, ColumnConvert, Convert, SizedText, plain_text, refuse
 
 #: Combinations of types remembered for one statement.
 PLANS = 1000
@@ -24,24 +24,25 @@ _Converts = tuple[tuple[int, Convert], ...]
 _Plan = tuple[Callable[[Sequence[Any]], tuple[str, ...]] | None, _Converts, _Converts]
 
 
-def make_binder(
-    dialect: Dialect, columns: Sequence[ColumnType], names: Sequence[str], place: str = ""
-) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """Return the function that makes one row of values fit to be bound; it raises Failed (reject, `bad-value`),
-    `by_target` if a column of another type could take the value.
+class RowBinder:
+    """Makes rows of values fit to be bound for the parameters of one statement."""
 
-    It runs for every row, so the conversions are worked out once for each combination of types.
-    """
-    tables = [_Table(dialect.bindings(column)) for column in columns]
-    plans: dict[tuple[type, ...], _Plan] = {}
+    def __init__(self, dialect: Dialect, columns: Sequence[ColumnType], names: Sequence[str], place: str) -> None:
+        self._dialect = dialect
+        self._names = names
+        self._place = place
+        self._tables = [_Table(dialect.bindings(column)) for column in columns]
+        self._plans: dict[tuple[type, ...], _Plan] = {}
 
-    def bind(values: Sequence[Any]) -> tuple[Any, ...]:
+    def __call__(self, values: Sequence[Any]) -> tuple[Any, ...]:
+        """Return one row, bound. Raise Failed (reject, `bad-value`), `by_target` if a column of another type could take
+        the value. The conversions are worked out once for each combination of types."""
         types = tuple(map(type, values))
-        plan = plans.get(types)
+        plan = self._plans.get(types)
         if plan is None:
-            if len(plans) >= PLANS:
-                plans.clear()
-            plan = plans[types] = _plan(tables, types)
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            plan = self._plans[types] = _plan(self._tables, types)
         texts, sized, converts = plan
         try:
             if texts is not None:
@@ -57,17 +58,47 @@ def make_binder(
             for at, convert in converts:
                 row[at] = convert(row[at])
         except (ValueError, OverflowError) as error:
-            raise _bad_value(dialect, tables, names, values, place, error) from None
+            raise _bad_value(self._dialect, self._tables, self._names, values, self._place, error) from None
         return tuple(row)
 
-    return bind
+    def together(self, columns: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]] | None:
+        """Given the values of many rows column by column, return the rows, bound; None if a value cannot be bound."""
+        try:
+            return list(zip(*map(_converted, self._tables, columns), strict=True))
+        except (ValueError, OverflowError):
+            return None
+
+
+def make_binder(dialect: Dialect, columns: Sequence[ColumnType], names: Sequence[str], place: str = "") -> RowBinder:
+    """Return what makes rows of values fit to be bound for these columns."""
+    return RowBinder(dialect, columns, names, place)
+
+
+def _converted(table: "_Table", values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of one column, bound. Raise ValueError or OverflowError for one that cannot be."""
+    kinds = set(map(type, values))
+    if len(kinds) > 1:
+        return [value if (convert := table[type(value)]) is None else convert(value) for value in values]
+    convert = table[kinds.pop()] if kinds else None
+    if convert is None:
+        return values
+    if _is_searched_together(convert):
+        joined = _BETWEEN.join(values) + _BETWEEN
+        if "\0" not in joined and (convert is plain_text or _BLANK_END not in joined):
+            return values
+    return convert.column(values) if isinstance(convert, ColumnConvert) else [*map(convert, values)]
+
+
+def _is_searched_together(convert: Convert | None) -> bool:
+    """Return whether all that can be wrong with a text is found by a search in many of them at once."""
+    return convert is plain_text or (isinstance(convert, SizedText) and convert.blanks)
 
 
 def _plan(tables: Sequence["_Table"], types: Sequence[type]) -> "_Plan":
     """Given the types of a row, return what fetches its plain texts, to be searched in one go, the checks of those that
     end in a blank, and the conversions that remain, with their positions."""
     found = [table[kind] for table, kind in zip(tables, types, strict=True)]
-    plain = [convert is plain_text or (isinstance(convert, SizedText) and convert.blanks) for convert in found]
+    plain = [_is_searched_together(convert) for convert in found]
     texts = [at for at, each in enumerate(plain) if each]
     sized = tuple((at, convert) for at, convert in enumerate(found) if plain[at] and isinstance(convert, SizedText))
     converts = tuple((at, convert) for at, convert in enumerate(found) if convert is not None and not plain[at])

@@ -30,12 +30,12 @@ from connectorlib.preflight.explanation import (
     rejected,
 )
 from dbconnector import config
-from dbconnector.binder import make_binder
+from dbconnector.binder import RowBinder, make_binder
 from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects.base import GENERIC
 from dbconnector.dialects.conversions import Bindings
 from dbconnector.inbox_table import Inbox, Key
-from dbconnector.parameters import Binder, BinderOf, BoundWrite
+from dbconnector.parameters import BinderOf, BoundWrite
 from dbconnector.row_explanation import RowExplainer
 from dbconnector.settings import DbConfig, Write
 from dbconnector.sql import Statement
@@ -69,7 +69,7 @@ def opened(file: str) -> "Offline":
     return Offline(config.load(file, resolve_secrets=False))
 
 
-def bind_generic(statement: Statement) -> Binder:
+def bind_generic(statement: Statement) -> RowBinder:
     """Return a binder that refuses the values that no database takes."""
     return make_binder(_ANY, [UNKNOWN] * len(statement.names), statement.names)
 

@@ -6,9 +6,10 @@ depends on `$result` is evaluated when the statement before it has run, each tim
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Self
 
@@ -23,10 +24,12 @@ from connectorlib.expressions import (
     describe_missing,
     elements_of,
 )
-from connectorlib.formats import Format, compile_format, decode_content
+from connectorlib.formats import Format, compile_format, records_of
+from connectorlib.formats.content import MOST_UNPACKED
 from connectorlib.limits import Effort
-from connectorlib.messages import Delivery
+from connectorlib.messages import LATER, Delivery, Later
 from connectorlib.shared_settings import Limits
+from dbconnector.binder import RowBinder
 from dbconnector.bisect import statements
 from dbconnector.columns import plain_name
 from dbconnector.dialects.base import Dialect
@@ -38,11 +41,13 @@ from dbconnector.sql import Statement, compile_statement
 _NOTHING = Scope(None)
 #: Bytes of a body that decodes faster than a clock is read.
 SMALL = 65_536
+#: So many rows are bound together.
+TOGETHER = 50
 
 Row = tuple[Any, ...]
 Binder = Callable[[Sequence[Any]], Row]
 #: Given a statement, returns what makes evaluated values fit for its parameters.
-BinderOf = Callable[[Statement], Binder]
+BinderOf = Callable[[Statement], RowBinder]
 
 
 class BoundWrite:
@@ -68,8 +73,10 @@ class BoundWrite:
         #: One row of plain fields per record, for which the size of the body is limit enough.
         self.plain = self.single and all(expression.field for expression in expressions)
         self._constants = _constants(self.statement, expressions)
-        self._evaluate = _evaluate_all(expressions)
+        self._take = _take_all(expressions)
+        self._evaluate = _evaluate_all(expressions, self._take)
         self._bind: Binder = tuple
+        self._binder: RowBinder | None = None
 
     @property
     def in_bulk(self) -> bool:
@@ -86,6 +93,7 @@ class BoundWrite:
         """Return this write for a connection: what its columns take is known only once connected."""
         write = copy(self)
         write._bind = bind
+        write._binder = bind if isinstance(bind, RowBinder) else None
         return write
 
     def sql(self, rows: int) -> str:
@@ -126,6 +134,20 @@ class BoundWrite:
             if any(value is MISSING for value in values):
                 raise self._missing(values, record, scope) from None
             raise self._located(self._sourced(failed, record, scope)) from None
+
+    @property
+    def by_column(self) -> bool:
+        """Whether the values of many records can be bound together (`rows_of`)."""
+        return self.plain and self._take is not None and self._binder is not None
+
+    def rows_of(self, records: Sequence[Any]) -> list[Row] | None:
+        """Return what `row` returns for each of these records; None if it would raise for one of them."""
+        assert self._take is not None
+        assert self._binder is not None
+        try:
+            return self._binder.together(zip(*map(self._take, records), strict=True))
+        except (LookupError, TypeError):  # a field is missing, or a record is no object
+            return None
 
     def _items(self, record: Any, scope: Scope) -> Sequence[Any]:
         """Return the items to run the statement for: none if `when` does not hold."""
@@ -189,24 +211,29 @@ def _names(text: str, column: str) -> bool:
     return re.search(rf"{quoted}|\.{name}\b", text, re.IGNORECASE) is not None
 
 
-def _evaluate_all(expressions: Sequence[Expression]) -> Callable[[Any, Scope], Sequence[Any]]:
-    """Return what evaluates all of them: in one go if each is just a field of the record and none is missing."""
+def _take_all(expressions: Sequence[Expression]) -> Callable[[Any], Sequence[Any]] | None:
+    """Return what takes all values out of a record in one go, if each of several is just a field of it."""
+    fields = [expression.field for expression in expressions]
+    return None if len(fields) < 2 or None in fields else itemgetter(*fields)
+
+
+def _evaluate_all(
+    expressions: Sequence[Expression], take: Callable[[Any], Sequence[Any]] | None
+) -> Callable[[Any, Scope], Sequence[Any]]:
+    """Return what evaluates all of them: in one go if that is possible and none is missing."""
     evaluates = [expression.evaluate for expression in expressions]
 
     def one_by_one(record: Any, scope: Scope) -> Sequence[Any]:
         return [evaluate(record, scope) for evaluate in evaluates]
 
-    fields = [expression.field for expression in expressions]
-    if len(fields) < 2 or None in fields:
+    if take is None:
         return one_by_one
-    take = itemgetter(*fields)
 
     def at_once(record: Any, scope: Scope) -> Sequence[Any]:
         try:
-            values: Sequence[Any] = take(record)
+            return take(record)
         except (LookupError, TypeError):
             return one_by_one(record, scope)
-        return values
 
     return at_once
 
@@ -229,6 +256,10 @@ class Unit:
     scope: Scope | None = None
 
 
+#: A message, its key, and its only record, of which each write takes plain fields.
+_Plain = tuple[Delivery, Key | None, Any]
+
+
 class Plan:
     """All writes of a configuration, compiled, and how messages become units of them."""
 
@@ -240,6 +271,7 @@ class Plan:
         self.results = frozenset[str]().union(*(write.uses_results for write in self.writes))
         self._single = all(write.single and not write.uses_results for write in self.writes)
         self._plain = all(write.plain for write in self.writes)
+        self._by_column = False
         #: Whether some statement runs for some messages only.
         self._chooses = any(write.when for write in writes)
         self._format = fmt
@@ -249,15 +281,60 @@ class Plan:
         """Return the plan for one connection. Raise Failed if its binders cannot be had."""
         plan = copy(self)
         plan.writes = [write.bound(binder_of(write.statement)) for write in self.writes]
+        plan._by_column = all(write.by_column for write in plan.writes)
         return plan
+
+    def units(self, deliveries: Sequence[Delivery]) -> Sequence[Unit | Failed | Later]:
+        """Return for each message what `unit` returns or raises. Rows of plain fields are bound column by column, which
+        takes half the time. Once messages have unpacked to as much as a call may hold, the rest has to wait."""
+        found: list[Unit | Failed | Later | _Plain] = []
+        unpacked = 0
+        for delivery in deliveries:
+            found.append(self._unit_or_plain(delivery) if unpacked < MOST_UNPACKED else LATER)
+            unpacked += delivery.unpacked
+        plain = [each for each in found if isinstance(each, tuple)]
+        parts = (plain[at : at + TOGETHER] for at in range(0, len(plain), TOGETHER))
+        bound = chain.from_iterable(map(self._together, parts))
+        return [next(bound) if isinstance(each, tuple) else each for each in found]
+
+    def _unit_or_plain(self, delivery: Delivery) -> Unit | Failed | _Plain:
+        """Return a message, decoded, that has only a row of plain fields to be bound; any other as a unit."""
+        try:
+            if not self._by_column or len(delivery.body) >= SMALL:
+                return self.unit(delivery)
+            records = records_of(delivery, self._format)
+            if len(records) != 1 or delivery.unpacked >= SMALL:
+                return self._unit_of(delivery, records, None)
+            if self.inbox is None:
+                return delivery, None, records[0]
+            return delivery, self.inbox.key(records[0], Scope(delivery, records[0], fmt=self._format)), records[0]
+        except Failed as failed:
+            return failed
+
+    def _together(self, plain: Sequence[_Plain]) -> Iterable[Unit | Failed]:
+        deliveries, keys, records = zip(*plain, strict=True)
+        rows = [found for write in self.writes if (found := write.rows_of(records)) is not None]
+        if len(rows) == len(self.writes):
+            return map(Unit, deliveries, keys, zip(zip(*map(zip, rows), strict=True)))
+        if len(plain) == 1:
+            try:
+                return [self._unit_of(deliveries[0], records, None)]
+            except Failed as failed:
+                return [failed]
+        half = len(plain) // 2
+        return chain(self._together(plain[:half]), self._together(plain[half:]))
 
     def unit(self, delivery: Delivery) -> Unit:
         """Return the message as a unit. Raise Failed (reject) if it cannot be decoded, mapped or bound."""
         effort = None if self._plain and len(delivery.body) < SMALL else Effort(self._limits)
-        records = decode_content(delivery, self._format) if delivery.records is None else delivery.records
+        records = records_of(delivery, self._format)
         if effort is not None:
             effort.check()
-        elif delivery.unpacked >= SMALL:
+        return self._unit_of(delivery, records, effort)
+
+    def _unit_of(self, delivery: Delivery, records: Sequence[Any], effort: Effort | None) -> Unit:
+        """As `unit`, given the records of the message. None: its effort needs no limit, unless it was unpacked."""
+        if effort is None and delivery.unpacked >= SMALL:
             effort = Effort(self._limits)
         root = records[0] if len(records) == 1 else records
         if effort is None and self.inbox is None and root is not records:  # hot path

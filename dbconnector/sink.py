@@ -15,7 +15,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 from connectorlib.errors import Failed, Failure, Kind, Stale, reject
-from connectorlib.formats.content import MOST_UNPACKED
 from connectorlib.messages import ALREADY, DONE, EMPTY, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
@@ -128,30 +127,16 @@ class DatabaseSink:
         if dialect.usual_locks and self.database.connected:
             self.database.execute(dialect.usual_locks, place="lock limit")
 
-    def _all_mapped(self, deliveries: Sequence[Delivery]) -> list[Unit | Dead | Later]:
-        mapped = self._each_mapped(deliveries)
-        if any([isinstance(each, Failed) and each.failure.by_target for each in mapped]):
+    def _all_mapped(self, deliveries: Sequence[Delivery]) -> Sequence[Unit | Dead | Later]:
+        mapped = self._plan.units(deliveries)
+        failed = [each for each in mapped if isinstance(each, Failed)]
+        if any(each.failure.by_target for each in failed):
             if self.database.outdated():  # the column may take that value now
                 self._connect()
-                mapped = self._each_mapped(deliveries)
+                mapped = self._plan.units(deliveries)
             else:
                 self.database.rollback()
         return [Dead(_rejected(each).failure) if isinstance(each, Failed) else each for each in mapped]
-
-    def _each_mapped(self, deliveries: Sequence[Delivery]) -> list[Unit | Failed | Later]:
-        """Map the messages. Once those before have unpacked to as much as a call may hold, the rest has to wait."""
-        mapped: list[Unit | Failed | Later] = []
-        unpacked = 0
-        for delivery in deliveries:
-            mapped.append(self._mapped(delivery) if unpacked < MOST_UNPACKED else LATER)
-            unpacked += delivery.unpacked
-        return mapped
-
-    def _mapped(self, delivery: Delivery) -> Unit | Failed:
-        try:
-            return self._plan.unit(delivery)
-        except Failed as failed:
-            return failed
 
     # --- which messages are written together: each returns one outcome per unit, in order -----------------------------
 

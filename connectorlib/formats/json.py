@@ -61,15 +61,36 @@ class JsonFormat:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self._value: Callable[[bytes], Any] = self._first_value
 
     def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
-        value = self._checked(self._text(body))
+        check_size(body, self.limits)
+        value = self._value(body)
+        if type(value) is dict:  # hot path
+            return [value]
         records = value if isinstance(value, list) else [value]
         check_count(records, self.limits)
         return records
 
+    def _first_value(self, body: bytes) -> Any:
+        """The first body is decoded without the quick decoder: a process of one message starts sooner."""
+        self._value = self._second_value
+        return self._thorough_value(body)
+
+    def _second_value(self, body: bytes) -> Any:
+        from connectorlib.formats.quick_json import quick_decode  # late: see above
+
+        self._value = quick_decode(self._thorough_value, _FRACTIONS.create_decimal, self._check_nested)
+        return self._value(body)
+
+    def _check_nested(self, body: bytes, value: Any) -> None:
+        if body.count(b"{") + body.count(b"[") > self.limits.depth:
+            _refuse_deep(value, self.limits)
+
+    def _thorough_value(self, body: bytes) -> Any:
+        return self._checked(self._text(body))
+
     def _text(self, body: bytes) -> str:
-        check_size(body, self.limits)
         try:
             # RFC 8259 section 8.1 lets a reader ignore a byte order mark; .NET writes one.
             return body.decode("utf-8").removeprefix(_BOM).strip(_SPACE)
@@ -143,6 +164,7 @@ class NdjsonFormat(JsonFormat):
     content_type = "application/x-ndjson"
 
     def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
+        check_size(body, self.limits)
         records: list[Any] = []
         for number, line in enumerate(self._text(body).split("\n"), 1):
             if text := line.strip(_SPACE):

@@ -11,7 +11,7 @@ import math
 import re
 import struct
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -25,6 +25,19 @@ UTC = datetime.UTC
 Convert = Callable[[Any], Any]
 #: How each type is bound; None binds a value as it is.
 Bindings = dict[type, Convert | None]
+
+
+class ColumnConvert:
+    """Converts a value, or those of one column of many rows in a fraction of the time."""
+
+    __slots__ = ("_one", "column")
+
+    def __init__(self, one: Convert, column: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+        self._one = one
+        self.column = column
+
+    def __call__(self, value: Any) -> Any:
+        return self._one(value)
 
 
 def refuse(value: Any) -> Any:
@@ -96,6 +109,15 @@ def true_false(value: bool) -> str:
 def _int64(value: int) -> int | str:
     """Return a number that an ODBC driver can carry (64 bits); digits for the server to parse if it is wider."""
     return value if MIN_INT <= value <= MAX_INT else str(value)
+
+
+def _all_int64(values: Sequence[int]) -> Sequence[int | str]:
+    in_range = min(values) >= MIN_INT and max(values) <= MAX_INT
+    return values if in_range else [*map(_int64, values)]
+
+
+#: How whole numbers are bound.
+_WIDE = ColumnConvert(_int64, _all_int64)
 
 
 def whole(value: Decimal | float) -> int | str:
@@ -217,6 +239,12 @@ def numbers(column: ColumnType, *, infinite: bool = False) -> Bindings:
             return text
         return any_digits(value)
 
+    plain = re.compile(rf"(?:-?\d+\.\d{{1,{max(short - 1, 1)}}}\n)*", re.ASCII).fullmatch
+
+    def all_digits(values: Sequence[Decimal]) -> Sequence[str]:  # hot path
+        texts = [*map(str, values)]
+        return texts if short > 1 and plain("\n".join([*texts, ""])) else [*map(digits, values)]
+
     def any_digits(value: Decimal) -> str:
         if not infinite and not value.is_finite():
             raise _not_finite(value)
@@ -245,11 +273,12 @@ def numbers(column: ColumnType, *, infinite: bool = False) -> Bindings:
             check(number)
         return plain_text(value)
 
-    return {bool: int, int: of_int, float: of_float, Decimal: digits, str: of_text, **_NO_BYTES}
+    decimals = ColumnConvert(digits, all_digits)
+    return {bool: int, int: of_int, float: of_float, Decimal: decimals, str: of_text, **_NO_BYTES}
 
 
 def _integers(column: ColumnType) -> Bindings:
-    found: Bindings = {bool: int, int: _int64, float: whole, Decimal: whole, str: whole_text, **_NO_BYTES}
+    found: Bindings = {bool: int, int: _WIDE, float: whole, Decimal: whole, str: whole_text, **_NO_BYTES}
     if column.within is None:
         return found
     return found | {kind: partial(_within, column, found[kind]) for kind in (bool, int, float, Decimal, str)}
@@ -407,7 +436,9 @@ def _timestamps(column: ColumnType) -> Bindings:
     text_of = with_offset if instant else utc_datetime
     scale = _MICROSECONDS if column.scale is None else column.scale
     fraction = rf"(?:\.\d{{1,{scale}}})?" if scale else ""
-    plain = re.compile(rf"{_DAY}[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d{fraction}", re.ASCII).fullmatch
+    moment = rf"{_DAY}[T ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d{fraction}"
+    plain = re.compile(moment, re.ASCII).fullmatch
+    all_plain = re.compile(rf"(?:{moment}\n)*", re.ASCII).fullmatch
 
     def of_text(value: str) -> str:
         if not instant and plain(value):  # hot path
@@ -422,6 +453,11 @@ def _timestamps(column: ColumnType) -> Bindings:
             return text_of(datetime.datetime.fromisoformat(value.upper()))
         return value if not instant else f"{value}+00" if len(value) > 10 else f"{value} 00:00+00"
 
+    def all_texts(values: Sequence[str]) -> Sequence[str]:
+        joined = "\n".join([*values, ""])
+        is_plain = not instant and joined.count("\n") == len(values) and all_plain(joined)
+        return values if is_plain else [*map(of_text, values)]
+
     def of_datetime(value: datetime.datetime) -> str:
         if value.microsecond and column.scale is not None:
             _refuse_seconds(column, f"{value.microsecond:06}", value)
@@ -430,7 +466,8 @@ def _timestamps(column: ColumnType) -> Bindings:
     def of_date(value: datetime.date) -> str:
         return of_text(value.isoformat())
 
-    return _temporals(column) | {str: of_text, datetime.datetime: of_datetime, datetime.date: of_date}
+    texts = ColumnConvert(of_text, all_texts)
+    return _temporals(column) | {str: texts, datetime.datetime: of_datetime, datetime.date: of_date}
 
 
 def _temporals(column: ColumnType) -> Bindings:
@@ -483,7 +520,7 @@ def common_bindings(column: ColumnType) -> Bindings:
         type(None): None,
         str: plain_text,
         bool: None,
-        int: _int64,
+        int: _WIDE,
         float: finite,
         Decimal: _finite_decimal,
         bytes: None,

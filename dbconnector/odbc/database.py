@@ -18,7 +18,7 @@ import pyodbc
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import logs
-from dbconnector.binder import make_binder
+from dbconnector.binder import RowBinder, make_binder
 from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects import Dialect, Driver
 from dbconnector.dialects.base import ALTERED, Query
@@ -181,8 +181,8 @@ class Database:
             return count, None
         return count, {name.lower(): value for name, value in zip(names, rows[0], strict=True)}
 
-    def binder(self, statement: Statement, *, place: str = "") -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-        """Return the function that makes a row of values fit for this statement's parameters (see `binder`).
+    def binder(self, statement: Statement, *, place: str = "") -> RowBinder:
+        """Return what makes a row of values fit for this statement's parameters (see `binder`).
 
         The database is asked for the columns of each table once; `outdated` asks whether they are still so.
         """

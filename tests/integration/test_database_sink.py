@@ -348,10 +348,17 @@ class Counting:
         self.plan = Plan(writes, fmt, limits)
         for write in self.plan.writes:
             write._evaluate = partial(self._evaluate, write.place, write._evaluate)
+            if write._take is not None:
+                write._take = partial(self._take, write.place, write._take)
 
     def _decode(self, decode: Callable[[bytes], Sequence[Any]], body: bytes) -> Sequence[Any]:
         self.decoded[body] += 1
         return decode(body)
+
+    def _take(self, place: str, take: Any, record: Any) -> Sequence[Any]:
+        self.evaluated[place, record["id"]] += 1
+        values: Sequence[Any] = take(record)
+        return values
 
     def _evaluate(self, place: str, evaluate: Any, record: Any, scope: Scope) -> Sequence[Any]:
         self.evaluated[place, record["id"]] += 1

@@ -152,6 +152,7 @@ SHOWN = {
     ("library", "room"),
     [
         ("pika", "connectorlib.amqp"),
+        ("msgspec", "connectorlib.formats"),
         ("pyodbc", "dbconnector.odbc"),
         ("requests", "connectorlib.service"),
         ("simple_salesforce", "sfconnector.salesforce"),

@@ -10,8 +10,11 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from connectorlib.errors import Failed, Kind
+from connectorlib.expressions import MISSING
 from dbconnector.binder import make_binder
 from dbconnector.columns import Column, ColumnType, plain_name
 from dbconnector.dialects import GENERIC, fetch_plan, known, mariadb, oracle, postgresql, sqlite, sqlserver
@@ -354,6 +357,53 @@ def test_rows_of_changing_types_are_bound_each_by_its_own():
     bind = make_binder(MARIA, [ColumnType(Column.TEXT), ColumnType(Column.INTEGER)], ["a", "b"])
     rows = [("x", 1), (None, "2"), (True, Decimal(3)), ("y", None), ("x", 1)]
     assert [bind(row) for row in rows] == [("x", 1), (None, "2"), ("true", 3), ("y", None), ("x", 1)]
+
+
+TYPES = ["bigint", "numeric(12,4)", "numeric", "numeric(5,-2)", "double precision", "real", "boolean", "date", "bytea"]
+TYPES += [
+    "timestamp",
+    "timestamp(3)",
+    "timestamp with time zone",
+    "varchar(4)",
+    "character(4)",
+    "text",
+    "name",
+    "jsonb",
+]
+NUMBERS = st.integers() | st.integers(-3, 3) | st.decimals(allow_nan=True) | st.decimals(-99, 99, places=2)
+DIGITS = st.sampled_from(["1.5", "-2.25", "1.23456", "1E+3", "0.1000", "NaN", "sNaN", "Infinity", "5"]).map(Decimal)
+TEXTS = st.text("ab \0\n", max_size=6) | st.sampled_from(["true", "1", "1.0", "12e3", "abcd ", "abcde"])
+MOMENTS = st.sampled_from(["2026-01-02T03:04:05.123456", "2026-01-02 03:04:05", "2026-01-02", "2026-01-02T03:04:05Z"])
+MOMENTS |= st.sampled_from(["2026-01-02T03:04:05\n2026-01-02T03:04:05", "03:04:05", "2026-01-02T25:04:05", "infinity"])
+VALUES = [NUMBERS, DIGITS, TEXTS, MOMENTS, st.floats(), st.booleans(), st.binary(max_size=3), st.just(MISSING)]
+
+
+@st.composite
+def columns(draw):
+    """Return a type, and the values of some rows, most of them of one kind."""
+    kinds = draw(st.lists(st.sampled_from([*VALUES, st.none()]), min_size=1, max_size=2))
+    return draw(st.sampled_from(TYPES)), draw(st.lists(st.one_of(kinds), min_size=1, max_size=5))
+
+
+@pytest.mark.parametrize("dialect", [PG, MARIA, SQLITE, GENERIC], ids=lambda dialect: dialect.name)
+@given(columns())
+@example(("bigint", [1, 2**64]))
+@example(("numeric(12,4)", [Decimal("1.5"), Decimal("1.23456")]))
+@example(("numeric(12,4)", [Decimal("1.5"), Decimal("1E+3")]))
+@example(("timestamp", ["2026-01-02T03:04:05", "2026-01-02T03:04:05\n2026-01-02T03:04:05"]))
+@example(("timestamp", ["2026-01-02T03:04:05", "2026-01-02T25:04:05"]))
+@example(("timestamp(3)", ["2026-01-02T03:04:05.123", "2026-01-02T03:04:05.1234"]))
+@example(("text", ["a", "a\0"]))
+@example(("varchar(4)", ["abcd", "abcd "]))
+def test_rows_that_are_bound_together_are_bound_as_each_by_itself(dialect, column):
+    name, values = column
+    bind = make_binder(dialect, [typed(dialect, name)], ["x"])
+    try:
+        alone = [bind((value,)) for value in values]
+    except Failed:
+        assert bind.together([values]) is None
+    else:
+        assert repr(bind.together([values])) == repr(alone)
 
 
 def test_exotic_decimals_do_not_depend_on_the_context():
