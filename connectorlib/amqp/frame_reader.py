@@ -11,9 +11,11 @@ the header says how large it is.
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import field
 from functools import lru_cache
 from io import BytesIO
 from struct import Struct
+from struct import error as StructError
 from typing import Any, NamedTuple
 
 from pika.adapters.select_connection import SelectConnection
@@ -31,11 +33,18 @@ _FRAME = Struct(">BHL")
 _CONTENT = Struct(">BHLHHQ")
 #: A basic.deliver after the consumer tag: delivery tag, redelivered, length of the exchange's name.
 _DELIVER = Struct(">QBB")
+#: The delivery tag and redelivered.
+_TAG = Struct(">QB")
 _FLAGS = Struct(">H")
 _TIMESTAMP = Struct(">Q")
 _BASIC_DELIVER = b"\x00\x3c\x00\x3c"
+#: Octets of the payload of a header before the properties.
+_CONTENT_ONLY = 12
 #: Octets of a frame besides its payload, and the last of them.
 _OVERHEAD, _END = 8, 0xCE
+
+#: So many routes of a listener are known.
+ROUTES = 1_000
 
 Receive = Callable[[Delivery], None]
 #: Given the tag and the size of a body that is not small, returns whether to read it.
@@ -46,7 +55,21 @@ Skip = Callable[[Delivery, int], None]
 Decode = Callable[[bytes, int], tuple[Any, int]]
 
 
-class _Listener(NamedTuple):
+class _Layout(NamedTuple):
+    """Where everything is in a message of one frame of each kind, up to its body."""
+
+    #: The frame of its basic.deliver up to the delivery tag.
+    beginning: bytes
+    #: Returns the tag, redelivered, the route, the sizes of the header and the body, the properties, the end of the
+    #: header, and the beginning of the frame with the body.
+    unpack: Callable[[bytes, int], tuple[Any, ...]]
+    #: Octets of the header, and of all before the body.
+    header: int
+    head: int
+
+
+@dataclass(slots=True)
+class _Listener:
     """The queue and the generation of deliveries, and what receives them."""
 
     queue: str
@@ -54,6 +77,24 @@ class _Listener(NamedTuple):
     receive: Receive
     admit: Admit
     skip: Skip
+    #: The latest one for each size of a basic.deliver.
+    layouts: dict[int, _Layout] = field(default_factory=dict)
+    #: Exchange and routing key by their octets, with the end of their frame and how a header of this channel begins.
+    routes: dict[bytes, tuple[str, str]] = field(default_factory=dict)
+
+    def note(self, size: int, beginning: bytes, route: bytes, where: tuple[str, str], header: int) -> None:
+        """Note how a message was laid out, because the next ones are likely to be so too."""
+        if len(self.routes) >= ROUTES:
+            self.routes.clear()
+        self.routes[route] = where
+        unpack = _unpack_from(len(route), header - _CONTENT_ONLY)
+        head = len(beginning) + _TAG.size + len(route) + 4 + header + 1 + _FRAME.size
+        self.layouts[size] = _Layout(beginning, unpack, header, head)
+
+
+@lru_cache(ROUTES)
+def _unpack_from(route: int, properties: int) -> Callable[[bytes, int], tuple[Any, ...]]:
+    return Struct(f">QB{route}sL4xQ{properties}sBBHL").unpack_from
 
 
 @dataclass(slots=True)
@@ -237,6 +278,10 @@ class FrameReader:
                 if plain < at:
                     plain = self._pass_to_pika(data, plain, at)
                     continue  # that may have closed the channel
+                layout = listener.layouts.get(size)
+                if layout and (until := _receive_alike(data, at, channel, listener, layout, now)) > at:
+                    at = plain = until
+                    continue
                 until = self._receive(data, at, end, channel, listener, now)
                 if until > len(data):
                     return at, until - at
@@ -295,25 +340,28 @@ class FrameReader:
         if data[start - 1] != _END or data[until - 1] != _END:
             return 0
         tag_end = at + 12 + data[at + 11]
-        tag, bits, exchange_size = _DELIVER.unpack_from(data, tag_end)
-        key_at = tag_end + _DELIVER.size + exchange_size
         try:
-            exchange = data[tag_end + _DELIVER.size : key_at].decode()
-            key = data[key_at + 1 : key_at + 1 + data[key_at]].decode()
-        except UnicodeDecodeError:
+            tag, bits, exchange_size = _DELIVER.unpack_from(data, tag_end)
+            key_at = tag_end + _DELIVER.size + exchange_size
+            key_end = key_at + 1 + data[key_at]
+            exchange, key = data[tag_end + _DELIVER.size : key_at].decode(), data[key_at + 1 : key_end].decode()
+        except (IndexError, StructError, UnicodeDecodeError):
             return 0
-        queue, generation, receive, admit, skip = listener
+        if key_end >= end:
+            return 0
+        route = data[tag_end + _TAG.size : end + 3]
+        if size >= _CONTENT_ONLY:
+            listener.note(end - at - _OVERHEAD, data[at:tag_end], route, (exchange, key), size)
         properties = data[end + 19 : start - 1]
-        wanted = length <= SMALL or admit(tag, length)
-        delivery = LazyDelivery(
-            tag, generation, queue, exchange, key, bool(bits & 1), properties, body if wanted else b"", now
-        )
+        wanted = length <= SMALL or listener.admit(tag, length)
+        where = tag, listener.generation, listener.queue, exchange, key
+        delivery = LazyDelivery(*where, bool(bits & 1), properties, body if wanted else b"", now)
         if part < length:
-            self._incoming[channel] = _Incoming(delivery, length, BytesIO() if wanted else None, receive)
+            self._incoming[channel] = _Incoming(delivery, length, BytesIO() if wanted else None, listener.receive)
         elif wanted:
-            receive(delivery)
+            listener.receive(delivery)
         if not wanted:
-            skip(delivery, length)
+            listener.skip(delivery, length)
         return until
 
     def _take_part(self, channel: int, data: bytes, at: int, end: int) -> bool:
@@ -332,6 +380,26 @@ class FrameReader:
                 message.delivery.body = message.body.getvalue()  # which copies nothing, as CPython does it
                 message.receive(message.delivery)
         return True
+
+
+def _receive_alike(data: bytes, at: int, channel: int, listener: _Listener, layout: _Layout, now: float) -> int:
+    """Receive the messages from `at` on as long as each is whole, small and of this layout; return where the first one
+    begins that is not. This is the hot path: `_receive` decides about that one."""
+    generation, queue, receive, routes = listener.generation, listener.queue, listener.receive, listener.routes
+    beginning, unpack, header, head = layout
+    known = len(beginning)
+    while data.startswith(beginning, at) and at + head <= len(data):
+        tag, bits, route, size, length, properties, end, kind, frame_channel, part = unpack(data, at + known)
+        until: int = at + head + length + 1
+        where = routes.get(route)
+        if size != header or end != _END or kind != _BODY or frame_channel != channel or part != length:
+            break
+        if where is None or not 0 < length <= SMALL or until > len(data) or data[until - 1] != _END:
+            break
+        body, redelivered = data[at + head : until - 1], bits & 1 > 0
+        receive(LazyDelivery(tag, generation, queue, *where, redelivered, properties, body, now))
+        at = until
+    return at
 
 
 class PikaConnection(SelectConnection):  # type: ignore[misc]  # pika has no types

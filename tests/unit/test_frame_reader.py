@@ -101,6 +101,49 @@ def test_messages_are_what_was_sent_however_the_bytes_are_cut(sent: list[Any], p
     assert len(heard.frames) == 4 * sent.count(None)
 
 
+def read(*pieces: bytes) -> tuple[list[tuple[Any, ...]], bytes]:
+    """Return what a reader of its own makes of the bytes: the messages, and the frames for pika."""
+    got: list[Delivery] = []
+    for_pika: list[bytes] = []
+    reader = FrameReader(for_pika.append)
+    reader.listen(HEARD, "readings", 7, got.append)
+    for piece in pieces:
+        reader.feed(piece)
+    found = [(d.tag, d.exchange, d.routing_key, d.redelivered, d.body, d.properties) for d in got]
+    return found, b"".join(for_pika)
+
+
+SAME, LONGER = BasicProperties(message_id="m-1"), BasicProperties(message_id="m-100")
+alike = st.tuples(
+    st.sampled_from([b"x", b"xx", b"", b"x" * SMALL, b"x" * (SMALL + 1)]),
+    st.sampled_from([SAME, SAME, LONGER]),
+    st.sampled_from(["a.b", "a.b", "a.c", "a.bc"]),
+    st.booleans(),
+)
+
+
+@given(st.lists(alike, min_size=2, max_size=10), st.lists(st.integers(0, 10**6), max_size=4))
+def test_messages_that_are_laid_out_alike_are_read_as_each_by_itself(sent: list[Any], places: list[int]) -> None:
+    each = [
+        b"".join(deliver(tag, body, properties, key=key, again=again, frame_max=2 * SMALL))
+        for tag, (body, properties, key, again) in enumerate(sent, 1)
+    ]
+    alone = [message for one in each for message in read(one)[0]]
+    assert len(alone) == len(sent)
+    assert read(*cut(b"".join(each), places)) == (alone, b"")
+
+
+@given(st.integers(0, 10**6), st.integers(0, 255), alike)
+def test_what_is_wrong_with_a_message_is_found_behind_one_like_it_too(place: int, octet: int, message: Any) -> None:
+    body, properties, key, again = message
+    good = b"".join(deliver(1, body, properties, key=key, again=again, frame_max=2 * SMALL))
+    spoilt = bytearray(b"".join(deliver(2, body, properties, key=key, again=not again, frame_max=2 * SMALL)))
+    spoilt[place % (len(spoilt) if place % 2 else min(len(spoilt), 90))] = octet
+    (first,), _ = read(good)
+    messages, for_pika = read(bytes(spoilt))
+    assert read(good + bytes(spoilt)) == ([first, *messages], for_pika)
+
+
 def test_order_with_other_frames_is_kept() -> None:
     heard = Heard()
     beat = frame.Heartbeat().marshal()
