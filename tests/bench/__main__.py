@@ -1,6 +1,7 @@
 """`python -m tests.bench`: the connectors beside their limits and naive twins, in one run on services of its own."""
 
 import re
+import shutil
 from pathlib import Path
 
 import click
@@ -43,6 +44,10 @@ def main(
     if listing:
         click.echo("\n".join(case.name for case in cases))
         return
+    for case in cases:
+        if not is_there(case.needs):
+            table.say(f"{case.name}: left out, for there is no {case.needs}")
+    cases = [case for case in cases if is_there(case.needs)]
     if not cases:
         raise click.ClickException("no such case; --list shows them")
     report = running.run(cases, messages or (QUICK_MESSAGES if quick else MESSAGES), rounds, table.say)
@@ -52,6 +57,10 @@ def main(
     if markdown:
         old = markdown.read_text() if markdown.exists() else ""
         markdown.write_text(table.put_into(old, table.as_markdown(report)))
+
+
+def is_there(program: str) -> bool:
+    return not program or shutil.which(program) is not None
 
 
 if __name__ == "__main__":

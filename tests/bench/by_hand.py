@@ -76,8 +76,11 @@ def run(
     tail: str = "",
     format: str = "json",
     batch: int = ROWS,
+    at_once: bool = False,
 ) -> None:
-    """Write `count` messages of the queue and return; without a count go on for ever. Each `sql` takes all rows."""
+    """Write `count` messages of the queue and return; without a count go on until killed. Each `sql` takes all rows.
+    `at_once`: what is there is written, however few they are."""
+    least = 1 if at_once else batch
     ready: deque[tuple[int, bytes]] = deque()
     enough = threading.Event()
     done = threading.Event()
@@ -96,7 +99,7 @@ def run(
         nonlocal seen
         seen += 1
         ready.append((method.delivery_tag, body))
-        if seen % batch == 0 or seen == count:
+        if seen % least == 0 or seen == count:
             enough.set()
 
     def on_channel(channel: Any) -> None:
@@ -116,7 +119,7 @@ def run(
         while count is None or written < count:
             quiet = not enough.wait(0.1)
             enough.clear()
-            while len(ready) >= batch or (ready and (quiet or (count is not None and written + len(ready) >= count))):
+            while len(ready) >= least or (ready and (quiet or (count is not None and written + len(ready) >= count))):
                 taken = [ready.popleft() for _ in range(min(batch, len(ready)))]
                 values = decode([body for _, body in taken], columns)
                 for statement in statements:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from tests.bench import load
 from tests.bench.calling import Calling
 from tests.bench.contenders import Contender, Selecting, Subscribing
+from tests.bench.latency import Waiting
 from tests.bench.load import Bad
 from tests.bench.services import TITLES
 from tests.bench.starting import Ending, First, Receiving
@@ -30,6 +31,8 @@ class Case:
     unit: str = "messages/s"
     #: Messages a second that the calls' own latency allows.
     bound: float | None = None
+    #: A program without which it cannot be measured.
+    needs: str = ""
 
 
 def inserting() -> Iterator[Case]:
@@ -78,12 +81,29 @@ def twofold() -> Iterator[Case]:
         yield Case(f"two processes, {name}", work, limit, each, gain=gain, beside="one process")
 
 
+def beside_node() -> Iterator[Case]:
+    """A loop by hand in Node.js, whose drivers and event loop leave more of the machine than Python's."""
+    for processes, name in ((1, "subscribe, JSON → PostgreSQL"), (2, "two processes, JSON → PostgreSQL")):
+        work = Subscribing("connector", processes=processes)
+        yield Case(f"{name}, beside Node.js", work, replace(work, how="node"), None, 0.8, needs="npm")
+
+
 def selecting() -> Iterator[Case]:
     for database, title in TITLES.items():
         for text, on_sent, target in (("", False, 0.7), (", on_sent", True, 0.35)):
             work, naive = Selecting("connector", database, on_sent), Selecting("naive", database, on_sent)
             quick = database == "postgresql"
             yield Case(f"select, {title} → JSON{text}", work, Selecting("limit"), naive, target, quick=quick)
+
+
+def waiting() -> Iterator[Case]:
+    for rate, share, name in (
+        (1000, 0.5, "1,000 messages/s, median"),
+        (1000, 0.99, "1,000 messages/s, 99 of 100"),
+        (10, 0.5, "lone message"),
+    ):
+        work = Waiting("connector", rate, share)
+        yield Case(f"latency, {name}", work, replace(work, how="limit"), None, unit="ms")
 
 
 def calling() -> Iterator[Case]:
@@ -114,4 +134,13 @@ def starting() -> Iterator[Case]:
     yield Case("receive, one message a process", Receiving("connector"), Receiving("limit"), None, unit="ms")
 
 
-CASES: list[Case] = [*inserting(), *shapes(), *twofold(), *selecting(), *calling(), *starting()]
+CASES: list[Case] = [
+    *inserting(),
+    *shapes(),
+    *twofold(),
+    *beside_node(),
+    *waiting(),
+    *selecting(),
+    *calling(),
+    *starting(),
+]

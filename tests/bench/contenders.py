@@ -1,8 +1,9 @@
 """Who runs against whom, between a broker and a database: prepared, run as processes of their own, and measured.
 
-`how` is `limit`, `connector` or `naive`. All are measured the same way, from outside: subscribing from the moment at
-which all processes consume until few rows are missing; publishing from the first message in the queue to the last,
-and with `on_sent` until the last row is marked. Starting a process and its connections is not in it.
+`how` is `limit`, `node` (another limit), `connector` or `naive`. All are measured the same way, from outside:
+subscribing from the moment at which all processes consume until few rows are missing; publishing from the first message
+in the queue to the last, and with `on_sent` until the last row is marked. Starting a process and its connections is not
+in it.
 """
 
 import json
@@ -20,6 +21,7 @@ from tests.bench.services import Services, odbc
 from tests.services.database import Database
 
 BY_HAND = [sys.executable, str(Path(__file__).with_name("by_hand.py"))]
+BY_HAND_IN_NODE = str(Path(__file__).with_name("by_hand.mjs"))
 NAIVE = [sys.executable, "-m", "tests.bench.naive"]
 PIPELINED = [sys.executable, "-m", "tests.bench.pipelined"]
 QUEUE = "bench"
@@ -70,6 +72,8 @@ class Subscribing:
     batch: int = BATCH
     #: Seconds that every commit takes longer.
     commit_s: float = 0.0
+    #: Whether the limit writes what is there instead of waiting for a full batch.
+    at_once: bool = False
 
     def run(self, services: Services, messages: int) -> Measured:
         database, vhost = services.database(self.database), services.vhost
@@ -123,12 +127,30 @@ class Subscribing:
     def _command(self, services: Services, database: Database, count: int) -> tuple[Sequence[str], Any]:
         if self.how == "connector":
             return self._connector(services, database), None
+        if self.how == "node":
+            return self._in_node(services, database)
         format = "json-lists" if self.load.records > 1 else self.format
         job = {"amqp": services.vhost.config(), "queue": QUEUE, "connection": odbc(database), "format": format}
         if self.how == "naive":
             return NAIVE, {"do": "subscribe", **job, **self.load.one_by_one()}
-        last = count if self.processes == 1 else None
-        return BY_HAND, {"count": last, "batch": self.batch, **job, **self.load.by_hand()}
+        last = count if self.processes == 1 and not self.at_once else None
+        by_hand = {"count": last, "batch": self.batch, "at_once": self.at_once}
+        return BY_HAND, {**by_hand, **job, **self.load.by_hand()}
+
+    def _in_node(self, services: Services, database: Database) -> tuple[Sequence[str], Any]:
+        """The loop by hand for JSON and PostgreSQL in another language."""
+        own, vhost = database.connection, services.vhost
+        job = {
+            "broker": {"hostname": vhost.host, "port": vhost.port, "vhost": vhost.name}
+            | {"username": vhost.username, "password": vhost.password},
+            "database": {"host": own["Server"], "port": int(own["Port"]), "database": own["Database"]}
+            | {"user": own["Uid"], "password": own["Pwd"]},
+            "queue": QUEUE,
+            "sql": self.load.tables[0].insert,
+            "columns": self.load.tables[0].names,
+            "batch": self.batch,
+        }
+        return ["env", f"NODE_PATH={services.node_modules}", "node", BY_HAND_IN_NODE], job
 
     def _connector(self, services: Services, database: Database) -> Sequence[str]:
         sections: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """The private services of one run of the benchmark, each started when the first contender needs it."""
 
 import contextlib
+import subprocess
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from tests.services.salesforce import Org, Salesforce
 from tests.services.server import Run
 from tests.services.sqlite import SqliteDatabase
 
+NODE_PACKAGES = ("amqplib@0.10", "pg@8")
 TITLES = {"postgresql": "PostgreSQL", "mariadb": "MariaDB", "sqlite": "SQLite"}
 
 
@@ -50,6 +52,15 @@ class Services:
         server.start()
         self._open.callback(server.discard)
         return Org(server)
+
+    @cached_property
+    def node_modules(self) -> Path:
+        """The packages of the loop by hand in Node.js, from the registry."""
+        folder = self.folder / "node"
+        folder.mkdir()
+        install = ["npm", "install", "--no-audit", "--no-fund", "--silent", *NODE_PACKAGES]
+        subprocess.run(install, cwd=folder, check=True, timeout=300)
+        return folder / "node_modules"
 
     def database(self, kind: str) -> Database:
         """Return the database of this run on `postgresql`, `mariadb` or `sqlite`."""

@@ -37,6 +37,7 @@ class PostgreSQL(Server):
             "max_connections": 100,
             "max_prepared_transactions": 10,
             "timezone": "UTC",
+            "track_commit_timestamp": "on",  # tests.bench.latency
             "log_line_prefix": "%m %d ",
         }
         options = itertools.chain.from_iterable(("-c", f"{key}={value}") for key, value in settings.items())
