@@ -40,10 +40,15 @@ def refusal(delivery, fmt=JSON):
     return failure
 
 
+def packed(body):
+    """Return a body as gzip without the time, which would be in the names of tests."""
+    return gzip.compress(body, mtime=0)
+
+
 PACKED = {
-    "gzip": gzip.compress(BODY),
-    "x-gzip": gzip.compress(BODY),
-    "GZIP ": gzip.compress(BODY),
+    "gzip": packed(BODY),
+    "x-gzip": packed(BODY),
+    "GZIP ": packed(BODY),
     "deflate": zlib.compress(BODY),
     "zstd": zstd.compress(BODY),
 }
@@ -87,11 +92,11 @@ def test_members_are_counted_because_each_takes_time(coding, pack):
         ("gzip", BODY, "content_encoding is gzip, and the body is not: incorrect header check"),
         ("gzip", zlib.compress(BODY), "content_encoding is gzip, and the body is not"),
         ("gzip", b"", "ends in the middle of it"),
-        ("gzip", gzip.compress(BODY)[:-1], "ends in the middle of it"),
-        ("gzip", gzip.compress(BODY)[:-8] + b"\0" * 8, "incorrect data check"),
-        ("gzip", gzip.compress(BODY) + b"x", "content_encoding is gzip, and the body"),
-        ("gzip", gzip.compress(BODY) + b"xyz", "incorrect header check"),
-        ("gzip", gzip.compress(BODY) + gzip.compress(BODY)[:9], "ends in the middle of it"),
+        ("gzip", packed(BODY)[:-1], "ends in the middle of it"),
+        ("gzip", packed(BODY)[:-8] + b"\0" * 8, "incorrect data check"),
+        ("gzip", packed(BODY) + b"x", "content_encoding is gzip, and the body"),
+        ("gzip", packed(BODY) + b"xyz", "incorrect header check"),
+        ("gzip", packed(BODY) + packed(BODY)[:9], "ends in the middle of it"),
         ("deflate", zlib.compress(BODY)[:-1], "ends in the middle of it"),
         ("deflate", zlib.compress(BODY) + b"xyz", "there are 3 bytes behind its end"),
         ("deflate", raw_deflate(BODY)[:-2], "ends in the middle of it"),
@@ -102,7 +107,7 @@ def test_members_are_counted_because_each_takes_time(coding, pack):
         ("compress", BODY, "is not unpacked here"),
         ("X-Compress", BODY, "is not unpacked here"),
         ("base64", BODY, "is not unpacked here"),
-        ("gzip, gzip", gzip.compress(gzip.compress(BODY)), "one at a time"),
+        ("gzip, gzip", packed(packed(BODY)), "one at a time"),
     ],
 )  # fmt: skip
 def test_what_is_not_what_its_message_says_is_not_decodable(coding, body, told):
