@@ -11,20 +11,8 @@ from tests.unit.test_house import ROOT
 LIBRARIES = (
     {"pika", "pyodbc", "lxml", "jsonschema", "referencing", "attr", "rich", "jmespath", "jinja2", "prometheus_client"}
     | {"requests", "urllib3", "simple_salesforce", "zeep", "jwt", "cryptography", "werkzeug", "opentelemetry"}
-    | {"dataclasses", "shutil"}
-    | {
-        "asyncio",
-        "shutil",
-        "http",
-        "xml",
-        "ssl",
-        "socket",
-        "email",
-        "importlib.metadata",
-        "logging",
-        "dataclasses",
-        "signal",
-    }
+    | {"asyncio", "dataclasses", "email", "http", "importlib.metadata", "logging", "shutil", "signal", "socket", "ssl"}
+    | {"xml"}
 )
 
 
