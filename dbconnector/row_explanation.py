@@ -26,7 +26,7 @@ from dbconnector.watermark import message_id_of
 
 Row = Sequence[Any]
 #: Stands for what only a run knows.
-RANDOM_ID = "<a random UUID>"
+RANDOM_ID = "(a random UUID)"
 WHY = "<why it failed>"
 #: Characters of a body in the text; the data has all of them.
 MOST_BODY = 4000

@@ -155,8 +155,8 @@ def test_a_case_that_is_created_where_one_was_to_be_changed_is_a_warning(client,
     batch = [item(0, "a")]
     send(sender(client, **UPSERT), batch)
     assert outcome(batch[0]) is DONE
-    (warning,) = [each.message for each in caplog.records if "assignment rule" in each.message]
-    assert warning == "a Case was created without its assignment rule"
+    (warning,) = [vars(each) for each in caplog.records if "assignment rule" in each.message]
+    assert warning["event"] == "a Case was created without its assignment rule"
 
 
 def test_what_may_not_be_made_and_may_be_changed_is_no_flood(client):

@@ -58,4 +58,4 @@ def test_the_lanes_of_a_division_have_one_size(caplog: pytest.LogCaptureFixture)
         list(lanes.map(lambda _: sizes.note(200, 6.0), range(80)))
     assert sizes.size.records == 100
     (told,) = caplog.records
-    assert told.message == "batch size reduced"
+    assert vars(told)["event"] == "batch size reduced"

@@ -76,7 +76,8 @@ GOOD = {"id": 1, "device": {"name": "p-1"}, "values": [{"v": "1.5"}], "amount": 
         ({**GOOD, "values": [{"v": "beside a result of the database"}]}, {"message_id": "m-1"}, "bad-value"),
         (b"no json", {"message_id": "m-1"}, "not-decodable"),
         ({"id": 1}, {"message_id": "m-1"}, "device.name"),
-        ({**GOOD, "device": {"name": ["a", "list"]}}, {"message_id": "m-1"}, "bad-value"),
+        # The column may be an array; only the database knows.
+        ({**GOOD, "device": {"name": ["a", "list"]}}, {"message_id": "m-1"}, None),
         ({**GOOD, "amount": "much"}, {"message_id": "m-1"}, "amount"),
         ([GOOD, {"id": 2}], {"message_id": "m-1"}, "device.name"),
         (GOOD, {}, "no-key"),
