@@ -69,7 +69,10 @@ class DatabaseSink:
         return self._passed
 
     def probe(self) -> None:
+        opened = self.database.opened
         self.database.probe()
+        if self.database.opened != opened:
+            self._bound = False  # a column may have changed since the connection before
 
     def handle(self, deliveries: Sequence[Delivery], valid: Valid, isolating: bool = False) -> list[Outcome]:
         """Return one outcome per delivery. Raise Failed if the database cannot be reached at all, Stale if `valid`
