@@ -1,8 +1,8 @@
 """The Debian package in a bare Debian: installed by apt, used by its own user, upgraded, removed, purged.
 
-`scripts/package --test` runs it; it needs root and debootstrap, and takes minutes. The bare system is made once, below
-~/.cache/amqp-connectors-matrix, and copied for each run. systemd does not run in it, so the units are looked at by
-systemd-analyze, and their commands are run under their user with the credentials that systemd would give them.
+`scripts/package --test` runs it; it takes minutes, and needs root and debootstrap. The bare system is made once, below
+~/.cache/amqp-connectors-matrix, and copied for each run. One test runs the command of a unit on a real broker, under
+its user and with its credentials, but without systemd; the other lets systemd boot the system (systemd-container).
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from connectorlib.version import VERSION
-from scripts import matrix
+from tests.services.debian import Debian, bare
 from tests.services.waiting import eventually
 
 pytestmark = [pytest.mark.package, pytest.mark.slow]
@@ -58,60 +58,13 @@ def packages(tmp_path_factory):
     return first, with_version(first, HIGHER, tmp_path_factory.mktemp("second"))
 
 
-class Debian:
-    """A bare Debian in a folder; commands run in it as root, or as one of its users."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def command(self, *words: str, user: str = "") -> list[str]:
-        enter = ["unshare", "--mount", "bash", "-ec", matrix.ENTER, str(self.folder)]
-        confine = [
-            "setpriv",
-            f"--reuid={user}",
-            f"--regid={user}",
-            "--clear-groups",
-            "--no-new-privs",
-            "--inh-caps=-all",
-        ]
-        return [*enter, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *(confine if user else []), *words]
-
-    def run(self, *words: str, user: str = "") -> str:
-        """Run a command and return what it prints; it has to succeed."""
-        done = subprocess.run(self.command(*words, user=user), capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def apt(self, *words: str) -> str:
-        return self.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "--no-install-recommends", *words)
-
-    def path(self, name: str) -> Path:
-        return self.folder / name.lstrip("/")
-
-    def read(self, name: str) -> str:
-        return self.path(name).read_text()
-
-    def found(self, pattern: str, *folders: str) -> list[str]:
-        """Return the files with a name like the pattern, other than the lists of dpkg."""
-        found = [each for folder in folders for each in self.path(folder).rglob(pattern)]
-        names = sorted(str(each.relative_to(self.folder)) for each in found)
-        return [name for name in names if not name.startswith("var/lib/dpkg/info/")]
-
-
 @pytest.fixture(params=["bookworm", "trixie"])
-def debian(request, tmp_path):
-    bare = matrix.Leg(request.param, CACHE / f"bare-{request.param}")
-    matrix.make_debian(bare, "http://deb.debian.org/debian", tmp_path / "debootstrap.log")
+def debian(request):
     folder = CACHE / f"package-{request.param}-{os.getpid()}"
-    subprocess.run(["cp", "--archive", bare.folder, folder], check=True)
     try:
-        found = Debian(folder)
-        found.path("/usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
-        found.path("/usr/sbin/policy-rc.d").chmod(0o755)
-        found.apt("update")
-        yield found
+        yield bare(request.param, CACHE, folder)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def installed(debian: Debian, package: Path) -> None:
@@ -222,3 +175,38 @@ def test_a_package_is_installed_used_upgraded_removed_and_purged(packages, debia
     assert "/var/lib/dbconnector is not empty" in debian.apt("purge", "amqp-connectors")
     assert "connector" not in debian.read("/etc/passwd") + debian.read("/etc/group")
     assert debian.found("*connector*", "etc", "opt", "usr", "run", "var/lib") == ["var/lib/dbconnector"]
+
+
+SERVICES = """
+cp /root/readings.config /etc/dbconnector/; chmod 640 /etc/dbconnector/readings.config
+for each in db amqp; do echo secret | install -m 600 /dev/stdin /etc/dbconnector/readings.$each.pw; done
+systemctl enable --now dbconnector@readings
+before=$(systemctl show -P MainPID dbconnector@readings)
+test "$(ps -o user:20= -p $before)" = dbconnector
+dpkg -i /root/higher.deb
+test "$(systemctl is-active dbconnector@readings sfconnector | tr '\\n' ' ')" = "active inactive "
+test "$(systemctl show -P MainPID dbconnector@readings)" != $before
+systemctl reload dbconnector@readings
+dpkg --remove amqp-connectors
+test -z "$(pgrep dbconnector)"
+dpkg --purge amqp-connectors
+"""
+
+
+# Debian 13's systemd refuses to boot where control groups are those of version 1.
+@pytest.mark.parametrize("debian", ["bookworm"], indirect=True)
+def test_a_running_service_restarts_with_an_upgrade_and_stops_with_a_removal(packages, debian):
+    first, second = packages
+    debian.apt("install", "systemd-sysv", "dbus", "procps", "libsqliteodbc")
+    installed(debian, first)
+    configuration = {
+        "database": {
+            "connection": {"Driver": "SQLite3", "Database": ":memory:"},
+            "write": [{"statement": "INSERT INTO t (v) VALUES (:v)"}],
+        },
+        "broker": {"host": "127.0.0.1", "port": 1, "password": "${credential:amqp}", "source": {"queue": "readings"}},
+    }
+    debian.path("/root/readings.config").write_text(json.dumps(configuration))
+    shutil.copy(second, debian.path("/root/higher.deb"))
+    debian.boot(SERVICES)
+    assert debian.found("*connector*", "etc", "opt", "usr", "var/lib") == []
