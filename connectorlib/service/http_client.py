@@ -12,7 +12,6 @@ import os
 import re
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -33,6 +32,7 @@ from requests.utils import (
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from connectorlib.errors import Kind
+from connectorlib.service.http_exchange import Deadlines, HttpExchange
 from connectorlib.service.redaction import secrets
 from connectorlib.values.hosts import is_loopback
 
@@ -97,37 +97,8 @@ class Lost(Exception):
         self.timed_out = timed_out
 
 
-class HttpExchange:
-    """A request to a host and the answer, with a time limit for both; `proxy` is the address of the one that is
-    used."""
-
-    def __init__(self, seconds: float, host: str, proxy: str | None) -> None:
-        self.seconds = seconds
-        self.host = host
-        self.proxy = proxy
-        self.sent = False
-        self.timed_out = False
-        self._until = time.monotonic() + seconds
-        self._socket: socket.socket | None = None
-
-    def left(self) -> float:
-        return max(0.001, self._until - time.monotonic())
-
-    def start(self, connected: Any) -> None:
-        # TLS within the TLS of a proxy is an object of urllib3's, which has the socket.
-        self._socket = connected if isinstance(connected, socket.socket) else getattr(connected, "socket", None)
-        self.sent = True
-
-    def cut(self) -> None:
-        """End the exchange from another thread: reading and writing fail, or reach the end of the data."""
-        self.timed_out = True
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                # Not SSLSocket.shutdown, which would let the reader continue without TLS.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-
 _current: ContextVar[HttpExchange | None] = ContextVar("exchange", default=None)
+_deadlines = Deadlines()
 
 
 class _Http(HTTPConnection):
@@ -318,15 +289,12 @@ def _system_has_authorities() -> bool:
 
 @contextlib.contextmanager
 def _limited(exchange: HttpExchange) -> Iterator[None]:
-    timer = threading.Timer(exchange.seconds, exchange.cut)
-    timer.daemon = True
-    timer.start()
     token = _current.set(exchange)
     try:
-        yield
+        with _deadlines.limiting(exchange):
+            yield
     finally:
         _current.reset(token)
-        timer.cancel()
 
 
 def _read(answer: requests.Response, most: int) -> None:
