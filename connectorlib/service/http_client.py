@@ -13,9 +13,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -102,15 +101,28 @@ _deadlines = Deadlines()
 
 
 class _Http(HTTPConnection):
+    """Sends headers and body at once; http.client would send a packet of each."""
+
+    _pieces: list[bytes] | None = None
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         _start(self)
-        super().request(*args, **kwargs)
+        pieces = self._pieces = []
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._pieces = None
+        super().send(b"".join(pieces))
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:  # to a proxy, while connecting
+            super().send(data)
+        else:
+            self._pieces.append(data)
 
 
-class _Https(HTTPSConnection):
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _start(self)
-        super().request(*args, **kwargs)
+class _Https(_Http, HTTPSConnection):
+    pass
 
 
 def _start(connection: HTTPConnection) -> None:
@@ -159,9 +171,6 @@ class Session(requests.Session):
 
     def __init__(self, user_agent: str, ca: str | None = None) -> None:
         super().__init__()
-        self.auth = _keep
-        self.trust_env = False  # what is used of the environment is read here
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers["User-Agent"] = user_agent
         self._ca = ca
         self.adapters.clear()  # that for https comes with the first request, which may fail where authorities are read
@@ -183,19 +192,29 @@ class Session(requests.Session):
             adapter.close()
 
     def request(  # type: ignore[override]
-        self, method: str, url: str, *, timeout: float, most: int = MOST_BYTES, **kwargs: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        most: int = MOST_BYTES,
     ) -> requests.Response:
         """Send a request and return the complete answer, both within `timeout` seconds and the answer within `most`
         bytes. Raise NotSent or Lost."""
         self.answer = None
         proxy = proxy_of(url)
         exchange = HttpExchange(timeout, host_of(url), proxy)
-        kwargs["proxies"] = {"http": proxy, "https": proxy} if proxy else {}
         try:
-            self._prepare(url)
+            self._read_authorities(url)
+            request = requests.PreparedRequest()
+            named = {**self.headers, **(headers or {})}
+            request.prepare(method, url, named, data=data, params=params, json=json, auth=_keep)
             with _limited(exchange):
-                limits = (min(CONNECT_TIMEOUT, timeout), timeout)
-                answer = super().request(method, url, **kwargs, timeout=limits, allow_redirects=False, stream=True)
+                answer = self._sent(request, (min(CONNECT_TIMEOUT, timeout), timeout), proxy)
                 _read(answer, most)
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise _translated(error, exchange) from None  # the original text contains the address with the query
@@ -210,7 +229,14 @@ class Session(requests.Session):
         self.answer = answer
         return answer
 
-    def _prepare(self, url: str) -> None:
+    def _sent(
+        self, request: requests.PreparedRequest, limits: tuple[float, float], proxy: str | None
+    ) -> requests.Response:
+        # Not by Session.send, which would take care of cookies, redirects and hooks.
+        proxies = {"http": proxy, "https": proxy} if proxy else {}
+        return self.get_adapter(request.url or "").send(request, stream=True, timeout=limits, proxies=proxies)
+
+    def _read_authorities(self, url: str) -> None:
         """Read the certificate authorities when they are needed, once: it takes some 30 ms. Raise NotSent."""
         if "https://" not in self.adapters and url.lower().startswith("https://"):
             self.mount("https://", _Adapter(tls_context(self._ca)))

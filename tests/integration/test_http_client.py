@@ -1,6 +1,8 @@
-"""HTTP over TLS, also through a proxy that is reached by TLS itself: TLS within TLS."""
+"""HTTP as it is on the wire; over TLS, also through a proxy that is reached by TLS itself: TLS within TLS."""
 
+import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -65,3 +67,31 @@ def test_the_authorities_that_come_with_requests_are_not_trusted_besides_the_sys
     with served(authority.issue("localhost")) as server, pytest.raises(NotSent) as raised:
         Session("test").request("GET", f"{server.url}/x", timeout=10)
     assert (raised.value.code, server.requests) == ("tls", [])
+
+
+def test_no_cookie_is_kept():
+    with Scripted([as_json(200, {}, "Set-Cookie: sid=secret; Path=/")]) as server, Session("test") as session:
+        for _ in range(2):
+            assert not session.request("GET", server.url, timeout=10).history
+        assert [call.headers.get("cookie") for call in server.calls] == [None, None]
+
+
+def test_headers_and_body_are_sent_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as server:
+
+        def first_piece():
+            with listener.accept()[0] as connection:
+                piece = connection.recv(1 << 16)
+                connection.sendall(as_json(200, {}))
+                return piece
+
+        piece = server.submit(first_piece)
+        with Session("test") as session:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+            session.request("POST", url, headers={"user-agent": "mine"}, params={"a": "b c"}, data=b"{}", timeout=10)
+        head, _, body = piece.result(10).partition(b"\r\n\r\n")
+        assert body == b"{}"
+        assert head.startswith(b"POST /x?a=b+c HTTP/1.1\r\n")
+        lines = head.lower().split(b"\r\n")
+        assert [line for line in lines if line.startswith(b"user-agent")] == [b"user-agent: mine"]
+        assert b"content-length: 2" in lines
