@@ -5,7 +5,7 @@ however often the record is sent. Only an entry with a lookup is evaluated again
 that it looks up by are not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
@@ -243,9 +243,8 @@ class CaseMapper:
         effort = Effort(self._limits)
         records = records_of(delivery, self._format)
         effort.check()
+        elements = self._elements(delivery, records, effort)
         effort.rest()
-        with effort:
-            elements = self._elements(delivery, records, effort)
         for index, element, record in elements:
             scope = LookupScope(delivery, record, index, fmt=self._format, effort=effort)
             if self.lookups:
@@ -253,12 +252,14 @@ class CaseMapper:
             decoded.append(Decoded(element, scope, effort))
         return decoded
 
-    def _elements(self, delivery: Delivery, records: Sequence[Any], effort: Effort) -> list[tuple[int, Any, Any]]:
+    def _elements(self, delivery: Delivery, records: Sequence[Any], effort: Effort) -> Iterable[tuple[int, Any, Any]]:
         """Return what becomes a Case each, with its number in the message and the record that it is a part of. Raise
         Failed (reject) if there is no list for `for_each`, or if it is too long."""
-        chosen = [(at, record) for at, record in enumerate(records) if at not in delivery.left_out]
+        chosen: Iterable[tuple[int, Any]] = enumerate(records)
+        if delivery.left_out:
+            chosen = [(at, record) for at, record in chosen if at not in delivery.left_out]
         if self._each is None:
-            return [(at, record, record) for at, record in chosen]
+            return ((at, record, record) for at, record in chosen)
         found: list[tuple[int, Any, Any]] = []
         for at, record in chosen:
             scope = Scope(delivery, record, at, fmt=self._format, effort=effort)

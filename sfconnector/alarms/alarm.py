@@ -4,6 +4,7 @@ Times are seconds since 1970. `at` is a time of the device, which may be wrong; 
 """
 
 import hashlib
+from dataclasses import field
 from enum import StrEnum
 
 from connectorlib.dataclass import dataclass
@@ -58,10 +59,11 @@ class Event:
     again: bool = False
     #: Why it only counts, `SILENCED` or `TOO_OLD`; None: it does more.
     only_counts: Effect | None = None
+    #: Of the id, as the alarm remembers it.
+    digest: bytes = field(init=False, compare=False)
 
-    @property
-    def digest(self) -> bytes:
-        return hashlib.sha256(self.id.encode()).digest()[:ID_BYTES]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(self.id.encode()).digest()[:ID_BYTES])
 
 
 @dataclass(frozen=True, slots=True)

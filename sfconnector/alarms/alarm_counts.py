@@ -58,8 +58,8 @@ class AlarmCounts:
         """Count what a message did."""
         with self._lock:
             self._totals.update(names)
-            for name in names:
-                self._hour.add(name, 1, self._clock())
+            for name, count in Counter(names).items():
+                self._hour.add(name, count, self._clock())
 
     def mute(self, key: str, muted: bool) -> None:
         """Note whether an alarm fires and its Case is never reopened."""

@@ -120,8 +120,9 @@ class EventReader:
 
     def _only_counts(self, record: Any, scope: Scope, given: float | None, now: float) -> Effect | None:
         """Return why a raise only counts; None: it does more."""
-        if any(begin <= now < end and matches(record, scope) for matches, begin, end in self._silences):
-            return Effect.SILENCED
+        for matches, begin, end in self._silences:
+            if begin <= now < end and matches(record, scope):
+                return Effect.SILENCED
         assert scope.delivery is not None
         return Effect.TOO_OLD if self._is_old(given, scope.delivery, now) else None
 

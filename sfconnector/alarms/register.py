@@ -6,10 +6,10 @@ each time, since agents change it. After a call whose outcome is unknown its ala
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, Protocol
 
-from connectorlib.dataclass import dataclass
+from connectorlib.dataclass import dataclass, replace
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, Done, Outcome
 from sfconnector.alarms.alarm import Alarm, AlarmRules, CaseSeen, Create, Effect, Event, State, Update

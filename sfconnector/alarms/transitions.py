@@ -5,8 +5,7 @@ what is written. It depends on nothing else, so it decides the same after a cras
 comes again counts no more, but what it brought about and was not written is written now.
 """
 
-from dataclasses import replace
-
+from connectorlib.dataclass import replace
 from sfconnector.alarms.alarm import (
     CLEARED,
     FLAPPED,
@@ -36,9 +35,9 @@ def fold(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Ala
     if event.clears:
         if alarm.state is State.CLEARED:
             return alarm, Effect.UNMATCHED
-        alarm = replace(alarm, ids=(*alarm.ids, digest)[-MOST_IDS:])
+        alarm = replace(alarm, ids=_with(alarm.ids, digest))
         return (alarm, Effect.LATE) if older else _cleared(alarm, event.at, now, rules)
-    alarm = _counted(replace(alarm, ids=(*alarm.ids, digest)[-MOST_IDS:]), event, now, rules)
+    alarm = _counted(alarm, event, now, rules)
     only_counts = event.only_counts or (Effect.LATE if older else None)
     return _raised(alarm, event, now, rules) if only_counts is None else (alarm, only_counts)
 
@@ -46,12 +45,17 @@ def fold(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Ala
 def _counted(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> Alarm:
     return replace(
         alarm,
+        ids=_with(alarm.ids, event.digest),
         due=_stale_at(now, rules) if alarm.state is State.ACTIVE else alarm.due,
         count=alarm.count + 1,
         last=max(alarm.last, event.at),
         unseen=alarm.unseen + 1,
         unseen_first=alarm.unseen_first if alarm.unseen else event.at,
     )
+
+
+def _with(ids: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...]:
+    return (*ids, digest)[-MOST_IDS:]
 
 
 def _raised(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Alarm, Effect]:

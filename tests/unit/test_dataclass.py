@@ -147,3 +147,18 @@ def test_nothing_is_compiled_before_the_first_instance():
     Point(1)
     Point(2)
     assert compiled == ["compile"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"y": 1.5}, {"x": 2, "words": ["b"], "name": "n"}, {"z": 1}], ids=str)
+def test_a_copy_with_other_values_is_that_of_the_standard_library(pair, changes):
+    copies = []
+    for made, copied in zip(pair, (replace, ours.replace), strict=True):
+        original = made[1](x=1, words=["a"], name="home")
+        try:
+            copy = copied(original, **changes)
+        except TypeError:
+            copies.append(None)
+            continue
+        assert type(copy) is made[1]
+        copies.append((asdict(copy), "words" in changes or copy.words is original.words))
+    assert copies[0] == copies[1]
