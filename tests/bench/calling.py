@@ -88,7 +88,7 @@ class Calling:
 
     def _count(self, messages: int) -> int:
         """Return how many for each division: whole batches, of a few seconds."""
-        batches = {0: 50, 50: 40, 150: 16}[self.latency_ms]
+        batches = {0: min(500, 10_000 // self.batch), 50: 40, 150: 16}[self.latency_ms]
         if self.how == "naive":
             return max(5, min(messages // self.batch, batches) // 3)
         return self.batch * max(2, min(messages // self.batch, batches))
