@@ -5,6 +5,7 @@ import dataclasses
 import pickle
 import sys
 from dataclasses import FrozenInstanceError, asdict, field, fields, replace
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_nothing_is_compiled_before_the_first_instance():
 
 @pytest.mark.parametrize("changes", [{}, {"y": 1.5}, {"x": 2, "words": ["b"], "name": "n"}, {"z": 1}], ids=str)
 def test_a_copy_with_other_values_is_that_of_the_standard_library(pair, changes):
-    copies = []
+    copies: list[Any] = []
     for made, copied in zip(pair, (replace, ours.replace), strict=True):
         original = made[1](x=1, words=["a"], name="home")
         try:
