@@ -128,8 +128,10 @@ class EventReader:
 
     def _is_old(self, given: float | None, delivery: Delivery, now: float) -> bool:
         """Whether it waited too long to become a Case, by the broker's time or else by the device's."""
+        if not self._settings.max_age:
+            return False
         since = _sent(delivery) or given
-        return bool(self._settings.max_age and since and now - since > self._settings.max_age)
+        return bool(since and now - since > self._settings.max_age)
 
 
 def key_prefix(division: str) -> str:

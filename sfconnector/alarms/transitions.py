@@ -5,6 +5,8 @@ what is written. It depends on nothing else, so it decides the same after a cras
 comes again counts no more, but what it brought about and was not written is written now.
 """
 
+from typing import Any
+
 from connectorlib.dataclass import replace
 from sfconnector.alarms.alarm import (
     CLEARED,
@@ -37,12 +39,17 @@ def fold(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Ala
             return alarm, Effect.UNMATCHED
         alarm = replace(alarm, ids=_with(alarm.ids, digest))
         return (alarm, Effect.LATE) if older else _cleared(alarm, event.at, now, rules)
-    alarm = _counted(alarm, event, now, rules)
     only_counts = event.only_counts or (Effect.LATE if older else None)
-    return _raised(alarm, event, now, rules) if only_counts is None else (alarm, only_counts)
+    if only_counts is not None:
+        return _counted(alarm, event, now, rules), only_counts
+    if alarm.state is State.ACTIVE:  # nearly always
+        raised, severity = max(alarm.raised, event.at), max(alarm.severity, event.severity)
+        return _counted(alarm, event, now, rules, raised=raised, severity=severity), Effect.REPEATED
+    return _raised(_counted(alarm, event, now, rules), event, now, rules)
 
 
-def _counted(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> Alarm:
+def _counted(alarm: Alarm, event: Event, now: float, rules: AlarmRules, **changes: Any) -> Alarm:
+    """Return an alarm with one more raise, and with other changes: a copy is what takes the time."""
     return replace(
         alarm,
         ids=_with(alarm.ids, event.digest),
@@ -51,6 +58,7 @@ def _counted(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> Alarm
         last=max(alarm.last, event.at),
         unseen=alarm.unseen + 1,
         unseen_first=alarm.unseen_first if alarm.unseen else event.at,
+        **changes,
     )
 
 
@@ -60,9 +68,6 @@ def _with(ids: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...]:
 
 def _raised(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Alarm, Effect]:
     raised = max(alarm.raised, event.at)
-    if alarm.state is State.ACTIVE:
-        severity = max(alarm.severity, event.severity)
-        return replace(alarm, raised=raised, severity=severity), Effect.REPEATED
     if alarm.state is State.FLAPPING:
         severity = max(alarm.severity, event.severity)
         due = alarm.due if alarm.firing else now + rules.flapping_quiet
