@@ -3,6 +3,7 @@
 Few different sizes are used, so that few statements have to be prepared.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ R = TypeVar("R")
 
 #: Rows in one multi-row statement. More brought nothing on PostgreSQL and MariaDB (docs/benchmarks.md).
 LARGEST = 500
+#: How many hints in a row may be wrong before no more are followed.
+WRONG_HINTS = 3
 
 
 def chunk_sizes(largest: int) -> list[int]:
@@ -47,6 +50,10 @@ def statements(
         yield sql(len(chunk)), list(chain.from_iterable(chunk))
 
 
+def _no_hint(_items: Sequence[Any], _failed: Failed) -> Sequence[int]:
+    return ()
+
+
 class Bisection:
     """Isolates the bad items among items that can be tried together, in few attempts: binary splitting, generalized
     for several bad ones (Hwang, "A method for detecting all defective members in a population by group testing",
@@ -54,33 +61,58 @@ class Bisection:
 
     How many are tried at once is learned: twice as many after a piece that passed, half after one that did not. An
     instance lives as long as its sink, whose next batch is like the last.
+
+    A hint names the items that are probably bad. They are tried alone, and what is between them together; so a wrong
+    hint costs attempts, and after a few of them no hint is followed.
     """
 
     def __init__(self) -> None:
         self.size = 1 << 20  # more than any batch has
 
     def isolate(
-        self, items: Sequence[T], attempt: Callable[[Sequence[T]], R | Failed], *, failed: bool = False
+        self,
+        items: Sequence[T],
+        attempt: Callable[[Sequence[T]], R | Failed],
+        *,
+        failed: Failed | None = None,
+        hint: Callable[[Sequence[T], Failed], Sequence[int]] = _no_hint,
     ) -> Iterator[tuple[Sequence[T], R | Failed]]:
         """Yield the items in order, as pieces that passed and single items that did not, each with its result.
 
         `attempt` returns Failed if at least one item of a piece is bad; what it raises ends the iteration. `failed`:
-        all items together have just failed.
+        why all items together have just failed. `hint` returns the positions in such a piece of the items that its
+        failure points to, in ascending order.
         """
-        start = 0
-        suspected = len(items) if failed else 0  # the end of a piece that is known to hold a bad item
-        if failed:
-            self.size = half(len(items))
+        start = wrong = 0
+        suspected = 0  # the end of a piece that is known to hold a bad item
+        ends = deque[int]()  # where pieces end before and after the items that hints name
+        named = set[int]()
+        result: R | Failed | None = failed
+        piece = items
         while start < len(items):
+            if isinstance(result, Failed) and len(piece) > 1:
+                found = [start + at for at in hint(piece, result)] if wrong < WRONG_HINTS else []
+                if found:
+                    named.update(found)
+                    ends.extendleft(sorted({end for at in found for end in (at, at + 1)}, reverse=True))
+                    suspected = start  # the items that are named may be all that are bad
+                else:
+                    if suspected <= start and not ends:
+                        self.size = half(len(piece))
+                    suspected = start + len(piece)
+            while ends and ends[0] <= start:
+                ends.popleft()
             fresh = suspected <= start
-            piece = items[start : start + (self.size if fresh else half(suspected - start))]
+            end = start + (self.size if fresh else half(suspected - start))
+            piece = items[start : min(end, ends[0]) if ends else end]
             result = attempt(piece)
             rejected = isinstance(result, Failed)
-            if fresh:
-                self._learn(len(piece), rejected)
             if rejected and len(piece) > 1:
-                suspected = start + len(piece)
                 continue
+            if fresh and not ends:
+                self._learn(len(piece), rejected)
+            if len(piece) == 1 and start in named:
+                wrong = 0 if rejected else wrong + 1
             yield piece, result
             start += len(piece)
             if rejected:

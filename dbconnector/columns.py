@@ -39,6 +39,8 @@ class ColumnType:
     #: Characters of a text (with `octets`, bytes in UTF-8), where what is longer may be cut.
     size: int | None = None
     octets: bool = False
+    #: Digits of a number in all.
+    digits: int | None = None
     #: Digits after the point of a number, or of the seconds of a time.
     scale: int | None = None
     #: The whole numbers beyond which the database would make another number of one.

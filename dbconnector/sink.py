@@ -24,6 +24,7 @@ from dbconnector.inbox_table import PLACE as INBOX
 from dbconnector.odbc.call_guard import AlreadyThere, Duplicate
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import Plan, Unit
+from dbconnector.refusal_hints import Refusal, RefusalHints
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,11 @@ class DatabaseSink:
         #: What is added to `_passed` when the transaction is committed.
         self._passing: Counter[str] = Counter()
         self._bisection = Bisection()
+        self._hints: RefusalHints | None = None
+        #: Why a message of the last batch was refused, if its values alone were to blame.
+        self._misfit: Failure | None = None
+        #: What is known of the last refusal of a statement that is run for many messages.
+        self._refusal: Refusal | None = None
         #: Whether the savepoint is set, and nothing has been executed since.
         self._saved = False
 
@@ -118,6 +124,8 @@ class DatabaseSink:
         self.database.connect()
         self.database.log_connected(logger)
         self._plan = self._plan.bound(self.database.binder)
+        self._hints = RefusalHints(self._plan, self.database.dialect, self.database.column_types)
+        self._misfit = None
         self._bound = True
 
     @contextmanager
@@ -183,8 +191,9 @@ class DatabaseSink:
         """Write the units in one transaction if it passes, else split until each bad one is alone."""
         if not self.database.dialect.savepoints:
             return self._by_transactions(units, valid)
-        if len(units) > max(1, self._bisection.size):
-            return self._by_savepoints(units, valid)
+        suspects = self._misfits(units, self._misfit)
+        if suspects or len(units) > max(1, self._bisection.size):
+            return self._by_savepoints(units, valid, suspects)
         if not units:
             return []
         try:
@@ -192,15 +201,22 @@ class DatabaseSink:
         except Failed as failed:
             return self._again(units, failed.failure)
         if isinstance(result, Failed) and len(units) > 1:
-            return self._by_savepoints(units, valid, failed=True)
+            return self._by_savepoints(units, valid, self._misfits(units, result.failure), result)
         return [self._outcome(units, result)] * len(units)
 
-    def _by_savepoints(self, units: Sequence[Unit], valid: Valid, *, failed: bool = False) -> list[Outcome]:
+    def _by_savepoints(
+        self, units: Sequence[Unit], valid: Valid, suspects: Sequence[int], failed: Failed | None = None
+    ) -> list[Outcome]:
         """Split inside one transaction. Anything but a reject undoes all of it, as an InnoDB deadlock does anyway.
-        `failed`: the units have just been rejected together."""
+        `suspects`: positions of units that are tried alone and first; `failed`: why all have just been rejected."""
         self._saved = False
         try:
-            outcomes = list(self._isolated(units, self._under_savepoint, failed=failed))
+            refused = self._refused_alone(units, suspects)
+            rest = [unit for at, unit in enumerate(units) if at not in refused] if refused else units
+            others = iter([*self._isolated(rest, self._under_savepoint, failed=None if refused else failed)])
+            outcomes = [
+                self._outcome([unit], refused[at]) if at in refused else next(others) for at, unit in enumerate(units)
+            ]
             self._commit(valid)
         except Failed as error:
             self._roll_back()
@@ -208,6 +224,40 @@ class DatabaseSink:
                 return self._by_transactions(units, valid)
             return self._again(units, error.failure)
         return outcomes
+
+    def _misfits(self, units: Sequence[Unit], failure: Failure | None) -> Sequence[int]:
+        """Return the positions of the units whose values fit their columns as little as those that were refused; none
+        if so many are a flood."""
+        found = self._hints.misfits(units, failure) if self._hints and failure else ()
+        return () if 0 < self._brake.limit <= len(found) else found
+
+    def _refused_alone(self, units: Sequence[Unit], suspects: Sequence[int]) -> dict[int, Failed]:
+        """Try units alone before any other. Return those that are refused for a value, by position: for these it makes
+        no difference what the others write. After any other result the rest is not tried, and each unit has its turn.
+        """
+        refused: dict[int, Failed] = {}
+        for at in suspects:
+            result = self._under_savepoint([units[at]])
+            if not isinstance(result, Failed):
+                self._saved = self.database.rollback_to(SAVEPOINT)
+                self._passing.clear()
+                break
+            if not self._misfits([units[at]], result.failure):
+                break
+            refused[at] = result
+            self._misfit = result.failure
+        if not refused:
+            self._misfit = None
+        return refused
+
+    def _named(self, units: Sequence[Unit], failed: Failed) -> Sequence[int]:
+        """Return the positions of the units that a refusal points to."""
+        if not self._plan.in_bulk and failed.failure.place != INBOX:
+            return [at for at, unit in enumerate(units) if unit is self._current]
+        refusal = self._refusal
+        if self._hints is None or refusal is None or refusal.failure is not failed.failure:
+            return ()
+        return self._hints.named(units, refusal)
 
     def _by_transactions(self, units: Sequence[Unit], valid: Valid) -> list[Outcome]:
         """Split into transactions. To keep the order, nothing is tried after a unit that has to be tried again."""
@@ -227,11 +277,15 @@ class DatabaseSink:
         return [again if unit is self._current else LATER for unit in units]
 
     def _isolated(
-        self, units: Sequence[Unit], attempt: Callable[[Sequence[Unit]], Done | Failed], *, failed: bool = False
+        self,
+        units: Sequence[Unit],
+        attempt: Callable[[Sequence[Unit]], Done | Failed],
+        *,
+        failed: Failed | None = None,
     ) -> Iterator[Outcome]:
         """Yield the outcome of each unit, in order. In a flood the rest is not tried."""
         left = len(units)
-        for piece, result in self._bisection.isolate(units, attempt, failed=failed):
+        for piece, result in self._bisection.isolate(units, attempt, failed=failed, hint=self._named):
             outcome = self._outcome(piece, result)
             left -= len(piece)
             yield from [outcome] * len(piece)
@@ -307,11 +361,17 @@ class DatabaseSink:
 
     def _execute_bulk(self, units: Sequence[Unit], rows_at_once: int) -> set[str]:
         """Run the statements, each for all units; return the places of those that ran."""
-        places: set[str] = set()
+        passed: Counter[str] = Counter()
         for place, sql, parameters in self._plan.bulk(units, self.database.dialect, rows_at_once):
-            self.database.execute(sql, parameters, place=place)
-            places.add(place)
-        return places
+            try:
+                self.database.execute(sql, parameters, place=place)
+            except Failed as failed:
+                if len(units) > 1 and failed.failure.kind is Kind.REJECT:
+                    row = self.database.refused_row(failed.failure)
+                    self._refusal = Refusal(failed.failure, passed[place], row)
+                raise
+            passed[place] += 1
+        return set(passed)
 
     def _execute_steps(self, units: Sequence[Unit]) -> set[str]:
         """Run the statements unit by unit; return the places of those that ran."""

@@ -80,7 +80,7 @@ class Brake:
 
     def __init__(self, limit: int) -> None:
         """`limit` is `retry.flood`; with 0 nothing ever is a flood."""
-        self._limit = limit
+        self.limit = limit
         self._floods: dict[str, Flood] = {}
         self._routing_keys: set[str] = set()
         self._several = False
@@ -88,12 +88,12 @@ class Brake:
 
     def refused(self, delivery: Delivery, failure: Failure, lane: object = None) -> Failure | None:
         """Count a message that is refused because of the target. Return what to pause for in a flood, else None."""
-        if not self._limit:
+        if not self.limit:
             return None
         refusal = Refusal(delivery.identity, failure.code, delivery.key, delivery.routing_key, lane)
         with self._lock:
             self._note((delivery,))
-            flood = self._floods.get(failure.place, Flood()).after(refusal, self._limit, several=self._several)
+            flood = self._floods.get(failure.place, Flood()).after(refusal, self.limit, several=self._several)
             self._floods[failure.place] = flood
         return replace(failure, kind=Kind.FLOOD, same=flood.same) if flood.code == failure.code else None
 
@@ -122,7 +122,7 @@ class Brake:
     def passed(self, places: Iterable[str], deliveries: Iterable[Delivery], lane: object = None) -> None:
         """Messages have passed these places: whatever was refused there was refused for its own sake. `lane`: they have
         in its transaction, which is not committed yet."""
-        if not self._limit or (self._several and not self._floods):  # nearly always
+        if not self.limit or (self._several and not self._floods):  # nearly always
             return
         with self._lock:
             self._note(deliveries)

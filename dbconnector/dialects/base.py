@@ -77,6 +77,23 @@ class Savepoints(NamedTuple):
     stay: bool = True
 
 
+class RefusalTexts(NamedTuple):
+    """How a database tells which row of a statement it refuses: patterns of its texts."""
+
+    #: A `column` that takes no NULL.
+    null: str = r"(?!)"
+    #: The `columns` of a key and their `values`.
+    key: str = r"(?!)"
+    #: The `values` of the row.
+    row: str = r"(?!)"
+    #: The `value` that is not of its column's type.
+    value: str = r"(?!)"
+    #: The number of the `row`.
+    at: str = r"(?!)"
+    #: Statement and query that ask for this number, before anything else is run.
+    ask: tuple[str, str] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Driver:
     """One ODBC driver library. `{login_s}`, `{lock_ms}` and so on in its texts stand for the time limits."""
@@ -179,6 +196,7 @@ class Dialect:
     #: Rows in one VALUES list; 1: it is not known to take more.
     max_rows: int = 1
     savepoints: Savepoints | None = None
+    refusals: RefusalTexts = RefusalTexts()
     #: Statement that makes waits for locks short, `{short_ms}` or one second at most, until the transaction ends or
     #: `usual_locks` is run; empty: there is none.
     short_locks: str = ""

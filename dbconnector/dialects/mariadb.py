@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType, column_class, name_parts, numbers_of
-from dbconnector.dialects.base import LIMIT, Demand, Dialect, Driver, Query, Savepoints, Setting, codes
+from dbconnector.dialects.base import LIMIT, Demand, Dialect, Driver, Query, RefusalTexts, Savepoints, Setting, codes
 from dbconnector.dialects.conversions import Bindings, boolean_text, whole, whole_text
 from dbconnector.dialects.fetch_plan import Decode, to_date, to_datetime, to_time
 from dbconnector.dialects.horizon import HorizonQuestion, Session, rows_of
@@ -97,7 +97,8 @@ def _column_type(type_name: str) -> ColumnType:
             return ColumnType(Column.INTEGER, name, within=range(1901, 2156))
         case "decimal" | "float" | "double":
             kind = {"decimal": Column.DECIMAL, "float": Column.SINGLE, "double": Column.FLOAT}[name]
-            return ColumnType(kind, name, scale=found[1] if len(found) > 1 else None)
+            digits = found[0] if name == "decimal" else None
+            return ColumnType(kind, name, digits=digits, scale=found[1] if len(found) > 1 else None)
         case "datetime" | "timestamp" | "time":
             form = _LENGTH if name == "time" else None
             utc = name == "timestamp"
@@ -229,6 +230,11 @@ DIALECT = Dialect(
     ddl_commits=True,
     max_rows=10_000,
     savepoints=Savepoints(),
+    refusals=RefusalTexts(
+        null=r"^Column '(?P<column>.+)' cannot be null",
+        at=r" at row (?P<row>\d+)(?: \(\d+\))?$",
+        ask=("GET DIAGNOSTICS CONDITION 1 @connector_row = ROW_NUMBER", "SELECT @connector_row"),
+    ),
     paging=LIMIT,
     # Not ON DUPLICATE KEY UPDATE: with OPTION=2 that counts the duplicates as well.
     insert_or_ignore="INSERT IGNORE INTO {table} VALUES {rows}",

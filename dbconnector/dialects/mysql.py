@@ -31,6 +31,7 @@ DIALECT = replace(
     says="MySQL",
     columns_query=mariadb.columns_query,
     own_bindings=_bindings,
+    refusals=mariadb.DIALECT.refusals._replace(ask=None),  # it has no ROW_NUMBER
     # The server has max_execution_time (SELECT only) instead of max_statement_time.
     session=(mariadb.ZONE, mariadb.LOCKS),
     horizon=mariadb.time_horizon("(time + 1) * 1000000"),

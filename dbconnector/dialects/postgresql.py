@@ -17,7 +17,7 @@ from connectorlib.errors import Kind
 from connectorlib.values.text import Structured, quoted
 from dbconnector.columns import Column, ColumnType, column_class, numbers_of
 from dbconnector.dialects.array_text import array_list, array_text
-from dbconnector.dialects.base import ALTERED, LIMIT, Dialect, Driver, Query, Savepoints, Setting
+from dbconnector.dialects.base import ALTERED, LIMIT, Dialect, Driver, Query, RefusalTexts, Savepoints, Setting
 from dbconnector.dialects.conversions import (
     UTC,
     Bindings,
@@ -128,7 +128,8 @@ def _column_type(type_name: str) -> ColumnType:
         )
     match name:
         case "numeric":
-            return ColumnType(Column.DECIMAL, plain, scale=found[1] if found else None)
+            digits, scale = (found[0], found[1]) if found else (None, None)
+            return ColumnType(Column.DECIMAL, plain, digits=digits, scale=scale)
         case "money":
             return ColumnType(Column.DECIMAL, plain, scale=2)
         case "real":
@@ -349,6 +350,12 @@ DIALECT = Dialect(
     max_parameters=7_498,
     max_rows=10_000,
     savepoints=Savepoints(),
+    refusals=RefusalTexts(
+        null=r'^ERROR: null value in column "(?P<column>[^"]+)"',
+        key=r"Key \((?P<columns>.+?)\)=\((?P<values>.*?)\) (?:already exists|is not present|conflicts with)",
+        row=r"Failing row contains \((?P<values>.*)\)",
+        value=r'^ERROR: (?:invalid|date/time|time zone|malformed|value|interval).*?"(?P<value>.*)"',
+    ),
     paging=LIMIT,
     insert_or_ignore="INSERT INTO {table} VALUES {rows} ON CONFLICT DO NOTHING",
     one_result=True,

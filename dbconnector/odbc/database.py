@@ -65,6 +65,8 @@ class Database:
         self._exclusive: pyodbc.Cursor | None = None
         #: How statements are run that hand out a row.
         self._plans: dict[str, FetchPlan] = {}
+        #: Whether the server knows the question for the row that it has refused.
+        self._tells_row = True
         self._logged: tuple[str, tuple[str, ...]] | None = None
 
     def __repr__(self) -> str:
@@ -192,10 +194,36 @@ class Database:
             self._catalogue.described(table)
             if table in statement.written:
                 self._catalogue.refuse_unfit(table, place)
-        kinds = [self._catalogue.column(target).by(self.clock) for target in statement.targets]
+        kinds = self.column_types(statement)
         if not self._in_transaction and self._exclusive is None:
             self.rollback()  # the question has begun a transaction, in which SQLite could not write
         return make_binder(self.dialect, kinds, statement.names, place)
+
+    def column_types(self, statement: Statement) -> list[ColumnType]:
+        """Return what is known of the column of each parameter of a statement, UNKNOWN where that is nothing."""
+        return [self._catalogue.column(target).by(self.clock) for target in statement.targets]
+
+    def refused_row(self, failure: Failure) -> int | None:
+        """Return which row, from 1, of the statement that has just been refused is to blame, if the database tells."""
+        texts = self.dialect.refusals
+        if found := re.search(texts.at, failure.text):
+            return int(found["row"])
+        if texts.ask is None or not self._tells_row or self._cursors is None:
+            return None
+        cursor = self._cursors.open("refused row")
+        try:
+            with self.guard.call("database", self._limits.statement, on_failure=self._discard_unless_told):
+                cursor.execute(texts.ask[0])
+                (row,) = cursor.execute(texts.ask[1]).fetchone()
+        except Failed as failed:
+            if failed.failure.kind is not Kind.CONFIGURATION:
+                raise
+            self._tells_row = False  # a server that does not know the question
+            return None
+        finally:
+            if self._cursors is not None:
+                self._cursors.release(cursor)
+        return int(row) if row else None
 
     def outdated(self) -> bool:
         """Return whether a table that binders were made for has other columns since. If so the connection is discarded:
@@ -507,6 +535,10 @@ class Database:
     def _failed(self, failure: Failure) -> None:
         self._failure = failure
         self._discard_unless_rejected(failure)
+
+    def _discard_unless_told(self, failure: Failure) -> None:
+        if failure.kind is not Kind.CONFIGURATION:
+            self._discard()
 
     def _discard_unless_rejected(self, failure: Failure) -> None:
         if failure.kind is not Kind.REJECT:

@@ -41,6 +41,8 @@ def inserting() -> Iterator[Case]:
         yield subscribing(f"JSON → {title}", Subscribing("connector", database), own, quick=True)
         if database == "postgresql":
             yield from spoiled()
+        if database != "sqlite":  # which refuses no text for its length
+            yield from refused(database, title)
         for format, name in (("xml", "XML"), ("delimited", "delimited")):
             work = Subscribing("connector", database, format=format)
             yield subscribing(f"{name} → {title}", work, 0.6, quick=database == "postgresql")
@@ -50,11 +52,15 @@ def spoiled() -> Iterator[Case]:
     """The limit is the loop without an inbox over as many good messages."""
     plain = Subscribing("connector")
     yield subscribing("JSON → PostgreSQL, inbox", replace(plain, inbox=True), 0.6, quick=True)
-    for every, share in ((100, "1 %"), (10, "10 %")):
-        for what, target in (("refused", 0.35), ("undecodable", 0.75)):
-            work = replace(plain, bad=Bad(what, every))
-            wanted = target if every == 100 else None
-            yield subscribing(f"JSON → PostgreSQL, {share} {what}", work, wanted, quick=every == 100)
+    for every, share, wanted in ((100, "1 %", 0.75), (10, "10 %", None)):
+        work = replace(plain, bad=Bad("undecodable", every))
+        yield subscribing(f"JSON → PostgreSQL, {share} undecodable", work, wanted, quick=every == 100)
+
+
+def refused(database: str, title: str) -> Iterator[Case]:
+    for every, share, wanted in ((100, "1 %", 0.6), (10, "10 %", 0.25)):
+        work = Subscribing("connector", database, bad=Bad("refused", every))
+        yield subscribing(f"JSON → {title}, {share} refused", work, wanted, quick=every == 100)
 
 
 def shapes() -> Iterator[Case]:

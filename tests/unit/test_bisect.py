@@ -1,14 +1,17 @@
 """The bisection: every bad item is found alone, nothing else is, and few tries are needed for it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import log2
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failed, reject
-from dbconnector.bisect import Bisection, chunk_sizes, chunks, half
+from dbconnector.bisect import WRONG_HINTS, Bisection, chunk_sizes, chunks, half
+
+REJECTED = reject("bad", "one of them")
 
 
 class Rejecting:
@@ -57,15 +60,63 @@ def test_every_bad_item_is_found_alone_and_the_order_is_kept(world: tuple[int, s
 @given(st.sets(st.integers(0, 99), min_size=1))
 def test_what_failed_together_is_not_tried_together_again(bad: set[int]) -> None:
     database = Rejecting(bad)
-    found = list(Bisection().isolate(range(100), database, failed=True))
+    found = list(Bisection().isolate(range(100), database, failed=REJECTED))
     assert {item for piece, said in found if isinstance(said, Failed) for item in piece} == bad
     assert max(database.tries) < 100
+
+
+@given(
+    st.integers(1, 120).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1)))),
+    st.randoms(use_true_random=False),
+    st.booleans(),
+)
+def test_whatever_hints_name_the_bad_items_alone_are_found_in_order(
+    world: tuple[int, set[int]], random: Random, together: bool
+) -> None:
+    count, bad = world
+
+    def hint(piece: Sequence[int], _failed: Failed) -> list[int]:
+        return sorted(random.sample(range(len(piece)), random.randint(0, len(piece))))
+
+    database = Rejecting(bad)
+    failed = database(range(count)) if together else None
+    failed = failed if isinstance(failed, Failed) else None
+    found = list(Bisection().isolate(range(count), database, failed=failed, hint=hint))
+    assert [item for piece, _ in found for item in piece] == list(range(count))
+    assert {item for piece, said in found if isinstance(said, Failed) for item in piece} == bad
+    assert len(database.tries) <= 4 * count + 1
+
+
+@pytest.mark.parametrize(
+    ("names", "most"),
+    [
+        (lambda bad: bad[:1], 15),  # the first bad item of a piece, as a database does: it, what is before, the rest
+        (lambda bad: bad, 11),  # all of them at once
+    ],
+)
+def test_hints_save_tries_and_teach_nothing(names: Callable[[list[int]], list[int]], most: int) -> None:
+    database, bisection = Rejecting({7, 130, 131, 300, 499}), Bisection()
+    size = bisection.size
+
+    def hint(piece: Sequence[int], _failed: Failed) -> list[int]:
+        return names([at for at, item in enumerate(piece) if item in database.bad])
+
+    list(bisection.isolate(range(500), database, failed=REJECTED, hint=hint))
+    assert len(database.tries) <= most
+    assert bisection.size == size
+
+
+def test_hints_that_are_wrong_cost_a_few_tries_and_are_followed_no_more() -> None:
+    plain, misled = Rejecting({400}), Rejecting({400})
+    list(Bisection().isolate(range(500), plain, failed=REJECTED))
+    list(Bisection().isolate(range(500), misled, failed=REJECTED, hint=lambda _piece, _failed: [0]))
+    assert len(misled.tries) <= len(plain.tries) + 3 * WRONG_HINTS
 
 
 def test_one_bad_item_of_many_costs_one_try_for_each_halving() -> None:
     for bad in range(512):
         database = Rejecting({bad})
-        list(Bisection().isolate(range(512), database, failed=True))
+        list(Bisection().isolate(range(512), database, failed=REJECTED))
         assert len(database.tries) <= log2(512) + 9  # and the pieces that pass after it, which double
 
 
