@@ -174,7 +174,7 @@ class TopologyCheck:
         """Yield what this user may and may not do, as far as the parts before have asked, and whether the broker has
         said meanwhile that it takes no messages."""
         if alarm := self._broker.alarm:
-            yield bad("broker", f"takes no messages, it is {alarm}", MAKE_ROOM, Kind.UNAVAILABLE)
+            yield bad("broker", f"blocks publishers, it is {alarm}", MAKE_ROOM, Kind.UNAVAILABLE)
         if self._may:
             yield good(f"rights of {user_of(self._settings)}", f"may {listed(dict.fromkeys(self._may))}")
         yield from dict.fromkeys(self._may_not)

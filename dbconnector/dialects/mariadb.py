@@ -5,6 +5,7 @@ makes a zero date NULL. The database rounds fractions in integer columns.
 """
 
 import re
+import secrets
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -139,8 +140,8 @@ _STATEMENTS = (
 )
 #: Its times are those of the server's system, whatever the session's time zone is.
 _TRANSACTIONS = (
-    "SELECT trx_mysql_thread_id, CONVERT_TZ(trx_started, 'SYSTEM', '+00:00'), CONNECTION_ID()"
-    " FROM information_schema.innodb_trx ORDER BY 2"
+    "SELECT /* {mark} */ trx_mysql_thread_id, CONVERT_TZ(trx_started, 'SYSTEM', '+00:00'), CONNECTION_ID(),"
+    " COALESCE(trx_query LIKE '%{mark}%', 0) FROM information_schema.innodb_trx ORDER BY 2"
 )
 _PROCESS = re.compile(r"(ALL PRIVILEGES|\bPROCESS\b).* ON \*\.\*")
 
@@ -148,8 +149,9 @@ _PROCESS = re.compile(r"(ALL PRIVILEGES|\bPROCESS\b).* ON \*\.\*")
 def time_horizon(elapsed: str) -> HorizonQuestion:
     """Return what asks for the horizon; `elapsed` says for how many microseconds a statement has been running.
 
-    innodb_trx is a cache that is filled again only when nobody has read it for 0.1 s. An answer with the transaction
-    that was begun just before is not older than that. A transaction shows there from its first access on.
+    innodb_trx is a cache that is filled again only when nobody has read it for 0.1 s. So an answer is believed only if
+    it has this very statement as what the session is executing: the session itself could be there from an earlier
+    transaction. A transaction shows there from its first access on.
     """
 
     def ask(session: Session, _ignore: Sequence[str]) -> Horizon:
@@ -158,10 +160,11 @@ def time_horizon(elapsed: str) -> HorizonQuestion:
             return Horizon(moment_of(now), exact=False)
         statements = rows_of(session, _STATEMENTS.format(elapsed=elapsed))
         session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        transactions = rows_of(session, _TRANSACTIONS)
-        if all(thread != own for thread, _, own in transactions):
+        mark = secrets.token_hex(8)
+        transactions = rows_of(session, _TRANSACTIONS.format(mark=mark))
+        if not any(marked for _, _, _, marked in transactions):
             return Horizon(None, "innodb_trx, which is read too often to be filled again")
-        begun = [(moment_of(at), f"session {thread}") for thread, at, own in transactions if thread != own]
+        begun = [(moment_of(at), f"session {thread}") for thread, at, own, _ in transactions if thread != own]
         running = [(moment_of(at), f"the statement of session {thread}") for thread, at in statements]
         return Horizon(*min([(moment_of(now), ""), *begun, *running]))
 

@@ -87,7 +87,7 @@ def test_what_a_policy_sets_for_a_queue_counts_as_its_own_argument(
             definition = {"dead-letter-exchange": exchange, "delivery-limit": limit}
             vhost.api("PUT", "/api/policies/{vhost}/p", {"pattern": "^q$", "definition": definition})
             eventually(lambda: api.queue(vhost.name, "q").get("effective_policy_definition") == definition)  # noqa: B023
-            wrong = [text for text in said() if "waiting" not in text and "is away" not in text]
+            wrong = [text for text in said() if "waiting" not in text and "is unavailable" not in text]
             assert len(wrong) == len(left)
             assert all(part in text for part, text in zip(left, wrong, strict=True))
 
@@ -118,5 +118,5 @@ def test_a_broker_that_is_short_of_memory_is_told_as_that(vhost: Vhost) -> None:
     assert wrong
     for each in wrong:
         assert each.kind is Kind.UNAVAILABLE
-        assert "takes no messages, it is low on memory" in each.text
+        assert "blocks publishers, it is low on memory" in each.text
         assert "rabbitmq-diagnostics alarms" in each.do
