@@ -31,9 +31,11 @@ class Seen:
 
 
 def division() -> dict[str, Any]:
-    """Return the division of the example."""
-    found: dict[str, Any] = example(EXAMPLE)["divisions"][DIVISION]
-    return found
+    """Return the division of the example, with the login that its tenant gives it."""
+    configuration = example(EXAMPLE)
+    found: dict[str, Any] = configuration["divisions"][DIVISION]
+    login = {key: value for key, value in configuration["tenant"]["salesforce"].items() if key != "login_url"}
+    return found | {"salesforce": login | found.get("salesforce", {})}
 
 
 def run(vhost: Vhost, org: Org) -> bool:

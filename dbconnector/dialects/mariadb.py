@@ -4,10 +4,12 @@ The driver cuts text at a NUL, drops microseconds, turns a UUID into an empty st
 makes a zero date NULL. The database rounds fractions in integer columns.
 """
 
+import os
 import re
-import secrets
+import time
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType, column_class, name_parts, numbers_of
@@ -146,12 +148,23 @@ _TRANSACTIONS = (
 _PROCESS = re.compile(r"(ALL PRIVILEGES|\bPROCESS\b).* ON \*\.\*")
 
 
+#: innodb_trx is a cache that is filled again only when nobody has read it for 0.1 s.
+REFILL_S = 0.11
+
+
+def _transactions(session: Session) -> list[tuple[Any, ...]]:
+    """Return the thread and the beginning of each transaction, and our own thread; none if the answer is an old one."""
+    session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+    found = rows_of(session, _TRANSACTIONS.format(mark=os.urandom(8).hex()))
+    return [row[:3] for row in found] if any(row[3] for row in found) else []
+
+
 def time_horizon(elapsed: str) -> HorizonQuestion:
     """Return what asks for the horizon; `elapsed` says for how many microseconds a statement has been running.
 
-    innodb_trx is a cache that is filled again only when nobody has read it for 0.1 s. So an answer is believed only if
-    it has this very statement as what the session is executing: the session itself could be there from an earlier
-    transaction. A transaction shows there from its first access on.
+    Since innodb_trx is a cache, an answer is believed only if it has this very statement as what the session is
+    executing: the session itself could be there from an earlier transaction. A transaction shows there from its first
+    access on.
     """
 
     def ask(session: Session, _ignore: Sequence[str]) -> Horizon:
@@ -159,12 +172,13 @@ def time_horizon(elapsed: str) -> HorizonQuestion:
         if not any(_PROCESS.search(grant) for (grant,) in rows_of(session, "SHOW GRANTS")):
             return Horizon(moment_of(now), exact=False)
         statements = rows_of(session, _STATEMENTS.format(elapsed=elapsed))
-        session.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        mark = secrets.token_hex(8)
-        transactions = rows_of(session, _TRANSACTIONS.format(mark=mark))
-        if not any(marked for _, _, _, marked in transactions):
+        transactions = _transactions(session)
+        if not transactions:
+            time.sleep(REFILL_S)
+            transactions = _transactions(session)
+        if not transactions:
             return Horizon(None, "innodb_trx, which is read too often to be filled again")
-        begun = [(moment_of(at), f"session {thread}") for thread, at, own, _ in transactions if thread != own]
+        begun = [(moment_of(at), f"session {thread}") for thread, at, own in transactions if thread != own]
         running = [(moment_of(at), f"the statement of session {thread}") for thread, at in statements]
         return Horizon(*min([(moment_of(now), ""), *begun, *running]))
 

@@ -70,7 +70,7 @@ def opened(bench: Workbench, *, scripts: bool = True) -> Iterator[Browser]:
     with served(bench) as page, browser(bench.folder / "profile", scripts=scripts) as person:
         person.size(WIDE)
         person.go(page.url)
-        person.read("Nothing is changed")
+        person.read("It changes nothing")
         person.press("Scan queue")
         person.read("cause")
         yield person

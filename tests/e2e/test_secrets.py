@@ -36,11 +36,11 @@ pyodbc.connect = connect
 """,
     "requests": """
 import requests
-def send(self, request, *, real=requests.Session.send, **kwargs):
+def send(self, request, *args, real=requests.adapters.HTTPAdapter.send, **kwargs):
     if MARK.exists() and MARK.read_text() in request.url:
         raise RuntimeError(f"bug with {request.headers} {request.body} {request.url}")
-    return real(self, request, **kwargs)
-requests.Session.send = send
+    return real(self, request, *args, **kwargs)
+requests.adapters.HTTPAdapter.send = send
 """,
     "pika": """
 import pika
