@@ -7,6 +7,7 @@ bytes one after the other.
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Batches that are not confirmed yet; beyond that further ones are left out.
-MOST_UNCONFIRMED = 100
+#: Bytes that are not confirmed yet; beyond that further batches are left out.
+MOST_UNCONFIRMED = 8 * 1024 * 1024
 #: Seconds after which a stream that could not be made is tried again, or batches that were left out are told again.
 AGAIN_S = 60.0
 #: Longer properties are left out of the journal but for the message id.
@@ -58,7 +59,8 @@ class JournalWriter:
         self._settings = settings
         self._about = {"connector": connector, "name": name}
         self._broker = broker
-        self._unconfirmed = 0
+        self._lock = threading.Lock()
+        self._unconfirmed = 0  # bytes
         self._made = False
         self._next_try = self._told = float("-inf")
 
@@ -68,7 +70,8 @@ class JournalWriter:
             if self._ready():
                 body = encoded(self._about, deliveries, outcomes, time.time())
                 properties = {"content_type": "application/octet-stream", "type": "journal"}
-                self._unconfirmed += 1
+                with self._lock:
+                    self._unconfirmed += len(body)
                 self._broker.publisher.submit([Outgoing("", self._settings.stream, body, properties)], self._confirmed)
         except Exception:  # any: the journal must not end the work
             logger.exception("bug in the journal", extra={"event": "bug"})
@@ -109,7 +112,8 @@ class JournalWriter:
 
     def _confirmed(self, ticket: "Ticket") -> None:
         """Called in the I/O thread."""
-        self._unconfirmed -= 1
+        with self._lock:
+            self._unconfirmed -= len(ticket.messages[0].body)
         if failure := ticket.results[0]:
             self._made = False
             self._tell(failure.text)

@@ -1,6 +1,8 @@
 """The journal of a batch: what is written, and what is found in it."""
 
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,8 @@ from connectorlib.amqp.frame_writer import encode_properties
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Outgoing
 from connectorlib.monitoring import delivery_journal
-from connectorlib.monitoring.delivery_journal import encoded, steps
+from connectorlib.monitoring.delivery_journal import JournalWriter, encoded, steps
+from connectorlib.shared_settings import Journal
 
 ABOUT = {"connector": "dbconnector", "name": "readings"}
 LOCKED = Failure(Kind.RETRY, "55P03", "lock timeout", "write[0]")
@@ -85,3 +88,30 @@ def test_a_message_costs_a_fraction_of_decoding_its_properties():
     decoded = cost(lambda: [decode_properties(raw_properties(each)) for each in many])
     assert written < decoded / 3
     print(f"{written / 500 / 1000:.2f} µs written, {decoded / 500 / 1000:.2f} µs decoded")
+
+
+class SlowPublisher:
+    """Takes what it is given, and confirms nothing."""
+
+    def __init__(self):
+        self.taken = []
+
+    def submit(self, messages, on_done):
+        self.taken.append((messages, on_done))
+
+
+def test_what_is_not_confirmed_takes_a_bounded_number_of_bytes_and_is_told_once(monkeypatch, caplog):
+    monkeypatch.setattr(delivery_journal, "MOST_UNCONFIRMED", 1000)
+    publisher = SlowPublisher()
+    broker: Any = SimpleNamespace(publisher=publisher, connected=True)
+    writer = JournalWriter(Journal(), "dbconnector", "readings", broker)
+    writer._made = True
+    for number in range(100):
+        writer.batch([delivery(f"m-{number}")], [DONE], 0.1)
+    sizes = [len(messages[0].body) for messages, _ in publisher.taken]
+    assert sum(sizes[:-1]) < 1000 <= sum(sizes)
+    assert caplog.text.count("journal incomplete") == 1
+    for messages, on_done in publisher.taken[:]:
+        on_done(SimpleNamespace(messages=messages, results=[None]))
+    writer.batch([delivery("m-1")], [DONE], 0.1)
+    assert len(publisher.taken) == len(sizes) + 1
