@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -172,6 +173,13 @@ def ensure_dead_letters(broker: Broker, settings: BrokerSettings) -> list[str]:
     """Make what is missing of the dead-letter exchange and queue and return it in words. Raise Failed as `ensure`."""
     with closing(SharedChannel(broker.channel)) as open_channel:
         return _Maker(open_channel, settings).make(plan_dead_letters(settings.dead_letter))
+
+
+def ensure_queue(broker: Broker, settings: BrokerSettings, queue: Queue, timeout: float) -> list[str]:
+    """Make a queue if it is missing and return it in words; no question takes longer than `timeout` seconds. Raise
+    Failed as `ensure`."""
+    with closing(SharedChannel(partial(broker.channel, timeout))) as open_channel:
+        return _Maker(open_channel, settings).make([queue])
 
 
 class Upkeep:

@@ -13,12 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from connectorlib.amqp import topology
 from connectorlib.amqp.frame_reader import decode_properties, raw_properties
+from connectorlib.amqp.inspection import Queue
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.messages import Again, Dead, Delivery, Done, Outcome, Outgoing, Properties
 from connectorlib.service import logs
-from connectorlib.shared_settings import Journal
+from connectorlib.shared_settings import BrokerSettings, Journal
 
 if TYPE_CHECKING:
     from connectorlib.amqp import Broker, Ticket
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 MOST_UNCONFIRMED = 8 * 1024 * 1024
 #: Seconds after which a stream that could not be made is tried again, or batches that were left out are told again.
 AGAIN_S = 60.0
+#: The longest wait for an answer about the stream; the work waits with it.
+ANSWER_S = 2.0
 #: Longer properties are left out of the journal but for the message id.
 LONGEST = 4096
 #: A stream forgets whole segments only, so these are small.
@@ -55,7 +59,10 @@ class Step:
 class JournalWriter:
     """Writes what became of each batch. `batch` may be called by several threads."""
 
-    def __init__(self, settings: Journal, connector: str, name: str, broker: "Broker") -> None:
+    def __init__(
+        self, settings: Journal, connector: str, name: str, broker: "Broker", broker_settings: BrokerSettings
+    ) -> None:
+        self._broker_settings = broker_settings
         self._settings = settings
         self._about = {"connector": connector, "name": name}
         self._broker = broker
@@ -96,16 +103,9 @@ class JournalWriter:
             "x-stream-max-segment-size-bytes": SEGMENT_BYTES,
         }
         try:
-            with self._broker.channel() as channel:
-                try:
-                    channel.queue_declare(self._settings.stream, passive=True)
-                except Failed:
-                    pass
-                else:
-                    self._made = True
-                    return
-            with self._broker.channel() as channel:
-                channel.queue_declare(self._settings.stream, arguments=arguments)
+            topology.ensure_queue(
+                self._broker, self._broker_settings, Queue(self._settings.stream, arguments), ANSWER_S
+            )
             self._made = True
         except Failed as failed:
             self._tell(failed.failure.text)

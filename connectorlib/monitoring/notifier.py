@@ -50,9 +50,8 @@ class Outbox:
     def deliver(self, now: float) -> None:
         """Send what waits, unless the next attempt is not due yet."""
         while self._waiting and now >= self._next_try:
-            message = self._waiting[0]
             try:
-                self._send(message)
+                self._send(self._waiting[0])
             except Undelivered as error:
                 delay = RETRY.delay(self._attempt, random.random())  # noqa: S311 - jitter
                 self._attempt, self._next_try = self._attempt + 1, now + delay
@@ -65,8 +64,7 @@ class Outbox:
                 logs.event(logger, logging.WARNING, "notice not delivered", **fields)
                 return
             self._attempt = 0
-            if self._waiting and self._waiting[0] is message:
-                self._waiting.popleft()
+            self._waiting.popleft()
 
 
 @contextmanager

@@ -201,7 +201,7 @@ def _journal(config: ProcessConfig, program: Program, broker: Broker) -> TraceBa
         return None
     from connectorlib.monitoring.delivery_journal import JournalWriter  # late: few have one
 
-    return JournalWriter(config.journal, program.name, program.instance, broker).batch
+    return JournalWriter(config.journal, program.name, program.instance, broker, config.broker).batch
 
 
 def _silent(broker: Broker) -> str | None:

@@ -12,7 +12,7 @@ from connectorlib.errors import Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Outgoing
 from connectorlib.monitoring import delivery_journal
 from connectorlib.monitoring.delivery_journal import JournalWriter, encoded, steps
-from connectorlib.shared_settings import Journal
+from connectorlib.shared_settings import BrokerSettings, Journal
 
 ABOUT = {"connector": "dbconnector", "name": "readings"}
 LOCKED = Failure(Kind.RETRY, "55P03", "lock timeout", "write[0]")
@@ -104,7 +104,7 @@ def test_what_is_not_confirmed_takes_a_bounded_number_of_bytes_and_is_told_once(
     monkeypatch.setattr(delivery_journal, "MOST_UNCONFIRMED", 1000)
     publisher = SlowPublisher()
     broker: Any = SimpleNamespace(publisher=publisher, connected=True)
-    writer = JournalWriter(Journal(), "dbconnector", "readings", broker)
+    writer = JournalWriter(Journal(), "dbconnector", "readings", broker, BrokerSettings())
     writer._made = True
     for number in range(100):
         writer.batch([delivery(f"m-{number}")], [DONE], 0.1)
