@@ -141,7 +141,7 @@ def _hung_up(text: str) -> str:
     return (
         _tls_words(alert[1])
         if alert
-        else "the broker closed the connection after the TLS handshake: set tls.cert, or use another certificate"
+        else "the broker closed the connection after the TLS handshake: check the client certificate in tls.cert"
     )
 
 

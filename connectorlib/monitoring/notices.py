@@ -11,7 +11,7 @@ from typing import Any
 from connectorlib.dataclass import dataclass
 from connectorlib.monitoring.humanize import ago, counted
 
-#: How long dead letters are collected after the first one, so that a burst is one notice.
+#: How long dead letters are collected after the first one, so that a burst is one notice; never longer than `every`.
 COLLECT_S = 10.0
 #: How many codes of dead letters a notice names.
 MOST_CODES = 5
@@ -109,7 +109,8 @@ class NoticeBoard:
                 continue
             if deaths.waiting_since is None:
                 deaths.waiting_since = now
-            if now >= max(deaths.waiting_since + COLLECT_S, deaths.told_at + self._every):
+            collected = deaths.waiting_since + min(COLLECT_S, self._every)
+            if now >= max(collected, deaths.told_at + self._every):
                 self._deaths[flow] = _Deaths(Counter(dead), None, now)
                 found.append(self._about_dead(flow, new))
         return found

@@ -91,6 +91,13 @@ def test_what_is_told_when(timeline, expected):
     assert told(*timeline) == expected
 
 
+def test_dead_letters_are_not_collected_for_longer_than_every():
+    board = NoticeBoard("dbconnector", "db.config", after=60.0, every=2.0)
+    looks = [board.notices(seen(a={"x": count}), now) for now, count in enumerate((1, 2, 3, 3, 4, 5))]
+    assert [notice.fields["codes"] for look in looks for notice in look] == [{"x": 3}]
+    assert [len(look) for look in looks] == [0, 0, 1, 0, 0, 0]
+
+
 def test_a_pause_that_was_told_has_an_end_when_the_process_ends_and_one_that_was_not_has_none():
     board = NoticeBoard("dbconnector", "db.config", after=60.0, every=900.0)
     board.notices(seen(DOWN, DOORS), 160)
