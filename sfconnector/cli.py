@@ -6,6 +6,7 @@ import click
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option, exit_codes
 from connectorlib.service.lazy_group import Lazy, LazyGroup
 from connectorlib.version import VERSION
+from sfconnector import LAST_SUCCESS
 
 EXIT_CODES = exit_codes(
     " 0  stopped                  75  hung; restart it",
@@ -13,8 +14,6 @@ EXIT_CODES = exit_codes(
     " 2  usage error              78  bad configuration",
 )
 NAMES = ("sfconnector", "config.json")
-#: How the status calls the last message that arrived in Salesforce.
-LAST_SUCCESS = "last Case out"
 COMMANDS = {
     "init": Lazy("sfconnector.init:init", "Write a first configuration after a few questions."),
     "status": Lazy(

@@ -13,8 +13,8 @@ from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.process import Life, exit_code, reported
 from connectorlib.service.reload import Reloading, Term
 from connectorlib.version import VERSION
+from sfconnector import LAST_SUCCESS
 from sfconnector import config as configuration
-from sfconnector.cli import LAST_SUCCESS
 from sfconnector.flow import by_queue, make_flow
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.error_codes import MISMATCH

@@ -7,6 +7,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,12 @@ def test_imports_go_down(file: Path) -> None:
         if goes_up(importer, imported) and (importer, f"connectorlib.{room_of(imported)}") not in UPWARDS
     }
     assert upwards == set()
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    modules = {name_of(file): file for file in FILES}
+    graph = {name: {each for each in imports_of(file) if each in modules} - {name} for name, file in modules.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, with the circle
 
 
 @pytest.mark.parametrize("package", PACKAGES)
