@@ -14,7 +14,8 @@ from connectorlib.dataclass import dataclass
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType, column_type
 from dbconnector.dialects.array_text import array_text, element_binder
-from dbconnector.dialects.conversions import Bindings, Convert, common_bindings, native_temporals
+from dbconnector.dialects.column_bindings import common_bindings, native_temporals
+from dbconnector.dialects.conversions import Bindings, Convert
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn
 from dbconnector.dialects.horizon import CLOCK, HorizonQuestion
 from dbconnector.dialects.local_times import local_times

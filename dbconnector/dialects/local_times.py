@@ -9,7 +9,8 @@ from datetime import date, datetime
 from typing import Any
 
 from dbconnector.columns import Column, ColumnType
-from dbconnector.dialects.conversions import MOMENT, Bindings, Convert
+from dbconnector.dialects.conversions import Bindings, Convert
+from dbconnector.dialects.temporal_bindings import MOMENT
 from dbconnector.wall_clock import WallClock
 
 

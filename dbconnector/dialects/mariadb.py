@@ -14,9 +14,10 @@ from typing import Any
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType, column_class, name_parts, numbers_of
 from dbconnector.dialects.base import LIMIT, Demand, Dialect, Driver, Query, RefusalTexts, Savepoints, Setting, codes
-from dbconnector.dialects.conversions import Bindings, boolean_text, whole, whole_text
+from dbconnector.dialects.conversions import Bindings, boolean_text
 from dbconnector.dialects.fetch_plan import Decode, to_date, to_datetime, to_time
 from dbconnector.dialects.horizon import HorizonQuestion, Session, rows_of
+from dbconnector.dialects.number_bindings import whole, whole_text
 from dbconnector.watermark import Horizon, moment_of
 
 _CODES = {

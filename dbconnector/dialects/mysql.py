@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects import mariadb
-from dbconnector.dialects.conversions import Bindings, unrepeated
+from dbconnector.dialects.column_bindings import unrepeated
+from dbconnector.dialects.conversions import Bindings
 
 CONNECTOR = replace(
     mariadb.CONNECTOR,

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects.base import Dialect, Driver, Savepoints, codes
-from dbconnector.dialects.conversions import Bindings, native_temporals, plain_text
+from dbconnector.dialects.column_bindings import native_temporals
+from dbconnector.dialects.conversions import Bindings, plain_text
 from dbconnector.dialects.horizon import HorizonQuestion, Session, clock_only, rows_of
 from dbconnector.watermark import Horizon
 

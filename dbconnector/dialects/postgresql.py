@@ -18,16 +18,8 @@ from connectorlib.values.text import Structured, quoted
 from dbconnector.columns import Column, ColumnType, column_class, numbers_of
 from dbconnector.dialects.array_text import array_list, array_text
 from dbconnector.dialects.base import ALTERED, LIMIT, Dialect, Driver, Query, RefusalTexts, Savepoints, Setting
-from dbconnector.dialects.conversions import (
-    UTC,
-    Bindings,
-    Convert,
-    digits_of,
-    number_in,
-    numbers,
-    true_false,
-    unfit,
-)
+from dbconnector.dialects.column_bindings import true_false
+from dbconnector.dialects.conversions import Bindings, Convert, unfit
 from dbconnector.dialects.fetch_plan import (
     Decode,
     FetchPlan,
@@ -40,6 +32,8 @@ from dbconnector.dialects.fetch_plan import (
     to_time,
 )
 from dbconnector.dialects.horizon import APPLICATION, HorizonQuestion, Session, rows_of
+from dbconnector.dialects.number_bindings import digits_of, number_in, numbers
+from dbconnector.dialects.temporal_bindings import UTC
 from dbconnector.watermark import Horizon, moment_of
 
 

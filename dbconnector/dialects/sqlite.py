@@ -13,20 +13,11 @@ from typing import Any
 from connectorlib.errors import Failed, Kind
 from dbconnector.columns import Column, ColumnType, name_parts
 from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints, codes
-from dbconnector.dialects.conversions import (
-    MAX_INT,
-    MIN_INT,
-    Bindings,
-    boolean_text,
-    finite,
-    finite_digits,
-    number_in,
-    plain_text,
-    refuse_rounding,
-    true_false,
-)
+from dbconnector.dialects.column_bindings import true_false
+from dbconnector.dialects.conversions import Bindings, boolean_text, plain_text
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn, aliases, bare
 from dbconnector.dialects.horizon import PLACE, HorizonQuestion, Session, rows_of
+from dbconnector.dialects.number_bindings import MAX_INT, MIN_INT, finite, finite_digits, number_in, refuse_rounding
 from dbconnector.watermark import Horizon, moment_of
 
 _CODES = {

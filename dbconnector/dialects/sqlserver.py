@@ -8,8 +8,9 @@ from dataclasses import replace
 from connectorlib.errors import Kind
 from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects.base import TOP, Dialect, Driver, Savepoints, Setting, codes
-from dbconnector.dialects.conversions import Bindings, utc_datetime
+from dbconnector.dialects.conversions import Bindings
 from dbconnector.dialects.horizon import HorizonQuestion, Session, clock_only, rows_of
+from dbconnector.dialects.temporal_bindings import utc_datetime
 from dbconnector.watermark import Horizon
 
 _CODES = {

@@ -22,8 +22,8 @@ from dbconnector.binder import RowBinder, make_binder
 from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects import Dialect, Driver
 from dbconnector.dialects.base import ALTERED, Query
-from dbconnector.dialects.conversions import naive_utc
 from dbconnector.dialects.fetch_plan import FetchPlan, ResultColumn, describing, named_decoder
+from dbconnector.dialects.temporal_bindings import naive_utc
 from dbconnector.odbc.catalogue import Catalogue, Rows
 from dbconnector.odbc.connection_factory import ConnectionFactory
 from dbconnector.odbc.connection_string import TimeLimits
