@@ -11,28 +11,34 @@ their volatile fields (`message_id`, `attempt`, …) are counted and logged once
 """
 
 import copy
-import json
 import logging
 import os
-import re
 import select
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from functools import partial
 from typing import Any, TextIO
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service.log_dedup import Repeats, Summary
+from connectorlib.service.log_filters import QuietPika, Redact, quiet_pika
+from connectorlib.service.log_format import (
+    Event,
+    JsonFormatter,
+    TextFormatter,
+    event_name,
+    field_value,
+    fields_of,
+    quoted_value,
+)
 from connectorlib.service.log_writer import LogWriter
-from connectorlib.service.redaction import MARK, is_secret_name, secrets
+from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import Logging
-from connectorlib.values.text import printable
 
-__all__ = ["Output", "configure", "event", "pause_line", "paused", "secrets"]
+__all__ = ["Output", "configure", "event", "pause_line", "paused", "quiet_pika", "secrets"]
 
 #: Fields that differ between two warnings about the same thing.
 VOLATILE = frozenset(
@@ -56,9 +62,6 @@ VOLATILE = frozenset(
 )
 #: A pause and its end are a pair; neither is suppressed. Nor is the answer to a reload.
 ALWAYS_LOGGED = frozenset({"paused", "reload-refused", "resumed"})
-MAX_VALUE = 2000  # characters of one field or message
-
-_BYTES = re.compile(r"""\bb'(?:[^'\\]|\\.)*'|\bb"(?:[^"\\]|\\.)*\"""")
 
 
 def event(logger: logging.Logger, level: int, name: str, /, **fields: object) -> None:
@@ -68,19 +71,7 @@ def event(logger: logging.Logger, level: int, name: str, /, **fields: object) ->
     exc_info: Any = fields.pop("exc_info", None)
     # stacklevel: the record belongs to the caller, not to this function.
     extra = {"event": name, "fields": fields}
-    logger.log(level, "%s", _Event(name, fields), exc_info=exc_info, extra=extra, stacklevel=2)
-
-
-class _Event:
-    """The message of an event. Formatters that are not ours, as where the connector is called from Python, show it with
-    its fields and without secrets."""
-
-    def __init__(self, name: str, fields: Mapping[str, object]) -> None:
-        self.name = name
-        self._fields = fields
-
-    def __str__(self) -> str:
-        return secrets.redact(_with_fields(self.name, {key: _clean(key, each) for key, each in self._fields.items()}))
+    logger.log(level, "%s", Event(name, fields), exc_info=exc_info, extra=extra, stacklevel=2)
 
 
 def paused(logger: logging.Logger, fields: Mapping[str, object], do: str) -> None:
@@ -92,176 +83,10 @@ def paused(logger: logging.Logger, fields: Mapping[str, object], do: str) -> Non
 def pause_line(fields: Mapping[str, object], do: str) -> str:
     """Return `PAUSED key=value … do="…"`; `text` follows the cause, quoted and without a key."""
     given = {key: value for key, value in fields.items() if value is not None}
-    shown = " ".join(_quoted(value) if key == "text" else f"{key}={_value(value)}" for key, value in given.items())
-    return f"PAUSED {shown} do={_quoted(do)}"
-
-
-# -- one record as text
-
-
-def _quoted(value: object) -> str:
-    return printable(json.dumps(str(value), ensure_ascii=False))
-
-
-def _value(value: object) -> str:
-    """Return the value of a field, in quotes where its end would be unclear."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return _value(",".join(str(each) for each in value))
-    text = _bounded(str(value))
-    plain = text and text.isprintable() and not any(char in text for char in ' "=')
-    return text if plain else _quoted(text)
-
-
-def _bounded(text: str) -> str:
-    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}… ({len(text)} characters)"
-
-
-def _one_line(text: str) -> str:
-    """Return the text on one line: what a message or a server sent must not be able to forge log lines."""
-    return printable(_bounded(text))
-
-
-def _with_fields(line: str, fields: Mapping[str, object]) -> str:
-    return " ".join([line, *(f"{key}={_value(value)}" for key, value in fields.items() if value is not None)])
-
-
-def _event_name(record: logging.LogRecord) -> str:
-    return str(getattr(record, "event", None) or "log").lower().replace(" ", "-")
-
-
-def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
-    fields: Mapping[str, Any] = getattr(record, "fields", None) or {}
-    return fields
-
-
-def _append_exception(line: str, record: logging.LogRecord) -> str:
-    for text in (record.exc_text, record.stack_info):
-        if text:
-            line = f"{line}\n{printable(text, lines=True)}"
-    return line
-
-
-class TextFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        """Return `2026-11-24 03:02:11 WARNING dead-lettered queue=readings …` (local time)."""
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        line = f"{stamp} {record.levelname} {_one_line(record.getMessage())}"
-        if not getattr(record, "line", False):
-            line = _with_fields(line, _fields(record))
-        return _append_exception(line, record)
-
-
-class JsonFormatter(logging.Formatter):
-    def __init__(self, connector: str) -> None:
-        super().__init__()
-        self._connector = connector
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one JSON object on one line, with the fields of the event; the standard fields take precedence."""
-        entry: dict[str, Any] = {key: value for key, value in _fields(record).items() if value is not None}
-        entry |= {
-            "time": datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "connector": self._connector,
-            "event": _event_name(record),
-            "message": _bounded(record.getMessage()),
-            "logger": record.name,
-        }
-        if repeated := getattr(record, "repeated", None):
-            entry["repeated"] = repeated
-        if record.exc_text:
-            entry["exception"] = record.exc_text
-        first = ("time", "level", "connector", "event", "message")
-        ordered = {key: entry.pop(key) for key in first} | entry
-        # ensure_ascii keeps lone surrogates and line separators from breaking the line.
-        return json.dumps(ordered, default=str)
-
-
-# -- filters, in the order in which they run
-
-
-class QuietPika(logging.Filter):
-    """pika logs every failed attempt in six lines, with tracebacks; connectorlib.amqp logs the same fact in one.
-
-    Records of pika stay visible at level debug, without bodies. A failed callback of this project is a bug and stays
-    an error.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to log it."""
-        if record.name.partition(".")[0] != "pika":
-            return True
-        bug = record.name == "pika.callback" and record.exc_info
-        message = _BYTES.sub("<bytes>", record.getMessage())
-        if record.exc_info and record.exc_info[1] is not None:
-            message = f"{message}: {_where(record.exc_info[1])}"
-        record.msg, record.args, record.exc_info, record.exc_text = "%s", (_bounded(message),), None, None
-        record.event = "bug" if bug else "amqp-library"
-        if not bug:
-            record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        return bool(bug) or logging.getLogger().isEnabledFor(logging.DEBUG)
-
-
-class QuietThreads(QuietPika):
-    """The same for the threads of this project only, as a filter of pika's own loggers: where the connector is called
-    from Python, other threads may use pika too."""
-
-    def __init__(self, prefix: str) -> None:
-        """`prefix`: what the names of the threads begin with."""
-        super().__init__()
-        self._prefix = prefix
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to log it."""
-        return not str(record.threadName).startswith(self._prefix) or super().filter(record)
-
-
-def quiet_pika(prefix: str) -> None:
-    """Let pika log for debugging only in threads of this name. To be called once pika is imported."""
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.partition(".")[0] != "pika" or not isinstance(logger, logging.Logger):
-            continue
-        if not any(isinstance(each, QuietThreads) for each in logger.filters):
-            logger.addFilter(QuietThreads(prefix))
-
-
-def _where(error: BaseException) -> str:
-    """Return an exception with the place it came from, instead of a traceback."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    spot = f" ({place.tb_frame.f_code.co_filename.rpartition('/')[2]}:{place.tb_lineno})" if place else ""
-    return f"{type(error).__name__}: {error}{spot}"
-
-
-class Redact(logging.Filter):
-    """Takes the secrets out of message, arguments, fields and traceback, before any handler."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Clean the record in place; always True."""
-        record.msg, record.args = secrets.redact(_message(record)), None
-        if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        record.exc_text = secrets.redact(record.exc_text) if record.exc_text else None
-        record.stack_info = secrets.redact(record.stack_info) if record.stack_info else None
-        if _fields(record):
-            record.fields = {key: _clean(key, value) for key, value in _fields(record).items()}
-        return True
-
-
-def _message(record: logging.LogRecord) -> str:
-    if isinstance(record.args, tuple) and record.args and isinstance(record.args[0], _Event):
-        return record.args[0].name  # its fields are written, or compared, one by one
-    try:
-        return record.getMessage()
-    except Exception as error:  # any: a wrong format string must not interrupt the caller
-        return f"{record.msg} (arguments do not fit: {type(error).__name__})"
-
-
-def _clean(key: str, value: object) -> Any:
-    return MARK if is_secret_name(key) else secrets.redact_value(value)
+    shown = " ".join(
+        quoted_value(value) if key == "text" else f"{key}={field_value(value)}" for key, value in given.items()
+    )
+    return f"PAUSED {shown} do={quoted_value(do)}"
 
 
 # -- the way out
@@ -326,7 +151,7 @@ class Output(logging.Handler):
         """Write the record, or count it if the same was logged within the last minute."""
         now = self._clock()
         self._summarise(self._repeats.due(now))
-        counted = record.levelno >= logging.WARNING and _event_name(record) not in ALWAYS_LOGGED
+        counted = record.levelno >= logging.WARNING and event_name(record) not in ALWAYS_LOGGED
         if not counted or self._repeats.offer(_identity(record), record, now):
             self._write(record)
         self._schedule(now)
@@ -375,7 +200,7 @@ class Output(logging.Handler):
 
 
 def _identity(record: logging.LogRecord) -> tuple[object, ...]:
-    fields = tuple((key, str(value)) for key, value in _fields(record).items() if key not in VOLATILE)
+    fields = tuple((key, str(value)) for key, value in fields_of(record).items() if key not in VOLATILE)
     return (record.name, record.levelno, record.getMessage(), fields)
 
 

@@ -12,8 +12,10 @@ from connectorlib.config.secrets import is_secret
 from connectorlib.errors import Failed
 from connectorlib.service import logs
 from connectorlib.service.log_dedup import Repeats, Summary
+from connectorlib.service.log_filters import QuietPika, Redact
+from connectorlib.service.log_format import TextFormatter
 from connectorlib.service.log_writer import flush_all
-from connectorlib.service.logs import Output, QuietPika, Redact, TextFormatter
+from connectorlib.service.logs import Output
 from connectorlib.service.redaction import Secrets, is_secret_name, keyword_secrets, secrets
 from connectorlib.shared_settings import Logging
 from dbconnector.odbc import connection_string

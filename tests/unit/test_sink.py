@@ -19,6 +19,7 @@ from connectorlib.errors import Failed, Kind
 from connectorlib.formats import compile_format
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
 from connectorlib.service import logs
+from connectorlib.service.log_format import TextFormatter
 from connectorlib.shared_settings import Retry, Source
 from sfconnector import mapping, record_outcome
 from sfconnector.division import DivisionState
@@ -577,7 +578,7 @@ def test_a_body_is_decoded_and_a_mapping_evaluated_once_however_often_the_messag
 def test_each_oddity_of_a_mapping_is_told_though_they_come_together(client):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.TextFormatter())
+    handler.setFormatter(TextFormatter())
     output, logger = logs.Output([handler]), logging.getLogger("sfconnector.division")
     logger.addHandler(output)
     try:
