@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from connectorlib.config import Review, review_notify, shared_rules
+from connectorlib.config import Review, broker_rules, expression_rules, review_notify, source_rules
 from connectorlib.config.json_source import Path
 from connectorlib.config.sections import lines_of
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits
@@ -29,26 +29,26 @@ def review(found: Review) -> None:
     """Note everything that is wrong in the document beyond its schema."""
     _review_broker(found)
     review_notify(found)
-    shared_rules.review_format(found, ("format",), Limits(**found.section("limits")))
+    expression_rules.review_format(found, ("format",), Limits(**found.section("limits")))
     _review_connection(found)
     _review_zone(found)
     _review_select(found)
     _review_writes(found)
     _review_lanes(found)
     for key in ("accept_when", "ignore_when"):
-        shared_rules.review_condition(found, (key,), NO_RESULT)
-    shared_rules.review_key(found, ("idempotency", "key"), found.get("broker", "source", "exchange"))
+        expression_rules.review_condition(found, (key,), NO_RESULT)
+    expression_rules.review_key(found, ("idempotency", "key"), found.get("broker", "source", "exchange"))
 
 
 def _review_broker(found: Review) -> None:
     broker = found.section("broker")
     dead_letter = DeadLetterSettings(**found.section("broker", "dead_letter"))
-    shared_rules.review_broker(found, ("broker",))
+    broker_rules.review_broker(found, ("broker",))
     if "source" in broker:
         batch, limits = Batch(**found.section("batch")), Limits(**found.section("limits"))
-        shared_rules.review_source(found, ("broker", "source"), dead_letter, batch, limits)
+        source_rules.review_source(found, ("broker", "source"), dead_letter, batch, limits)
     if "destination" in broker:
-        shared_rules.review_destination(found, ("broker", "destination"), dead_letter)
+        source_rules.review_destination(found, ("broker", "destination"), dead_letter)
         _review_destination_expressions(found, ("broker", "destination"))
 
 
@@ -63,8 +63,8 @@ def _review_destination_expressions(found: Review, path: Path) -> None:
     templates: dict[Path, Any] = {
         (*path, key): section[key] for key in ("routing_key", "content_type") if key in section
     }
-    compiled = [(where, shared_rules.review_expression(found, where, spec)) for where, spec in expressions.items()]
-    compiled += [(where, shared_rules.review_template(found, where, spec)) for where, spec in templates.items()]
+    compiled = [(where, expression_rules.review_expression(found, where, spec)) for where, spec in expressions.items()]
+    compiled += [(where, expression_rules.review_template(found, where, spec)) for where, spec in templates.items()]
     if "rows" in section:
         _review_rows(found, path, section)
         return
@@ -91,10 +91,10 @@ def _review_rows(found: Review, path: Path, section: Mapping[str, Any]) -> None:
 def _review_lanes(found: Review) -> None:
     path: Path = ("lanes", "count")
     if found.get("lanes", "key") is not None:
-        compiled = shared_rules.review_expression(found, ("lanes", "key"), found.get("lanes", "key"))
+        compiled = expression_rules.review_expression(found, ("lanes", "key"), found.get("lanes", "key"))
         if compiled is not None and compiled.uses_results:
             found.problem(("lanes", "key"), NO_RESULT)
-    shared_rules.review_shard_key(found, ("lanes", "key"), found.get("lanes", "key"), found.section("broker", "source"))
+    source_rules.review_shard_key(found, ("lanes", "key"), found.get("lanes", "key"), found.section("broker", "source"))
     count, dialect = found.get(*path), _dialect(found)
     if isinstance(count, int) and count > 1 and dialect.one_writer:
         found.problem(path, f"{dialect.name} has one writer at a time: use 1")
@@ -253,10 +253,10 @@ def _used_results(found: Review, path: Path, entry: Mapping[str, Any]) -> Iterat
     if "for_each" in entry:
         specs.append(((*path, "for_each"), entry["for_each"]))
     for where, spec in specs:
-        compiled = shared_rules.review_expression(found, where, spec)
+        compiled = expression_rules.review_expression(found, where, spec)
         if compiled is not None:
             yield where, compiled.uses_results
-    for where, expression in shared_rules.review_condition(found, (*path, "when")):
+    for where, expression in expression_rules.review_condition(found, (*path, "when")):
         yield where, expression.uses_results
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from connectorlib.config import Review, bundle, file_modes
+from connectorlib.config.broker_rules import review_broker
 from connectorlib.config.document import Document, open_document
 from connectorlib.config.sections import PLAIN_PORT, TLS_PORT
 from connectorlib.config.sections import broker_settings as of_section
-from connectorlib.config.shared_rules import review_broker
 from connectorlib.errors import ConfigurationError, Failed, Failure, Kind
 from connectorlib.service.redaction import secrets
 from connectorlib.shared_settings import BrokerSettings, HttpTls, Tls, TokenSettings

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from connectorlib.config import Review
+from connectorlib.config.broker_rules import review_address, review_ca
 from connectorlib.config.json_source import Path
-from connectorlib.config.shared_rules import review_address, review_ca
 from connectorlib.values.text import listed
 from sfconnector.config_merge import Merged
 from sfconnector.settings import Salesforce

@@ -3,18 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from connectorlib.config import Review, review_notify
-from connectorlib.config.json_source import Path, show
-from connectorlib.config.sections import source_settings
-from connectorlib.config.shared_rules import (
-    review_broker,
+from connectorlib.config.broker_rules import review_broker
+from connectorlib.config.expression_rules import (
     review_condition,
     review_expression,
     review_format,
     review_key,
-    review_shard_key,
-    review_source,
     review_template,
 )
+from connectorlib.config.json_source import Path, show
+from connectorlib.config.sections import source_settings
+from connectorlib.config.source_rules import review_shard_key, review_source
 from connectorlib.shared_settings import Batch, DeadLetterSettings, Limits, Source
 from connectorlib.values.text import listed
 from sfconnector.alarms.alarm_config import needs_one_reader, review_alarm, review_reader, review_shards

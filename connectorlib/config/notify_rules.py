@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
+from connectorlib.config.broker_rules import review_address, review_ca
 from connectorlib.config.json_source import Path
+from connectorlib.config.review import Review
 from connectorlib.config.sections import exchange_type, http_tls, in_folder
-from connectorlib.config.shared_rules import Review, review_address, review_ca
 from connectorlib.shared_settings import Mail, NoticeExchange, Notify, Webhook
 from connectorlib.values.durations import parse_duration
 from connectorlib.values.hosts import is_loopback

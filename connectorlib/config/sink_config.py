@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
+from connectorlib.config.broker_rules import review_broker
 from connectorlib.config.notify_rules import notify_settings, review_notify
+from connectorlib.config.review import Review, reviewed
 from connectorlib.config.schema import COMMON_ID, Schema, bundle
 from connectorlib.config.sections import (
     batch_settings,
@@ -16,7 +18,7 @@ from connectorlib.config.sections import (
     source_settings,
     tracing,
 )
-from connectorlib.config.shared_rules import Review, review_broker, review_source, reviewed
+from connectorlib.config.source_rules import review_source
 from connectorlib.dataclass import dataclass
 from connectorlib.shared_settings import (
     Batch,

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from connectorlib.config import Review
+from connectorlib.config.expression_rules import review_condition, review_expression, review_template
 from connectorlib.config.json_source import Path
-from connectorlib.config.shared_rules import review_condition, review_expression, review_template
 from connectorlib.values.durations import parse_duration
 from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, AlarmRules
 from sfconnector.settings import AlarmSettings, Severity, Silence

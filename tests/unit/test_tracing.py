@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from pika import BasicProperties
 
-from connectorlib.config import shared_rules
+from connectorlib.config import review
 from connectorlib.errors import ConfigurationError, Failure, Kind
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery
 from connectorlib.monitoring import tracing
@@ -113,7 +113,7 @@ def test_the_token_of_the_collector_is_a_secret_and_the_extra_is_asked_for(tmp_p
     loaded = config.load(file)
     assert loaded.tracing == Tracing(headers={"authorization": "Bearer t0p"})
     assert "t0p" not in repr(loaded)
-    monkeypatch.setattr(shared_rules, "find_spec", lambda name: None)
+    monkeypatch.setattr(review, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"line 4: tracing: needs .* pip install 'amqp-connectors\[otel\]'"):
         config.load(file)
     config.load(file, resolve_secrets=False)  # what works offline sends no traces
