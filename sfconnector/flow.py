@@ -2,35 +2,25 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
 from itertools import groupby
 
 from connectorlib.amqp import Publisher
-from connectorlib.errors import NEVER, Failed, Failure, Kind
-from connectorlib.messages import Dead, Delivery
+from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts
 from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
 from connectorlib.service.http_client import advice
 from connectorlib.shared_settings import Conditions
-from sfconnector.alarms.alarm_counts import alarm_details, alarm_metrics
-from sfconnector.alarms.alarm_sink import AlarmSink
-from sfconnector.division import DivisionState
-from sfconnector.division_router import LaneRouter
-from sfconnector.reply import Replies
+from sfconnector.division_group import DivisionGroup, OnFirst
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.error_codes import MISMATCH
 from sfconnector.salesforce.usage import PLACE as API_CALLS
 from sfconnector.salesforce.usage import RATE_PLACE, Budgets, Usage
 from sfconnector.settings import Division, SfConfig
-from sfconnector.sink import CaseSink
 
 #: Seconds between two probes at last: comparing the mapping with the org costs a call, or more.
 CONFIGURATION_MAX_S = 300.0
-
-OnFirst = Callable[[str, Failure | None], None]
 
 
 def by_queue(divisions: Sequence[Division]) -> list[list[Division]]:
@@ -52,66 +42,33 @@ def make_flow(
 ) -> SinkFlow:
     """Return the flow of divisions with one source queue; the first of them says how its messages are taken. Each
     division has a lane for each of its clients."""
-    own_queues = frozenset(queue for division in config.divisions for queue in division.source.queues)
-    own_queues |= {config.broker.dead_letter.queue}
-    states, replies = [], []
-    sinks: list[CaseSink | AlarmSink] = []
-    for division in divisions:
-        state = DivisionState(division, budgets, on_first=partial(on_first, division.name))
-        to = Replies(reply, publisher, division.name, own_queues) if (reply := division.reply) else None
-        make = CaseSink if division.case.alarm is None else AlarmSink
-        sinks += [make(state, client, stop=stop, replies=to) for client in clients[division.name]]
-        states.append(state)
-        replies.append(to)
-    router = LaneRouter(divisions)
-    names = [division.name for division in divisions]
-    only = divisions[0]
-    plain = only.match is None and only.lanes.key is None and only.conditions == Conditions()
-    all_for_whoever_is_free = len(divisions) == 1 and plain
-    created = SinkMetric(
-        "cases_created",
-        "Cases made in Salesforce; a message may be several.",
-        "counter",
-        lambda: sum(state.created for state in states),
-    )
-    alarms = [state.alarms for state in states if state.settings.case.alarm is not None]
-
-    def dead(delivery: Delivery, verdict: Dead) -> None:
-        """Let the division that the message was for know that it died."""
-        with suppress(Failed):
-            position = router.division(delivery)
-            for lane in router.lanes[position]:
-                sinks[lane].forget(delivery)
-            if (to := replies[position]) is not None:
-                to.dead(delivery, verdict)
-
-    def nudge() -> None:
-        for sink in sinks:
-            sink.nudge()
-
+    group = DivisionGroup(config, divisions, publisher, clients, budgets, stop=stop, on_first=on_first)
+    first = divisions[0]
+    shared = len(divisions) > 1
+    any_lane_will_do = not shared and first.match is None and first.lanes.key is None
     return SinkFlow(
-        name="+".join(names),
-        sinks=sinks,
-        targets=[each.name for each in divisions for _ in clients[each.name]] if len(names) > 1 else (),
-        route=None if all_for_whoever_is_free else router,
+        name="+".join(division.name for division in divisions),
+        sinks=group.sinks,
+        targets=[each.name for each in divisions for _ in clients[each.name]] if shared else (),
+        route=None if any_lane_will_do and first.conditions == Conditions() else group.router,
         ordered=any(division.lanes.key is not None for division in divisions),
         # A batch may have many events of one alarm.
         one_per_key=any(division.case.alarm is None for division in divisions),
-        source=divisions[0].source,
-        batch=divisions[0].batch,
-        stretch=lambda: max(state.stretch(clients[state.settings.name][0]) for state in states),
-        retry=divisions[0].retry,
-        hold_seconds=divisions[0].hold_seconds,
+        source=first.source,
+        batch=first.batch,
+        stretch=group.stretch,
+        retry=first.retry,
+        hold_seconds=first.hold_seconds,
         body_bytes=max(division.limits.body_bytes for division in divisions),
         connections=[connection_of(division.name, clients[division.name]) for division in divisions],
-        metrics=[created, *alarm_metrics(alarms)],
-        details=lambda: alarm_details(alarms),
+        metrics=group.metrics(),
+        details=group.details,
         hints=_hint,
         label="division",
         longest={Kind.CONFIGURATION: CONFIGURATION_MAX_S},
         exchanges={division.reply.exchange for division in divisions if division.reply},
-        on_dead=dead,
-        on_nudge=nudge,
+        on_dead=group.dead,
+        on_nudge=group.nudge,
     )
 
 
