@@ -15,7 +15,10 @@ from connectorlib.service.redaction import secrets
 from deadletterqueue.session import failure_text
 from deadletterqueue.web.access import SESSION_S, Access
 from deadletterqueue.web.jobs import Workspace
-from deadletterqueue.web.views import LARGEST_BODY, Visit, html, respond, template
+from deadletterqueue.web.links import local_path, login_path
+from deadletterqueue.web.message_form import LARGEST_BODY
+from deadletterqueue.web.views import respond
+from deadletterqueue.web.visit import Visit, html, template
 
 logger = logging.getLogger(__name__)
 
@@ -60,38 +63,51 @@ class Application:
     def _inside(self, request: Request) -> Response:
         """Answer one who has a session, or may have one."""
         session = request.cookies.get(self._cookie, "")
-        is_new = not self._access.is_session(session)
         if request.path == "/login":
-            return self._log_in(request)
-        if is_new:
-            if self._access.needs_token:
-                return redirect("/login", 303)
-            if request.method == "POST":
-                return _alone("Out of date", _OUT_OF_DATE, 403)
-            if request.path != "/":  # not for a link of another site: with one, a letter could be made to be fetched
-                return redirect("/", 303)
-            session = self._access.new_session()
+            return self._log_in(request, session)
+        if not self._access.is_session(session):
+            return self._outside(request)
         if request.method == "POST" and not self._access.is_form_token(session, request.form.get("form_token", "")):
             return _alone("Out of date", _OUT_OF_DATE, 403)
-        visit = Visit(self._workspace, self._access.form_token(session), self._access.needs_token)
-        response = respond(visit, request)
-        if is_new:
-            self._set_cookie(response, session, request)
+        response = self._page(request, session)
         if request.path == "/logout":
             self._access.end(session)
             response.delete_cookie(self._cookie)
         return response
 
-    def _log_in(self, request: Request) -> Response:
+    def _outside(self, request: Request) -> Response:
+        """Answer one who has no session, or follows a link of another site, for which browsers send no cookie."""
         if request.method == "POST":
-            if self._access.admits(request.form.get("token", "")):
-                response = redirect("/", 303)
+            return redirect("/login", 303) if self._access.needs_token else _alone("Out of date", _OUT_OF_DATE, 403)
+        if self._access.needs_token or request.path != "/":  # a mere link must not have a letter fetched
+            return redirect(login_path(_asked(request)), 303)
+        session = self._access.new_session()
+        response = self._page(request, session)
+        self._set_cookie(response, session, request)
+        return response
+
+    def _page(self, request: Request, session: str) -> Response:
+        here = _asked(request) if request.method == "GET" and not request.path.startswith("/job/") else "/"
+        visit = Visit(self._workspace, self._access.form_token(session), self._access.needs_token, here)
+        return respond(visit, request)
+
+    def _log_in(self, request: Request, session: str) -> Response:
+        """Ask for the token, if one is needed, and go on to the page that was asked for: from here browsers send the
+        cookie again."""
+        needed, known = self._access.needs_token, self._access.is_session(session)
+        onward = local_path(request.values.get("next", ""))
+        if request.method == "POST":
+            if not self._access.admits(request.form.get("token", "")):
+                return _alone("Sign in", "That is not the token.", 403, kind="warning", sign_in=needed, onward=onward)
+            response = redirect(onward, 303)
+            if needed or not known:
                 self._set_cookie(response, self._access.new_session(), request)
-                return response
-            return _alone("Sign in", "That is not the token.", 403, kind="warning", sign_in=True)
+            return response
         if request.method not in ("GET", "HEAD"):
             return _plain("", 405)
-        return redirect("/", 303) if not self._access.needs_token else _alone("Sign in", "", 200, sign_in=True)
+        if known or (onward == "/" and not needed):
+            return redirect(onward, 303)
+        return _alone("Sign in" if needed else "Dead letters", "", 200, sign_in=needed, onward=onward)
 
     def _set_cookie(self, response: Response, session: str, request: Request) -> None:
         behind_tls = request.headers.get("Origin", "").startswith("https:")
@@ -105,8 +121,18 @@ def _is_foreign(request: Request) -> bool:
     return is_foreign_form(headers.get("Host"), headers.get("Origin"), headers.get("Sec-Fetch-Site"))
 
 
-def _alone(title: str, text: str, status: int, *, kind: str = "note", sign_in: bool = False) -> Response:
-    return html(template("alone.html").render(title=title, text=text, kind=kind, sign_in=sign_in), status)
+def _asked(request: Request) -> str:
+    """Return the path and query of a request."""
+    query = request.query_string.decode("latin-1")
+    return f"{request.path}?{query}" if query else request.path
+
+
+def _alone(
+    title: str, text: str, status: int, *, kind: str = "note", sign_in: bool = False, onward: str = ""
+) -> Response:
+    """Return a page for somebody who need not have signed in; with `onward` it leads on to that path."""
+    page = template("alone.html").render(title=title, text=text, kind=kind, sign_in=sign_in, onward=onward)
+    return html(page, status)
 
 
 def _plain(text: str, status: int) -> Response:

@@ -175,18 +175,24 @@ class Workspace:
         self._opened: OrderedDict[str, Letter] = OrderedDict()
         self._lock = threading.Lock()
 
-    def look(self) -> Job:
-        """Take a snapshot of the queue. Raise Busy."""
-        return self.jobs.start("Looking", self._look)
+    def look(self, onward: str = "/") -> Job:
+        """Take a snapshot of the queue; then the page of the job leads on to a path. Raise Busy."""
+
+        def work(job: Job) -> Outcome:
+            self.snapshot = look(self._session(job), job.show)
+            return Outcome("Looked", onward=onward)
+
+        return self.jobs.start("Looking", work)
 
     def opened(self, identity: str) -> Letter | None:
         """Return a letter whose body has been fetched."""
         with self._lock:
             return self._opened.get(identity)
 
-    def open(self, row: Row) -> Job:
-        """Fetch one letter with its body, by browsing up to its position. Raise Busy."""
-        return self.jobs.start("Opening a dead letter", lambda job: self._open(job, row))
+    def open(self, row: Row, onward: str) -> Job:
+        """Fetch one letter with its body, by browsing up to its position; then the page of the job leads on to a path.
+        Raise Busy."""
+        return self.jobs.start("Opening a dead letter", lambda job: self._open(job, row, onward))
 
     def replay(self, rows: Sequence[Row], route: Route, change: Change = lambda letter: letter) -> Job:
         """Send these back. Raise Busy."""
@@ -220,17 +226,13 @@ class Workspace:
     def _session(self, job: Job) -> Session:
         return replace(self.session, stop=job.stop)
 
-    def _look(self, job: Job) -> Outcome:
-        self.snapshot = look(self._session(job), job.show)
-        return Outcome("Looked", onward="/")
-
-    def _open(self, job: Job, row: Row) -> Outcome:
+    def _open(self, job: Job, row: Row, onward: str) -> Outcome:
         with self._session(job).browse(limit=row.position) as walk:
             for letter in letters(walk):
                 job.show(walk.looked, walk.total)
                 if identity(letter) == row.identity:
                     self._keep(row.identity, letter)
-                    return Outcome("Opened", onward=f"/letter/{row.identity}")
+                    return Outcome("Opened", onward=onward)
         self._invalidate()
         text = "It is no longer where it was: sent back, purged, or moved by another program. Scan again."
         return Outcome("This dead letter is gone", failure=text)

@@ -62,6 +62,11 @@ class View:
     since: str = ""
     letters: tuple[str, ...] = ()
 
+    @property
+    def query(self) -> dict[str, str]:
+        """The fields of a link or form that choose these rows; single ones are not in it."""
+        return {"group": self.group, "find": self.find, "since": self.since}
+
     def rows(self, snapshot: Snapshot) -> list[Row]:
         if self.letters:
             wanted = frozenset(self.letters)

@@ -1,6 +1,7 @@
 """The parts of the page that need neither browser nor broker."""
 
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from markupsafe import Markup
@@ -9,8 +10,11 @@ from connectorlib.values.hosts import is_loopback
 from deadletterqueue.target import ORIGIN, Route, Target
 from deadletterqueue.web.access import SESSION_S, Access
 from deadletterqueue.web.jobs import Busy, Job, Jobs, Outcome
+from deadletterqueue.web.links import LONGEST, local_path, login_path
+from deadletterqueue.web.message_form import edited_text, uneditable
 from deadletterqueue.web.snapshot import Row, Snapshot, View, counted, groups, identity, seen
-from deadletterqueue.web.views import edited_text, environment, route_of, targets, uneditable
+from deadletterqueue.web.views import route_of, targets
+from deadletterqueue.web.visit import environment
 from tests.services.deadletters import DIED, QUEUE, dead, letter_of
 
 
@@ -80,6 +84,44 @@ def test_a_form_token_is_of_one_session():
     assert not access.is_form_token(two, access.form_token(one))
     assert not access.is_form_token(one, "")
     assert not access.is_form_token(one, "ü")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/letters?group=ab&find=a%20b", "/letter/0123", "/letters?from=1&to=2#x", "/?next=https://a.example/"]
+)
+def test_a_link_to_this_page_survives_the_sign_in(path):
+    assert local_path(path) == path
+    query = parse_qs(urlsplit(login_path(path)).query)
+    assert query == ({} if path == "/" else {"next": [path]})
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *(
+            "",
+            "letters",
+            "https://evil.example/",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+        ),
+        *(
+            "/\t/evil.example",
+            "/\n/evil.example",
+            "\t//evil.example",
+            " //evil.example",
+            "/a\\b",
+            "/a b",
+            "/a\r\nSet-Cookie: a=b",
+        ),
+        *("javascript:alert(1)", "/\0", "/\u202e", "/\uff0fevil.example", "/" + "a" * LONGEST),
+    ],
+)
+def test_a_link_that_leads_elsewhere_is_not_followed(link):
+    assert local_path(link) == "/"
+    assert login_path(link) == "/login"
 
 
 @pytest.mark.parametrize(

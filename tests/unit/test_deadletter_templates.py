@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -115,7 +116,54 @@ def test_an_empty_queue_and_one_that_nobody_has_looked_into(page: Page) -> None:
 def test_without_a_session_there_is_only_the_sign_in(page: Page) -> None:
     stranger = Client(Application(page.workspace, Access("a token of some length"), "cookie"))
     assert stranger.get("/").headers["Location"] == "/login"
+    assert stranger.post("/purge").headers["Location"] == "/login"
     assert 'type="password"' in stranger.get("/login").text
     refused = stranger.post("/login", data={"token": EVIL})
     assert refused.status_code == 403
     assert "That is not the token." in refused.text
+
+
+TOKEN = "a token of some length"
+
+
+@pytest.mark.parametrize("path", [f"/letters?group={LETTER.fingerprint}&find=a%20b", f"/letter/{ONE}", "/?since=24h"])
+def test_a_link_leads_a_colleague_through_the_sign_in_to_what_it_shows(page: Page, path: str) -> None:
+    colleague = Client(Application(page.workspace, Access(TOKEN), "cookie"))
+    form = colleague.get(colleague.get(path).headers["Location"]).text
+    onward = unescape(re.findall(r'name="next" value="([^"]*)"', form)[0])
+    assert "Already signed in?" in form
+    mistaken = colleague.post("/login", data={"next": onward, "token": "another token"})
+    assert unescape(re.findall(r'name="next" value="([^"]*)"', mistaken.text)[0]) == onward
+    signed_in = colleague.post("/login", data={"next": onward, "token": TOKEN})
+    assert signed_in.headers["Location"] == path
+    assert colleague.get(path).status_code == 200
+    assert colleague.get("/login", query_string={"next": path}).headers["Location"] == path
+    assert colleague.get("/login?next=//evil.example").headers["Location"] == "/"
+    assert colleague.post("/login", data={"next": "//evil.example", "token": TOKEN}).headers["Location"] == "/"
+
+
+def test_without_a_token_a_link_asks_before_a_letter_is_fetched_and_keeps_the_session(page: Page) -> None:
+    path = f"/letter/{ONE}"
+    stranger = Client(Application(page.workspace, Access(None), "cookie"))
+    asked = stranger.get(path).headers["Location"]
+    assert asked == f"/login?next=%2Fletter%2F{ONE}"
+    assert "Open the page" in stranger.get(asked).text
+    first = stranger.post("/login", data={"next": path})
+    assert first.headers["Location"] == path
+    assert stranger.get(path).status_code == 200
+    again = stranger.post(
+        "/login", data={"next": path}
+    )  # a link of another site comes without the cookie, this with it
+    assert "Set-Cookie" in first.headers
+    assert "Set-Cookie" not in again.headers
+
+
+def test_a_link_to_a_letter_that_was_not_scanned_asks_for_a_scan_and_comes_back(page: Page) -> None:
+    path = "/letter/" + "0" * 32
+    missing = page.client.get(path)
+    assert missing.status_code == 404
+    assert "Only the first 60 of 70 were scanned." in missing.text
+    assert f'name="next" value="{path}"' in missing.text
+    page.workspace.snapshot = None
+    assert "The queue was not scanned yet" in page.client.get(path).text
+    assert 'name="next" value="/letters?find=a%20b"' in page.client.get("/letters?find=a%20b").text
