@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.pipeline.pause import PauseWait, hint
+from connectorlib.pipeline.pause import HINTS, PUBLISHING, PauseWait, hint
 from connectorlib.service.process import Life
 from dbconnector.schedule import Schedule
 
@@ -17,12 +17,22 @@ Progress = Callable[[int], None]
 OUTAGES = frozenset({Kind.UNAVAILABLE, Kind.REFUSED, Kind.RETRY})
 
 
+#: What helps if the broker does not take a message, by the code.
+PUBLISHING_ADVICE = {
+    "nacked": "make room in the queue, or raise its limit; the connector resumes automatically",
+    "unroutable": "bind a queue to the exchange for this routing key; the connector resumes automatically (SIGUSR1 "
+    "retries immediately)",
+    "404": "create the exchange, or correct its name here and restart; the connector resumes automatically (SIGUSR1 "
+    "retries immediately)",
+}
+
+
 def advice(failure: Failure) -> str:
     """Return what a person can do about a run that failed."""
     from dbconnector.dialects import sqlstate  # late: only a failure needs it
 
-    if failure.code == "nacked":
-        return "make room in the queue, or raise its limit; this goes on by itself"
+    if failure.place == PUBLISHING:
+        return PUBLISHING_ADVICE.get(failure.code, HINTS[failure.kind].format(target="broker"))
     return sqlstate.advice(failure.code) or hint(failure, target="database")
 
 

@@ -123,6 +123,10 @@ def test_a_stop_ends_a_pause() -> None:
     [
         (DOWN, "start the database"),
         (replace(DOWN, code="nacked", place="publish"), "make room in the queue"),
+        (replace(DOWN, code="unroutable", kind=Kind.REJECT, place="publish"), "bind a queue"),
+        (replace(DOWN, code="404", kind=Kind.CONFIGURATION, place="publish"), "create the exchange"),
+        (replace(DOWN, code="403", kind=Kind.REFUSED, place="publish"), "permissions in the broker"),
+        (replace(DOWN, code="406", kind=Kind.REJECT, place="publish"), "fix the reported error"),
         (replace(DOWN, code="timeout", place="broker"), "start the broker"),
     ],
 )
