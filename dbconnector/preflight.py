@@ -10,8 +10,8 @@ from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.formats import compile_format
-from connectorlib.preflight import check_broker
-from connectorlib.preflight.check_command import check_command
+from connectorlib.preflight import check_broker, check_notices
+from connectorlib.preflight.check_command import CheckOptions, check_command
 from connectorlib.preflight.check_topology import Sending
 from connectorlib.preflight.findings import Finding, Group, bad, failed, good, odd
 from connectorlib.preflight.sample import Sample
@@ -54,8 +54,8 @@ _EXAMPLES: Mapping[str, Any] = {
 }
 
 
-def plan(config: DbConfig, sample: Sample | None, management_url: str | None) -> Sequence[Group]:
-    """Return the groups of questions to broker and database."""
+def plan(config: DbConfig, options: CheckOptions) -> Sequence[Group]:
+    """Return the groups of questions to broker, database, and the channels of `notify`."""
     destination = config.destination
     sends = (Sending("destination", destination.exchange, destination.exchange_type),) if destination else ()
     needs = check_broker.Needs(
@@ -63,11 +63,14 @@ def plan(config: DbConfig, sample: Sample | None, management_url: str | None) ->
         f"dbconnector {config.name}",
         (config.source,) if config.source else (),
         sends,
-        file=config.file,
+        config.journal,
+        config.notify,
+        config.file,
     )
     return [
-        ("broker", lambda: check_broker.findings(needs, management_url)),
-        (ABOUT, lambda: findings(config, sample)),
+        ("broker", lambda: check_broker.findings(needs, options.management_url)),
+        (ABOUT, lambda: findings(config, options.sample)),
+        *check_notices.groups(config.notify, config.broker, "dbconnector", test=options.test_notice),
     ]
 
 

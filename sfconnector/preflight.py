@@ -10,8 +10,8 @@ from functools import partial
 from connectorlib.errors import NEVER, Failed, Failure, Kind
 from connectorlib.expressions import compile_expression
 from connectorlib.messages import Delivery
-from connectorlib.preflight import certificates, check_broker
-from connectorlib.preflight.check_command import check_command
+from connectorlib.preflight import certificates, check_broker, check_notices
+from connectorlib.preflight.check_command import CheckOptions, check_command
 from connectorlib.preflight.check_topology import Sending
 from connectorlib.preflight.findings import Finding, Group, bad, failed, good, odd
 from connectorlib.preflight.sample import Sample
@@ -49,19 +49,22 @@ def load(file: str) -> SfConfig:
     return replace(config, warnings=tuple(each for each in config.warnings if END_OF_PASSWORDS not in each))
 
 
-def plan(config: SfConfig, sample: Sample | None, management_url: str | None) -> Sequence[Group]:
-    """Return the groups of checks: the broker, each division, the sample."""
+def plan(config: SfConfig, options: CheckOptions) -> Sequence[Group]:
+    """Return the groups of checks: the broker, each division, the sample, the channels of `notify`."""
+    sample = options.sample
     replies = [division for division in config.divisions if division.reply is not None]
     needs = check_broker.Needs(
         config.broker,
         "sfconnector",
         tuple(division.source for division in config.divisions),
         tuple(Sending(f"reply of {each.name}", each.reply.exchange) for each in replies if each.reply is not None),
-        file=config.file,
+        config.journal,
+        config.notify,
+        config.file,
     )
     offline = Offline(config)
     deliveries = sample.deliveries(offline) if sample else []
-    groups: list[Group] = [("broker", lambda: check_broker.findings(needs, management_url))]
+    groups: list[Group] = [("broker", lambda: check_broker.findings(needs, options.management_url))]
     for division in config.divisions:
         group = partial(
             findings, config, division, sample, [each for each in deliveries if _is_for(offline, division, each)]
@@ -70,7 +73,7 @@ def plan(config: SfConfig, sample: Sample | None, management_url: str | None) ->
     if sample is not None:
         lost = [each for each in deliveries if not any(_is_for(offline, it, each) for it in config.divisions)]
         groups.append(("sample", lambda: [sample.finding(offline, each, offline.explain(each)) for each in lost]))
-    return groups
+    return [*groups, *check_notices.groups(config.notify, config.broker, "sfconnector", test=options.test_notice)]
 
 
 def _is_for(offline: Offline, division: Division, delivery: Delivery) -> bool:

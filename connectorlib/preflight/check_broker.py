@@ -23,7 +23,7 @@ from connectorlib.preflight import certificates
 from connectorlib.preflight.broker_versions import out_of_support
 from connectorlib.preflight.check_topology import Sending, TopologyCheck
 from connectorlib.preflight.findings import Finding, Mark, bad, failed, good, odd
-from connectorlib.shared_settings import BrokerSettings, Source, TokenSettings
+from connectorlib.shared_settings import BrokerSettings, Journal, Notify, Source, TokenSettings
 
 #: Limit for one host, short because a person waits for the result.
 CONNECT_S = 8.0
@@ -48,6 +48,8 @@ class Needs:
     sources: tuple[Source, ...] = ()
     #: Where it publishes, apart from the dead letters.
     sends: tuple[Sending, ...] = ()
+    journal: Journal | None = None
+    notify: Notify | None = None
     #: The configuration file.
     file: str = ""
 
@@ -191,6 +193,10 @@ def _topology(needs: Needs, broker: Broker, management_url: str | None) -> Itera
         yield from check.source(source)
     for sending in needs.sends:
         yield from check.sending(sending)
+    if needs.notify is not None and (notices := needs.notify.exchange):
+        yield from check.sending(Sending("notify", notices.exchange, notices.exchange_type))
+    if needs.journal is not None:
+        yield from check.journal(needs.journal.stream)
     yield from check.rights()
 
 

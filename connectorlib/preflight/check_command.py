@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from connectorlib.dataclass import dataclass
 from connectorlib.errors import ConfigurationError, Failed, Kind
 from connectorlib.preflight.findings import (
     PLAIN_SIGNS,
@@ -29,8 +30,23 @@ from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.reload import Loaded
 from connectorlib.shared_settings import Logging
 
-#: Given the configuration, a sample (or none) and the address of the management API, returns what to ask.
-Planner = Callable[[Loaded, Sample | None, str | None], Sequence[Group]]
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What was asked for on the command line, beyond the configuration."""
+
+    #: A message to map.
+    sample: Sample | None = None
+    #: The address of the management API.
+    management_url: str | None = None
+    #: Whether to send a test notice through the channels of `notify`.
+    test_notice: bool = False
+
+
+NO_OPTIONS = CheckOptions()
+
+#: Given the configuration and the options, returns what to ask.
+Planner = Callable[[Loaded, CheckOptions], Sequence[Group]]
 
 
 def check_command(
@@ -48,6 +64,7 @@ def check_command(
         \b
         {program} check -c {file}
         {program} check -c {file} --sample message.json
+        {program} check -c {file} --notify
         {program} check -c {file} --json
 
         With --sample a message is mapped with the real columns, fields and lookups, and not written. The options after
@@ -70,6 +87,7 @@ def check_command(
         metavar="URL",
         help="Address of RabbitMQ's management API. [its default port on the first host]",
     )
+    @click.option("--notify", is_flag=True, help="Also send a test notice through every channel of `notify`.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
     def command(
@@ -78,12 +96,13 @@ def check_command(
         file: str,
         sample: str | None,
         management_url: str | None,
+        notify: bool,
         as_json: bool,
         **options: Any,
     ) -> None:
         logs.configure(Logging(level="error"), program)  # the findings are printed
         message = None if sample is None else Sample(sample, read_body(sample), envelope(**options))
-        ctx.exit(check(file, load, plan, message, management_url, json=as_json))
+        ctx.exit(check(file, load, plan, CheckOptions(message, management_url, notify), json=as_json))
 
     return command
 
@@ -92,15 +111,14 @@ def check(
     file: str,
     load: Callable[[str], Loaded],
     plan: Planner[Loaded],
-    sample: Sample | None,
-    management_url: str | None,
+    options: CheckOptions = NO_OPTIONS,
     *,
     json: bool,
 ) -> ExitCode:
     """Print one line for each finding, and return the exit code."""
     signs = SIGNS if can_print("".join(SIGNS.values())) else PLAIN_SIGNS
     found: list[Finding] = []
-    for finding in _findings(file, load, plan, sample, management_url):
+    for finding in _findings(file, load, plan, options):
         found.append(finding)
         if not json:
             click.echo(line(finding, signs))
@@ -110,7 +128,7 @@ def check(
 
 
 def _findings(
-    file: str, load: Callable[[str], Loaded], plan: Planner[Loaded], sample: Sample | None, management_url: str | None
+    file: str, load: Callable[[str], Loaded], plan: Planner[Loaded], options: CheckOptions
 ) -> Iterator[Finding]:
     try:
         config = load(file)
@@ -122,7 +140,7 @@ def _findings(
         yield bad(file, error.failure.text, kind=error.failure.kind)
         return
     yield from (odd(file, warning) for warning in config.warnings)
-    yield from run(plan(config, sample, management_url))
+    yield from run(plan(config, options))
 
 
 def _json_of(found: Sequence[Finding], code: ExitCode) -> str:

@@ -170,6 +170,18 @@ class TopologyCheck:
                 return
         self._ask(f"publish to {name}", lambda channel: channel.ask_to_publish(sending.exchange), "write")
 
+    def journal(self, name: str) -> Iterator[Finding]:
+        about = f"journal {name}"
+        state = inspection.look(self._open_channel, Queue(name))
+        if state.unseen is not None and not state.hidden:
+            yield self._missing(about, state.unseen, lambda: self._may_make(name))
+        elif (failure := self._attempt(lambda channel: channel.ask_to_consume(name))) is None:
+            yield bad(about, "is a queue, not a stream", "name another in journal.stream", Kind.CONFIGURATION)
+        else:
+            known = failure.code == STREAM
+            yield good(about, "stream" if known else "exists; this user may not see its type")
+        self._ask(f"publish to {about}", lambda channel: channel.ask_to_publish(""), "write")
+
     def rights(self) -> Iterator[Finding]:
         """Yield what this user may and may not do, as far as the parts before have asked, and whether the broker has
         said meanwhile that it takes no messages."""

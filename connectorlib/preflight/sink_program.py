@@ -62,7 +62,7 @@ def sink_program(name: str, about: str, *, section: str, schema: Schema, open_si
     def check(ctx: click.Context, file: str, as_json: bool) -> None:
         logs.configure(Logging(level="error"), name)  # the findings are printed
         plan = partial(_plan, name, open_sink)
-        ctx.exit(check_command.check(file, load, plan, None, None, json=as_json))
+        ctx.exit(check_command.check(file, load, plan, json=as_json))
 
     @main.command("schema", short_help="Print the JSON Schema of the configuration.")
     def print_schema() -> None:

@@ -92,11 +92,11 @@ def org(
 def _prove(file: str, division: str | None, *, anywhere: bool) -> ExitCode:
     logs.configure(Logging(level="error"), "sfconnector")  # the findings are printed
 
-    def plan(config: SfConfig, sample: object, url: object) -> Sequence[Group]:
+    def plan(config: SfConfig, options: object) -> Sequence[Group]:
         chosen = _chosen(config, division)
         return [(chosen.name, lambda: org_proof.findings(chosen, anywhere=anywhere))]
 
-    return check(file, preflight.load, plan, None, None, json=False)
+    return check(file, preflight.load, plan, json=False)
 
 
 def _chosen(config: SfConfig, name: str | None) -> Division:

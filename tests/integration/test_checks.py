@@ -16,7 +16,7 @@ from connectorlib.errors import Kind
 from connectorlib.preflight.check_broker import Needs, findings
 from connectorlib.preflight.check_topology import Sending, TopologyCheck
 from connectorlib.preflight.findings import Mark
-from connectorlib.shared_settings import BrokerSettings, Source, Tls
+from connectorlib.shared_settings import BrokerSettings, Journal, Source, Tls
 from tests.services.rabbitmq import Vhost
 from tests.services.salesforce import private_key
 from tests.services.selfsigned import certificate
@@ -120,3 +120,17 @@ def test_a_broker_that_is_short_of_memory_is_told_as_that(vhost: Vhost) -> None:
         assert each.kind is Kind.UNAVAILABLE
         assert "blocks publishers, it is low on memory" in each.text
         assert "rabbitmq-diagnostics alarms" in each.do
+
+
+def test_the_journal_has_to_be_a_stream(vhost: Vhost) -> None:
+    def about_the_journal() -> list[tuple[Mark, str]]:
+        needs = Needs(vhost.broker_settings(), "test", journal=Journal(stream="log"))
+        return [(each.mark, each.text) for each in findings(needs) if each.about == "journal log"]
+
+    assert about_the_journal() == [(Mark.ODD, "does not exist yet")]
+    vhost.declare_queue("log", type="stream")
+    assert about_the_journal() == [(Mark.GOOD, "stream")]
+    with vhost.channel() as channel:
+        channel.queue_delete("log")
+        channel.queue_declare("log", durable=True)
+    assert about_the_journal() == [(Mark.BAD, "is a queue, not a stream")]

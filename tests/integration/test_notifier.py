@@ -16,7 +16,9 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from connectorlib.amqp import Broker
 from connectorlib.monitoring import notifier
 from connectorlib.monitoring.notice_channels import Undelivered, exchange, mail, webhook
-from connectorlib.shared_settings import HttpTls, Mail, NoticeExchange, Webhook
+from connectorlib.preflight import check_notices
+from connectorlib.preflight.findings import line, run
+from connectorlib.shared_settings import HttpTls, Mail, NoticeExchange, Notify, Webhook
 from connectorlib.values.backoff import Backoff
 from tests.services.certificates import Authority
 from tests.services.rabbitmq import Vhost
@@ -163,3 +165,30 @@ def test_of_too_many_that_wait_the_oldest_are_dropped(monkeypatch: pytest.Monkey
 def test_an_authority_that_is_not_there_is_told_and_not_a_bug() -> None:
     with pytest.raises(Undelivered, match="no-such-file"):
         webhook(Webhook("https://localhost:1/", tls=HttpTls("/no-such-file.pem")))(TOLD)
+
+
+def test_check_sends_a_test_notice_through_every_channel_if_asked_to(vhost: Vhost) -> None:
+    settings = vhost.broker_settings()
+    with Scripted([answer(200)]) as chat, mailbox() as box:
+        letters = smtp_settings(box, tls="none")
+        notify = Notify(webhook=Webhook(chat.url), mail=letters, exchange=NoticeExchange("alerts"))
+
+        def found(*, test: bool) -> list[str]:
+            return [line(each) for each in run(check_notices.groups(notify, settings, "dbconnector", test=test))]
+
+        assert found(test=False) == ["✔ notify: by webhook, mail, exchange; `check --notify` sends a test notice"]
+        assert (chat.calls, box.kept) == ([], [])
+        assert found(test=True) == [
+            "✔ notify.webhook: a test notice was delivered",
+            "✔ notify.mail: a test notice was delivered",
+            "✘ notify.exchange: a test notice was not delivered: exchange alerts: 312 NO_ROUTE: exchange 'alerts', "
+            "routing key 'connector.test'",
+        ]
+        vhost.declare_queue("ops", "alerts", "connector.#")
+        assert found(test=True)[2] == "✔ notify.exchange: a test notice was delivered"
+    assert [call.json["event"] for call in chat.calls] == ["test", "test"]
+    assert b"no action needed" in box.kept[0].content
+    assert json.loads(vhost.get_all("ops")[0][2])["connector"] == "dbconnector"
+    (missing,) = run(check_notices.groups(None, settings, "dbconnector", test=True))
+    assert "leave out --notify" in line(missing)
+    assert check_notices.groups(None, settings, "dbconnector", test=False) == []
