@@ -20,6 +20,8 @@ from dbconnector.wall_clock import WallClock
 FALLBACK_NAME = "dbconnector"
 #: Seconds from one round of `follow` that found nothing to the next, where `every` is not given.
 FOLLOW_EVERY_S = 1.0
+#: How many times as many small rows a page has that is to be marked.
+GROWTH = 4
 
 
 @cache
@@ -115,7 +117,8 @@ def _select(section: Mapping[str, Any], rows: int | str | None) -> Select:
         values["follow"] = _follow(values["follow"])
         values.setdefault("every", FOLLOW_EVERY_S)
     select = Select(**values)
-    return replace(select, fetch=_page(select, rows))
+    page = _page(select, rows)
+    return replace(select, fetch=page, fetch_small=None if "fetch" in values or not select.on_sent else GROWTH * page)
 
 
 def _page(select: Select, rows: int | str | None) -> int:

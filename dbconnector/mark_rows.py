@@ -43,10 +43,15 @@ class RowMark:
 
     def bound(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return the statement's parameters for what `values` has returned, on the connection that there is now."""
-        if self._opened != self._database.opened:
-            self._binder = self._database.binder(self._statement, place=self.place)
-            self._opened = self._database.opened
+        self._rebind()
         return self._binder(values)
+
+    def parameters_together(self, rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
+        """Return `parameters` of many rows, for a statement that has a parameter and no `:error`."""
+        self._rebind()
+        columns = [[row[at] for row in rows] for at in self._positions if at is not None]
+        together = self._binder.together(columns) if len(columns) == len(self._positions) > 0 else None
+        return [self.parameters(row) for row in rows] if together is None else together
 
     def run(self, rows: Sequence[Sequence[Any]]) -> int:
         """Run the statement in the transaction, given its parameters for each row; return how many rows changed."""
@@ -55,6 +60,11 @@ class RowMark:
         for sql, parameters in statements(rows, largest, self._sql):
             changed += max(database.execute(sql, parameters, place=self.place), 0)
         return changed
+
+    def _rebind(self) -> None:
+        if self._opened != self._database.opened:
+            self._binder = self._database.binder(self._statement, place=self.place)
+            self._opened = self._database.opened
 
     def _sql(self, rows: int) -> str:
         any_of = self._statement.any_of

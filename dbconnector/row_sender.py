@@ -24,7 +24,7 @@ from dbconnector.settings import DbConfig
 logger = logging.getLogger(__name__)
 
 #: Messages, and bytes of their bodies, that are handed to the publisher at once.
-BATCH_MESSAGES = 200
+BATCH_MESSAGES = 250
 BATCH_BYTES = 1024 * 1024
 
 #: Failed rows that a stream collects for on_failed, which runs at its end; so many end it.
@@ -45,7 +45,7 @@ class RowSender:
     """The rows of one run on their way to the broker. Raise ValueError for an expression that cannot be compiled.
 
     `marks`: the statements that take their parameters from the columns. `paged`: the caller empties `confirmed` and
-    `unsent` after each page; else `on_confirmed` is called with what has been confirmed. `message_id` makes the id of a
+    `unsent` after each page. `on_confirmed` is called with what has been confirmed. `message_id` makes the id of a
     row where the configuration does not. `pause` is told of a broker that does not take the messages.
     """
 
@@ -198,7 +198,7 @@ class RowSender:
         self.messages += len(items)
         if self._paged:
             self.confirmed.extend(rows)
-        elif self._on_confirmed:
+        if self._on_confirmed:
             self._on_confirmed(rows)
         if self._progress:
             self._progress(self.sent)

@@ -14,7 +14,7 @@ from dbconnector.columns import UNKNOWN, Column, ColumnType, plain_name
 from dbconnector.dialects.fetch_plan import ResultColumn, to_datetime
 from dbconnector.odbc.database import Database
 from dbconnector.settings import Select
-from dbconnector.sql import compile_statement, limit_rows, only_reads, page_by_key, page_interval
+from dbconnector.sql import compile_statement, holds_nothing, limit_rows, only_reads, page_by_key, page_interval
 from dbconnector.wall_clock import WallClock
 from dbconnector.watermark import Horizon, Interval, Position, moment_of, number_of
 
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 PLACE = "select.query"
 KEY = "select.key"
+#: Bytes or characters of the rows of a page that grows.
+PAGE_BYTES = 4 * 1024 * 1024
 Columns = tuple[str, ...]
 Row = tuple[Any, ...]
 Batch = tuple[Columns, list[Row]]
@@ -68,13 +70,34 @@ class RowSource:
         self._database = database
         self._values = values
         self._all = self._query(settings.query)
-        limited = limit_rows(settings.query, settings.fetch) if database.dialect.has_limit else settings.query
-        self._page = self._query(limited)
+        #: Rows of the next page, and the query for it.
+        self._size = settings.fetch
+        self._page = self._query(self._limited())
+        #: Whether the rows of a page may be marked one after the other: the query claims none of them.
+        self.holds_nothing = holds_nothing(settings.query)
 
     def page(self) -> Batch | None:
-        """Return the first rows of the query, at most `fetch`, or None if there are none. No cursor stays open."""
-        with closing(self._page.batches(self._settings.fetch)) as batches:
-            return next(batches, None)
+        """Return the first rows of the query, or None if there are none: at most `fetch`, and of small rows more from
+        page to page, up to `fetch_small`, unless the query claims them. No cursor stays open, and no transaction if the
+        query holds nothing in it."""
+        with closing(self._page.batches(self._size)) as batches:
+            found = next(batches, None)
+        if self.holds_nothing:
+            self._database.rollback()
+            if found and len(found[1]) == self._size:
+                self._resize(found[1])
+        return found
+
+    def _resize(self, rows: Sequence[Row]) -> None:
+        """Choose how many rows the page after a full one has."""
+        size = next_page(self._size, rows, least=self._settings.fetch, most=self._settings.fetch_small)
+        if size != self._size:
+            self._size = size
+            self._page = self._query(self._limited())
+
+    def _limited(self) -> str:
+        query = self._settings.query
+        return limit_rows(query, self._size) if self._database.dialect.has_limit else query
 
     def all(self) -> Generator[Batch, None, None]:
         """Return all rows, `fetch` at a time, in bounded memory if the driver can stream them or there is a key."""
@@ -206,6 +229,17 @@ def _clock_of(clock: WallClock | None, kind: ColumnType, name: str) -> WallClock
         text = f"whether {name} has a time zone cannot be told: call it in the query as it is called in the table"
         raise Failed(Failure(Kind.CONFIGURATION, "zone", text, "select.follow.column"))
     return clock if kind.kind is Column.TIMESTAMP and not kind.utc else None
+
+
+def next_page(size: int, rows: Sequence[Row], *, least: int, most: int | None) -> int:
+    """Given a full page and how many rows it has, return how many the next one has: twice as many while those of a page
+    are small together, and half as many when they are not. `most` None: as many as before."""
+    if most is None:
+        return size
+    taken = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+    if taken > PAGE_BYTES:
+        return max(least, size // 2)
+    return min(most, 2 * size) if 2 * taken <= PAGE_BYTES else size
 
 
 def _demand_reading(query: str) -> None:

@@ -1,8 +1,9 @@
 """One run of a query for `select`: one message per row, or for many rows.
 
-Without `on_sent` the rows are streamed. With it they are read in pages: read, publish, wait for the confirms,
-mark, commit. All rows in one message are streamed too, and marked at the end. The order that loses nothing: the confirm
-first, then the mark.
+Without `on_sent` the rows are streamed. With it they are read in pages: read, publish, wait for the confirms, mark,
+commit. What is confirmed of a page is marked and committed while the rest is on its way, unless the query claims its
+rows: a commit would release those that are not marked yet. All rows in one message are streamed too, and marked at the
+end. The order that loses nothing: the confirm first, then the mark.
 """
 
 import logging
@@ -17,6 +18,7 @@ from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.pipeline.pause import PauseWait
 from connectorlib.service import logs
+from dbconnector.bisect import LARGEST
 from dbconnector.mark_rows import RowMark
 from dbconnector.mark_spool import MarkSpool
 from dbconnector.odbc.database import Database
@@ -27,6 +29,9 @@ from dbconnector.row_source import Row, RowSource
 from dbconnector.settings import DbConfig
 
 logger = logging.getLogger(__name__)
+
+#: Rows of a page that are marked and committed while the rest is on its way: those of two statements.
+MARKED_AT_ONCE = 2 * LARGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ class _Run:
             on_confirmed=self._keep,
             pause=pause,
         )
+        #: How many of the rows that are confirmed of a page are marked, and whether that has changed a row.
+        self._marked, self._changed = 0, False
         self._retry = config.retry
         self._database = database
         self._stop = stop
@@ -148,33 +155,47 @@ class _Run:
             self.rows.send(page)
             self.rows.drain()
             # Only now is everything in `confirmed` in a queue. A crash at this point sends rows twice and loses none.
-            changed = self._with_retries(self._mark)
-            before = _Page(page[1], None if changed else self._marks(page[1]))
+            self._with_retries(self._mark)
+            before = _Page(page[1], None if self._changed else self._marks(page[1]))
             self.rows.confirmed, self.rows.unsent = [], []
+            self._marked, self._changed = 0, False
             self.rows.raise_failure()
 
-    def _mark(self) -> int:
-        changed = 0
+    def _mark(self) -> None:
+        """Mark all rows that are confirmed and not yet marked, and those that could not be sent."""
+        changed, confirmed = 0, len(self.rows.confirmed)
         if self.on_sent:
-            changed = self.on_sent.run(self._marks(self.rows.confirmed))
+            changed = self.on_sent.run(self._marks(self.rows.confirmed[self._marked :]))
             for rows in self._spool or ():
                 changed += self.on_sent.run([self.on_sent.bound(values) for values in rows])
         if self._on_failed:
             self._on_failed.run([self._on_failed.parameters(row, error) for row, error in self.rows.unsent])
+        self._commit(confirmed, changed)
+
+    def _mark_some(self) -> None:
+        """Mark as many of the rows that are confirmed as fill statements."""
+        assert self.on_sent is not None
+        end = len(self.rows.confirmed)
+        end -= (end - self._marked) % MARKED_AT_ONCE
+        self._commit(end, self.on_sent.run(self._marks(self.rows.confirmed[self._marked : end])))
+
+    def _commit(self, marked: int, changed: int) -> None:
         if not self._database.commit_unaltered():
             raise Failed(Failure(Kind.RETRY, "columns-changed", "a table has other columns than before", "on_sent"))
-        return changed
+        self._marked, self._changed = marked, self._changed or changed > 0
 
     def _keep(self, rows: Sequence[Row]) -> None:
         if self._spool is not None and self.on_sent is not None:
             self._spool.add([self.on_sent.values(row) for row in rows])
+        elif self.paged and self._source.holds_nothing and len(self.rows.confirmed) - self._marked >= MARKED_AT_ONCE:
+            self._with_retries(self._mark_some)
 
     def _repeats(self, before: _Page, rows: Sequence[Row]) -> bool:
         return rows == before.rows or (before.marks is not None and self._marks(rows) == before.marks)
 
     def _marks(self, rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
         assert self.on_sent is not None
-        return [self.on_sent.parameters(row) for row in rows]
+        return self.on_sent.parameters_together(rows)
 
     def _with_retries(self, work: Callable[[], Value]) -> Value:
         """Do the work; after a deadlock or a lock time-out again, in a new transaction. It must not publish."""

@@ -61,6 +61,8 @@ class Select:
     query: str
     params: Mapping[str, Any] = field(default_factory=dict)
     fetch: int = 1000
+    #: The rows of a page that is to be marked, where they are small; None: `fetch`.
+    fetch_small: int | None = None
     every: float | None = None  # seconds from the start of one run to the next; None: once
     cron: Cron | None = None  # instead of every
     key: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from connectorlib.dataclass import dataclass
 from dbconnector.sql.inserts import MultiRow, multi_row
 from dbconnector.sql.keys import AnyOf, any_of
 from dbconnector.sql.lexer import T, sent, tokenize
-from dbconnector.sql.paging import Paging, limit_rows, only_reads, page_by_key, page_interval
+from dbconnector.sql.paging import Paging, holds_nothing, limit_rows, only_reads, page_by_key, page_interval
 from dbconnector.sql.targets import Target, literals, tables, targets, written
 from dbconnector.sql.transactions import ignores_errors, objection
 
@@ -18,6 +18,7 @@ __all__ = [
     "Statement",
     "Target",
     "compile_statement",
+    "holds_nothing",
     "ignores_errors",
     "limit_rows",
     "objection",

@@ -10,6 +10,15 @@ from connectorlib.dataclass import dataclass
 from dbconnector.sql.lexer import T, Token, tokenize
 
 _LIMITED = {"LIMIT", "FETCH", "OFFSET", "TOP"}
+#: What a query says that claims its rows, puts them elsewhere, or draws a number from a sequence.
+_HOLDS = {"FOR", "READPAST", "INTO", "NEXTVAL"}
+#: Words before a bracket in a query that call nothing, or what only computes.
+_COMPUTES = {
+    *("SELECT", "DISTINCT", "FROM", "JOIN", "ON", "USING", "AS", "BY", "OVER", "UNION", "ALL", "EXCEPT", "INTERSECT"),
+    *("WHERE", "AND", "OR", "NOT", "IN", "ANY", "EXISTS", "LIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE"),
+    *("COUNT", "SUM", "AVG", "MIN", "MAX", "COALESCE", "IFNULL", "NULLIF", "GREATEST", "LEAST", "CAST", "CONVERT"),
+    *("CONCAT", "LOWER", "UPPER", "TRIM", "SUBSTRING", "SUBSTR", "LENGTH", "REPLACE", "ROUND", "ABS"),
+}
 _CHANGES = {"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "TRUNCATE"}
 
 
@@ -77,6 +86,18 @@ def only_reads(query: str) -> bool:
     if words[:1] != ["WITH"]:
         return not _CHANGES & set(words[:1])
     return not any(word in _CHANGES and before in ("(", ")") for before, word in pairwise(words))
+
+
+def holds_nothing(query: str) -> bool:
+    """Return whether a transaction that has run a query may end before its rows are used: it is certainly a SELECT that
+    claims none of them and calls nothing that could."""
+    tokens = [token for token in tokenize(query) if token.type not in (T.SPACE, T.COMMENT)]
+    words = {token.upper for token in tokens}
+    calls = {
+        token.upper for token, following in pairwise(tokens) if following.text == "(" and token.type in (T.WORD, T.NAME)
+    }
+    claims = _HOLDS & words or any("LOCK" in word for word in words)
+    return tokens[0].upper == "SELECT" and not claims and calls <= _COMPUTES
 
 
 def _from_key(key: Sequence[str], names: Sequence[str], end: str) -> str:

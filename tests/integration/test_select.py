@@ -208,6 +208,31 @@ def test_with_on_sent_every_row_arrives_once_and_is_marked(bench):
     assert bench.marked() == list(range(1050))
 
 
+def test_what_is_confirmed_of_a_page_is_marked_while_the_rest_is_on_its_way(bench):
+    """Each look at the marks, by another connection, finds no more than what had been confirmed before the last one."""
+    bench.fill(1300)
+    marked: list[tuple[int, int]] = []
+    result = bench.select(on_sent=MARK, fetch=1300, progress=lambda sent: marked.append((sent, len(bench.marked()))))
+    assert result.sent == 1300
+    assert any(0 < count < 1300 for _, count in marked)
+    assert all(count <= sent for sent, count in marked)
+    assert bench.marked() == list(range(1300))
+
+
+@pytest.mark.parametrize(
+    ("claim", "confirmed"),
+    [("", [100, 300, 550, 700, 950, 1000]), (" FOR UPDATE SKIP LOCKED", list(range(100, 1001, 100)))],
+)
+def test_pages_of_small_rows_grow_unless_the_query_claims_them(postgres_bench, claim, confirmed):
+    """Every 250 messages at most, and with the end of every page, what is confirmed is told."""
+    postgres_bench.fill(1000)
+    told: list[int] = []
+    settings = {"query": OUTBOX + claim, "on_sent": MARK, "fetch": 100, "fetch_small": 400}
+    postgres_bench.select(**settings, progress=told.append)
+    assert told == confirmed
+    assert postgres_bench.ids() == postgres_bench.marked() == list(range(1000))
+
+
 def test_on_sent_may_delete_the_rows(bench):
     bench.fill(30)
     assert bench.select(on_sent="DELETE FROM outbox WHERE id = :id", fetch=7).sent == 30
@@ -427,17 +452,19 @@ def test_two_selects_share_the_rows_with_skip_locked(server_bench):
 
 
 def test_a_claim_takes_no_more_rows_than_a_page(server_bench):
-    server_bench.fill(50)
-    config = server_bench.config(query=f"{OUTBOX} FOR UPDATE SKIP LOCKED", on_sent=MARK, fetch=10)
+    """And a row of it is not free before all are marked."""
+    server_bench.fill(1340)
+    config = server_bench.config(query=f"{OUTBOX} FOR UPDATE SKIP LOCKED", on_sent=MARK, fetch=1300)
     seen: list[int] = []
 
     def look(sent: int) -> None:
-        if not seen:
+        if sent <= 1300:
             free = server_bench.database.rows(f"{OUTBOX} FOR UPDATE SKIP LOCKED")
             seen.append(len(free))
 
     server_bench.select(config, progress=look)
-    assert seen == [40]
+    assert len(seen) > 1
+    assert set(seen) == {40}
 
 
 # --- paging by key --------------------------------------------------------------------------------------------------
@@ -520,24 +547,25 @@ def test_a_stop_in_the_middle_marks_nothing_that_was_not_confirmed(bench):
     assert len(marked) == result.sent
 
 
-def test_a_stop_marks_only_what_a_full_queue_has_taken(postgres_bench):
-    postgres_bench.fill(5)
+@pytest.mark.parametrize(("rows", "room"), [(5, 3), (1500, 1200)])
+def test_a_stop_marks_only_what_a_full_queue_has_taken(postgres_bench, rows, room):
+    postgres_bench.fill(rows)
     postgres_bench.vhost.declare_queue(
-        "small", "small", "#", type="classic", arguments={"x-max-length": 3, "x-overflow": "reject-publish"}
+        "small", "small", "#", type="classic", arguments={"x-max-length": room, "x-overflow": "reject-publish"}
     )
-    config = postgres_bench.config(Destination("small", routing_key="row.{device}"), on_sent=MARK)
+    config = postgres_bench.config(Destination("small", routing_key="row.{device}"), on_sent=MARK, fetch=rows)
     stop = threading.Event()
     results: list[SelectResult] = []
     thread = threading.Thread(target=lambda: results.append(postgres_bench.select(config, stop=stop)))
     thread.start()
-    eventually(lambda: postgres_bench.vhost.depth("small") >= 3, 30)
+    eventually(lambda: postgres_bench.vhost.depth("small") >= room, 30)
     stop.set()
     thread.join(30)
     [result] = results
     assert result.stopped
     found = [json.loads(body)["id"] for _, _, body in postgres_bench.vhost.get_all("small")]
     assert postgres_bench.marked() == found
-    assert result.sent == len(found) < 5
+    assert result.sent == len(found) < rows
 
 
 def test_a_stop_ends_a_stream(bench):
@@ -601,16 +629,17 @@ def test_a_lost_database_ends_the_run_and_leaves_its_page_unmarked(postgres_benc
     assert set(postgres_bench.marked()) <= set(postgres_bench.ids())
 
 
-def test_marking_that_meets_a_lock_is_tried_again(server_bench):
+@pytest.mark.parametrize("rows", [10, 1300])
+def test_marking_that_meets_a_lock_is_tried_again(server_bench, rows):
     """Another transaction holds a row until the marking has failed once."""
     bench = server_bench
-    bench.fill(10)
+    bench.fill(rows)
     other = bench.database.connect()
     on_connect = {
         "postgresql": "SET lock_timeout = '200ms'",
         "mariadb": "SET SESSION innodb_lock_wait_timeout = 1",
     }[bench.database.kind]
-    config = bench.config(on_sent=MARK)
+    config = bench.config(on_sent=MARK, fetch=rows)
     settings = DatabaseSettings(bench.database.connection, on_connect=(on_connect,), select=config.database.select)
     config = DbConfig("db.config", "test", settings, config.broker, destination=config.destination)
     held: list[threading.Timer] = []
@@ -624,11 +653,11 @@ def test_marking_that_meets_a_lock_is_tried_again(server_bench):
         held.append(threading.Timer(1.3, lambda: cursor.execute("COMMIT")))
         held[0].start()
 
-    assert bench.select(config, progress=hold).sent == 10
+    assert bench.select(config, progress=hold).sent == rows
     held[0].join()
     other.close()
-    assert bench.ids() == list(range(10))
-    assert bench.marked() == list(range(10))
+    assert bench.ids() == list(range(rows))
+    assert bench.marked() == list(range(rows))
 
 
 def test_a_full_queue_is_waited_for(postgres_bench):

@@ -166,6 +166,23 @@ def test_pages_that_are_marked_by_themselves_have_whole_messages(write, fetch, r
     loaded = load(write(config)).database.select
     assert loaded is not None
     assert loaded.fetch == pages
+    assert loaded.fetch_small is None
+
+
+@pytest.mark.parametrize(
+    ("select", "most"),
+    [
+        ({"on_sent": "DELETE FROM t WHERE id = :id"}, 4800),
+        ({"on_sent": "DELETE FROM t WHERE id = :id", "fetch": 1000}, None),
+        ({}, None),
+    ],
+)
+def test_pages_that_are_marked_grow_unless_their_size_is_set(write, select, most):
+    config = changed(SELECT, {"query": "SELECT id FROM t", **select})
+    config["broker"]["destination"] = ROWS | {"rows": 300}
+    loaded = load(write(config)).database.select
+    assert loaded is not None
+    assert loaded.fetch_small == most
 
 
 EVERY = [("30s", 30.0), ("5m", 300.0), ("1h30m", 5400.0), ("250ms", 0.25), ("2d", 172800.0), (45, 45.0), (0.5, 0.5)]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbconnector.dialects.base import FETCH, LIMIT, TOP
-from dbconnector.sql import Target, compile_statement, limit_rows, only_reads, page_by_key
+from dbconnector.sql import Target, compile_statement, holds_nothing, limit_rows, only_reads, page_by_key
 from dbconnector.sql.lexer import T, tokenize
 
 PARAMETERS = [
@@ -334,3 +334,29 @@ def test_a_page_takes_no_more_rows_than_it_uses(query: str, limited: str | None)
 )
 def test_a_query_that_changes_rows_is_told_from_one_that_reads(query: str, reads: bool) -> None:
     assert only_reads(query) is reads
+
+
+@pytest.mark.parametrize(
+    ("query", "nothing"),
+    [
+        ("SELECT id, 'FOR UPDATE' AS a FROM t WHERE sent_at IS NULL ORDER BY id -- lock", True),
+        (
+            "select t.id, coalesce(t.a, ''), max(u.b) from t join (select * from u) u on (u.id = t.id) where x in (1)",
+            True,
+        ),
+        ("SELECT id FROM t ORDER BY id FOR UPDATE SKIP LOCKED", False),
+        ("SELECT id FROM t ORDER BY id\nLIMIT 5 FOR NO KEY UPDATE", False),
+        ("select id from t lock in share mode", False),
+        ("SELECT id FROM t WITH (UPDLOCK, READPAST)", False),
+        ("SELECT id FROM t WITH RS USE AND KEEP UPDATE LOCKS", False),
+        ("SELECT id FROM t WHERE pg_try_advisory_xact_lock(id)", False),
+        ("SELECT * FROM claimed(500)", False),
+        ('SELECT * FROM public."claimed" (500)', False),
+        ("SELECT seq.NEXTVAL FROM t", False),
+        ("SELECT id INTO copy FROM t", False),
+        ("WITH x AS (SELECT 1) SELECT * FROM x", False),  # certainly a SELECT of its own only
+        ("CALL take(:n)", False),
+    ],
+)
+def test_a_query_that_may_claim_its_rows_is_told_from_one_that_does_not(query: str, nothing: bool) -> None:
+    assert holds_nothing(query) is nothing

@@ -1,0 +1,25 @@
+"""How many rows a page has that is to be marked."""
+
+import pytest
+
+from dbconnector.row_source import PAGE_BYTES, next_page
+
+SMALL = (1, "pump-7", None)
+LARGE = (1, b"x" * PAGE_BYTES, None)
+MIDDLE = (1, "x" * (PAGE_BYTES // 3), None)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "most", "following"),
+    [
+        (100, [SMALL] * 100, 400, 200),
+        (200, [SMALL] * 200, 400, 400),
+        (400, [SMALL] * 400, 400, 400),
+        (100, [SMALL] * 100, None, 100),
+        (200, [MIDDLE, MIDDLE, SMALL], 400, 200),
+        (400, [LARGE, SMALL], 400, 200),
+        (100, [LARGE, SMALL], 400, 100),
+    ],
+)
+def test_pages_grow_while_their_rows_are_small_together(size, rows, most, following):
+    assert next_page(size, rows, least=100, most=most) == following
