@@ -80,24 +80,32 @@ def passed(seconds):
     eventually(lambda: time.monotonic() > end)
 
 
+def worked(seconds):
+    begin = time.thread_time()
+    while time.thread_time() - begin < seconds:
+        pass
+
+
 def test_waiting_costs_no_message_its_life():
     effort = Effort(Limits(seconds=0.05))
     passed(0.3)
     effort.check()  # the wall clock says that half of the time has passed; from here on it is work that counts
     effort.check()
+    worked(0.1)
+    refusal(effort.check)
 
 
 def test_what_happens_while_a_message_rests_is_not_counted():
     effort = Effort(Limits(seconds=0.05))
     for _ in range(2):  # by the clock on the wall, then by that of the processor
         effort.rest()
-        begin = time.thread_time()
-        while time.thread_time() - begin < 0.2:
-            pass
+        worked(0.2)
         effort.resume()
         effort.check()
         passed(0.1)
         effort.check()
+    worked(0.1)
+    refusal(effort.check)
 
 
 def test_rows_are_limited_for_each_statement_of_a_message():

@@ -40,20 +40,26 @@ def test_help_has_an_example_and_exit_codes_in_lines_that_fit(name):
     assert max(map(len, text.splitlines())) <= 80
 
 
+def understood(command, name, words, parent=None):
+    """Parse what is typed after a command, and return the context of the innermost command."""
+    commands = getattr(command, "commands", {})
+    at = next((at for at, word in enumerate(words) if word in commands), len(words))
+    context = command.make_context(name, words[:at], parent, resilient_parsing=at < len(words))
+    if at == len(words):
+        return context
+    inner = COMMANDS.get(f"{context.command_path} {words[at]}") or commands[words[at]]
+    return understood(inner, words[at], words[at + 1 :], context)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_an_example_says_is_understood(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "describe-of-my-case.json").touch()
-    for line in examples(name):
-        words = shlex.split(re.split(r" [|<>] ", line)[0])
-        program, *rest = words
-        whole = click.Context(PROGRAMS[program], info_name=program)
-        found = next((word for word in rest if word in PROGRAMS[program].commands), None)
-        if found is None:
-            PROGRAMS[program].make_context(program, rest)
-        else:
-            arguments = rest[rest.index(found) + 1 :]
-            COMMANDS[f"{program} {found}"].make_context(found, arguments, parent=whole)
+    lines = examples(name)
+    assert lines
+    for line in lines:
+        program, *words = shlex.split(re.split(r" [|<>] ", line)[0])
+        assert understood(PROGRAMS[program], program, words).args == [], line
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -200,6 +200,38 @@ def test_the_library_names_no_program(word: str) -> None:
     assert [name for name in files if (name, word) not in SHOWN] == []
 
 
+#: What fails by itself where it finds nothing.
+ASSERTING = {"raises", "warns", "fail", "eventually"}
+
+
+def functions_of(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
+    """Yield the name of each function with what it calls; an assertion counts as a call of `fail`."""
+    classes = (each for each in tree.body if isinstance(each, ast.ClassDef))
+    for function in [*tree.body, *(each for of in classes for each in of.body)]:
+        if isinstance(function, ast.FunctionDef):
+            called = set()
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call):
+                    called.add(getattr(node.func, "attr", "") or getattr(node.func, "id", ""))
+                elif isinstance(node, ast.Assert):
+                    called.add("fail")
+            yield function.name, called
+
+
+def without_assertion(functions: list[tuple[str, set[str]]]) -> list[str]:
+    """Return the tests that contain no assertion and call no helper that contains one; helpers are known by name."""
+    helpers = [each for each in functions if not each[0].startswith("test_")]
+    asserting = ASSERTING
+    while more := {name for name, called in helpers if called & asserting} - asserting:
+        asserting = asserting | more
+    return [name for name, called in functions if name.startswith("test_") and not called & asserting]
+
+
+def test_every_test_asserts_something() -> None:
+    trees = [tree_of(file) for file in (ROOT / "tests").rglob("*.py")]
+    assert without_assertion([each for tree in trees for each in functions_of(tree)]) == []
+
+
 def test_the_rule_finds_what_breaks_it() -> None:
     assert is_gerund("reading")
     assert not is_gerund("mapping")
@@ -211,3 +243,8 @@ def test_the_rule_finds_what_breaks_it() -> None:
     assert goes_up("connectorlib.amqp.broker", "dbconnector.sink")
     assert goes_up("sfconnector.sink", "dbconnector.sink")
     assert not goes_up("sfconnector.sink", "connectorlib.amqp.broker")
+    tests = ast.parse(
+        "def look(x): assert x\ndef more(): look(1)\ndef test_a(): print(1)\ndef test_b(): self.more()\n"
+        "def test_c():\n  with pytest.raises(ValueError): f()"
+    )
+    assert without_assertion([*functions_of(tests)]) == ["test_a"]

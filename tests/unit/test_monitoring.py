@@ -269,7 +269,9 @@ def test_the_metrics_are_those_of_the_documentation_with_the_same_types_and_labe
 
 def test_names_and_texts_are_by_the_conventions_of_prometheus(monitor):
     """What `promtool check metrics` looks at; it is run by hand (CONTRIBUTING.md)."""
-    for family in families(monitor):
+    found = [*families(monitor)]
+    assert len(found) > 10
+    for family in found:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name), family.name
         assert family.documentation
         assert not re.search(r"_(counter|gauge|histogram|total|milliseconds|minutes|hours|ms|kb|mb)$", family.name)

@@ -4,10 +4,6 @@ from pika.channel import Channel
 from connectorlib.amqp import pika_internals
 
 
-def test_the_installed_pika_uses_every_name() -> None:
-    pika_internals.check()
-
-
 @pytest.mark.parametrize(("owner", "name"), pika_internals.USED)
 def test_a_pika_without_a_name_is_refused(owner: type, name: str) -> None:
     without = type(owner.__name__, (), {})
