@@ -149,7 +149,8 @@ _TRANSACTIONS = (
 _PROCESS = re.compile(r"(ALL PRIVILEGES|\bPROCESS\b).* ON \*\.\*")
 
 
-#: innodb_trx is a cache that is filled again only when nobody has read it for 0.1 s.
+#: innodb_trx is a cache that is filled again only when nobody has read it for 0.1 s. Whoever reads it at an interval, a
+#: moment after somebody else with the same interval, would find an old answer each time; so it is read twice.
 REFILL_S = 0.11
 
 
@@ -175,7 +176,7 @@ def time_horizon(elapsed: str) -> HorizonQuestion:
         statements = rows_of(session, _STATEMENTS.format(elapsed=elapsed))
         transactions = _transactions(session)
         if not transactions:
-            time.sleep(REFILL_S)
+            time.sleep(REFILL_S)  # not cut short by a stop: no longer than a call takes
             transactions = _transactions(session)
         if not transactions:
             return Horizon(None, "innodb_trx, which is read too often to be filled again")
