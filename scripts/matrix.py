@@ -103,9 +103,11 @@ def make_debian(leg: Leg, mirror: str, log: Path) -> None:
     say(f"{leg.name}: making {leg.folder}")
     options = ["--variant=minbase", "--include=ca-certificates"]
     must([program, *options, leg.name, str(leg.folder), mirror, str(script)], log, "debootstrap")
-    authorities = Path("etc/ssl/certs/ca-certificates.crt")  # a proxy's authority too
-    if ("/" / authorities).exists():
-        shutil.copyfile("/" / authorities, leg.folder / authorities)
+    # A proxy's authority too. The first file lasts until some package has it made of all others, as of the second.
+    authorities = Path("/etc/ssl/certs/ca-certificates.crt")
+    if authorities.exists():
+        for copy in (authorities, Path("/usr/local/share/ca-certificates/matrix.crt")):
+            shutil.copyfile(authorities, leg.folder / copy.relative_to("/"))
     # A mirror may be behind the day until which a release that is still tested is valid. Signatures are checked.
     (leg.folder / "etc/apt/apt.conf.d/90matrix").write_text('Acquire::Check-Valid-Until "false";\n')
 
