@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from connectorlib.pipeline import blame
+from connectorlib.values.backoff import Backoff
 from tests.conftest import VARIANTS, fresh
 from tests.services import fork_server
 from tests.services.database import Database
@@ -68,7 +70,7 @@ class Running:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, text: str, timeout: float = 20.0, *, times: int = 1) -> str:
+    def wait_for(self, text: str, timeout: float = 30.0, *, times: int = 1) -> str:
         """Wait until the log holds the text, so many times; return the log."""
         eventually(
             lambda: self.log.count(text) >= times or self.process.poll() is not None,
@@ -98,6 +100,8 @@ class Command:
     command = "dbconnector"
     #: Whether a process that has imported it is forked; otherwise it is started as it is installed.
     forks = True
+    #: What the commands have instead of the product's constants: shorter waits.
+    constants: fork_server.Constants = fork_server.NOTHING
 
     @property
     def program(self) -> list[str]:
@@ -113,7 +117,9 @@ class Command:
         if not self._may_fork(environment):
             return self._run([*self.program, *arguments], timeout, environment)
         env = os.environ | environment
-        return fork_server.run(self.command, arguments, cwd=self.folder, env=env, timeout=timeout)
+        return fork_server.run(
+            self.command, arguments, cwd=self.folder, env=env, timeout=timeout, constants=self.constants
+        )
 
     def measured(
         self, *arguments: str, timeout: float = 60.0, **environment: str
@@ -127,14 +133,19 @@ class Command:
     def _may_fork(self, environment: Mapping[str, str]) -> bool:
         """Return whether a fork differs in nothing from the installed command, but for the time of its start."""
         is_ours = self.program == [str(installed(self.command))]
-        return self.forks and is_ours and not any(name.startswith("PYTHON") for name in environment)
+        forks = self.forks and is_ours and not any(name.startswith("PYTHON") for name in environment)
+        assert forks or not self.constants, "an installed command has the constants that it has"
+        return forks
 
     def _started(
         self, arguments: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int
     ) -> "subprocess.Popen[bytes] | fork_server.Forked":
         env = os.environ | environment
         if self._may_fork(environment):
-            return fork_server.start(self.command, arguments, cwd=self.folder, env=env, stdout=stdout, stderr=stderr)
+            streams = {"stdout": stdout, "stderr": stderr}
+            return fork_server.start(
+                self.command, arguments, cwd=self.folder, env=env, constants=self.constants, **streams
+            )
         return subprocess.Popen([*self.program, *arguments], cwd=self.folder, env=env, stdout=stdout, stderr=stderr)
 
     def _run(
@@ -212,6 +223,14 @@ class Connector(Command):
 def as_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start the commands as they are installed, where memory, the start or what the system shows matters."""
     monkeypatch.setattr(Command, "forks", False)
+
+
+@pytest.fixture
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow that is paused for its target is tried again after a quarter of the usual time."""
+    probes = [0.25, 15.0, 0.25]
+    monkeypatch.setattr(blame, "PROBES", Backoff(*probes))
+    monkeypatch.setattr(Command, "constants", {"connectorlib.pipeline.blame.PROBES": probes})
 
 
 @pytest.fixture(params=[variant for variant in VARIANTS if variant != "postgresql-ansi"])

@@ -135,7 +135,7 @@ class Reader:
             )
         try:
             eventually(
-                lambda: block.ready in log.read_text() or process.poll() is not None, 20, what=f"{block}: {block.ready}"
+                lambda: block.ready in log.read_text() or process.poll() is not None, what=f"{block}: {block.ready}"
             )
             assert process.poll() is None, log.read_text()
             yield
@@ -159,7 +159,7 @@ class Reader:
                 assert matches(prints, said), f"{block} prints\n{said}\nbut the page says\n{prints}"
             return True
 
-        eventually(done, 15 if prints is not None else 0, 0.2)
+        eventually(done, 30 if prints is not None else 0, 0.2)
 
     def _as_shown(self, text: str) -> str:
         for shown, here in self._ports.items():

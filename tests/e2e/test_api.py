@@ -39,12 +39,13 @@ def test_receive_is_true_then_none_when_the_queue_is_empty(connector: Connector)
     assert connector.database.rows("SELECT id, device FROM reading") == [(1, "p-1")]
 
 
-@pytest.mark.slow
-def test_receive_is_false_when_the_broker_is_down(on_sqlite: Connector) -> None:
+def test_receive_is_false_when_the_broker_is_down(
+    on_sqlite: Connector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dbconnector.commands.receive.CONNECT_S", 0.5)
     on_sqlite.configure(broker={"port": free_port()})
-    printed, told = python(on_sqlite, RECEIVE)
-    assert printed == "False\n"
-    assert "connection refused" in told.splitlines()[-1]
+    assert DBConnector(on_sqlite.file).receiveNInsert() is False
+    assert "connection refused" in caplog.messages[-1]
 
 
 def test_receive_is_false_when_the_message_is_dead_lettered(on_sqlite: Connector) -> None:
@@ -96,9 +97,9 @@ def test_subscribe_runs_in_a_thread_until_it_is_stopped(connector: Connector) ->
     thread = threading.Thread(target=lambda: results.append(it.subscribeNInsert()))
     thread.start()
     try:
-        assert eventually(lambda: connector.vhost.exists("readings"), 20)
+        assert eventually(lambda: connector.vhost.exists("readings"))
         connector.publish(*[reading(n) for n in range(1, 101)])
-        assert eventually(lambda: connector.database.count("reading") == 100, 20)
+        assert eventually(lambda: connector.database.count("reading") == 100)
     finally:
         it.stop()
         thread.join(30)
@@ -124,6 +125,6 @@ def test_no_signal_handler_is_installed(on_sqlite: Connector) -> None:
     on_sqlite.vhost.declare_queue("readings")
     on_sqlite.publish(reading(1))
     with subscribing(on_sqlite) as process:
-        assert eventually(lambda: on_sqlite.database.count("reading") == 1, 20)
+        assert eventually(lambda: on_sqlite.database.count("reading") == 1)
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(20) == -signal.SIGTERM

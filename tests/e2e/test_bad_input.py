@@ -84,7 +84,7 @@ def expect_dead(connector: Connector, cases: dict[str, tuple[bytes, str]], good:
     connector.vhost.publish("", "readings", [*messages, good[len(cases)]])
     with connector.subscribed() as running:
         eventually(lambda: connector.database.count("reading") == len(cases) + 1, 40)
-        eventually(lambda: connector.vhost.depth("dead-letter") == len(cases), 20)
+        eventually(lambda: connector.vhost.depth("dead-letter") == len(cases))
         assert "PAUSED" not in running.log
     letters = {properties.message_id: (body, properties.headers) for _, properties, body in taken(connector)}
     assert {name: headers["dead-code"] for name, (_, headers) in letters.items()} == {
@@ -138,7 +138,7 @@ def test_every_body_of_the_corpus_is_written_or_ends_with_its_reason(on_sqlite: 
             dead.add(at)
     with connector.subscribed() as running:
         eventually(lambda: connector.vhost.depth("dead-letter") == len(dead), 60)
-        eventually(lambda: connector.database.count("reading") == len(rows), 20)
+        eventually(lambda: connector.database.count("reading") == len(rows))
         assert "PAUSED" not in running.log
     assert connector.vhost.depth("readings") == 0
     letters = [headers for _, headers in connector.dead()]
@@ -173,7 +173,7 @@ def test_bombs_are_dead_letters_and_cost_neither_their_neighbours_nor_memory(on_
         after = peak_kb(running)
         assert "PAUSED" not in running.log
     assert connector.database.value("SELECT count(*) FROM reading WHERE value = 100") == 2 * count
-    assert after < 1.6 * before, f"{before} KiB with plain bodies, {after} with compressed ones"
+    assert after < before + 100_000, f"{before} KiB with plain bodies, {after} with compressed ones"  # half a bomb
     for _, properties, body in taken(connector):
         assert properties.headers["dead-code"] == LARGE
         assert properties.content_encoding == "gzip"
@@ -253,7 +253,7 @@ def test_hostile_properties(on: Any) -> None:
     names = {*properties, *RAW, "200 KB", "reply"}
     with connector.subscribed() as running:
         eventually(lambda: connector.database.count("reading") == len(properties) + len(RAW), 30)
-        eventually(lambda: vhost.depth("dead-letter") == len(names), 20)
+        eventually(lambda: vhost.depth("dead-letter") == len(names))
         assert "PAUSED" not in running.log
     assert vhost.depth("elsewhere") == 2  # the copies that the publisher asked for, and not one more
     assert connector.database.value("SELECT count(*) FROM reading WHERE value = 1.75") == 1
@@ -305,6 +305,6 @@ def test_a_property_in_no_known_year_is_a_bad_value(on_sqlite: Connector, key: s
     connector.vhost.declare_queue("readings")
     connector.vhost.publish("", "readings", [(reading(1), {"timestamp": 2**63 - 1, "headers": {"when": "never"}})])
     with connector.subscribed():
-        ((_, headers),) = eventually(connector.dead, 20)
+        ((_, headers),) = eventually(connector.dead)
     assert headers["dead-code"] == "bad-value"
     assert headers["dead-detail"].startswith(f"write[0].values.when <- {key}: ")

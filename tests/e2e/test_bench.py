@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_one_case_is_measured_beside_its_limit_and_its_naive_twin(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     arguments = ["--quick", "--only", "JSON → SQLite$", "--messages", "5000", "--rounds", "1", "--json", str(file)]

@@ -17,6 +17,7 @@ BAD = b'{"id": '
 @pytest.mark.slow
 def test_broker_restarted_in_mid_load_loses_nothing(on_sqlite: Connector) -> None:
     connector, node = on_sqlite, on_sqlite.vhost.node
+    connector.constants = {"connectorlib.amqp.reconnect._OUTAGE": [0.5, 1.0, 1.0, 0.05]}
     connector.database.execute(INBOX)
     connector.configure(batch={"size": 20, "wait_ms": 5}, idempotency=ONCE)
     load(connector, range(1, 2001))
@@ -42,8 +43,8 @@ def test_connections_closed_by_the_broker_in_mid_load_lose_nothing(on_sqlite: Co
     load(connector, range(1, 3001))
     with connector.subscribed():
         for count in (0, 800, 1600):
-            eventually(partial(more_than, connector, count), 20)
-            eventually(connector.vhost.close_connections, 20, every=0.2)
+            eventually(partial(more_than, connector, count))
+            eventually(connector.vhost.close_connections, every=0.2)
         expect_all(connector, range(1, 3001))
 
 
@@ -58,7 +59,7 @@ def test_a_queue_deleted_under_the_consumer_is_made_again(on_sqlite: Connector) 
         connector.publish(reading(1))
         eventually(lambda: written(connector) == [1])
         connector.vhost.api("DELETE", "/api/queues/{vhost}/readings")
-        eventually(lambda: running.log.count(" consuming queue=") == 2, 20)
+        eventually(lambda: running.log.count(" consuming queue=") == 2)
         connector.vhost.publish("devices", "reading.again", [reading(2)])
         expect_all(connector, range(1, 3))
 
@@ -105,17 +106,17 @@ def test_a_broker_short_of_memory_holds_up_dead_letters_and_nothing_else(on_sqli
     load(connector)
     connector.publish(BAD)
     load(connector, range(41, 81))
-    node.control("set_vm_memory_high_watermark", "0.00001")
+    node.set_memory_alarm()
     try:
         with connector.subscribed() as running:
             running.wait_for("the broker blocks publishers")
             eventually(lambda: len(written(connector)) == 80)
             assert connector.vhost.depth("dead-letter") == 0
-            node.control("set_vm_memory_high_watermark", "0.4")
-            eventually(lambda: connector.vhost.depth("dead-letter") == 1, 20)
+            node.clear_memory_alarm()
+            eventually(lambda: connector.vhost.depth("dead-letter") == 1)
             assert "PAUSED" not in running.log
     finally:
-        node.control("set_vm_memory_high_watermark", "0.4")
+        node.clear_memory_alarm()
     assert connector.vhost.depth("readings") == 0
 
 
@@ -145,9 +146,13 @@ def test_refused_by_the_broker(on_sqlite: Connector) -> None:
         assert "wrong-pass" not in running.log
 
 
-@pytest.mark.slow
 def test_no_broker_at_the_start_is_told_in_one_line(on_sqlite: Connector) -> None:
     connector = on_sqlite
+    connector.constants = {
+        "connectorlib.pipeline.pause.CONNECT_PATIENCE_S": 1,
+        "dbconnector.commands.receive.CONNECT_S": 1,
+        "dbconnector.commands.select.CONNECT_S": 1,
+    }
     to = connector.vhost.config(port=free_port(), source={"queue": "readings"}, destination={"exchange": "rows"})
     connector.configure(broker=to, database={"select": {"query": "SELECT 1 AS id"}})
     with connector.subscribed(ready=" PAUSED ") as running, ThreadPoolExecutor() as pool:

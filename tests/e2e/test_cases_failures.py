@@ -135,7 +135,7 @@ def test_bad_days_of_salesforce_lose_and_double_no_case_and_dead_letter_nothing(
             messages = [(body, {"message_id": f"{day} {at}"}) for at, body in enumerate(bodies)]
             divisions.vhost.publish("", queue, messages)
             if "maintenance" in day:
-                eventually(lambda: is_paused(running), 20)
+                eventually(lambda: is_paused(running))
                 org.maintenance("")
             live_through(day, divisions, running)
         assert "first delivery" not in running.log  # what was done without an answer is not taken for a reused key
@@ -158,7 +158,7 @@ def live_through(day: str, divisions: Divisions, running: Running) -> None:
         last = divisions.creates()[-1:]
         return made >= 20 and last[0]["status"] == 200 and not last[0]["fault"]
 
-    eventually(is_over, 20, every=0.1, what=f"the end of {day!r}")
+    eventually(is_over, every=0.1, what=f"the end of {day!r}")
 
 
 # -- secrets

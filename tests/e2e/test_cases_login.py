@@ -23,7 +23,7 @@ def test_the_token_is_there_before_a_message_is_taken(divisions):
     divisions.publish(queue, [alarm(n) for n in range(20)])
     divisions.org.fault(match={"path": "oauth2/token"}, delay_ms=1000)
     with divisions.started(ready="") as running:
-        (login,) = eventually(divisions.org.requests, 20)
+        (login,) = eventually(divisions.org.requests)
         assert login["path"] == "/services/oauth2/token"
         assert divisions.vhost.depth(queue) == 20
         divisions.cases(20)

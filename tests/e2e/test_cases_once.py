@@ -158,7 +158,7 @@ def test_lost_answers_and_a_kill_in_the_middle_of_1000_messages_make_exactly_100
     divisions.load(queue, [alarm(n) for n in range(1000)])
     divisions.org.latency(20)
     with divisions.started() as running:
-        eventually(lambda: len(divisions.org.cases()) > 400, 20, every=0.1)
+        eventually(lambda: len(divisions.org.cases()) > 400, every=0.1)
         running.kill()
     assert 400 < len(divisions.org.cases()) < 1000
     with divisions.started():
@@ -178,7 +178,7 @@ def test_two_processes_on_one_queue_make_one_case_for_each_key_though_one_is_kil
     divisions.org.fault(match=CREATES, times=None, probability=0.05, drop_after_commit=True)
     divisions.org.latency(20)
     with divisions.started() as killed, divisions.started():
-        eventually(lambda: len(divisions.org.cases()) > 150, 20, every=0.1)
+        eventually(lambda: len(divisions.org.cases()) > 150, every=0.1)
         killed.kill()
         divisions.cases(400, 60)
         eventually(lambda: divisions.vhost.depth(queue) == 0)

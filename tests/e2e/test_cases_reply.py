@@ -108,7 +108,6 @@ def test_a_reply_about_many_cases_has_the_number_of_each(divisions):
 def test_in_a_memory_alarm_of_the_broker_cases_are_made_and_messages_settled_without_their_replies(divisions):
     """The broker reads nothing from a connection that publishes: replies wait a while, then are given up."""
     vhost, org = divisions.vhost, divisions.org
-    control, alarm_name = vhost.node.control, "{resource_limit, memory, node()}"
     vhost.declare_queue("results", "case-results", "#")
     queue = divisions.division(reply={"exchange": "case-results", "routing_key": "result"})
     try:
@@ -116,14 +115,14 @@ def test_in_a_memory_alarm_of_the_broker_cases_are_made_and_messages_settled_wit
             org.maintenance()
             divisions.publish(queue, [alarm(n) for n in range(10)])
             running.wait_for("PAUSED")
-            control("eval", f"rabbit_alarm:set_alarm({{{alarm_name}, []}}).")
+            vhost.node.set_memory_alarm()
             org.maintenance("")
             divisions.cases(10)
             assert running.stop() == 0
             assert "done=10 already=0\n" in running.log
             assert "reply not delivered division=field-service code=unconfirmed" in running.log
     finally:
-        control("eval", f"rabbit_alarm:clear_alarm({alarm_name}).")
+        vhost.node.clear_memory_alarm()
     eventually(lambda: vhost.depth(queue) == 0)
     with divisions.started():
         divisions.publish(queue, [alarm()], start=100)

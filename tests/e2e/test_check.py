@@ -130,7 +130,7 @@ def test_what_the_broker_loses_while_the_dead_letter_queue_is_away_is_told(on_sq
     policy = {"dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
     definition = {"pattern": "^readings$", "definition": policy, "apply-to": "queues"}
     vhost.api("PUT", "/api/policies/{vhost}/kept", definition)
-    eventually(lambda: lines(on_sqlite.run(*check), "!") == [], 20, what="the policy at work")
+    eventually(lambda: lines(on_sqlite.run(*check), "!") == [], what="the policy at work")
 
 
 def test_what_a_user_may_not_do_is_told(on_sqlite: Connector) -> None:
@@ -361,6 +361,8 @@ def test_an_api_version_that_the_org_does_not_have_ends_the_look_at_the_division
         "✘",
         [r"API of field-service: the org has no version 999\.0, only \d+\.0 to \d+\.0 → correct api_version"],
     )
+    assert "case of field-service" not in done.stdout
+    assert done.returncode == 78
 
 
 def test_an_org_that_does_not_answer_is_told_with_what_to_do(divisions: Divisions) -> None:

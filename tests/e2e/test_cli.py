@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -89,8 +90,12 @@ def test_help_is_there_at_once(command: str) -> None:
 
     program, *arguments = command.split()
     help_of_it: list[str | Path] = [installed(program), *arguments, "--help"]
-    alternating = [(seconds(*help_of_it), seconds(sys.executable, "-c", "import click")) for _ in range(5)]
-    help, click = (min(each) for each in zip(*alternating, strict=True))
+    help = click = inf
+    for rounds in range(20):  # other work on the machine may hit one of the two
+        if rounds >= 3 and help < 2 * click:
+            break
+        help = min(help, seconds(*help_of_it))
+        click = min(click, seconds(sys.executable, "-c", "import click"))
     assert help < 2 * click
 
 

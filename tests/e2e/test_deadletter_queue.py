@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def test_what_it_makes_is_what_the_connectors_make(workbench: Workbench, on_sqli
     on_sqlite.configure()
     with on_sqlite.subscribed():
         on_sqlite.publish(b"no json")
-        eventually(lambda: on_sqlite.vhost.depth("dead-letter") == 1, 15)
+        eventually(lambda: on_sqlite.vhost.depth("dead-letter") == 1)
     assert statuses(workbench()) == dict.fromkeys(("exchange", "queue", "binding"), "unchanged")
     assert workbench.json("group")[0]["code"] == "not-decodable"
 
@@ -106,14 +105,14 @@ def test_the_policy_is_printed_and_applied(workbench: Workbench) -> None:
 
     target = {"dead-letter-exchange": "dead-letter"}
     kept = {"dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
-    eventually(lambda: effective("others") == {**target, **kept}, 15, what="the policy of quorum queues at work")
-    eventually(lambda: effective("old") == target, 15, what="that of others, which know no strategy")
+    eventually(lambda: effective("others") == {**target, **kept}, what="the policy of quorum queues at work")
+    eventually(lambda: effective("old") == target, what="that of others, which know no strategy")
     assert not effective("dead-letter")
     with workbench.vhost.channel() as channel:
         workbench.vhost.publish("", "others", b"{}")
         method, _, _ = channel.basic_get("others")
         channel.basic_reject(method.delivery_tag, requeue=False)
-    eventually(lambda: workbench.vhost.depth("dead-letter") == 1, 10, what="a dead letter of the broker")
+    eventually(lambda: workbench.vhost.depth("dead-letter") == 1, what="a dead letter of the broker")
     assert workbench.json("list")[0]["reason"] == "rejected"
 
 
@@ -235,7 +234,7 @@ def test_list_25_times_changes_nothing(workbench: Workbench) -> None:
         assert code == 0, said
         assert [each["message_id"] for each in json.loads(printed)] == all_of_them[:limit]
     assert workbench.ids() == all_of_them
-    eventually(lambda: workbench.vhost.unsettled("dead-letter") == 0, 10, what="nothing held")
+    eventually(lambda: workbench.vhost.unsettled("dead-letter") == 0, what="nothing held")
     assert workbench.vhost.depth("dead-letter") == 100
     assert ids(workbench.vhost.get_all("dead-letter")) == all_of_them
 
@@ -322,19 +321,15 @@ def test_a_reader_who_has_seen_enough_changes_nothing(workbench: Workbench) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_100_000_are_grouped_in_little_memory(workbench: Workbench) -> None:
-    """The time is that of a machine with nothing else to do; the memory is the same on any."""
     workbench()
     letters = of_four_causes(1_000, headers={"tenant": "x" * 50})
     for _ in range(100):
         workbench.vhost.publish("", "dead-letter", letters)
-    before = time.monotonic()
     environment = {"AMQP_PASSWORD": workbench.vhost.password}
     done, megabytes = workbench.measured("group", "--json", *workbench.options(), timeout=300, **environment)
     assert done.returncode == 0, done.stderr
     groups = json.loads(done.stdout)
-    print(f"{time.monotonic() - before:.1f} s, {megabytes:.0f} MB")
     assert [group["count"] for group in groups] == [25_000] * 4
     assert megabytes * 1024 * 1024 < 200_000_000
     assert workbench.vhost.depth("dead-letter") == 100_000
@@ -376,13 +371,13 @@ def test_headers_keep_their_types_from_their_death_to_their_return(workbench: Wo
     on_sqlite.configure()
     with on_sqlite.subscribed():
         on_sqlite.publish(b"no json", headers=fields())
-        eventually(lambda: vhost.depth("dead-letter") == 1, 15, what="the dead letter")
+        eventually(lambda: vhost.depth("dead-letter") == 1, what="the dead letter")
     workbench("export", "dead.jsonl")
     workbench("purge", "--yes")
     workbench("import", "dead.jsonl")
     workbench("replay")
     with on_sqlite.subscribed():
-        eventually(lambda: vhost.depth("dead-letter") == 1, 15, what="its second death")
+        eventually(lambda: vhost.depth("dead-letter") == 1, what="its second death")
     vhost.declare_queue("back")
     workbench("edit", "--set", "$message_id=m-1", "--to-queue", "back")
     ((_, properties, _),) = vhost.get_all("back")
@@ -458,7 +453,7 @@ def test_a_connector_processes_what_was_mended_at_the_broker(on_sqlite: Connecto
     on_sqlite.configure()
     with on_sqlite.subscribed():
         on_sqlite.publish(reading(1, value=5000), message_id="m-1")
-        eventually(lambda: on_sqlite.vhost.depth("dead-letter") == 1, 15)
+        eventually(lambda: on_sqlite.vhost.depth("dead-letter") == 1)
     first = workbench.json("show", "1")
     workbench("export", "one.jsonl")
     workbench("purge", "--yes")

@@ -11,6 +11,7 @@ from tests.e2e.cases import DIVISION, Divisions, alarm
 from tests.e2e.conftest import Connector, Running, reading
 from tests.services.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("quick_probes")
 DEVICES = 64
 #: What 100 alike, the probes of a test, and another message in each call may cost.
 MOST_LETTERS = 150

@@ -58,7 +58,7 @@ def write_without_acknowledging(connector: Connector, count: int, **sections: An
         with connector.subscribed() as running:
             link.mute()
             vhost.publish("", "readings", [(reading(n, value=1), {"message_id": f"m-{n}"}) for n in range(count)])
-            assert eventually(lambda: connector.database.count("reading") == count, 20)
+            assert eventually(lambda: connector.database.count("reading") == count)
             running.kill()
     assert eventually(lambda: vhost.depth("readings") == count)
 
@@ -83,7 +83,7 @@ def test_without_it_a_message_is_written_at_least_once(on_sqlite: Connector) -> 
     write_without_acknowledging(on_sqlite, 100)
     on_sqlite.configure()
     with on_sqlite.subscribed():
-        assert eventually(lambda: on_sqlite.database.count("reading") == 200, 20)
+        assert eventually(lambda: on_sqlite.database.count("reading") == 200)
     assert copies(on_sqlite) == [(2, 100)]
 
 
@@ -181,5 +181,5 @@ def test_a_missing_table_pauses_and_says_how_to_make_it(on_postgres: Connector) 
         assert 'relation \\"connector_inbox\\" does not exist' in told
         assert "dbconnector inbox --create" in told
         create_inbox(on_postgres)
-        assert eventually(lambda: on_postgres.database.count("reading") == 3, 20)
+        assert eventually(lambda: on_postgres.database.count("reading") == 3)
     assert on_postgres.dead() == []

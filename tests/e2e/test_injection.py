@@ -110,7 +110,7 @@ def test_no_header_of_a_message_steers_its_dead_letter_or_its_return(on_sqlite: 
     properties = {"expiration": "3600000", "user_id": vhost.username, "reply_to": "elsewhere", "headers": forged}
     with on_sqlite.subscribed():
         vhost.publish("", "readings", [(b"{", properties)])
-        eventually(lambda: vhost.depth("dead-letter") == 1, 20)
+        eventually(lambda: vhost.depth("dead-letter") == 1)
     copies = vhost.depth("elsewhere")  # that the sender had a right to
     ((_, letter, body),) = vhost.get_all("dead-letter")
     told = {name: letter.headers[name] for name in ("dead-queue", "dead-reason", "dead-connector", "dead-attempts")}
@@ -135,5 +135,7 @@ def test_a_good_message_with_such_headers_is_just_written(on_sqlite: Connector) 
         "n": "x" * 90_000,
     }
     on_sqlite.vhost.publish("", "readings", [(reading(1), {"headers": headers, "message_id": "é" * 127})])
-    with on_sqlite.subscribed():
-        eventually(lambda: on_sqlite.database.count("reading") == 1, 20)
+    with on_sqlite.subscribed() as running:
+        eventually(lambda: on_sqlite.database.count("reading") == 1)
+    assert "done=1 already=0 dead=0" in running.log
+    assert (on_sqlite.vhost.depth("readings"), on_sqlite.dead()) == (0, [])

@@ -100,13 +100,6 @@ def test_a_log_in_refused_by_the_broker_is_told_by_77_in_one_line(on_sqlite: Con
     assert "ACCESS_REFUSED" in line
 
 
-@pytest.mark.slow
-def test_a_broker_that_is_down_is_told_by_69_in_one_line(on_sqlite: Connector) -> None:
-    on_sqlite.configure(broker={"port": free_port()})
-    [line] = receive(on_sqlite, 69).splitlines()
-    assert "connection refused" in line
-
-
 @pytest.fixture
 def single(on_sqlite: Connector) -> Connector:
     """With a source that has a single active consumer, where `basic.get` is refused."""

@@ -127,6 +127,7 @@ def test_a_broker_that_is_not_there_ends_no_selecting_and_a_reload_names_the_rig
         on_sqlite.configure(write=(), database=query, broker=right | broker)
 
     say(port=free_port())
+    on_sqlite.constants = {"dbconnector.commands.select.CONNECT_PATIENCE_S": 1}
     with on_sqlite.running("select", "-c", str(on_sqlite.file), ready=" PAUSED select=") as running:
         say()
         running.signal(signal.SIGHUP)
@@ -146,7 +147,9 @@ def test_a_configuration_without_a_source_is_refused_and_messages_are_written_as
         assert eventually(lambda: on_sqlite.database.count("reading") == 1)
 
 
-def test_a_refused_log_in_ends_no_process_that_was_reloaded_and_the_next_reload_mends_it(divisions: Divisions) -> None:
+def test_a_refused_login_ends_no_process_that_was_reloaded_and_the_next_reload_corrects_it(
+    divisions: Divisions,
+) -> None:
     queue = divisions.division()
     with divisions.started() as running:
         divisions.publish(queue, [alarm(1)])

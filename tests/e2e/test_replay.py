@@ -86,14 +86,14 @@ def test_a_connector_sees_a_replayed_message_as_in_its_first_life(on_sqlite: Con
     on_sqlite.configure(write=[insert])
     with on_sqlite.subscribed():
         vhost.publish("devices", "reading.p-7", [b"no json"])
-        eventually(lambda: vhost.depth(QUEUE) == 1, 15)
+        eventually(lambda: vhost.depth(QUEUE) == 1)
         Workbench(on_sqlite.folder, vhost)("replay")
         eventually(lambda: vhost.depth(QUEUE) == 1, 15)  # it died once more
         (letter,) = vhost.get_all(QUEUE)
         assert (headers(letter)["dead-exchange"], headers(letter)["dead-replays"]) == ("devices", 1)
         bury(vhost, of_four_causes(1))
         Workbench(on_sqlite.folder, vhost)("replay")
-        eventually(lambda: database.count("reading") == 1, 15)
+        eventually(lambda: database.count("reading") == 1)
     assert database.rows("SELECT device, value FROM reading") == [("devices", "p-1")]
 
 
@@ -125,7 +125,7 @@ def test_stopped_in_between_it_leaves_the_rest_as_it_was(bench: Workbench, numbe
     vhost = bench.vhost
     bury(vhost, of_four_causes(300))
     with bench.started("replay", "--rate", "50/s", "--json") as process:
-        eventually(lambda: vhost.depth("readings") >= 5, 20)
+        eventually(lambda: vhost.depth("readings") >= 5)
         process.send_signal(number)
         printed, _ = process.communicate(timeout=30)
     report = json.loads(printed)

@@ -101,8 +101,8 @@ def test_dbconnector_keeps_its_secrets(on: Any, form: str) -> None:
     consuming = '"event": "consuming"' if form == "json" else " consuming queue="
     with connector.subscribed(ready=consuming, **environment) as running:
         connector.publish(reading(1), b"{", reading(2, device="x" * 99))
-        eventually(lambda: connector.database.count("reading") == 1, 20)
-        eventually(lambda: connector.vhost.depth("dead-letter") == 2, 20)
+        eventually(lambda: connector.database.count("reading") == 1)
+        eventually(lambda: connector.vhost.depth("dead-letter") == 2)
         shown = seen_from_outside(running)
         bug.touch()
         connector.database.execute(END_SESSIONS)
@@ -136,7 +136,7 @@ def test_sfconnector_keeps_its_secrets(divisions: Divisions) -> None:
         bug.write_text("/composite/sobjects")
         divisions.publish(queue, [alarm(2)], start=5)
         running.wait_for("\nRuntimeError: bug with", 30)
-        eventually(lambda: divisions.vhost.depth("dead-letter") == 2, 20)
+        eventually(lambda: divisions.vhost.depth("dead-letter") == 2)
         bug.write_text("/oauth2/token")
         divisions.org.expire_tokens()
         divisions.publish(queue, [alarm(3)], start=6)

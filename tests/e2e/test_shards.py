@@ -36,7 +36,7 @@ def test_check_and_status_show_which_process_has_which_shard(on_sqlite: Connecto
         assert len(re.findall(r"^  shard readings\.\d +last message in ", status.stdout, re.MULTILINE)) == 3
         assert "readings: 0 waiting, 0 held, 3 consumers" in status.stdout
         held = [rf"✔ queue readings\.{n}: quorum, 0 messages waiting, 1 consumer, {process} has it$" for n in range(3)]
-        eventually(lambda: f"{process} has it" in on_sqlite.run(*check).stdout, 10)
+        eventually(lambda: f"{process} has it" in on_sqlite.run(*check).stdout)
         found = "\n".join(lines(on_sqlite.run(*check)))
         for pattern in (
             *held,

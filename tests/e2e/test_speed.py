@@ -14,7 +14,7 @@ from tests.e2e.conftest import Connector
 from tests.services.waiting import eventually
 
 BY_HAND = Path(__file__).parents[1] / "bench" / "by_hand.py"
-MESSAGES = 60_000
+MESSAGES = 30_000
 COLUMNS = ["id", "device", "site", "channel", "value", "at"]
 TABLE = (
     "CREATE TABLE measured (id bigint, device varchar(40), site varchar(40), channel integer, "
@@ -81,7 +81,7 @@ def rate(connector: Connector) -> float:
 
 @pytest.mark.slow
 @pytest.mark.alone
-def test_60_000_messages_are_written_at_no_less_than_0_6_of_a_loop_by_hand(on_postgres: Connector) -> None:
+def test_30_000_messages_are_written_at_no_less_than_0_6_of_a_loop_by_hand(on_postgres: Connector) -> None:
     on_postgres.database.execute(TABLE)
     on_postgres.configure(write=[{"statement": f"{INSERT} VALUES ({NAMES})"}])
     on_postgres.vhost.declare_queue("readings")

@@ -1,6 +1,7 @@
 """Status, health and metrics of a running connector: what a person called at night asks, and what machines do."""
 
 import json
+import re
 import socket
 import subprocess
 import time
@@ -53,6 +54,7 @@ def flow_of(status: Mapping[str, Any]) -> dict[str, Any]:
     return dict(flow)
 
 
+@pytest.mark.usefixtures("quick_probes")
 @pytest.mark.parametrize("name", ["postgres_db", "maria_db"])
 def test_health_turns_when_the_database_goes_and_when_it_comes_back(
     tmp_path: Path, vhost: Vhost, port: Port, request: pytest.FixtureRequest, name: str
@@ -136,6 +138,8 @@ def test_a_taken_port_costs_the_connector_nothing(on_sqlite: Connector, port: Po
         second.wait_for(" monitoring port unavailable ")
         on_sqlite.publish(*[reading(n) for n in range(1, 11)])
         eventually(lambda: on_sqlite.database.count("reading") == 10)
+    ends = [re.search(r" done=(\d+) already=0 dead=0", each.log) for each in (first, second)]
+    assert sum(int(end[1]) for end in ends if end) == 10
 
 
 def test_the_divisions_of_sfconnector_and_what_is_left_of_their_calls(divisions: Divisions, port: Port) -> None:
@@ -196,6 +200,7 @@ def test_a_query_that_is_run_again_and_again_is_watched_too(on_sqlite: Connector
 
 
 def test_the_page_loads_itself_anew_and_shows_what_is_not_ours_as_text(on_sqlite: Connector, port: Port) -> None:
+    on_sqlite.constants = {"connectorlib.monitoring.status_page.REFRESH_S": 1}
     on_sqlite.configure(monitoring=port.section, name=HOSTILE)
     with on_sqlite.subscribed(), browser(on_sqlite.folder / "profile") as person:
         person.go(f"http://127.0.0.1:{port.number}/")

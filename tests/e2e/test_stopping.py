@@ -51,7 +51,7 @@ def test_sigterm_while_a_single_active_consumer_waits_ends_it_with_0(on_sqlite: 
     on_sqlite.vhost.declare_queue("readings", arguments={"x-single-active-consumer": True})
     on_sqlite.configure()
     with on_sqlite.running("receive", "-c", str(on_sqlite.file), "--wait", "1h", ready="") as running:
-        eventually(lambda: consumers(on_sqlite) == 1, 20)
+        eventually(lambda: consumers(on_sqlite) == 1)
         started = time.monotonic()
         assert running.stop() == 0, running.log
         assert time.monotonic() - started < 10
@@ -92,7 +92,7 @@ def test_stop_ends_everything_that_runs(on_sqlite: Connector) -> None:
     it = DBConnector(on_sqlite.file)
     running = [run(it.subscribeNInsert) for _ in range(2)]
     try:
-        eventually(lambda: on_sqlite.vhost.exists("readings") and consumers(on_sqlite) == 2, 20)
+        eventually(lambda: on_sqlite.vhost.exists("readings") and consumers(on_sqlite) == 2)
     finally:
         it.stop()
         for thread, _ in running:
@@ -120,9 +120,9 @@ def test_a_log_that_nobody_reads_holds_up_neither_the_work_nor_its_end(on_sqlite
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     with subprocess.Popen(command, cwd=on_sqlite.folder, stderr=writer) as process:
         try:
-            eventually(lambda: on_sqlite.vhost.exists("readings"), 20)
+            eventually(lambda: on_sqlite.vhost.exists("readings"))
             on_sqlite.publish(*(reading(number) for number in range(100)))
-            eventually(lambda: on_sqlite.database.count("reading") == 100, 20)
+            eventually(lambda: on_sqlite.database.count("reading") == 100)
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0
         finally:
@@ -138,9 +138,9 @@ def test_one_ctrl_c_ends_a_method_of_the_python_api(on_sqlite: Connector) -> Non
     code = f"{heeded}; from dbconnector import DBConnector; DBConnector({str(on_sqlite.file)!r}).subscribeNInsert()"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
         try:
-            eventually(lambda: on_sqlite.vhost.exists("readings") and consumers(on_sqlite) == 1, 20)
+            eventually(lambda: on_sqlite.vhost.exists("readings") and consumers(on_sqlite) == 1)
             on_sqlite.publish(reading(1))
-            eventually(lambda: on_sqlite.database.count("reading") == 1, 20)
+            eventually(lambda: on_sqlite.database.count("reading") == 1)
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=20)
         finally:

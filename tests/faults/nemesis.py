@@ -215,9 +215,9 @@ def no_files(world: Arena) -> None:
 
 @fault("F13", "broker short of memory")
 def alarm(world: Arena) -> None:
-    world.vhost.node.control("set_vm_memory_high_watermark", "0.00001")
+    world.vhost.node.set_memory_alarm()
     last(world, 1, 5)
-    world.vhost.node.control("set_vm_memory_high_watermark", "0.4")
+    world.vhost.node.clear_memory_alarm()
 
 
 @fault("F15", "broker log-in revoked")

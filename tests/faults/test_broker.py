@@ -73,7 +73,7 @@ def test_an_outage_longer_than_the_consumer_timeout_dead_letters_nothing(world_o
     world = world_on(name, seed=35)
     node = world.vhost.node
     world.configure(hold_seconds=1500)  # or it would give everything back long before
-    set_timeouts(node, consumer=5_000, look=1_000)
+    node.limit_holding(5_000)
     try:
         worker = world.worker()
         world.producer.send(500)
@@ -84,13 +84,6 @@ def test_an_outage_longer_than_the_consumer_timeout_dead_letters_nothing(world_o
         world.far_link.heal()
         history = world.expect_all_is_well()
     finally:
-        set_timeouts(node, consumer=1_800_000, look=60_000)
+        node.limit_holding()
     assert len(history.rows) == 600
     assert history.dead == []
-
-
-def set_timeouts(node, *, consumer: int, look: int) -> None:
-    """Set how long a delivery may be held and how often that is looked at, in ms, for channels from now on."""
-    settings = {"consumer_timeout": consumer, "channel_tick_interval": look}
-    calls = (f"application:set_env(rabbit, {key}, {value})" for key, value in settings.items())
-    node.control("eval", f"{', '.join(calls)}.")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from connectorlib.pipeline import blame
+from connectorlib.values.backoff import Backoff
 from tests.services.rabbitmq import Vhost
 
 
@@ -20,13 +22,12 @@ def queue(vhost: Vhost) -> Vhost:
 @pytest.fixture
 def alarm(vhost: Vhost) -> Iterator[Callable[[], None]]:
     """A memory alarm: the broker stops reading from who publishes."""
-    alarm = "{resource_limit, memory, node()}"
-    vhost.node.control("eval", f"rabbit_alarm:set_alarm({{{alarm}, []}}).")
-    cleared: list[str] = []
+    vhost.node.set_memory_alarm()
+    yield vhost.node.clear_memory_alarm
+    vhost.node.clear_memory_alarm()
 
-    def clear() -> None:
-        if not cleared:
-            cleared.append(vhost.node.control("eval", f"rabbit_alarm:clear_alarm({alarm})."))
 
-    yield clear
-    clear()
+@pytest.fixture
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pauses a flow is tried again after a tenth of the usual time."""
+    monkeypatch.setattr(blame, "PROBES", Backoff(0.1, 6.0, jitter=0.25))

@@ -16,7 +16,7 @@ KINDS = pytest.mark.parametrize(
 
 def wait_for_depth(vhost, count):
     """A quorum queue has what comes back a moment after the broker said so."""
-    eventually(lambda: vhost.depth("q") == count, 10)
+    eventually(lambda: vhost.depth("q") == count)
 
 
 def remaining(vhost, count):
@@ -50,12 +50,12 @@ def lose_connection(vhost, consumer):
             vhost.close_connections()
         return not consumer.active
 
-    eventually(lost, 15)
+    eventually(lost)
 
 
 def come_back(vhost, consumer, count):
     """Take so many and give them back: a quorum queue puts whatever else comes back behind them."""
     consumer.open(10)
-    eventually(lambda: consumer.held == count, 10)
+    eventually(lambda: consumer.held == count)
     assert consumer.requeue(10)
     wait_for_depth(vhost, count)

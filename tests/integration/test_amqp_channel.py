@@ -47,8 +47,8 @@ def test_a_channel_that_does_not_open_in_time_leaves_nothing_behind(vhost, broke
             assert failing(broker.channel(timeout=0).__enter__).code == "timeout"
     with broker.channel() as channel:
         channel.queue_declare("q")
-    eventually(lambda: not listening(broker), 10)
-    eventually(lambda: not channels(vhost), 20)
+    eventually(lambda: not listening(broker))
+    eventually(lambda: not channels(vhost))
 
 
 def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(broker):

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from connectorlib.amqp import Broker
+from connectorlib.amqp import Broker, reconnect
 from connectorlib.errors import Failed, Kind
 from connectorlib.shared_settings import Tls
+from connectorlib.values.backoff import Backoff
 from tests.services.certificates import Authority
 from tests.services.server import free_port
 from tests.services.waiting import eventually
@@ -26,7 +27,7 @@ def test_both_connections_carry_the_connectors_name(vhost):
         assert broker.failure is None
         assert broker.connected_since is not None
         names = {"pumps consuming", "pumps publishing"}
-        eventually(lambda: names <= connection_names(vhost), 10)
+        eventually(lambda: names <= connection_names(vhost))
 
 
 def break_down() -> None:
@@ -42,9 +43,9 @@ def test_it_comes_back_after_the_broker_closed_its_connections(vhost):
     with Broker(vhost.broker_settings(), name="back") as broker:
         broker.wait_connected(10)
         since = broker.connected_since
-        eventually(lambda: {"back consuming", "back publishing"} <= connection_names(vhost), 10)
+        eventually(lambda: {"back consuming", "back publishing"} <= connection_names(vhost))
         vhost.close_connections()
-        eventually(lambda: broker.connected_since not in (None, since), 10)
+        eventually(lambda: broker.connected_since not in (None, since))
         assert broker.failure is None
 
 
@@ -53,7 +54,7 @@ def test_it_comes_back_after_an_error_in_its_own_thread(vhost):
         broker.wait_connected(10)
         since = broker.connected_since
         broker._io.post(break_down)
-        assert eventually(lambda: broker.connected_since not in (None, since), 10)
+        assert eventually(lambda: broker.connected_since not in (None, since))
 
 
 def test_it_comes_back_after_an_error_in_the_event_loop(vhost):
@@ -61,9 +62,9 @@ def test_it_comes_back_after_an_error_in_the_event_loop(vhost):
         broker.wait_connected(10)
         since = broker.connected_since
         broker._io.loop.add_callback_threadsafe(break_down)
-        eventually(lambda: broker.connected_since not in (None, since), 10)
+        eventually(lambda: broker.connected_since not in (None, since))
         ticked = broker.ticked
-        assert eventually(lambda: broker.ticked > ticked, 5)
+        assert eventually(lambda: broker.ticked > ticked)
 
 
 @pytest.mark.parametrize("attempt", range(3))
@@ -100,7 +101,8 @@ def test_a_wrong_password_is_refused_and_not_shown(vhost, caplog):
     assert "wrong-one" not in caplog.text + str(failure)
 
 
-def test_a_refused_login_is_tried_at_once_when_nudged(vhost):
+def test_a_refused_login_is_tried_at_once_when_nudged(vhost, monkeypatch):
+    monkeypatch.setitem(reconnect._REFUSALS, Kind.REFUSED, Backoff(600.0, 600.0))  # which nobody here waits for
     settings = vhost.broker_settings(username="late", password="late")
     try:
         with Broker(settings, name="late") as broker:
@@ -108,10 +110,8 @@ def test_a_refused_login_is_tried_at_once_when_nudged(vhost):
             vhost.node.api("PUT", "/api/users/late", {"password": "late", "tags": ""})
             everything = {"configure": ".*", "write": ".*", "read": ".*"}
             vhost.api("PUT", "/api/permissions/{vhost}/late", everything)
-            before = time.monotonic()
             broker.reconnect_now()
-            assert broker.wait_connected(10)
-            assert time.monotonic() - before < 2  # the shortest wait after a refusal is longer
+            assert broker.wait_connected(30)
     finally:
         vhost.node.api("DELETE", "/api/users/late")
 
@@ -129,7 +129,7 @@ def test_stop_leaves_no_thread_and_no_connection(vhost):
     broker.wait_connected(10)
     assert broker.stop(10)
     assert not [thread for thread in threading.enumerate() if thread.name == "amqp ending"]
-    eventually(lambda: not {"ending consuming", "ending publishing"} & connection_names(vhost), 10)
+    eventually(lambda: not {"ending consuming", "ending publishing"} & connection_names(vhost))
     with pytest.raises(Failed, match="stopping"), broker.channel():
         pass
 

@@ -93,7 +93,7 @@ def test_many_messages_pass_in_order_and_once(vhost, broker, queue):
         consumer.settle(batch[0].generation, tags(batch))
         seen += bodies(batch)
     assert seen == list(range(3000))
-    eventually(lambda: consumer.held == 0, 5)
+    eventually(lambda: consumer.held == 0)
     consumer.requeue(10)
     assert remaining(vhost, 0) == []
 
@@ -197,7 +197,7 @@ def test_what_the_old_generation_left_in_hand_is_not_handed_out(vhost, broker, q
     fill(vhost, 5)
     consumer = broker.consumer(queue, 100)
     consumer.open(10)
-    eventually(lambda: consumer.held == 5, 10)
+    eventually(lambda: consumer.held == 5)
     lose_connection(vhost, consumer)
     assert consumer.take(5, 0, 0.2) == []
     broker.wait_connected(10)
@@ -239,19 +239,11 @@ def test_a_queue_deleted_under_the_consumer_is_told(vhost, broker, queue):
     assert (raised.value.failure.kind, raised.value.failure.code) == (Kind.CONFIGURATION, "404")
 
 
-def set_patience(node, timeout, tick):
-    """How long a consumer may hold a message, and how often that is looked at, in milliseconds."""
-    values = {"consumer_timeout": timeout, "channel_tick_interval": tick}
-    node.control(
-        "eval", ", ".join(f"application:set_env(rabbit, {key}, {value})" for key, value in values.items()) + "."
-    )
-
-
 @pytest.fixture
 def impatient(vhost):
-    set_patience(vhost.node, 1000, 300)
+    vhost.node.limit_holding(1000, 300)
     yield
-    set_patience(vhost.node, 1_800_000, 60_000)  # the defaults
+    vhost.node.limit_holding()
 
 
 def test_a_message_held_too_long_ends_the_generation(vhost, broker, queue, impatient):
@@ -259,7 +251,7 @@ def test_a_message_held_too_long_ends_the_generation(vhost, broker, queue, impat
     consumer = broker.consumer(queue, 100)
     consumer.open(10)
     held = take_all(consumer, 3)
-    eventually(lambda: not consumer.active, 20)
+    eventually(lambda: not consumer.active)
     assert consumer.failure.kind is Kind.UNAVAILABLE
     assert consumer.failure.code in ("406", "cancelled")  # up to RabbitMQ 4.2; from 4.3
     assert not consumer.is_current(held[0].generation)
@@ -322,7 +314,7 @@ def test_get_takes_one_message_and_none_from_an_empty_queue(vhost, broker, queue
         second = channel.get(queue)
         channel.nack(second.tag)
     with broker.channel() as channel:
-        again = eventually(lambda: channel.get(queue), 10)
+        again = eventually(lambda: channel.get(queue))
         assert (again.body, again.redelivered) == (b"1", True)
         channel.ack(again.tag)
         assert channel.get(queue) is None

@@ -51,7 +51,7 @@ def test_a_larger_prefetch_gives_nothing_back_and_keeps_the_order(vhost, broker,
     assert (consumer.generation, consumer.prefetch) == (generation, 100)
     if type == "quorum":
         assert {delivery.headers["x-delivery-count"] for delivery in taken} == {1}
-    eventually(lambda: consumer.held == 0, 10)
+    eventually(lambda: consumer.held == 0)
     assert consumer.requeue(10)
     assert remaining(vhost, 0) == []
 
@@ -103,8 +103,8 @@ def test_an_empty_queue_does_not_keep_the_prefetch_small_nor_what_is_done_unackn
     consumer.change_prefetch(20)
     batch = take_all(consumer, 3)
     consumer.settle(batch[0].generation, tags(batch))
-    eventually(lambda: consumer.prefetch == 20, 10)
-    eventually(lambda: vhost.api("GET", "/api/queues/{vhost}/q").get("messages") == 0, 20)
+    eventually(lambda: consumer.prefetch == 20)
+    eventually(lambda: vhost.api("GET", "/api/queues/{vhost}/q").get("messages") == 0)
     fill(vhost, 30, first=3)
     assert bodies(take_all(consumer, 20)) == list(range(3, 23))
 

@@ -72,7 +72,7 @@ def test_an_empty_batch_is_done(broker):
 def test_the_one_who_asks_to_be_told_is_told(vhost, broker, queue):
     told: list[Ticket] = []
     ticket = broker.publisher.submit([message(1)], told.append)
-    eventually(lambda: told == [ticket], 10)
+    eventually(lambda: told == [ticket])
     assert ticket.done
 
 
@@ -160,7 +160,7 @@ def test_an_address_that_amqp_cannot_carry_fails_that_message_alone(vhost, broke
 def test_a_full_queue_is_no_fault_of_the_message(vhost, broker):
     vhost.declare_queue("full", "x", "k.#", arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
     publish(broker, [message(1)])
-    eventually(lambda: "nacked" in codes(publish(broker, [message(2)])), 10)
+    eventually(lambda: "nacked" in codes(publish(broker, [message(2)])))
     refused = publish(broker, [message(3)])
     assert codes(refused) == ["nacked"]
     assert refused.results[0].kind is Kind.UNAVAILABLE
@@ -169,9 +169,9 @@ def test_a_full_queue_is_no_fault_of_the_message(vhost, broker):
 def test_a_queue_whose_limit_is_lifted_takes_messages_again(vhost, broker, queue):
     policy, limit = "/api/policies/{vhost}/full", {"max-length": 1, "overflow": "reject-publish"}
     vhost.api("PUT", policy, {"pattern": "^q$", "definition": limit, "apply-to": "queues"})
-    eventually(lambda: "nacked" in codes(publish(broker, [message(1)])), 10)
+    eventually(lambda: "nacked" in codes(publish(broker, [message(1)])))
     vhost.api("DELETE", policy)
-    eventually(lambda: codes(publish(broker, [message(2)])) == [None], 10)
+    eventually(lambda: codes(publish(broker, [message(2)])) == [None])
 
 
 def test_a_queue_whose_limit_is_lifted_takes_messages_again_however_much_is_under_way(vhost, broker, queue):
@@ -191,16 +191,16 @@ def test_a_queue_whose_limit_is_lifted_takes_messages_again_however_much_is_unde
         assert first.wait(20)
         return first.results[1000] is not None
 
-    eventually(refused, 20)
+    eventually(refused)
     vhost.api("DELETE", policy)
-    eventually(lambda: not refused(), 20)
+    eventually(lambda: not refused())
     while under_way:
         assert under_way.popleft().wait(20)
 
 
 def test_in_a_broker_alarm_messages_wait_and_then_arrive(vhost, broker, queue, alarm):
     first = broker.publisher.submit([message(n) for n in range(4200)])
-    eventually(lambda: broker.blocked, 10)
+    eventually(lambda: broker.blocked)
     second = broker.publisher.submit([message("second")])
     assert not second.wait(0.5)
     assert not first.done
@@ -215,9 +215,9 @@ def test_in_a_broker_alarm_messages_wait_and_then_arrive(vhost, broker, queue, a
 
 def test_what_was_not_confirmed_is_published_again_on_the_next_connection(vhost, broker, queue, alarm):
     ticket = broker.publisher.submit([message(n) for n in range(300)])
-    eventually(lambda: broker.blocked, 10)
+    eventually(lambda: broker.blocked)
     since = broker.connected_since
-    eventually(vhost.close_connections, 10)
+    eventually(vhost.close_connections)
     eventually(lambda: broker.connected_since not in (None, since), 30)
     alarm()
     assert ticket.wait(60)
@@ -228,7 +228,7 @@ def test_what_was_not_confirmed_is_published_again_on_the_next_connection(vhost,
 def test_the_window_bounds_what_is_under_way(vhost, broker, queue, alarm):
     narrow = Publisher(broker._io, broker._publishing, window=5)
     ticket = narrow.submit([message(n) for n in range(50)])
-    eventually(lambda: narrow.unconfirmed == 5, 10)
+    eventually(lambda: narrow.unconfirmed == 5)
     assert not ticket.wait(0.3)
     assert narrow.unconfirmed == 5
     alarm()
@@ -239,7 +239,7 @@ def test_the_window_bounds_what_is_under_way(vhost, broker, queue, alarm):
 def test_abandoned_messages_are_not_published_any_more(vhost, broker, queue, alarm):
     narrow = Publisher(broker._io, broker._publishing, window=5)
     ticket = narrow.submit([message(n) for n in range(50)])
-    eventually(lambda: narrow.unconfirmed == 5, 10)
+    eventually(lambda: narrow.unconfirmed == 5)
     ticket.abandon()
     alarm()
     eventually(lambda: narrow.unconfirmed == 0, 30)
@@ -263,7 +263,7 @@ def stop_in_an_alarm(vhost):
     with Broker(vhost.broker_settings(), name="stopped", consuming=False) as broker:
         broker.wait_connected(10)
         ticket = broker.publisher.submit([message(n) for n in range(5000)])
-        eventually(lambda: broker.blocked, 10)
+        eventually(lambda: broker.blocked)
         before = time.monotonic()
     assert time.monotonic() - before < 5
     with pytest.raises(Failed, match="stopping"):

@@ -83,16 +83,16 @@ def test_what_is_over_the_delivery_limit_waits_while_the_dead_letter_queue_is_aw
         channel.queue_delete("dead-letter")
     for _ in range(2):
         give_back(vhost, "q", 5)
-    eventually(lambda: vhost.depth("q") == 0, 10, what="all over the limit")
-    eventually(lambda: queue(vhost, "q").get("messages") == 5, 20, what="all kept in the source queue")
+    eventually(lambda: vhost.depth("q") == 0, what="all over the limit")
+    eventually(lambda: queue(vhost, "q").get("messages") == 5, what="all kept in the source queue")
     ensure(SOURCE)
-    eventually(lambda: vhost.depth("dead-letter") == 5, 20, what="all in the dead-letter queue")
+    eventually(lambda: vhost.depth("dead-letter") == 5, what="all in the dead-letter queue")
     assert {body for *_, body in vhost.get_all("dead-letter")} == {b"0", b"1", b"2", b"3", b"4"}
 
 
 def give_back(vhost, name, count):
     """Take so many and close the channel, which returns them and counts as a delivery of each."""
-    eventually(lambda: vhost.depth(name) == count, 10)
+    eventually(lambda: vhost.depth(name) == count)
     with vhost.channel() as channel:
         for _, (method, *_) in zip(range(count), channel.consume(name, inactivity_timeout=30), strict=False):
             assert method is not None

@@ -219,9 +219,9 @@ def test_a_token_server_that_does_not_answer_holds_nothing_up(vhost: Vhost, toke
     tokens.answering.clear()
     broker = Broker(with_token(vhost, tokens), name="waiting")
     broker.start()
-    eventually(lambda: tokens.forms, 15)
+    eventually(lambda: tokens.forms)
     ticked = broker.ticked
-    eventually(lambda: broker.ticked > ticked + 1, 15)
+    eventually(lambda: broker.ticked > ticked + 1)
     assert broker.failure is None, "the request has reached its limit before the thread went on"
     begun = time.monotonic()
     assert broker.stop(10)
@@ -246,7 +246,7 @@ def test_a_refused_renewal_is_tried_at_once_when_nudged(broker: Broker, tokens: 
     tokens.life, tokens.grace = 1.0, 60.0
     assert broker.wait_connected(15)
     tokens.refusal, asked = (401, {"error": "invalid_client"}), len(tokens.forms)
-    eventually(lambda: len(tokens.forms) > asked, 15)
+    eventually(lambda: len(tokens.forms) > asked)
     asked = len(tokens.forms)
 
     def nudged() -> bool:

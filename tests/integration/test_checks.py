@@ -111,7 +111,8 @@ def test_a_policy_that_keeps_back_what_comes_back_is_told(vhost: Vhost, type: st
 
 
 @pytest.mark.usefixtures("alarm")
-def test_a_broker_that_is_short_of_memory_is_told_as_that(vhost: Vhost) -> None:
+def test_a_broker_that_is_short_of_memory_is_told_as_that(vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectorlib.preflight.check_topology.CHANNEL_S", 0.5)
     sends = Sending("destination", "amq.topic"), Sending("reply", "amq.direct")
     needs = Needs(vhost.broker_settings(), "test", sends=sends)
     wrong = [each for each in findings(needs) if each.mark is Mark.BAD]

@@ -67,7 +67,7 @@ def walk(looker: Walk, at: int, action: Callable[[], object]) -> None:
 
 def remaining(vhost: Vhost, count: int) -> list[int]:
     """Take what is in the queue, which is all there and held by nobody."""
-    eventually(lambda: vhost.depth("q") == count, 10, what="all back")
+    eventually(lambda: vhost.depth("q") == count, what="all back")
     return [int(body) for *_, body in vhost.get_all("q")]
 
 
@@ -181,7 +181,7 @@ def test_a_window_that_was_ended_early_is_not_waited_for(
 
     removing = threading.Thread(target=remove, daemon=True)
     removing.start()
-    eventually(lambda: not removing.is_alive(), 20, what="the end of the walk")
+    eventually(lambda: not removing.is_alive(), what="the end of the walk")
     assert seen == all_of_them[1:]
     assert looker.shortfall == "q: 1 of 10 taken by another consumer meanwhile"
     assert sorted(remaining(vhost, 10)) == all_of_them
@@ -202,8 +202,8 @@ def test_a_lost_connection_is_told_and_everything_is_back(vhost: Vhost, broker: 
     looker = Walk(broker, "q")
 
     def lose() -> None:
-        eventually(vhost.close_connections, 10, what="a connection to close")
-        eventually(lambda: looker.failure is not None, 10, what="the loss")
+        eventually(vhost.close_connections, what="a connection to close")
+        eventually(lambda: looker.failure is not None, what="the loss")
 
     with pytest.raises(Failed) as raised:
         walk(looker, 50, lose)
@@ -218,7 +218,7 @@ def test_a_queue_deleted_under_the_walk_is_told(vhost: Vhost, broker: Broker) ->
     def delete() -> None:
         with vhost.channel() as channel:
             channel.queue_delete("q")
-        eventually(lambda: looker.failure is not None, 10, what="the loss")
+        eventually(lambda: looker.failure is not None, what="the loss")
 
     with pytest.raises(Failed, match="deleted"):
         walk(looker, 50, delete)
@@ -234,7 +234,7 @@ def test_large_bodies_do_not_pile_up(vhost: Vhost, broker: Broker, monkeypatch: 
     with Walk(broker, "q") as looker:
         for number, _ in enumerate(looker):
             if number in (0, 30):
-                eventually(lambda: looker.backlog > 1_000_000, 10, what="a full backlog")
+                eventually(lambda: looker.backlog > 1_000_000, what="a full backlog")
             most = max(most, looker.backlog)
     assert looker.looked == 100
     assert most == 1_100_000
@@ -287,7 +287,7 @@ def test_the_management_api_is_asked_when_it_matters(vhost: Vhost, broker: Broke
     def has_policy() -> bool:
         return bool(told().get("effective_policy_definition"))
 
-    eventually(has_policy, 15, what="the policy in the answer")
+    eventually(has_policy, what="the policy in the answer")
     asked.clear()
     for _ in range(30):
         assert len(look(broker, delivery_limit=DeliveryLimit(broker, "q", policies=told))) == 10
@@ -331,4 +331,4 @@ def test_a_body_that_takes_longer_than_the_patience_is_seen_as_all_others(vhost:
                 sizes = [len(delivery.body) for delivery in looker]
             assert (sizes, looker.shortfall) == ([5] * 3 + [1_500_000] + [5] * 6, "")
             link.heal()
-    eventually(lambda: vhost.depth("q") == 10, 10, what="all back")
+    eventually(lambda: vhost.depth("q") == 10, what="all back")

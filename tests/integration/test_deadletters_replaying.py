@@ -58,7 +58,7 @@ def replay(bench: Session, options: Options = Options(), *where: str, **more: An
 def numbers(vhost: Vhost, queue: str, count: int | None = None) -> list[int]:
     """Take what is in a queue, all of which nobody holds: the numbers in their message ids, in order."""
     if count is not None:
-        eventually(lambda: vhost.depth(queue) == count, 10, what=f"{count} messages in {queue}")
+        eventually(lambda: vhost.depth(queue) == count, what=f"{count} messages in {queue}")
     return [int(each.removeprefix("m-")) for each in ids(vhost.get_all(queue))]
 
 
@@ -153,7 +153,7 @@ def test_what_the_broker_dead_lettered_goes_back_and_may_die_again(vhost: Vhost,
             vhost.publish("", "source", [b"pushes it out"])
         elif reason == "delivery_limit":
             give_back(vhost, "source", times=2, requeue=True)
-        eventually(lambda: vhost.depth(QUEUE) == 1, 10, what="dead once more")
+        eventually(lambda: vhost.depth(QUEUE) == 1, what="dead once more")
 
     vhost.publish("devices", "reading.p-1", [(b"{}", {"message_id": "m-1"})])
     for life in (1, 2, 3):
@@ -243,7 +243,7 @@ def test_one_that_dies_again_at_once_is_not_sent_again_in_the_same_run(vhost: Vh
     vhost.declare_queue("deadly", arguments={"x-message-ttl": 0, "x-dead-letter-exchange": QUEUE})
     bury(vhost, of_four_causes(50, queue="deadly"))
     assert replay(bench).sent.total() == 50
-    eventually(lambda: vhost.depth(QUEUE) == 50, 10)
+    eventually(lambda: vhost.depth(QUEUE) == 50)
     assert {headers(each)["dead-replays"] for each in vhost.get_all(QUEUE)} == {1}
 
 
@@ -308,7 +308,7 @@ def test_a_connection_that_is_lost_doubles_no_more_than_was_in_flight(vhost: Vho
                 run.run()
     assert failed.value.failure.kind is Kind.UNAVAILABLE
     arrived = numbers(vhost, "readings")
-    eventually(lambda: vhost.depth(QUEUE) >= 400 - len(arrived), 10)
+    eventually(lambda: vhost.depth(QUEUE) >= 400 - len(arrived))
     copies = Counter(arrived + numbers(vhost, QUEUE))
     assert sorted(copies) == [*range(400)]
     doubled = {f"m-{number}" for number, count in copies.items() if count > 1}
@@ -321,14 +321,14 @@ def test_a_broker_without_room_keeps_everything_until_it_has_some(
 ) -> None:
     monkeypatch.setattr(replay_module, "CONFIRM_S", 2.0)
     bury(vhost, of_four_causes(5))
-    vhost.node.control("set_vm_memory_high_watermark", "0.0001")
+    vhost.node.set_memory_alarm()
     try:
         with pytest.raises(Failed, match="confirmed nothing") as failed:
             replay(bench)
     finally:
-        vhost.node.control("set_vm_memory_high_watermark", "0.4")
+        vhost.node.clear_memory_alarm()
     assert "memory" in failed.value.failure.text
-    left = eventually(lambda: vhost.depth(QUEUE) + vhost.depth("readings") >= 5, 20)
+    left = eventually(lambda: vhost.depth(QUEUE) + vhost.depth("readings") >= 5)
     copies = Counter(numbers(vhost, QUEUE) + numbers(vhost, "readings"))
     assert left
     assert sorted(copies) == [*range(5)]

@@ -425,7 +425,7 @@ def test_a_statement_that_waits_outside_innodb_trx_holds_the_horizon(on_mariadb:
         holder("LOCK TABLES reading READ")
         waiting = threading.Thread(target=other, args=("INSERT INTO reading (id) VALUES (1)",))
         waiting.start()
-        eventually(lambda: "metadata" in str(database.rows("SELECT state FROM information_schema.processlist")), 10)
+        eventually(lambda: "metadata" in str(database.rows("SELECT state FROM information_schema.processlist")))
         time.sleep(1.1)
         try:
             assert rounds(follower, 3).startswith("the statement of session")
@@ -451,7 +451,7 @@ def test_an_answer_of_innodb_trx_without_the_own_transaction_is_not_trusted(on_m
         rounds(follower, 1)
         reader.start()
         try:
-            eventually(lambda: "innodb_trx" in rounds(follower, 1), 10)
+            eventually(lambda: "innodb_trx" in rounds(follower, 1))
             on_mariadb.insert(1)
             rounds(follower, 3)
             assert on_mariadb.ids() == []
@@ -503,7 +503,7 @@ def test_who_writes_to_sqlite_holds_the_horizon(on_sqlite: Table, tmp_path: Path
             time.sleep(1.1)  # the time of the row has passed
             assert rounds(follower, 2) == "a connection that is writing"
             other("COMMIT")
-        eventually(lambda: rounds(follower, 1) == "" and on_sqlite.ids() == [1], 5)
+        eventually(lambda: rounds(follower, 1) == "" and on_sqlite.ids() == [1])
 
 
 # --- state -----------------------------------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ def test_one_that_came_alone_and_never_passes_does_not_stop_the_others(queue: Vh
         assert eventually(lambda: pump.counts["consumed"] == 1)
         assert eventually(lambda: target.calls >= 2)
         queue.publish("", "q", bodies(100))
-        assert eventually(lambda: len(target.written) == 100, timeout=20)
+        assert eventually(lambda: len(target.written) == 100)
         assert eventually(lambda: queue.depth("dead-letter") == 1)
     ((body, _),) = dead(queue)
     assert body == b"bad"
@@ -245,9 +245,9 @@ def test_what_fails_where_one_message_is_held_at_a_time_is_blamed_after_another_
     good = [b"g%d" % number + b"." * 4_000 for number in range(10)]
     queue.publish("", "q", [*good[:4], b"b" + b"." * 4_000, *good[4:8]])
     with pumping(queue, Target(verdict), alone=not stand_by, **ONE_AT_A_TIME[held]) as pump:
-        assert eventually(lambda: pump.counts["done"] == 8, 20)
+        assert eventually(lambda: pump.counts["done"] == 8)
         queue.publish("", "q", good[8:])  # it may have come back behind the others
-        assert eventually(lambda: pump.counts["dead"] == 1 and pump.counts["done"] == 10, 20)
+        assert eventually(lambda: pump.counts["dead"] == 1 and pump.counts["done"] == 10)
         assert pump.workers[0].lane.pause is None
     assert "g" in "".join(tried).strip("g"), "blamed without proof"
     assert [body[:1] for body, _ in dead(queue)] == [b"b"]
@@ -267,7 +267,7 @@ def test_bugs_among_good_messages_are_blamed_however_many_there_are(queue: Vhost
     queue.publish("", "q", mixed)
     target = Buggy()
     with pumping(queue, target):
-        assert eventually(lambda: len(target.written) == 48, timeout=20)
+        assert eventually(lambda: len(target.written) == 48)
         assert eventually(lambda: queue.depth("dead-letter") == 12)
 
 

@@ -12,6 +12,7 @@ from tests.integration.pumping import PLACE, Target, dead, lose_connection, pump
 from tests.services.rabbitmq import Vhost
 from tests.services.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("quick_probes")
 LANES, LIMIT = 4, 12
 REFUSED = Failure(Kind.REJECT, "23502", "null in column x", PLACE)
 

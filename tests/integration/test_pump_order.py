@@ -68,10 +68,15 @@ def test_what_never_passes_is_soon_taken_a_few_at_a_time_until_it_does(queue: Vh
     target = Target(lambda body: LOCKED if broken.is_set() else None)
     with pumping(queue, target, hold_seconds=0.3) as pump:
         queue.publish("", "q", bodies(150))
-        assert eventually(lambda: pump._consumer.prefetch == 11, timeout=30)
+
+        def nudged(holds: Callable[[], bool]) -> bool:
+            pump._wait.nudge.set()  # instead of waiting longer each time
+            return holds()
+
+        assert eventually(lambda: nudged(lambda: pump._consumer.prefetch == 11), timeout=30)
         assert eventually(lambda: queue.depth("q") == 139)
         broken.clear()
-        assert eventually(lambda: len(target.written) == 150, timeout=30)
+        assert eventually(lambda: nudged(lambda: len(target.written) == 150), timeout=30)
         assert eventually(lambda: pump._consumer.prefetch == 200)
     assert sorted(target.written, key=int) == bodies(150)
     assert queue.depth("q") == queue.depth("dead-letter") == 0

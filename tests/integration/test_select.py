@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from connectorlib.amqp import Broker
+from connectorlib.amqp import Broker, reconnect
 from connectorlib.errors import Failed, Kind
 from connectorlib.shared_settings import Destination, Limits
+from connectorlib.values.backoff import Backoff
 from dbconnector.odbc.database import Database
 from dbconnector.select_run import SelectResult, select
 from dbconnector.settings import DatabaseSettings, DbConfig, Select
@@ -596,7 +597,8 @@ def test_a_lost_connection_to_the_broker_loses_no_row(postgres_bench):
     assert postgres_bench.marked() == list(range(5000))
 
 
-def test_a_broker_that_is_restarted_is_waited_for(postgres_bench):
+def test_a_broker_that_is_restarted_is_waited_for(postgres_bench, monkeypatch):
+    monkeypatch.setattr(reconnect, "_OUTAGE", Backoff(0.5, 1.0, jitter=1.0, least=0.05))
     postgres_bench.fill(300)
     restarted: list[bool] = []
 

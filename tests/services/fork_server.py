@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,9 @@ LATE = (
     "connectorlib.monitoring.monitoring_server",
     "jsonschema",
 )
+#: Values by module and name of a constant; a list has the arguments of the constant's class.
+Constants = Mapping[str, float | list[float]]
+NOTHING: Constants = MappingProxyType({})
 _NUMBER = struct.Struct("=i")
 _MOST_BYTES = 200_000  # of a request: arguments and environment
 
@@ -80,12 +83,20 @@ class Forked:
 
 
 def start(
-    command: str, arguments: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], stdout: int, stderr: int
+    command: str,
+    arguments: Sequence[str | Path],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+    constants: Constants = NOTHING,
 ) -> Forked:
-    """Start one of the project's commands; `stdout` and `stderr` are file descriptors. It has no standard input."""
+    """Start one of the project's commands; `stdout` and `stderr` are file descriptors. It has no standard input.
+    `constants` are values that it has instead of its own: shorter waits, for instance."""
     ours, theirs = socket.socketpair()
     words = [str(each) for each in arguments]
-    request = json.dumps([command, words, str(cwd), dict(env)]).encode()
+    request = json.dumps([command, words, str(cwd), dict(env), dict(constants)]).encode()
     with theirs, open(os.devnull) as nothing:
         socket.send_fds(_server(), [request], [nothing.fileno(), stdout, stderr, theirs.fileno()])
     return Forked([command, *words], ours)
@@ -98,12 +109,13 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] = os.environ,
     timeout: float = 60.0,
+    constants: Constants = NOTHING,
 ) -> subprocess.CompletedProcess[str]:
     """Run one of the project's commands to its end, as `subprocess.run` does that keeps its output. Raise
     TimeoutExpired."""
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         streams = {"stdout": stdout.fileno(), "stderr": stderr.fileno()}
-        with start(command, arguments, cwd=cwd or Path.cwd(), env=env, **streams) as process:
+        with start(command, arguments, cwd=cwd or Path.cwd(), env=env, constants=constants, **streams) as process:
             try:
                 code = process.wait(timeout)
             except BaseException:
@@ -159,12 +171,16 @@ def _started(request: bytes, descriptors: list[int]) -> Callable[[], object]:
     for number, each in enumerate(streams):
         os.dup2(each, number)
     os.closerange(3, 256)
-    command, arguments, folder, environment = json.loads(request)
+    command, arguments, folder, environment, constants = json.loads(request)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
     random.seed()
+    for path, value in constants.items():
+        module, _, name = path.rpartition(".")
+        of = type(getattr(import_module(module), name))
+        setattr(import_module(module), name, of(*value) if isinstance(value, list) else of(value))
     sys.argv = [command, *arguments]
     return PROGRAMS[command]
 

@@ -30,6 +30,11 @@ USERNAME = "connector"
 PASSWORD = "broker-pass/word;1"  # with characters that break a carelessly put together address
 
 
+#: How often a channel looks whether its token is still good, and what is held too long: once a minute, if left to the
+#: broker.
+LOOK_MS = 1000
+#: What Erlang calls it.
+MEMORY_ALARM = "{resource_limit, memory, node()}"
 PLUGINS = (
     "rabbitmq_management",
     "rabbitmq_auth_mechanism_ssl",
@@ -115,7 +120,7 @@ class RabbitMQ(Server):
         port, own = free_port(), authority.issue(self.host, *others)
         verify = "{verify,verify_peer},{fail_if_no_peer_cert,true}" if client_certificate else "{verify,verify_none}"
         files = f'{{cacertfile,"{authority.ca}"}},{{certfile,"{own.cert}"}},{{keyfile,"{own.key}"}}'
-        self.control("eval", f'rabbit_networking:start_ssl_listener({{"{self.host}", {port}}}, [{files},{verify}], 1).')
+        self.evaluate(f'rabbit_networking:start_ssl_listener({{"{self.host}", {port}}}, [{files},{verify}], 1)')
         return port
 
     def kill(self) -> None:
@@ -125,7 +130,7 @@ class RabbitMQ(Server):
         is written about once a second); killed in between, it comes back with the queue but without its messages.
         """
         if self.running:
-            eventually(self._has_written_queue_names, 15)
+            eventually(self._has_written_queue_names)
         super().kill()
 
     def _has_written_queue_names(self) -> bool:
@@ -148,6 +153,32 @@ class RabbitMQ(Server):
             check=True,
         )
         return done.stdout
+
+    def evaluate(self, expression: str) -> str:
+        """Evaluate an Erlang expression in this node and return its value as Erlang writes it; fail if it raises."""
+        done = subprocess.run(
+            [binary("erl_call", "/usr/lib/erlang/bin"), "-r", "-n", f"{self.folder.name}@localhost", "-e"],
+            input=f"{expression}.\n",
+            env={**os.environ, **self.environment()},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert done.stdout.startswith("{ok, "), f"{expression}: {done.stdout}"
+        return done.stdout.removeprefix("{ok, ").removesuffix("}")
+
+    def set_memory_alarm(self) -> None:
+        """Have it read nothing from who publishes, until the alarm is cleared."""
+        self.evaluate(f"rabbit_alarm:set_alarm({{{MEMORY_ALARM}, []}})")
+
+    def clear_memory_alarm(self) -> None:
+        self.evaluate(f"rabbit_alarm:clear_alarm({MEMORY_ALARM})")
+
+    def limit_holding(self, most_ms: int = 1_800_000, look_ms: int = LOOK_MS) -> None:
+        """Set how long a consumer may hold a message and how often a channel looks, for channels from now on."""
+        values = {"consumer_timeout": most_ms, "channel_tick_interval": look_ms}
+        self.evaluate(", ".join(f"application:set_env(rabbit, {key}, {value})" for key, value in values.items()))
 
     @contextmanager
     def vhost(self) -> Iterator["Vhost"]:
@@ -192,8 +223,13 @@ class RabbitMQ(Server):
         (self.folder / "tokens.pem").write_bytes(token_server.public_key())
         (self.folder / "rabbitmq-env.conf").write_text("")
         # How long a dead letter without a target waits for its next try (3 minutes, if left to the broker), and how
-        # often a channel looks whether its token is still good (once a minute).
-        erlang = "{dead_letter_worker_publisher_confirm_timeout, 2000}, {channel_tick_interval, 1000}"
+        # often a quorum queue says what is in it (every 5 seconds).
+        times = {
+            "channel_tick_interval": LOOK_MS,
+            "dead_letter_worker_publisher_confirm_timeout": 2000,
+            "quorum_tick_interval": 1000,
+        }
+        erlang = ", ".join(f"{{{key}, {value}}}" for key, value in times.items())
         (self.folder / "advanced.config").write_text(f"[{{rabbit, [{erlang}]}}].\n")
 
 
@@ -327,18 +363,8 @@ class Vhost:
         return int(found.get("messages_unacknowledged", 0))
 
     def close_connections(self) -> int:
-        """Make the broker close every client connection to this virtual host except the test's own."""
-        closed = 0
-        for connection in self.api("GET", "/api/vhosts/{vhost}/connections"):
-            if connection.get("client_properties", {}).get("connection_name") != _OWN_NAME:
-                try:
-                    self.node.api("DELETE", f"/api/connections/{urllib.parse.quote(connection['name'], safe='')}")
-                    closed += 1
-                except urllib.error.HTTPError as error:
-                    error.close()
-                    if error.code != 404:  # gone by itself; what the API lists is about a second old
-                        raise
-        return closed
+        """Make the broker close every client connection to this virtual host except the test's own; return how many."""
+        return int(self.node.evaluate(_CLOSE.format(vhost=self.name, own=_OWN_NAME)))
 
     @contextmanager
     def channel(self) -> Iterator[Channel]:
@@ -380,6 +406,12 @@ class Vhost:
 
 
 _OWN_NAME = "the test itself"
+#: The management API knows a connection only after a second. One that is in its handshake has no properties yet.
+_CLOSE = """length([closed || Each <- rabbit_networking:connections(),
+    [{{vhost, <<"{vhost}">>}}, {{client_properties, Of}}]
+        <- [catch rabbit_networking:connection_info(Each, [vhost, client_properties])],
+    is_list(Of), rabbit_misc:table_lookup(Of, <<"connection_name">>) =/= {{longstr, <<"{own}">>}},
+    rabbit_networking:close_connection(Each, "Closed by the test") == ok])"""
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
 
 
