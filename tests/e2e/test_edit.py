@@ -169,8 +169,8 @@ def test_an_editor_that_does_not_start_is_told(bench: Workbench) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--set", "nonsense"], "--set nonsense"),
-        (["--set", "$now=1"], "--set $now=1"),
+        (["--set", "nonsense"], "'nonsense' has to be PATH=VALUE"),
+        (["--set", "$now=1"], "'$now' cannot be"),
         (["--patch", "gone.json"], "gone.json"),
     ],
 )

@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import re
 import subprocess
 import urllib.error
 import urllib.parse
@@ -364,7 +365,14 @@ class Vhost:
 
     def close_connections(self) -> int:
         """Make the broker close every client connection to this virtual host except the test's own; return how many."""
-        return int(self.node.evaluate(_CLOSE.format(vhost=self.name, own=_OWN_NAME)))
+        return self._connections('rabbit_networking:close_connection(Each, "Closed by the test")').count("ok")
+
+    def connection_names(self) -> set[str]:
+        """Return what those who are connected call themselves, except the test's own connection."""
+        return set(re.findall(r'<<"(.+?)">>', self._connections("Name")))
+
+    def _connections(self, what: str) -> str:
+        return self.node.evaluate(_CONNECTIONS.format(what=what, vhost=self.name, own=_OWN_NAME))
 
     @contextmanager
     def channel(self) -> Iterator[Channel]:
@@ -406,12 +414,11 @@ class Vhost:
 
 
 _OWN_NAME = "the test itself"
-#: The management API knows a connection only after a second. One that is in its handshake has no properties yet.
-_CLOSE = """length([closed || Each <- rabbit_networking:connections(),
-    [{{vhost, <<"{vhost}">>}}, {{client_properties, Of}}]
+#: The management API knows a connection only after seconds.
+_CONNECTIONS = """[{what} || Each <- rabbit_networking:connections(),
+    [{{vhost, <<"{vhost}">>}}, {{client_properties, [_ | _] = Of}}]
         <- [catch rabbit_networking:connection_info(Each, [vhost, client_properties])],
-    is_list(Of), rabbit_misc:table_lookup(Of, <<"connection_name">>) =/= {{longstr, <<"{own}">>}},
-    rabbit_networking:close_connection(Each, "Closed by the test") == ok])"""
+    {{longstr, Name}} <- [rabbit_misc:table_lookup(Of, <<"connection_name">>)], Name =/= <<"{own}">>]"""
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
 
 
