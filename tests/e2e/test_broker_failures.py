@@ -17,7 +17,10 @@ BAD = b'{"id": '
 @pytest.mark.slow
 def test_broker_restarted_in_mid_load_loses_nothing(on_sqlite: Connector) -> None:
     connector, node = on_sqlite, on_sqlite.vhost.node
-    connector.constants = {"connectorlib.amqp.reconnect._OUTAGE": [0.5, 1.0, 1.0, 0.05]}
+    connector.constants = {
+        "connectorlib.amqp.reconnect._OUTAGE": [0.5, 1.0, 1.0, 0.05],
+        "connectorlib.pipeline.pause.CONNECT_PATIENCE_S": 1,
+    }
     connector.database.execute(INBOX)
     connector.configure(batch={"size": 20, "wait_ms": 5}, idempotency=ONCE)
     load(connector, range(1, 2001))

@@ -108,6 +108,7 @@ def test_a_reply_about_many_cases_has_the_number_of_each(divisions):
 def test_in_a_memory_alarm_of_the_broker_cases_are_made_and_messages_settled_without_their_replies(divisions):
     """The broker reads nothing from a connection that publishes: replies wait a while, then are given up."""
     vhost, org = divisions.vhost, divisions.org
+    divisions.constants = {"sfconnector.reply.CONFIRM_S": 1}
     vhost.declare_queue("results", "case-results", "#")
     queue = divisions.division(reply={"exchange": "case-results", "routing_key": "result"})
     try:

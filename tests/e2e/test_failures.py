@@ -182,9 +182,9 @@ def test_a_silent_database_is_given_up_after_the_drivers_time_limit(on: Make) ->
         expect_all(connector, range(1, 3))
 
 
-@pytest.mark.slow
 def test_a_silent_database_at_the_start_is_given_up_after_the_time_limit_of_the_log_in(on: Make) -> None:
     connector = on("postgres_db")
+    connector.constants = {"dbconnector.odbc.connection_string.TimeLimits.__init__.__defaults__": [[2, 20, 60, 75]]}
     connector.configure()
     load(connector)
     connector.database.close()

@@ -22,8 +22,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 #: What commands import when they run.
@@ -33,8 +34,8 @@ LATE = (
     "connectorlib.monitoring.monitoring_server",
     "jsonschema",
 )
-#: Values by module and name of a constant; a list has the arguments of the constant's class.
-Constants = Mapping[str, float | list[float]]
+#: Values by the place of a constant in its module; a list has the arguments of the constant's class.
+Constants = Mapping[str, float | list[Any]]
 NOTHING: Constants = MappingProxyType({})
 _NUMBER = struct.Struct("=i")
 _MOST_BYTES = 200_000  # of a request: arguments and environment
@@ -178,9 +179,9 @@ def _started(request: bytes, descriptors: list[int]) -> Callable[[], object]:
     time.tzset()
     random.seed()
     for path, value in constants.items():
-        module, _, name = path.rpartition(".")
-        of = type(getattr(import_module(module), name))
-        setattr(import_module(module), name, of(*value) if isinstance(value, list) else of(value))
+        owner, _, name = path.rpartition(".")
+        of = type(resolve_name(path))
+        setattr(resolve_name(owner), name, of(*value) if isinstance(value, list) else of(value))
     sys.argv = [command, *arguments]
     return PROGRAMS[command]
 

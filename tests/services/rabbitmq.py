@@ -369,7 +369,7 @@ class Vhost:
 
     def connection_names(self) -> set[str]:
         """Return what those who are connected call themselves, except the test's own connection."""
-        return set(re.findall(r'<<"(.+?)">>', self._connections("Name")))
+        return set(re.findall(r'"(.+?)"', self._connections("binary_to_list(Name)")))
 
     def _connections(self, what: str) -> str:
         return self.node.evaluate(_CONNECTIONS.format(what=what, vhost=self.name, own=_OWN_NAME))
