@@ -52,7 +52,6 @@ def test_each_device_keeps_its_order_in_four_lanes_while_one_of_them_is_locked(d
     assert divisions.vhost.depth("dead-letter") == 0
 
 
-@pytest.mark.usefixtures("quick_probes")
 def test_divisions_of_one_queue_have_lanes_of_their_own_that_pause_together_and_ask_once(divisions: Divisions) -> None:
     """The org of a paused division is asked once in each interval, not by each of its lanes."""
     taking: dict[str, Any] = {
