@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 else:
 
     def replace(instance: Any, /, **changes: Any) -> Any:
-        """Return a copy of an instance with other values, as the standard library does, in half the time."""
-        names, values = _parameters(type(instance))
-        return type(instance)(**{**dict(zip(names, values(instance), strict=True)), **changes})
+        """Return a copy of an instance with other values, as the standard library does, in a fraction of the time."""
+        return _copier(type(instance))(instance, **changes)
 
     def dataclass(
         cls: type | None = None,
@@ -52,9 +51,20 @@ else:
 
 
 @cache
-def _parameters(cls: type) -> tuple[list[str], Callable[[Any], tuple[Any, ...]]]:
-    names = [each.name for each in fields(cls) if each.init]
-    return names, _values(names)
+def _copier(cls: type) -> Callable[..., Any]:
+    """Return the function that makes a copy of an instance of this class with other values."""
+    parameters, values, keywords = list[str](), list[str](), list[str]()
+    for each in fields(cls):
+        if each.init:
+            name = each.name
+            parameters.append(f"{name}=_SAME")
+            value = f"_given.{name} if {name} is _SAME else {name}"
+            (keywords if each.kw_only else values).append(f"{name}=({value})" if each.kw_only else value)
+    names: dict[str, Any] = {"_SAME": object(), "_made": cls}
+    code = f"def replace(_given, /, *, {', '.join(parameters)}): return _made({', '.join(values + keywords)})"
+    exec(code, names)  # noqa: S102 - names of fields, as in the standard library
+    copier: Callable[..., Any] = names["replace"]
+    return copier
 
 
 def _add(cls: type, name: str, function: Callable[..., Any]) -> None:

@@ -6,9 +6,8 @@ first, and grows as fast as there is evidence. That is a forecast; what holds th
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from connectorlib.dataclass import dataclass
+from connectorlib.dataclass import dataclass, replace
 
 #: With so many it begins where no size is known to be the largest; for each message seen it may have so many in hand.
 FIRST = 32

@@ -17,9 +17,9 @@ The rules:
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from math import isqrt
 
+from connectorlib.dataclass import replace
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import DONE, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.blame import PAUSING, PROBED_ON_SCHEDULE, Pause, Suspect, reason

@@ -90,8 +90,8 @@ class Alarm:
     first: float = 0.0
     last: float = 0.0
     severity: int = -1
-    #: Digests of the latest event ids, the newest last.
-    ids: tuple[bytes, ...] = ()
+    #: Digests of the latest event ids, one behind the other, the newest last.
+    ids: bytes = b""
     #: The time of the newest raise that did more than count, and of the newest clear.
     raised: float = 0.0
     cleared: float = 0.0

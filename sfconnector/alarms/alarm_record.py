@@ -6,12 +6,12 @@ what the other fields say, and older events may count once more.
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from connectorlib.dataclass import dataclass
+from connectorlib.formats.quick_json import json_bytes, parse_json
 from sfconnector.alarms.alarm import ID_BYTES, MOST_IDS, Alarm, State, Wrote
 
 KEY, CASE, NUMBER, STATE, COUNT = "Key__c", "Case__c", "Number__c", "State__c", "Count__c"
@@ -79,7 +79,7 @@ def read_time(text: Any) -> float:
 def _memory(alarm: Alarm) -> str:
     wrote = alarm.wrote
     memory = {
-        "ids": base64.b64encode(b"".join(alarm.ids)).decode(),
+        "ids": base64.b64encode(alarm.ids).decode(),
         "raise": alarm.raised,
         "clear": alarm.cleared,
         "flips": list(alarm.flips),
@@ -91,7 +91,7 @@ def _memory(alarm: Alarm) -> str:
         "noted": sorted(alarm.noted),
         "stale": alarm.stale,
     }
-    return json.dumps(memory, separators=(",", ":"), ensure_ascii=False)
+    return json_bytes(memory).decode()
 
 
 def _cut(value: str | None) -> str | None:
@@ -101,13 +101,15 @@ def _cut(value: str | None) -> str | None:
 def _read_memory(text: Any) -> dict[str, Any]:
     """Return what the memory says; nothing if anything in it is not as it was written."""
     try:
-        memory = json.loads(text)
+        memory = parse_json(text)
         ids = base64.b64decode(memory["ids"], validate=True)
+        if len(ids) % ID_BYTES:
+            return {}
         unseen, unseen_first = memory["unseen"]
         comments, commented, commented_count = memory["commented"]
         wrote = memory["wrote"]
         return {
-            "ids": tuple(ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES))[-MOST_IDS:],
+            "ids": ids[-ID_BYTES * MOST_IDS :],
             "raised": float(memory["raise"]),
             "cleared": float(memory["clear"]),
             "flips": tuple(float(at) for at in memory["flips"]),

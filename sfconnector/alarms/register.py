@@ -320,7 +320,9 @@ class AlarmRegister:
             if isinstance(answer, Failure):
                 work.fail(answer)
             else:
-                work.alarm = replace(work.alarm, case_id=answer.id if answer else "")
+                case_id = answer.id if answer else ""
+                if work.alarm.case_id != case_id:  # rarely, and a copy takes its time
+                    work.alarm = replace(work.alarm, case_id=case_id)
                 work.stored, work.case, work.is_looked_at = work.alarm, answer, True
 
     def _change(self, changes: Sequence[tuple[_Work, Change]]) -> None:

@@ -11,6 +11,7 @@ from connectorlib.dataclass import replace
 from sfconnector.alarms.alarm import (
     CLEARED,
     FLAPPED,
+    ID_BYTES,
     MOST_IDS,
     REOPENED,
     REPEATED,
@@ -31,7 +32,7 @@ from sfconnector.alarms.alarm import (
 def fold(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Alarm, Effect]:
     """Return the alarm after an event, and what it did."""
     digest = event.digest
-    if digest in alarm.ids:
+    if _holds(alarm.ids, digest):
         return alarm, Effect.KNOWN
     older = event.again and event.at < alarm.newest
     if event.clears:
@@ -62,8 +63,15 @@ def _counted(alarm: Alarm, event: Event, now: float, rules: AlarmRules, **change
     )
 
 
-def _with(ids: tuple[bytes, ...], digest: bytes) -> tuple[bytes, ...]:
-    return (*ids, digest)[-MOST_IDS:]
+def _with(ids: bytes, digest: bytes) -> bytes:
+    return ids[-ID_BYTES * (MOST_IDS - 1) :] + digest
+
+
+def _holds(ids: bytes, digest: bytes) -> bool:
+    at = ids.find(digest)
+    while at % ID_BYTES and at > 0:  # the end of one and the beginning of the next
+        at = ids.find(digest, at + 1)
+    return at >= 0
 
 
 def _raised(alarm: Alarm, event: Event, now: float, rules: AlarmRules) -> tuple[Alarm, Effect]:

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
-from connectorlib.expressions import json_text, shorten
+from connectorlib.expressions import shorten
+from connectorlib.formats.quick_json import json_bytes
 from connectorlib.service.http_client import Lost, NotSent, Session, host_of, malformed
 from sfconnector.salesforce import error_codes, login, responses
 from sfconnector.salesforce.error_codes import SfError
@@ -218,7 +219,7 @@ class Client:
         if not self._settings.composite:
             return [(200, self._alone(call)) for call in calls]
         listed = [self._subrequest(position, call) for position, call in enumerate(calls)]
-        body = json_text({"allOrNone": False, "compositeRequest": listed}).encode()
+        body = json_bytes({"allOrNone": False, "compositeRequest": listed})
         value = self._send(_Request("POST", "composite", CASE_PLACE, None, body))
         answers = responses.answers_of(value, len(calls))
         if answers is None:
@@ -227,7 +228,7 @@ class Client:
         return answers
 
     def _alone(self, call: Subrequest) -> Any:
-        body = None if call.body is None else json_text(call.body).encode()
+        body = None if call.body is None else json_bytes(call.body)
         return self._send(_Request(call.method, call.path, CASE_PLACE, None, body, call.headers))
 
     def _subrequest(self, position: int, call: Subrequest) -> dict[str, Any]:
@@ -271,7 +272,7 @@ class Client:
             return []
         typed = [{"attributes": {"type": CASE}, **record} for record in records]
         # Not by simple_salesforce, whose JSON writer turns decimals into floats or fails on them.
-        body = json_text({"allOrNone": False, "records": typed}).encode()
+        body = json_bytes({"allOrNone": False, "records": typed})
         value = self._send(_Request(method, path, CASE_PLACE, None, body, headers, repeatable))
         results = responses.results_of(value, len(records))
         if results is None:
@@ -445,7 +446,6 @@ def _api_for(token: Token, version: str, session: Session) -> Api:
         instance_url=token.instance_url,
         version=version,
         session=session,
-        object_pairs_hook=dict,
     )
     # It would use https for every address, even for a sandbox on this machine.
     api.base_url = f"{token.instance_url}/services/data/v{version}/"

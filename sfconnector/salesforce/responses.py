@@ -1,7 +1,6 @@
 """Salesforce's answers as values. Pure: takes bytes and decoded JSON, raises nothing."""
 
 import html
-import json
 import re
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -9,6 +8,7 @@ from typing import Any
 
 from connectorlib.dataclass import dataclass
 from connectorlib.expressions import shorten
+from connectorlib.formats.quick_json import parse_json
 from connectorlib.service.redaction import secrets
 from sfconnector.salesforce.error_codes import SfError
 from sfconnector.salesforce.usage import Usage
@@ -68,7 +68,7 @@ def moment_of(date: str) -> float | None:
 def decode(body: bytes) -> Any:
     """Return the JSON of a body, None if it is not JSON."""
     try:
-        return json.loads(body)
+        return parse_json(body)
     except (ValueError, RecursionError):
         return None
 

@@ -8,8 +8,22 @@ import pytest
 
 from connectorlib.errors import Failed, Kind, reject
 from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead
-from sfconnector.alarms.alarm import CLEARED, FLAPPED, REOPENED, REPEATED, STALE, AlarmRules, Effect, Event, State
+from sfconnector.alarms.alarm import (
+    CLEARED,
+    FLAPPED,
+    ID_BYTES,
+    MOST_IDS,
+    REOPENED,
+    REPEATED,
+    STALE,
+    Alarm,
+    AlarmRules,
+    Effect,
+    Event,
+    State,
+)
 from sfconnector.alarms.register import AlarmRegister, Arrival
+from sfconnector.alarms.transitions import fold
 from tests.unit.alarm_org import Crash, MemoryOrg, lost
 
 RULES = AlarmRules(
@@ -332,3 +346,15 @@ def test_due_without_an_answer_raises_and_is_due_again() -> None:
     assert failed.value.failure.kind is Kind.UNAVAILABLE
     scenario.register.expire(["a"], scenario.org.now)
     assert scenario.org.log == ["a#1: new", "a#1: Closed"]
+
+
+def test_an_alarm_knows_its_latest_events_and_no_id_that_is_parts_of_two() -> None:
+    alarm, events = Alarm(), [Event(f"e{number}", clears=False, at=BEGIN) for number in range(MOST_IDS + 1)]
+    for event in events:
+        alarm, _ = fold(alarm, event, BEGIN, RULES)
+    known = [fold(alarm, event, BEGIN, RULES)[1] is Effect.KNOWN for event in events]
+    assert known == [False] + [True] * MOST_IDS
+    across = events[0].digest
+    between = replace(alarm, ids=(b"x" * 4 + across + b"x" * 4).ljust(3 * ID_BYTES, b"x"))
+    assert fold(between, events[0], BEGIN, RULES)[1] is Effect.REPEATED
+    assert fold(replace(between, ids=between.ids + across), events[0], BEGIN, RULES)[1] is Effect.KNOWN

@@ -1,14 +1,21 @@
-"""The quick decoder of JSON gives what the thorough one gives, or asks it."""
+"""The quick decoder of JSON gives what the thorough one gives, or asks it; and so does the quick writer."""
+
+import json
+import math
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failed
-from connectorlib.formats import compile_format
+from connectorlib.formats import compile_format, quick_json
 from connectorlib.formats.json import _FRACTIONS
-from connectorlib.formats.quick_json import quick_decode
+from connectorlib.formats.quick_json import json_bytes, parse_json, quick_decode
 from connectorlib.shared_settings import Limits
+from connectorlib.values.text import Structured, json_text
 
 LIMITS = Limits(depth=4)
 #: Names of which two are often the same, with what could be taken for the end of one.
@@ -92,3 +99,68 @@ def test_only_what_is_doubtful_is_decoded_by_the_thorough_one(body, quick):
     decode = quick_decode(asked.append, _FRACTIONS.create_decimal, lambda body, value: None)
     decode(body)
     assert (asked == []) is quick
+
+
+#: Values of a record, also those that msgspec writes in another way, or not at all.
+SCALARS = (
+    (st.text(max_size=5) | st.sampled_from(["\ud800", "\0", "\x7f\u2028/", Structured("[1]", json.loads)]))
+    | (st.none() | st.booleans() | st.integers() | st.sampled_from([10**30, -(10**30)]))
+    | (st.floats() | st.decimals() | st.decimals(places=20) | st.sampled_from([Decimal("1E+5"), Decimal("1E+9999")]))
+    | st.sampled_from([b"x", date(2026, 11, 30), datetime(2026, 11, 30, tzinfo=UTC), UUID(int=7), {1, 2}, object()])
+)
+MEMBERS = st.recursive(
+    SCALARS, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=3), each, max_size=3)
+)
+
+
+def written(write, value):
+    """Return what JSON says, with numbers as they are written, or which error there is."""
+    try:
+        text = write(value)
+    except (ValueError, TypeError) as error:
+        return type(error)
+    return json.loads(text, parse_float=lambda digits: f"{float(digits)!r} {Decimal(digits):f}", parse_int=str)
+
+
+@given(st.dictionaries(st.text(max_size=3), MEMBERS, max_size=4))
+@example({"a": math.nan})
+@example({"a": [{"b": (Decimal("1.50"), b"x")}]})
+def test_an_object_is_written_as_the_other_writer_does(value):
+    assert written(json_bytes, value) == written(lambda value: json_text(value).encode(), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "quick"),
+    [
+        ({"a": "é", "b": [{"c": None, "d": True, "e": 12}], "f": Decimal("1.50"), "g": 0.5, "h": {}}, True),
+        ({"a": Decimal("1E+5")}, False),
+        ({"a": [math.inf]}, False),
+        ({"a": date(2026, 11, 30)}, False),
+    ],
+)
+def test_only_what_is_doubtful_is_written_by_the_other_writer(monkeypatch, value, quick):
+    asked: list[object] = []
+
+    def thorough(value):
+        asked.append(value)
+        return ""
+
+    monkeypatch.setattr(quick_json, "json_text", thorough)
+    json_bytes(value)
+    assert (asked == []) is quick
+
+
+@given(bodies())
+@example(b"1e400")
+@example(b'{"a": NaN}')
+@example(b'"\\ud800"')
+@example("\ufeff1".encode())
+@example(b"[" * 100_000)
+def test_an_answer_is_read_as_the_standard_library_does(body):
+    def outcome(read):
+        try:
+            return repr(read(body))
+        except (ValueError, RecursionError):
+            return None
+
+    assert outcome(parse_json) == outcome(json.loads)
