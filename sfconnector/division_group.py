@@ -75,6 +75,11 @@ class DivisionGroup:
             if (to := self._replies[position]) is not None:
                 to.dead(delivery, verdict)
 
+    def look_ahead(self, upcoming: Callable[[int], Sequence[Delivery]]) -> None:
+        """Let the only sink map what comes next while it waits for an answer."""
+        if isinstance(sink := self.sinks[0], CaseSink):
+            sink.upcoming = upcoming
+
     def nudge(self) -> None:
         """Let every sink try again at once."""
         for sink in self.sinks:

@@ -68,6 +68,7 @@ def make_flow(
         longest={Kind.CONFIGURATION: CONFIGURATION_MAX_S},
         exchanges={division.reply.exchange for division in divisions if division.reply},
         on_dead=group.dead,
+        on_peek=group.look_ahead,
         on_nudge=group.nudge,
     )
 

@@ -6,6 +6,7 @@ id, a message that is sent twice is one Case.
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Records that are worked on together; one message may exceed it. They take memory, and a batch may hold many.
 MOST_RECORDS = 2000
+#: Bytes of the bodies that are mapped while a call is under way.
+MOST_PREPARED = 1024 * 1024
 
 Record = tuple[Delivery, Decoded]
 Decisions = Iterator[tuple[Decoded, Decided]]
@@ -58,7 +61,10 @@ class CaseSink:
         )
         self._external_id = settings.case.external_id
         self._key_of_message = self._external_id is not None and _is_the_same_for_all_records(self._external_id.value)
-        #: Messages that are to be tried again, as they were decoded by `_decoded_by`.
+        #: Returns the messages that come next, so many at most.
+        self.upcoming: Callable[[int], Sequence[Delivery]] = lambda most: ()
+        client.meanwhile = self._prepare
+        #: Messages that come next or are to be tried again, as they were decoded by `_decoded_by`.
         self._units: dict[tuple[int, int], Unit] = {}
         self._decoded_by = state.mapper
         #: Of such messages the records that are Cases already, by position.
@@ -131,6 +137,23 @@ class CaseSink:
             return Unit(delivery, mapper.records(delivery))
         except Failed as failed:
             return Unit(delivery, outcome=outcome_of(failed.failure))
+
+    def _prepare(self, is_answered: Callable[[], bool]) -> None:
+        """Decode and map the messages that come next, but for their lookups, until a call is answered."""
+        mapper, room, kept = self._state.mapper, MOST_PREPARED, self._kept()
+        if mapper is None or mapper is not self._decoded_by:
+            return
+        for delivery in self.upcoming(self._state.settings.batch.size):
+            room -= len(delivery.body)
+            if room < 0 or kept >= MOST_RECORDS or is_answered():
+                return
+            if delivery.identity in self._units or delivery.content_encoding is not None:
+                continue
+            with suppress(Failed):  # it fails again when its turn comes
+                records = mapper.records(delivery)
+                mapper.wanted(records)
+                self._units[delivery.identity] = Unit(delivery, records)
+                kept += len(records)
 
     def _decide(self, units: Sequence[Unit], valid: Valid) -> Decisions:
         """Yield what becomes of each record. Raise Failed if the rest cannot be sent now."""
@@ -314,8 +337,11 @@ class CaseSink:
             self._partly[delivery.identity] = made
         if not settled.unit.records or delivery.unpacked:
             return
-        if sum(len(unit.records) for unit in self._units.values()) < MOST_RECORDS:
+        if self._kept() < MOST_RECORDS:
             self._units[delivery.identity] = settled.unit
+
+    def _kept(self) -> int:
+        return sum(len(unit.records) for unit in list(self._units.values()))
 
     def _forget(self, delivery: Delivery) -> None:
         self._partly.pop(delivery.identity, None)

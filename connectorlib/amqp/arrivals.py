@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from connectorlib.messages import Delivery
 
@@ -79,6 +80,14 @@ class Arrivals:
                 self.wanted = NEVER
                 return len(line) >= size
         return not self._woken
+
+
+def first_of(line: Line, most: int) -> list[Delivery]:
+    """Return the first deliveries of a line, so many at most. For the worker, as `arrived_first`."""
+    found: list[Delivery] = []
+    with suppress(IndexError):  # no iterator, which raises if the line grows meanwhile
+        found.extend(line[at] for at in range(most))
+    return found
 
 
 def arrived_first(line: Line) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any
 from pika import frame, spec
 
 from connectorlib.amqp import reply_codes
-from connectorlib.amqp.arrivals import Arrivals, Line, arrived_first
+from connectorlib.amqp.arrivals import Arrivals, Line, arrived_first, first_of
 from connectorlib.amqp.connection import Connection, ConnectionListener
 from connectorlib.amqp.io_thread import IOThread, fail, succeed, succeed_after
 from connectorlib.amqp.receive_window import ReceiveWindow
@@ -110,6 +110,11 @@ class Consumer(ConnectionListener):
         """When the first of those that wait for `take` came (monotonic); None if none waits."""
         current = self._current
         return arrived_first(current.handed) if current and not self._cancelled else None
+
+    def peek(self, most: int) -> Sequence[Delivery]:
+        """Return the deliveries that the next `take` may return, so many at most; for the worker."""
+        current = self._current
+        return first_of(current.handed, most) if current and not self._cancelled else ()
 
     @property
     def is_full(self) -> bool:

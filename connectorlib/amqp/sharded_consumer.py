@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import TypeVar
 
-from connectorlib.amqp.arrivals import Arrivals, Line, arrived_first
+from connectorlib.amqp.arrivals import Arrivals, Line, arrived_first, first_of
 from connectorlib.amqp.consumer import Consumer
 from connectorlib.amqp.shards import priority
 from connectorlib.amqp.subscription import next_number
@@ -68,6 +68,9 @@ class ShardedConsumer:
     @property
     def oldest(self) -> float | None:
         return arrived_first(self._line) if self.active else None
+
+    def peek(self, most: int) -> Sequence[Delivery]:
+        return first_of(self._line, most) if self.active else ()
 
     @property
     def is_full(self) -> bool:

@@ -107,6 +107,9 @@ class SinkFlow:
     exchanges: Collection[str] = ()
     #: Called with each message that is dead-lettered.
     on_dead: Callable[[Delivery, Dead], object] = lambda delivery, verdict: None
+    #: Called once, where there is one sink and no `route`, with what returns the messages that come next, so many at
+    #: most, to the sink's thread.
+    on_peek: Callable[[Callable[[int], Sequence[Delivery]]], object] = lambda peek: None
     #: Called by SIGUSR1, from another thread.
     on_nudge: Callable[[], object] = lambda: None
     #: The name of each sink's target, where they have several; each is paused by itself.
@@ -247,6 +250,8 @@ def make_pump(flow: SinkFlow, settings: BrokerSettings, broker: Broker, monitor:
         pump.wake()
 
     sender.on_dead = dead
+    if len(flow.sinks) == 1 and flow.route is None:
+        flow.on_peek(consumer.peek)
     term.on_nudge(nudge)
     term.on_stop(pump.wake)
     return pump

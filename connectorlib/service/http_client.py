@@ -31,7 +31,7 @@ from requests.utils import (
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from connectorlib.errors import Kind
-from connectorlib.service.http_exchange import Deadlines, HttpExchange
+from connectorlib.service.http_exchange import Deadlines, HttpExchange, Meanwhile
 from connectorlib.service.redaction import secrets
 from connectorlib.values.hosts import is_loopback
 
@@ -120,6 +120,11 @@ class _Http(HTTPConnection):
         else:
             self._pieces.append(data)
 
+    def getresponse(self) -> Any:
+        if (exchange := _current.get()) is not None:
+            exchange.work_meanwhile()
+        return super().getresponse()
+
 
 class _Https(_Http, HTTPSConnection):
     pass
@@ -202,12 +207,13 @@ class Session(requests.Session):
         params: Mapping[str, str] | None = None,
         json: Any = None,
         most: int = MOST_BYTES,
+        meanwhile: Meanwhile | None = None,
     ) -> requests.Response:
         """Send a request and return the complete answer, both within `timeout` seconds and the answer within `most`
-        bytes. Raise NotSent or Lost."""
+        bytes. `meanwhile` is called before the answer is read. Raise NotSent or Lost."""
         self.answer = None
         proxy = proxy_of(url)
-        exchange = HttpExchange(timeout, host_of(url), proxy)
+        exchange = HttpExchange(timeout, host_of(url), proxy, meanwhile)
         try:
             self._read_authorities(url)
             request = requests.PreparedRequest()

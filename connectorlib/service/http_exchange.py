@@ -5,19 +5,24 @@ One thread watches all exchanges of the process: to start one for each request t
 
 import contextlib
 import math
+import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+#: Work for the time in which an answer is awaited, piece by piece until it is there, as the argument says.
+Meanwhile = Callable[[Callable[[], bool]], object]
 
 
 class HttpExchange:
     """A request to a host and the answer, with a time limit for both; `proxy` is the address of the one that is
     used."""
 
-    def __init__(self, seconds: float, host: str, proxy: str | None) -> None:
+    def __init__(self, seconds: float, host: str, proxy: str | None, meanwhile: Meanwhile | None = None) -> None:
         self.seconds = seconds
+        self._meanwhile = meanwhile
         self.host = host
         self.proxy = proxy
         self.sent = False
@@ -33,6 +38,19 @@ class HttpExchange:
         # TLS within the TLS of a proxy is an object of urllib3's, which has the socket.
         self._socket = connected if isinstance(connected, socket.socket) else getattr(connected, "socket", None)
         self.sent = True
+
+    def work_meanwhile(self) -> None:
+        """Do what there is to do before the answer comes. What fails is left to whoever needs it later."""
+        if self._meanwhile is not None:
+            with contextlib.suppress(Exception):
+                self._meanwhile(self._is_answered)
+
+    def _is_answered(self) -> bool:
+        if self._socket is None or self.timed_out:
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def cut(self) -> None:
         """End the exchange from another thread: reading and writing fail, or reach the end of the data."""

@@ -16,6 +16,7 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import shorten
 from connectorlib.formats.quick_json import json_bytes
 from connectorlib.service.http_client import Lost, NotSent, Session, host_of, malformed
+from connectorlib.service.http_exchange import Meanwhile
 from sfconnector.salesforce import error_codes, login, responses
 from sfconnector.salesforce.error_codes import SfError
 from sfconnector.salesforce.login import PLACE, Token, TokenProvider
@@ -113,6 +114,8 @@ class Client:
         self._silence = 0
         self._call: tuple[str, float, float] | None = None  # what, since, stuck after
         self.tokens = tokens
+        #: Work for the time in which an answer is awaited; None: there is none.
+        self.meanwhile: Meanwhile | None = None
         self.token: Token | None = None
         #: When the current token was issued (monotonic), and the number of tokens so far.
         self.token_since: float | None = None
@@ -342,6 +345,7 @@ class Client:
                 data=request.body,
                 headers=dict(request.headers or {}),
                 timeout=max(seconds, 0.1),
+                meanwhile=self.meanwhile,
             )
         except (SalesforceError, ValueError, TypeError, RecursionError):
             pass  # the answer itself says more than the exception

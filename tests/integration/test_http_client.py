@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,6 +12,7 @@ from tests.services import scripted
 from tests.services.certificates import Authority
 from tests.services.forward_proxy import forward_proxy
 from tests.services.scripted import Scripted, as_json
+from tests.services.waiting import eventually
 
 HOST = "acme.my.salesforce.com"
 
@@ -95,3 +97,28 @@ def test_headers_and_body_are_sent_at_once():
         lines = head.lower().split(b"\r\n")
         assert [line for line in lines if line.startswith(b"user-agent")] == [b"user-agent: mine"]
         assert b"content-length: 2" in lines
+
+
+def test_there_is_work_until_the_answer_comes_and_what_fails_in_it_costs_no_answer():
+    answer, at_work = threading.Event(), []
+
+    def meanwhile(is_answered):
+        at_work.append(is_answered())
+        answer.set()
+        eventually(is_answered)
+        raise ValueError("a bug")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as server:
+
+        def answer_later():
+            with listener.accept()[0] as connection:
+                connection.recv(1 << 16)
+                assert answer.wait(10)
+                connection.sendall(as_json(200, {"a": 1}))
+
+        done = server.submit(answer_later)
+        with Session("test") as session:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+            assert session.request("GET", url, timeout=10, meanwhile=meanwhile).json() == {"a": 1}
+        done.result(10)
+    assert at_work == [False]

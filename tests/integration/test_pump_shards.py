@@ -67,7 +67,10 @@ def take(consumer: ShardedConsumer, count: int) -> list[tuple[int, bytes]]:
 def test_what_is_settled_does_not_come_again_and_the_rest_does_in_order(vhost: Vhost) -> None:
     with consuming(vhost, SOURCE) as consumer:
         publish(vhost, 10)
+        assert eventually(lambda: consumer.waiting == 120)
+        upcoming = [each.body for each in consumer.peek(7)]
         first = take(consumer, 120)
+        assert [body for _, body in first[:7]] == upcoming
         assert len({tag for tag, _ in first}) == consumer.held == 120
         done = [each for each in first if int(each[1].split()[1]) < 6]
         consumer.settle(consumer.generation, [tag for tag, _ in done])

@@ -589,3 +589,78 @@ def test_each_oddity_of_a_mapping_is_told_though_they_come_together(client):
     output.close()
     assert ["Hihg" in line for line in odd] == [True, False]
     assert "Nwe" in odd[1]
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The tags of messages, each time that one is decoded."""
+    return noting(monkeypatch, "records", lambda delivery: delivery.tag)
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """The tags of messages, each time that one becomes the draft of a Case."""
+    return noting(monkeypatch, "_draft", lambda record: record.scope.delivery.tag)
+
+
+def noting(monkeypatch, name, tag_of):
+    tags, original = [], getattr(mapping.CaseMapper, name)
+
+    def noted(self, given):
+        tags.append(tag_of(given))
+        return original(self, given)
+
+    monkeypatch.setattr(mapping.CaseMapper, name, noted)
+    return tags
+
+
+def look_ahead(cases, client, *messages, answered=lambda: False):
+    """Let the next call wait for its answer while these messages come next."""
+    cases.upcoming = lambda most: messages[:most]
+    client.before.append(lambda: client.meanwhile(answered))
+
+
+def test_what_comes_next_is_mapped_while_a_call_is_under_way_and_looked_up_in_its_turn(client, decoded):
+    contact(client, "a@example.com")
+    cases = cases_of(client)
+    first, bad = message(1, {"email": "a@example.com", "subject": "a"}), message(2, {})
+    bad.body = b"{"
+    following = message(3, {"email": "b@example.com", "subject": "b"})
+    look_ahead(cases, client, bad, following)
+    assert handle(cases, first) == [DONE]
+    assert decoded == [1, 2, 3]
+    new = contact(client, "b@example.com")
+    outcomes = handle(cases, bad, following)
+    assert [type(outcome) for outcome in outcomes] == [Dead, type(DONE)]
+    assert [(case["Subject"], case["ContactId"]) for case in client.org.records("Case")][1:] == [("b", new)]
+    assert decoded.count(3) == 1
+
+
+def test_what_was_mapped_before_the_fields_were_described_again_is_mapped_again(client, monkeypatch):
+    monkeypatch.setattr("sfconnector.division.FRESH_S", -1.0)
+    cases = cases_of(client, {"Subject": "{subject|x}"}, truncate=True)
+    first, following = message(1, {}), message(2, {"subject": "x" * 20})
+    look_ahead(cases, client, following)
+    assert handle(cases, first) == [DONE]
+    client.org.add_field("Case", {"name": "Subject", "type": "string", "length": 10, "createable": True})
+    assert handle(cases, message(3, {"subject": "y" * 20})) == [DONE]
+    assert client.sizes == [1, 1, 1]
+    assert handle(cases, following) == [DONE]
+    assert client.sizes == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("answered", "packed", "text", "ahead"),
+    [(0, False, "x", 2), (1, False, "x", 1), (0, True, "x", 0), (0, False, "x" * 600_000, 1)],
+    ids=["as much as there is", "until the answer comes", "nothing compressed", "bodies of a megabyte"],
+)
+def test_how_much_is_mapped_ahead(client, mapped, answered, packed, text, ahead):
+    cases = cases_of(client, {"Subject": {"value": "x"}})
+    following = [message(tag, {"text": text}) for tag in (2, 3)]
+    for each in following if packed else ():
+        each.body, each.properties.content_encoding = gzip.compress(each.body), "gzip"
+    look_ahead(cases, client, *following, answered=lambda: answered and len(mapped) > answered)
+    assert handle(cases, message(1, {})) == [DONE]
+    assert len(mapped) == 1 + ahead
+    assert handle(cases, *following) == [DONE, DONE]
+    assert sorted(mapped) == [1, 2, 3]
