@@ -5,9 +5,11 @@ that is sent twice does no harm. A call that may change a Case carries `Sforce-A
 to TRUE and would take the Case from its agent.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
@@ -17,6 +19,7 @@ from sfconnector.alarms.alarm import Alarm, CaseSeen, State
 from sfconnector.alarms.alarm_brake import AlarmBrake
 from sfconnector.alarms.alarm_record import CASE, DUE, FIELDS, KEY, NUMBER, STATE, RecordCodec, read_time, written_time
 from sfconnector.alarms.register import Change, Opening
+from sfconnector.batch_send import CallSizes
 from sfconnector.record_outcome import NO_RULE as NO_ASSIGNMENT
 from sfconnector.record_outcome import OWNER, Judge
 from sfconnector.salesforce import error_codes, responses
@@ -26,6 +29,8 @@ from sfconnector.settings import AlarmSettings
 
 if TYPE_CHECKING:
     from sfconnector.salesforce.client import Client, Subrequest
+
+Answer = TypeVar("Answer")
 
 PLACE = "alarm"
 #: Of Cases that are changed: new ones pass another place, and what refuses the ones need not refuse the others.
@@ -85,11 +90,12 @@ class AlarmCalls:
         is_final: Callable[[Mapping[str, Any]], bool] = lambda case: False,
         judge: Judge | None = None,
         brake: AlarmBrake | None = None,
+        sizes: CallSizes | None = None,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         """`comment` is asked for the text of a comment, by key, occasion and alarm; `is_final` whether a Case is never
-        reopened; `judge` decides about refusals, by what the configuration says; `brake` counts them; `guard` raises
-        before a call that is not to be made any more."""
+        reopened; `judge` decides about refusals, by what the configuration says; `brake` counts them; `sizes`
+        says how many alarms a call may have; `guard` raises before a call that is not to be made any more."""
         self._client = client
         self._names = names
         self._codec = codec
@@ -97,6 +103,7 @@ class AlarmCalls:
         self._is_final = is_final
         self._judge = judge or Judge(PLACE)
         self._brake = brake or AlarmBrake(Brake(0))
+        self._sizes = sizes or CallSizes(PLACE)
         self._guard = guard
 
     def load(self, keys: Sequence[str]) -> dict[str, Alarm]:
@@ -130,32 +137,30 @@ class AlarmCalls:
 
     def save(self, alarms: Mapping[str, Alarm]) -> dict[str, CaseSeen | Failure | None]:
         """Write records, then return their Cases. Raise Failed."""
-        answers: dict[str, CaseSeen | Failure | None] = {}
-        for keys in chunks(list(alarms)):
-            written, seen = self._composite([self._write(alarms, keys), self._look(keys)])
-            cases = self._cases(seen)
-            results = dict(zip(keys, self._results(written, len(keys)), strict=True))
-            answers |= {
-                key: self._refusal(result.errors) or cases.get(self._fold(key)) for key, result in results.items()
-            }
-        return answers
+        return self._in_calls(alarms, partial(self._save, alarms))
+
+    def _save(self, alarms: Mapping[str, Alarm], keys: Sequence[str]) -> dict[str, CaseSeen | Failure | None]:
+        written, seen = self._composite([self._write(alarms, keys), self._look(keys)])
+        cases = self._cases(seen)
+        results = zip(keys, self._results(written, len(keys)), strict=True)
+        return {key: self._refusal(result.errors) or cases.get(self._fold(key)) for key, result in results}
 
     def change(self, changes: Mapping[str, Change]) -> dict[str, Failure | None]:
         """Change Cases, then write their records; the record of a Case that is refused stays. Raise Failed."""
-        answers: dict[str, Failure | None] = {}
-        for keys in chunks(list(changes)):
-            cases = [self._changed(key, changes[key]) for key in keys]
-            body = {"allOrNone": False, "records": cases}
-            calls = [self._subrequest("PATCH", "composite/sobjects", body, NO_RULE)]
-            calls.append(self._write({key: changes[key].alarm for key in keys}, keys))
-            changed, written = self._composite(calls)
-            refused = {key: _to_be_looked_at(each) for key, each in self._refusals(changed, keys).items()}
-            self._restore({key: changes[key].before for key in keys if refused[key]})
-            unwritten = self._refusals(written, keys)
-            answers |= {
-                key: self._brake.weighed(changes[key].delivery, CHANGED, refused[key]) or unwritten[key] for key in keys
-            }
-        return answers
+        return self._in_calls(changes, partial(self._change, changes))
+
+    def _change(self, changes: Mapping[str, Change], keys: Sequence[str]) -> dict[str, Failure | None]:
+        cases = [self._changed(key, changes[key]) for key in keys]
+        body = {"allOrNone": False, "records": cases}
+        calls = [self._subrequest("PATCH", "composite/sobjects", body, NO_RULE)]
+        calls.append(self._write({key: changes[key].alarm for key in keys}, keys))
+        changed, written = self._composite(calls)
+        refused = {key: _to_be_looked_at(each) for key, each in self._refusals(changed, keys).items()}
+        self._restore({key: changes[key].before for key in keys if refused[key]})
+        unwritten = self._refusals(written, keys)
+        return {
+            key: self._brake.weighed(changes[key].delivery, CHANGED, refused[key]) or unwritten[key] for key in keys
+        }
 
     def _restore(self, alarms: Mapping[str, Alarm]) -> None:
         """Write the records of Cases that were not changed as they were before."""
@@ -164,28 +169,48 @@ class AlarmCalls:
 
     def open(self, openings: Mapping[str, Opening]) -> dict[str, CaseSeen | Failure]:
         """Create Cases and their records. Raise Failed."""
+        return self._in_calls(openings, partial(self._open, openings))
+
+    def _open(self, openings: Mapping[str, Opening], keys: Sequence[str]) -> dict[str, CaseSeen | Failure]:
+        chosen = {key: openings[key] for key in keys}
+        groups = _by_assignment(chosen, self._judge.auto_assign)
+        calls = [
+            self._keys(keys),
+            *(self._create({key: chosen[key] for key in group}, assign) for assign, group in groups.items()),
+            self._write({key: each.alarm for key, each in chosen.items()}, keys, cases=chosen),
+            self._look(keys),
+        ]
+        made, *created, written, seen = self._composite(calls)
+        cases, unmade, unwritten = self._cases(seen), self._refusals(made, keys), self._refusals(written, keys)
+        results: dict[str, Result] = {}
+        for group, answer in zip(groups.values(), created, strict=True):
+            results |= zip(group, self._results(answer, len(group)), strict=True)
+        any_created = any(not result.errors for result in results.values())
         answers: dict[str, CaseSeen | Failure] = {}
-        for keys in chunks(list(openings)):
-            chosen = {key: openings[key] for key in keys}
-            groups = _by_assignment(chosen, self._judge.auto_assign)
-            calls = [
-                self._keys(keys),
-                *(self._create({key: chosen[key] for key in group}, assign) for assign, group in groups.items()),
-                self._write({key: each.alarm for key, each in chosen.items()}, keys, cases=chosen),
-                self._look(keys),
-            ]
-            _, *created, written, seen = self._composite(calls)
-            cases, unwritten = self._cases(seen), self._refusals(written, keys)
-            results: dict[str, Result] = {}
-            for group, answer in zip(groups.values(), created, strict=True):
-                results |= zip(group, self._results(answer, len(group)), strict=True)
-            any_created = any(not result.errors for result in results.values())
-            for key, result in results.items():
-                case = cases.get(self._fold(key))
-                opening = chosen[key]
+        for key, result in results.items():
+            case = cases.get(self._fold(key))
+            opening = chosen[key]
+            refused = unmade[key]  # then the Case is refused too, since it refers to the record
+            if refused is None:
                 refused = self._not_created(result.errors, opening.fields, singled_out=any_created)
                 refused = self._brake.weighed(opening.arrival.delivery, self._judge.place, refused)
-                answers[key] = refused or unwritten[key] or case or _unseen(key)
+            answers[key] = refused or unwritten[key] or case or _unseen(key)
+        return answers
+
+    def _in_calls(
+        self, keys: Iterable[str], call: Callable[[Sequence[str]], Mapping[str, Answer]]
+    ) -> dict[str, Answer]:
+        """Return the answers of as many calls as these keys need. Those that hit a governor limit are sent again, fewer
+        at a time. Raise Failed."""
+        answers: dict[str, Answer] = {}
+        rest = list(keys)
+        while rest:
+            chunk = next(chunks(rest, self._sizes.size.records))
+            begun = time.monotonic()
+            answers |= call(chunk)
+            crowded = [key for key in chunk if _is_crowded(answers[key])] if len(chunk) > 1 else []
+            self._sizes.note(len(chunk), time.monotonic() - begun, crowded=bool(crowded))
+            rest = crowded + rest[len(chunk) :]
         return answers
 
     def _not_created(
@@ -336,19 +361,28 @@ def _by_assignment(openings: Mapping[str, Opening], auto_assign: str) -> dict[st
     return groups
 
 
-def chunks(keys: Sequence[str]) -> Iterator[list[str]]:
+def chunks(keys: Sequence[str], most: int = MOST_RECORDS) -> Iterator[list[str]]:
     """Split keys into those of one call: a collection, and a query whose address has room for them."""
     chunk: list[str] = []
     room = MOST_KEY_BYTES
     for key in keys:
         length = soql.encoded_length(soql.quote(key) + ", ")
-        if chunk and (len(chunk) == MOST_RECORDS or length > room):
+        if chunk and (len(chunk) == most or length > room):
             yield chunk
             chunk, room = [], MOST_KEY_BYTES
         chunk.append(key)
         room -= length
     if chunk:
         yield chunk
+
+
+def _is_crowded(answer: object) -> bool:
+    """Return whether fewer records in the call may pass."""
+    return (
+        isinstance(answer, Failure)
+        and answer.kind is Kind.RETRY
+        and error_codes.is_governor(SfError(answer.code, answer.text))
+    )
 
 
 def _senseless() -> Failure:

@@ -91,6 +91,7 @@ class AlarmSink:
             RecordCodec(severity.order if severity else ()),
             judge=Judge.of(case, self._state.place),
             brake=self._brake,
+            sizes=self._state.sizes,
             comment=self._comment,
             is_final=lambda seen: never is not None and never.matches(seen, Scope(None)),
             guard=self._guard,

@@ -301,3 +301,22 @@ def test_an_outage_is_one(alarms, salesforce):
     assert outcome.failure.kind is Kind.UNAVAILABLE
     with pytest.raises(Failed):
         alarms.register.expire(["a"], NOW + 999)
+
+
+@pytest.mark.parametrize("sobject", ["Case", "Alarm__c"])
+def test_calls_get_smaller_while_the_orgs_triggers_run_into_a_governor_limit(together, salesforce, sobject):
+    trigger = {
+        "object": sobject,
+        "more_than": 3,
+        "code": "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+        "message": "Trigger: System.LimitException: Too many SOQL queries: 101",
+    }
+    salesforce.rules(validation=[trigger])
+    keys = [f"a-{number}" for number in range(8)]
+    assert together.work(*((key, raised(f"1 {key}")) for key in keys)) == [DONE] * 8
+    records = salesforce.records("Alarm__c")
+    assert sorted(each["Key__c"] for each in records) == keys
+    assert {each["Id"] for each in salesforce.cases()} == {each["Case__c"] for each in records}
+    assert len(salesforce.cases()) == 8
+    assert together.cost(*((key, raised(f"2 {key}")) for key in keys)) == 4
+    assert {each["Count__c"] for each in salesforce.records("Alarm__c")} == {2}
