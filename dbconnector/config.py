@@ -14,7 +14,7 @@ from connectorlib.shared_settings import Lanes
 from connectorlib.values.durations import parse_duration
 from connectorlib.values.types import find_zone
 from dbconnector.rules import review
-from dbconnector.settings import Connection, Cron, DatabaseSettings, DbConfig, Follow, Idempotency, Select, Write
+from dbconnector.settings import Connection, Cron, DatabaseSettings, DbConfig, Follow, Idempotency, Select, State, Write
 from dbconnector.wall_clock import WallClock
 
 FALLBACK_NAME = "dbconnector"
@@ -108,8 +108,10 @@ def _select(section: Mapping[str, Any], rows: int | str | None) -> Select:
             values[key] = sections.lines_of(values[key])
     if "every" in values:
         values["every"] = _seconds(values["every"])
-    cron = {name: values.pop(name) for name in ("zone", "missed") if name in values}
+    cron = {name: values.pop(name) for name in ("zone", "missed", "state") if name in values}
     if "cron" in values:
+        if "state" in cron:
+            cron["state"] = _state(cron["state"])
         values["cron"] = Cron(values["cron"], **cron)
     if "key" in values:
         values["key"] = _names(values["key"])
@@ -129,14 +131,16 @@ def _page(select: Select, rows: int | str | None) -> int:
 
 def _follow(section: Mapping[str, Any]) -> Follow:
     values = {name: section[name] for name in ("column", "clock") if name in section}
-    state = section["state"]
-    if "connection" in state:
-        values["connection"] = _connection(state["connection"])
     if "overlap" in section:
         values["overlap_s"] = _seconds(section["overlap"])
     if "from" in section:
         values["start"] = str(section["from"])
-    return Follow(**values, key=_names(section["key"]), table=state["table"], ignore=tuple(section.get("ignore", ())))
+    state, ignore = _state(section["state"]), tuple(section.get("ignore", ()))
+    return Follow(**values, key=_names(section["key"]), state=state, ignore=ignore)
+
+
+def _state(section: Mapping[str, Any]) -> State:
+    return State(section["table"], _connection(section["connection"]) if "connection" in section else None)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:

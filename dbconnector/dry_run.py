@@ -7,18 +7,20 @@ read; the lease is neither taken nor waited for.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.preflight.explanation import Explanation, as_text, indented_json, row_as_json
-from dbconnector.cursor_table import CursorTable
+from dbconnector.cursor_table import STATE, CursorTable
+from dbconnector.lease_table import LeaseTable, Standing
 from dbconnector.odbc.connection_factory import missing_file
 from dbconnector.odbc.database import Database
 from dbconnector.row_explanation import RowExplainer
 from dbconnector.row_sender import compiled
 from dbconnector.row_source import IntervalSource, Row, RowSource
-from dbconnector.settings import DatabaseSettings, DbConfig, Follow, Select
+from dbconnector.settings import Cron, DatabaseSettings, DbConfig, Follow, Select
 from dbconnector.watermark import Interval, Position, next_interval, version
 
 
@@ -30,15 +32,15 @@ class DryRun:
     rows: Sequence[Explanation]
     #: How many rows these are made of.
     count: int
-    #: Of a followed table: how far it has been read, and may be read.
-    position: Mapping[str, str]
+    #: Of a followed table how far it has been read, and may be read: `follow`; of a shared schedule which time was
+    #: handled last: `cron`.
+    state: Mapping[str, Mapping[str, str]]
 
     def as_json(self) -> str:
-        position = {"follow": dict(self.position)} if self.position else {}
-        return indented_json({**position, "rows": [row_as_json(row) for row in self.rows]})
+        return indented_json({**self.state, "rows": [row_as_json(row) for row in self.rows]})
 
     def as_text(self, limit: int) -> str:
-        texts = ["\n".join(f"{name}: {value}" for name, value in self.position.items())] if self.position else []
+        texts = ["\n".join(f"{name}: {value}" for name, value in facts.items()) for facts in self.state.values()]
         texts += [as_text(row, None, str(number)) for number, row in enumerate(self.rows, 1)]
         if self.count == limit:
             ending = f"{limit} {'row' if limit == 1 else 'rows'} read; --limit reads more"
@@ -61,7 +63,21 @@ def dry_run(config: DbConfig, params: Mapping[str, Any], limit: int) -> DryRun:
         limited = replace(settings, fetch=limit)
         page = compiled(lambda: RowSource(limited, database, values)).page()
         database.rollback()
-    return DryRun([] if page is None else _explained(explainer, *page), 0 if page is None else len(page[1]), {})
+    state = _schedule_state(config, settings.cron) if settings.cron is not None and settings.cron.state else {}
+    return DryRun([] if page is None else _explained(explainer, *page), 0 if page is None else len(page[1]), state)
+
+
+def _schedule_state(config: DbConfig, cron: Cron) -> dict[str, Mapping[str, str]]:
+    """Return what is kept of a shared schedule. The lease is neither taken nor waited for."""
+    from dbconnector import shared_schedule  # late: few configurations need it
+
+    assert cron.state is not None
+    settings, standing = config.database.state, Standing()
+    with closing(Database(settings)) as database:
+        if not missing_file(database.dialect, database.keywords):
+            table = LeaseTable(cron.state.table, config.name, "dry run", database, place=shared_schedule.STATE)
+            standing = standing if table.missing() else table.standing()
+    return {"cron": shared_schedule.facts(cron, standing, datetime.now(UTC))}
 
 
 def _opened(settings: DatabaseSettings) -> closing[Database]:
@@ -114,7 +130,7 @@ def _followed(
                 if count >= limit:
                     break
         table.rollback()
-    return DryRun(found, count, position)
+    return DryRun(found, count, {"follow": position})
 
 
 def _state(
@@ -129,10 +145,11 @@ def _state(
         if missing_file(database.dialect, database.keywords):
             return None, None, ""
         stack.enter_context(closing(database))
-    state = CursorTable(follow.table, config.name, "dry run", database)
+    state = CursorTable(follow.state.table, config.name, "dry run", database, place=STATE)
     if state.missing() is not None:
         return None, None, ""
-    return (state, *state.standing())
+    standing = state.standing()
+    return state, standing.watermark, standing.holder
 
 
 def _new(

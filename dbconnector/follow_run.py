@@ -5,8 +5,6 @@ while rows are published. A crash after the confirms publishes rows once more, w
 """
 
 import logging
-import os
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import takewhile
@@ -18,8 +16,9 @@ from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.pipeline.pause import PauseWait
 from connectorlib.service import logs
-from dbconnector.cursor_table import CursorTable, Lease
+from dbconnector.cursor_table import STATE, CursorTable
 from dbconnector.follow_stats import FollowStats
+from dbconnector.lease_table import Lease, process_name
 from dbconnector.mark_rows import RowMark
 from dbconnector.odbc.database import Database
 from dbconnector.poll import Progress
@@ -75,8 +74,7 @@ class Follower:
         assert settings is not None
         assert settings.follow is not None
         self.stats = FollowStats(settings.follow.overlap_s)
-        owner = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
-        state = CursorTable(settings.follow.table, config.name, owner, databases[1])
+        state = CursorTable(settings.follow.state.table, config.name, process_name(), databases[1], place=STATE)
         self._parts = _Parts(config, settings.follow, databases[0], state, broker, stop, self.stats, pause)
         self._settings = settings
         self._values = {**settings.params, **params}
@@ -114,7 +112,7 @@ class Follower:
             topology.ensure(broker, config.broker, None, config.destination)
             self._source = compiled(lambda: IntervalSource(self._settings, table, self._values))
             if self._parts.state.ensure():
-                logs.event(logger, logging.INFO, "state tables made", table=self._parts.follow.table)
+                logs.event(logger, logging.INFO, "state tables made", table=self._parts.follow.state.table)
             self._opened = opened
         return self._source
 

@@ -94,11 +94,16 @@ class Poll:
                 wait.wait(failure, partial(until, failure), not_before=earliest)
 
     def _run(self, query: Callable[[], bool], wait: PauseWait, life: Life) -> bool:
-        """Run the query once; return whether there is more."""
-        self._schedule.begin()
-        more = query()
+        """Run the query once, unless that is not needed; return whether there is more."""
+        more = complete = False
+        if self._schedule.begin():
+            try:
+                more = query()
+                self._before = self.counts["done"]  # what fails from here on sends nothing again
+                complete = not life.stop.is_set()
+            finally:
+                self._schedule.finish(complete=complete)
         if not life.stop.is_set():
-            self._schedule.finish()
             self.active = True
             wait.over()
         return more

@@ -2,7 +2,7 @@
 no statement of the configuration; what is inserted into the inbox is rolled back."""
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -19,17 +19,18 @@ from connectorlib.values.text import listed
 from dbconnector import config as configuration
 from dbconnector import prepare
 from dbconnector.columns import plain_name
-from dbconnector.cursor_table import CursorTable
+from dbconnector.cursor_table import STATE, CursorTable
 from dbconnector.dialects.base import UNKNOWN_DRIVER
 from dbconnector.dialects.sqlstate import advice
 from dbconnector.explain import Offline
 from dbconnector.inbox_table import Inbox, Key
+from dbconnector.lease_table import LeaseTable, Standing
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.connection_factory import missing_file
 from dbconnector.odbc.database import Database
 from dbconnector.row_message import MessageMapping
 from dbconnector.row_source import IntervalSource
-from dbconnector.settings import DbConfig, Follow, Idempotency, Select, Write
+from dbconnector.settings import Cron, DbConfig, Follow, Idempotency, Select, State, Write
 from dbconnector.sql import compile_statement
 from dbconnector.watermark import Horizon
 
@@ -95,6 +96,8 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
             yield from _select(config, database, config.database.select)
             if config.database.select.follow is not None:
                 yield from _follow(config, database, config.database.select, config.database.select.follow)
+            if config.database.select.cron is not None and config.database.select.cron.state is not None:
+                yield from _schedule(config, config.database.select.cron, config.database.select.cron.state)
         if config.idempotency is not None:
             yield _inbox(database, config.idempotency, config.name)
         yield from (odd("server", lost) for lost in database.server.lacks)
@@ -247,13 +250,33 @@ def _follow(config: DbConfig, database: Database, select: Select, follow: Follow
     finally:
         database.rollback()
     with closing(Database(config.database.state)) as state:
-        try:
-            missing = CursorTable(follow.table, config.name, about, state).missing()
-        except Failed as error:
-            yield failed(f"{about}.state", error.failure, "correct select.follow.state")
-            return
-    if missing is not None:
-        yield odd(f"{about}.state", missing.text, "no action needed if the connector may create it at its first start")
+        yield from _state(CursorTable(follow.state.table, config.name, about, state, place=STATE), STATE)
+
+
+def _schedule(config: DbConfig, cron: Cron, state: State) -> Iterator[Finding]:
+    """Ask what is kept of a shared schedule."""
+    from dbconnector import shared_schedule  # late: few configurations need it
+
+    def facts(standing: Standing) -> str:
+        found = shared_schedule.facts(cron, standing, datetime.now(UTC))
+        return ", ".join(f"{name} {value}" for name, value in found.items())
+
+    with closing(Database(config.database.state)) as database:
+        about = shared_schedule.STATE
+        yield from _state(LeaseTable(state.table, config.name, "check", database, place=about), about, facts)
+
+
+def _state(table: LeaseTable, about: str, facts: Callable[[Standing], str] | None = None) -> Iterator[Finding]:
+    """Ask whether the state tables are there, and what the row says if there is a text for it."""
+    try:
+        missing = table.missing()
+        if missing is not None:
+            do = "no action needed if the connector may create it at its first start"
+            yield odd(about, missing.text, do)
+        elif facts is not None:
+            yield good(about, facts(table.standing()))
+    except Failed as error:
+        yield failed(about, error.failure, f"correct {about}")
 
 
 def _horizon(about: str, horizon: Horizon) -> Finding:

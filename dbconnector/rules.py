@@ -152,11 +152,14 @@ def _review_select(found: Review) -> None:
 
 def _review_cron(found: Review, path: Path, select: Mapping[str, Any]) -> None:
     expression = select.get("cron")
-    for name in ("zone", "missed"):
+    for name in ("zone", "missed", "state"):
         if name in select and expression is None:
-            found.missing(path, "cron", f': "{name}" belongs to it')
+            where = "; that of follow is follow.state" if name == "state" and "follow" in select else ""
+            found.missing(path, "cron", f': "{name}" belongs to it{where}')
     if not isinstance(expression, str):
         return
+    if isinstance(select.get("state"), dict):
+        _review_schedule_state(found, (*path, "state"), select["state"])
     if "every" in select:
         found.problem((*path, "cron"), "either every or cron")
     if "follow" in select:
@@ -166,6 +169,16 @@ def _review_cron(found: Review, path: Path, select: Mapping[str, Any]) -> None:
     zone = select.get("zone", "UTC")
     if found.attempt((*path, "zone"), lambda: check_zone(zone)):
         found.attempt((*path, "cron"), lambda: check_expression(expression, zone))
+
+
+def _review_schedule_state(found: Review, path: Path, state: Mapping[str, Any]) -> None:
+    _review_keywords(found, (*path, "connection"), state.get("connection"))
+    if found.get("name") is None:
+        found.missing((), "name", ": it tells this schedule from others in the state table")
+    dialect = _dialect(found)
+    if "connection" not in state and dialect.one_writer:
+        text = f": {dialect.name} has one writer at a time, and the lease is renewed while the query runs"
+        found.missing(path, "connection", f"{text}; name another file")
 
 
 def _review_follow(found: Review, path: Path, select: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """When a query is run."""
 
-import logging
 import time
 from typing import Protocol
 
@@ -8,17 +7,18 @@ from typing import Protocol
 class Schedule(Protocol):
     """When the next run begins, for one loop."""
 
-    def log_start(self, logger: logging.Logger) -> None:
+    def log_start(self) -> None:
         """Log when it will run, where that is not at once."""
 
     def due_in(self) -> float:
         """Return the seconds to sleep before asking again; 0: a run is due."""
 
-    def begin(self) -> None:
-        """A run begins, whether it is due or was asked for."""
+    def begin(self) -> bool:
+        """A run begins, whether it is due or was asked for; return False if it is not needed, or is another process's.
+        Raise Failed if that cannot be found out."""
 
-    def finish(self) -> None:
-        """The run that has begun is complete."""
+    def finish(self, *, complete: bool) -> None:
+        """The run that has begun ends. Raise Failed if it is complete and that cannot be recorded."""
 
     def next_in(self) -> float:
         """Return the seconds from now to the run after the one that has begun."""
@@ -31,16 +31,17 @@ class IntervalSchedule:
         self._seconds = seconds
         self._next = 0.0
 
-    def log_start(self, logger: logging.Logger) -> None:
+    def log_start(self) -> None:
         pass
 
     def due_in(self) -> float:
         return max(0.0, self._next - time.monotonic())
 
-    def begin(self) -> None:
+    def begin(self) -> bool:
         self._next = time.monotonic() + self._seconds
+        return True
 
-    def finish(self) -> None:
+    def finish(self, *, complete: bool) -> None:
         pass
 
     next_in = due_in

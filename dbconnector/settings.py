@@ -31,14 +31,21 @@ Connection = str | Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """Where it is kept what has been done: `database.select.state`, and that of `follow`."""
+
+    table: str
+    #: The database of the table, if that is another.
+    connection: Connection | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Follow:
     """`database.select.follow`."""
 
     column: str
     key: tuple[str, ...]
-    #: The state table, and its database if that is another.
-    table: str
-    connection: Connection | None = field(default=None, repr=False)
+    state: State
     overlap_s: float = 5.0
     clock: str = "application"  # application | database
     #: beginning, now, or a value of the column.
@@ -54,6 +61,8 @@ class Cron:
     zone: str = "UTC"
     #: What becomes of times that have passed without a run.
     missed: str = "once"  # once: one run for all of them | skip
+    #: What several processes share, and what one remembers after a restart.
+    state: State | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,12 @@ class Select:
     on_failed: str | None = None
     follow: Follow | None = None
 
+    @property
+    def state(self) -> State | None:
+        """The state table, if there is one."""
+        by = self.follow or self.cron
+        return None if by is None else by.state
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
@@ -84,9 +99,9 @@ class DatabaseSettings:
 
     @property
     def state(self) -> "DatabaseSettings":
-        """The database of the state tables of `follow`."""
-        own = self.select.follow.connection if self.select and self.select.follow else None
-        return self if own is None else DatabaseSettings(own)
+        """The database of the state table."""
+        own = None if self.select is None else self.select.state
+        return self if own is None or own.connection is None else DatabaseSettings(own.connection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from dbconnector import config as configuration
 from dbconnector.cli import EXIT_CODES
 from dbconnector.commands.requirements import CONNECT_S, Load, connection_of, log_start, program, requiring
 from dbconnector.follow_run import Follower
+from dbconnector.lease_table import LeaseTable, process_name
 from dbconnector.odbc.database import Database
 from dbconnector.poll import Poll, Progress, advice
 from dbconnector.schedule import IntervalSchedule, Schedule
@@ -152,27 +153,20 @@ def run_select(
 
     def run() -> ExitCode:
         config = loaded(file, complete)
-        if not _schedule(config, every):
+        if not _is_repeated(config, every):
             return _select_once(config, life, params, progress, stopped)
         repeated = complete if every else requiring(complete, "select", "database.select.every")
         return Reloading(file, life, repeated, config).run(
-            lambda config, term: _select_repeatedly(config, term, params, _schedule(config, every), progress)
+            lambda config, term: _select_repeatedly(config, term, params, every, progress)
         )
 
     return reported(run)
 
 
-def _schedule(config: DbConfig, every: float | None) -> Schedule | None:
-    """Return when the query is run; None to run it once. `every` is that of the command line."""
+def _is_repeated(config: DbConfig, every: float | None) -> bool:
+    """`every` is that of the command line."""
     settings = config.database.select
-    seconds = every or (settings and settings.every)
-    if seconds:
-        return IntervalSchedule(seconds)
-    if settings is None or settings.cron is None:
-        return None
-    from dbconnector.cron_schedule import CronSchedule  # late: few configurations need it
-
-    return CronSchedule(settings.cron)
+    return bool(every or (settings and (settings.every or settings.cron)))
 
 
 def _select_once(
@@ -191,21 +185,22 @@ def _select_once(
 
 
 def _select_repeatedly(
-    config: DbConfig, term: Term, params: Mapping[str, Any], schedule: Schedule | None, progress: Progress | None
+    config: DbConfig, term: Term, params: Mapping[str, Any], every: float | None, progress: Progress | None
 ) -> ExitCode:
-    """Run the query by the schedule, as a flow that a failure pauses."""
+    """Run the query by its schedule, as a flow that a failure pauses."""
     settings = config.database.select
     assert settings is not None
-    assert schedule is not None
     marks = settings.on_sent is not None or settings.follow is not None
-    poll = Poll(progress, schedule, marks=marks)
     turns = _query if settings.follow is None else _follower
     with running_broker(config.broker, program(config).connection, consuming=False) as broker, ExitStack() as stack:
+        timing = stack.enter_context(_timing(config, every or settings.every, term))
+        poll = Poll(progress, timing.schedule, marks=marks)
         notice = PauseNotice(config.name, poll, broker, label="select", hints=advice)
         wait = PauseWait(notice, term.stop, threading.Event())
-        turn = stack.enter_context(turns(config, broker, term, params, _Sending(poll, wait)))
+        turn = stack.enter_context(turns(config, broker, timing.halt, params, _Sending(poll, wait)))
         log_start(config, "select")
-        monitor = make_monitor(config, program(config), broker, turn.connections, term)
+        connections = [*turn.connections, *timing.connections]
+        monitor = make_monitor(config, program(config), broker, connections, term)
         stats = monitor.flow(config.name)
         stats.attach(poll.counts, poll, notice)
         stats.metrics = turn.metrics
@@ -214,11 +209,42 @@ def _select_repeatedly(
             connected = broker.wait_connected(CONNECT_PATIENCE_S, term.stop, give_up_on_refused=True)
             return connected and turn.run()
 
-        schedule.log_start(logger)
+        timing.schedule.log_start()
         with supervised(config, monitor, term):
             poll.run(send, wait, term, until=lambda failure: is_of_broker(failure) and broker.connected)
     term.counts.update(poll.counts)
     return ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """When the query is run, and what ends a run."""
+
+    schedule: Schedule
+    halt: threading.Event
+    connections: Sequence[ConnectionFacts] = ()
+
+
+@contextmanager
+def _timing(config: DbConfig, every: float | None, term: Term) -> Iterator[_Timing]:
+    settings = config.database.select
+    if every or settings is None or settings.cron is None:
+        yield _Timing(IntervalSchedule(every or 0.0), term.stop)
+        return
+    cron = settings.cron
+    if cron.state is None:
+        from dbconnector.cron_schedule import CronSchedule  # late: few configurations need it
+
+        yield _Timing(CronSchedule(cron), term.stop)
+        return
+    from dbconnector.shared_schedule import STATE, SharedSchedule  # late: few configurations need it
+
+    # A connection of its own, even to the same database: the lease is renewed while the query runs.
+    with closing(Database(config.database.state)) as state:
+        table = LeaseTable(cron.state.table, config.name, process_name(), state, place=STATE)
+        with closing(SharedSchedule(cron, table, term)) as schedule:
+            about = lambda: f"{state.server.versions}; {schedule.about()}"  # noqa: E731
+            yield _Timing(schedule, schedule.halt, [replace(connection_of(state), name="state", about=about)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +266,12 @@ class _Turn:
 
 @contextmanager
 def _query(
-    config: DbConfig, broker: Broker, term: Term, params: Mapping[str, Any], sending: _Sending
+    config: DbConfig, broker: Broker, halt: threading.Event, params: Mapping[str, Any], sending: _Sending
 ) -> Iterator[_Turn]:
     with closing(Database(config.database, reading=True)) as database:
 
         def run() -> bool:
-            result = select(config, database, broker, term.stop, params, sending.poll.progress, sending.wait)
+            result = select(config, database, broker, halt, params, sending.poll.progress, sending.wait)
             if result.sent or result.failed:
                 _log_sent(result)
             return False
@@ -255,14 +281,14 @@ def _query(
 
 @contextmanager
 def _follower(
-    config: DbConfig, broker: Broker, term: Term, params: Mapping[str, Any], sending: _Sending
+    config: DbConfig, broker: Broker, halt: threading.Event, params: Mapping[str, Any], sending: _Sending
 ) -> Iterator[_Turn]:
     settings = config.database
     with ExitStack() as stack:
         table = stack.enter_context(closing(Database(settings)))
         own = settings.state is not settings
         state = stack.enter_context(closing(Database(settings.state))) if own else table
-        follower = Follower(config, (table, state), broker, term.stop, params, sending.wait)
+        follower = Follower(config, (table, state), broker, halt, params, sending.wait)
         stack.enter_context(closing(follower))
         facts = connection_of(table)
         connections = [replace(facts, about=lambda: f"{table.server.versions}; {follower.stats.about()}")]

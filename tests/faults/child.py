@@ -120,10 +120,10 @@ def clock(seconds: str) -> None:
 
 
 def lease(seconds: str) -> None:
-    """Let the lease of a follower end so many seconds after its last round."""
-    from dbconnector import cursor_table
+    """Let a lease end so many seconds after its holder has last renewed it."""
+    from dbconnector import lease_table
 
-    cursor_table.LEASE_S = int(seconds)
+    lease_table.LEASE_S = int(seconds)
 
 
 def _replace(owner: type, name: str, wrap: Callable[[Any, "itertools.count[int]"], Any]) -> None:

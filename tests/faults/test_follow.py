@@ -7,7 +7,7 @@ import contextlib
 import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,15 @@ import pytest
 from tests.faults.worker import Worker
 from tests.services.database import Database
 from tests.services.mariadb import MariaDatabase
+from tests.services.postgresql import PASSWORD, PostgresDatabase
 from tests.services.rabbitmq import Vhost
+from tests.services.sqlite import SqliteDatabase
 from tests.services.waiting import eventually
 
 TABLES = {
     "postgresql": "CREATE TABLE reading (id integer PRIMARY KEY, text varchar(50), at timestamptz DEFAULT now())",
     "mariadb": "CREATE TABLE reading (id integer PRIMARY KEY, text varchar(50), at datetime(6) DEFAULT now(6))",
+    "sqlite": "CREATE TABLE reading (id integer PRIMARY KEY, text varchar(50), at text DEFAULT CURRENT_TIMESTAMP)",
 }
 #: Seconds after the last round of a follower that was killed.
 LEASE = "lease=2"
@@ -47,15 +50,30 @@ class Load:
 
 SMALL = Load(writers=4, transactions=4, rows=25, delay_s=0.5, overlap_s=0.05, kills=1)
 WHOLE = Load(writers=8, transactions=80, rows=157, delay_s=5.0, overlap_s=0.5, kills=20)
+SHORT = Load(writers=8, transactions=20, rows=157, delay_s=2.0, overlap_s=0.5, kills=8)
+#: Of SQLite, which has one writer at a time.
+ONE_WRITER = Load(writers=3, transactions=40, rows=50, delay_s=0.4, overlap_s=1.0, kills=8)
 
 
 class Followed:
-    """A table, its writers, and two followers."""
+    """A table, its writers, and two followers.
 
-    def __init__(self, folder: Path, vhost: Vhost, database: Database, load: Load) -> None:
+    `login`: keywords of the followers' connection, where it is another; `state`: another database for the state.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        vhost: Vhost,
+        database: Database,
+        load: Load,
+        login: Mapping[str, str] | None = None,
+        state: Database | None = None,
+    ) -> None:
         self.vhost = vhost
         self.database = database
         self.load = load
+        self.state = state or database
         self.random = random.Random(17)
         database.execute(TABLES[database.kind])
         database.execute("CREATE INDEX reading_at ON reading (at, id)")
@@ -63,10 +81,12 @@ class Followed:
             database.server.execute("GRANT PROCESS ON *.* TO 'app'@'%'")
         vhost.declare_queue("rows", "rows", "row")
         file = folder / "db.config"
-        follow = {"column": "at", "key": "id", "overlap": load.overlap_s, "state": {"table": "cursor_state"}}
+        place = {"table": "cursor_state"} | ({"connection": state.connection} if state else {})
+        follow = {"column": "at", "key": "id", "overlap": load.overlap_s, "state": place}
         select = {"query": "SELECT id, text, at FROM reading", "every": 0.2, "fetch": 500, "follow": follow}
+        source = {"connection": {**database.connection, **(login or {})}, "select": select}
         broker = vhost.config(destination={"exchange": "rows", "routing_key": "row"})
-        file.write_text(json.dumps({"name": "f", "database": database.config(select=select), "broker": broker}))
+        file.write_text(json.dumps({"name": "f", "database": source, "broker": broker}))
         self.workers = [
             Worker(folder, name, "dbconnector", "select", "-c", str(file), ready=" started ") for name in ("a", "b")
         ]
@@ -76,6 +96,8 @@ class Followed:
         random = self.random.__class__(number)
         wait = threading.Event().wait
         with closing(self.database.connect()) as connection, closing(connection.cursor()) as cursor:
+            if self.database.kind == "sqlite":
+                cursor.execute("PRAGMA busy_timeout = 60000")
             for transaction in range(self.load.transactions):
                 first = (number * self.load.transactions + transaction) * self.load.rows
                 values = ",".join(f"({id}, 'row {id}')" for id in range(first, first + self.load.rows))
@@ -105,8 +127,9 @@ class Followed:
 
     def is_read(self) -> bool:
         newest = self.database.value("SELECT max(at) FROM reading")
-        text = newest.strftime("%Y-%m-%d %H:%M:%S.%f")
-        return bool(self.database.value("SELECT count(*) FROM cursor_state WHERE watermark > ?", text))
+        text = newest if isinstance(newest, str) else newest.strftime("%Y-%m-%d %H:%M:%S.%f")
+        (watermark,) = self.state.rows("SELECT watermark FROM cursor_state")[0]
+        return watermark is not None and watermark.removesuffix(".000000") > text
 
     def judge(self) -> int:
         """Return how many messages came twice."""
@@ -119,8 +142,8 @@ class Followed:
 
 
 @contextlib.contextmanager
-def followed(folder: Path, vhost: Vhost, database: Database, load: Load) -> Iterator[Followed]:
-    found = Followed(folder, vhost, database, load)
+def followed(folder: Path, vhost: Vhost, database: Database, load: Load, **more: Any) -> Iterator[Followed]:
+    found = Followed(folder, vhost, database, load, **more)
     try:
         yield found
     finally:
@@ -142,3 +165,30 @@ def test_it_is_so_for_100_000_rows_and_20_kills(request: Any, tmp_path: Path, vh
     with followed(tmp_path, vhost, request.getfixturevalue(name), WHOLE) as table:
         table.survive()
         print(f"{table.judge()} messages came twice")
+
+
+@pytest.mark.soak
+def test_it_is_so_for_6_000_rows_of_sqlite_and_8_kills(tmp_path: Path, vhost: Vhost, sqlite_db: Database) -> None:
+    with followed(tmp_path, vhost, sqlite_db, ONE_WRITER) as table:
+        table.survive()
+        print(f"{table.judge()} messages came twice")
+
+
+@pytest.mark.soak
+def test_it_is_so_for_25_000_rows_of_a_login_that_may_only_read(
+    tmp_path: Path, vhost: Vhost, postgres_db: PostgresDatabase
+) -> None:
+    """The state is in a database of its own."""
+    server = postgres_db.server
+    server.execute(f"CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}' IN ROLE pg_read_all_stats")
+    server.execute("ALTER ROLE reader SET default_transaction_read_only = on")
+    try:
+        with closing(SqliteDatabase(tmp_path / "state.sqlite")) as state:
+            login = {"Uid": "reader"}
+            with followed(tmp_path, vhost, postgres_db, SHORT, login=login, state=state) as table:
+                postgres_db.execute("GRANT SELECT ON reading TO reader")
+                table.survive()
+                print(f"{table.judge()} messages came twice")
+    finally:
+        postgres_db.execute("REVOKE ALL ON reading FROM reader")
+        server.execute("DROP ROLE reader")

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dbconnector.cli import main
-from dbconnector.cursor_table import CursorTable, ddl
+from dbconnector.cursor_table import STATE, CursorTable, seen_ddl
+from dbconnector.lease_table import ddl
 from dbconnector.odbc.database import Database as Odbc
 from dbconnector.settings import DatabaseSettings
 from dbconnector.watermark import moment_of, version
@@ -135,11 +136,11 @@ def test_of_a_followed_table_it_tells_how_far_and_shows_what_is_new(dry: Dry) ->
 def test_what_another_follower_holds_or_has_published_is_left_to_it(dry: Dry) -> None:
     dry.database.execute("INSERT INTO reading (id) VALUES (1), (2), (3), (4)")
     eventually(lambda: dry.ids() == [1, 2, 3, 4], 10, 0.1)
-    for statement in ddl("connector_cursor"):
+    for statement in (ddl("connector_cursor"), seen_ddl("connector_cursor")):
         dry.database.execute(statement)
     with closing(Odbc(dry.settings())) as database:
         database.connect()
-        table = CursorTable("connector_cursor", "readings", "the other", database)
+        table = CursorTable("connector_cursor", "readings", "the other", database, place=STATE)
         lease = table.take()
         assert not isinstance(lease, str)
         at = _position(dry)
@@ -149,6 +150,24 @@ def test_what_another_follower_holds_or_has_published_is_left_to_it(dry: Dry) ->
         assert (code, [row["published"]["body"]["id"] for row in shown["rows"]]) == (0, [1, 3])
         assert shown["follow"]["lease"] == "held by the other"
         assert dry.database.rows("SELECT owner, fence, watermark, lease_until FROM connector_cursor") == before
+
+
+def test_of_a_shared_schedule_it_tells_what_was_handled_last_and_makes_nothing(on_sqlite: Dry) -> None:
+    file = on_sqlite.folder / "state.db"
+    state = {"table": "cursor", "connection": {"Driver": "SQLite3", "Database": str(file)}}
+    select = {**OUTBOX, "cron": "0 2 * * *", "zone": "Europe/Vienna", "state": state}
+    shown = json.loads(on_sqlite.run(select, "--json", "--limit", "1").stdout)
+    assert shown["cron"].keys() == {"last handled", "next"}
+    assert shown["cron"]["last handled"] == "never"
+    assert not file.exists()
+    with closing(SqliteDatabase(file)) as database:
+        database.script(
+            ddl("cursor"), "INSERT INTO cursor VALUES ('readings', '2026-06-02 00:00:00.000000', 'x', 0, 1)"
+        )
+    text = on_sqlite.run(select, "--limit", "1").stdout
+    assert text.startswith("last handled: 2026-06-02T02:00+02:00\nnext: ")
+    assert "\nnot completed: a run of x, which is repeated\n" in text
+    assert "1: would be published" in text
 
 
 def _position(dry: Dry) -> Any:

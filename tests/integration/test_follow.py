@@ -18,11 +18,12 @@ from connectorlib.errors import Failed
 from connectorlib.preflight.findings import Mark
 from connectorlib.shared_settings import Destination
 from dbconnector import preflight
-from dbconnector.cursor_table import ddl
+from dbconnector.cursor_table import seen_ddl
 from dbconnector.follow_run import Follower
+from dbconnector.lease_table import ddl
 from dbconnector.odbc.database import Database as Odbc
 from dbconnector.row_source import IntervalSource
-from dbconnector.settings import DatabaseSettings, DbConfig, Follow, Select
+from dbconnector.settings import Connection, DatabaseSettings, DbConfig, Follow, Select, State
 from dbconnector.wall_clock import WallClock
 from dbconnector.watermark import Horizon
 from tests.services.database import Database
@@ -38,7 +39,6 @@ TABLES = {
     "mariadb": "CREATE TABLE reading (id integer PRIMARY KEY, value integer, changed_at datetime(6) DEFAULT now(6))",
     "sqlite": "CREATE TABLE reading (id integer PRIMARY KEY, value integer, changed_at text DEFAULT CURRENT_TIMESTAMP)",
 }
-FOLLOW = Follow(column="changed_at", key=("id",), table="connector_cursor")
 
 
 class Table:
@@ -52,9 +52,16 @@ class Table:
         if isinstance(database, MariaDatabase):
             database.server.execute("GRANT PROCESS ON *.* TO 'app'@'%'")
 
-    def config(self, to: Mapping[str, str] | None = None, fetch: int = 1000, **follow: Any) -> DbConfig:
+    def config(
+        self,
+        to: Mapping[str, str] | None = None,
+        fetch: int = 1000,
+        connection: Connection | None = None,
+        **follow: Any,
+    ) -> DbConfig:
         query = "SELECT id, value, changed_at FROM reading"
-        settings = Follow(**{"column": "changed_at", "key": ("id",), "table": "connector_cursor", **follow})
+        state = State("connector_cursor", connection)
+        settings = Follow(**{"column": "changed_at", "key": ("id",), **follow}, state=state)
         return DbConfig(
             file="db.config",
             name="readings",
@@ -562,7 +569,7 @@ def test_where_the_state_tables_may_not_be_made_their_statements_are_told(on_pos
             round()
     finally:
         database.server.execute("ALTER ROLE app RESET default_transaction_read_only")
-    for statement in ddl("connector_cursor"):
+    for statement in (ddl("connector_cursor"), seen_ddl("connector_cursor")):
         assert statement in caught.value.failure.text
 
 

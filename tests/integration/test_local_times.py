@@ -15,7 +15,7 @@ from dbconnector.mark_rows import RowMark
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import compile_plan
 from dbconnector.row_source import IntervalSource, RowSource
-from dbconnector.settings import DatabaseSettings, Follow, Idempotency, Select, Write
+from dbconnector.settings import DatabaseSettings, Follow, Idempotency, Select, State, Write
 from dbconnector.sink import DatabaseSink
 from dbconnector.wall_clock import WallClock
 from dbconnector.watermark import Interval
@@ -107,7 +107,7 @@ def test_a_statement_takes_times_as_they_were_read(table: Server, odbc: Database
     assert (len(rows), mark.run(rows)) == (2, 2)
     odbc.commit()
     assert kept(table, "local2") == ["2026-07-01 12:00:00", "2026-10-25 02:30:00", "None"]
-    followed = Select("SELECT id, local FROM t", fetch=1, follow=Follow("local", ("id",), "cursor"))
+    followed = Select("SELECT id, local FROM t", fetch=1, follow=Follow("local", ("id",), State("cursor")))
     assert pages(odbc, followed, None, "2027-01-01") == [2, 0, 1]
 
 
@@ -124,7 +124,7 @@ def test_local_times_are_followed_through_the_hour_that_comes_twice(table: Serve
     walls = ["01:59:59", "02:00:00", "02:29:59", "02:30:00", "02:59:59", "03:00:00"]
     for number, wall in enumerate(walls):
         table.execute(f"INSERT INTO t (id, local) VALUES ({number}, '2026-10-25 {wall}')")
-    follow = Select("SELECT id, local FROM t", fetch=2, follow=Follow("local", ("id",), "cursor"))
+    follow = Select("SELECT id, local FROM t", fetch=2, follow=Follow("local", ("id",), State("cursor")))
     day = "2026-10-25T"
     assert pages(odbc, follow, None, day + "00:00:00") == [0]
     assert pages(odbc, follow, day + "00:00:00", day + "00:45:00") == []
@@ -181,9 +181,9 @@ def test_what_mariadb_does_not_tell_apart_is_refused(table: Server, odbc: Databa
     with pytest.raises(Failed, match="at may be an instant") as refused:
         list(told_by_clock(odbc, "SELECT local AS at FROM t"))
     assert refused.value.failure.code == "zone"
-    follow = Select("SELECT id, local AS at FROM t", follow=Follow("at", ("id",), "cursor"))
+    follow = Select("SELECT id, local AS at FROM t", follow=Follow("at", ("id",), State("cursor")))
     with pytest.raises(Failed, match="whether at has a time zone"):
         pages(odbc, follow, None, "2027-01-01")
-    instants = Select("SELECT id, instant FROM t", follow=Follow("instant", ("id",), "cursor"))
+    instants = Select("SELECT id, instant FROM t", follow=Follow("instant", ("id",), State("cursor")))
     assert pages(odbc, instants, "2026-07-01T10:00:00", "2026-07-01T10:00:01") == [0]
     assert pages(odbc, instants, "2026-07-01T10:00:01", "2026-07-01T13:00:00") == []

@@ -14,7 +14,7 @@ from connectorlib import shared_settings as shared
 from connectorlib.errors import ConfigurationError
 from connectorlib.service.redaction import secrets
 from dbconnector.config import load
-from dbconnector.settings import Follow, Select
+from dbconnector.settings import Cron, Follow, Select, State
 from dbconnector.wall_clock import WallClock
 from tests.services.certificates import Authority
 from tests.unit import configs
@@ -401,6 +401,16 @@ CRON_MISTAKES: list[tuple[list[Any], Any, str | None]] = [
     (SELECT, CRON | {"cron": "0 25 * * *"}, "database.select.cron: bad hour in '0 25 * * *'"),
     (SELECT, CRON | {"zone": "Vienna"}, "database.select.zone: there is no time zone 'Vienna'"),
     (SELECT, CRON | {"missed": "twice"}, 'database.select.missed: expected "once" or "skip"'),
+    (
+        SELECT,
+        {"query": "SELECT 1", "state": {"table": "c"}},
+        'database.select: "cron" is missing: "state" belongs to it',
+    ),
+    (
+        SELECT,
+        FOLLOWED | {"state": {"table": "c"}},
+        'database.select: "cron" is missing: "state" belongs to it; that of f',
+    ),
     (SELECT, CRON | {"every": "1h"}, "database.select.cron: either every or cron"),
     (SELECT, {"query": "SELECT 1", "zone": "UTC"}, 'database.select: "cron" is missing: "zone" belongs to it'),
     (SELECT, FOLLOWED | {"cron": "0 2 * * *"}, "database.select.cron: with follow it is every"),
@@ -599,9 +609,27 @@ def test_a_mistake_is_told_once_with_its_path_and_what_to_write(write, path, val
     assert found.startswith(said)
 
 
+def test_a_shared_schedule_has_a_name_and_a_state_beside_the_one_file_of_sqlite(write):
+    sqlite = {"Driver": "SQLite3", "Database": "plant.db"}
+    data = copy.deepcopy(GOOD) | {"name": "nightly"}
+    data["database"]["select"] = CRON | {"state": {"table": "cursor", "connection": sqlite}}
+    settings = load(write(data)).database
+    assert settings.select is not None
+    assert settings.select.cron == Cron("0 2 * * *", state=State("cursor", sqlite))
+    assert settings.state.connection == sqlite
+    del data["name"], data["database"]["select"]["state"]["connection"]
+    assert told(write(data)) == ['"name" is missing: it tells this schedule from others in the state table']
+    data = data | {"name": "nightly"}
+    data["database"]["connection"] = sqlite
+    assert told(write(data)) == [
+        'database.select.state: "connection" is missing: sqlite has one writer at a time, and the lease is renewed'
+        " while the query runs; name another file"
+    ]
+
+
 def test_a_followed_table_is_read_every_second_unless_it_is_said(write):
     assert load(write(changed(SELECT, FOLLOWED))).database.select == Select(
-        FOLLOWED["query"], every=1.0, follow=Follow("changed_at", ("id",), "cursor")
+        FOLLOWED["query"], every=1.0, follow=Follow("changed_at", ("id",), State("cursor"))
     )
     slower = load(write(changed(SELECT, FOLLOWED | {"every": "30s"}))).database.select
     assert slower is not None

@@ -1,11 +1,20 @@
 """When a query is due by a cron expression, in a zone with daylight saving, on time, late and after a change of it."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from dbconnector.cron_schedule import CronSchedule, check_expression, check_zone, decide, following, latest
+from dbconnector.cron_schedule import (
+    CronSchedule,
+    check_expression,
+    check_zone,
+    decide,
+    following,
+    last_handled,
+    latest,
+)
 from dbconnector.settings import Cron
 
 VIENNA = ZoneInfo("Europe/Vienna")
@@ -62,6 +71,84 @@ def test_what_is_due(handled: str, now: str, missed: str, run: bool, then: str) 
     assert 0 < due.next_in <= 86_400
 
 
+#: A run that has begun, here or elsewhere, is not missed: handled, now, whether it has, whether to run.
+REPEATS = [
+    ("2026-06-01T02:00", "2026-06-02T02:30", False, False),
+    ("2026-06-01T02:00", "2026-06-02T02:30", True, True),
+    ("2026-06-01T02:00", "2026-06-04T09:00", True, True),  # with all that has passed since
+    ("2026-06-02T02:00", "2026-06-02T02:30", True, False),  # it was completed meanwhile
+    ("2026-06-01T02:00", "2026-06-02T01:59", True, False),  # it was asked for, and nothing is due
+]
+
+
+@pytest.mark.parametrize(("handled", "now", "begun", "run"), REPEATS)
+def test_a_run_that_has_begun_is_repeated_even_where_missed_ones_are_skipped(
+    handled: str, now: str, begun: bool, run: bool
+) -> None:
+    assert decide(Cron(NIGHTLY, missed="skip"), utc(handled), utc(now), begun=begun).run is run
+
+
+OWN, NOW = "2026-06-01T12:00", "2026-06-02T02:00:05"
+
+
+@pytest.mark.parametrize(
+    ("shared", "expected"),
+    [
+        (None, OWN),  # nobody has handled anything yet, or somebody has deleted the row
+        ("2026-06-02T02:00", "2026-06-02T02:00"),
+        ("2026-05-20T02:00", "2026-05-20T02:00"),  # before this process was started
+        ("2026-06-02T02:05", "2026-06-02T02:05"),  # by a clock that is five minutes fast
+        ("2026-06-03T02:00", OWN),  # by a clock that is a day fast
+    ],
+)
+def test_what_is_shared_holds_unless_a_clock_is_wrong(shared: str | None, expected: str) -> None:
+    """What another machine has written must not suppress the runs of this one until a time far in the future."""
+    assert last_handled(utc(shared) if shared else None, utc(OWN), utc(NOW)) == utc(expected)
+
+
+#: Looks of machines at one state: the time that is handled, and each look by its machine's own clock, with whether it
+#: runs. Whoever runs handles the last time by its own clock.
+MACHINES = [
+    # the other clock is 20 s slow, then 20 s fast
+    (NIGHTLY, "once", "2026-06-01T02:00", [("2026-06-02T02:00:00", True), ("2026-06-02T02:00:00", False)]),
+    (NIGHTLY, "skip", "2026-06-01T02:00", [("2026-06-02T02:00:20", True), ("2026-06-02T02:00:00", False)]),
+    # every minute, by a clock that is 70 s fast: each time is handled by one of them
+    (
+        *("* * * * *", "once", "2026-06-01T11:59"),
+        [("2026-06-01T12:01:00", True), ("2026-06-01T12:00:00", False), ("2026-06-01T12:01:00", False)],
+    ),
+    # nobody was running for a week
+    (NIGHTLY, "once", "2026-06-01T02:00", [("2026-06-08T09:00", True), ("2026-06-08T09:00:05", False)]),
+    (NIGHTLY, "skip", "2026-06-01T02:00", [("2026-06-08T09:00", False), ("2026-06-09T02:00:01", True)]),
+    # 02:30 comes twice in Vienna, and runs the first time
+    (
+        *("30 2 * * *", "once", "2026-10-24T00:30"),
+        [("2026-10-25T00:30", True), ("2026-10-25T00:30:10", False), ("2026-10-25T01:30", False)],
+    ),
+    # hourly, it runs in both
+    (
+        *("30 * * * *", "once", "2026-10-24T23:30"),
+        [("2026-10-25T00:30", True), ("2026-10-25T00:30", False), ("2026-10-25T01:30", True)],
+    ),
+    # 02:30 does not exist: it runs at the end of the gap, once
+    ("30 2 * * *", "once", "2026-03-28T01:30", [("2026-03-29T01:00", True), ("2026-03-29T01:00:03", False)]),
+    # nobody was running while the clocks changed
+    ("30 2 * * *", "skip", "2026-10-24T00:30", [("2026-10-25T01:30", False), ("2026-10-26T01:30", True)]),
+]
+
+
+@pytest.mark.parametrize(("expression", "missed", "handled", "looks"), MACHINES)
+def test_of_several_machines_one_runs_at_each_time(
+    expression: str, missed: str, handled: str, looks: list[tuple[str, bool]]
+) -> None:
+    cron, shared = Cron(expression, "Europe/Vienna" if "30" in expression else "UTC", missed), utc(handled)
+    for number, (clock, expected) in enumerate(looks):
+        now = utc(clock)
+        due = decide(cron, last_handled(shared, now, now), now)
+        assert due.run is expected, number
+        shared = max(shared, due.handled)
+
+
 class Clock:
     def __init__(self, text: str) -> None:
         self.now = utc(text)
@@ -78,7 +165,7 @@ def test_it_runs_at_its_time_and_not_at_the_start_and_what_was_asked_for_changes
     schedule = CronSchedule(Cron(NIGHTLY), clock)
     assert schedule.due_in() == 60  # so that a clock that is set is noticed
     schedule.begin()  # SIGUSR1
-    schedule.finish()
+    schedule.finish(complete=True)
     clock.at("2026-06-02T01:59:30")
     assert schedule.due_in() == 30
     clock.at("2026-06-02T02:00:00.000001")
@@ -86,8 +173,40 @@ def test_it_runs_at_its_time_and_not_at_the_start_and_what_was_asked_for_changes
     schedule.begin()
     assert schedule.next_in() == pytest.approx(86_400, abs=1)
     clock.at("2026-06-02T02:20")
-    schedule.finish()
+    schedule.finish(complete=True)
     assert schedule.due_in() == 60
+
+
+@pytest.mark.parametrize(
+    ("expression", "begin", "runs"),
+    [
+        ("30 2 * * *", "2026-10-25T00:00", ["00:30"]),
+        ("30 * * * *", "2026-10-25T00:00", ["00:30", "01:30", "02:30"]),
+        ("*/30 2 * * *", "2026-10-24T23:50", ["00:00", "00:30", "01:00", "01:30"]),
+        ("30 2 * * *", "2026-03-29T00:00", ["01:00"]),
+        ("30 * * * *", "2026-03-29T00:00", ["00:30", "01:30", "02:30"]),
+    ],
+)
+def test_a_process_runs_through_a_change_of_the_clocks(expression: str, begin: str, runs: list[str]) -> None:
+    clock, found = Clock(begin), []
+    schedule = CronSchedule(Cron(expression, "Europe/Vienna"), clock)
+    for _ in range(3 * 60 * 3):
+        if not schedule.due_in():
+            assert schedule.begin()
+            schedule.finish(complete=True)
+            found.append(f"{clock.now:%H:%M}")
+        clock.now += timedelta(seconds=20)
+    assert found == runs
+
+
+def test_a_time_that_is_skipped_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock("2026-06-01T12:00")
+    schedule = CronSchedule(Cron(NIGHTLY, "Europe/Vienna", "skip"), clock)
+    clock.at("2026-06-02T09:00")
+    for _ in range(3):
+        assert schedule.due_in() == 60
+    assert caplog.messages == ["missed run skipped due=2026-06-02T02:00+02:00"]
 
 
 @pytest.mark.parametrize(("missed", "due"), [("once", 0.0), ("skip", 60.0)])
@@ -98,7 +217,7 @@ def test_a_run_that_takes_longer_than_the_interval_is_followed_by_one_or_none(mi
     assert schedule.due_in() == 0
     schedule.begin()
     clock.at("2026-06-01T12:17")
-    schedule.finish()
+    schedule.finish(complete=True)
     assert schedule.due_in() == due
 
 
@@ -110,7 +229,7 @@ def test_a_retry_stands_for_the_times_that_passed_until_it_began() -> None:
     clock.at("2026-06-01T12:16")
     schedule.begin()
     clock.at("2026-06-01T12:17")
-    schedule.finish()
+    schedule.finish(complete=True)
     assert schedule.due_in() == 60
 
 

@@ -23,9 +23,15 @@ DUE = 3600.0
 class Flow:
     """A query that is run every hour, until the answers that it is given are at their end."""
 
-    def __init__(self, *answers: Failure | bool | int, marks: bool = True, nudging: bool = True) -> None:
+    def __init__(
+        self,
+        *answers: Failure | bool | int,
+        marks: bool = True,
+        nudging: bool = True,
+        schedule: IntervalSchedule | None = None,
+    ) -> None:
         self.life = Life(install=False)
-        self.poll = Poll(None, IntervalSchedule(DUE), marks=marks)
+        self.poll = Poll(None, schedule or IntervalSchedule(DUE), marks=marks)
         broker: Any = SimpleNamespace(connected=True, next_try=None, alarm="")
         self.notice = PauseNotice("readings", self.poll, broker, label="select", hints=advice)
         self.wait = PauseWait(self.notice, self.life.stop, threading.Event())
@@ -97,6 +103,52 @@ def test_an_outage_is_one_pause_and_one_resume(caplog: pytest.LogCaptureFixture)
     assert "held=" not in lines[0]
     assert "waiting=" not in lines[0]
     assert flow.poll.counts["done"] == 5
+
+
+class Shared(IntervalSchedule):
+    """A schedule that says at each look whether to run, and keeps how each run ended."""
+
+    def __init__(self, *looks: bool, unrecorded: int = 0) -> None:
+        super().__init__(0.0)
+        self.looks = list(looks)
+        self.ends: list[bool] = []
+        self._unrecorded = unrecorded
+
+    def begin(self) -> bool:
+        return self.looks.pop(0) if self.looks else True
+
+    def finish(self, *, complete: bool) -> None:
+        self.ends.append(complete)
+        if complete and self._unrecorded:
+            self._unrecorded -= 1
+            raise Failed(DOWN)
+
+
+def test_a_run_that_another_process_does_is_not_done_and_each_end_is_told() -> None:
+    schedule = Shared(False, True, False, True)
+    flow = Flow(5, DOWN, nudging=False, schedule=schedule).run()
+    assert flow.answers == []
+    assert schedule.looks == []
+    assert schedule.ends == [True, False, False]  # the last one is stopped
+    assert flow.poll.counts["done"] == 5
+
+
+def test_a_run_that_another_process_does_ends_a_pause(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Flow(DOWN, schedule=Shared(True, False)).run()
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["PAUSED", "RESUMED"]
+
+
+def test_a_complete_run_that_could_not_be_recorded_does_not_wait_for_the_next_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Although rows were sent that nothing marks: recording it sends none again."""
+    caplog.set_level(logging.INFO)
+    schedule = Shared(True, False, unrecorded=1)
+    schedule.next_in = lambda: DUE  # type: ignore[method-assign]
+    flow = Flow(5, marks=False, nudging=False, schedule=schedule).run()
+    assert flow.poll.counts["done"] == 5
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["PAUSED", "RESUMED"]
 
 
 @pytest.mark.parametrize(("kind", "shortest", "longest"), [(Kind.UNAVAILABLE, 0.0, 61.0), (Kind.REFUSED, 40.0, 301.0)])
