@@ -105,19 +105,23 @@ def on_postgres(postgres_db: PostgresDatabase) -> Plant:
 # --- two processes ----------------------------------------------------------------------------------------------------
 
 
-def test_of_two_processes_one_runs_at_each_time(plant: Plant) -> None:
+def test_of_two_processes_one_runs_at_each_time(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     with plant.two() as (a, b):
         for day, (one, other) in ((2, (a, b)), (3, (b, a)), (4, (b, a))):
             plant.at(f"2026-06-0{day}T02:00")
             assert one.due_in() == other.due_in() == 0
             assert one.begin()
-            assert not other.begin()
-            assert 0 < other.due_in() <= 10  # it looks again, for the one may die
+            for _ in range(3):
+                assert not other.begin()
+                assert 0 < other.due_in() <= 10  # it looks again, for the one may die
             one.finish(complete=True)
             assert not other.begin()
             assert other.due_in() == 60
             assert plant.row() == (f"2026-06-0{day} 02:00", None)
             assert not one.look()
+    runs = [text for text in caplog.messages if text.startswith("another process runs the query")]
+    assert [text[-1] for text in runs] == ["a", "b", "b"]
 
 
 def test_clocks_that_differ_by_some_seconds_make_no_second_run(on_postgres: Plant) -> None:
@@ -145,6 +149,31 @@ def test_the_run_of_a_process_that_was_killed_is_repeated_when_its_lease_ends(pl
         a.die()
         assert eventually(b.look, 10, 0.1)
         assert plant.row() == ("2026-06-02 02:00", None)
+
+
+def test_a_process_that_is_started_within_the_run_of_another_waits_for_its_end(on_postgres: Plant) -> None:
+    with on_postgres.two(SKIPPING, lease_s=1) as (a, _):
+        on_postgres.at("2026-06-02T02:00")
+        assert a.due_in() == 0
+        assert a.begin()
+        on_postgres.at("2026-06-02T02:30")
+        with on_postgres.process("c", SKIPPING, lease_s=1) as c:
+            assert not c.look()
+            a.die()
+            assert eventually(c.look, 10, 0.1)
+
+
+def test_an_outage_of_the_state_at_the_time_makes_no_missed_run(on_postgres: Plant) -> None:
+    with on_postgres.two(SKIPPING) as (a, _):
+        on_postgres.at("2026-06-02T02:00")
+        on_postgres.database.execute("ALTER TABLE connector_cursor RENAME TO away")
+        assert a.due_in() == 0
+        with pytest.raises(Failed):
+            a.begin()
+        on_postgres.database.execute("ALTER TABLE away RENAME TO connector_cursor")
+        on_postgres.at("2026-06-02T02:30")
+        assert a.begin()
+        a.finish(complete=True)
 
 
 def test_a_run_that_failed_or_was_stopped_is_the_others_at_once(on_postgres: Plant) -> None:
