@@ -46,6 +46,8 @@ class SharedSchedule(CronSchedule):
         self._unfinished = False
         #: What is still to be recorded of a complete run.
         self._unrecorded: datetime | None = None
+        #: The time too far in the future that was last warned of.
+        self._warned: datetime | None = None
         #: Who else runs the query, and when to look again (monotonic).
         self._holder = ""
         self._look_at = 0.0
@@ -89,9 +91,11 @@ class SharedSchedule(CronSchedule):
         return True
 
     def finish(self, *, complete: bool) -> None:
-        self._keeper.stop()
-        if complete:
+        held = self._keeper.stop()
+        if complete and held:
             self._record(max(self._handled, latest(self.cron, self._begun)))
+        elif complete:  # as far as it went before the lease was lost
+            self._lease = None
         else:
             self.close()
 
@@ -109,7 +113,7 @@ class SharedSchedule(CronSchedule):
         """Return one line for a person."""
         if not self._read:
             return "not read yet"
-        handled = f"last handled {self.local(self._handled)}"
+        handled = f"handled up to {self.local(self._handled)}"
         return f"{handled}, run by {self._holder}" if self._holder else handled
 
     # --- within -----------------------------------------------------------------------------------------------------
@@ -133,7 +137,8 @@ class SharedSchedule(CronSchedule):
 
     def _know(self, watermark: Position | None) -> None:
         shared, now = _moment(watermark), self._clock()
-        if shared is not None and is_too_late(shared, now):
+        if shared is not None and shared != self._warned and is_too_late(shared, now):
+            self._warned = shared
             text = "the last run was handled in the future: correct the clock of this machine or of the other"
             logs.event(logger, logging.WARNING, "clocks differ", handled=self.local(shared), text=text)
         self._handled = last_handled(shared, self._handled, now)
@@ -147,7 +152,7 @@ class SharedSchedule(CronSchedule):
         self._unrecorded = handled
         if self._table.complete(self._lease, _position(handled)):
             self._handled, self._unfinished = handled, False
-        elif not self.halt.is_set():
+        else:
             self._lost()
         self._unrecorded = self._lease = None
 
@@ -161,7 +166,7 @@ class SharedSchedule(CronSchedule):
 def facts(cron: Cron, standing: Standing, now: datetime) -> dict[str, str]:
     """Return what a row says, for a person, each with a name."""
     schedule, handled = CronSchedule(cron, lambda: now), _moment(standing.watermark)
-    found = {"last handled": "never" if handled is None else schedule.local(handled)}
+    found = {"handled up to": "never" if handled is None else schedule.local(handled)}
     found["next"] = schedule.local(following(cron, now))
     if standing.held:
         found["lease"] = f"held by {standing.owner}"

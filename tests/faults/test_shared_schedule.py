@@ -53,7 +53,7 @@ def test_the_run_of_a_process_that_dies_in_it_is_repeated_by_one_of_the_others(
         for name in ("b", "c"):
             workers[name].wait_for(" scheduled cron=")
         status = [str(Path(sys.executable).with_name("dbconnector")), "status", "-c", str(tmp_path / "b.config")]
-        eventually(lambda: "last handled 20" in subprocess.run(status, capture_output=True, text=True).stdout)
+        eventually(lambda: "handled up to 20" in subprocess.run(status, capture_output=True, text=True).stdout)
         assert [workers[name].stop() for name in ("b", "c")] == [0, 0]
     assert vhost.depth("rows") == 2 * ROWS
     assert sum(workers[name].log.count(" sent rows=5 ") for name in ("b", "c")) == 1

@@ -157,15 +157,15 @@ def test_of_a_shared_schedule_it_tells_what_was_handled_last_and_makes_nothing(o
     state = {"table": "cursor", "connection": {"Driver": "SQLite3", "Database": str(file)}}
     select = {**OUTBOX, "cron": "0 2 * * *", "zone": "Europe/Vienna", "state": state}
     shown = json.loads(on_sqlite.run(select, "--json", "--limit", "1").stdout)
-    assert shown["cron"].keys() == {"last handled", "next"}
-    assert shown["cron"]["last handled"] == "never"
+    assert shown["cron"].keys() == {"handled up to", "next"}
+    assert shown["cron"]["handled up to"] == "never"
     assert not file.exists()
     with closing(SqliteDatabase(file)) as database:
         database.script(
             ddl("cursor"), "INSERT INTO cursor VALUES ('readings', '2026-06-02 00:00:00.000000', 'x', 0, 1)"
         )
     text = on_sqlite.run(select, "--limit", "1").stdout
-    assert text.startswith("last handled: 2026-06-02T02:00+02:00\nnext: ")
+    assert text.startswith("handled up to: 2026-06-02T02:00+02:00\nnext: ")
     assert "\nnot completed: a run of x, which is repeated\n" in text
     assert "1: would be published" in text
 
