@@ -50,6 +50,18 @@ def statements(
         yield sql(len(chunk)), list(chain.from_iterable(chunk))
 
 
+def runs(rows: Sequence[Sequence[Any]], keys: Sequence[int]) -> Iterator[Sequence[Sequence[Any]]]:
+    """Yield the rows in their order, in runs of which none has a key twice; `keys`: the positions of its values."""
+    start, seen = 0, set[tuple[Any, ...]]()
+    for at, row in enumerate(rows):
+        key = tuple([row[each] for each in keys])
+        if key in seen:
+            yield rows[start:at]
+            start, seen = at, set()
+        seen.add(key)
+    yield rows[start:]
+
+
 def _no_hint(_items: Sequence[Any], _failed: Failed) -> Sequence[int]:
     return ()
 

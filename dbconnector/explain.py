@@ -31,11 +31,11 @@ from connectorlib.preflight.explanation import (
 )
 from dbconnector import config
 from dbconnector.binder import RowBinder, make_binder
+from dbconnector.bound_write import BinderOf, BoundWrite
 from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects.base import GENERIC
 from dbconnector.dialects.conversions import Bindings
 from dbconnector.inbox_table import Inbox, Key
-from dbconnector.parameters import BinderOf, BoundWrite
 from dbconnector.row_explanation import RowExplainer
 from dbconnector.settings import DbConfig, Write
 from dbconnector.sql import Statement

@@ -5,37 +5,25 @@ closures run. A body is decoded once and a mapping evaluated once per record, be
 depends on `$result` is evaluated when the statement before it has run, each time that it runs.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from itertools import chain
-from operator import itemgetter
 from typing import Any, Self
 
 from connectorlib.dataclass import dataclass
-from connectorlib.errors import Failed, Failure, Kind, reject
+from connectorlib.errors import Failed, Failure
 from connectorlib.expressions import (
-    MISSING,
-    Expression,
     Scope,
-    compile_condition,
-    compile_expression,
-    describe_missing,
-    elements_of,
 )
 from connectorlib.formats import Format, compile_format, records_of
 from connectorlib.formats.content import MOST_UNPACKED
 from connectorlib.limits import Effort
 from connectorlib.messages import LATER, Delivery, Later
 from connectorlib.shared_settings import Limits
-from dbconnector.binder import RowBinder
-from dbconnector.bisect import statements
-from dbconnector.columns import plain_name
+from dbconnector.bound_write import BinderOf, BoundWrite, Execution, Row, SetOf, no_set
 from dbconnector.dialects.base import Dialect
 from dbconnector.inbox_table import Inbox, Key
 from dbconnector.settings import DbConfig, Write
-from dbconnector.sql import Statement, compile_statement
 
 #: What plain fields are evaluated with: they look at nothing but their record.
 _NOTHING = Scope(None)
@@ -43,200 +31,6 @@ _NOTHING = Scope(None)
 SMALL = 65_536
 #: So many rows are bound together.
 TOGETHER = 50
-
-Row = tuple[Any, ...]
-Binder = Callable[[Sequence[Any]], Row]
-#: Given a statement, returns what makes evaluated values fit for its parameters.
-BinderOf = Callable[[Statement], RowBinder]
-
-
-class BoundWrite:
-    """One compiled entry of `database.write`, and what binds its values for one connection."""
-
-    def __init__(self, write: Write, index: int) -> None:
-        self.index = index
-        self.place = write.place(index)
-        self.name = write.name
-        self.must_change = write.must_change
-        self.statement = compile_statement(write.statement)
-        self._multi_row = self.statement.multi_row if write.multi_row else None
-        self._sql = {1: self.statement.sql}
-        self.expressions = [(name, compile_expression(write.values.get(name, name))) for name in self.statement.names]
-        self.each = compile_expression(write.for_each) if write.for_each is not None else None
-        condition = compile_condition(write.when) if write.when else None
-        self._when = condition.matches if condition else None
-        expressions = [expression for _, expression in self.expressions]
-        used = [*expressions, *(condition.expressions if condition else ()), *([self.each] if self.each else [])]
-        self.uses_results = frozenset[str]().union(*(expression.uses_results for expression in used))
-        #: Exactly one row per record.
-        self.single = self.each is None and self._when is None
-        #: One row of plain fields per record, for which the size of the body is limit enough.
-        self.plain = self.single and all(expression.field for expression in expressions)
-        self._constants = _constants(self.statement, expressions)
-        self._take = _take_all(expressions)
-        self._evaluate = _evaluate_all(expressions, self._take)
-        self._bind: Binder = tuple
-        self._binder: RowBinder | None = None
-
-    @property
-    def in_bulk(self) -> bool:
-        """Whether the rows of many messages may go into one statement (docs/architecture.md)."""
-        return bool(self._multi_row) and not (self._when or self.must_change or self.uses_results)
-
-    def is_due_to_a_constant(self, text: str) -> bool:
-        """Return whether the database names columns in the text of a refusal, and each of them that this statement
-        stores gets the same value from every message."""
-        named = {column for column in self._constants if _names(text, column)}
-        return bool(named) and all(self._constants[column] for column in named)
-
-    def bound(self, bind: Binder) -> Self:
-        """Return this write for a connection: what its columns take is known only once connected."""
-        write = copy(self)
-        write._bind = bind
-        write._binder = bind if isinstance(bind, RowBinder) else None
-        return write
-
-    def sql(self, rows: int) -> str:
-        """Return the statement that takes so many rows."""
-        if rows not in self._sql:
-            assert self._multi_row is not None
-            self._sql[rows] = self._multi_row.sql(rows)
-        return self._sql[rows]
-
-    def rows(self, record: Any, scope: Scope) -> Iterator[Row]:
-        """Yield the parameters of every execution that this record asks for. Raise Failed (reject) for bad ones."""
-        effort = scope.effort
-        try:
-            items = self._items(record, scope)
-            if effort is not None:
-                effort.count(self.index, len(items))
-        except Failed as failed:
-            raise self._located(failed) from None
-        for index, item in enumerate(items):
-            if self.each is not None:
-                scope.index = index
-            row = self.row(item, scope)
-            if effort is not None:
-                try:
-                    effort.grow(row)
-                except Failed as failed:
-                    raise self._located(failed) from None
-            yield row
-
-    def row(self, record: Any, scope: Scope) -> Row:
-        """Return the parameters of one execution. Raise Failed if a value is missing or cannot be bound: reject, or
-        configuration if it is a constant that the column does not take."""
-        values: Sequence[Any] = ()
-        try:
-            values = self._evaluate(record, scope)
-            return self._bind(values)  # refuses MISSING, like every type that it does not know
-        except Failed as failed:
-            if any(value is MISSING for value in values):
-                raise self._missing(values, record, scope) from None
-            raise self._located(self._sourced(failed, record, scope)) from None
-
-    @property
-    def by_column(self) -> bool:
-        """Whether the values of many records can be bound together (`rows_of`)."""
-        return self.plain and self._take is not None and self._binder is not None
-
-    def rows_of(self, records: Sequence[Any]) -> list[Row] | None:
-        """Return what `row` returns for each of these records; None if it would raise for one of them."""
-        assert self._take is not None
-        assert self._binder is not None
-        try:
-            return self._binder.together(zip(*map(self._take, records), strict=True))
-        except (LookupError, TypeError):  # a field is missing, or a record is no object
-            return None
-
-    def _items(self, record: Any, scope: Scope) -> Sequence[Any]:
-        """Return the items to run the statement for: none if `when` does not hold."""
-        if self._when is not None and not self._when(record, scope):
-            return ()
-        if self.each is None:
-            return (record,)
-        items = self.each.evaluate(record, scope)
-        if items is MISSING:
-            detail = f"{self.place}.for_each <- {describe_missing(self.each, record, scope)}"
-            by_target = bool(self.each.uses_results)
-            raise reject("missing-field", "nothing to repeat for", place=self.place, detail=detail, by_target=by_target)
-        return elements_of(items)
-
-    def _located(self, failed: Failed) -> Failed:
-        failure = failed.failure
-        return Failed(replace(failure, place=self.place, detail=failure.detail or self.place))
-
-    def _missing(self, values: Sequence[Any], record: Any, scope: Scope) -> Failed:
-        name, expression = self.expressions[[value is MISSING for value in values].index(True)]
-        detail = f"{self.place}.values.{name} <- {describe_missing(expression, record, scope)}"
-        by_target = bool(expression.uses_results)
-        return reject("missing-field", f"no value for :{name}", place=self.place, detail=detail, by_target=by_target)
-
-    def _sourced(self, failed: Failed, record: Any, scope: Scope) -> Failed:
-        """Return a failure with the parameter that it came from; the hot path does not keep track of it."""
-        failure = failed.failure
-        for position, (name, expression) in enumerate(self.expressions):
-            if self._causes(failure.code, position, expression, record, scope):
-                source = expression.paths[0] if expression.paths else "a constant"
-                detail = failure.detail or f"{self.place}.values.{name} <- {source}: {failure.text}"
-                kind = Kind.CONFIGURATION if failure.by_target and not expression.parts else failure.kind
-                by_target = failure.by_target or bool(expression.uses_results)
-                return Failed(replace(failure, kind=kind, detail=detail, by_target=by_target))
-        return failed
-
-    def _causes(self, code: str, position: int, expression: Expression, record: Any, scope: Scope) -> bool:
-        """Return whether this expression fails, or its value alone, with nulls for the others, cannot be bound."""
-        try:
-            value = expression.evaluate(record, scope)
-            if code == "bad-value":
-                self._bind([value if at == position else None for at in range(len(self.expressions))])
-        except Failed:
-            return True
-        return False
-
-
-def _constants(statement: Statement, expressions: Sequence[Expression]) -> Mapping[str, bool]:
-    """Return the columns that a statement stores, and whether each gets a constant."""
-    found = {plain_name(column): True for column in statement.literals}
-    for target, expression in zip(statement.targets, expressions, strict=True):
-        if target is not None and target.stored:
-            found[plain_name(target.column)] = not expression.parts
-    return found
-
-
-def _names(text: str, column: str) -> bool:
-    """Whether the text of a database names a column: `column "c"`, `Key (a, c)=`, `t.c`, not a word of a sentence."""
-    name = re.escape(column)
-    quoted = rf"(?:[\"'`(.\[]|, ){name}[\"'`).\],]"
-    return re.search(rf"{quoted}|\.{name}\b", text, re.IGNORECASE) is not None
-
-
-def _take_all(expressions: Sequence[Expression]) -> Callable[[Any], Sequence[Any]] | None:
-    """Return what takes all values out of a record in one go, if each of several is just a field of it."""
-    fields = [expression.field for expression in expressions]
-    return None if len(fields) < 2 or None in fields else itemgetter(*fields)
-
-
-def _evaluate_all(
-    expressions: Sequence[Expression], take: Callable[[Any], Sequence[Any]] | None
-) -> Callable[[Any, Scope], Sequence[Any]]:
-    """Return what evaluates all of them: in one go if that is possible and none is missing."""
-    evaluates = [expression.evaluate for expression in expressions]
-
-    def one_by_one(record: Any, scope: Scope) -> Sequence[Any]:
-        return [evaluate(record, scope) for evaluate in evaluates]
-
-    if take is None:
-        return one_by_one
-
-    def at_once(record: Any, scope: Scope) -> Sequence[Any]:
-        try:
-            return take(record)
-        except (LookupError, TypeError):
-            return one_by_one(record, scope)
-
-    return at_once
-
 
 #: What the named statements of a record have returned so far.
 Results = dict[str, Mapping[str, Any] | None]
@@ -266,7 +60,9 @@ class Plan:
     def __init__(self, writes: Sequence[Write], fmt: Format, limits: Limits, inbox: Inbox | None = None) -> None:
         self.writes = [BoundWrite(write, index) for index, write in enumerate(writes)]
         self.inbox = inbox
+        #: Whether the rows of many messages go into one statement: of an INSERT, of an UPDATE or DELETE by key.
         self.in_bulk = all(write.in_bulk for write in self.writes)
+        self.in_sets = False
         #: The names of the writes whose results others use.
         self.results = frozenset[str]().union(*(write.uses_results for write in self.writes))
         self._single = all(write.single and not write.uses_results for write in self.writes)
@@ -277,10 +73,12 @@ class Plan:
         self._format = fmt
         self._limits = limits
 
-    def bound(self, binder_of: BinderOf) -> Self:
+    def bound(self, binder_of: BinderOf, set_of: SetOf = no_set) -> Self:
         """Return the plan for one connection. Raise Failed if its binders cannot be had."""
         plan = copy(self)
-        plan.writes = [write.bound(binder_of(write.statement)) for write in self.writes]
+        plan.writes = [write.bound(binder_of(write.statement), set_of(write.statement)) for write in self.writes]
+        # Between two statements for each message the order of the messages could matter.
+        plan.in_sets = len(plan.writes) == 1 and plan.writes[0].in_sets
         plan._by_column = all(write.by_column for write in plan.writes)
         return plan
 
@@ -361,13 +159,11 @@ class Plan:
         """Return whether a refusal is due to the configuration: whatever the message, its value is the same."""
         return any(write.place == failure.place and write.is_due_to_a_constant(failure.text) for write in self.writes)
 
-    def bulk(self, units: Sequence[Unit], dialect: Dialect, rows_at_once: int) -> Iterator[tuple[str, str, list[Any]]]:
-        """Yield place, SQL and parameters of the statements that write all units, statement by statement."""
+    def bulk(self, units: Sequence[Unit], dialect: Dialect, rows_at_once: int) -> Iterator[Execution]:
+        """Yield the statements that write all units, write by write."""
         for write in self.writes:
             rows = [row for unit in units for record in unit.rows for row in record[write.index] or ()]
-            largest = min(rows_at_once, dialect.rows_at_once(len(write.statement.names)))
-            for sql, parameters in statements(rows, largest, write.sql):
-                yield write.place, sql, parameters
+            yield from write.executions(rows, dialect, rows_at_once)
 
     def steps(self, unit: Unit) -> Iterator[tuple[BoundWrite, Row, Results]]:
         """Yield the executions of a unit one by one, in order. The caller puts what a named statement has returned

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from connectorlib.errors import Failure
 from dbconnector.bisect import LARGEST, chunks
+from dbconnector.bound_write import BoundWrite, Row
 from dbconnector.columns import Column, ColumnType, plain_name
 from dbconnector.dialects.base import Dialect
-from dbconnector.parameters import BoundWrite, Plan, Row, Unit
+from dbconnector.parameters import Plan, Unit
 from dbconnector.sql import Statement
 
 #: SQLSTATEs of a value that its column does not take because of its length, or of its size.

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
-from connectorlib.errors import Failed, Failure, Kind, Stale, reject
+from connectorlib.errors import Failed, Failure, Kind, Stale
 from connectorlib.messages import ALREADY, DONE, EMPTY, LATER, Again, Dead, Delivery, Done, Later, Outcome
 from connectorlib.pipeline.blame import ALL
 from connectorlib.pipeline.duplicates import by_first, warn_of_reuse
 from connectorlib.pipeline.flood import Brake, is_of_flood
 from dbconnector.bisect import LARGEST, Bisection
+from dbconnector.bound_write import no_row
 from dbconnector.inbox_table import PLACE as INBOX
 from dbconnector.odbc.call_guard import AlreadyThere, Duplicate
 from dbconnector.odbc.database import Database
@@ -53,6 +54,8 @@ class DatabaseSink:
         self._names = names
         #: Whose statements run now; None: those of several units.
         self._current: Unit | None = None
+        #: Whether the statements run for several units.
+        self._in_bulk = False
         #: Whether the plan is bound for the present connection.
         self._bound = False
         # With zeros, so that a statement that no message has passed yet differs from a place that none can pass.
@@ -99,6 +102,8 @@ class DatabaseSink:
             self._connect()
             mapped = self._all_mapped(deliveries)
             self._current = None
+            # A set does not tell whose row is locked.
+            self._in_bulk = self._plan.in_bulk or (self._plan.in_sets and not (self._names and isolating))
             with self._short_locks() if isolating else nullcontext():
                 outcomes = self._write_until_flood(deliveries, mapped, valid)
             for at, unit in enumerate(mapped):
@@ -123,7 +128,7 @@ class DatabaseSink:
         self._bound = False  # until all columns are known: without their classes a row is not bound exactly
         self.database.connect()
         self.database.log_connected(logger)
-        self._plan = self._plan.bound(self.database.binder)
+        self._plan = self._plan.bound(self.database.binder, self.database.row_set)
         self._hints = RefusalHints(self._plan, self.database.dialect, self.database.column_types)
         self._misfit = None
         self._bound = True
@@ -252,7 +257,7 @@ class DatabaseSink:
 
     def _named(self, units: Sequence[Unit], failed: Failed) -> Sequence[int]:
         """Return the positions of the units that a refusal points to."""
-        if not self._plan.in_bulk and failed.failure.place != INBOX:
+        if not self._in_bulk and failed.failure.place != INBOX:
             return [at for at, unit in enumerate(units) if unit is self._current]
         refusal = self._refusal
         if self._hints is None or refusal is None or refusal.failure is not failed.failure:
@@ -346,7 +351,7 @@ class DatabaseSink:
                 raise AlreadyThere(
                     Failure(Kind.REJECT, "already-there", "already written by an earlier delivery", INBOX)
                 )
-        places = self._execute_bulk(units, rows_at_once) if self._plan.in_bulk else self._execute_steps(units)
+        places = self._execute_bulk(units, rows_at_once) if self._in_bulk else self._execute_steps(units)
         self._passing.update(dict.fromkeys([*places, ALL], len(units)))
         self._brake.passed(places, (unit.delivery for unit in units), self)
         return DONE
@@ -362,14 +367,16 @@ class DatabaseSink:
     def _execute_bulk(self, units: Sequence[Unit], rows_at_once: int) -> set[str]:
         """Run the statements, each for all units; return the places of those that ran."""
         passed: Counter[str] = Counter()
-        for place, sql, parameters in self._plan.bulk(units, self.database.dialect, rows_at_once):
+        for place, sql, parameters, least in self._plan.bulk(units, self.database.dialect, rows_at_once):
             try:
-                self.database.execute(sql, parameters, place=place)
+                changed = self.database.execute(sql, parameters, place=place)
             except Failed as failed:
                 if len(units) > 1 and failed.failure.kind is Kind.REJECT:
                     row = self.database.refused_row(failed.failure)
                     self._refusal = Refusal(failed.failure, passed[place], row)
                 raise
+            if 0 <= changed < least:
+                raise no_row(place)
             passed[place] += 1
         return set(passed)
 
@@ -386,7 +393,7 @@ class DatabaseSink:
                 else:
                     changed = self.database.execute(write.statement.sql, row, place=write.place)
                 if write.must_change and changed == 0:
-                    raise reject("no-row", "the statement changed no row", place=write.place, by_target=True)
+                    raise no_row(write.place)
                 places.add(write.place)
         self._current = None
         return places

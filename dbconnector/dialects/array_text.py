@@ -48,7 +48,10 @@ def _braced(element: Callable[[Any], Any], value: Sequence[Any], nested: bool) -
 
 
 def _item(element: Callable[[Any], Any], value: Any) -> str:
-    bound = None if value is None else element(value)
+    return _bound(None if value is None else element(value))
+
+
+def _bound(bound: Any) -> str:
     if bound is None:
         return "NULL"
     if isinstance(bound, bool):
@@ -59,6 +62,13 @@ def _item(element: Callable[[Any], Any], value: Any) -> str:
         escaped = bound.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
     return str(bound)
+
+
+def array_of(values: Sequence[Any]) -> str:
+    """Return the text of a list of values that are bound already."""
+    if set(map(type, values)) == {int}:  # hot path
+        return "{" + ",".join(map(str, values)) + "}"
+    return "{" + ",".join([_bound(value) for value in values]) + "}"
 
 
 def array_list(element: Callable[[str], Any] | None, text: str) -> list[Any]:

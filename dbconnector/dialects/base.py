@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Kind
@@ -19,6 +19,8 @@ from dbconnector.dialects.conversions import Bindings, Convert
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn
 from dbconnector.dialects.horizon import CLOCK, HorizonQuestion
 from dbconnector.dialects.local_times import local_times
+from dbconnector.dialects.row_sets import Independence, RowSet
+from dbconnector.sql.keyed_change import KeyedChange
 
 #: pyodbc counts parameter markers in 16 bits with a sign.
 PYODBC_PARAMETERS = 32_767
@@ -156,6 +158,16 @@ def _unknown(_table: str) -> Query | None:
     return None
 
 
+class RowsQuery(Protocol):
+    """Given a table as written in SQL, returns the question."""
+
+    def __call__(self, table: str, /, *, deletes: bool = False) -> Query | None: ...
+
+
+def _unknown_rows(_table: str, *, deletes: bool = False) -> Query | None:
+    return None
+
+
 def _checked(check: Callable[[Any], None], convert: Convert | None, value: Any) -> Any:
     check(value)
     return value if convert is None else convert(value)
@@ -250,6 +262,13 @@ class Dialect:
     folds_names: bool = False
     #: Asks for the columns of a table that every new row needs a value for: NOT NULL, no default, not generated.
     required_query: Callable[[str], Query | None] = _unknown
+    #: Asks for what makes the rows of a table depend on each other (`independence`); `deletes`: where they are deleted.
+    rows_query: RowsQuery = _unknown_rows
+    #: Returns how a statement for the row with one key is run for a set of rows, given the types of its parameters;
+    #: None: row by row.
+    row_set: Callable[[KeyedChange, Sequence[ColumnType], Independence], RowSet | None] | None = None
+    #: A multi-row upsert refuses a key that it has twice.
+    one_row_a_key: bool = False
     #: How values are bound for a column where that differs from `common_bindings`.
     own_bindings: Callable[[ColumnType], Bindings] = native_temporals
     #: A time with an offset is taken for a column without one too, which keeps it as it is written there.

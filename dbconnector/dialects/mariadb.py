@@ -18,6 +18,7 @@ from dbconnector.dialects.conversions import Bindings, boolean_text
 from dbconnector.dialects.fetch_plan import Decode, to_date, to_datetime, to_time
 from dbconnector.dialects.horizon import HorizonQuestion, Session, rows_of
 from dbconnector.dialects.number_bindings import whole, whole_text
+from dbconnector.dialects.row_documents import by_document, rows_query
 from dbconnector.watermark import Horizon, moment_of
 
 _CODES = {
@@ -268,6 +269,8 @@ DIALECT = Dialect(
     version_blind=r"CREATE (?!(TEMPORARY )?TABLE)",  # of a view
     no_table=r"\((1142|1146)\)$",
     required_query=_required_query,
+    rows_query=rows_query,
+    row_set=by_document,
     own_bindings=_bindings,
     duplicate=r"\((1062|1586)\)$",
     horizon=time_horizon("ROUND(time_ms * 1000)"),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects import mariadb
+from dbconnector.dialects.base import GENERIC
 from dbconnector.dialects.column_bindings import unrepeated
 from dbconnector.dialects.conversions import Bindings
 
@@ -32,6 +33,8 @@ DIALECT = replace(
     says="MySQL",
     columns_query=mariadb.columns_query,
     own_bindings=_bindings,
+    rows_query=GENERIC.rows_query,
+    row_set=None,
     refusals=mariadb.DIALECT.refusals._replace(ask=None),  # it has no ROW_NUMBER
     # The server has max_execution_time (SELECT only) instead of max_statement_time.
     session=(mariadb.ZONE, mariadb.LOCKS),

@@ -33,6 +33,7 @@ from dbconnector.dialects.fetch_plan import (
 )
 from dbconnector.dialects.horizon import APPLICATION, HorizonQuestion, Session, rows_of
 from dbconnector.dialects.number_bindings import digits_of, number_in, numbers
+from dbconnector.dialects.row_arrays import by_arrays, rows_query
 from dbconnector.dialects.temporal_bindings import UTC
 from dbconnector.watermark import Horizon, moment_of
 
@@ -372,6 +373,9 @@ DIALECT = Dialect(
     # A cached plan whose result has other columns, a WITH with fewer, a parameter of another type.
     stale_states=frozenset({"0A000", "42P10", "42804"}),
     required_query=_required_query,
+    rows_query=rows_query,
+    row_set=by_arrays,
+    one_row_a_key=True,
     own_bindings=_bindings,
     drops_offsets=True,
     fetch_plan=_fetch_plan,

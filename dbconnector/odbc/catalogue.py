@@ -7,6 +7,7 @@ from typing import Any
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.columns import UNKNOWN, ColumnType, plain_name
 from dbconnector.dialects.base import Query
+from dbconnector.dialects.row_sets import Independence, independence
 from dbconnector.odbc.server import Server
 from dbconnector.sql import Target, tables_of
 
@@ -29,10 +30,12 @@ class Catalogue:
         self._columns: dict[str, Sequence[tuple[str, str]]] = {}
         #: What changes with them.
         self._versions: dict[str, Sequence[Any]] = {}
+        self._independence: dict[tuple[str, bool], Independence] = {}
 
     def clear(self) -> None:
         self._columns.clear()
         self._versions.clear()
+        self._independence.clear()
 
     def described(self, table: str) -> Sequence[tuple[str, str]]:
         """Return name and type of each column of a table; none if that is not known."""
@@ -72,6 +75,13 @@ class Catalogue:
         """Return whether a described table that the text names has a column that is UTC whatever the clock is."""
         kinds = {kind for table in tables_of(sql) for _, kind in self._columns.get(table, ())}
         return any(self._server.dialect.column_type(kind).utc for kind in kinds)
+
+    def independence(self, table: str, *, deletes: bool) -> Independence:
+        """Return by what the rows of a table could depend on each other; as if they did if that is not known."""
+        key = (table, deletes)
+        if key not in self._independence:
+            self._independence[key] = independence(self._ask(self._server.dialect.rows_query(table, deletes=deletes)))
+        return self._independence[key]
 
     def refuse_unfit(self, table: str, place: str) -> None:
         """Raise Failed if a batch that fails in this table could not be undone."""

@@ -23,6 +23,7 @@ from dbconnector.columns import UNKNOWN, ColumnType
 from dbconnector.dialects import Dialect, Driver
 from dbconnector.dialects.base import ALTERED, Query
 from dbconnector.dialects.fetch_plan import FetchPlan, ResultColumn, describing, named_decoder
+from dbconnector.dialects.row_sets import RowSet
 from dbconnector.dialects.temporal_bindings import naive_utc
 from dbconnector.odbc.catalogue import Catalogue, Rows
 from dbconnector.odbc.connection_factory import ConnectionFactory
@@ -195,9 +196,21 @@ class Database:
             if table in statement.written:
                 self._catalogue.refuse_unfit(table, place)
         kinds = self.column_types(statement)
-        if not self._in_transaction and self._exclusive is None:
-            self.rollback()  # the question has begun a transaction, in which SQLite could not write
+        self._end_question()
         return make_binder(self.dialect, kinds, statement.names, place)
+
+    def row_set(self, statement: Statement) -> RowSet | None:
+        """Return how a statement for the row with one key is run for many rows at once; None: only row by row."""
+        change, make = statement.keyed_change, self.dialect.row_set
+        if change is None or make is None:
+            return None
+        kinds = [self._catalogue.column(target) for target in change.operands]
+        found = self._catalogue.independence(change.table, deletes=change.deletes)
+        row_set = make(change, kinds, found) if found.allows(change) else None
+        if row_set is not None and row_set.trial is not None and not self._takes(*row_set.trial):
+            row_set = None
+        self._end_question()
+        return row_set
 
     def column_types(self, statement: Statement) -> list[ColumnType]:
         """Return what is known of the column of each parameter of a statement, UNKNOWN where that is nothing."""
@@ -354,6 +367,31 @@ class Database:
                 return False
             raise
         raise pyodbc.Error("HY000", "[HY000] the driver has not shown whether the commit was done")
+
+    def _takes(self, sql: str, parameters: Sequence[Any]) -> bool:
+        """Run a statement that changes nothing; return whether the server takes it."""
+        told = (Kind.CONFIGURATION, Kind.REFUSED, Kind.REJECT)
+        cursor = self._open_cursors.open(sql)
+        try:
+            with self.guard.call(
+                "database",
+                self._limits.statement,
+                on_failure=lambda failure: None if failure.kind in told else self._discard(),
+            ):
+                self._executed(cursor, sql, parameters)
+        except Failed as failed:
+            if failed.failure.kind not in told:
+                raise
+            return False
+        finally:
+            if self._cursors is not None:
+                self._cursors.release(cursor)
+        return True
+
+    def _end_question(self) -> None:
+        """End the transaction that a question to the catalogue has begun, in which SQLite could not write."""
+        if not self._in_transaction and self._exclusive is None:
+            self.rollback()
 
     def _ask(self, question: Query | None, *, undone: bool = False) -> Rows:
         """Return the rows of a question to the catalogue; none if there is no question. A refusal costs the connection,

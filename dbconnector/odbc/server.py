@@ -17,6 +17,7 @@ from dbconnector.dialects.base import Savepoints
 QUESTIONS: Mapping[str, str] = {
     "columns_query": "column types are unknown, so values are bound without them",
     "unfit_query": "tables that cannot roll back are not detected",
+    "rows_query": "an UPDATE or DELETE runs once for each message, which takes longer",
     "version_query": "the columns of all tables are queried before each commit, which takes longer",
 }
 

@@ -5,6 +5,7 @@ Pure: independent of databases, drivers and connections.
 
 from connectorlib.dataclass import dataclass
 from dbconnector.sql.inserts import MultiRow, multi_row
+from dbconnector.sql.keyed_change import KeyedChange, keyed_change
 from dbconnector.sql.keys import AnyOf, any_of
 from dbconnector.sql.lexer import T, sent, tokenize
 from dbconnector.sql.paging import Paging, holds_nothing, limit_rows, only_reads, page_by_key, page_interval
@@ -13,6 +14,7 @@ from dbconnector.sql.transactions import ignores_errors, objection
 
 __all__ = [
     "AnyOf",
+    "KeyedChange",
     "MultiRow",
     "Paging",
     "Statement",
@@ -42,6 +44,8 @@ class Statement:
     multi_row: MultiRow | None
     #: How to run it for many keys at once; None where that could change what it does.
     any_of: AnyOf | None
+    #: How to run it for a set of rows at once; None where that could change what it does.
+    keyed_change: KeyedChange | None
     #: Where the value of each `?` is stored or what it is compared with, when the text says so.
     targets: tuple[Target | None, ...]
     #: The columns of an INSERT whose value has no parameter, as written.
@@ -71,6 +75,7 @@ def compile_statement(text: str) -> Statement:
         names=tuple(token.text[1:] for token in tokens if token.type is T.PARAMETER),
         multi_row=multi_row(tokens),
         any_of=any_of(tokens),
+        keyed_change=keyed_change(tokens),
         targets=targets(tokens),
         literals=literals(tokens),
         tables=tables(tokens),

@@ -28,6 +28,8 @@ class MultiRow:
     row: str
     tail: str
     width: int
+    #: The parameters of the key of an ON CONFLICT … DO UPDATE; none if the text does not tell.
+    conflict: tuple[int, ...] = ()
 
     def sql(self, rows: int) -> str:
         return self.head + ",".join([self.row] * rows) + self.tail
@@ -59,7 +61,19 @@ def multi_row(tokens: Sequence[Token]) -> MultiRow | None:
     width = sum(token.type is T.PARAMETER for token in row)
     if not width or any(token.type is T.PARAMETER for token in (*head, *tail)) or not _is_harmless(solid(tail)):
         return None
-    return MultiRow(sent(head), sent(row), sent(tail), width)
+    return MultiRow(sent(head), sent(row), sent(tail), width, _conflict(insert, solid(tokens), solid(tail)))
+
+
+def _conflict(insert: Insert, statement: Sequence[Token], tail: Sequence[Token]) -> tuple[int, ...]:
+    """Return the positions of the parameters, among those of a row, that an upsert finds its row by."""
+    reader = TokenReader(tail)
+    if not (reader.word("ON") and reader.word("CONFLICT")) or "UPDATE" not in [token.upper for token in tail]:
+        return ()
+    wanted = {tail[item[0]].upper for item in reader.brackets() or () if len(item) == 1}
+    parameters = [at for at in range(insert.opening, insert.closing) if statement[at].type is T.PARAMETER]
+    stored = zip(insert.columns, insert.items, strict=False)
+    places = [item for column, item in stored if column.upper() in wanted]
+    return tuple(parameters.index(at) for item in places for at in item if statement[at].type is T.PARAMETER)
 
 
 def read_insert(tokens: Sequence[Token]) -> Insert | None:

@@ -67,7 +67,10 @@ def shapes() -> Iterator[Case]:
     for database, title in TITLES.items():
         for name, each in (("ten rows a message", load.TEN), ("two statements", load.TWO)):
             yield subscribing(f"JSON → {title}, {name}", Subscribing("connector", database, each))
-    for name, each in (("UPDATE", load.UPDATE), ("30 columns", load.WIDE), ("2 kB of text", load.TEXT)):
+    for (name, database), changes in load.CHANGING.items():
+        work = Subscribing("connector", database, changes)
+        yield subscribing(f"JSON → {TITLES[database]}, {name}", work, 0.6)
+    for name, each in (("30 columns", load.WIDE), ("2 kB of text", load.TEXT)):
         yield subscribing(f"JSON → PostgreSQL, {name}", Subscribing("connector", load=each))
 
 

@@ -4,6 +4,7 @@ Every contender gets the same bodies; the connector gets statements with names, 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,34 +128,91 @@ class Load:
         return {"statements": [table.insert + row for table in self.tables], "columns": columns}
 
 
-class Updates(Load):
-    """Rows that are there already are changed, by their key (PostgreSQL)."""
+@dataclass(frozen=True)
+class Change:
+    """A statement for the row with one key: with names for the connector, and by hand for many rows."""
+
+    columns: tuple[str, ...]
+    statement: str
+    #: Up to the rows, each row, and what comes after them.
+    by_hand: tuple[str, str, str]
+    done: str = "SELECT count(*) FROM measured WHERE at IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Changes(Load):
+    """Rows that are there already are changed or deleted, by their key. There is a hand-written statement for each
+    database, which one can write only who knows the table."""
+
+    change: Change | None = None
 
     def create(self, kind: str, count: int) -> list[str]:
         (table,) = self.tables
+        numbers = f"seq_0_to_{count - 1}" if kind == "mariadb" else f"generate_series(0, {count - 1}) AS seq"
         return [
             *table.create(kind),
-            f"INSERT INTO {table.name} (id) SELECT n FROM generate_series(0, {count - 1}) AS n",
             f"ALTER TABLE {table.name} ADD PRIMARY KEY (id)",
+            f"INSERT INTO {table.name} (id) SELECT seq FROM {numbers}",
+            "DROP TABLE IF EXISTS all_there",
+            f"CREATE TABLE all_there AS SELECT {count} AS count",
         ]
 
     def done(self, table: Table) -> str:
-        return f"SELECT count(*) FROM {table.name} WHERE at IS NOT NULL"
+        assert self.change is not None
+        return self.change.done
 
     def writes(self) -> list[Mapping[str, Any]]:
-        return [{"statement": "UPDATE measured SET value = :value, at = :at WHERE id = :id"}]
+        assert self.change is not None
+        return [{"statement": self.change.statement}]
 
     def by_hand(self) -> Mapping[str, Any]:
-        return {
-            "sql": "UPDATE measured SET value = new.value, at = new.at FROM (VALUES ",
-            "row": "(?::numeric, ?::timestamp, ?::bigint)",
-            "tail": ") AS new (value, at, id) WHERE measured.id = new.id",
-            "columns": ["value", "at", "id"],
-        }
+        assert self.change is not None
+        sql, row, tail = self.change.by_hand
+        return {"sql": sql, "row": row, "tail": tail, "columns": self.change.columns}
 
     def one_by_one(self) -> Mapping[str, Any]:
-        statement = "UPDATE measured SET value = ?, at = ? WHERE id = ?"
-        return {"statements": [statement], "columns": ["value", "at", "id"]}
+        assert self.change is not None
+        return {"statements": [re.sub(r":\w+", "?", self.change.statement)], "columns": self.change.columns}
+
+
+_DELETE = Change(
+    ("id",),
+    "DELETE FROM measured WHERE id = :id",
+    ("DELETE FROM measured WHERE id IN (", "?", ")"),
+    "SELECT (SELECT count FROM all_there) - count(*) FROM measured",
+)
+_UPSERTED = "INSERT INTO measured (id, value, at) VALUES "
+_ON_CONFLICT = " ON CONFLICT (id) DO UPDATE SET value = EXCLUDED.value, at = EXCLUDED.at"
+_ON_DUPLICATE = " ON DUPLICATE KEY UPDATE value = VALUES(value), at = VALUES(at)"
+_UPDATE = "UPDATE measured SET value = :value, at = :at WHERE id = :id"
+CHANGES: Mapping[tuple[str, str], Change] = {
+    ("UPDATE", "postgresql"): Change(
+        ("value", "at", "id"),
+        _UPDATE,
+        (
+            "UPDATE measured SET value = new.value, at = new.at FROM (VALUES ",
+            "(?::numeric, ?::timestamp, ?::bigint)",
+            ") AS new (value, at, id) WHERE measured.id = new.id",
+        ),
+    ),
+    ("UPDATE", "mariadb"): Change(
+        ("value", "at", "id"),
+        _UPDATE,
+        (
+            "UPDATE measured JOIN (WITH new (value, at, id) AS (VALUES ",
+            "(?, ?, ?)",
+            ") SELECT * FROM new) AS new ON measured.id = new.id SET measured.value = new.value, measured.at = new.at",
+        ),
+    ),
+    ("upsert", "postgresql"): Change(
+        ("id", "value", "at"), f"{_UPSERTED}(:id, :value, :at){_ON_CONFLICT}", (_UPSERTED, "(?, ?, ?)", _ON_CONFLICT)
+    ),
+    ("upsert", "mariadb"): Change(
+        ("id", "value", "at"), f"{_UPSERTED}(:id, :value, :at){_ON_DUPLICATE}", (_UPSERTED, "(?, ?, ?)", _ON_DUPLICATE)
+    ),
+    ("DELETE", "postgresql"): _DELETE,
+    ("DELETE", "mariadb"): _DELETE,
+}
 
 
 def as_json(records: Sequence[Record]) -> bytes:
@@ -203,7 +261,7 @@ MEASURED = Table("measured", tuple(NARROW.items()))
 ONE = Load(narrow, (MEASURED,))
 TEN = Load(narrow, (MEASURED,), records=10, share=0.2)
 TWO = Load(narrow, (MEASURED, Table("measured_too", MEASURED.columns)), share=0.7)
-UPDATE = Updates(narrow, (MEASURED,), share=0.5)
+CHANGING = {key: Changes(narrow, (MEASURED,), share=0.5, change=change) for key, change in CHANGES.items()}
 TEXT = Load(padded, (Table("measured", (*MEASURED.columns, ("note", "text"))),), share=0.5)
 WIDE = Load(
     wide, (Table("measured", (("id", "bigint"), *((f"c{each}", "numeric(14,4)") for each in range(1, 30)))),), share=0.3

@@ -16,10 +16,11 @@ from connectorlib.messages import Delivery, Properties
 from connectorlib.shared_settings import Limits
 from dbconnector import parameters
 from dbconnector.binder import make_binder
+from dbconnector.bound_write import BoundWrite
 from dbconnector.columns import Column, ColumnType
 from dbconnector.dialects.postgresql import DIALECT
 from dbconnector.inbox_table import Inbox
-from dbconnector.parameters import BoundWrite, Plan
+from dbconnector.parameters import Plan
 from dbconnector.settings import Idempotency, Write
 
 LIMITS = Limits(records=3)
