@@ -103,9 +103,7 @@ class BoundWrite:
     def executions(self, rows: Sequence[Row], dialect: Dialect, most: int) -> Iterator[Execution]:
         """Yield the statements that together write all rows, at most so many with each."""
         if self._row_set is not None:
-            for sql, parameters, count in self._row_set.executions(
-                self.statement.sql, rows, min(most, dialect.max_rows)
-            ):
+            for sql, parameters, count in self._row_set.executions(self.statement.sql, rows, most):
                 yield Execution(self.place, sql, parameters, count if self.must_change else 0)
             return
         largest = min(most, dialect.rows_at_once(len(self.statement.names)))

@@ -56,7 +56,7 @@ UNION ALL SELECT 'cascades', '' FROM information_schema.referential_constraints
 """
 #: Collations by which two texts of printable ASCII are equal only if they differ by nothing but case and blanks at the
 #: end: those of a language may take other letters for the same.
-_COLLATIONS = r"utf8mb4_(bin|general_ci|unicode_ci|unicode_520_ci|general_nopad_ci|uca1400_ai_ci|uca1400_as_ci)"
+COLLATIONS = r"utf8mb4_(bin|general_ci|unicode_ci|unicode_520_ci|general_nopad_ci|uca1400_ai_ci|uca1400_as_ci)"
 _PLAIN = re.compile(r"[ -~]*").fullmatch
 _DIGITS = re.compile(r"-?\d{1,18}", re.ASCII).fullmatch
 #: Characters of a text that is compared.
@@ -127,7 +127,7 @@ class _Parameter(NamedTuple):
                 return cls("LONGTEXT")
             case Column.TEXT:
                 collation = found.collations.get(plain_name(target.column).lower(), "")
-                if not kind.members and re.fullmatch(_COLLATIONS, collation):
+                if not kind.members and re.fullmatch(COLLATIONS, collation):
                     return cls(
                         f"VARCHAR({SIZE}) CHARACTER SET utf8mb4 COLLATE {collation}", size=SIZE, key_of=_text_key
                     )

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from connectorlib.dataclass import dataclass
+from dbconnector.bisect import chunks
 from dbconnector.sql.keyed_change import KeyedChange
 
 Row = Sequence[Any]
@@ -76,6 +77,9 @@ class RowSet:
     one_row: bool
     #: The statement for no row at all, which shows whether the server and its rights allow it; None: they do.
     trial: SetStatement | None = None
+    #: The most rows of a statement, and whether its text depends on how many there are.
+    most: int = 10_000
+    sized: bool = False
 
     def executions(self, alone: str, rows: Sequence[Row], most: int) -> Iterator[tuple[str, Sequence[Any], int]]:
         """Yield the statements that together are run for all rows, at most so many at once, with their parameters and
@@ -86,13 +90,17 @@ class RowSet:
             yield from ((alone, row, 1) for row in rows)
             return
         for layer in layers:
-            for start in range(0, len(layer), most):
-                chunk = layer[start : start + most]
+            for chunk in self._chunks(layer, min(most, self.most)):
                 found = self.statement(chunk) if len(chunk) > 1 else None
                 if found is None:
                     yield from ((alone, row, 1) for row in chunk)
                 else:
                     yield *found, len(chunk)
+
+    def _chunks(self, rows: Sequence[Row], most: int) -> Iterator[Sequence[Row]]:
+        if self.sized:
+            return chunks(rows, most)
+        return (rows[start : start + most] for start in range(0, len(rows), most))
 
     def layers(self, rows: Sequence[Row]) -> Sequence[Sequence[Row]]:
         """Return sets of rows of different keys that together are all rows, those of one key in their order. Raise

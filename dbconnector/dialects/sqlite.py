@@ -18,6 +18,7 @@ from dbconnector.dialects.conversions import Bindings, boolean_text, plain_text
 from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn, aliases, bare
 from dbconnector.dialects.horizon import PLACE, HorizonQuestion, Session, rows_of
 from dbconnector.dialects.number_bindings import MAX_INT, MIN_INT, finite, finite_digits, number_in, refuse_rounding
+from dbconnector.dialects.row_values import by_values, rows_query
 from dbconnector.watermark import Horizon, moment_of
 
 _CODES = {
@@ -238,6 +239,8 @@ DIALECT = Dialect(
     column_type=_column_type,
     columns_query=_columns_query,
     required_query=_required_query,
+    rows_query=rows_query,
+    row_set=by_values,
     own_bindings=_bindings,
     duplicate=r"^UNIQUE constraint failed",
     fetch_plan=_fetch_plan,

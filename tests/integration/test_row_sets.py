@@ -2,12 +2,17 @@
 with random batches."""
 
 import random
+import re
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import product
 from typing import Any
 
 from connectorlib.messages import DONE, Dead, Outcome
-from dbconnector.settings import Write
+from dbconnector.dialects.row_documents import COLLATIONS
+from dbconnector.odbc.database import Database
+from dbconnector.settings import DatabaseSettings, Write
+from dbconnector.sql import compile_statement
 from tests.integration.test_database_sink import Bench, deliveries
 
 TEXTS = (
@@ -120,3 +125,69 @@ def test_a_batch_of_different_keys_is_one_statement(database: Any) -> None:
         outcomes, _, ran = run(database, Write(text_of(name, database)), bodies)
         assert outcomes == [DONE] * 16
         assert ran == 1, name
+
+
+UPDATE, DELETE = "UPDATE t SET v = :v WHERE id = :id", "DELETE FROM t WHERE id = :id"
+TABLE = "CREATE TABLE t (id integer NOT NULL PRIMARY KEY, v integer, w varchar(10), boss integer)"
+POSTGRESQL_TRIGGER = (
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+    "CREATE TRIGGER seen BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()",
+)
+MARIADB_TRIGGER = ("CREATE TRIGGER seen BEFORE UPDATE ON t FOR EACH ROW SET NEW.w = 'seen'",)
+SQLITE_TRIGGER = ("CREATE TRIGGER seen AFTER UPDATE ON t BEGIN SELECT 1; END",)
+CHILD = "CREATE TABLE child (id integer PRIMARY KEY, t integer, FOREIGN KEY (t) REFERENCES t (id){})"
+#: What there is beside the table, on which databases, and whether an UPDATE and a DELETE have a set there.
+BESIDE: list[tuple[str, tuple[str, ...], bool, bool]] = [
+    ("", (), True, True),
+    ("", ("CREATE UNIQUE INDEX one ON t (w)",), True, True),
+    ("", ("CREATE UNIQUE INDEX one ON t (w, v)",), False, True),
+    ("", (CHILD.format(""),), True, True),
+    ("", (CHILD.format(" ON DELETE CASCADE"),), True, False),
+    ("postgresql mariadb", ("ALTER TABLE t ADD FOREIGN KEY (boss) REFERENCES t (id)",), True, False),
+    ("postgresql sqlite", ("CREATE UNIQUE INDEX one ON t (w) WHERE v > 1",), False, True),
+    ("postgresql sqlite", ("CREATE UNIQUE INDEX one ON t (abs(v))",), False, True),
+    ("postgresql sqlite", ("ALTER TABLE t RENAME TO u", "CREATE VIEW t AS SELECT * FROM u"), False, False),
+    ("mariadb", ("RENAME TABLE t TO u", "CREATE VIEW t AS SELECT * FROM u"), False, False),
+    ("postgresql", POSTGRESQL_TRIGGER, False, False),
+    ("mariadb", MARIADB_TRIGGER, True, False),
+    ("sqlite", SQLITE_TRIGGER, False, False),
+    ("postgresql", ("CREATE RULE r AS ON UPDATE TO t DO ALSO DELETE FROM t WHERE id = 0",), False, False),
+    ("postgresql", ("ALTER TABLE t ENABLE ROW LEVEL SECURITY",), False, False),
+    ("postgresql", ("CREATE TABLE heir () INHERITS (t)",), False, False),
+    ("sqlite", ("ALTER TABLE t ADD COLUMN rowid integer",), True, False),
+]
+
+
+def test_where_rows_could_depend_on_each_other_there_is_no_set(database: Any) -> None:
+    for databases, statements, updates, deletes in BESIDE:
+        if database.kind not in (databases or database.kind):
+            continue
+        database.execute(TABLE)
+        database.script(*statements)
+        with closing(Database(DatabaseSettings(database.connection))) as odbc:
+            odbc.connect()
+            found = [odbc.row_set(compile_statement(text)) is not None for text in (UPDATE, DELETE)]
+        assert found == [updates, deletes], statements
+        views = any("VIEW" in each for each in statements)
+        cascade = " CASCADE" if database.kind == "postgresql" else ""
+        database.script(*(["DROP VIEW t"] if views else []), "DROP TABLE IF EXISTS child")
+        database.script(f"DROP TABLE {'u' if views else 't'}{cascade}", *drop_function(database.kind))
+
+
+def drop_function(kind: str) -> list[str]:
+    return ["DROP FUNCTION IF EXISTS f CASCADE"] if kind == "postgresql" else []
+
+
+def test_collations_take_printable_ascii_for_different_but_for_case_and_blanks(maria_db: Any) -> None:
+    """So a key of such characters that differs by more is that of another row."""
+    known = maria_db.rows("SELECT collation_name FROM information_schema.collation_character_set_applicability")
+    collations = [name for (name,) in known if re.fullmatch(COLLATIONS, name)]
+    assert "utf8mb4_general_ci" in collations
+    maria_db.execute("CREATE TABLE text (c varchar(2) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin)")
+    characters = [chr(code) for code in range(32, 127)]
+    for text in ["", *characters, *("a" + each for each in characters)]:
+        maria_db.execute("INSERT INTO text VALUES (?)", text)
+    for collation in collations:
+        compared = f"a.c COLLATE {collation} = b.c COLLATE {collation}"
+        equal = maria_db.rows(f"SELECT a.c, b.c FROM text a JOIN text b ON {compared} WHERE BINARY a.c <> BINARY b.c")
+        assert [pair for pair in equal if len({text.lower().rstrip(" ") for text in pair}) > 1] == [], collation

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dbconnector.columns import ColumnType
-from dbconnector.dialects import mariadb, postgresql
+from dbconnector.dialects import mariadb, postgresql, sqlite
 from dbconnector.dialects.base import Dialect
 from dbconnector.dialects.row_sets import Independence, RowSet, independence
 from dbconnector.sql import Target, compile_statement
@@ -17,6 +17,7 @@ TYPES = {
         **{"id": "bigint", "n": "integer", "site": "text", "name": "character varying"},
         "at": "timestamp without time zone",
     },
+    "sqlite": {},
     "mariadb": {"id": "bigint(20)", "n": "int(11)", "site": "text", "name": "varchar(10)", "at": "datetime(6)"},
 }
 KEYS = (frozenset({"id"}), frozenset({"site", "name"}))
@@ -245,6 +246,28 @@ def test_mariadb_takes_a_document(one: str, many: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        (
+            "UPDATE t SET name = :name WHERE id = :id",
+            "UPDATE t SET name = connector_rows.column1 FROM (VALUES (?,?),(?,?)) AS connector_rows"
+            " WHERE id = connector_rows.column2",
+        ),
+        (
+            "DELETE FROM t AS x WHERE site = :site AND x.id = :id",
+            "DELETE FROM t AS x WHERE x.rowid IN (SELECT x.rowid FROM (VALUES (?,?),(?,?)) AS connector_rows"
+            " CROSS JOIN t AS x WHERE site = connector_rows.column1 AND x.id = connector_rows.column2)",
+        ),
+    ],
+)
+def test_sqlite_takes_a_list_of_values(one: str, many: str) -> None:
+    found = set_of(sqlite.DIALECT, one)
+    assert found is not None
+    assert found.statement([("a", 1), (None, "2")]) == (many, ["a", 1, None, "2"])
+    assert set_of(sqlite.DIALECT, "UPDATE t SET n = 1 WHERE id = :id AND :at > at") is None  # by another collation
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "UPDATE t SET place = :place WHERE id = :id",  # a circle: a type of which nothing is known
@@ -303,6 +326,8 @@ def test_values_that_a_document_could_change_run_alone_in_their_order(text: str,
         (postgresql, STORED, [None, None], [[None, None]]),  # NULL is no key of any row
         (postgresql, BY_TEXT, ["a", "A", "a ", "a"], [["a", "A", "a "], ["a"]]),
         (mariadb, BY_TEXT, ["a", "A", "b", "a "], [["a", "b"], ["A"], ["a "]]),
+        (sqlite, BY_TEXT, ["a", "A", "b", "a "], [["a", "b"], ["A"], ["a "]]),
+        (sqlite, BY_TEXT, [1, "1", "1.0", 1.0, "nan", "NaN"], [[1, "nan"], ["1", "NaN"], ["1.0"], [1.0]]),
     ],
 )
 def test_rows_of_one_key_go_one_after_the_other(dialect: Any, text: str, keys: list[Any], layers: list[Any]) -> None:
