@@ -3,7 +3,7 @@ with random batches."""
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import product
 from typing import Any
@@ -100,7 +100,8 @@ def run(database: Any, write: Write, bodies: Sequence[Any]) -> tuple[list[Any], 
 
     bench.odbc.execute = counted  # type: ignore[method-assign]
     outcomes = told(bench.write(*deliveries(*bodies)))
-    rows = database.rows("SELECT id, site, name, n, v, note FROM plant ORDER BY id")
+    clock = "" if "CURRENT_TIMESTAMP" in write.statement else ", at"
+    rows = database.rows(f"SELECT id, site, name, n, v, note{clock} FROM plant ORDER BY id")
     bench.odbc.close()
     return outcomes, rows, ran
 
@@ -125,6 +126,87 @@ def test_a_batch_of_different_keys_is_one_statement(database: Any) -> None:
         outcomes, _, ran = run(database, Write(text_of(name, database)), bodies)
         assert outcomes == [DONE] * 16
         assert ran == 1, name
+
+
+WORDS = ("", "a", "A ", "ä", "𝄞", '"\\', "NULL", "1", "01", None)
+NUMBERS = (0, -1, 7, "7", 2.5, "2.50", 1e20, 123456789012345678, None)
+WHOLE = (0, -1, 7, "7", 2**31, 9007199254740993, "9007199254740993", 2**63 - 1, None)
+MOMENTS = ("2026-01-02T03:04:05", "2026-01-02 03:04:05.25", "2026-01-02", "2026-01-02T03:04:05+02:00", "x", None)
+#: A column of each type, and values for it.
+COLUMNS: Mapping[str, Mapping[str, Sequence[Any]]] = {
+    "postgresql": {
+        **dict.fromkeys(("smallint", "integer", "bigint"), WHOLE),
+        **dict.fromkeys(("numeric", "numeric(8,2)", "real", "double precision"), NUMBERS),
+        **dict.fromkeys(("text", "varchar(3)", "char(3)", '"char"', "bytea", "citext"), WORDS),
+        **dict.fromkeys(("timestamp", "timestamp(0)", "timestamptz", "date"), MOMENTS),
+        "time": ("03:04:05", "03:04", "24:00:00", None),
+        "boolean": (True, False, "true", 0, None),
+        "uuid": ("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "{A0EEBC999C0B4EF8BB6D6BB9BD380A11}", "x", None),
+        **dict.fromkeys(("json", "jsonb"), ('{"a": [1, "x\\n"]}', "null", '"b"', "x", None)),
+        "text[]": (["a", 'b"'], [], None),
+        "interval": ("1 day", "P1D", None),
+        "inet": ("10.0.0.1", "x", None),
+        "bit(3)": ("101", "1", None),
+        "money": (1, "1.50", None),
+    },
+    "mariadb": {
+        **dict.fromkeys(("tinyint", "int", "bigint", "int unsigned", "bigint unsigned", "bit(8)", "boolean"), WHOLE),
+        **dict.fromkeys(("decimal(20,0)", "decimal(8,2)", "float", "double"), NUMBERS),
+        **dict.fromkeys(("text", "varchar(3)", "char(3)", "varbinary(9)", "blob"), WORDS),
+        **dict.fromkeys(("varchar(3) CHARACTER SET latin1", "varchar(3) COLLATE utf8mb4_danish_ci"), WORDS),
+        "varchar(3) COLLATE utf8mb4_bin": WORDS,
+        **dict.fromkeys(("datetime", "datetime(6)", "timestamp(3)", "date"), MOMENTS),
+        "time": ("03:04:05", "-03:04:05", "100:00:00", None),
+        "year": (2026, "1999", 5, None),
+        "enum('a','b')": ("a", "b", "c", None),
+        "json": ('{"a": 1}', "x", None),
+        "uuid": ("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "x", None),
+        "inet6": ("::1", "x", None),
+    },
+    "sqlite": {
+        **dict.fromkeys(("integer", "bigint"), WHOLE),
+        **dict.fromkeys(("numeric", "real", ""), (*NUMBERS, *WORDS)),
+        **dict.fromkeys(("text", "varchar(3)", "text COLLATE NOCASE", "blob"), (*WORDS, 7, 1.0)),
+        **dict.fromkeys(("timestamp", "date"), MOMENTS),
+        "boolean": (True, False, "true", 0, None),
+    },
+}
+OF_TYPES = (
+    "UPDATE kinds SET c = :c WHERE id = :id",
+    "UPDATE kinds SET n = n + 1 WHERE id = :id AND c = :c",
+    "UPDATE kinds SET n = n + 1 WHERE id = :id AND c < :c",
+    "UPDATE kinds SET n = n + 1 WHERE c = :c",
+)
+
+
+def test_a_value_of_any_type_means_the_same_in_a_set(database: Any) -> None:
+    if database.kind == "postgresql":
+        database.execute("CREATE EXTENSION IF NOT EXISTS citext")
+    in_sets = 0
+    for kind, values in COLUMNS[database.kind].items():
+        for text, mixed in product(OF_TYPES, (False, True)):
+            bodies = [{"id": key, "c": value} for key, value in enumerate(values)]
+            if not mixed:  # of one type in Python, so that they fit into one set
+                bodies = [each for each in bodies if isinstance(each["c"], type(values[0]) | None)]
+            found = []
+            for multi_row in (True, False):
+                fill_kinds(database, kind, values)
+                bench = Bench(database, [Write(text, multi_row=multi_row)])
+                outcomes = told(bench.write(*deliveries(*bodies)))
+                found.append((outcomes, database.rows("SELECT * FROM kinds ORDER BY id")))
+                in_sets += bench.sink._plan.in_sets
+                bench.odbc.close()
+            assert found[0] == found[1], (kind, text)
+    assert in_sets > len(COLUMNS[database.kind]) * 3
+
+
+def fill_kinds(database: Any, kind: str, values: Sequence[Any]) -> None:
+    database.execute("DROP TABLE IF EXISTS kinds")
+    database.execute(f"CREATE TABLE kinds (id integer NOT NULL PRIMARY KEY, c {kind}, n integer NOT NULL DEFAULT 0)")
+    insert = Bench(database, [Write("INSERT INTO kinds (id, c) VALUES (:id, :c)")])
+    insert.write(*deliveries(*({"id": key, "c": value} for key, value in enumerate(values))))
+    insert.write(*deliveries(*({"id": key, "c": None} for key in range(len(values)))))
+    insert.odbc.close()
 
 
 UPDATE, DELETE = "UPDATE t SET v = :v WHERE id = :id", "DELETE FROM t WHERE id = :id"
