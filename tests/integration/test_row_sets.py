@@ -193,7 +193,8 @@ def test_a_value_of_any_type_means_the_same_in_a_set(database: Any) -> None:
                 fill_kinds(database, kind, values)
                 bench = Bench(database, [Write(text, multi_row=multi_row)])
                 outcomes = told(bench.write(*deliveries(*bodies)))
-                found.append((outcomes, database.rows("SELECT * FROM kinds ORDER BY id")))
+                c = "CAST(c AS text)" if database.kind == "postgresql" else "c"
+                found.append((outcomes, database.rows(f"SELECT id, {c}, n FROM kinds ORDER BY id")))
                 in_sets += bench.sink._plan.in_sets
                 bench.odbc.close()
             assert found[0] == found[1], (kind, text)
