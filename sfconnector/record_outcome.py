@@ -8,6 +8,7 @@ from typing import Final
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Again, Dead
+from sfconnector.mapping import Draft
 from sfconnector.mapping_check import constants
 from sfconnector.records import Decided, Item, created
 from sfconnector.salesforce.error_codes import (
@@ -138,21 +139,23 @@ class Judge:
             return OUTDATED
         if seen.aged and not item.refreshed and any(map(contradicts_description, result.errors)):
             return CONTRADICTED
-        if reasons := self._optional_fields(item, result.errors):
-            return LeaveOut(reasons)
+        # Changes that were merged are sent one by one first.
+        is_alone = item.draft.optional and item.draft is item.record.draft
+        if is_alone and (leave_out := self.to_leave_out(item.draft, result.errors)):
+            return leave_out
         return self.refused(item, result.errors, seen=seen)
 
-    def _optional_fields(self, item: Item, errors: Sequence[SfError]) -> Mapping[str, str]:
-        """Return the fields that may be left out, and why, if nothing else was refused. Changes that were merged are
-        sent one by one first."""
-        by_name = {name.lower(): name for name in item.draft.optional}
-        if not by_name or item.draft is not item.record.draft:
-            return {}
+    def to_leave_out(self, draft: Draft, errors: Sequence[SfError]) -> LeaveOut | None:
+        """Return the fields that may be left out, if nothing else was refused; None if something else was, such as the
+        default that takes the place of what was left out."""
+        by_name = {name.lower(): name for name in draft.optional if name not in draft.left_out}
+        if not by_name:
+            return None
         of_value = all(error.code in ABOUT_A_VALUE and error.fields for error in errors)
         named = [(by_name.get(name.lower()), error) for error in errors for name in error.fields]
         if not of_value or any(name is None for name, _ in named):
-            return {}
-        return {name: failure(error, Kind.REJECT, "case").text for name, error in named if name is not None}
+            return None
+        return LeaveOut({name: failure(error, Kind.REJECT, "case").text for name, error in named if name is not None})
 
     def refused(self, item: Item, errors: Sequence[SfError], status: int = 200, seen: Circumstances = ALONE) -> Decided:
         """Decide about a record that was refused for these errors."""

@@ -20,8 +20,9 @@ from sfconnector.alarms.alarm_brake import AlarmBrake
 from sfconnector.alarms.alarm_record import CASE, DUE, FIELDS, KEY, NUMBER, STATE, RecordCodec, read_time, written_time
 from sfconnector.alarms.register import Change, Opening
 from sfconnector.batch_send import CallSizes
+from sfconnector.mapping import Decoded
 from sfconnector.record_outcome import NO_RULE as NO_ASSIGNMENT
-from sfconnector.record_outcome import OWNER, Judge
+from sfconnector.record_outcome import OWNER, Judge, LeaveOut
 from sfconnector.salesforce import error_codes, responses
 from sfconnector.salesforce.error_codes import SfError
 from sfconnector.salesforce.responses import Result
@@ -167,11 +168,11 @@ class AlarmCalls:
         if alarms:
             self._composite([self._write(alarms, list(alarms))])
 
-    def open(self, openings: Mapping[str, Opening]) -> dict[str, CaseSeen | Failure]:
+    def open(self, openings: Mapping[str, Opening]) -> dict[str, CaseSeen | Failure | LeaveOut]:
         """Create Cases and their records. Raise Failed."""
         return self._in_calls(openings, partial(self._open, openings))
 
-    def _open(self, openings: Mapping[str, Opening], keys: Sequence[str]) -> dict[str, CaseSeen | Failure]:
+    def _open(self, openings: Mapping[str, Opening], keys: Sequence[str]) -> dict[str, CaseSeen | Failure | LeaveOut]:
         chosen = {key: openings[key] for key in keys}
         groups = _by_assignment(chosen, self._judge.auto_assign)
         calls = [
@@ -186,11 +187,12 @@ class AlarmCalls:
         for group, answer in zip(groups.values(), created, strict=True):
             results |= zip(group, self._results(answer, len(group)), strict=True)
         any_created = any(not result.errors for result in results.values())
-        answers: dict[str, CaseSeen | Failure] = {}
+        answers: dict[str, CaseSeen | Failure | LeaveOut] = {}
         for key, result in results.items():
             case = cases.get(self._fold(key))
             opening = chosen[key]
-            refused = unmade[key]  # then the Case is refused too, since it refers to the record
+            refused: Failure | LeaveOut | None = unmade[key]  # then the Case is refused too: it refers to the record
+            refused = refused or self._to_leave_out(opening, result.errors)
             if refused is None:
                 refused = self._not_created(result.errors, opening.fields, singled_out=any_created)
                 refused = self._brake.weighed(opening.arrival.delivery, self._judge.place, refused)
@@ -212,6 +214,13 @@ class AlarmCalls:
             self._sizes.note(len(chunk), time.monotonic() - begun, crowded=bool(crowded))
             rest = crowded + rest[len(chunk) :]
         return answers
+
+    def _to_leave_out(self, opening: Opening, errors: Sequence[SfError]) -> LeaveOut | None:
+        """Return the fields without which the Case is created; None: they are not why it was refused."""
+        record: Decoded | None = opening.arrival.record
+        if not errors or record is None or record.draft is None:
+            return None
+        return self._judge.to_leave_out(record.draft, errors)
 
     def _not_created(
         self, errors: Sequence[SfError], fields: Mapping[str, Any], *, singled_out: bool

@@ -15,6 +15,7 @@ from connectorlib.messages import ALREADY, DONE, LATER, Again, Dead, Delivery, D
 from sfconnector.alarms.alarm import Alarm, AlarmRules, CaseSeen, Create, Effect, Event, State, Update
 from sfconnector.alarms.alarm_counts import AlarmCounts, Tally
 from sfconnector.alarms.transitions import expire, fold, plan
+from sfconnector.record_outcome import LeaveOut
 
 #: Alarms that are kept in memory.
 MOST_KNOWN = 20_000
@@ -79,9 +80,9 @@ class AlarmOrg(Protocol):
     def change(self, changes: Mapping[str, Change]) -> Mapping[str, Failure | None]:
         """Change Cases, then write their alarms' records."""
 
-    def open(self, openings: Mapping[str, Opening]) -> Mapping[str, CaseSeen | Failure]:
+    def open(self, openings: Mapping[str, Opening]) -> Mapping[str, CaseSeen | Failure | LeaveOut]:
         """Make the records that there are not, create Cases, write the records, return the Cases. A Case that has
-        the number already is not created again, and is the answer."""
+        the number already is not created again, and is the answer. LeaveOut: without these fields it will be."""
 
 
 @dataclass(slots=True, eq=False)
@@ -363,6 +364,9 @@ class AlarmRegister:
             if isinstance(answer, Failure):
                 self._tally.refused(work.key)
                 work.refuse(opening.arrival, answer)
+            elif isinstance(answer, LeaveOut):
+                self._tally.refused(work.key)
+                opening.arrival.record.leave_out(answer.reasons)  # the next round maps it again
             else:
                 self._tally.opened(work.key)
                 work.alarm = replace(opening.alarm, case_id=answer.id)

@@ -143,3 +143,16 @@ def test_the_owner_that_the_mapping_gives_is_not_replaced_by_a_rule(start: Any, 
     deliveries = [alarms.message({"device": "p-1", "owner": owner}), alarms.message({"device": "p-2"})]
     assert kinds(alarms.sink.handle(deliveries, lambda: True)) == {"done": 2}
     assert {each["Subject"]: each["OwnerId"] for each in salesforce.cases()} == {"p-1": owner, "p-2": queue}
+
+
+def test_a_case_is_created_without_what_salesforce_does_not_accept(start: Any, salesforce: Any) -> None:
+    mapping = {"Subject": "device", "SuppliedEmail": {"path": "email", "invalid": "skip"}, "SuppliedName": "name"}
+    alarms = start(mapping=mapping, note_field="Description")
+    assert kinds(alarms.work("p-1", "p-2", email="n/a")) == {"done": 2}
+    (first, second) = salesforce.cases()
+    assert {each["SuppliedEmail"] for each in (first, second)} == {None}
+    assert all(each["Description"].startswith("SuppliedEmail left out: ") for each in (first, second))
+    assert {each["Case__c"] for each in salesforce.records("Alarm__c")} == {first["Id"], second["Id"]}
+    assert alarms.state.created == 2
+    outcomes = alarms.work("p-3", email="n/a", name="x" * 200)
+    assert [type(each) for each in outcomes] == [Dead]

@@ -664,3 +664,11 @@ def test_how_much_is_mapped_ahead(client, mapped, answered, packed, text, ahead)
     assert len(mapped) == 1 + ahead
     assert handle(cases, *following) == [DONE, DONE]
     assert sorted(mapped) == [1, 2, 3]
+
+
+def test_a_default_that_is_refused_in_the_place_of_what_was_left_out_is_not_left_out(client):
+    mapping = {"Subject": "subject", "SuppliedEmail": {"path": "email", "invalid": "skip"}}
+    cases = cases_of(client, mapping, defaults={"SuppliedEmail": "nobody"})
+    (outcome,) = handle(cases, message(1, {"subject": "x", "email": "n/a"}))
+    assert (outcome.failure.kind, outcome.failure.code) == (Kind.CONFIGURATION, "INVALID_EMAIL_ADDRESS")
+    assert client.sizes == [1, 1]
