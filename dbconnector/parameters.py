@@ -7,15 +7,15 @@ depends on `$result` is evaluated when the statement before it has run, each tim
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from itertools import chain
-from typing import Any, Self
+from itertools import chain, repeat
+from typing import Any, Self, TypeVar
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure
 from connectorlib.expressions import (
     Scope,
 )
-from connectorlib.formats import Format, compile_format, records_of
+from connectorlib.formats import Format, compile_format, records_of, records_together
 from connectorlib.formats.content import MOST_UNPACKED
 from connectorlib.limits import Effort
 from connectorlib.messages import LATER, Delivery, Later
@@ -31,6 +31,8 @@ _NOTHING = Scope(None)
 SMALL = 65_536
 #: So many rows are bound together.
 TOGETHER = 50
+
+T = TypeVar("T")
 
 #: What the named statements of a record have returned so far.
 Results = dict[str, Mapping[str, Any] | None]
@@ -87,13 +89,22 @@ class Plan:
         takes half the time. Once messages have unpacked to as much as a call may hold, the rest has to wait."""
         found: list[Unit | Failed | Later | _Plain] = []
         unpacked = 0
-        for delivery in deliveries:
-            found.append(self._unit_or_plain(delivery) if unpacked < MOST_UNPACKED else LATER)
-            unpacked += delivery.unpacked
+        for part in _parts(deliveries):
+            if (records := self._decoded(part)) is not None:
+                found += zip(part, repeat(None), records)
+                continue
+            for delivery in part:
+                found.append(self._unit_or_plain(delivery) if unpacked < MOST_UNPACKED else LATER)
+                unpacked += delivery.unpacked
         plain = [each for each in found if isinstance(each, tuple)]
-        parts = (plain[at : at + TOGETHER] for at in range(0, len(plain), TOGETHER))
-        bound = chain.from_iterable(map(self._together, parts))
+        bound = chain.from_iterable(map(self._together, _parts(plain)))
         return [next(bound) if isinstance(each, tuple) else each for each in found]
+
+    def _decoded(self, deliveries: Sequence[Delivery]) -> Sequence[Any] | None:
+        """Return the records of messages whose rows are bound column by column, if they can be decoded together."""
+        if not self._by_column or self.inbox is not None or max(len(each.body) for each in deliveries) >= SMALL:
+            return None
+        return records_together(deliveries, self._format)
 
     def _unit_or_plain(self, delivery: Delivery) -> Unit | Failed | _Plain:
         """Return a message, decoded, that has only a row of plain fields to be bound; any other as a unit."""
@@ -185,6 +196,11 @@ def _dependent(write: BoundWrite, unit: Unit, index: int, results: Results, effo
     assert scope is not None
     scope.root, scope.index, scope.results, scope.effort = record, position, results, effort
     return [*write.rows(record, scope)]
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield the items as they are worked on together."""
+    return (items[at : at + TOGETHER] for at in range(0, len(items), TOGETHER))
 
 
 def compile_plan(config: DbConfig) -> Plan:

@@ -10,6 +10,7 @@ from connectorlib.errors import Failed, reject
 from connectorlib.formats.amqp_value import TYPE, is_encoded, value_in
 from connectorlib.formats.charset import charset_in, is_charset
 from connectorlib.formats.compression import coding_of, unpack
+from connectorlib.formats.json import JsonFormat
 from connectorlib.formats.registry import Format, compile_format
 from connectorlib.formats.strictness import compile_encoding
 from connectorlib.messages import Delivery
@@ -23,6 +24,17 @@ def records_of(delivery: Delivery, fmt: Format) -> Sequence[Any]:
     """Return the records of a message, those that were decoded before if there are any. Raise Failed (reject):
     `not-decodable` or `too-large`."""
     return decode_content(delivery, fmt) if delivery.records is None else delivery.records
+
+
+def records_together(deliveries: Sequence[Delivery], fmt: Format) -> Sequence[Any] | None:
+    """Return the only record of each of many messages, decoded together; None if they are to be decoded one by one."""
+    if not isinstance(fmt, JsonFormat):
+        return None
+    for delivery in deliveries:
+        coding = delivery.content_encoding
+        if delivery.records is not None or (coding is not None and coding_of(coding) is not None):
+            return None
+    return fmt.decode_objects([delivery.body for delivery in deliveries])
 
 
 def decode_content(delivery: Delivery, fmt: Format) -> list[Any]:

@@ -62,6 +62,7 @@ class JsonFormat:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._value: Callable[[bytes], Any] = self._first_value
+        self._objects: Callable[[Sequence[bytes]], list[Any] | None] = self._first_objects
 
     def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
         check_size(body, self.limits)
@@ -71,6 +72,19 @@ class JsonFormat:
         records = value if isinstance(value, list) else [value]
         check_count(records, self.limits)
         return records
+
+    def decode_objects(self, bodies: Sequence[bytes]) -> list[Any] | None:
+        """Return the only record of each of many bodies, decoded together; None if they are to be decoded one by one,
+        because one of them is anything else than an object of plain values."""
+        if len(bodies) < 2 or max(map(len, bodies)) > self.limits.body_bytes:
+            return None
+        return self._objects(bodies)
+
+    def _first_objects(self, bodies: Sequence[bytes]) -> list[Any] | None:
+        from connectorlib.formats.quick_json import quick_decode_objects  # late: see below
+
+        self._objects = quick_decode_objects(_FRACTIONS.create_decimal)
+        return self._objects(bodies)
 
     def _first_value(self, body: bytes) -> Any:
         """The first body is decoded without the quick decoder: a process of one message starts sooner."""
@@ -162,6 +176,9 @@ class NdjsonFormat(JsonFormat):
     """One JSON value a line, each of which is a record; blank lines are skipped (https://github.com/ndjson/ndjson-spec)."""
 
     content_type = "application/x-ndjson"
+
+    def decode_objects(self, bodies: Sequence[bytes]) -> list[Any] | None:
+        return None  # a body of one line is rare
 
     def decode(self, body: bytes, charset: str | None = None) -> list[Any]:
         check_size(body, self.limits)

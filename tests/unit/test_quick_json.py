@@ -4,6 +4,7 @@ import json
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import product
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from connectorlib.errors import Failed
 from connectorlib.formats import compile_format, quick_json
-from connectorlib.formats.json import _FRACTIONS
+from connectorlib.formats.json import _FRACTIONS, JsonFormat
 from connectorlib.formats.quick_json import json_bytes, parse_json, quick_decode
 from connectorlib.shared_settings import Limits
 from connectorlib.values.text import Structured, json_text
@@ -80,6 +81,36 @@ def test_a_body_means_the_same_to_the_quick_decoder(body):
     for _ in range(2):
         later.decode(b"1")
     assert outcome(later.decode, body) == outcome(first.decode, body)
+
+
+OBJECT = b'{"a": 1, "b": "x", "c": 1.5, "d": null, "e": true}'
+
+
+@given(st.lists(bodies() | st.just(OBJECT), min_size=2, max_size=4))
+@example([OBJECT] * 50)
+@example([b'{"a": 1}, {"b": 2}', b""])
+@example([b'{"a": [{}', b"{}]}", b'{"a": 1}, {"a": 1}'])
+@example([b'{"a": "', b'"}', b'{"a": 1}, 0, {"a": 1}'])
+@example([b'{"a": 1, "a": "x"}', OBJECT])
+@example([b"{}]", b"[{}"])
+def test_bodies_mean_the_same_together_as_one_by_one(found):
+    fmt = JsonFormat(LIMITS)
+    together = fmt.decode_objects(found)
+    assert together is None or repr(together) == repr([record for body in found for record in fmt.decode(body)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *(b"{}, {}", b"", b'{"a": 1}}', b"[{}]", b"1", b'{"a": {}}', b'{"a": 1, "a": 1}', rb'{"a": "\n"}', b"{"),
+        b'{"a": 1e999999999}',
+    ],
+)
+def test_only_plain_objects_are_decoded_together(other):
+    fmt = JsonFormat(LIMITS)
+    assert fmt.decode_objects([OBJECT, OBJECT]) == fmt.decode(OBJECT) * 2
+    for bodies in product([OBJECT, other], repeat=3):
+        assert (fmt.decode_objects(bodies) is None) is (other in bodies)
 
 
 @pytest.mark.parametrize(
