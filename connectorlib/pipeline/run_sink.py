@@ -28,6 +28,7 @@ from connectorlib.pipeline.pause import BrokerWait, PauseNotice, hint
 from connectorlib.pipeline.pump import Pump, Router
 from connectorlib.pipeline.sink import Sink
 from connectorlib.pipeline.worker import Worker
+from connectorlib.service.garbage import exempt_present
 from connectorlib.service.process import Life, Watchdog, notify
 from connectorlib.service.reload import Term
 from connectorlib.shared_settings import (
@@ -176,6 +177,7 @@ def supervised(config: ProcessConfig, monitor: Monitor, term: Term) -> Iterator[
         watchdog.register(name, check)
     with watchdog, _serving(config.monitoring, monitor), _notifying(config, monitor, term):
         notify("READY=1")
+        exempt_present()
         yield
         if not term.replaced:
             notify("STOPPING=1")
