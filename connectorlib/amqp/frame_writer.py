@@ -31,15 +31,18 @@ def encode_message(channel: int, message: Outgoing, frame_max: int) -> bytes:
 
     pika writes each frame separately, which costs 40 µs per message; a batch of these is one write.
     """
-    properties = b"".join(encode_properties(message).encode())
+    properties = _properties_of(message)
     body = message.body
     start = _CONTENT.pack(spec.FRAME_HEADER, channel, 12 + len(properties), _CLASS, 0, len(body))
     method = _method(channel, message.exchange, message.routing_key)
-    pieces: list[bytes | memoryview] = [method, start, properties, _END]
     longest = frame_max - _OVERHEAD
+    if 0 < len(body) <= longest:  # hot path
+        head = _FRAME.pack(spec.FRAME_BODY, channel, len(body))
+        return b"".join((method, start, properties, _END, head, body, _END))
+    pieces: list[bytes | memoryview] = [method, start, properties, _END]
     view = memoryview(body)  # so that a long one is copied only once
     for at in range(0, len(body), longest):
-        piece = body if len(body) <= longest else view[at : at + longest]
+        piece = view[at : at + longest]
         pieces += [_FRAME.pack(spec.FRAME_BODY, channel, len(piece)), piece, _END]
     return b"".join(pieces)
 
@@ -48,6 +51,25 @@ def encode_message(channel: int, message: Outgoing, frame_max: int) -> bytes:
 def _method(channel: int, exchange: str, routing_key: str) -> bytes:
     marshalled: bytes = frame.Method(channel, spec.Basic.Publish(0, exchange, routing_key, mandatory=True)).marshal()
     return marshalled
+
+
+def _properties_of(message: Outgoing) -> bytes:
+    """Return the encoded properties. Those of most messages, an id and perhaps a content type, do without the object of
+    pika, which costs 2 µs."""
+    properties = message.properties
+    message_id = properties.get("message_id")
+    if type(message_id) is str and len(properties) == 1 + ("content_type" in properties):
+        octets = message_id.encode()
+        if len(octets) < 256:
+            return b"%b%c%b" % (_before_id(properties.get("content_type")), len(octets), octets)
+    return b"".join(encode_properties(message).encode())
+
+
+@lru_cache(256)
+def _before_id(content_type: str | None) -> bytes:
+    """Return the encoded properties up to the length of the id, which is the last of them."""
+    properties = {"message_id": ""} if content_type is None else {"message_id": "", "content_type": content_type}
+    return b"".join(encode_properties(Outgoing("", "", b"", properties)).encode())[:-1]
 
 
 def encode_properties(message: Outgoing) -> pika.BasicProperties:

@@ -49,7 +49,18 @@ def written_by_pika(message: Outgoing, properties: BasicProperties) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, FRAME_MAX - 8, FRAME_MAX - 7, 3 * FRAME_MAX])
-@pytest.mark.parametrize("own", [{}, {"message_id": "m-1", "headers": {"a": 1, "b": {"c": "d"}}, "priority": 3}])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        {"message_id": "m-1", "headers": {"a": 1, "b": {"c": "d"}}, "priority": 3},
+        {"message_id": "ä-1"},
+        {"message_id": "m" * 255, "content_type": "application/json"},
+        {"message_id": "m-1", "content_type": None},
+        {"message_id": None, "content_type": "text/plain"},
+        {"message_id": "", "correlation_id": "c-1"},
+    ],
+)
 def test_the_frames_of_a_message_are_those_that_pika_writes(size, own):
     message = Outgoing("devices", "reading.p-7", b"x" * size, own)
     assert encode_message(5, message, FRAME_MAX) == written_by_pika(message, BasicProperties(**own, delivery_mode=2))
@@ -58,5 +69,6 @@ def test_the_frames_of_a_message_are_those_that_pika_writes(size, own):
 def test_what_amqp_cannot_carry_is_refused():
     with pytest.raises(exceptions.ShortStringTooLong):
         encode_message(1, Outgoing("x", "k" * 256, b"", {}), FRAME_MAX)
-    with pytest.raises(exceptions.ShortStringTooLong):
-        encode_message(1, Outgoing("x", "k", b"", {"message_id": "m" * 256}), FRAME_MAX)
+    for wrong in ({"message_id": "m" * 256}, {"message_id": "ä" * 128}, {"message_id": "m", "content_type": "t" * 256}):
+        with pytest.raises(exceptions.ShortStringTooLong):
+            encode_message(1, Outgoing("x", "k", b"", wrong), FRAME_MAX)
