@@ -21,7 +21,7 @@ FALLBACK_NAME = "dbconnector"
 #: Seconds from one round of `follow` that found nothing to the next, where `every` is not given.
 FOLLOW_EVERY_S = 1.0
 #: How many times as many small rows a page has that is to be marked.
-GROWTH = 4
+GROWTH = 8
 
 
 @cache

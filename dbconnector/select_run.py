@@ -30,8 +30,8 @@ from dbconnector.settings import DbConfig
 
 logger = logging.getLogger(__name__)
 
-#: Rows of a page that are marked and committed while the rest is on its way: those of two statements.
-MARKED_AT_ONCE = 2 * LARGEST
+#: Rows of a page that are marked and committed while the rest is on its way: those of one statement.
+MARKED_AT_ONCE = LARGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class _Run:
         self._commit(confirmed, changed)
 
     def _mark_some(self) -> None:
-        """Mark as many of the rows that are confirmed as fill statements."""
+        """Mark as many of the rows that are confirmed as fill a statement, or several."""
         assert self.on_sent is not None
         end = len(self.rows.confirmed)
         end -= (end - self._marked) % MARKED_AT_ONCE

@@ -172,7 +172,7 @@ def test_pages_that_are_marked_by_themselves_have_whole_messages(write, fetch, r
 @pytest.mark.parametrize(
     ("select", "most"),
     [
-        ({"on_sent": "DELETE FROM t WHERE id = :id"}, 4800),
+        ({"on_sent": "DELETE FROM t WHERE id = :id"}, 9600),
         ({"on_sent": "DELETE FROM t WHERE id = :id", "fetch": 1000}, None),
         ({}, None),
     ],
