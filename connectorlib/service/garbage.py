@@ -11,7 +11,7 @@ YOUNG = 10_000
 def exempt_present() -> None:
     """Search seldom from now on, and never again what there is: modules, configuration, connections. What an earlier
     call has exempted is searched once."""
-    if gc.get_freeze_count():
+    if gc.get_threshold()[0] == YOUNG:
         gc.unfreeze()
         gc.collect()
     gc.freeze()
