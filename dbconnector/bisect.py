@@ -4,7 +4,7 @@ Few different sizes are used, so that few statements have to be prepared.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -50,16 +50,15 @@ def statements(
         yield sql(len(chunk)), list(chain.from_iterable(chunk))
 
 
-def runs(rows: Sequence[Sequence[Any]], keys: Sequence[int]) -> Iterator[Sequence[Sequence[Any]]]:
-    """Yield the rows in their order, in runs of which none has a key twice; `keys`: the positions of its values."""
-    start, seen = 0, set[tuple[Any, ...]]()
-    for at, row in enumerate(rows):
-        key = tuple([row[each] for each in keys])
+def runs(items: Sequence[T], keys: Iterable[Hashable]) -> Iterator[Sequence[T]]:
+    """Yield the items in their order, in runs of which none has a key twice, given the key of each."""
+    start, seen = 0, set[Hashable]()
+    for at, key in enumerate(keys):
         if key in seen:
-            yield rows[start:at]
+            yield items[start:at]
             start, seen = at, set()
         seen.add(key)
-    yield rows[start:]
+    yield items[start:]
 
 
 def _no_hint(_items: Sequence[Any], _failed: Failed) -> Sequence[int]:

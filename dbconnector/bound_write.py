@@ -107,8 +107,8 @@ class BoundWrite:
                 yield Execution(self.place, sql, parameters, count if self.must_change else 0)
             return
         largest = min(most, dialect.rows_at_once(len(self.statement.names)))
-        keys = self._multi_row.conflict if self._multi_row is not None and dialect.one_row_a_key else ()
-        for run in runs(rows, keys) if keys else (rows,):
+        key = self._multi_row.conflict if self._multi_row is not None and dialect.one_row_a_key else ()
+        for run in runs(rows, [tuple([row[at] for at in key]) for row in rows]) if key else (rows,):
             for sql, parameters in statements(run, largest, self.sql):
                 yield Execution(self.place, sql, parameters)
 

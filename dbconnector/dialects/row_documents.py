@@ -30,6 +30,8 @@ from dbconnector.dialects.row_sets import (
 from dbconnector.sql.keyed_change import KeyedChange
 from dbconnector.sql.targets import Target
 
+#: An UPDATE runs its triggers in the order of the rows, and they cannot write to its table; a DELETE takes the order of
+#: the table. Triggers are shown only to a user with the right to them.
 _ROWS = """
 SELECT 'plain', '' FROM information_schema.tables
  WHERE table_schema = {0} AND table_name = ? AND table_type = 'BASE TABLE' AND engine = 'InnoDB'
@@ -37,19 +39,17 @@ UNION ALL SELECT 'key', GROUP_CONCAT(column_name SEPARATOR '\n') FROM informatio
  WHERE table_schema = {0} AND table_name = ? AND non_unique = 0 GROUP BY index_name
 UNION ALL SELECT CONCAT('collation ', collation_name), column_name FROM information_schema.columns
  WHERE table_schema = {0} AND table_name = ? AND collation_name IS NOT NULL
-"""
-#: An UPDATE runs its triggers in the order of the rows, and they cannot write to its table; a DELETE takes the order of
-#: the table. Only those triggers are shown that the user has the right to. The second question takes longer the more
-#: tables there are.
-_DELETES = """
-UNION ALL SELECT 'cascades', '' FROM information_schema.triggers
+UNION ALL SELECT 'ordered', '' FROM information_schema.triggers
  WHERE event_object_schema = {0} AND event_object_table = ?
-UNION ALL SELECT 'cascades', '' FROM DUAL WHERE NOT EXISTS (
+UNION ALL SELECT 'ordered', '' FROM DUAL WHERE NOT EXISTS (
  SELECT 1 FROM information_schema.user_privileges WHERE privilege_type = 'TRIGGER'
  UNION ALL SELECT 1 FROM information_schema.schema_privileges
   WHERE privilege_type = 'TRIGGER' AND {0} LIKE table_schema
  UNION ALL SELECT 1 FROM information_schema.table_privileges
   WHERE privilege_type = 'TRIGGER' AND table_schema = {0} AND table_name = ?)
+"""
+#: It takes longer the more tables there are.
+_DELETES = """
 UNION ALL SELECT 'cascades', '' FROM information_schema.referential_constraints
  WHERE constraint_schema = {0} AND referenced_table_name = ?
   AND (table_name = referenced_table_name OR delete_rule NOT IN ('RESTRICT', 'NO ACTION'))
@@ -99,7 +99,11 @@ def by_document(change: KeyedChange, kinds: Sequence[ColumnType], found: Indepen
         return text(types), [document]
 
     types = [use.text or "BIGINT" for use in uses]
-    return RowSet(statement, keys, found.has_one_row(change), (text(tuple(types)), ["[]"])) if keys else None
+    return (
+        RowSet(statement, keys, found.has_one_row(change), (text(tuple(types)), ["[]"]), ordered=found.ordered)
+        if keys
+        else None
+    )
 
 
 class _Parameter(NamedTuple):

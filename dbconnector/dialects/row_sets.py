@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from connectorlib.dataclass import dataclass
-from dbconnector.bisect import chunks
+from dbconnector.bisect import chunks, runs
 from dbconnector.sql.keyed_change import KeyedChange
 
 Row = Sequence[Any]
@@ -33,6 +33,8 @@ class Independence(NamedTuple):
     cascades: bool = False
     #: Whether what is unique is not told by columns alone: expressions, parts of the table, exclusion.
     unclear: bool = False
+    #: Whether the order of the rows matters, though not to them: there are triggers, or could be.
+    ordered: bool = False
     #: The columns of each unique key.
     keys: tuple[frozenset[str], ...] = ()
     #: The collation of each column of text, where it matters.
@@ -40,7 +42,7 @@ class Independence(NamedTuple):
 
     def allows(self, change: KeyedChange) -> bool:
         """Return whether a change of one row makes no difference to the change of another."""
-        if not self.plain or (self.cascades if change.deletes else self.unclear):
+        if not self.plain or (self.cascades or self.ordered if change.deletes else self.unclear):
             return False
         return not any(change.changed & key for key in self.keys)
 
@@ -62,7 +64,8 @@ def independence(answer: Iterable[Sequence[Any]]) -> Independence:
         if what.startswith("collation ")
         for column in columns
     }
-    return Independence("plain" in found, "cascades" in found, "unclear" in found, keys, collations)
+    flags = {what: what in found for what in ("plain", "cascades", "unclear", "ordered")}
+    return Independence(**flags, keys=keys, collations=collations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class RowSet:
     #: The most rows of a statement, and whether its text depends on how many there are.
     most: int = 10_000
     sized: bool = False
+    #: Whether all rows stay in their order, and not only those of one key.
+    ordered: bool = False
 
     def executions(self, alone: str, rows: Sequence[Row], most: int) -> Iterator[tuple[str, Sequence[Any], int]]:
         """Yield the statements that together are run for all rows, at most so many at once, with their parameters and
@@ -108,6 +113,8 @@ class RowSet:
         found = [*zip(*([key_of(row[at]) for row in rows] for at, key_of in self.keys), strict=True)]
         if len(set(found)) == len(rows):
             return [rows]
+        if self.ordered:
+            return [*runs(rows, found)]
         layers: list[list[Row]] = []
         seen: Counter[Hashable] = Counter()
         for row, key in zip(rows, found, strict=True):

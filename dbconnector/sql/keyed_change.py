@@ -37,6 +37,8 @@ _NEVER = {
 #: In conditions: what would need a closer look at which of them are joined by AND.
 _NOT_BETWEEN_CONDITIONS = {"OR", "XOR", "BETWEEN", "CASE"}
 _ARITHMETIC = {"+", "-", "*", "/"}
+#: After an assignment.
+_ENDS = {",", "WHERE"}
 _EXECUTABLE = ("/*!", "/*+", "/*M!")
 
 
@@ -58,7 +60,8 @@ class KeyedChange:
     changed: frozenset[str]
     #: Whether a value of SET may need a column that SET has changed before.
     chained: bool
-    #: The column that each parameter is stored in, compared with or, if it is one of `added`, added to and the like.
+    #: The column that each parameter is stored in, compared with, replaced by (COALESCE) or, if it is one of
+    #: `added`, added to and the like.
     operands: tuple[Target | None, ...]
     added: frozenset[int]
 
@@ -92,7 +95,7 @@ def keyed_change(tokens: Sequence[Token]) -> KeyedChange | None:
     if changes is None or not keys or changed & {column for _, column in keys}:
         return None
     first, cut, end = places[start], places[where], places[-1] + 1
-    added = _added(statement, table)
+    added, replaced = _added(statement, table), _replaced(statement, table)
     return KeyedChange(
         table=table,
         name=name,
@@ -103,7 +106,7 @@ def keyed_change(tokens: Sequence[Token]) -> KeyedChange | None:
         keys=keys,
         changed=changed,
         chained=_is_chained(changes),
-        operands=tuple(added.get(at, target) for at, target in enumerate(targets(statement))),
+        operands=tuple((added | replaced).get(at, target) for at, target in enumerate(targets(statement))),
         added=frozenset(added),
     )
 
@@ -193,10 +196,21 @@ def _added(statement: Sequence[Token], table: str) -> dict[int, Target]:
     return {number: Target(table, column, stored=False) for number, column in columns if column}
 
 
+def _replaced(statement: Sequence[Token], table: str) -> dict[int, Target]:
+    """Return the column of each parameter of `… = COALESCE(:name, column)`."""
+    found: dict[int, Target] = {}
+    parameters = [at for at, token in enumerate(statement) if token.type is T.PARAMETER]
+    for number, at in enumerate(parameters):
+        words = [token.upper for token in statement[at - 3 : at + 5]]
+        if words[:3] == ["=", "COALESCE", "("] and words[4:5] == [","] and words[6:7] == [")"] and words[7] in _ENDS:
+            found[number] = Target(table, statement[at + 2].text)
+    return found
+
+
 def _operand(statement: Sequence[Token], at: int) -> str:
     """Return the column if `column + :name` is a whole expression of SET; "" if it is not."""
     following = statement[at + 1].upper if at + 1 < len(statement) else ""
-    if following not in (",", "WHERE") or statement[at - 1].text not in _ARITHMETIC:
+    if following not in _ENDS or statement[at - 1].text not in _ARITHMETIC:
         return ""
     start = at - 1
     while statement[start - 1].type in (T.WORD, T.NAME) or statement[start - 1].text == ".":

@@ -47,10 +47,11 @@ DECODE: dict[str, Callable[[Sequence[bytes], Sequence[str]], list[Any]]] = {
 class Statement:
     """A statement that takes many rows: `sql`, the rows, and what comes after them."""
 
-    def __init__(self, sql: str, columns: int, row: str = "", tail: str = "") -> None:
+    def __init__(self, sql: str, columns: int, row: str = "", tail: str = "", between: str = ", ") -> None:
         self._head = f"{sql} VALUES " if not row else sql
         self._row = row or f"({', '.join('?' * columns)})"
         self._tail = tail
+        self._between = between
         self._most = columns * min(ROWS, PARAMETERS // columns)
         self._columns = columns
         self._many = self._text(self._most)
@@ -61,7 +62,7 @@ class Statement:
             cursor.execute(self._many if len(chunk) == self._most else self._text(len(chunk)), chunk)
 
     def _text(self, values: int) -> str:
-        return f"{self._head}{', '.join([self._row] * (values // self._columns))}{self._tail}"
+        return self._head + self._between.join([self._row] * (values // self._columns)) + self._tail
 
 
 def run(
@@ -74,6 +75,7 @@ def run(
     *,
     row: str = "",
     tail: str = "",
+    between: str = ", ",
     format: str = "json",
     batch: int = ROWS,
     at_once: bool = False,
@@ -93,7 +95,9 @@ def run(
     seen = 0
     database = pyodbc.connect(connection, autocommit=False)
     decode = DECODE[format]
-    statements = [Statement(each, len(columns), row, tail) for each in ([sql] if isinstance(sql, str) else sql)]
+    statements = [
+        Statement(each, len(columns), row, tail, between) for each in ([sql] if isinstance(sql, str) else sql)
+    ]
 
     def on_message(_channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         nonlocal seen

@@ -136,6 +136,7 @@ class Change:
     statement: str
     #: Up to the rows, each row, and what comes after them.
     by_hand: tuple[str, str, str]
+    between: str = ", "
     done: str = "SELECT count(*) FROM measured WHERE at IS NOT NULL"
 
 
@@ -168,7 +169,7 @@ class Changes(Load):
     def by_hand(self) -> Mapping[str, Any]:
         assert self.change is not None
         sql, row, tail = self.change.by_hand
-        return {"sql": sql, "row": row, "tail": tail, "columns": self.change.columns}
+        return {"sql": sql, "row": row, "tail": tail, "between": self.change.between, "columns": self.change.columns}
 
     def one_by_one(self) -> Mapping[str, Any]:
         assert self.change is not None
@@ -199,10 +200,11 @@ CHANGES: Mapping[tuple[str, str], Change] = {
         ("value", "at", "id"),
         _UPDATE,
         (
-            "UPDATE measured JOIN (WITH new (value, at, id) AS (VALUES ",
-            "(?, ?, ?)",
+            "UPDATE measured JOIN (WITH new (value, at, id) AS (",
+            "SELECT ?, ?, ?",
             ") SELECT * FROM new) AS new ON measured.id = new.id SET measured.value = new.value, measured.at = new.at",
         ),
+        between=" UNION ALL ",
     ),
     ("upsert", "postgresql"): Change(
         ("id", "value", "at"), f"{_UPSERTED}(:id, :value, :at){_ON_CONFLICT}", (_UPSERTED, "(?, ?, ?)", _ON_CONFLICT)

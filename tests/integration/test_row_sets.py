@@ -3,15 +3,20 @@ with random batches."""
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from connectorlib.messages import DONE, Dead, Outcome
+import pytest
+
+from connectorlib.messages import DONE, Dead
 from dbconnector.dialects.row_documents import COLLATIONS
 from dbconnector.odbc.database import Database
+from dbconnector.parameters import compile_plan
 from dbconnector.settings import DatabaseSettings, Write
+from dbconnector.sink import DatabaseSink
 from dbconnector.sql import compile_statement
 from tests.integration.test_database_sink import Bench, deliveries
 
@@ -35,11 +40,14 @@ TEXTS = (
     "1.0",
     " x",
 )
+
 SITES = ("a", "A", "a ", "ä", "b", "ß", "ss", "1", "1.0", "01", None)
 STATEMENTS = {
     "stored": "UPDATE plant SET v = :v, name = :name, at = :at, note = :note WHERE id = :id",
     "counted": "UPDATE plant SET n = n + :n, at = CURRENT_TIMESTAMP WHERE id = :id AND v < :v",
     "newer": "UPDATE plant SET v = :v WHERE id = :id AND (at IS NULL OR at < :at)",
+    "patched": "UPDATE plant SET name = COALESCE(:name, name), n = COALESCE(:n, n) WHERE id = :id",
+    "chained": "UPDATE plant SET n = n + :n, v = n WHERE id = :id",
     "by text": "UPDATE plant SET v = :v WHERE site = :site",
     "by two": "UPDATE plant SET n = n + 1, note = :note WHERE site = :site AND id = :id",
     "deleted": "DELETE FROM plant WHERE id = :id",
@@ -68,64 +76,87 @@ def body(dice: random.Random, keys: int, odd: float) -> dict[str, Any]:
     }
 
 
-def filled(database: Any) -> None:
-    database.execute("DROP TABLE IF EXISTS plant")
-    timestamp = "datetime(6)" if database.kind == "mariadb" else "timestamp"
-    database.execute(
-        "CREATE TABLE plant (id integer NOT NULL PRIMARY KEY, site varchar(10), name varchar(10), n integer DEFAULT 0,"
-        f" v numeric(8,2) CHECK (v < 1000), at {timestamp}, note varchar(40))"
-    )
-    for key in range(20):
-        site = SITES[key % len(SITES)]
-        database.execute("INSERT INTO plant (id, site, v) VALUES (?, ?, ?)", key, site, key * 5)
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while Bench.made:
+        Bench.made.pop().odbc.close()
 
 
-def told(outcomes: Sequence[Outcome]) -> list[Any]:
-    return [
-        (each.failure.code, each.failure.kind, each.failure.place) if isinstance(each, Dead) else each
-        for each in outcomes
-    ]
+class Runs:
+    """Writes with one connection, statement by statement."""
+
+    def __init__(self, database: Any) -> None:
+        self.database = database
+        self._bench = Bench(database, [])
+        self._odbc = self._bench.odbc
+        self._execute = self._odbc.execute
+        self._odbc.execute = self._counted  # type: ignore[method-assign]
+        #: How many statements the last write has run, and whether they were for sets.
+        self.ran, self.in_sets = 0, False
+
+    def _counted(self, sql: str, parameters: Sequence[Any] = (), *, place: str = "") -> int:
+        self.ran += place == "write[0]"
+        return self._execute(sql, parameters, place=place)
+
+    def write(self, write: Write, bodies: Sequence[Any]) -> list[Any]:
+        """Return the outcomes, without the texts of refusals."""
+        settings = DatabaseSettings(self.database.connection, write=(write,))
+        sink = DatabaseSink(compile_plan(replace(self._bench.config, database=settings)), self._odbc)
+        self.ran = 0
+        outcomes = sink.handle(deliveries(*bodies), lambda: True)
+        self.in_sets = sink._plan.in_sets
+        return [
+            (each.failure.code, each.failure.kind, each.failure.place) if isinstance(each, Dead) else each
+            for each in outcomes
+        ]
 
 
-def run(database: Any, write: Write, bodies: Sequence[Any]) -> tuple[list[Any], list[Any], int]:
-    """Return the outcomes of the messages, the table, and how many statements were run."""
-    filled(database)
-    bench = Bench(database, [write])
-    execute, ran = bench.odbc.execute, 0
+class Plant(Runs):
+    """With the table that STATEMENTS are for."""
 
-    def counted(sql: str, *args: Any, **places: Any) -> int:
-        nonlocal ran
-        ran += places.get("place") == "write[0]"
-        return execute(sql, *args, **places)
+    def __init__(self, database: Any) -> None:
+        super().__init__(database)
+        timestamp, touched = "timestamp", "integer"
+        if database.kind == "mariadb":
+            timestamp, touched = "datetime(6)", "timestamp NULL ON UPDATE CURRENT_TIMESTAMP"
+        seeds = ", ".join("(?, ?, ?)" for _ in range(20))
+        rows = [value for key in range(20) for value in (key, SITES[key % len(SITES)], key * 5)]
+        database.script(
+            "CREATE TABLE plant (id integer NOT NULL PRIMARY KEY, site varchar(10), name varchar(10), n integer DEFAULT"
+            f" 0, v numeric(8,2) CHECK (v < 1000), at {timestamp}, note varchar(40), touched {touched})",
+            "CREATE TABLE seeds (id integer, site varchar(10), v integer)",
+        )
+        database.execute(f"INSERT INTO seeds VALUES {seeds}", *rows)
 
-    bench.odbc.execute = counted  # type: ignore[method-assign]
-    outcomes = told(bench.write(*deliveries(*bodies)))
-    clock = "" if "CURRENT_TIMESTAMP" in write.statement else ", at"
-    rows = database.rows(f"SELECT id, site, name, n, v, note{clock} FROM plant ORDER BY id")
-    bench.odbc.close()
-    return outcomes, rows, ran
-
-
-def text_of(name: str, database: Any) -> str:
-    return STATEMENTS[name] + (UPSERT.get(database.kind, OTHER_UPSERT) if name == "upsert" else "")
+    def run(self, name: str, bodies: Sequence[Any], **options: Any) -> tuple[list[Any], list[Any]]:
+        """Return the outcomes of the messages, and the table."""
+        upsert = UPSERT.get(self.database.kind, OTHER_UPSERT) if name == "upsert" else ""
+        self.database.script("DELETE FROM plant", "INSERT INTO plant (id, site, v) SELECT id, site, v FROM seeds")
+        outcomes = self.write(Write(STATEMENTS[name] + upsert, **options), bodies)
+        clock = "" if "CURRENT_TIMESTAMP" in STATEMENTS[name] else ", at"
+        found = self.database.rows(f"SELECT id, site, name, n, v, note, touched IS NULL{clock} FROM plant ORDER BY id")
+        return outcomes, found
 
 
 def test_a_set_does_what_its_messages_do_one_by_one(database: Any) -> None:
+    plant = Plant(database)
     for name, must_change in product(STATEMENTS, (False, True)):
         dice = random.Random(f"{name} {must_change}")
         for odd, keys, count in ((0.0, 200, 60), (0.0, 8, 40), (0.03, 40, 60), (0.2, 25, 40)):
             bodies = [body(dice, keys, odd) for _ in range(count)]
-            together = run(database, Write(text_of(name, database), must_change=must_change), bodies)
-            alone = run(database, Write(text_of(name, database), must_change=must_change, multi_row=False), bodies)
-            assert together[:2] == alone[:2], (name, must_change, odd)
+            together = plant.run(name, bodies, must_change=must_change)
+            alone = plant.run(name, bodies, must_change=must_change, multi_row=False)
+            assert together == alone, (name, must_change, odd)
 
 
 def test_a_batch_of_different_keys_is_one_statement(database: Any) -> None:
-    for name in set(STATEMENTS) - {"by text"}:
+    plant = Plant(database)
+    alone = {"by text"} | ({"chained"} if database.kind == "mariadb" else set())
+    for name in set(STATEMENTS) - alone:
         bodies = [body(random.Random(key), 1, 0.0) | {"id": key, "site": "a"} for key in range(16)]
-        outcomes, _, ran = run(database, Write(text_of(name, database)), bodies)
-        assert outcomes == [DONE] * 16
-        assert ran == 1, name
+        assert plant.run(name, bodies)[0] == [DONE] * 16
+        assert plant.ran == 1, name
 
 
 WORDS = ("", "a", "A ", "ä", "𝄞", '"\\', "NULL", "1", "01", None)
@@ -172,42 +203,36 @@ COLUMNS: Mapping[str, Mapping[str, Sequence[Any]]] = {
     },
 }
 OF_TYPES = (
-    "UPDATE kinds SET c = :c WHERE id = :id",
-    "UPDATE kinds SET n = n + 1 WHERE id = :id AND c = :c",
-    "UPDATE kinds SET n = n + 1 WHERE id = :id AND c < :c",
-    "UPDATE kinds SET n = n + 1 WHERE c = :c",
+    "UPDATE {} SET c = :c WHERE id = :id",
+    "UPDATE {} SET n = n + 1 WHERE id = :id AND c = :c",
+    "UPDATE {} SET n = n + 1 WHERE id = :id AND c < :c",
+    "UPDATE {} SET n = n + 1 WHERE c = :c",
 )
 
 
 def test_a_value_of_any_type_means_the_same_in_a_set(database: Any) -> None:
     if database.kind == "postgresql":
         database.execute("CREATE EXTENSION IF NOT EXISTS citext")
-    in_sets = 0
-    for kind, values in COLUMNS[database.kind].items():
-        for text, mixed in product(OF_TYPES, (False, True)):
-            bodies = [{"id": key, "c": value} for key, value in enumerate(values)]
-            if not mixed:  # of one type in Python, so that they fit into one set
-                bodies = [each for each in bodies if isinstance(each["c"], type(values[0]) | None)]
+    runs, in_sets = Runs(database), 0
+    for number, (kind, values) in enumerate(COLUMNS[database.kind].items()):
+        table, c = f"kinds_{number}", "CAST(c AS text)" if database.kind == "postgresql" else "c"
+        bodies = [{"id": key, "c": value} for key, value in enumerate(values)]
+        database.execute(f"CREATE TABLE {table} (id integer NOT NULL PRIMARY KEY, c {kind}, n integer DEFAULT 0)")
+        insert = Write(f"INSERT INTO {table} (id, c) VALUES (:id, :c)")
+        runs.write(insert, bodies)
+        runs.write(insert, [each | {"c": None} for each in bodies])  # where the value was refused
+        database.execute(f"CREATE TABLE saved_{number} AS SELECT * FROM {table}")
+        if database.kind == "mariadb":  # of one type in Python, so that they fit into one set
+            bodies = [each for each in bodies if isinstance(each["c"], type(values[0]) | None)]
+        for text in OF_TYPES:
             found = []
             for multi_row in (True, False):
-                fill_kinds(database, kind, values)
-                bench = Bench(database, [Write(text, multi_row=multi_row)])
-                outcomes = told(bench.write(*deliveries(*bodies)))
-                c = "CAST(c AS text)" if database.kind == "postgresql" else "c"
-                found.append((outcomes, database.rows(f"SELECT id, {c}, n FROM kinds ORDER BY id")))
-                in_sets += bench.sink._plan.in_sets
-                bench.odbc.close()
+                database.script(f"DELETE FROM {table}", f"INSERT INTO {table} SELECT * FROM saved_{number}")
+                outcomes = runs.write(Write(text.format(table), multi_row=multi_row), bodies)
+                found.append((outcomes, database.rows(f"SELECT id, {c}, n FROM {table} ORDER BY id")))
+                in_sets += runs.in_sets
             assert found[0] == found[1], (kind, text)
-    assert in_sets > len(COLUMNS[database.kind]) * 3
-
-
-def fill_kinds(database: Any, kind: str, values: Sequence[Any]) -> None:
-    database.execute("DROP TABLE IF EXISTS kinds")
-    database.execute(f"CREATE TABLE kinds (id integer NOT NULL PRIMARY KEY, c {kind}, n integer NOT NULL DEFAULT 0)")
-    insert = Bench(database, [Write("INSERT INTO kinds (id, c) VALUES (:id, :c)")])
-    insert.write(*deliveries(*({"id": key, "c": value} for key, value in enumerate(values))))
-    insert.write(*deliveries(*({"id": key, "c": None} for key in range(len(values)))))
-    insert.odbc.close()
+    assert in_sets > len(COLUMNS[database.kind]) * 3 / 2
 
 
 UPDATE, DELETE = "UPDATE t SET v = :v WHERE id = :id", "DELETE FROM t WHERE id = :id"
@@ -232,7 +257,7 @@ BESIDE: list[tuple[str, tuple[str, ...], bool, bool]] = [
     ("postgresql sqlite", ("ALTER TABLE t RENAME TO u", "CREATE VIEW t AS SELECT * FROM u"), False, False),
     ("mariadb", ("RENAME TABLE t TO u", "CREATE VIEW t AS SELECT * FROM u"), False, False),
     ("postgresql", POSTGRESQL_TRIGGER, False, False),
-    ("mariadb", MARIADB_TRIGGER, True, False),
+    ("mariadb", MARIADB_TRIGGER, True, False),  # the rows stay in their order
     ("sqlite", SQLITE_TRIGGER, False, False),
     ("postgresql", ("CREATE RULE r AS ON UPDATE TO t DO ALSO DELETE FROM t WHERE id = 0",), False, False),
     ("postgresql", ("ALTER TABLE t ENABLE ROW LEVEL SECURITY",), False, False),
@@ -274,3 +299,23 @@ def test_collations_take_printable_ascii_for_different_but_for_case_and_blanks(m
         compared = f"a.c COLLATE {collation} = b.c COLLATE {collation}"
         equal = maria_db.rows(f"SELECT a.c, b.c FROM text a JOIN text b ON {compared} WHERE BINARY a.c <> BINARY b.c")
         assert [pair for pair in equal if len({text.lower().rstrip(" ") for text in pair}) > 1] == [], collation
+
+
+def test_triggers_of_mariadb_see_the_rows_in_the_order_of_their_messages(maria_db: Any) -> None:
+    dice, seen = random.Random("triggers"), []
+    bodies = [{"id": dice.randrange(900), "w": f"{n} {'x' * (n % 50 * 20)}"} for n in range(500)]
+    for multi_row in (True, False):
+        maria_db.script(
+            "DROP TABLE IF EXISTS t, seen",
+            "CREATE TABLE t (id integer NOT NULL PRIMARY KEY, w text, n integer DEFAULT 0)",
+            "INSERT INTO t (id) SELECT seq FROM seq_1_to_1000",
+            "CREATE TABLE seen (at integer AUTO_INCREMENT PRIMARY KEY, id integer, w text, n integer)",
+            "CREATE TRIGGER seen AFTER UPDATE ON t FOR EACH ROW"
+            " INSERT INTO seen (id, w, n) VALUES (NEW.id, NEW.w, (SELECT SUM(n) FROM t))",
+        )
+        runs = Runs(maria_db)
+        runs.write(Write("UPDATE t SET w = :w, n = n + 1 WHERE id = :id", multi_row=multi_row), bodies)
+        assert runs.in_sets is multi_row
+        seen.append(maria_db.rows("SELECT id, w, n FROM seen ORDER BY at"))
+    assert len(seen[0]) > 400
+    assert seen[0] == seen[1]

@@ -137,6 +137,8 @@ def test_a_value_may_need_what_was_changed_before(text: str, chained: bool) -> N
         ("DELETE FROM t WHERE id = :id", TABLE._replace(cascades=True), False),
         ("UPDATE t SET at = :at WHERE id = :id", TABLE._replace(unclear=True), False),
         ("DELETE FROM t WHERE id = :id", TABLE._replace(unclear=True), True),
+        ("UPDATE t SET at = :at WHERE id = :id", TABLE._replace(ordered=True), True),
+        ("DELETE FROM t WHERE id = :id", TABLE._replace(ordered=True), False),
         ("UPDATE t SET Name = :name WHERE id = :id", TABLE, False),  # the name may be one that the next row gives up
     ],
 )
@@ -271,13 +273,22 @@ def test_sqlite_takes_a_list_of_values(one: str, many: str) -> None:
     "text",
     [
         "UPDATE t SET place = :place WHERE id = :id",  # a circle: a type of which nothing is known
-        "UPDATE t SET name = COALESCE(:name, name) WHERE id = :id",  # no column tells the type
+        "UPDATE t SET name = CONCAT(:name, name) WHERE id = :id",  # no column tells the type
+        "UPDATE t SET name = COALESCE(:name, :site, name) WHERE id = :id",
         "UPDATE t SET name = :name WHERE at = :at",  # two texts may be the same moment
         "UPDATE t SET at = at + :at WHERE id = :id",  # which is no moment, but a duration
     ],
 )
 def test_of_what_postgresql_is_not_told_the_type_runs_alone(text: str) -> None:
-    assert set_of(postgresql.DIALECT, text) is None
+    change = compile_statement(text).keyed_change
+    assert change is None or set_of(postgresql.DIALECT, text) is None
+
+
+def test_a_value_that_may_be_missing_has_the_type_of_the_column_that_is_kept_then() -> None:
+    change = compile_statement("UPDATE t SET a = COALESCE(:a, b), n = COALESCE(:n, n) WHERE id = :id").keyed_change
+    assert change is not None
+    assert [each and each.column for each in change.operands] == ["b", "n", "id"]
+    assert not change.added
 
 
 @pytest.mark.parametrize(
@@ -334,6 +345,16 @@ def test_rows_of_one_key_go_one_after_the_other(dialect: Any, text: str, keys: l
     found = set_of(dialect.DIALECT, text)
     assert found is not None
     assert [[row[1] for row in layer] for layer in found.layers([(0, key) for key in keys])] == layers
+
+
+def test_where_there_may_be_triggers_all_rows_stay_in_their_order() -> None:
+    found = set_of(mariadb.DIALECT, STORED, TABLE._replace(ordered=True))
+    assert found is not None
+    assert [[row[1] for row in run] for run in found.layers([(0, key) for key in (1, 2, 1, 3, 4, 3)])] == [
+        [1, 2],
+        [1, 3, 4],
+        [3],
+    ]
 
 
 def test_a_set_has_at_most_so_many_rows() -> None:
