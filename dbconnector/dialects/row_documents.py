@@ -59,6 +59,8 @@ UNION ALL SELECT 'cascades', '' FROM information_schema.referential_constraints
 COLLATIONS = r"utf8mb4_(bin|general_ci|unicode_ci|unicode_520_ci|general_nopad_ci|uca1400_ai_ci|uca1400_as_ci)"
 _PLAIN = re.compile(r"[ -~]*").fullmatch
 _DIGITS = re.compile(r"-?\d{1,18}", re.ASCII).fullmatch
+#: Types that are compared with a constant by rules of their own.
+_OWN = {"bit", "year", "enum", "set"}
 #: Characters of a text that is compared.
 SIZE = 255
 
@@ -124,14 +126,16 @@ class _Parameter(NamedTuple):
             return None
         if kind.stored:
             return cls("LONGTEXT")
+        if kind.name in _OWN:
+            return None
         match kind.kind:
-            case Column.INTEGER if kind.name != "bit":
+            case Column.INTEGER:
                 return cls(None, whole=True, key_of=whole_number)
             case Column.DECIMAL | Column.TIMESTAMP | Column.DATE:
                 return cls("LONGTEXT")
             case Column.TEXT:
                 collation = found.collations.get(plain_name(target.column).lower(), "")
-                if not kind.members and re.fullmatch(COLLATIONS, collation):
+                if re.fullmatch(COLLATIONS, collation):
                     return cls(
                         f"VARCHAR({SIZE}) CHARACTER SET utf8mb4 COLLATE {collation}", size=SIZE, key_of=_text_key
                     )

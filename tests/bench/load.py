@@ -180,7 +180,7 @@ _DELETE = Change(
     ("id",),
     "DELETE FROM measured WHERE id = :id",
     ("DELETE FROM measured WHERE id IN (", "?", ")"),
-    "SELECT (SELECT count FROM all_there) - count(*) FROM measured",
+    done="SELECT (SELECT count FROM all_there) - count(*) FROM measured",
 )
 _UPSERTED = "INSERT INTO measured (id, value, at) VALUES "
 _ON_CONFLICT = " ON CONFLICT (id) DO UPDATE SET value = EXCLUDED.value, at = EXCLUDED.at"

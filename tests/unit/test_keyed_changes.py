@@ -18,7 +18,8 @@ TYPES = {
         "at": "timestamp without time zone",
     },
     "sqlite": {},
-    "mariadb": {"id": "bigint(20)", "n": "int(11)", "site": "text", "name": "varchar(10)", "at": "datetime(6)"},
+    "mariadb": {"id": "bigint(20)", "n": "int(11)", "site": "text", "name": "varchar(10)", "at": "datetime(6)"}
+    | {"built": "year(4)", "size": "enum('s','m')"},
 }
 KEYS = (frozenset({"id"}), frozenset({"site", "name"}))
 TABLE = Independence(plain=True, keys=KEYS, collations={"site": "utf8mb4_general_ci"})
@@ -296,6 +297,8 @@ def test_a_value_that_may_be_missing_has_the_type_of_the_column_that_is_kept_the
     [
         ("UPDATE t SET n = :n, name = n WHERE id = :id", TABLE),  # in an UPDATE of two tables n would be the old one
         ("UPDATE t SET n = :n WHERE place = :place", TABLE),
+        ("UPDATE t SET n = :n WHERE built = :built", TABLE),  # a year: 26 is 2026
+        ("UPDATE t SET n = :n WHERE size = :size", TABLE._replace(collations={"size": "utf8mb4_bin"})),
         ("UPDATE t SET n = :n WHERE name = CONCAT(:name, 'x') AND id = :id", TABLE),
         ("UPDATE t SET n = :n WHERE site = :site", TABLE._replace(collations={"site": "utf8mb4_danish_ci"})),
         ("UPDATE t SET n = :n WHERE site = :site", TABLE._replace(collations={"site": "latin1_swedish_ci"})),
