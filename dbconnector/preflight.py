@@ -28,6 +28,7 @@ from dbconnector.lease_table import LeaseTable, Standing
 from dbconnector.odbc import connection_string
 from dbconnector.odbc.connection_factory import missing_file
 from dbconnector.odbc.database import Database
+from dbconnector.parameters import compile_plan
 from dbconnector.row_message import MessageMapping
 from dbconnector.row_source import IntervalSource
 from dbconnector.settings import Cron, DbConfig, Follow, Idempotency, Select, State, Write
@@ -92,6 +93,7 @@ def findings(config: DbConfig, sample: Sample | None = None) -> Iterator[Finding
         yield from _connection(config, database)
         for index, write in enumerate(config.database.write):
             yield from _write(database, write, write.place(index))
+        yield from _together(config, database)
         if config.database.select is not None:
             yield from _select(config, database, config.database.select)
             if config.database.select.follow is not None:
@@ -139,6 +141,20 @@ def _write(database: Database, write: Write, place: str) -> Iterator[Finding]:
     names = list(dict.fromkeys(compile_statement(write.statement).names))
     parameters = f"{len(names)} {'parameter' if len(names) == 1 else 'parameters'}"
     yield from problems or [good(place, f"the database takes the statement, {parameters}")]
+
+
+def _together(config: DbConfig, database: Database) -> Iterator[Finding]:
+    """Yield whether the UPDATE or DELETE of many messages is one statement, if the only statement is one."""
+    if len(config.database.write) != 1:
+        return
+    plan = compile_plan(config)
+    (write,) = plan.writes
+    changes = write.statement.sql.split()[0].upper() in ("UPDATE", "DELETE")
+    if not changes or prepare.refusal(database, write.statement.text, write.place) is not None:
+        return
+    in_sets = plan.bound(database.binder, database.row_set).in_sets
+    slow = "each message, which takes longer: docs/how-to/scaling.md says when it need not"
+    yield good(write.place, f"runs once for {'all messages of a batch' if in_sets else slow}")
 
 
 def _refused(place: str, failure: Failure, what: str) -> Finding:

@@ -15,6 +15,7 @@ from connectorlib.messages import DONE, Dead
 from dbconnector.dialects.row_documents import COLLATIONS
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import compile_plan
+from dbconnector.preflight import findings
 from dbconnector.settings import DatabaseSettings, Write
 from dbconnector.sink import DatabaseSink
 from dbconnector.sql import compile_statement
@@ -319,3 +320,19 @@ def test_triggers_of_mariadb_see_the_rows_in_the_order_of_their_messages(maria_d
         seen.append(maria_db.rows("SELECT id, w, n FROM seen ORDER BY at"))
     assert len(seen[0]) > 400
     assert seen[0] == seen[1]
+
+
+def test_check_says_how_often_a_statement_runs(sqlite_db: Any) -> None:
+    sqlite_db.execute(TABLE)
+    config = Bench(sqlite_db, []).config
+
+    def said(*texts: str, **options: Any) -> list[str]:
+        writes = tuple(Write(text, **options) for text in texts)
+        settings = DatabaseSettings(sqlite_db.connection, write=writes)
+        found = findings(replace(config, database=settings))
+        return [each.text for each in found if each.text.startswith("runs once")]
+
+    slow = "runs once for each message, which takes longer: docs/how-to/scaling.md says when it need not"
+    assert said(UPDATE) == said(DELETE) == ["runs once for all messages of a batch"]
+    assert said("UPDATE t SET v = v + 1") == said(UPDATE, multi_row=False) == [slow]
+    assert said(UPDATE, DELETE) == said("INSERT INTO t (id) VALUES (:id)") == said("UPDATE nowhere SET v = :v") == []
