@@ -102,12 +102,12 @@ def _rabbitmq(services: Run) -> Iterator[RabbitMQ]:
 
 @pytest.fixture(scope="session")
 def _postgresql(services: Run) -> Iterator[PostgreSQL]:
-    yield from started(PostgreSQL(services))
+    yield from started(PostgreSQL(services, synced=False))
 
 
 @pytest.fixture(scope="session")
 def _mariadb(services: Run) -> Iterator[MariaDB]:
-    yield from started(MariaDB(services))
+    yield from started(MariaDB(services, synced=False))
 
 
 @pytest.fixture(scope="session")

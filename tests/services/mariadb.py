@@ -19,8 +19,10 @@ class MariaDB(Server):
     name = "mariadb"
     user = "mysql"
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, synced: bool = True) -> None:
+        """`synced`: what is committed is on the disk, and outlives the machine; without, it outlives the server."""
         super().__init__(run)
+        self._synced = synced
         self._numbers = itertools.count(1)
         self._data = self.folder / "data"
         self._socket = self.folder / "socket"
@@ -37,6 +39,7 @@ class MariaDB(Server):
             "collation-server": "utf8mb4_general_ci",
             "innodb-buffer-pool-size": "64M",
             "innodb-lock-wait-timeout": "5",
+            "innodb-flush-log-at-trx-commit": "1" if self._synced else "2",
             "default-time-zone": "+00:00",
         }
         settings = [f"--{key}={value}" for key, value in options.items()]

@@ -22,8 +22,10 @@ class PostgreSQL(Server):
     # SIGINT is the fast shutdown: sessions are ended. SIGTERM would wait for them.
     stop_signal = signal.SIGINT
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, synced: bool = True) -> None:
+        """`synced`: what is committed is on the disk, and outlives the machine; without, it outlives the server."""
         super().__init__(run)
+        self._synced = synced
         self._numbers = itertools.count(1)
         self._bin = _newest_bin()
         self._data = self.folder / "data"
@@ -39,6 +41,7 @@ class PostgreSQL(Server):
             "timezone": "UTC",
             "track_commit_timestamp": "on",  # tests.bench.latency
             "log_line_prefix": "%m %d ",
+            "fsync": "on" if self._synced else "off",
         }
         options = itertools.chain.from_iterable(("-c", f"{key}={value}") for key, value in settings.items())
         return [[f"{self._bin}/postgres", "-D", str(self._data), *options]]
