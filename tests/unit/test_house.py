@@ -58,14 +58,14 @@ def name_of(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts)
 
 
-@cache
 def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text())
 
 
 @cache
-def nodes_of(file: Path) -> tuple[ast.AST, ...]:
-    return tuple(ast.walk(tree_of(file)))
+def import_nodes(file: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Return the imports of a file, wherever in it."""
+    return tuple(node for node in ast.walk(tree_of(file)) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def room_of(module: str) -> str:
@@ -75,10 +75,10 @@ def room_of(module: str) -> str:
 
 def imports_of(file: Path) -> Iterator[str]:
     """Yield the modules of ours that a file imports, wherever in it."""
-    for node in nodes_of(file):
+    for node in import_nodes(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] in PACKAGES)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES:
+        elif node.module and node.module.split(".")[0] in PACKAGES:
             if node.module in PACKAGES:
                 yield from (f"{node.module}.{alias.name}" for alias in node.names)
             else:
@@ -173,7 +173,7 @@ SHOWN = {
 def test_a_foreign_library_is_imported_in_one_folder(library: str, room: str) -> None:
     found = set()
     for file in FILES:
-        for node in nodes_of(file):
+        for node in import_nodes(file):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == library for name in names):
@@ -185,7 +185,7 @@ def test_data_classes_are_made_by_ours():
     made_otherwise = {
         name_of(file)
         for file in FILES
-        for node in nodes_of(file)
+        for node in import_nodes(file)
         if isinstance(node, ast.ImportFrom) and node.module == "dataclasses"
         if any(each.name == "dataclass" for each in node.names)
     }
@@ -226,8 +226,8 @@ def without_assertion(functions: list[tuple[str, set[str]]]) -> list[str]:
 
 
 def test_every_test_asserts_something() -> None:
-    trees = [tree_of(file) for file in (ROOT / "tests").rglob("*.py")]
-    assert without_assertion([each for tree in trees for each in functions_of(tree)]) == []
+    files = (ROOT / "tests").rglob("*.py")
+    assert without_assertion([each for file in files for each in functions_of(tree_of(file))]) == []
 
 
 def test_the_rule_finds_what_breaks_it() -> None:
