@@ -243,7 +243,10 @@ def _timing(config: DbConfig, every: float | None, term: Term) -> Iterator[_Timi
     with closing(Database(config.database.state)) as state:
         table = LeaseTable(cron.state.table, config.name, process_name(), state, place=STATE)
         with closing(SharedSchedule(cron, table, term)) as schedule:
-            about = lambda: f"{state.server.versions}; {schedule.about()}"  # noqa: E731
+
+            def about() -> str:
+                return f"{state.server.versions}; {schedule.about()}"
+
             yield _Timing(schedule, schedule.halt, [replace(connection_of(state), name="state", about=about)])
 
 

@@ -52,7 +52,7 @@ SMALL = Load(writers=4, transactions=4, rows=25, delay_s=0.5, overlap_s=0.05, ki
 WHOLE = Load(writers=8, transactions=80, rows=157, delay_s=5.0, overlap_s=0.5, kills=20)
 SHORT = Load(writers=8, transactions=20, rows=157, delay_s=2.0, overlap_s=0.5, kills=8)
 #: Of SQLite, which has one writer at a time.
-ONE_WRITER = Load(writers=3, transactions=40, rows=50, delay_s=0.4, overlap_s=1.0, kills=8)
+ONE_WRITER = Load(writers=3, transactions=12, rows=150, delay_s=2.5, overlap_s=0.05, kills=6)
 
 
 class Followed:
@@ -168,10 +168,16 @@ def test_it_is_so_for_100_000_rows_and_20_kills(request: Any, tmp_path: Path, vh
 
 
 @pytest.mark.soak
-def test_it_is_so_for_6_000_rows_of_sqlite_and_8_kills(tmp_path: Path, vhost: Vhost, sqlite_db: Database) -> None:
-    with followed(tmp_path, vhost, sqlite_db, ONE_WRITER) as table:
-        table.survive()
-        print(f"{table.judge()} messages came twice")
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_it_is_so_for_5_400_rows_of_sqlite_and_6_kills(
+    tmp_path: Path, vhost: Vhost, sqlite_db: Database, elsewhere: bool
+) -> None:
+    """With the state in the same file a round waits for who writes there anyway."""
+    with closing(SqliteDatabase(tmp_path / "state.sqlite")) as other:
+        state = other if elsewhere else None
+        with followed(tmp_path, vhost, sqlite_db, ONE_WRITER, state=state) as table:
+            table.survive()
+            print(f"{table.judge()} messages came twice")
 
 
 @pytest.mark.soak
