@@ -201,8 +201,8 @@ def _replaced(statement: Sequence[Token], table: str) -> dict[int, Target]:
     found: dict[int, Target] = {}
     parameters = [at for at, token in enumerate(statement) if token.type is T.PARAMETER]
     for number, at in enumerate(parameters):
-        words = [token.upper for token in statement[at - 3 : at + 5]]
-        if words[:3] == ["=", "COALESCE", "("] and words[4:5] == [","] and words[6:7] == [")"] and words[7] in _ENDS:
+        words = [token.upper for token in statement[max(at - 3, 0) : at + 5]]
+        if words[:3] == ["=", "COALESCE", "("] and words[4:5] == [","] and words[6:] in ([")", ","], [")", "WHERE"]):
             found[number] = Target(table, statement[at + 2].text)
     return found
 

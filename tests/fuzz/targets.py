@@ -88,11 +88,15 @@ def check_statement(data: bytes) -> str:
     if statement.multi_row is not None:
         assert statement.multi_row.sql(1).count("?") >= 1
         statement.multi_row.sql(3)
+    if (change := statement.keyed_change) is not None:
+        both = change.set("\1{}\2".format) + change.where("\1{}\2".format)
+        assert re.findall("\1(\\d+)\2", both) == [*map(str, range(len(statement.names)))]
+        assert len(change.operands) == len(statement.names)
     if _NOT_FOR_SQLITE.search(text) is None:
         found = sqlite_names(text)
         assert found is None or found == set(statement.names), (found, statement.names)
-    shapes = statement.multi_row is not None, statement.any_of is not None, len(statement.names) > 1
-    return f"compiled {shapes} {sorted({str(token.type) for token in tokens})}"
+    shapes = [each is not None for each in (statement.multi_row, statement.any_of, statement.keyed_change)]
+    return f"compiled {shapes} {len(statement.names) > 1} {sorted({str(token.type) for token in tokens})}"
 
 
 # -- expressions

@@ -53,6 +53,10 @@ def changed_in_sets(text: str) -> str | None:
             "t, r SET a = CASE WHEN b > r.0 THEN r.1 ELSE a END WHERE a IS DISTINCT FROM r.2 AND id = r.3",
         ),
         ("DELETE FROM t WHERE site = :site AND id = :id", "t, r WHERE site = r.0 AND id = r.1"),
+        (
+            "UPDATE t SET a = COALESCE(:a, a) WHERE id = :id AND b = COALESCE(:b, b)",
+            "t, r SET a = COALESCE(r.0, a) WHERE id = r.1 AND b = COALESCE(r.2, b)",
+        ),
         ("DELETE FROM t x WHERE x.id = :id", "t x, r WHERE x.id = r.0"),
     ],
 )
