@@ -99,10 +99,10 @@ def beside_node() -> Iterator[Case]:
 
 def selecting() -> Iterator[Case]:
     for database, title in TITLES.items():
-        for text, on_sent, target in (("", False, 0.7), (", on_sent", True, 0.35)):
+        for text, on_sent in (("", False), (", on_sent", True)):
             work, naive = Selecting("connector", database, on_sent), Selecting("naive", database, on_sent)
             quick = database == "postgresql"
-            yield Case(f"select, {title} → JSON{text}", work, Selecting("limit"), naive, target, quick=quick)
+            yield Case(f"select, {title} → JSON{text}", work, Selecting("limit"), naive, 0.7, quick=quick)
 
 
 def waiting() -> Iterator[Case]:

@@ -240,19 +240,20 @@ def test_only_confirmed_rows_are_marked_and_one_that_cannot_be_sent_is_left_to_o
     assert "288 bytes, AMQP takes 255" in reasons[70]
 
 
-def test_killed_in_the_middle_it_has_marked_only_what_is_in_the_queue(on_one: Outbox) -> None:
-    on_one.fill(3000)
-    on_one.configure(on_sent=MARK, fetch=50)
+@pytest.mark.parametrize(("rows", "page"), [(3000, 50), (12_000, 12_000)])
+def test_killed_in_the_middle_it_has_marked_only_what_is_in_the_queue(on_one: Outbox, rows: int, page: int) -> None:
+    on_one.fill(rows)
+    on_one.configure(on_sent=MARK, fetch=page)
     with on_one.connector.running("select", "-c", str(on_one.connector.file), ready="") as running:
         eventually(lambda: len(on_one.marked()) >= 150, 30)
         running.kill()
     marked = on_one.marked()
-    assert len(marked) < 3000
+    assert len(marked) < rows
     first = on_one.ids()
     assert set(marked) <= set(first)
-    assert len(first) <= len(marked) + 50  # what is sent twice is at most the page in hand
+    assert len(first) <= len(marked) + page  # what is sent twice is at most the page in hand
     assert on_one.select().returncode == 0
-    assert on_one.ids() == [n for n in range(1, 3001) if n not in set(marked)]
+    assert on_one.ids() == [n for n in range(1, rows + 1) if n not in set(marked)]
 
 
 # --- how it runs -----------------------------------------------------------------------------------------------------
