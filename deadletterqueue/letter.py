@@ -106,7 +106,7 @@ def _by_connector(delivery: Delivery, headers: Mapping[str, Any]) -> Letter:
         code=code,
         text=_text(headers, "dead-text"),
         detail=detail,
-        time=_instant(headers.get("dead-time")),
+        time=instant(headers.get("dead-time")),
         queue=_text(headers, "dead-queue"),
         exchange=_text(headers, "dead-exchange"),
         routing_key=_text(headers, "dead-routing-key"),
@@ -131,7 +131,7 @@ def _by_broker(delivery: Delivery, headers: Mapping[str, Any], deaths: Sequence[
         code="",
         text=_BROKER_TEXTS.get(reason, ""),
         detail=_broker_detail(reason, delivery, expiration),
-        time=_instant(last.get("time")),
+        time=instant(last.get("time")),
         queue=queue,
         exchange=_text(headers, "dead-exchange") if "dead-replays" in headers else _text(first, "exchange"),
         routing_key=_text(headers, "dead-routing-key") if "dead-replays" in headers else key,
@@ -197,7 +197,8 @@ def _count(headers: Mapping[str, Any], name: str) -> int:
     return min(max(value, 0), MOST) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def _instant(value: Any) -> datetime | None:
+def instant(value: Any) -> datetime | None:
+    """Return a time in UTC, given as such or as ISO 8601; None for anything else."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

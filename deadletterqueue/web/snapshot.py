@@ -21,9 +21,13 @@ from deadletterqueue.terminal import Progress
 #: Messages of one snapshot; of those behind them only the number is shown.
 MOST = 100_000
 #: Periods to choose from, which end at the time of the snapshot.
-SINCE = {"1h": timedelta(hours=1), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
-#: Bars of a timeline, and the least height of one: that of a single letter has to be visible among tall ones.
-BARS, LOWEST = 40, 2.5
+SINCE = {
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +65,31 @@ class View:
     find: str = ""
     since: str = ""
     letters: tuple[str, ...] = ()
+    #: From this time on, and up to that one.
+    start: datetime | None = None
+    end: datetime | None = None
 
     @property
     def query(self) -> dict[str, str]:
         """The fields of a link or form that choose these rows; single ones are not in it."""
-        return {"group": self.group, "find": self.find, "since": self.since}
+        times = {"from": self.start, "to": self.end}
+        return {"group": self.group, "find": self.find, "since": self.since} | {
+            name: time.isoformat().replace("+00:00", "Z") if time else "" for name, time in times.items()
+        }
+
+    def period(self, snapshot: Snapshot) -> tuple[datetime | None, datetime | None]:
+        """Return from when to when the rows are; None where nothing says so."""
+        length = SINCE.get(self.since)
+        if self.start or self.end or length is None:
+            return self.start, self.end
+        return snapshot.at - length, snapshot.at
 
     def rows(self, snapshot: Snapshot) -> list[Row]:
         if self.letters:
             wanted = frozenset(self.letters)
             return [row for row in snapshot.rows if row.identity in wanted]
-        words, after = self.find.lower().split(), SINCE.get(self.since)
-        start = snapshot.at - after if after is not None else None
+        words = self.find.lower().split()
+        start, _ = self.period(snapshot)
         return [row for row in snapshot.rows if self._means(row, words, start)]
 
     def _means(self, row: Row, words: Sequence[str], start: datetime | None) -> bool:
@@ -80,6 +97,8 @@ class View:
         if self.group and letter.fingerprint != self.group:
             return False
         if start is not None and (letter.time is None or letter.time < start):
+            return False
+        if self.end is not None and (letter.time is None or letter.time >= self.end):
             return False
         if not words:
             return True
@@ -165,53 +184,3 @@ class _Bare:
 
     def __init__(self, message_id: str) -> None:
         self.message_id = message_id
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One bar of a timeline: where it is, and what it counts."""
-
-    x: float
-    width: float
-    height: float
-    count: int
-    start: datetime
-    end: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """When the letters of a cause died, as a row of small bars."""
-
-    first: datetime
-    last: datetime
-    total: int
-    bars: list[Bar]
-    width: int = 200
-    height: int = 28
-
-
-def counted(times: Iterable[datetime], first: datetime, last: datetime, bars: int = BARS) -> list[int]:
-    """Return how many there are in each of the equal parts of the time from first to last, both included."""
-    counts = [0] * bars
-    whole = (last - first).total_seconds()
-    for each in times:
-        at = int((each - first).total_seconds() / whole * bars) if whole > 0 else 0
-        if 0 <= at <= bars:
-            counts[min(at, bars - 1)] += 1
-    return counts
-
-
-def timeline(times: Sequence[datetime], first: datetime | None, last: datetime | None) -> Timeline | None:
-    """Return the bars between two times; None where no time is known."""
-    if first is None or last is None or not times:
-        return None
-    picture = Timeline(first, last, len(times), [])
-    counts = counted(times, first, last)
-    step, width = (last - first) / BARS, picture.width / BARS
-    for at, count in enumerate(counts):
-        if count:
-            height = max(count / max(counts) * (picture.height - 2), LOWEST)
-            start = first + at * step
-            picture.bars.append(Bar(at * width + 0.5, width - 1, height, count, start, start + step))
-    return picture

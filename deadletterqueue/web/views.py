@@ -1,15 +1,17 @@
 """A function for each path of the page: from a request to a template and the values in it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import cast
+from datetime import timedelta
+from typing import Any, cast
 
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
+from connectorlib.dataclass import replace
+from deadletterqueue.group_command import Group
 from deadletterqueue.plain_letter import plain_letter
 from deadletterqueue.readable_body import readable
 from deadletterqueue.replay import missing
@@ -18,13 +20,18 @@ from deadletterqueue.target import MAX_REPLAYS, ORIGIN, Leave, Route, Target, ta
 from deadletterqueue.web.edit_views import edit
 from deadletterqueue.web.jobs import Busy, Job
 from deadletterqueue.web.links import local_path
-from deadletterqueue.web.snapshot import Row, View, groups, timeline
+from deadletterqueue.web.snapshot import Row, Snapshot, View, groups
+from deadletterqueue.web.time_axis import COLOURS, TimeAxis, colours, time_axis
 from deadletterqueue.web.visit import HTML, Answer, Gone, Visit, address, begun, hidden_fields, html, view_of
 
 #: Lines of a page of letters, and letters that a question shows as examples.
 LINES, EXAMPLES = 50, 5
 #: Characters of a body that are shown.
 MAX_SHOWN = 64 * 1024
+#: Periods by the `since` of a link.
+PERIODS = {"": "all times", "1h": "1 h", "6h": "6 h", "24h": "24 h", "7d": "7 days", "30d": "30 days"}
+#: The least height of a bar where many drawings share a page.
+LEAST_OF_MANY = 10.0
 _RENEW = {"Refresh": "1"}
 
 Handler = Callable[..., Answer]
@@ -45,28 +52,30 @@ def respond(visit: Visit, request: Request) -> Response:
 def causes(visit: Visit, request: Request) -> Answer:
     """The first page: a line for each cause."""
     view, snapshot = view_of(request.args), visit.workspace.snapshot
-    rows = view.rows(snapshot) if snapshot is not None else []
-    times: dict[str, list[datetime]] = {}
+    if snapshot is None:
+        return visit.page("causes.html")
+    rows = view.rows(snapshot)
+    chart = _chart("/", view, snapshot, rows)
+    axis, members = chart["axis"], defaultdict(list)
     for row in rows:
-        if row.letter.time is not None:
-            times.setdefault(row.letter.fingerprint, []).append(row.letter.time)
-    known = [time for each in times.values() for time in each]
-    first, last = (min(known), max(known)) if known else (None, None)
+        members[row.letter.fingerprint].append(row.letter)
+
+    def timeline(group: Group) -> TimeAxis | None:
+        among = members[group.fingerprint]
+        return axis and time_axis(among, chart["colour_of"], axis.start, axis.end, axis.utc_offset_s, LEAST_OF_MANY)
+
     lines = [
-        (
-            group,
-            address("/letters", View(group.fingerprint, view.find, view.since)),
-            timeline(times.get(group.fingerprint, ()), first, last),
-        )
-        for group in groups(rows)
+        (group, address("/letters", replace(view, group=group.fingerprint)), timeline(group)) for group in groups(rows)
     ]
-    return visit.page("causes.html", view=view, rows=rows, first=first, last=last, groups=lines)
+    return visit.page("causes.html", view=view, rows=rows, groups=lines, **chart)
 
 
 def letters(visit: Visit, request: Request) -> Answer:
     """The letters of a view, a page of them."""
     view, snapshot = view_of(request.args), visit.workspace.snapshot
-    rows = view.rows(snapshot) if snapshot is not None else []
+    if snapshot is None:
+        return visit.page("letters.html")
+    rows = view.rows(snapshot)
     most = max((len(rows) + LINES - 1) // LINES, 1)
     number = min(max(request.args.get("page", 1, type=int), 1), most)
     return visit.page(
@@ -75,12 +84,34 @@ def letters(visit: Visit, request: Request) -> Answer:
         rows=rows,
         shown=rows[(number - 1) * LINES : number * LINES],
         hidden=hidden_fields(view, rows),
-        back=address("/", View(find=view.find, since=view.since)),
+        back=address("/", replace(view, group="")),
         number=number,
         pages=most,
         earlier=address("/letters", view, page=str(number - 1)) if number > 1 else "",
         later=address("/letters", view, page=str(number + 1)) if number < most else "",
+        **_chart("/letters", view, snapshot, rows),
     )
+
+
+def _chart(path: str, view: View, snapshot: Snapshot, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the time axis of the rows, and what leads from it to other periods."""
+    colour_of = colours(row.letter for row in snapshot.rows)
+    offset = snapshot.at.astimezone().utcoffset() or timedelta()
+    names = {COLOURS: "others"}
+    for row in rows:
+        if row.letter.fingerprint in colour_of:
+            names[colour_of[row.letter.fingerprint]] = row.letter.code or row.letter.reason or "no reason given"
+    whole = replace(view, start=None, end=None)
+    return {
+        "axis": time_axis([row.letter for row in rows], colour_of, *view.period(snapshot), int(offset.total_seconds())),
+        "colour_of": colour_of,
+        "names": names,
+        "periods": [
+            (text, address(path, replace(whole, since=since)), since == view.since and not (view.start or view.end))
+            for since, text in PERIODS.items()
+        ],
+        "part": lambda bucket: address(path, replace(whole, since="", start=bucket.start, end=bucket.end)),
+    }
 
 
 def letter(visit: Visit, request: Request, identity: str) -> Answer:

@@ -9,19 +9,20 @@ from markupsafe import Markup
 from werkzeug.utils import redirect
 from werkzeug.wrappers import Request, Response
 
+from connectorlib.monitoring.humanize import ago
 from connectorlib.service import pages
 from connectorlib.values.text import printable
-from deadletterqueue.letter import Letter
+from deadletterqueue.letter import Letter, instant
 from deadletterqueue.list_command import what
 from deadletterqueue.terminal import local, span
 from deadletterqueue.web.jobs import Job, Workspace
 from deadletterqueue.web.snapshot import Row, View, seen
+from deadletterqueue.web.time_axis import COLOURS
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 HTML = "text/html; charset=utf-8"
-_SINCE_TEXTS = {"": "all times", "1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days"}
 
 Answer = Response | str
 
@@ -89,8 +90,8 @@ def template(name: str) -> "Template":
 @cache
 def environment() -> "Environment":
     environment = pages.environment(__package__, _text)
-    environment.filters |= {"local": local, "what": what}
-    environment.globals |= {"span": span, "since_texts": _SINCE_TEXTS}
+    environment.filters |= {"local": local, "what": what, "duration": ago}
+    environment.globals |= {"span": span, "others": COLOURS}
     return environment
 
 
@@ -112,7 +113,12 @@ def begun(job: Job) -> Response:
 def view_of(values: Any) -> View:
     """Return what the values of a query or form choose."""
     return View(
-        values.get("group", ""), values.get("find", ""), values.get("since", ""), tuple(values.getlist("letter"))
+        values.get("group", ""),
+        values.get("find", ""),
+        values.get("since", ""),
+        tuple(values.getlist("letter")),
+        instant(values.get("from")),
+        instant(values.get("to")),
     )
 
 
@@ -124,5 +130,5 @@ def hidden_fields(view: View, rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 def address(path: str, view: View, **more: str) -> str:
     """Return a link to what a view shows."""
-    query = urlencode({name: value for name, value in (view.query | more).items() if value})
+    query = urlencode({name: value for name, value in (view.query | more).items() if value}, safe=":")
     return f"{path}?{query}" if query else path

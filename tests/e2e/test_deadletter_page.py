@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 import requests
+from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.workbench import Workbench
 from tests.services.browser import NARROW, WIDE, Browser, browser
@@ -83,7 +84,10 @@ def test_from_a_cause_to_a_message_and_back_into_its_queue(bench, vhost, scripts
     bury(vhost, of_four_causes(40))
     with opened(bench, scripts=scripts) as person:
         assert "40 dead letters, 4 causes" in person.text
-        assert len(person.all(".causes svg.timeline rect")) == 4
+        assert len(person.all(".time-axis a rect:not(.field)")) == 4
+        assert len(person.all(".causes .timeline rect")) == 4
+        person.one(".time-axis a").send_keys(Keys.ENTER)
+        assert "each bar 1 s, highest 40" in person.read("40 died")
         person.picture("causes")
         person.press("22001")
         person.read("10 of 40 dead letters")

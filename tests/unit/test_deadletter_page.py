@@ -1,6 +1,6 @@
 """The parts of the page that need neither browser nor broker."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,7 +12,7 @@ from deadletterqueue.web.access import SESSION_S, Access
 from deadletterqueue.web.jobs import Busy, Job, Jobs, Outcome
 from deadletterqueue.web.links import LONGEST, local_path, login_path
 from deadletterqueue.web.message_form import edited_text, uneditable
-from deadletterqueue.web.snapshot import Row, Snapshot, View, counted, groups, identity, seen
+from deadletterqueue.web.snapshot import Row, Snapshot, View, groups, identity, seen
 from deadletterqueue.web.views import route_of, targets
 from deadletterqueue.web.visit import environment
 from tests.services.deadletters import DIED, QUEUE, dead, letter_of
@@ -160,13 +160,6 @@ def test_what_was_seen_is_not_what_is_there_with_the_same_number():
     one, two, three = rows(dead(message_id="m-1"), dead(message_id="m-2"), dead(message_id="m-3"))
     assert seen([one, two]) == seen([one, two])
     assert seen([one, two]) != seen([one, three])
-
-
-def test_bars_cover_all_the_time_between():
-    first = datetime(2026, 1, 1, tzinfo=UTC)
-    times = [first, first + timedelta(hours=1), first + timedelta(hours=4)]
-    assert counted(times, times[0], times[-1], bars=4) == [1, 1, 0, 1]
-    assert counted([first, first], first, first, bars=4) == [2, 0, 0, 0]
 
 
 @pytest.mark.parametrize(

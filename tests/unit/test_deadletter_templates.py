@@ -54,7 +54,13 @@ def is_clean(response: TestResponse) -> bool:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", f"/?find={EVIL}&since={EVIL}", "/letters", f"/letters?page=2&group={LETTER.fingerprint}", f"/letter/{ONE}"],
+    [
+        "/",
+        f"/?find={EVIL}&since={EVIL}&from={EVIL}&to={EVIL}",
+        "/letters",
+        f"/letters?page=2&group={LETTER.fingerprint}",
+        f"/letter/{ONE}",
+    ],
 )
 def test_a_list_shows_what_messages_hold_as_text(page: Page, path: str) -> None:
     response = page.client.get(path)
