@@ -27,7 +27,7 @@ from sfconnector.record_outcome import (
     Way,
     may_exist,
 )
-from sfconnector.records import Decided, Item
+from sfconnector.records import Decided, Item, created
 from sfconnector.salesforce.error_codes import DUPLICATES, SfError
 from sfconnector.settings import CaseSettings
 
@@ -210,20 +210,22 @@ class Sender:
         flood: Failure | None = None
         for item, result in zip(items, results, strict=True):
             delivery = item.delivery
+            if not result.errors:  # nearly always
+                self._refused_alone = 0
+                self._brake.passed([self._place], [delivery])
+                yield item, created(result.id, already=result.created is False)
+                continue
             seen = Circumstances(
                 alone=len(items) == 1,
                 doubted=way.final and (delivery.redelivered or delivery.identity in self.doubted),
                 singled_out=others_passed or delivery.identity in self._refused_before,
                 aged=aged,
             )
-            decided = self._judge.result(item, result, seen)
+            decided = self._judge.refusal(item, result.errors, seen)
             if decided is CROWDED:
                 crowded.append(item)
                 continue
-            if not result.errors:
-                self._refused_alone = 0
-                self._brake.passed([self._place], [delivery])
-            elif isinstance(decided, Decided):
+            if isinstance(decided, Decided):
                 if isinstance(decided.outcome, Again):
                     self._refused_before.add(delivery.identity)
                 decided, flood = self._braked(item, decided, result.errors, way, flood)

@@ -25,7 +25,6 @@ from sfconnector.salesforce.error_codes import (
     is_of_whole_org,
     is_stale_reference,
 )
-from sfconnector.salesforce.responses import Result
 from sfconnector.settings import CaseSettings
 from sfconnector.soql import RECORD_ID
 
@@ -129,21 +128,19 @@ class Judge:
         text = f"{lost.text}; whether the Case was created is unknown (on_unknown is dead-letter)"
         return Decided(Dead(replace(lost, kind=Kind.UNKNOWN, text=text), "unknown"))
 
-    def result(self, item: Item, result: Result, seen: Circumstances) -> Decided | NotYet | LeaveOut:
-        """Decide about a record by its result."""
-        if not result.errors:
-            return created(result.id, already=result.created is False)
-        if not seen.alone and any(map(is_governor, result.errors)):
+    def refusal(self, item: Item, errors: Sequence[SfError], seen: Circumstances) -> Decided | NotYet | LeaveOut:
+        """Decide about a record that was refused in its call."""
+        if not seen.alone and any(map(is_governor, errors)):
             return CROWDED
-        if item.draft.looked_up and not item.refreshed and any(map(is_stale_reference, result.errors)):
+        if item.draft.looked_up and not item.refreshed and any(map(is_stale_reference, errors)):
             return OUTDATED
-        if seen.aged and not item.refreshed and any(map(contradicts_description, result.errors)):
+        if seen.aged and not item.refreshed and any(map(contradicts_description, errors)):
             return CONTRADICTED
         # Changes that were merged are sent one by one first.
         is_alone = item.draft.optional and item.draft is item.record.draft
-        if is_alone and (leave_out := self.to_leave_out(item.draft, result.errors)):
+        if is_alone and (leave_out := self.to_leave_out(item.draft, errors)):
             return leave_out
-        return self.refused(item, result.errors, seen=seen)
+        return self.refused(item, errors, seen=seen)
 
     def to_leave_out(self, draft: Draft, errors: Sequence[SfError]) -> LeaveOut | None:
         """Return the fields that may be left out, if nothing else was refused; None if something else was, such as the
