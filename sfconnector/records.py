@@ -90,6 +90,8 @@ def settle(unit: Unit, decided: Mapping[Decoded, Decided], failure: Failure | No
     """Return what became of a message; `failure` is why records without a decision were not sent."""
     if unit.outcome is not None:
         return Settled(unit, unit.outcome)
+    if len(unit.records) == 1 and (only := decided.get(unit.records[0])) is not None:  # nearly always
+        return Settled(unit, only.outcome, (only,))
     rest = None if failure is None else Decided(Again(failure))
     records = [each for record in unit.records if (each := decided.get(record, rest)) is not None]
     assert len(records) == len(unit.records), "a record without an outcome"
@@ -100,8 +102,6 @@ def settle(unit: Unit, decided: Mapping[Decoded, Decided], failure: Failure | No
 
 def message_outcome(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the outcome of a message: the worst of its records."""
-    if len(outcomes) == 1 and isinstance(outcomes[0], Done):  # nearly always
-        return outcomes[0]
     if not outcomes:
         return EMPTY
     for position, outcome in enumerate(outcomes):

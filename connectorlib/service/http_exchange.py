@@ -41,16 +41,11 @@ class HttpExchange:
 
     def work_meanwhile(self) -> None:
         """Do what there is to do before the answer comes. What fails is left to whoever needs it later."""
-        if self._meanwhile is not None:
+        if self._meanwhile is not None and self._socket is not None:
             with contextlib.suppress(Exception):
-                self._meanwhile(self._is_answered)
-
-    def _is_answered(self) -> bool:
-        if self._socket is None or self.timed_out:
-            return True
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+                answer = select.poll()
+                answer.register(self._socket, select.POLLIN)
+                self._meanwhile(lambda: self.timed_out or bool(answer.poll(0)))
 
     def cut(self) -> None:
         """End the exchange from another thread: reading and writing fail, or reach the end of the data."""

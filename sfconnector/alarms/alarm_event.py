@@ -8,6 +8,7 @@ import hashlib
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from connectorlib.errors import reject
@@ -27,6 +28,9 @@ _KEPT = 100
 REPLAYS = "dead-replays"
 #: A number above this is a time in milliseconds: as seconds it would be in the year 5138.
 _MILLISECONDS = 100_000_000_000
+_NUMBERS = frozenset({int, float, Decimal})
+#: Milliseconds since 1970 at the end of the year 9999.
+_LATEST = 253_402_300_799_999
 
 
 class Read(NamedTuple):
@@ -139,6 +143,7 @@ def key_prefix(division: str) -> str:
     return f"{division.replace('%', '%25').replace(':', '%3A')}:"
 
 
+@lru_cache(maxsize=4096)  # most messages are repeats
 def stored_key(division: str, key: str) -> str:
     """Return a key as it is stored: with the name of the division, and cut where the field does not take it."""
     stored = f"{key_prefix(division)}{key}"
@@ -167,7 +172,10 @@ def _sent(delivery: Delivery) -> float | None:
 
 def _seconds(value: Any) -> float:
     """Return a time, as text or as a number of seconds or milliseconds since 1970, in seconds. Raise ValueError."""
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+    if type(value) in _NUMBERS:
+        if 0 < value < _LATEST:  # nearly always
+            number = float(value)
+            return number / 1000 if number > _MILLISECONDS else number
         moment: datetime = to_epoch_ms(value) if value > _MILLISECONDS else to_epoch_s(value)
     else:
         moment = to_timestamp(value)
