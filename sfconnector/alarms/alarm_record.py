@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectorlib.dataclass import dataclass
-from connectorlib.formats.quick_json import json_bytes, parse_json
+from connectorlib.formats.json_codec import json_bytes, parse_json
 from sfconnector.alarms.alarm import ID_BYTES, MOST_IDS, Alarm, State, Wrote
 
 KEY, CASE, NUMBER, STATE, COUNT = "Key__c", "Case__c", "Number__c", "State__c", "Count__c"

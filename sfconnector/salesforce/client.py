@@ -14,7 +14,7 @@ from urllib.parse import quote
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.expressions import shorten
-from connectorlib.formats.quick_json import json_bytes
+from connectorlib.formats.json_codec import json_bytes
 from connectorlib.service.http_client import Lost, NotSent, Session, host_of, malformed
 from connectorlib.service.http_exchange import Meanwhile
 from sfconnector.salesforce import error_codes, login, responses

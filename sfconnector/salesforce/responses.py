@@ -8,7 +8,7 @@ from typing import Any
 
 from connectorlib.dataclass import dataclass
 from connectorlib.expressions import shorten
-from connectorlib.formats.quick_json import parse_json
+from connectorlib.formats.json_codec import parse_json
 from connectorlib.service.redaction import secrets
 from sfconnector.salesforce.error_codes import SfError
 from sfconnector.salesforce.usage import Usage

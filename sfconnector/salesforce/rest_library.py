@@ -3,7 +3,7 @@ bring cryptography: the connector uses neither, and they take longer than all th
 
 from typing import Any
 
-from connectorlib.formats.quick_json import parse_json
+from connectorlib.formats.json_codec import parse_json
 from connectorlib.service.postponed_imports import left_out, postponed
 
 with left_out("simple_salesforce.metadata", "SfdcMetadataApi"), postponed("jwt"):

@@ -12,9 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectorlib.errors import Failed
-from connectorlib.formats import compile_format, quick_json
+from connectorlib.formats import compile_format, json_codec
 from connectorlib.formats.json import _FRACTIONS, JsonFormat
-from connectorlib.formats.quick_json import json_bytes, parse_json, quick_decode
+from connectorlib.formats.json_codec import json_bytes, parse_json
+from connectorlib.formats.quick_json import quick_decode
 from connectorlib.shared_settings import Limits
 from connectorlib.values.text import Structured, json_text
 
@@ -176,7 +177,7 @@ def test_only_what_is_doubtful_is_written_by_the_other_writer(monkeypatch, value
         asked.append(value)
         return ""
 
-    monkeypatch.setattr(quick_json, "json_text", thorough)
+    monkeypatch.setattr(json_codec, "json_text", thorough)
     json_bytes(value)
     assert (asked == []) is quick
 
