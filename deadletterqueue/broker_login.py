@@ -15,7 +15,7 @@ from connectorlib.config.sections import PLAIN_PORT, TLS_PORT
 from connectorlib.config.sections import broker_settings as of_section
 from connectorlib.errors import ConfigurationError, Failed, Failure, Kind
 from connectorlib.service.redaction import secrets
-from connectorlib.shared_settings import BrokerSettings, HttpTls, Tls, TokenSettings
+from connectorlib.shared_settings import BrokerSettings, HttpTls, Journal, Tls, TokenSettings
 from connectorlib.values.hosts import parse_host
 from deadletterqueue.options import Connection
 
@@ -49,6 +49,13 @@ def broker_settings(given: Connection) -> BrokerSettings:
         raise _wrong("--auth external logs in with a certificate: give --cert")
     secrets.add(settings.password)
     return settings
+
+
+def journal_stream(given: Connection) -> str:
+    """Return the name of the journal: that of the configuration file, else the default one. Raise Failed."""
+    journal = open_document(given.file, _SCHEMA).data.get("journal") if given.file else None
+    name = journal.get("stream") if isinstance(journal, dict) else None
+    return name if isinstance(name, str) and name else Journal().stream
 
 
 def _from_file(file: str) -> BrokerSettings:

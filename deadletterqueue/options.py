@@ -300,3 +300,8 @@ def sending_options(function: Function) -> Function:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+stream_option = click.option(
+    "--stream",
+    metavar="NAME",
+    help="The stream that holds the journal.  [as in the file of -c, otherwise connector-journal]",
+)

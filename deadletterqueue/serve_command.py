@@ -3,7 +3,7 @@
 import click
 
 from connectorlib.service.bootstrap import needing
-from deadletterqueue.options import EXIT_CODES, Connection, connection_options_but_port
+from deadletterqueue.options import EXIT_CODES, Connection, connection_options_but_port, stream_option
 from deadletterqueue.session import reported
 
 
@@ -19,6 +19,7 @@ from deadletterqueue.session import reported
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which the page is reached; repeatable.")
 @click.option("--from", "source", metavar="QUEUE", help="The dead-letter queue.  [as for list]")
+@stream_option
 @connection_options_but_port
 @click.pass_context
 def serve(
@@ -29,6 +30,7 @@ def serve(
     token_file: str | None,
     allow_host: tuple[str, ...],
     source: str | None,
+    stream: str | None,
 ) -> None:
     """Serve the workbench as a page: causes, messages, sending back, editing, purging. Until SIGTERM or Ctrl-C.
 
@@ -42,4 +44,4 @@ def serve(
     with needing("web", "the page"):
         from deadletterqueue.web.page_server import run_serve  # late: --help does without the extra
 
-    ctx.exit(reported(lambda: run_serve(connection, source, listen, web_port, token_file, allow_host)))
+    ctx.exit(reported(lambda: run_serve(connection, source, stream, listen, web_port, token_file, allow_host)))

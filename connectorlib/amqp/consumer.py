@@ -73,8 +73,8 @@ class Consumer(ConnectionListener):
         self.name = "consumer"
         #: From RabbitMQ 4.0 on the single active consumer is the one with the highest.
         self.priority: int | None = None
-        #: Of a stream: whether it is read from its first message on, not from the next one that comes.
-        self.from_start = False
+        #: Of a stream: where reading begins, `first`, `last` (its last chunk) or an offset; "": with the next message.
+        self.stream_offset: str | int = ""
         #: Whether the broker has counted the last `requeue` as a delivery of what was in hand.
         self.counted = True
         self.failure: Failure | None = None
@@ -281,8 +281,8 @@ class Consumer(ConnectionListener):
         # The broker requeues consumers in the order of their tags: first what was in hand before the prefetch changed.
         tag = f"{self.name}-{subscription.consumers:04d}"
         arguments: dict[str, Any] = {} if self.priority is None else {"x-priority": self.priority}
-        if self.from_start:
-            arguments["x-stream-offset"] = "first"
+        if self.stream_offset != "":
+            arguments["x-stream-offset"] = self.stream_offset
         subscription.consumer_tag = channel.basic_consume(
             self.queue, from_pika, consumer_tag=tag, arguments=arguments, callback=callback
         )

@@ -6,11 +6,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
+from connectorlib.shared_settings import Journal
+from deadletterqueue import trace
 from deadletterqueue.connector_check import Check
 from deadletterqueue.filter import Chosen
 from deadletterqueue.letter import Letter
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 KEPT = 50
 #: How long a request waits for a job that may be quick.
 PATIENCE_S = 1.5
-#: Bodies of opened letters that are kept, so that a page can be loaded again without browsing the queue.
+#: Bodies of opened letters that are kept, so that a page can be loaded again without browsing the queue; journeys too.
 OPEN_BYTES, OPEN_MOST = 16 * 1024 * 1024, 50
 
 
@@ -60,6 +62,15 @@ def purge_outcome(done: int, asked: int) -> Outcome:
     if done < asked:
         lines.append((asked - done, "no longer in the queue"))
     return Outcome(f"{done:,} of {asked:,} purged", tuple(lines))
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """What the journal has about a message; `note` says what there is to know besides."""
+
+    lines: tuple[trace.Line, ...]
+    note: str
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 class Busy(Exception):
@@ -166,13 +177,15 @@ class Workspace:
     Every job that changes the queue takes a new snapshot at its end, so that the page shows what is in the queue.
     """
 
-    def __init__(self, session: Session, check: Check | None = None) -> None:
-        """`check` says whether the connector could process a changed message."""
+    def __init__(self, session: Session, check: Check | None = None, journal: str = Journal().stream) -> None:
+        """`check` says whether the connector could process a changed message; `journal` is the name of the stream."""
         self.session = session
         self.check = check
+        self.journal = journal
         self.jobs = Jobs()
         self.snapshot: Snapshot | None = None
         self._opened: OrderedDict[str, Letter] = OrderedDict()
+        self._journeys: OrderedDict[str, Journey] = OrderedDict()
         self._lock = threading.Lock()
 
     def look(self, onward: str = "/") -> Job:
@@ -193,6 +206,15 @@ class Workspace:
         """Fetch one letter with its body, by browsing up to its position; then the page of the job leads on to a path.
         Raise Busy."""
         return self.jobs.start("Opening a dead letter", lambda job: self._open(job, row, onward))
+
+    def journey(self, identity: str) -> Journey | None:
+        """Return what was read of the journal about a letter."""
+        with self._lock:
+            return self._journeys.get(identity)
+
+    def trace(self, identity: str, message_id: str) -> Job:
+        """Read what the journal has about a letter. Raise Busy."""
+        return self.jobs.start("Reading the journal", lambda job: self._trace(job, identity, message_id))
 
     def replay(self, rows: Sequence[Row], route: Route, change: Change = lambda letter: letter) -> Job:
         """Send these back. Raise Busy."""
@@ -237,6 +259,18 @@ class Workspace:
         text = "It is no longer where it was: sent back, purged, or moved by another program. Scan again."
         return Outcome("This dead letter is gone", failure=text)
 
+    def _trace(self, job: Job, identity: str, message_id: str) -> Outcome:
+        try:
+            found = trace.read(self._session(job), self.journal, message_id, job.show)
+            journey = Journey(tuple(map(trace.line, found)), trace.summary(found, message_id, self.journal))
+        except Failed as failed:
+            journey = Journey((), failure_text(failed))
+        with self._lock:
+            self._journeys[identity] = journey
+            while len(self._journeys) > OPEN_MOST:
+                self._journeys.popitem(last=False)
+        return Outcome("Read", onward=f"/letter/{identity}#journey")
+
     def _keep(self, identity: str, letter: Letter) -> None:
         with self._lock:
             self._opened[identity] = letter
@@ -248,11 +282,12 @@ class Workspace:
         return sum(len(letter.delivery.body) for letter in self._opened.values())
 
     def _invalidate(self) -> None:
-        """Mark the snapshot as outdated, and forget the opened letters."""
+        """Mark the snapshot as outdated, and forget the opened letters with their journeys."""
         if self.snapshot is not None:
             self.snapshot.outdated = True
         with self._lock:
             self._opened.clear()
+            self._journeys.clear()
 
     def _look_again(self, job: Job) -> None:
         """Take a new snapshot, unless the job was ended early."""

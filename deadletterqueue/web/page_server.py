@@ -13,6 +13,7 @@ from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.http_server import Server
 from connectorlib.values.hosts import is_loopback
 from connectorlib.values.text import printable
+from deadletterqueue.broker_login import journal_stream
 from deadletterqueue.connector_check import Check, open_check
 from deadletterqueue.options import Connection
 from deadletterqueue.session import failure_text, open_session
@@ -24,7 +25,13 @@ THREADS = 16
 
 
 def run_serve(
-    connection: Connection, source: str | None, host: str, port: int, token_file: str | None, names: Sequence[str]
+    connection: Connection,
+    source: str | None,
+    stream: str | None,
+    host: str,
+    port: int,
+    token_file: str | None,
+    names: Sequence[str],
 ) -> ExitCode:
     """Serve the page until SIGTERM. Raise Failed if the broker cannot be reached or the port not bound."""
     token = _token(token_file) if token_file else None
@@ -35,7 +42,7 @@ def run_serve(
         redaction.secrets.add(token)
     own = () if is_loopback(host) else (socket.gethostname(), socket.getfqdn())
     with open_session(connection, source) as session:
-        workspace = Workspace(session, _check(connection))
+        workspace = Workspace(session, _check(connection), stream or journal_stream(connection))
         application = Application(workspace, Access(token, (*own, *names)), f"deadletter-queue-{port}")
         server = Server(application, host, port, threads=THREADS, largest_body=LARGEST_FORM)
         try:

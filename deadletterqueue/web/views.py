@@ -120,7 +120,13 @@ def letter(visit: Visit, request: Request, identity: str) -> Answer:
     if isinstance(found, Response):
         return found
     body = readable(plain_letter(found).delivery.body, most=MAX_SHOWN, whole="the download has all")
-    return visit.page("letter.html", identity=identity, letter=found, facts=facts(found), body=body)
+    about = {"facts": facts(found), "body": body, "journey": visit.workspace.journey(identity)}
+    return visit.page("letter.html", identity=identity, letter=found, **about)
+
+
+def trace(visit: Visit, request: Request, identity: str) -> Answer:
+    """Read what the journal has about a letter; its page then shows it."""
+    return begun(visit.workspace.trace(identity, visit.row(identity).letter.message_id))
 
 
 def body(visit: Visit, request: Request, identity: str) -> Answer:
@@ -238,6 +244,7 @@ _ROUTES = Map(
         _rule("/letters", letters, "GET"),
         _rule(f"/letter/{_IDENTITY}", letter, "GET"),
         _rule(f"/letter/{_IDENTITY}/body", body, "GET"),
+        _rule(f"/letter/{_IDENTITY}/trace", trace, "POST"),
         _rule(f"/letter/{_IDENTITY}/edit", edit, "GET", "POST"),
         _rule("/look", look, "POST"),
         _rule("/replay", replay, "POST"),

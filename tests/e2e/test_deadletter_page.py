@@ -11,6 +11,11 @@ import pytest
 import requests
 from selenium.webdriver.common.keys import Keys
 
+from connectorlib.amqp.frame_reader import LazyDelivery
+from connectorlib.amqp.frame_writer import encode_properties
+from connectorlib.errors import Failure, Kind
+from connectorlib.messages import Dead, Outgoing
+from connectorlib.monitoring.delivery_journal import encoded
 from tests.e2e.workbench import Workbench
 from tests.services.browser import NARROW, WIDE, Browser, browser
 from tests.services.deadletters import QUEUE, bury, dead, ids, of_four_causes
@@ -42,6 +47,14 @@ class Served:
 @pytest.fixture
 def bench(tmp_path, vhost):
     return Workbench(tmp_path, vhost)
+
+
+def journal_entry(message_id: str) -> bytes:
+    """Return a message of the journal about a message that was dead-lettered."""
+    frame = b"".join(encode_properties(Outgoing("", "", b"", {"message_id": message_id})).encode())
+    died = LazyDelivery(1, 1, "readings", "", "readings", False, frame, b"{}", 0.0)
+    failure = Failure(Kind.REJECT, "22001", "y" * 300, "write[0]", "device")
+    return encoded({"connector": "dbconnector", "name": "plant"}, [died], [Dead(failure)], 1_700_000_000.5)
 
 
 @contextmanager
@@ -202,7 +215,10 @@ def test_only_the_ticked_ones_are_purged_and_only_when_asked_twice(bench, vhost)
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_nothing_lies_beyond_the_edge(bench, vhost, size):
-    bury(vhost, [dead(b"x" * 5000, message_id="m" * 200, text="y" * 300, time=datetime.now(UTC))])
+    name = "m" * 200
+    bury(vhost, [dead(b"x" * 5000, message_id=name, text="y" * 300, time=datetime.now(UTC))])
+    vhost.declare_queue("connector-journal", type="stream")
+    vhost.publish("", "connector-journal", [journal_entry(name)])
     with opened(bench) as person:
         person.size(size)
         assert person.fits()
@@ -212,6 +228,10 @@ def test_nothing_lies_beyond_the_edge(bench, vhost, size):
         person.press("m" * 100)
         person.read("Body")
         assert person.fits()
+        person.press("Read the journal")
+        assert "dead 22001 device: yyy" in person.read("As of")
+        assert person.fits()
+        person.picture(f"journey-{size[0]}")
         person.press("Purge")
         person.read("permanently?")
         assert person.fits()

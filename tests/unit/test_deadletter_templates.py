@@ -11,9 +11,10 @@ from werkzeug.test import Client, TestResponse
 
 from connectorlib.shared_settings import BrokerSettings
 from deadletterqueue.session import Session
+from deadletterqueue.trace import Line
 from deadletterqueue.web.access import Access
 from deadletterqueue.web.app import Application
-from deadletterqueue.web.jobs import Outcome, Workspace
+from deadletterqueue.web.jobs import Journey, Outcome, Workspace
 from deadletterqueue.web.snapshot import Row, Snapshot, identity
 from tests.services.deadletters import dead, letter_of
 
@@ -173,3 +174,12 @@ def test_a_link_to_a_letter_that_was_not_scanned_asks_for_a_scan_and_comes_back(
     page.workspace.snapshot = None
     assert "The queue was not scanned yet" in page.client.get(path).text
     assert 'name="next" value="/letters?find=a%20b"' in page.client.get("/letters?find=a%20b").text
+
+
+def test_the_journey_of_a_letter_is_shown_as_text(page: Page) -> None:
+    assert "Read the journal" in page.client.get(f"/letter/{ONE}").text
+    page.workspace._journeys[ONE] = Journey((Line(EVIL, EVIL, EVIL, EVIL),) * 3, EVIL)
+    found = page.client.get(f"/letter/{ONE}")
+    assert is_clean(found)
+    assert found.text.count('class="what"') == 3
+    assert "Read again" in found.text
