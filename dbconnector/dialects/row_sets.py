@@ -20,6 +20,8 @@ Row = Sequence[Any]
 KeyOf = Callable[[Any], Hashable]
 #: A statement for a set of rows, and its parameters.
 SetStatement = tuple[str, Sequence[Any]]
+#: Characters of a parameter that has a value of each row: at most 16 MB, MariaDB's own limit unless it is set higher.
+LONGEST = 4_000_000
 #: The name of the rows in a statement.
 SOURCE = "connector_rows"
 
@@ -96,11 +98,18 @@ class RowSet:
             return
         for layer in layers:
             for chunk in self._chunks(layer, min(most, self.most)):
-                found = self.statement(chunk) if len(chunk) > 1 else None
-                if found is None:
-                    yield from ((alone, row, 1) for row in chunk)
-                else:
-                    yield *found, len(chunk)
+                yield from self._together(alone, chunk)
+
+    def _together(self, alone: str, rows: Sequence[Row]) -> Iterator[tuple[str, Sequence[Any], int]]:
+        found = self.statement(rows) if len(rows) > 1 else None
+        if found is None:
+            yield from ((alone, row, 1) for row in rows)
+        elif any(isinstance(each, str) and len(each) > LONGEST for each in found[1]):
+            half = len(rows) // 2
+            yield from self._together(alone, rows[:half])
+            yield from self._together(alone, rows[half:])
+        else:
+            yield *found, len(rows)
 
     def _chunks(self, rows: Sequence[Row], most: int) -> Iterator[Sequence[Row]]:
         if self.sized:

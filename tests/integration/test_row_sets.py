@@ -322,6 +322,15 @@ def test_triggers_of_mariadb_see_the_rows_in_the_order_of_their_messages(maria_d
     assert seen[0] == seen[1]
 
 
+def test_texts_that_are_together_longer_than_a_packet_are_written(maria_db: Any) -> None:
+    maria_db.script(
+        "CREATE TABLE t (id integer PRIMARY KEY, w longtext)", "INSERT INTO t (id) SELECT seq FROM seq_1_to_50"
+    )
+    bodies = [{"id": key, "w": "x" * 400_000} for key in range(1, 51)]
+    assert Runs(maria_db).write(Write("UPDATE t SET w = :w WHERE id = :id"), bodies) == [DONE] * 50
+    assert maria_db.value("SELECT SUM(CHAR_LENGTH(w)) FROM t") == 50 * 400_000
+
+
 def test_check_says_how_often_a_statement_runs(sqlite_db: Any) -> None:
     sqlite_db.execute(TABLE)
     config = Bench(sqlite_db, []).config

@@ -370,3 +370,13 @@ def test_a_set_has_at_most_so_many_rows() -> None:
     rows = [("a", key) for key in (1, 2, 3, 4, 5, 5)]
     assert [count for _, _, count in found.executions(STORED, rows, 2)] == [2, 2, 1, 1]
     assert [sql for sql, _, count in found.executions(STORED, rows, 2) if count == 1] == [STORED] * 2
+
+
+@pytest.mark.parametrize("dialect", [postgresql, mariadb])
+def test_a_set_is_halved_until_no_parameter_is_longer_than_a_server_takes(dialect: Any) -> None:
+    found = set_of(dialect.DIALECT, STORED)
+    assert found is not None
+    rows = [("x" * 1_500_000, 1), ("", 2), ("", 3), ("x" * 1_500_000, 4), ("x" * 1_500_000, 5), ("", 6)]
+    assert [count for _, _, count in found.executions(STORED, rows, 500)] == [3, 3]
+    rows = [("x" * 4_000_001, 1), ("", 2)]
+    assert [*found.executions(STORED, rows, 500)] == [(STORED, row, 1) for row in rows]
