@@ -345,6 +345,7 @@ class Counting:
         limits = Limits()
         fmt: Any = compile_format({"type": "json"}, limits)
         fmt.decode = partial(self._decode, fmt.decode)
+        fmt.decode_objects = partial(self._decode_objects, fmt.decode_objects)
         self.plan = Plan(writes, fmt, limits)
         for write in self.plan.writes:
             write._evaluate = partial(self._evaluate, write.place, write._evaluate)
@@ -354,6 +355,12 @@ class Counting:
     def _decode(self, decode: Callable[[bytes], Sequence[Any]], body: bytes) -> Sequence[Any]:
         self.decoded[body] += 1
         return decode(body)
+
+    def _decode_objects(self, decode: Callable[[Sequence[bytes]], Any], bodies: Sequence[bytes]) -> Any:
+        records = decode(bodies)
+        if records is not None:  # else they are decoded one by one
+            self.decoded.update(bodies)
+        return records
 
     def _take(self, place: str, take: Any, record: Any) -> Sequence[Any]:
         self.evaluated[place, record["id"]] += 1

@@ -163,7 +163,16 @@ def test_as_many_as_a_flood_has_are_none_if_others_pass_between_them(pump: Any, 
 def test_a_statement_that_runs_message_by_message_names_the_one_that_failed(pump: Any) -> None:
     for n in range(300):
         pump.execute(f"INSERT INTO pump (id, device, value) VALUES ({n}, 'p', 0)")
-    bench = Counted(pump, [Write("UPDATE pump SET value = :value WHERE id = :id")])
+    bench = Counted(pump, [Write("UPDATE pump SET value = :value WHERE id = :id", multi_row=False)])
     bodies = [row(n, value=5000 if n in (50, 200) else n) for n in range(300)]
     assert dead(bench.write(*deliveries(*bodies))) == [50, 200]
     assert bench.tries <= 7
+
+
+def test_a_set_of_updates_with_refused_ones_is_divided(pump: Any) -> None:
+    for n in range(300):
+        pump.execute(f"INSERT INTO pump (id, device, value) VALUES ({n}, 'p', 0)")
+    bench = Counted(pump, [Write("UPDATE pump SET value = :value WHERE id = :id")])
+    bodies = [row(n, value=5000 if n in (50, 200) else n) for n in range(300)]
+    assert dead(bench.write(*deliveries(*bodies))) == [50, 200]
+    assert bench.tries <= 2 * 2 * 9  # two searches in 300, of at most nine halvings each
