@@ -63,8 +63,13 @@ def _fail(world: World, http: Request) -> Response:
 
 
 def _shown_fault(fault: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    left = fault["seconds"]
-    return {"name": _text(fault["name"]), "until": None if left is None else now + timedelta(seconds=left)}
+    """Return the name, the time and the number of calls after which it ends; None: it does not end by that."""
+    left, times = fault["seconds"], fault["times"]
+    return {
+        "name": _text(fault["name"]),
+        "until": None if left is None else now + timedelta(seconds=left),
+        "calls": None if times is None else times - fault["taken"],
+    }
 
 
 def html(world: World) -> str:

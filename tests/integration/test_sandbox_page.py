@@ -44,6 +44,22 @@ def test_an_alarm_is_seen_with_its_count_its_state_and_its_history(salesforce: O
             person.picture(f"sandbox-{size[0]}")
 
 
+def test_no_value_of_an_org_makes_the_page_wider_than_the_screen(salesforce: Org, tmp_path: Path) -> None:
+    user = "the.division.of.pumps.in.the.west@pumps.example.com"
+    case = {"Status": "waiting_for_the_customer_" * 3, "Priority": "Escalated by the customer " * 3}
+    assert Rest(salesforce, user).create(case).status_code == 201
+    salesforce.ask("POST", "/_sim/outages", {"word": "locked-user", "user": user})
+    salesforce.ask("POST", "/_sim/faults", {"action": {"status": 500}, "times": 3})
+    with browser(tmp_path / "profile") as person:
+        for size in (WIDE, (768, 1024), PHONE):
+            person.size(size)
+            person.go(salesforce.url)
+            read = " ".join(eventually(lambda: "Escalated" in person.shown and person.shown).split())
+            assert f"locked-user {user} until ok rule 2 for 3 calls" in read
+            assert read.count(user) == 2  # once in the fault, once as the user whose name it is too
+            assert person.fits()
+
+
 def test_the_history_has_changes_and_comments_in_their_order(salesforce: Org) -> None:
     alarms = Alarms(salesforce)
     alarms.work(("a", raised("1")))
