@@ -54,7 +54,7 @@ def test_no_value_of_an_org_makes_the_page_wider_than_the_screen(salesforce: Org
         for size in (WIDE, (768, 1024), PHONE):
             person.size(size)
             person.go(salesforce.url)
-            read = " ".join(eventually(lambda: "Escalated" in person.shown and person.shown).split())
+            read = " ".join(person.read("Escalated").split())
             assert f"locked-user {user} until ok rule 2 for 3 calls" in read
             assert read.count(user) == 2  # once in the fault, once as the user whose name it is too
             assert person.fits()
