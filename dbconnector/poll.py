@@ -78,6 +78,7 @@ class Poll:
         life.on_stop(wake.set)
         life.on_nudge(wake.set)
         life.on_nudge(wait.nudge.set)
+        self._schedule.log_start()  # not before: who reads that line may ask for a run
         while not life.stop.is_set():
             self._before = self.counts["done"]
             try:

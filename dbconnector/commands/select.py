@@ -209,7 +209,6 @@ def _select_repeatedly(
             connected = broker.wait_connected(CONNECT_PATIENCE_S, term.stop, give_up_on_refused=True)
             return connected and turn.run()
 
-        timing.schedule.log_start()
         with supervised(config, monitor, term):
             poll.run(send, wait, term, until=lambda failure: is_of_broker(failure) and broker.connected)
     term.counts.update(poll.counts)
