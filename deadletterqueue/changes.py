@@ -254,7 +254,10 @@ def _xml_written(root: etree._Element, body: bytes) -> bytes:
 
 def compile_patch(text: str) -> Edit:
     """Given a JSON Patch, return an edit that applies it to a JSON body. Raise ValueError if it is not valid."""
-    operations = _parsed(text.encode())
+    try:
+        operations = _parsed(text.encode())
+    except ValueError as error:
+        raise ValueError(f"no JSON Patch: {error}") from error
     if not isinstance(operations, list):
         raise ValueError("a JSON Patch is a list of operations")
     try:

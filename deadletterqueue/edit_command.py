@@ -10,12 +10,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -39,6 +38,7 @@ from deadletterqueue.options import (
     json_option,
     sending_options,
 )
+from deadletterqueue.originals import Originals, new_name
 from deadletterqueue.plain_letter import changed, plain_letter
 from deadletterqueue.readable_body import indented
 from deadletterqueue.replay import Change, Replay
@@ -253,29 +253,14 @@ def in_editor(text: str) -> str:
 
 @contextmanager
 def _kept(file: str | None, connection: Connection) -> Iterator[Callable[[Letter], None]]:
-    """Return a function that appends an original to a file for `import`, which is created for the first one."""
-    name = file or f"originals-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
-    opened: list[IO[str]] = []
-
-    def keep(letter: Letter) -> None:
+    """Return a function that appends an original to a file for `import`; at the end, say where they are."""
+    with closing(Originals(file or new_name())) as originals:
         try:
-            if not opened:
-                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                opened.append(open(os.open(name, flags, 0o600), "w", encoding="utf-8"))  # noqa: SIM115  # closed below
-            opened[0].write(json_text(line_of(letter.delivery)) + "\n")
-            opened[0].flush()
-        except OSError as error:
-            text = f"the originals cannot be written to {name}: {error.strerror}"
-            raise Failed(Failure(Kind.CONFIGURATION, "configuration", text)) from error
-
-    try:
-        yield keep
-    finally:
-        if opened:
-            opened[0].close()
-            print(
-                f"the originals are in {name}; `{connection.command('import', name)}` puts them back", file=sys.stderr
-            )
+            yield originals.keep
+        finally:
+            if originals.written:
+                back = connection.command("import", originals.name)
+                print(f"the originals are in {originals.name}; `{back}` puts them back", file=sys.stderr)
 
 
 class _Showing:
@@ -289,13 +274,14 @@ class _Showing:
         new = self._change(letter)
         if not isinstance(new, Leave) and self._left:
             self._left -= 1
-            before, after = (_lines(plain_letter(each)) for each in (letter, new))
+            before, after = (as_lines(plain_letter(each)) for each in (letter, new))
             for line in differences(before, after, ("as it is", "as it would be sent")):
                 print(printable(line) if len(line) <= MAX_LINE else printable(line[:MAX_LINE]) + "…")
         return new
 
 
-def _lines(letter: Letter) -> list[str]:
+def as_lines(letter: Letter) -> list[str]:
+    """Return properties, own headers and the body, to be compared line by line."""
     line = line_of(letter.delivery)
     body = indented(line["body"]) if "body" in line else line["body_base64"]
     own = {name: value for name, value in line["headers"].items() if not name.startswith(("dead-", "x-"))}

@@ -18,6 +18,12 @@ from deadletterqueue.session import reported
     "--token-file", type=click.Path(dir_okay=False), help="File with the access token; asked for on loopback too then."
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name by which the page is reached; repeatable.")
+@click.option(
+    "--originals",
+    type=click.Path(file_okay=False, exists=True),
+    default=".",
+    help="Folder for the originals of edited messages.  [here]",
+)
 @click.option("--from", "source", metavar="QUEUE", help="The dead-letter queue.  [as for list]")
 @stream_option
 @connection_options_but_port
@@ -29,6 +35,7 @@ def serve(
     listen: str,
     token_file: str | None,
     allow_host: tuple[str, ...],
+    originals: str,
     source: str | None,
     stream: str | None,
 ) -> None:
@@ -44,4 +51,6 @@ def serve(
     with needing("web", "the page"):
         from deadletterqueue.web.page_server import run_serve  # late: --help does without the extra
 
-    ctx.exit(reported(lambda: run_serve(connection, source, stream, listen, web_port, token_file, allow_host)))
+    ctx.exit(
+        reported(lambda: run_serve(connection, source, stream, listen, web_port, token_file, allow_host, originals))
+    )

@@ -5,9 +5,10 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
@@ -16,10 +17,12 @@ from deadletterqueue import trace
 from deadletterqueue.connector_check import Check
 from deadletterqueue.filter import Chosen
 from deadletterqueue.letter import Letter
+from deadletterqueue.originals import Originals, new_name
 from deadletterqueue.purge_command import purge_letters
 from deadletterqueue.replay import Change, Options, Replay, Report
 from deadletterqueue.session import Session, failure_text, letters
 from deadletterqueue.target import Route
+from deadletterqueue.web.preview import Examples, Preview, staying
 from deadletterqueue.web.snapshot import Row, Snapshot, identity, look
 
 logger = logging.getLogger(__name__)
@@ -43,16 +46,20 @@ class Outcome:
     failure: str = ""
     #: The path of the next page, when there is nothing more to say.
     onward: str = ""
+    #: What a change would do.
+    preview: Preview | None = None
 
 
-def replay_outcome(report: Report, asked: int, failure: str) -> Outcome:
-    """Return the outcome of a replay of `asked` letters."""
+def replay_outcome(report: Report, asked: int, failure: str, originals: str = "") -> Outcome:
+    """Return the outcome of a replay of `asked` letters; `originals` is the file with those that were changed."""
     lines = [(count, f"sent to {target}") for target, count in report.sent.most_common()]
     lines += [(count, f"left: {reason}") for reason, count in report.left.most_common()]
     if report.stopped:
         failure = "It was stopped early."
     elif (gone := asked - report.chosen) > 0 and not failure:
         lines.append((gone, "no longer in the queue"))
+    if originals:
+        lines.append((report.sent.total(), f"originals in {originals}, which `deadletter-queue import` reads"))
     doubt = (each.properties.message_id or "(without a message id)" for each in report.in_doubt)
     return Outcome(f"{report.sent.total():,} of {asked:,} sent back", tuple(lines), tuple(doubt), failure)
 
@@ -177,11 +184,20 @@ class Workspace:
     Every job that changes the queue takes a new snapshot at its end, so that the page shows what is in the queue.
     """
 
-    def __init__(self, session: Session, check: Check | None = None, journal: str = Journal().stream) -> None:
-        """`check` says whether the connector could process a changed message; `journal` is the name of the stream."""
+    def __init__(
+        self,
+        session: Session,
+        check: Check | None = None,
+        journal: str = Journal().stream,
+        *,
+        originals: str = ".",
+    ) -> None:
+        """`check` says whether the connector could process a changed message; `journal` is the name of the stream;
+        `originals` is the folder in which the originals of changed messages are kept."""
         self.session = session
         self.check = check
         self.journal = journal
+        self._originals = Path(originals)
         self.jobs = Jobs()
         self.snapshot: Snapshot | None = None
         self._opened: OrderedDict[str, Letter] = OrderedDict()
@@ -216,22 +232,55 @@ class Workspace:
         """Read what the journal has about a letter. Raise Busy."""
         return self.jobs.start("Reading the journal", lambda job: self._trace(job, identity, message_id))
 
-    def replay(self, rows: Sequence[Row], route: Route, change: Change = lambda letter: letter) -> Job:
-        """Send these back. Raise Busy."""
+    def replay(self, rows: Sequence[Row], route: Route, change: Change | None = None) -> Job:
+        """Send these back, changed or as they are; the originals of changed ones are kept in a file. Raise Busy."""
         chosen, options = _these(rows), Options(route, limit=len(rows))
 
         def work(job: Job) -> Outcome:
-            replay = Replay(self._session(job), chosen, options, change=change, show=job.show)
-            failure = ""
-            self._invalidate()
-            try:
-                replay.run()
-            except Failed as failed:
-                failure = failure_text(failed)
+            with closing(Originals(str(self._originals / new_name()))) as originals:
+                replay = Replay(
+                    self._session(job),
+                    chosen,
+                    options,
+                    change=change or (lambda letter: letter),
+                    save=originals.keep if change is not None else (lambda letter: None),
+                    show=job.show,
+                )
+                failure = ""
+                self._invalidate()
+                try:
+                    replay.run()
+                except Failed as failed:
+                    failure = failure_text(failed)
             self._look_again(job)
-            return replay_outcome(replay.report, len(rows), failure)
+            return replay_outcome(replay.report, len(rows), failure, originals.name if originals.written else "")
 
         return self.jobs.start("Sending back", work)
+
+    def rehearse(
+        self,
+        rows: Sequence[Row],
+        route: Route,
+        change: Change,
+        fields: Sequence[tuple[str, str]],
+        sets: str,
+        patch: str,
+    ) -> Job:
+        """Try a change without sending anything; then the page of the job leads on to the preview. The fields of the
+        form, `sets` and `patch` come back in it. Raise Busy."""
+        chosen, options = _these(rows), Options(route, limit=len(rows), dry_run=True)
+
+        def work(job: Job) -> Outcome:
+            examples = Examples(change)
+            report = Replay(self._session(job), chosen, options, change=examples, show=job.show).run()
+            if report.stopped:
+                raise KeyboardInterrupt
+            going = tuple((count, f"changed, to {target}") for target, count in report.sent.most_common())
+            left = staying(report, len(rows))
+            preview = Preview(tuple(fields), sets, patch, report.sent.total(), going, left, tuple(examples.found))
+            return Outcome("Checked", onward=f"/edit/{job.number}", preview=preview)
+
+        return self.jobs.start("Checking the change", work)
 
     def purge(self, rows: Sequence[Row]) -> Job:
         """Remove these for good. Raise Busy."""

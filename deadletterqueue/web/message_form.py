@@ -1,5 +1,7 @@
 """A message through the fields of a form, and back, without a change that nobody made. Pure."""
 
+from deadletterqueue.changes import Edit, chained, compile_patch, compile_set
+
 #: Bytes of a body that can be changed in a browser.
 LARGEST_BODY = 1024 * 1024
 
@@ -24,3 +26,13 @@ def edited_text(sent: str, original: bytes) -> str:
     """Return what a person wrote: browsers send all line ends as CRLF."""
     text = sent.replace("\r\n", "\n").replace("\r", "\n")
     return text.replace("\n", "\r\n") if b"\r\n" in original else text
+
+
+def edit_of(sets: str, patch: str) -> Edit:
+    """Given lines of PATH=VALUE and a JSON Patch, return the change; the patch is applied first, as `edit` does it.
+    Raise ValueError if one is not valid, or there is none."""
+    lines = [line for line in sets.replace("\r\n", "\n").split("\n") if line.strip()]
+    edits = [*([compile_patch(patch)] if patch.strip() else []), *map(compile_set, lines)]
+    if not edits:
+        raise ValueError("There is no change: enter PATH=VALUE, such as device.id=p-7, or a JSON Patch")
+    return chained(edits)

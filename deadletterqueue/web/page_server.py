@@ -32,8 +32,10 @@ def run_serve(
     port: int,
     token_file: str | None,
     names: Sequence[str],
+    originals: str,
 ) -> ExitCode:
-    """Serve the page until SIGTERM. Raise Failed if the broker cannot be reached or the port not bound."""
+    """Serve the page until SIGTERM; the originals of changed messages are kept in the folder `originals`. Raise Failed
+    if the broker cannot be reached or the port not bound."""
     token = _token(token_file) if token_file else None
     made = not is_loopback(host) and token is None
     if made:
@@ -42,7 +44,7 @@ def run_serve(
         redaction.secrets.add(token)
     own = () if is_loopback(host) else (socket.gethostname(), socket.getfqdn())
     with open_session(connection, source) as session:
-        workspace = Workspace(session, _check(connection), stream or journal_stream(connection))
+        workspace = Workspace(session, _check(connection), stream or journal_stream(connection), originals=originals)
         application = Application(workspace, Access(token, (*own, *names)), f"deadletter-queue-{port}")
         server = Server(application, host, port, threads=THREADS, largest_body=LARGEST_FORM)
         try:

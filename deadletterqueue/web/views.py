@@ -17,7 +17,7 @@ from deadletterqueue.readable_body import readable
 from deadletterqueue.replay import missing
 from deadletterqueue.show_command import facts
 from deadletterqueue.target import MAX_REPLAYS, ORIGIN, Leave, Route, Target, target_of
-from deadletterqueue.web.edit_views import edit
+from deadletterqueue.web.edit_views import edit, edit_many, preview
 from deadletterqueue.web.jobs import Busy, Job
 from deadletterqueue.web.links import local_path
 from deadletterqueue.web.snapshot import Row, Snapshot, View, groups
@@ -248,6 +248,8 @@ _ROUTES = Map(
         _rule(f"/letter/{_IDENTITY}/edit", edit, "GET", "POST"),
         _rule("/look", look, "POST"),
         _rule("/replay", replay, "POST"),
+        _rule("/edit", edit_many, "POST"),
+        _rule("/edit/<int:number>", preview, "GET"),
         _rule("/purge", purge, "POST"),
         _rule("/job/<int:number>", job, "GET"),
         _rule("/job/<int:number>/stop", stop, "POST"),

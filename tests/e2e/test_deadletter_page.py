@@ -59,7 +59,7 @@ def journal_entry(message_id: str) -> bytes:
 
 @contextmanager
 def served(bench: Workbench, *options: str) -> Iterator[Served]:
-    command = bench.whole("serve", "--port", "0", *options)
+    command = bench.whole("serve", "--port", "0", "--originals", str(bench.folder), *options)
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=bench.environment, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
@@ -194,6 +194,48 @@ def test_a_message_is_put_right_in_the_page(bench, vhost):
     ((_, properties, mended),) = vhost.get_all("readings")
     assert mended == b'{"id": 1,\n "device": "p-1"}'
     assert (properties.message_id, properties.headers["dead-replays"]) == ("m-1", 1)
+
+
+def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
+    vhost.declare_queue("readings")
+    odd = dead(b"no JSON", message_id="m-odd", detail="write[0].values.22001", headers={"n": 1})
+    bury(vhost, [*of_four_causes(40), odd])
+    with opened(bench) as person:
+        person.press("22001")
+        person.read("11 of 41")
+        person.press("Edit all 11")
+        person.read("Edit 11 dead letters")
+        person.press("Check the change")
+        person.read("There is no change")
+        person.one("#sets").send_keys("device=p-77\n$headers.by=me")
+        person.picture("edit-many")
+        person.press("Check the change")
+        said = person.read("Send 10 changed dead letters back?")
+        assert '+  "device": "p-77",' in said
+        assert '+by: "me"' in said
+        assert "neither JSON nor XML" in said
+        assert (vhost.depth(QUEUE), vhost.depth("readings")) == (41, 0)
+        assert list(bench.folder.glob("originals-*")) == []
+        person.size(NARROW)
+        assert person.fits()
+        person.picture("preview")
+        person.press("Edit further")
+        assert person.one("#sets").get_attribute("value") == "device=p-77\n$headers.by=me"
+        person.press("Check the change")
+        person.read("Send 10 changed")
+        person.press("Send 10 changed")
+        person.read("10 of 11 sent back")
+        person.press("All causes")
+        person.read("31 dead letters")
+    sent = vhost.get_all("readings")
+    assert ids(sent) == [f"m-{number}" for number in range(0, 40, 4)]
+    assert {json.loads(body)["device"] for _, _, body in sent} == {"p-77"}
+    assert {properties.headers["by"] for _, properties, _ in sent} == {"me"}
+    assert ids(vhost.get_all(QUEUE)) == [*(f"m-{number}" for number in range(40) if number % 4), "m-odd"]
+    (file,) = bench.folder.glob("originals-*.jsonl")
+    assert [json.loads(json.loads(line)["body"])["id"] for line in file.read_text().splitlines()] == list(
+        range(0, 40, 4)
+    )
 
 
 def test_only_the_ticked_ones_are_purged_and_only_when_asked_twice(bench, vhost):

@@ -7,11 +7,14 @@ import pytest
 from markupsafe import Markup
 
 from connectorlib.values.hosts import is_loopback
-from deadletterqueue.target import ORIGIN, Route, Target
+from deadletterqueue.edit_command import checked
+from deadletterqueue.replay import Report
+from deadletterqueue.target import ORIGIN, Leave, Route, Target
 from deadletterqueue.web.access import SESSION_S, Access
 from deadletterqueue.web.jobs import Busy, Job, Jobs, Outcome
 from deadletterqueue.web.links import LONGEST, local_path, login_path
-from deadletterqueue.web.message_form import edited_text, uneditable
+from deadletterqueue.web.message_form import edit_of, edited_text, uneditable
+from deadletterqueue.web.preview import EXAMPLES, MAX_LINE, MAX_LINES, MAX_REASONS, Examples, diff, staying
 from deadletterqueue.web.snapshot import Row, Snapshot, View, groups, identity, seen
 from deadletterqueue.web.views import route_of, targets
 from deadletterqueue.web.visit import environment
@@ -183,6 +186,75 @@ def test_what_a_text_field_would_damage_cannot_be_changed_in_one(body, why):
 def test_a_body_that_nobody_changed_comes_back_the_same(body):
     as_browsers_send_it = body.decode().replace("\r\n", "\n").replace("\n", "\r\n")
     assert edited_text(as_browsers_send_it, body).encode() == body
+
+
+REMOVE = '[{"op": "remove", "path": "/old"}]'
+EDITS = {
+    "a line": ("device=p-7", "", '{"old":1,"device":"p-7"}'),
+    "lines as browsers send them, and empty ones": ("\r\ndevice=p-7\r\n \r\nold=2\r\n", "", '{"old":2,"device":"p-7"}'),
+    "a value with spaces and marks": ("device= a\u2028=b ", "", '{"old":1,"device":" a\u2028=b "}'),
+    "a patch": ("", REMOVE, '{"device":"x"}'),
+    "a patch, then a line": ("old=5", REMOVE, '{"device":"x","old":5}'),
+}
+
+
+@pytest.mark.parametrize(("sets", "patch", "expected"), EDITS.values(), ids=EDITS)
+def test_a_change_of_many_is_what_the_form_says(sets, patch, expected):
+    new = edit_of(sets, patch)(letter_of(dead(b'{"old":1,"device":"x"}')))
+    assert new.delivery.body.decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("sets", "patch", "why"),
+    [
+        ("", "", "no change"),
+        (" \r\n", "\n", "no change"),
+        ("device", "", "PATH=VALUE"),
+        ("$timestamp=1", "", "cannot be set"),
+        ("a=1", "{}", "list"),
+        ("", "[", "no JSON Patch"),
+        ("", '[{"op": "no such"}]', "no JSON Patch"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused(sets, patch, why):
+    with pytest.raises(ValueError, match=why):
+        edit_of(sets, patch)
+
+
+def test_a_preview_holds_the_first_changes_and_a_bounded_part_of_them():
+    examples = Examples(checked(edit_of("id=7", ""), None))
+    assert isinstance(examples(letter_of(dead(b"no JSON"))), Leave)
+    many = b'{"id":1,' + b",".join(b'"n%d":1' % at for at in range(5000)) + b"}"
+    long = b'{"id":1,"a":"' + b"x" * 5000 + b'"}'
+    for body in (b'{"id":1}', many, long, b'{"id":2}'):
+        new = examples(letter_of(dead(body, message_id=f"m-{len(body)}")))
+        assert not isinstance(new, Leave)
+    assert [name for name, _ in examples.found] == ["m-8", f"m-{len(many)}", f"m-{len(long)}"]
+    assert len(examples.found) == EXAMPLES
+    assert {("removed", '-  "id": 1'), ("added", '+  "id": 7')} <= set(examples.found[0][1])
+    assert all(len(lines) <= MAX_LINES + 1 for _, lines in examples.found)
+    assert all(len(line) <= MAX_LINE + 1 for _, lines in examples.found for _, line in lines)
+
+
+def test_a_long_difference_ends_in_a_mark():
+    before, after = [f"a{at}" for at in range(100)], [f"b{at}" for at in range(100)]
+    assert len(diff(before, after)) == 201
+    changing = Examples(lambda letter: letter_of(dead(b"\n".join(line.encode() for line in after))))
+    changing(letter_of(dead(b"\n".join(line.encode() for line in before))))
+    ((_, lines),) = changing.found
+    assert (len(lines), lines[-1]) == (MAX_LINES + 1, ("place", "…"))
+
+
+def test_reasons_to_stay_are_bounded_and_their_counts_are_complete():
+    report = Report()
+    report.left.update({f"reason {at}": 100 - at for at in range(MAX_REASONS + 5)})
+    report.sent[Target("", "readings")] = 3
+    asked = report.chosen + 2
+    found = staying(report, asked)
+    assert found[0] == (100, "stay: reason 0")
+    assert found[-1] == (2, "no longer in the queue")
+    assert len(found) == MAX_REASONS + 2
+    assert sum(count for count, _ in found) == asked - 3
 
 
 def test_where_letters_go_is_said_before_they_go():
