@@ -85,7 +85,7 @@ def _review_my_domain(found: Review, merged: Merged, name: str) -> None:
     where = merged.home(name, "salesforce", "login_url")
     url = merged.section(name, "salesforce").get("login_url")
     hint = "client_credentials needs the org's My Domain, such as https://acme.my.salesforce.com"
-    if url is None and where not in found.document.refused:
+    if url is None and not found.document.refused & {where, ("tenant", "salesforce", "login_url")}:
         found.missing(where[:-1], "login_url", f": {hint}")
     elif url is not None and _host(url) in COMMON_HOSTS:
         found.problem(where, hint)

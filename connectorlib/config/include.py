@@ -37,7 +37,7 @@ def with_included(own: Reading, included: Sequence[tuple[str, Reading]]) -> Whol
         found.problems += [replace(each, file=name) for each in reading.problems]
         wrong = _objection(reading)
         if wrong:
-            found.problems.append(Problem(1, "", wrong, name))
+            found.problems.append(Problem(reading.lines.get((KEY,), 1), "", wrong, name))
         elif reading.readable:
             found = _merged(found, reading, name)
     return _merged(found, own, "")

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from connectorlib.config import file_modes, json_source
+from connectorlib.config.document import open_document
 from connectorlib.config.secrets import References, Unresolved, typed
+from connectorlib.errors import ConfigurationError
 from connectorlib.monitoring.status_text import as_text
 from connectorlib.service.cli_options import config_option, exit_codes
 from connectorlib.service.exit_codes import ExitCode
@@ -87,15 +88,13 @@ def status(connector: str, file: str, *, as_json: bool, last_success: str) -> Ex
 def monitoring_of(file: str) -> Monitoring:
     """Return the section `monitoring` of a configuration. Raise ValueError if it has no port to connect to."""
     try:
-        with open(file, encoding="utf-8-sig", opener=file_modes.regular) as stream:
-            read = json_source.read(stream.read())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
-    if not read.readable or not isinstance(read.data, dict):
-        raise ValueError("; ".join(str(problem) for problem in read.problems) or "no configuration")
-    section = read.data.get("monitoring")
+        document = open_document(file, {}, resolve_secrets=False)
+    except ConfigurationError as error:
+        raise ValueError("; ".join(map(str, error.problems))) from error
+    section = document.data.get("monitoring")
     if section is None:
-        raise ValueError('there is no section "monitoring", so the process has no port to query; add one')
+        none = 'there is no section "monitoring", so the process has no port to query; add one'
+        raise ValueError("; ".join(map(str, document.problems)) or none)
     if not isinstance(section, dict):
         raise ValueError("monitoring: expected an object")
     defaults = Monitoring()

@@ -4,11 +4,16 @@ import re
 from ipaddress import ip_address
 
 _BRACKETS = re.compile(r"\[([0-9A-Fa-f:.%\w]+)\](?::(.*))?")
+#: A reference that offline commands leave as it is written.
+_REFERENCE = re.compile(r"\$\{[^}]*\}")
 _NAME = re.compile(r"[^\s/@:\[\]]+")
 
 
 def parse_host(text: str) -> tuple[str, int | None]:
-    """Return name and port (None when not given). Raise ValueError for any other text."""
+    """Return name and port (None when not given, or for a text with a reference). Raise ValueError for any other
+    text."""
+    if _REFERENCE.search(text):
+        return text, None
     if "://" in text or "@" in text or "/" in text:
         raise ValueError("expected only the host: port, virtual_host, username and password have keys of their own")
     bracketed = _BRACKETS.fullmatch(text)

@@ -48,6 +48,64 @@ def test_a_wrong_configuration_is_refused_and_all_goes_on_as_before(on_sqlite: C
         assert running.log.count(CONSUMING) == 1
 
 
+def test_an_included_file_is_read_again_and_a_mistake_in_it_is_told_with_its_line(on_sqlite: Connector) -> None:
+    on_sqlite.database.execute("CREATE TABLE other (id integer NOT NULL PRIMARY KEY)")
+    on_sqlite.configure(write=[INSERT])
+    own = json.loads(on_sqlite.file.read_text())
+    shared = on_sqlite.folder / "shared.json"
+
+    def share(**database: Any) -> None:
+        shared.write_text(json.dumps({"database": own["database"] | database}, indent=1))
+
+    share()
+    rest = {key: section for key, section in own.items() if key != "database"}
+    on_sqlite.file.write_text(json.dumps(rest | {"include": shared.name}))
+    with on_sqlite.subscribed() as running:
+        share(wirte=[])
+        running.signal(signal.SIGHUP)
+        running.wait_for("database.wirte: unknown key")
+        assert " shared.json line " in running.wait_for("not reloaded: all goes on as before")
+        on_sqlite.publish(reading(1))
+        eventually(lambda: on_sqlite.database.count("reading") == 1)
+        share(write=[TO_ANOTHER])
+        running.signal(signal.SIGHUP)
+        running.wait_for(CONSUMING, times=2)
+        on_sqlite.publish(reading(2))
+        eventually(lambda: on_sqlite.database.count("other") == 1)
+
+
+def test_sfconnector_reads_an_included_file_again_and_no_command_prints_its_secrets(divisions: Divisions) -> None:
+    queue = divisions.division()
+    own = json.loads(divisions.configure().read_text())
+    shared = divisions.folder / "shared.json"
+    login, case = own["divisions"]["field-service"]["salesforce"], own["divisions"]["field-service"]["case"]
+    secrets = [login.pop("client_secret"), login.pop("password")]
+
+    def share(priority: str) -> None:
+        found = {"client_secret": secrets[0], "password": f"${{NOT_SET_HERE:-{secrets[1]}}}"}
+        section = {"salesforce": found, "case": {"defaults": {"Priority": priority}}}
+        shared.write_text(json.dumps({"divisions": {"field-service": section}}, indent=1))
+
+    case.get("defaults", {}).pop("Priority", None)
+    share("Low")
+    divisions.file.write_text(json.dumps(own | {"include": shared.name}, indent=1))
+    with divisions.started() as running:
+        divisions.publish(queue, [alarm(1)])
+        divisions.cases(1)
+        share("High")
+        running.signal(signal.SIGHUP)
+        running.wait_for(CONSUMING, times=2)
+        divisions.publish(queue, [alarm(2)], start=2)
+        assert [case["Priority"] for case in divisions.cases(2)] == ["Low", "High"]
+        printed = running.log
+    (divisions.folder / "message.json").write_bytes(alarm(3))
+    for command in (("check",), ("explain", "message.json")):
+        done = divisions.run(command[0], "-i", str(divisions.file), *command[1:])
+        assert done.stdout
+        printed += done.stdout + done.stderr
+    assert [secret for secret in secrets if secret in printed] == []
+
+
 @contextmanager
 def systemd(path: Path) -> Iterator[Callable[[], str]]:
     """Be systemd at a socket; yield what returns the next change of state that it is told."""

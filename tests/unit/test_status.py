@@ -210,6 +210,9 @@ def test_the_command_reads_only_where_to_ask(tmp_path, monkeypatch, section, exp
     file = tmp_path / "db.config"
     file.write_text(f'{{"broker": {{"password": "${{file:/not/there}}"}}, "monitoring": {section}}}')
     assert monitoring_of(str(file)) == expected
+    file.rename(tmp_path / "shared.json")
+    file.write_text('{"include": "shared.json"}')
+    assert monitoring_of(str(file)) == expected
 
 
 @pytest.mark.parametrize(
@@ -222,7 +225,8 @@ def test_the_command_reads_only_where_to_ask(tmp_path, monkeypatch, section, exp
         ('{"monitoring": {"port": true}}', "a port as number"),
         ('{"monitoring": []}', "expected an object"),
         ('{"monitoring": {', "never closed"),
-        ("[]", "no configuration"),
+        ("[]", "expected an object"),
+        ('{"include": "nowhere.json"}', "line 1: include: nowhere.json cannot be read"),
     ],
 )
 def test_without_a_port_to_be_asked_it_says_what_is_missing(tmp_path, text, complaint):
