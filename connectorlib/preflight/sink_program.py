@@ -16,9 +16,9 @@ from connectorlib.pipeline.flood import Brake
 from connectorlib.pipeline.message_sink import MessageSink
 from connectorlib.pipeline.run_sink import Program, SinkFlow, run_sink
 from connectorlib.pipeline.sink import probed
-from connectorlib.preflight import check_broker, check_command
+from connectorlib.preflight import check_broker, check_command, check_notices
+from connectorlib.preflight.check_command import CheckOptions
 from connectorlib.preflight.findings import Finding, Group, failed, good
-from connectorlib.preflight.sample import Sample
 from connectorlib.service import logs
 from connectorlib.service.bootstrap import loading_logs, running
 from connectorlib.service.cli_options import HELP_OPTIONS, config_option
@@ -57,12 +57,13 @@ def sink_program(name: str, about: str, *, section: str, schema: Schema, open_si
 
     @main.command(short_help="Check the configuration against the live broker and target.")
     @config_option()
+    @click.option("--notify", is_flag=True, help="Also send a test notice through every channel of `notify`.")
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
-    def check(ctx: click.Context, file: str, as_json: bool) -> None:
+    def check(ctx: click.Context, file: str, notify: bool, as_json: bool) -> None:
         logs.configure(Logging(level="error"), name)  # the findings are printed
-        plan = partial(_plan, name, open_sink)
-        ctx.exit(check_command.check(file, load, plan, json=as_json))
+        plan: check_command.Planner[SinkConfig] = partial(_plan, name, open_sink)
+        ctx.exit(check_command.check(file, load, plan, CheckOptions(test_notice=notify), json=as_json))
 
     @main.command("schema", short_help="Print the JSON Schema of the configuration.")
     def print_schema() -> None:
@@ -104,11 +105,20 @@ def _flow(config: SinkConfig, sink: MessageSink) -> SinkFlow:
     )
 
 
-def _plan(
-    program: str, open_sink: OpenSink, config: SinkConfig, sample: Sample | None, management_url: str | None
-) -> Sequence[Group]:
-    needs = check_broker.Needs(config.broker, f"{program} {config.name}", (config.source,), file=config.file)
-    return [("broker", lambda: check_broker.findings(needs)), ("target", lambda: _findings(open_sink, config))]
+def _plan(program: str, open_sink: OpenSink, config: SinkConfig, options: CheckOptions) -> Sequence[Group]:
+    needs = check_broker.Needs(
+        config.broker,
+        f"{program} {config.name}",
+        (config.source,),
+        journal=config.journal,
+        notify=config.notify,
+        file=config.file,
+    )
+    return [
+        ("broker", lambda: check_broker.findings(needs)),
+        ("target", lambda: _findings(open_sink, config)),
+        *check_notices.groups(config.notify, config.broker, program, test=options.test_notice),
+    ]
 
 
 def _findings(open_sink: OpenSink, config: SinkConfig) -> Iterator[Finding]:
