@@ -98,7 +98,8 @@ class References:
             raise Unresolved("${credential:…} takes the name of a credential, not a path")
         if not folder:
             raise Unresolved(
-                f"no systemd credentials are available: run it from a unit with LoadCredential={name}:/path"
+                "no systemd credentials are available: "
+                f"run it from a unit that loads the credential {name} (LoadCredential=)"
             )
         return _read_secret(FilePath(folder) / name)
 

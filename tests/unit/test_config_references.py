@@ -113,7 +113,10 @@ UNRESOLVED = [
     ("${NOPE}", "the environment variable NOPE is not set"),
     ("${file:/no/such}", "the secret file /no/such cannot be read: No such file or directory"),
     ("${file:/dev/null}", "the secret file /dev/null cannot be read: it is a pipe or a device, not a file"),
-    ("${credential:x}", "no systemd credentials are available: run it from a unit with LoadCredential=x:/path"),
+    (
+        "${credential:x}",
+        "no systemd credentials are available: run it from a unit that loads the credential x (LoadCredential=)",
+    ),
     ("${credential:../x}", "${credential:…} takes the name of a credential, not a path"),
     ("${vault:x}", f"unknown reference ${{vault:…}}; expected {FORMS}"),
     ("${a b}", f"expected {FORMS}; a literal ${{ is written $${{"),

@@ -17,6 +17,8 @@ OWN: dict[str, Any] = {
     "database": {"connection": "Driver=x", "write": [{"statement": "DELETE FROM t"}]},
     "broker": {"username": "me", "source": {"queue": "q"}},
 }
+#: Names the credential, which is not hidden like the value of a password.
+UNIT = "that loads the credential amqp"
 
 
 def written(folder: Path, own: Any = OWN, **files: Any) -> Path:
@@ -69,6 +71,10 @@ def test_offline_commands_take_references_that_are_left_as_written(tmp_path: Pat
         ({"broker": {"hots": "x"}}, ['shared.json line 3: broker.hots: unknown key; did you mean "host"?']),
         ({"broker": {"heartbeat": "x", "port": "y"}}, ["shared.json line 3: broker.heartbeat", "shared.json line 4:"]),
         ('{"broker": {"host": "rabbit",}}', ["shared.json line 1: column"]),
+        (
+            {"broker": {"password": "${credential:amqp}"}},
+            ["shared.json line 3: broker.password: no systemd credentials are available: run it from a unit " + UNIT],
+        ),
         ("{", ["shared.json line 1: column"]),
         ("[]", ["shared.json line 1: expected an object"]),
         ({"include": "more.json"}, ['shared.json line 2: an included file cannot have "include" itself']),
