@@ -35,8 +35,12 @@ from deadletterqueue.terminal import local
 Edit = Callable[[Letter], Letter]
 
 _JSON = compile_format({"type": "json"}, Limits(body_bytes=1 << 30, records=1 << 30, depth=MOST_DEPTH))
+#: Properties that are whole numbers, with the largest that AMQP can carry.
+_NUMBERS = {"timestamp": (1 << 63) - 1, "priority": 255}
 #: Properties that `--set '$message_id=…'` can change.
-_TEXTS = tuple(name for name in PROPERTIES if name not in ("timestamp", "priority"))
+_TEXTS = tuple(name for name in PROPERTIES if name not in _NUMBERS)
+#: Bytes of such a property.
+_LONGEST_TEXT = 255
 #: What may precede the root element.
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _BODY, _BODY_BASE64 = "--- body ---", "--- body, base64 ---"
@@ -294,8 +298,7 @@ def text_of(letter: Letter) -> str:
     why = [f"{letter.reason} {letter.code} {letter.text}", letter.detail]
     comments = [f"died in {letter.queue or '?'} {local(letter.time)}", *(line for line in why if line.strip())]
     comments += ["", "Edit the text below, save and close to send it. An unchanged message stays where it is."]
-    properties = json.dumps(_document(letter.delivery), indent=2, ensure_ascii=False)
-    lines = [*(f"# {printable(line)}".rstrip() for line in comments), properties]
+    lines = [*(f"# {printable(line)}".rstrip() for line in comments), document_of(letter)]
     return "\n".join(lines) + "\n" + _shown_body(letter.delivery.body)
 
 
@@ -319,17 +322,41 @@ def compile_text(text: str, original: Letter) -> Letter:
         raise ValueError(f"the line {_BODY!r} is missing")
     head = "".join(line for line in lines[:at] if not line.startswith("#"))
     body = _body_of("".join(lines[at + 1 :]), lines[at].strip(), original)
+    return with_body(with_document(original, head), body)
+
+
+def document_of(letter: Letter) -> str:
+    """Return properties and headers as JSON, those of dead-lettering left out."""
+    return json.dumps(_document(letter.delivery), indent=2, ensure_ascii=False)
+
+
+def with_document(letter: Letter, text: str) -> Letter:
+    """Return the letter with the properties and headers of an edited `document_of`; those that are left out of it stay
+    as they are. Raise ValueError if it is not valid."""
+    if text.strip() == document_of(letter):
+        return letter
+    own = _own(letter.delivery)
+    others = {name: value for name, value in kept(letter.delivery.headers).items() if name not in own}
     try:
-        document = json.loads(head)
+        document = json.loads(text)
         if not isinstance(document, Mapping):
             raise ValueError("expected an object with properties and headers")
-        outgoing = outgoing_of({**document, "body": ""}, "")
+        properties = outgoing_of({**document, "body": ""}, "").properties
+        for name, value in properties.items():
+            if name != "headers" and value is not None:
+                _check_property(name, value)
+        return _with_properties(letter, {**properties, "headers": others | properties["headers"]})
     except (ValueError, RecursionError) as error:
         raise ValueError(f"properties and headers: {error}") from error
-    own = _own(original.delivery)
-    others = {name: value for name, value in kept(original.delivery.headers).items() if name not in own}
-    properties = {**outgoing.properties, "headers": others | outgoing.properties["headers"]}
-    return with_body(_with_properties(original, properties), body)
+
+
+def _check_property(name: str, value: Any) -> None:
+    """Raise ValueError if AMQP cannot carry this."""
+    if (largest := _NUMBERS.get(name)) is not None:
+        if type(value) is not int or not 0 <= value <= largest:
+            raise ValueError(f"{name} has to be a whole number from 0 to {largest}")
+    elif not isinstance(value, str) or len(value.encode()) > _LONGEST_TEXT:
+        raise ValueError(f"{name} has to be a text of at most {_LONGEST_TEXT} bytes")
 
 
 def _body_of(text: str, mark: str, original: Letter) -> bytes:

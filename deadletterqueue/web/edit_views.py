@@ -1,13 +1,14 @@
 """The pages that change messages before they are sent back: one by hand, or many by the same change."""
 
+from typing import Any
+
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Request, Response
 
-from deadletterqueue.changes import with_body
-from deadletterqueue.edit_command import checked, problems
+from deadletterqueue.changes import document_of, is_changed, with_body, with_document
+from deadletterqueue.edit_command import as_lines, checked, problems
 from deadletterqueue.letter import Letter
 from deadletterqueue.plain_letter import changed, plain_letter
-from deadletterqueue.readable_body import indented
 from deadletterqueue.replay import missing
 from deadletterqueue.target import Leave, Route, Target, target_of
 from deadletterqueue.web.message_form import edit_of, edited_text, uneditable
@@ -21,40 +22,51 @@ MAX_FIELDS = 64 * 1024
 
 
 def edit(visit: Visit, request: Request, identity: str) -> Answer:
-    """The body as a text to be changed; the change, and whether to send it."""
+    """Body, properties and headers as texts to be changed; the change, and whether to send it."""
     found = visit.opened(identity)
     if isinstance(found, Response):
         return found
-    original = plain_letter(found).delivery.body
-
-    def page(text: str | None, problem: str = "", target: Target | None = None) -> Answer:
-        lines, no_diff = _difference(original.decode(), text or "") if target is not None else ([], "")
-        values = {"diff": lines, "no_diff": no_diff, "most_lines": MAX_DIFF}
-        about = {"identity": identity, "letter": found}
-        return visit.page("edit.html", text=text, problem=problem, target=target, **values, **about)
-
-    if why := uneditable(original):
-        return page(None, f"This body cannot be changed in a browser: {why}. Use deadletter-queue on the command line.")
-    if request.method != "POST":
-        return page(original.decode())
-    text = edited_text(request.form.get("body", ""), original)
+    plain = plain_letter(found)
+    original, document = plain.delivery.body, document_of(plain)
+    fixed = uneditable(original)
+    text = None if fixed else original.decode()
+    if request.method == "POST":
+        document = edited_text(request.form.get("document", document), b"")
+        text = None if fixed else edited_text(request.form.get("body", ""), original)
 
     def change(letter: Letter) -> Letter:
-        return changed(letter, lambda plain: with_body(plain, text.encode()))
+        return changed(letter, lambda plain: _edited(plain, document, text))
 
-    if request.form.get("again"):
-        return page(text)
-    if against := problems(found, change(found), visit.workspace.check):
-        return page(text, f"It would die again: {against[0]}")
+    def page(problem: str = "", target: Target | None = None) -> Answer:
+        lines, no_diff = _difference(found, change(found)) if target is not None else ([], "")
+        values: dict[str, Any] = {"text": text, "fixed": fixed, "document": document}
+        values |= {"diff": lines, "no_diff": no_diff, "most_lines": MAX_DIFF, "problem": problem, "target": target}
+        original_document = document_of(plain)
+        return visit.page("edit.html", identity=identity, letter=found, original_document=original_document, **values)
+
+    if request.method != "POST" or request.form.get("again"):
+        return page()
+    try:
+        against = problems(found, change(found), visit.workspace.check)
+    except ValueError as error:
+        return page(f"{error}")
+    if against:
+        return page(f"It would die again: {against[0]}")
     route = Route(max_replays=None)
     if request.form.get("confirmed"):
         return begun(visit.workspace.replay([visit.row(identity)], route, change))
     target = target_of(found, route, visit.workspace.session.queue)
     if isinstance(target, Leave):
-        return page(text, f"It stays here: {target.reason}")
+        return page(f"It stays here: {target.reason}")
     if (gone := missing(visit.workspace.session.broker, target)) is not None:
-        return page(text, gone)
-    return page(text, target=target)
+        return page(gone)
+    return page(target=target)
+
+
+def _edited(plain: Letter, document: str, text: str | None) -> Letter:
+    """Return a letter with other properties and headers, and another body unless that is None."""
+    new = with_document(plain, document)
+    return new if text is None else with_body(new, text.encode())
 
 
 def edit_many(visit: Visit, request: Request) -> Answer:
@@ -90,8 +102,9 @@ def preview(visit: Visit, request: Request, number: int) -> Answer:
     return visit.page("preview.html", preview=job.outcome.preview)
 
 
-def _difference(old: str, new: str) -> tuple[Diff, str]:
+def _difference(old: Letter, new: Letter) -> tuple[Diff, str]:
     """Return the lines of a diff with their kinds; without any, why there are none."""
-    if old == new:
+    if not is_changed(old, new):
         return [], "Nothing: it goes back as it is."
-    return diff(indented(old).splitlines(), indented(new).splitlines()), "Only white space, or its order."
+    before, after = (as_lines(plain_letter(each)) for each in (old, new))
+    return diff(before, after), "Only white space, or its order."

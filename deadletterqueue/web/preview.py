@@ -57,7 +57,8 @@ class Examples:
 def diff(before: Sequence[str], after: Sequence[str]) -> Diff:
     """Return the lines that differ, with those around them; none if nothing does."""
     lines = list(differences(before, after, ("in the queue", "changed")))[2:]
-    return [(_KINDS.get(line[:1], "same"), line) for line in lines]
+    marked = [(_KINDS.get(line[:1], "same"), line) for line in lines]
+    return [(kind, _cut(line) if kind == "same" else line) for kind, line in marked]
 
 
 def staying(report: Report, asked: int) -> tuple[tuple[int, str], ...]:

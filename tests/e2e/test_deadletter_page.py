@@ -11,6 +11,7 @@ import pytest
 import requests
 from selenium.webdriver.common.keys import Keys
 
+from connectorlib.amqp.field_tables import field as amqp_field
 from connectorlib.amqp.frame_reader import LazyDelivery
 from connectorlib.amqp.frame_writer import encode_properties
 from connectorlib.errors import Failure, Kind
@@ -167,25 +168,34 @@ def test_all_of_a_cause_go_back_and_the_others_stay_in_order(bench, vhost):
 
 def test_a_message_is_put_right_in_the_page(bench, vhost):
     vhost.declare_queue("readings")
+    own = {"site": "north", "n": amqp_field("s", 7)}
     body = '{"id": 1,\n "device": "a name that is far too long"}'
-    bury(vhost, [dead(body.encode(), message_id="m-1", content_type="application/json")])
+    bury(vhost, [dead(body.encode(), message_id="m-1", content_type="application/json", headers=own)])
     with opened(bench) as person:
         person.press("22001")
         person.read("m-1")
         person.press("m-1")
         person.read("Body")
         person.press("Edit")
-        person.read("Edit the body")
+        person.read("Edit the message")
         person.one("textarea").send_keys("}")
         person.press("Check the change")
         person.read("It would die again")
         field = person.one("textarea")
         field.clear()
         field.send_keys('{"id": 1,\n "device": "p-1"}')
+        person.one("summary").click()
+        document = person.one("textarea[name=document]")
+        text = str(document.get_attribute("value"))
+        assert '"n": {\n      "$int16": 7' in text
+        assert "dead-" not in text
+        document.clear()
+        document.send_keys(text.replace('"m-1"', '"m-2"').replace("north", "south"))
         person.press("Check the change")
         said = person.read("What changes")
         assert '-  "device": "a name that is far too long"' in said
         assert '+  "device": "p-1"' in said
+        assert '+site: "south"' in said
         person.picture("change")
         person.press("Send edited message")
         person.read("1 of 1 sent back")
@@ -193,7 +203,8 @@ def test_a_message_is_put_right_in_the_page(bench, vhost):
         person.read("The queue is empty")
     ((_, properties, mended),) = vhost.get_all("readings")
     assert mended == b'{"id": 1,\n "device": "p-1"}'
-    assert (properties.message_id, properties.headers["dead-replays"]) == ("m-1", 1)
+    assert (properties.message_id, properties.headers["dead-replays"]) == ("m-2", 1)
+    assert (properties.headers["site"], properties.headers["n"]) == ("south", 7)
 
 
 def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):

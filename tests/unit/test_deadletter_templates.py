@@ -1,5 +1,6 @@
 """The templates of the dead-letter page, filled with messages that would like to be markup."""
 
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -85,6 +86,25 @@ def test_a_body_in_a_text_field_is_escaped_and_nothing_else(page: Page) -> None:
     assert re.search(
         r"<textarea [^>]*>\n&lt;script&gt;alert\(1\)&lt;/script&gt;&amp;&#34;&#39;\u202e</textarea>", found
     )
+
+
+def test_headers_of_a_body_that_is_no_text_can_be_changed_and_what_is_wrong_is_said(page: Page) -> None:
+    binary = letter_of(dead(b"\xff\x00", message_id="m-1", headers={"site": "north"}))
+    page.workspace._keep(ONE, binary)
+    path = f"/letter/{ONE}/edit"
+    first = page.client.get(path).text
+    assert "The body stays as it is: it is not UTF-8." in first
+    assert 'name="body"' not in first
+    document = unescape(re.findall(r'<textarea name="document"[^>]*>\n(.*?)</textarea>', first, re.DOTALL)[0])
+    assert json.loads(document) == {"properties": {"message_id": "m-1"}, "headers": {"site": "north"}}
+    for wrong, why in (
+        (document + "}", "properties and headers: Extra data"),
+        (document.replace('"m-1"', "7"), "message_id has to be a text"),
+    ):
+        answer = page.post(path, document=wrong, confirmed="yes")
+        assert why in answer.text
+        assert unescape(answer.text).count(wrong) == 1
+    assert page.workspace.jobs.get(1) is None
 
 
 def test_a_question_names_what_it_is_about(page: Page) -> None:

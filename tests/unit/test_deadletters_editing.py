@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from deadletterqueue.changes import chained, compile_patch, compile_set, compile_text, is_changed, text_of
+from connectorlib.amqp.field_tables import field, kept, received
+from deadletterqueue.changes import (
+    chained,
+    compile_patch,
+    compile_set,
+    compile_text,
+    document_of,
+    is_changed,
+    text_of,
+    with_document,
+)
 from deadletterqueue.letter import Letter
 from deadletterqueue.target import Target, replayed
 from tests.services.deadletters import dead, letter_of
@@ -180,6 +190,17 @@ def test_changed_headers_leave_the_body_as_it_is(body: bytes) -> None:
     assert dict(new.delivery.headers) == dict(letter.delivery.headers)
 
 
+def test_headers_beside_a_changed_one_keep_their_types() -> None:
+    numbers = {"short": field("s", 7), "double": field("d", 1.5), "raw": b"\xff", "n": 1}
+    letter = of(b"{}", headers={"site": "north", **numbers})
+    new = with_document(letter, document_of(letter).replace("north", "south"))
+    before, after = (kept(each.delivery.headers) for each in (letter, new))
+    assert kept(received({name: after[name] for name in numbers})) == kept(received(numbers))
+    assert after.keys() == before.keys()
+    assert new.delivery.headers["site"] == "south"
+    assert new.delivery.headers["dead-code"] == "22001"
+
+
 def test_a_changed_body_is_taken_as_it_is_written() -> None:
     letter = of(b"<a>1</a>")
     new = compile_text(text_of(letter).replace("<a>1</a>", "<a>\n2</a>") + "\n", letter)
@@ -202,6 +223,14 @@ def test_a_header_can_be_taken_away_and_what_says_why_it_died_cannot() -> None:
         ('"headers": {}', '"headers": {', "properties and headers"),
         ('"headers": {}', '"headers": []', "properties and headers"),
         ('"properties": {}', '"properties": {"colour": "red"}', "colour"),
+        ('"properties": {}', '"properties": {"priority": "high"}', "priority has to be a whole number from 0 to 255"),
+        ('"properties": {}', '"properties": {"priority": 256}', "from 0 to 255"),
+        ('"properties": {}', '"properties": {"priority": true}', "from 0 to 255"),
+        ('"properties": {}', '"properties": {"timestamp": -1}', "timestamp has to be"),
+        ('"properties": {}', '"properties": {"message_id": 7}', "message_id has to be a text"),
+        ('"properties": {}', '"properties": {"message_id": "' + "ü" * 128 + '"}', "at most 255 bytes"),
+        ('"headers": {}', '"headers": {"n": 99999999999999999999}', "cannot be sent"),
+        ('"headers": {}', '"headers": {"n": {"$int16": 70000}}', "properties and headers"),
     ],
 )
 def test_a_text_that_makes_no_sense_says_why(old: str, new: str, why: str) -> None:
