@@ -94,7 +94,7 @@ def time_axis(
     stop = end.timestamp() if end else max(seconds, default=float(begin)) + 1
     if stop <= begin:
         return None
-    step = step_of(stop - begin)
+    step = step_of(int(stop) - begin)
     origin = begin - (begin + utc_offset_s) % step
     number = int(-((origin - stop) // step))
     counts: dict[int, Counter[int]] = defaultdict(Counter)

@@ -29,9 +29,11 @@ LINES, EXAMPLES = 50, 5
 #: Characters of a body that are shown.
 MAX_SHOWN = 64 * 1024
 #: Periods by the `since` of a link.
-PERIODS = {"": "all times", "1h": "1 h", "6h": "6 h", "24h": "24 h", "7d": "7 days", "30d": "30 days"}
+PERIODS = {"": "all", "1h": "1 h", "6h": "6 h", "24h": "24 h", "7d": "7 d", "30d": "30 d"}
 #: The least height of a bar where many drawings share a page.
 LEAST_OF_MANY = 10.0
+#: Causes with a drawing of their own, the most frequent first.
+DRAWN = 50
 _RENEW = {"Refresh": "1"}
 
 Handler = Callable[..., Answer]
@@ -65,7 +67,8 @@ def causes(visit: Visit, request: Request) -> Answer:
         return axis and time_axis(among, chart["colour_of"], axis.start, axis.end, axis.utc_offset_s, LEAST_OF_MANY)
 
     lines = [
-        (group, address("/letters", replace(view, group=group.fingerprint)), timeline(group)) for group in groups(rows)
+        (group, address("/letters", replace(view, group=group.fingerprint)), timeline(group) if at < DRAWN else None)
+        for at, group in enumerate(groups(rows))
     ]
     return visit.page("causes.html", view=view, rows=rows, groups=lines, **chart)
 

@@ -231,6 +231,7 @@ def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
         assert person.fits()
         person.picture("preview")
         person.press("Edit further")
+        person.read("Edit 11 dead letters")
         assert person.one("#sets").get_attribute("value") == "device=p-77\n$headers.by=me"
         person.press("Check the change")
         person.read("Send 10 changed")

@@ -18,6 +18,7 @@ from deadletterqueue.web.app import Application
 from deadletterqueue.web.jobs import Journey, Outcome, Workspace
 from deadletterqueue.web.preview import Preview
 from deadletterqueue.web.snapshot import Row, Snapshot, identity
+from deadletterqueue.web.views import DRAWN
 from tests.services.deadletters import dead, letter_of
 
 EVIL = "<script>alert(1)</script>&\"'\u202e"
@@ -164,6 +165,14 @@ def test_a_change_of_many_is_asked_for_and_refused_before_anything_runs(page: Pa
         assert said in response.text
         assert "<script" not in response.text
     assert page.workspace.jobs.get(1) is None
+
+
+def test_every_cause_has_a_line_and_only_the_first_ones_a_drawing(page: Page) -> None:
+    found = [letter_of(dead(code=f"code-{at}")) for at in range(DRAWN + 10)]
+    page.workspace.snapshot = Snapshot([Row(at, identity(each), 0, each) for at, each in enumerate(found, 1)], 60)
+    text = page.client.get("/").text
+    assert text.count('<td class="why">') == DRAWN + 10
+    assert text.count('<div class="timeline">') == DRAWN
 
 
 def test_an_empty_queue_and_one_that_nobody_has_looked_into(page: Page) -> None:
