@@ -115,7 +115,8 @@ def _review_zone(found: Review) -> None:
 
 def _review_keywords(found: Review, path: Path, connection: Any) -> None:
     if isinstance(connection, str):
-        _review_connection_string(found, path, connection)
+        if path not in found.document.pending:
+            _review_connection_string(found, path, connection)
     elif isinstance(connection, dict):
         lower = [key.lower() for key in connection]
         for at, key in enumerate(connection):

@@ -129,7 +129,9 @@ def review_ca(review: Review, path: Path, file: str) -> None:
 
 
 def review_file(review: Review, path: Path, file: str) -> bool:
-    """Return whether a file can be read; add a problem if it cannot."""
+    """Return whether a file can be read; add a problem if it cannot, unless its name is not known."""
+    if path in review.document.pending:
+        return False
     name = in_folder(file, review.document.folder)
     try:
         with open(name, "rb", opener=file_modes.regular):

@@ -7,7 +7,7 @@ from typing import Any
 
 from connectorlib.config import file_modes, include, json_source, schema_errors
 from connectorlib.config.json_source import Path, Reading, line_of, show
-from connectorlib.config.schema import Schema
+from connectorlib.config.schema import Schema, needs_text
 from connectorlib.config.secrets import References, mentions, resolve
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import ConfigurationError, Problem
@@ -133,9 +133,11 @@ def _resolve(document: Document, schema: Schema, needed: frozenset[str] | None) 
 
 
 def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
-    """Check against the schema. `silent` paths have no value yet, or already have a problem."""
+    """Check against the schema. `silent` paths have no value yet, or already have a problem. A reference that was not
+    resolved is refused too, unless its object needs it: who works offline has the text as it is written."""
     for mistake in schema_errors.check(document.data, schema, document.sources):
-        if mistake.refuses:
+        kept = mistake.path in document.pending and needs_text(schema, mistake.path)
+        if mistake.refuses and not kept:
             document.refused.add(mistake.path)
         if mistake.path not in silent or not mistake.refuses:
             document.problems.append(document.problem(mistake.path, mistake.text))

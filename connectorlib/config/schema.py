@@ -6,7 +6,7 @@ Beyond the standard keywords there are `x-verbatim: true` (SQL, paths and templa
 
 import json
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -116,6 +116,15 @@ def types(schemas: Iterable[Schema]) -> set[str]:
         kind = schema.get("type", ())
         found.update([kind] if isinstance(kind, str) else kind)
     return found
+
+
+def needs_text(root: Schema, path: Sequence[str | int]) -> bool:
+    """Return whether a path is that of a text that its object must have."""
+    parents = list(expand(root, root))
+    for key in path[:-1]:
+        parents = step(root, parents, key)
+    needed = any(path[-1] in schema.get("required", ()) for schema in parents)
+    return needed and "string" in types(step(root, parents, path[-1]))
 
 
 def homes(root: Schema, key: str) -> list[tuple[str, ...]]:

@@ -57,12 +57,20 @@ def test_both_connectors_include(tmp_path: Path) -> None:
 
 
 def test_offline_commands_take_references_that_are_left_as_written(tmp_path: Path) -> None:
-    broker = {"host": ["${A:-127.0.0.1:5673}", "${file:host}:5674"], "port": "${P:-5672}", "heartbeat": "${H:-20}"}
+    broker: dict[str, Any] = {
+        "host": ["${A:-127.0.0.1:5673}", "${file:host}:5674"],
+        "port": "${P:-5672}",
+        "heartbeat": "${H:-20}",
+    }
+    broker["tls"] = {"ca": "${CA}", "cert": "${file:cert}"}
     salesforce = {"login_url": "${URL:-http://127.0.0.1:8080}", "auth": "client_credentials", "client_id": "c"}
     tenant = {"amqp": broker, "salesforce": {**salesforce, "client_secret": "${S}"}}
-    own = {"include": "tenant.json", "divisions": {"pumps": {"case": {"mapping": {"Subject": "a"}}}}}
+    case = {"mapping": {"Subject": "a"}, "external_id": {"field": "${FIELD:-Message_Id__c}", "value": "a"}}
+    own = {"include": "tenant.json", "divisions": {"pumps": {"case": case}}}
     sf.load(written(tmp_path, own, tenant={"tenant": tenant}), resolve_secrets=False)
-    config.load(written(tmp_path, shared={"broker": broker}), resolve_secrets=False)
+    shared = {"broker": broker, "idempotency": {"table": "${file:table}", "key": "$message_id"}}
+    connection = {"database": OWN["database"] | {"connection": "${CONNECTION}"}}
+    config.load(written(tmp_path, OWN | connection, shared=shared), resolve_secrets=False)
 
 
 @pytest.mark.parametrize(
