@@ -51,6 +51,13 @@ def test_buckets_begin_at_round_times_of_the_local_zone(offset, first):
     assert (axis.step, clock(axis.start)) == (3600, first)
 
 
+def test_a_fraction_of_a_second_makes_no_bar_longer():
+    end = DIED + timedelta(seconds=0.5)
+    axis = time_axis(died(), {}, end - DAY, end)
+    assert axis is not None
+    assert axis.step == 1800
+
+
 BUCKETS = {
     "one": ([timedelta()], None, ["24 03:00:00 1"], 0),
     "at the same time": ([timedelta(), timedelta()], None, ["24 03:00:00 2"], 0),
