@@ -29,6 +29,8 @@ SELECT 'plain', '' FROM t WHERE relkind = 'r' AND NOT relhasrules AND NOT relhas
  AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.oid AND NOT g.tgisinternal)
  AND NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_collation l ON l.oid = a.attcollation WHERE a.attrelid = t.oid
   AND to_jsonb(l) ->> 'collisdeterministic' = 'false')
+UNION ALL SELECT 'computed', a.attname FROM t JOIN pg_attribute a ON a.attrelid = t.oid
+ WHERE to_jsonb(a) ->> 'attgenerated' IN ('s', 'v')
 UNION ALL SELECT 'cascades', '' FROM t JOIN pg_constraint r ON r.contype = 'f' AND r.confrelid = t.oid
  WHERE r.conrelid = t.oid OR r.confdeltype NOT IN ('a', 'r')
 UNION ALL SELECT CASE WHEN i.indisunique AND i.indimmediate AND i.indisvalid AND i.indexprs IS NULL

@@ -39,6 +39,8 @@ UNION ALL SELECT 'key', GROUP_CONCAT(column_name SEPARATOR '\n') FROM informatio
  WHERE table_schema = {0} AND table_name = ? AND non_unique = 0 GROUP BY index_name
 UNION ALL SELECT CONCAT('collation ', collation_name), column_name FROM information_schema.columns
  WHERE table_schema = {0} AND table_name = ? AND collation_name IS NOT NULL
+UNION ALL SELECT 'computed', column_name FROM information_schema.columns
+ WHERE table_schema = {0} AND table_name = ? AND (extra LIKE '%generated%' OR extra LIKE '%on update%')
 UNION ALL SELECT 'ordered', '' FROM information_schema.triggers
  WHERE event_object_schema = {0} AND event_object_table = ?
 UNION ALL SELECT 'ordered', '' FROM DUAL WHERE NOT EXISTS (
@@ -75,7 +77,10 @@ def rows_query(table: str, *, deletes: bool = False) -> Query:
 def by_document(change: KeyedChange, kinds: Sequence[ColumnType], found: Independence) -> RowSet | None:
     """Join the rows as one document. A statement whose values need what it has changed before runs one by one: of many
     tables they are all evaluated first."""
-    texts = [_Parameter.of(target, kind, found) for target, kind in zip(change.operands, kinds, strict=True)]
+    texts = [
+        _Parameter.of(target, kind, found, added=at in change.added)
+        for at, (target, kind) in enumerate(zip(change.operands, kinds, strict=True))
+    ]
     if change.chained or None in texts:
         return None
     uses = [use for use in texts if use is not None]
@@ -120,7 +125,7 @@ class _Parameter(NamedTuple):
     key_of: KeyOf | None = None
 
     @classmethod
-    def of(cls, target: Target | None, kind: ColumnType, found: Independence) -> "_Parameter | None":
+    def of(cls, target: Target | None, kind: ColumnType, found: Independence, *, added: bool) -> "_Parameter | None":
         """Return the use of a parameter; None if its values could mean something else in a set."""
         if target is None:
             return None
@@ -131,6 +136,8 @@ class _Parameter(NamedTuple):
         match kind.kind:
             case Column.INTEGER:
                 return cls(None, whole=True, key_of=whole_number)
+            case Column.DECIMAL if not added:  # a text in a column would be compared as a floating-point number
+                return cls(None)
             case Column.DECIMAL | Column.TIMESTAMP | Column.DATE:
                 return cls("LONGTEXT")
             case Column.TEXT:

@@ -39,6 +39,8 @@ class Independence(NamedTuple):
     ordered: bool = False
     #: The columns of each unique key.
     keys: tuple[frozenset[str], ...] = ()
+    #: The columns that the database changes by itself with any other column of the row.
+    computed: frozenset[str] = frozenset()
     #: The collation of each column of text, where it matters.
     collations: Mapping[str, str] = MappingProxyType({})
 
@@ -46,7 +48,8 @@ class Independence(NamedTuple):
         """Return whether a change of one row makes no difference to the change of another."""
         if not self.plain or (self.cascades or self.ordered if change.deletes else self.unclear):
             return False
-        return not any(change.changed & key for key in self.keys)
+        changed = change.changed | self.computed if change.changed else change.changed
+        return not any(changed & key for key in (*self.keys, {column for _, column in change.keys}))
 
     def has_one_row(self, change: KeyedChange) -> bool:
         """Return whether a key of this change is at most one row's."""
@@ -67,7 +70,8 @@ def independence(answer: Iterable[Sequence[Any]]) -> Independence:
         for column in columns
     }
     flags = {what: what in found for what in ("plain", "cascades", "unclear", "ordered")}
-    return Independence(**flags, keys=keys, collations=collations)
+    computed = frozenset(column.lower() for column in found.get("computed", ()))
+    return Independence(**flags, keys=keys, computed=computed, collations=collations)
 
 
 @dataclass(frozen=True, slots=True)

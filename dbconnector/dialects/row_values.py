@@ -25,6 +25,7 @@ SELECT 'plain', '' FROM t WHERE
 UNION ALL SELECT 'cascades', '' FROM t, s, pragma_foreign_key_list(s.name) AS f
  WHERE s.type = 'table' AND f."table" = t.name AND (s.name = t.name OR f.on_delete NOT IN ('NO ACTION', 'RESTRICT'))
 UNION ALL SELECT 'cascades', '' FROM t, pragma_table_xinfo(t.name) AS c WHERE lower(c.name) = 'rowid'
+UNION ALL SELECT 'computed', c.name FROM t, pragma_table_xinfo(t.name) AS c WHERE c.hidden IN (2, 3)
 UNION ALL SELECT 'unclear', '' FROM t, pragma_index_list(t.name) AS i WHERE i."unique" AND
  (i.partial OR EXISTS (SELECT 1 FROM pragma_index_info(i.name) AS c WHERE c.name IS NULL))
 UNION ALL SELECT 'key', (SELECT group_concat(c.name, char(10)) FROM pragma_index_info(i.name) AS c)
@@ -32,6 +33,9 @@ UNION ALL SELECT 'key', (SELECT group_concat(c.name, char(10)) FROM pragma_index
 UNION ALL SELECT 'key', group_concat(c.name, char(10)) FROM t, pragma_table_info(t.name) AS c
  WHERE c.pk GROUP BY t.name
 """
+
+#: Other names of a key that is an integer.
+_ROWIDS = {"rowid", "_rowid_", "oid"}
 
 
 def rows_query(table: str, *, deletes: bool = False) -> Query:
@@ -42,7 +46,7 @@ def rows_query(table: str, *, deletes: bool = False) -> Query:
 def by_values(change: KeyedChange, _kinds: Sequence[ColumnType], found: Independence) -> RowSet | None:
     """Join the rows as a list of VALUES. A parameter that is not compared with a column on its left runs alone."""
     width = len(change.operands)
-    if None in change.operands:
+    if None in change.operands or change.changed & _ROWIDS:
         return None
     row = f"({','.join('?' * width)})"
 
@@ -77,7 +81,7 @@ def _key(value: Any) -> Hashable:
     if isinstance(value, bytes):
         return value
     try:
-        number = Decimal(str(value).strip())
+        number = Decimal(int(value) if isinstance(value, bool) else str(value).strip())
     except InvalidOperation:
         number = Decimal("NaN")
     return float(number) if number.is_finite() else unicodedata.normalize("NFKC", str(value)).casefold().rstrip()

@@ -33,9 +33,10 @@ _NEVER = {
     "CURRENT",
     "PARTITION",
     "DEFAULT",
+    "TABLE",
 }
-#: In conditions: what would need a closer look at which of them are joined by AND.
-_NOT_BETWEEN_CONDITIONS = {"OR", "XOR", "BETWEEN", "CASE"}
+#: In conditions: what would need a closer look at which of them are joined by AND. In MariaDB || is OR.
+_NOT_BETWEEN_CONDITIONS = {"OR", "|", "XOR", "BETWEEN", "CASE"}
 _ARITHMETIC = {"+", "-", "*", "/"}
 #: After an assignment.
 _ENDS = {",", "WHERE"}
@@ -129,7 +130,8 @@ def _table(statement: Sequence[Token]) -> tuple[str, str, int]:
 def _has_more(words: Sequence[str], deletes: bool) -> bool:
     """Return whether there is a word that makes more of the statement than a change of one row by its own values."""
     froms = sum(word == "FROM" and before != "DISTINCT" for before, word in pairwise(words))
-    return bool(_NEVER & set(words)) or froms != deletes
+    tables = any(word == "IN" and following != "(" for word, following in pairwise(words))  # SQLite: `IN readings`
+    return bool(_NEVER & set(words)) or tables or froms != deletes
 
 
 def _changes(assignments: Sequence[Token]) -> list[tuple[str, Sequence[Token]]] | None:
@@ -185,8 +187,9 @@ def _key_column(statement: Sequence[Token], begins: int, end: int) -> str:
     if end - begins < 3 or statement[end - 1].type is not T.PARAMETER or statement[end - 2].text != "=":
         return ""
     column = column_before(statement, end - 2)
-    name = "".join(token.text for token in statement[begins : end - 2])
-    return plain_name(column).lower() if column and name.rpartition(".")[2] == column else ""
+    name = statement[begins : end - 2]  # with nothing before it, as in `NOT t.id`
+    is_name = len(name) % 2 == 1 and all(token.text == "." for token in name[1::2])
+    return plain_name(column).lower() if is_name and name[-1].text == column else ""
 
 
 def _added(statement: Sequence[Token], table: str) -> dict[int, Target]:

@@ -182,6 +182,7 @@ COLUMNS: Mapping[str, Mapping[str, Sequence[Any]]] = {
         "money": (1, "1.50", None),
     },
     "mariadb": {
+        "decimal(30,10)": ("12345678901234567890.1234567891", "12345678901234567890.1234567892", "0.1", None),
         **dict.fromkeys(("tinyint", "int", "bigint", "int unsigned", "bigint unsigned", "bit(8)", "boolean"), WHOLE),
         **dict.fromkeys(("decimal(20,0)", "decimal(8,2)", "float", "double"), NUMBERS),
         **dict.fromkeys(("text", "varchar(3)", "char(3)", "varbinary(9)", "blob"), WORDS),
@@ -257,6 +258,11 @@ BESIDE: list[tuple[str, tuple[str, ...], bool, bool]] = [
     ("postgresql sqlite", ("CREATE UNIQUE INDEX one ON t (abs(v))",), False, True),
     ("postgresql sqlite", ("ALTER TABLE t RENAME TO u", "CREATE VIEW t AS SELECT * FROM u"), False, False),
     ("mariadb", ("RENAME TABLE t TO u", "CREATE VIEW t AS SELECT * FROM u"), False, False),
+    ("postgresql", ("ALTER TABLE t ADD COLUMN g integer GENERATED ALWAYS AS (v + 1) STORED",), True, True),
+    ("postgresql", ("ALTER TABLE t ADD COLUMN g integer GENERATED ALWAYS AS (v + 1) STORED UNIQUE",), False, True),
+    ("mariadb", ("ALTER TABLE t ADD COLUMN g integer AS (v + 1) VIRTUAL UNIQUE",), False, True),
+    ("mariadb", ("ALTER TABLE t ADD COLUMN g timestamp NULL ON UPDATE CURRENT_TIMESTAMP UNIQUE",), False, True),
+    ("sqlite", ("ALTER TABLE t ADD COLUMN g integer AS (v + 1)", "CREATE UNIQUE INDEX one ON t (g)"), False, True),
     ("postgresql", POSTGRESQL_TRIGGER, False, False),
     ("mariadb", MARIADB_TRIGGER, True, False),  # the rows stay in their order
     ("sqlite", SQLITE_TRIGGER, False, False),

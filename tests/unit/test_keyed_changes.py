@@ -19,7 +19,7 @@ TYPES = {
     },
     "sqlite": {},
     "mariadb": {"id": "bigint(20)", "n": "int(11)", "site": "text", "name": "varchar(10)", "at": "datetime(6)"}
-    | {"built": "year(4)", "size": "enum('s','m')"},
+    | {"built": "year(4)", "size": "enum('s','m')", "price": "decimal(30,10)"},
 }
 KEYS = (frozenset({"id"}), frozenset({"site", "name"}))
 TABLE = Independence(plain=True, keys=KEYS, collations={"site": "utf8mb4_general_ci"})
@@ -73,6 +73,11 @@ def test_a_statement_for_one_key_becomes_one_for_a_set(one: str, many: str) -> N
         'UPDATE t SET "ID" = :new WHERE id = :id',
         "UPDATE t SET a = :a WHERE id = :id OR b = :b",
         "UPDATE t SET a = :a WHERE NOT id = :id",
+        "UPDATE t SET a = :a WHERE NOT t.id = :id",
+        "UPDATE t SET a = :a WHERE a IS NOT t.id = :id",
+        "UPDATE t SET a = :a WHERE id = :id AND a = 1 || b = 2",  # in MariaDB: OR
+        "UPDATE t SET a = a + 1 WHERE id = :id AND a IN t",
+        "UPDATE t SET a = a + 1 WHERE id = :id AND a IN (TABLE t)",
         "UPDATE t SET a = :a WHERE (id = :id)",
         "UPDATE t SET a = :a WHERE id >= :id",
         "UPDATE t SET a = :a WHERE id = :id + 1",
@@ -144,6 +149,10 @@ def test_a_value_may_need_what_was_changed_before(text: str, chained: bool) -> N
         ("DELETE FROM t WHERE id = :id", TABLE._replace(unclear=True), True),
         ("UPDATE t SET at = :at WHERE id = :id", TABLE._replace(ordered=True), True),
         ("DELETE FROM t WHERE id = :id", TABLE._replace(ordered=True), False),
+        ("UPDATE t SET at = :at WHERE id = :id", TABLE._replace(computed=frozenset({"n"})), True),
+        ("UPDATE t SET at = :at WHERE id = :id AND n = :n", TABLE._replace(computed=frozenset({"n"})), False),
+        ("UPDATE t SET at = :at WHERE id = :id", TABLE._replace(computed=frozenset({"name"})), False),
+        ("DELETE FROM t WHERE name = :name", TABLE._replace(computed=frozenset({"name"})), True),
         ("UPDATE t SET Name = :name WHERE id = :id", TABLE, False),  # the name may be one that the next row gives up
     ],
 )
@@ -161,10 +170,11 @@ def test_what_the_catalogue_answers() -> None:
             ("key", "Id"),
             ("key", "site\nname"),
             ("unclear", None),
+            ("computed", "N"),
             ("collation utf8mb4_general_ci", "Site"),
         ]
     )
-    assert found == TABLE._replace(unclear=True)
+    assert found == TABLE._replace(unclear=True, computed=frozenset({"n"}))
 
 
 @pytest.mark.parametrize(
@@ -272,6 +282,7 @@ def test_sqlite_takes_a_list_of_values(one: str, many: str) -> None:
     assert found is not None
     assert found.statement([("a", 1), (None, "2")]) == (many, ["a", 1, None, "2"])
     assert set_of(sqlite.DIALECT, "UPDATE t SET n = 1 WHERE id = :id AND :at > at") is None  # by another collation
+    assert set_of(sqlite.DIALECT, "UPDATE t SET rowid = :n WHERE id = :id") is None  # which may be the id
 
 
 @pytest.mark.parametrize(
@@ -315,6 +326,7 @@ def test_what_mariadb_could_compare_in_another_way_runs_alone(text: str, table: 
 
 STORED = "UPDATE t SET name = :name WHERE id = :id"
 BY_TEXT = "UPDATE t SET n = :n WHERE site = :site"
+PRICED = "UPDATE t SET n = :n WHERE id = :id AND price < :price"
 
 
 @pytest.mark.parametrize(
@@ -328,6 +340,7 @@ BY_TEXT = "UPDATE t SET n = :n WHERE site = :site"
         (STORED, [("a", "9223372036854775808"), ("b", 2)]),
         (BY_TEXT, [(1, "ä"), (2, "b")]),  # which may be equal to an a
         (BY_TEXT, [(1, "x" * 256), (2, "b")]),
+        (PRICED, [(1, 1, "0.1234567890123456789"), (2, 2, "1.5")]),  # would be compared as floating-point numbers
     ],
 )
 def test_values_that_a_document_could_change_run_alone_in_their_order(text: str, rows: list[tuple[Any, ...]]) -> None:
@@ -346,6 +359,7 @@ def test_values_that_a_document_could_change_run_alone_in_their_order(text: str,
         (mariadb, BY_TEXT, ["a", "A", "b", "a "], [["a", "b"], ["A"], ["a "]]),
         (sqlite, BY_TEXT, ["a", "A", "b", "a "], [["a", "b"], ["A"], ["a "]]),
         (sqlite, BY_TEXT, [1, "1", "1.0", 1.0, "nan", "NaN"], [[1, "nan"], ["1", "NaN"], ["1.0"], [1.0]]),
+        (sqlite, BY_TEXT, [1, True, False, 0], [[1, False], [True, 0]]),
     ],
 )
 def test_rows_of_one_key_go_one_after_the_other(dialect: Any, text: str, keys: list[Any], layers: list[Any]) -> None:
