@@ -58,6 +58,16 @@ def test_a_fraction_of_a_second_makes_no_bar_longer():
     assert axis.step == 1800
 
 
+@pytest.mark.parametrize(("hours", "step"), [(1, 120), (6, 600), (24, 1800), (7 * 24, 14400), (30 * 24, 86400)])
+def test_the_fraction_of_a_second_makes_no_bar_longer(hours, step):
+    now = DIED.replace(microsecond=500_000)
+    axis = time_axis([], {}, now - hours * HOUR, now)
+    assert axis is not None
+    assert axis.step == step
+    assert axis.start <= now - hours * HOUR
+    assert now <= axis.end
+
+
 BUCKETS = {
     "one": ([timedelta()], None, ["24 03:00:00 1"], 0),
     "at the same time": ([timedelta(), timedelta()], None, ["24 03:00:00 2"], 0),
