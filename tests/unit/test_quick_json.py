@@ -87,7 +87,10 @@ def test_a_body_means_the_same_to_the_quick_decoder(body):
 OBJECT = b'{"a": 1, "b": "x", "c": 1.5, "d": null, "e": true}'
 
 
-@given(st.lists(bodies() | st.just(OBJECT), min_size=2, max_size=4))
+FLAT = objects(STRINGS | NUMBERS | WORDS).map(str.encode)
+
+
+@given(st.lists(bodies() | FLAT | st.just(OBJECT), min_size=2, max_size=4))
 @example([OBJECT] * 50)
 @example([b'{"a": 1}, {"b": 2}', b""])
 @example([b'{"a": [{}', b"{}]}", b'{"a": 1}, {"a": 1}'])
