@@ -71,7 +71,10 @@ def decide(cron: Cron, handled: datetime, now: datetime, *, begun: bool = False)
     """Given the last time that has been handled, return what is due now. Several times that have passed are one run.
 
     `begun`: a run since then has begun, here or elsewhere, and is not known to be complete. So it was not missed.
+    A time that lies too far in the future is from before the clock was set back: what comes from now on is due.
     """
+    if is_too_late(handled, now):
+        handled = now
     if following(cron, handled) > now:
         return Due(False, handled, _seconds(following(cron, now) - now))
     last = latest(cron, now)

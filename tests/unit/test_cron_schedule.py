@@ -60,7 +60,8 @@ DECISIONS = [
     ("2026-06-01T02:00", "2026-06-02T08:00", "once", True, "2026-06-02T02:00"),
     ("2026-06-01T02:00", "2026-06-09T08:00", "once", True, "2026-06-09T02:00"),  # one run for all of them
     ("2026-06-01T02:00", "2026-06-09T02:00:30", "skip", True, "2026-06-09T02:00"),
-    ("2026-06-03T02:00", "2026-06-02T08:00", "once", False, "2026-06-03T02:00"),  # the clock was set back
+    ("2026-06-02T02:00", "2026-06-02T01:55", "once", False, "2026-06-02T02:00"),  # the clock was set back
+    ("2026-06-03T02:00", "2026-06-02T08:00", "once", False, "2026-06-02T08:00"),  # by so much that it was wrong
 ]
 
 
@@ -197,6 +198,15 @@ def test_a_process_runs_through_a_change_of_the_clocks(expression: str, begin: s
             found.append(f"{clock.now:%H:%M}")
         clock.now += timedelta(seconds=20)
     assert found == runs
+
+
+def test_a_clock_that_was_fast_at_the_start_and_is_set_back_skips_no_time() -> None:
+    clock = Clock("2026-06-01T03:00")
+    schedule = CronSchedule(Cron(NIGHTLY), clock)
+    clock.now = utc("2026-06-01T01:00")
+    assert schedule.due_in() == 60
+    clock.now = utc("2026-06-01T02:00")
+    assert schedule.due_in() == 0
 
 
 def test_a_time_that_is_skipped_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
