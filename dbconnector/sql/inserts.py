@@ -17,7 +17,7 @@ _PLAIN_FUNCTIONS = {"VALUES", "VALUE", "COALESCE", "IFNULL", "NULLIF", "GREATEST
 #: Words that may come before a bracket without calling anything.
 _NOT_CALLS = {"CONFLICT", "SET", "WHERE", "AND", "OR", "NOT", "IN", "WHEN", "THEN", "ELSE", "IS", "ON", "ROW", "KEY"}
 _CLOCKS = {"CURRENT_TIMESTAMP", "NOW", "LOCALTIMESTAMP"}
-_NEVER_IN_TAIL = {"RETURNING", "SELECT", "OUTPUT", "INTO", "NEXT", "NEXTVAL", "CURRVAL", "LASTVAL", "@", ":="}
+_NEVER_IN_TAIL = {"RETURNING", "SELECT", "TABLE", "OUTPUT", "INTO", "NEXT", "NEXTVAL", "CURRVAL", "LASTVAL", "@", ":="}
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,8 @@ def computes_nothing(tokens: Sequence[Token]) -> bool:
     """Return whether solid tokens depend on nothing but the row, its parameters and the clock, and return nothing."""
     if _NEVER_IN_TAIL & {token.upper for token in tokens}:
         return False
+    if any(token.upper == "IN" and following.text != "(" for token, following in pairwise(tokens)):
+        return False  # SQLite: `IN readings` is a subquery
     calls = {
         token.upper for token, following in pairwise(tokens) if following.text == "(" and token.type in (T.WORD, T.NAME)
     }

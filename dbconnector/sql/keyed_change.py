@@ -33,7 +33,6 @@ _NEVER = {
     "CURRENT",
     "PARTITION",
     "DEFAULT",
-    "TABLE",
 }
 #: In conditions: what would need a closer look at which of them are joined by AND. In MariaDB || is OR.
 _NOT_BETWEEN_CONDITIONS = {"OR", "|", "XOR", "BETWEEN", "CASE"}
@@ -130,8 +129,7 @@ def _table(statement: Sequence[Token]) -> tuple[str, str, int]:
 def _has_more(words: Sequence[str], deletes: bool) -> bool:
     """Return whether there is a word that makes more of the statement than a change of one row by its own values."""
     froms = sum(word == "FROM" and before != "DISTINCT" for before, word in pairwise(words))
-    tables = any(word == "IN" and following != "(" for word, following in pairwise(words))  # SQLite: `IN readings`
-    return bool(_NEVER & set(words)) or tables or froms != deletes
+    return bool(_NEVER & set(words)) or froms != deletes
 
 
 def _changes(assignments: Sequence[Token]) -> list[tuple[str, Sequence[Token]]] | None:

@@ -218,6 +218,8 @@ ROW_BY_ROW = [
     "INSERT INTO t (a) VALUES (:a) ON DUPLICATE KEY UPDATE n = @n := @n + 1",
     "INSERT INTO t (a) VALUES (:a) ON CONFLICT (a) DO UPDATE SET b = nextval('s')",
     "INSERT INTO t (a) VALUES (:a) ON CONFLICT (a) DO UPDATE SET b = (SELECT max(b) FROM t)",
+    "INSERT INTO t (a) VALUES (:a) ON CONFLICT (a) DO UPDATE SET n = t.n + 1 WHERE t.n NOT IN u",
+    "INSERT INTO t (a) VALUES (:a) ON CONFLICT (a) DO UPDATE SET n = t.n + 1 WHERE t.n IN (TABLE u)",
     "INSERT INTO t (a) VALUES (:a) ON CONFLICT (a) DO NOTHING RETURNING id",
     "INSERT INTO t (a) VALUES (:a); UPDATE u SET n = n + 1",
     "INSERT INTO t (a) VALUES (:a) FROM x",
