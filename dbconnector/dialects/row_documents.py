@@ -76,12 +76,13 @@ def rows_query(table: str, *, deletes: bool = False) -> Query:
 
 def by_document(change: KeyedChange, kinds: Sequence[ColumnType], found: Independence) -> RowSet | None:
     """Join the rows as one document. A statement whose values need what it has changed before runs one by one: of many
-    tables they are all evaluated first."""
+    tables they are all evaluated first. So does a DELETE with another name for its table, which older servers take only
+    in a statement of many tables: it has to be refused whatever the size of the batch."""
     texts = [
         _Parameter.of(target, kind, found, added=at in change.added)
         for at, (target, kind) in enumerate(zip(change.operands, kinds, strict=True))
     ]
-    if change.chained or None in texts:
+    if change.chained or (change.deletes and change.name != change.table) or None in texts:
         return None
     uses = [use for use in texts if use is not None]
     keys = tuple((at, of_any(key_of)) for at, _ in change.keys if (key_of := uses[at].key_of) is not None)

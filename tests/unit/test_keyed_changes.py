@@ -243,11 +243,11 @@ def test_postgresql_takes_an_array_for_each_parameter(one: str, many: str, param
             " WHERE id = connector_rows.p2 AND at < connector_rows.p3",
         ),
         (
-            "DELETE FROM t AS x WHERE x.site = :site AND n = :n AND id = :id",
-            "DELETE x FROM JSON_TABLE(?, '$[*]' COLUMNS (p0 VARCHAR(255) CHARACTER SET utf8mb4 COLLATE"
+            "DELETE FROM t WHERE t.site = :site AND n = :n AND id = :id",
+            "DELETE t FROM JSON_TABLE(?, '$[*]' COLUMNS (p0 VARCHAR(255) CHARACTER SET utf8mb4 COLLATE"
             " utf8mb4_general_ci PATH '$[0]' ERROR ON ERROR, p1 BIGINT PATH '$[1]' ERROR ON ERROR,"
-            " p2 BIGINT PATH '$[2]' ERROR ON ERROR)) AS connector_rows STRAIGHT_JOIN t AS x"
-            " WHERE x.site = connector_rows.p0 AND n = connector_rows.p1 AND id = connector_rows.p2",
+            " p2 BIGINT PATH '$[2]' ERROR ON ERROR)) AS connector_rows STRAIGHT_JOIN t"
+            " WHERE t.site = connector_rows.p0 AND n = connector_rows.p1 AND id = connector_rows.p2",
         ),
     ],
 )
@@ -317,6 +317,7 @@ def test_a_value_that_may_be_missing_has_the_type_of_the_column_that_is_kept_the
         ("UPDATE t SET n = :n WHERE name = CONCAT(:name, 'x') AND id = :id", TABLE),
         ("UPDATE t SET n = :n WHERE site = :site", TABLE._replace(collations={"site": "utf8mb4_danish_ci"})),
         ("UPDATE t SET n = :n WHERE site = :site", TABLE._replace(collations={"site": "latin1_swedish_ci"})),
+        ("DELETE FROM t AS x WHERE x.id = :id", TABLE),  # alone it is a syntax error before MariaDB 11.6
     ],
 )
 def test_what_mariadb_could_compare_in_another_way_runs_alone(text: str, table: Independence) -> None:
