@@ -61,6 +61,7 @@ UNION ALL SELECT 'cascades', '' FROM information_schema.referential_constraints
 COLLATIONS = r"utf8mb4_(bin|general_ci|unicode_ci|unicode_520_ci|general_nopad_ci|uca1400_ai_ci|uca1400_as_ci)"
 _PLAIN = re.compile(r"[ -~]*").fullmatch
 _DIGITS = re.compile(r"-?\d{1,18}", re.ASCII).fullmatch
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII).fullmatch
 #: Types that are compared with a constant by rules of their own.
 _OWN = {"bit", "year", "enum", "set"}
 #: Characters of a text that is compared.
@@ -124,6 +125,8 @@ class _Parameter(NamedTuple):
     #: The most characters of a text.
     size: int | None = None
     key_of: KeyOf | None = None
+    #: Whether a text has to be a number: alone an empty one is refused, in a column it is 0.
+    number: bool = False
 
     @classmethod
     def of(cls, target: Target | None, kind: ColumnType, found: Independence, *, added: bool) -> "_Parameter | None":
@@ -139,7 +142,9 @@ class _Parameter(NamedTuple):
                 return cls(None, whole=True, key_of=whole_number)
             case Column.DECIMAL if not added:  # a text in a column would be compared as a floating-point number
                 return cls(None)
-            case Column.DECIMAL | Column.TIMESTAMP | Column.DATE:
+            case Column.DECIMAL:
+                return cls("LONGTEXT", number=True)
+            case Column.TIMESTAMP | Column.DATE:
                 return cls("LONGTEXT")
             case Column.TEXT:
                 collation = found.collations.get(plain_name(target.column).lower(), "")
@@ -148,6 +153,10 @@ class _Parameter(NamedTuple):
                         f"VARCHAR({SIZE}) CHARACTER SET utf8mb4 COLLATE {collation}", size=SIZE, key_of=_text_key
                     )
         return None
+
+    def takes(self, text: str) -> bool:
+        """Return whether a text means the same in a column of the document."""
+        return (self.size is None or len(text) <= self.size) and (not self.number or _NUMBER(text) is not None)
 
 
 def _text_key(value: Any) -> Hashable:
@@ -167,7 +176,7 @@ def _typed(use: _Parameter, values: Sequence[Any]) -> tuple[str, Sequence[Any]]:
             return "BIGINT", values
         if kinds == {float}:
             return "DOUBLE", values
-        if kinds <= {str} and use.text and (use.size is None or all(len(each or "") <= use.size for each in values)):
+        if kinds <= {str} and use.text and all(each is None or use.takes(each) for each in values):
             return use.text, values
     raise ValueError
 

@@ -328,6 +328,7 @@ def test_what_mariadb_could_compare_in_another_way_runs_alone(text: str, table: 
 STORED = "UPDATE t SET name = :name WHERE id = :id"
 BY_TEXT = "UPDATE t SET n = :n WHERE site = :site"
 PRICED = "UPDATE t SET n = :n WHERE id = :id AND price < :price"
+RAISED = "UPDATE t SET price = price + :price WHERE id = :id"
 
 
 @pytest.mark.parametrize(
@@ -342,6 +343,7 @@ PRICED = "UPDATE t SET n = :n WHERE id = :id AND price < :price"
         (BY_TEXT, [(1, "ä"), (2, "b")]),  # which may be equal to an a
         (BY_TEXT, [(1, "x" * 256), (2, "b")]),
         (PRICED, [(1, 1, "0.1234567890123456789"), (2, 2, "1.5")]),  # would be compared as floating-point numbers
+        (RAISED, [("", 1), ("1.5", 2)]),  # would be 0
     ],
 )
 def test_values_that_a_document_could_change_run_alone_in_their_order(text: str, rows: list[tuple[Any, ...]]) -> None:
