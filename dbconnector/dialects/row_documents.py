@@ -80,7 +80,7 @@ def by_document(change: KeyedChange, kinds: Sequence[ColumnType], found: Indepen
     tables they are all evaluated first. So does a DELETE with another name for its table, which older servers take only
     in a statement of many tables: it has to be refused whatever the size of the batch."""
     texts = [
-        _Parameter.of(target, kind, found, added=at in change.added)
+        _Parameter.of(target, kind, found, added=at in change.added, replaced=at in change.replaced)
         for at, (target, kind) in enumerate(zip(change.operands, kinds, strict=True))
     ]
     if change.chained or (change.deletes and change.name != change.table) or None in texts:
@@ -129,12 +129,15 @@ class _Parameter(NamedTuple):
     number: bool = False
 
     @classmethod
-    def of(cls, target: Target | None, kind: ColumnType, found: Independence, *, added: bool) -> "_Parameter | None":
+    def of(
+        cls, target: Target | None, kind: ColumnType, found: Independence, *, added: bool, replaced: bool
+    ) -> "_Parameter | None":
         """Return the use of a parameter; None if its values could mean something else in a set."""
         if target is None:
             return None
-        if kind.stored:
-            return cls("LONGTEXT")
+        collation = found.collations.get(plain_name(target.column).lower(), "")
+        if kind.stored:  # COALESCE refuses a parameter and a column of another character set, but not two columns
+            return None if replaced and collation and not collation.startswith("utf8mb4") else cls("LONGTEXT")
         if kind.name in _OWN:
             return None
         match kind.kind:
@@ -147,7 +150,6 @@ class _Parameter(NamedTuple):
             case Column.TIMESTAMP | Column.DATE:
                 return cls("LONGTEXT")
             case Column.TEXT:
-                collation = found.collations.get(plain_name(target.column).lower(), "")
                 if re.fullmatch(COLLATIONS, collation):
                     return cls(
                         f"VARCHAR({SIZE}) CHARACTER SET utf8mb4 COLLATE {collation}", size=SIZE, key_of=_text_key

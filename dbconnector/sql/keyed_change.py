@@ -60,10 +60,11 @@ class KeyedChange:
     changed: frozenset[str]
     #: Whether a value of SET may need a column that SET has changed before.
     chained: bool
-    #: The column that each parameter is stored in, compared with, replaced by (COALESCE) or, if it is one of
-    #: `added`, added to and the like.
+    #: The column that each parameter is stored in, compared with, `replaced` by (COALESCE) or `added` to and
+    #: the like.
     operands: tuple[Target | None, ...]
     added: frozenset[int]
+    replaced: frozenset[int]
 
     def set(self, parameter: Callable[[int], str]) -> str:
         """Return the text from SET to WHERE with a name for each parameter; "" for a DELETE."""
@@ -108,6 +109,7 @@ def keyed_change(tokens: Sequence[Token]) -> KeyedChange | None:
         chained=_is_chained(changes),
         operands=tuple((added | replaced).get(at, target) for at, target in enumerate(targets(statement))),
         added=frozenset(added),
+        replaced=frozenset(replaced),
     )
 
 

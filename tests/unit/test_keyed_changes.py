@@ -305,6 +305,7 @@ def test_a_value_that_may_be_missing_has_the_type_of_the_column_that_is_kept_the
     assert change is not None
     assert [each and each.column for each in change.operands] == ["b", "n", "id"]
     assert not change.added
+    assert change.replaced == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -317,6 +318,10 @@ def test_a_value_that_may_be_missing_has_the_type_of_the_column_that_is_kept_the
         ("UPDATE t SET n = :n WHERE name = CONCAT(:name, 'x') AND id = :id", TABLE),
         ("UPDATE t SET n = :n WHERE site = :site", TABLE._replace(collations={"site": "utf8mb4_danish_ci"})),
         ("UPDATE t SET n = :n WHERE site = :site", TABLE._replace(collations={"site": "latin1_swedish_ci"})),
+        (
+            "UPDATE t SET site = COALESCE(:site, site) WHERE id = :id",  # alone an illegal mix of collations
+            TABLE._replace(collations={"site": "latin1_swedish_ci"}),
+        ),
         ("DELETE FROM t AS x WHERE x.id = :id", TABLE),  # alone it is a syntax error before MariaDB 11.6
     ],
 )
