@@ -87,7 +87,7 @@ def test_a_button_of_the_page_begins_an_outage_that_the_page_shows(salesforce):
     rest = Rest(salesforce)
     assert press(salesforce, "503", Origin=salesforce.url).headers["Location"] == "/"
     assert rest.send("GET", "/limits").status_code == 503
-    assert re.search(r">503 until \d\d:\d\d:\d\d UTC<", page(salesforce).text)
+    assert re.search(r">503\s+until \d\d:\d\d:\d\d UTC<", page(salesforce).text)
     assert press(salesforce, "ok", Origin=salesforce.url).status_code == 303
     assert rest.send("GET", "/limits").status_code == 200
     assert "UTC</b>" not in page(salesforce).text
