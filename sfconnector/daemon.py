@@ -15,6 +15,7 @@ from connectorlib.service.reload import Reloading, Term
 from connectorlib.version import VERSION
 from sfconnector import LAST_SUCCESS
 from sfconnector import config as configuration
+from sfconnector.division_group import DivisionGroup
 from sfconnector.flow import by_queue, make_flow
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.error_codes import MISMATCH
@@ -59,7 +60,9 @@ def _flows(config: SfConfig, broker: Broker, term: Term, first_log_ins: "FirstLo
         logs.event(logger, logging.INFO, "started", version=VERSION, divisions=_names(config))
         yield [
             make_flow(
-                config, divisions, broker.publisher, clients, budgets, stop=term.stop, on_first=first_log_ins.note
+                DivisionGroup(
+                    config, divisions, broker.publisher, clients, budgets, stop=term.stop, on_first=first_log_ins.note
+                )
             )
             for divisions in by_queue(config.divisions)
         ]

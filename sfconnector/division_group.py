@@ -39,7 +39,8 @@ class DivisionGroup:
     ) -> None:
         own_queues = frozenset(queue for division in config.divisions for queue in division.source.queues)
         own_queues |= {config.broker.dead_letter.queue}
-        self._clients = clients
+        self.divisions = divisions
+        self.clients = clients
         self._states: list[DivisionState] = []
         self._replies: list[Replies | None] = []
         self.sinks: list[CaseSink | AlarmSink] = []
@@ -64,7 +65,7 @@ class DivisionGroup:
 
     def stretch(self) -> float:
         """Return by how much messages are to be collected for longer, since an org has few API calls left."""
-        return max(state.stretch(self._clients[state.settings.name][0]) for state in self._states)
+        return max(state.stretch(self.clients[state.settings.name][0]) for state in self._states)
 
     def dead(self, delivery: Delivery, verdict: Dead) -> None:
         """Let the division that a message was for know that it is dead-lettered."""

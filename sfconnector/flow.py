@@ -1,10 +1,8 @@
 """One flow: from one source queue to the Cases of one division, or of several that share the queue."""
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from connectorlib.amqp import Publisher
 from connectorlib.errors import NEVER, Failure, Kind
 from connectorlib.monitoring.counters import SinkMetric
 from connectorlib.monitoring.monitor import ConnectionFacts
@@ -12,12 +10,12 @@ from connectorlib.pipeline.pause import hint, is_of_broker
 from connectorlib.pipeline.run_sink import SinkFlow
 from connectorlib.service.http_client import advice
 from connectorlib.shared_settings import Conditions
-from sfconnector.division_group import DivisionGroup, OnFirst
+from sfconnector.division_group import DivisionGroup
 from sfconnector.salesforce.client import Client
 from sfconnector.salesforce.error_codes import MISMATCH
 from sfconnector.salesforce.usage import PLACE as API_CALLS
-from sfconnector.salesforce.usage import RATE_PLACE, Budgets, Usage
-from sfconnector.settings import Division, SfConfig
+from sfconnector.salesforce.usage import RATE_PLACE, Usage
+from sfconnector.settings import Division
 
 #: Seconds between two probes at last: comparing the mapping with the org costs a call, or more.
 CONFIGURATION_MAX_S = 300.0
@@ -30,19 +28,10 @@ def by_queue(divisions: Sequence[Division]) -> list[list[Division]]:
     return [list(group) for _, group in groupby(ordered, key=lambda division: division.source.queue)]
 
 
-def make_flow(
-    config: SfConfig,
-    divisions: Sequence[Division],
-    publisher: Publisher,
-    clients: Mapping[str, Sequence[Client]],
-    budgets: Budgets,
-    *,
-    stop: threading.Event,
-    on_first: OnFirst,
-) -> SinkFlow:
+def make_flow(group: DivisionGroup) -> SinkFlow:
     """Return the flow of divisions with one source queue; the first of them says how its messages are taken. Each
     division has a lane for each of its clients."""
-    group = DivisionGroup(config, divisions, publisher, clients, budgets, stop=stop, on_first=on_first)
+    divisions, clients = group.divisions, group.clients
     first = divisions[0]
     shared = len(divisions) > 1
     any_lane_will_do = not shared and first.match is None and first.lanes.key is None

@@ -45,6 +45,10 @@ class CheckOptions:
 
 NO_OPTIONS = CheckOptions()
 
+notify_option = click.option(
+    "--notify", is_flag=True, help="Also send a test notice through every channel of `notify`."
+)
+
 #: Given the configuration and the options, returns what to ask.
 Planner = Callable[[Loaded, CheckOptions], Sequence[Group]]
 
@@ -87,7 +91,7 @@ def check_command(
         metavar="URL",
         help="Address of RabbitMQ's management API. [its default port on the first host]",
     )
-    @click.option("--notify", is_flag=True, help="Also send a test notice through every channel of `notify`.")
+    @notify_option
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
     def command(

@@ -57,7 +57,7 @@ def sink_program(name: str, about: str, *, section: str, schema: Schema, open_si
 
     @main.command(short_help="Check the configuration against the live broker and target.")
     @config_option()
-    @click.option("--notify", is_flag=True, help="Also send a test notice through every channel of `notify`.")
+    @check_command.notify_option
     @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
     @click.pass_context
     def check(ctx: click.Context, file: str, notify: bool, as_json: bool) -> None:
