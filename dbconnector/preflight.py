@@ -72,7 +72,7 @@ def plan(config: DbConfig, options: CheckOptions) -> Sequence[Group]:
     return [
         ("broker", lambda: check_broker.findings(needs, options.management_url)),
         (ABOUT, lambda: findings(config, options.sample)),
-        *check_notices.groups(config.notify, config.broker, "dbconnector", test=options.test_notice),
+        *check_notices.groups(config.notify, config.broker, "dbconnector", config.name, test=options.test_notice),
     ]
 
 

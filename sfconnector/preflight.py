@@ -73,7 +73,10 @@ def plan(config: SfConfig, options: CheckOptions) -> Sequence[Group]:
     if sample is not None:
         lost = [each for each in deliveries if not any(_is_for(offline, it, each) for it in config.divisions)]
         groups.append(("sample", lambda: [sample.finding(offline, each, offline.explain(each)) for each in lost]))
-    return [*groups, *check_notices.groups(config.notify, config.broker, "sfconnector", test=options.test_notice)]
+    return [
+        *groups,
+        *check_notices.groups(config.notify, config.broker, "sfconnector", "sfconnector", test=options.test_notice),
+    ]
 
 
 def _is_for(offline: Offline, division: Division, delivery: Delivery) -> bool:

@@ -116,17 +116,18 @@ def sighting(monitor: Monitor) -> Sighting:
 def _tell(outboxes: Sequence[Outbox], monitor: Monitor, notices: Sequence[Notice]) -> None:
     for notice in notices:
         for outbox in outboxes:
-            outbox.add(_message(notice, monitor))
+            outbox.add(message_of(notice, monitor.connector, monitor.name))
     for outbox in outboxes:
         outbox.deliver(time.monotonic())
 
 
-def _message(notice: Notice, monitor: Monitor) -> Message:
+def message_of(notice: Notice, connector: str, name: str) -> Message:
+    """Return what is sent of a notice of this process, without secrets."""
     found = {
         "text": notice.text,
         "event": notice.event,
-        "connector": monitor.connector,
-        "name": monitor.name,
+        "connector": connector,
+        "name": name,
         "host": socket.gethostname(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         **notice.fields,

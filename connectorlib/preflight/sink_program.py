@@ -117,7 +117,7 @@ def _plan(program: str, open_sink: OpenSink, config: SinkConfig, options: CheckO
     return [
         ("broker", lambda: check_broker.findings(needs)),
         ("target", lambda: _findings(open_sink, config)),
-        *check_notices.groups(config.notify, config.broker, program, test=options.test_notice),
+        *check_notices.groups(config.notify, config.broker, program, config.name, test=options.test_notice),
     ]
 
 

@@ -174,7 +174,9 @@ def test_check_sends_a_test_notice_through_every_channel_if_asked_to(vhost: Vhos
         notify = Notify(webhook=Webhook(chat.url), mail=letters, exchange=NoticeExchange("alerts"))
 
         def found(*, test: bool) -> list[str]:
-            return [line(each) for each in run(check_notices.groups(notify, settings, "dbconnector", test=test))]
+            return [
+                line(each) for each in run(check_notices.groups(notify, settings, "dbconnector", "readings", test=test))
+            ]
 
         assert found(test=False) == ["✔ notify: by webhook, mail, exchange; `check --notify` sends a test notice"]
         assert (chat.calls, box.kept) == ([], [])
@@ -189,6 +191,17 @@ def test_check_sends_a_test_notice_through_every_channel_if_asked_to(vhost: Vhos
     assert [call.json["event"] for call in chat.calls] == ["test", "test"]
     assert b"no action needed" in box.kept[0].content
     assert json.loads(vhost.get_all("ops")[0][2])["connector"] == "dbconnector"
-    (missing,) = run(check_notices.groups(None, settings, "dbconnector", test=True))
+    (missing,) = run(check_notices.groups(None, settings, "dbconnector", "readings", test=True))
     assert "leave out --notify" in line(missing)
-    assert check_notices.groups(None, settings, "dbconnector", test=False) == []
+    assert check_notices.groups(None, settings, "dbconnector", "readings", test=False) == []
+
+
+def test_a_broker_that_is_down_leaves_the_other_channels_tested(vhost: Vhost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_notices, "CONNECT_S", 0.5)
+    down = vhost.broker_settings(hosts=(("127.0.0.1", free_port()),))
+    with Scripted([answer(200)]) as chat:
+        notify = Notify(webhook=Webhook(chat.url), exchange=NoticeExchange("alerts"))
+        hook, exchange = run(check_notices.groups(notify, down, "dbconnector", "readings", test=True))
+    assert line(hook) == "✔ notify.webhook: a test notice was delivered"
+    assert line(exchange).startswith("✘ notify.exchange: a test notice was not delivered: exchange alerts: ")
+    assert [(call.json["event"], call.json["name"]) for call in chat.calls] == [("test", "readings")]
