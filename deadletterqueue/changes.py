@@ -1,4 +1,4 @@
-"""Changes to a dead letter before it is sent back: `--set`, a JSON Patch, or a text in an editor. Pure.
+"""Changes to a dead letter before it is sent back: `--set`, `--unset`, a JSON Patch, or a text in an editor. Pure.
 
 What is not changed is preserved exactly: digits of numbers, layout of XML.
 """
@@ -7,25 +7,20 @@ import base64
 import binascii
 import copy
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import jsonpatch
 from jsonpointer import JsonPointerException
-from lxml import etree
 
 from connectorlib.amqp.field_tables import Field, field, kept, received
-from connectorlib.errors import Failed
-from connectorlib.expressions import json_text, quote_name
+from connectorlib.expressions import json_text
 from connectorlib.expressions.path import Path, parse_path
-from connectorlib.formats import compile_format
-from connectorlib.formats.registry import MOST_DEPTH
 from connectorlib.messages import PROPERTY_NAMES, Delivery, Properties
 from connectorlib.pipeline.dead_letter import PROPERTIES, copied_headers
-from connectorlib.shared_settings import Limits
 from connectorlib.values.text import printable
+from deadletterqueue.body_change import parsed, readable_json, value_of, with_value, without_value, written
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.letter import Letter
 from deadletterqueue.readable_body import indented
@@ -34,15 +29,12 @@ from deadletterqueue.terminal import local
 #: Given a letter, returns it changed. Raises ValueError if that is impossible.
 Edit = Callable[[Letter], Letter]
 
-_JSON = compile_format({"type": "json"}, Limits(body_bytes=1 << 30, records=1 << 30, depth=MOST_DEPTH))
 #: Properties that are whole numbers, with the largest that AMQP can carry.
 _NUMBERS = {"timestamp": (1 << 63) - 1, "priority": 255}
 #: Properties that `--set '$message_id=…'` can change.
 _TEXTS = tuple(name for name in PROPERTIES if name not in _NUMBERS)
 #: Bytes of such a property.
 _LONGEST_TEXT = 255
-#: What may precede the root element.
-_PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
 _BODY, _BODY_BASE64 = "--- body ---", "--- body, base64 ---"
 
 
@@ -58,17 +50,18 @@ def is_changed(letter: Letter, other: Letter) -> bool:
     return _told(letter) != _told(other)
 
 
-def is_xml(delivery: Delivery) -> bool:
-    """Return whether a body is XML rather than JSON: by its content type, else by how it begins."""
-    kind = (delivery.properties.content_type or "").partition(";")[0].strip().lower()
-    return kind.endswith("xml") or (not kind.endswith("json") and delivery.body.lstrip()[:1] == b"<")
-
-
 def _told(letter: Letter) -> tuple[bytes, str]:
     return letter.delivery.body, json_text(_document(letter.delivery))
 
 
-# -- --set
+# -- --set and --unset
+
+
+def compile_changes(patch: str | None, sets: Iterable[str], unsets: Iterable[str]) -> Edit:
+    """Return an edit that applies a JSON Patch, then sets values, then removes some. A letter to which one of these
+    does not apply is not changed at all: ValueError. Raise ValueError for what makes no sense."""
+    edits = [] if patch is None else [compile_patch(patch)]
+    return chained([*edits, *map(compile_set, sets), *map(compile_unset, unsets)])
 
 
 def compile_set(assignment: str) -> Edit:
@@ -78,16 +71,33 @@ def compile_set(assignment: str) -> Edit:
     Raise ValueError if the assignment is not valid.
     """
     path, value = _assignment(assignment)
+    if path.source == "headers":
+        name = _header_name(path)
+        return lambda letter: _with_header(letter, name, value)
     if path.source:
-        return _compile_outer(path, value)
+        own = _property_name(path, _TEXTS, "set")
+        return lambda letter: _with_properties(letter, {**_properties(letter.delivery), own: value})
     if not path.steps:
         raise ValueError(f"{assignment!r}: a path such as device.id must precede the =")
+    return lambda letter: with_body(letter, with_value(letter.delivery, path.steps, value))
 
-    def edit(letter: Letter) -> Letter:
-        change = _set_in_xml if is_xml(letter.delivery) else _set_in_json
-        return with_body(letter, change(letter.delivery.body, path.steps, value))
 
-    return edit
+def compile_unset(text: str) -> Edit:
+    """Given a path, return an edit that removes what is there: in a body (JSON or XML) or, from `$` on, a property or
+    header. Raise ValueError if the path is not valid; the edit raises it for a letter that has nothing there."""
+    try:
+        path = parse_path(text.strip())
+    except ValueError as error:
+        raise ValueError(f"{text!r} has to be a path such as device.unit or $headers.NAME: {error}") from error
+    if path.source == "headers":
+        name = _header_name(path)
+        return lambda letter: _without_header(letter, name)
+    if path.source:
+        own = _property_name(path, PROPERTIES, "removed")
+        return lambda letter: _without_property(letter, own)
+    if not path.steps:
+        raise ValueError(f"{text!r}: the whole body cannot be removed")
+    return lambda letter: with_body(letter, without_value(letter.delivery, path.steps))
 
 
 def _assignment(text: str) -> tuple[Path, str]:
@@ -103,154 +113,51 @@ def _assignment(text: str) -> tuple[Path, str]:
     raise problem
 
 
-def _compile_outer(path: Path, value: str) -> Edit:
-    """Return the edit of a property or header."""
-    header = path.source == "headers" and len(path.steps) == 1 and isinstance(path.steps[0], str)
-    if not header and (path.source not in _TEXTS or path.steps):
-        raise ValueError(f"{path.text!r} cannot be set; known are $headers.NAME, {', '.join(f'${n}' for n in _TEXTS)}")
+def _property_name(path: Path, known: Sequence[str], done: str) -> str:
+    """Return the property that a path names. Raise ValueError if it is not one of these, to which it can be `done`."""
+    if path.source is None or path.source not in known or path.steps:
+        names = ", ".join(f"${name}" for name in known)
+        raise ValueError(f"{path.text!r} cannot be {done}; known are $headers.NAME, {names}")
+    return path.source
 
-    def edit(letter: Letter) -> Letter:
-        properties = _properties(letter.delivery)
-        if header:
-            name = str(path.steps[0])
-            headers = kept(letter.delivery.headers)
-            properties["headers"] = {**headers, name: _header(value, headers.get(name))}
-        else:
-            properties[str(path.source)] = value
-        return _with_properties(letter, properties)
 
-    return edit
+def _header_name(path: Path) -> str:
+    """Return the header that a path names. Raise ValueError if it names none, or one that is not sent back."""
+    name = path.steps[0] if len(path.steps) == 1 else None
+    if not isinstance(name, str):
+        raise ValueError(f"{path.text!r} has to name one header, as $headers.NAME does")
+    if not dict(copied_headers({name: ""})):
+        raise ValueError(f"{path.text!r} cannot be changed: it is about dead-lettering or routing, and not sent back")
+    return name
+
+
+def _with_header(letter: Letter, name: str, value: str) -> Letter:
+    headers = kept(letter.delivery.headers)
+    return _with_headers(letter, {**headers, name: _header(value, headers.get(name))})
+
+
+def _without_header(letter: Letter, name: str) -> Letter:
+    headers = dict(kept(letter.delivery.headers))
+    if name not in headers:
+        raise ValueError(f"there is no header {name!r}")
+    del headers[name]
+    return _with_headers(letter, headers)
+
+
+def _without_property(letter: Letter, name: str) -> Letter:
+    properties = _properties(letter.delivery)
+    if properties[name] is None:
+        raise ValueError(f"there is no property {name!r}")
+    return _with_properties(letter, {**properties, name: None})
 
 
 def _header(text: str, old: Any) -> Any:
     """Return the value of a header; a number keeps the type of the one before, if that has room for it."""
-    value = _value(text, old)
+    value = value_of(text, old)
     try:
         return field(old.kind, value) if isinstance(old, Field) else value
     except (KeyError, ValueError):
         return value
-
-
-def _value(text: str, old: Any) -> Any:
-    if isinstance(old, str):
-        return text
-    try:
-        return _parsed(text.encode())
-    except ValueError:
-        return text
-
-
-def _parsed(body: bytes) -> Any:
-    """Return what a JSON body holds. Raise ValueError."""
-    try:
-        records = _JSON.decode(body)
-    except Failed as failed:
-        raise ValueError(failed.failure.text) from failed
-    return records if body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[" else records[0]
-
-
-def _written(value: Any) -> bytes:
-    return json_text(value).encode()
-
-
-def _set_in_json(body: bytes, steps: Sequence[str | int], value: str) -> bytes:
-    root = _readable_json(body)
-    holder = root
-    for depth, step in enumerate(steps[:-1]):
-        holder = _child(holder, step, steps[: depth + 1])
-    last = steps[-1]
-    if isinstance(last, str) and isinstance(holder, dict):
-        holder[last] = _value(value, holder.get(last))
-    else:
-        holder[_index(holder, last, steps)] = _value(value, _child(holder, last, steps))
-    return _written(root)
-
-
-def _readable_json(body: bytes) -> Any:
-    try:
-        return _parsed(body)
-    except ValueError as error:
-        raise ValueError(f"the body is neither JSON nor XML, and only these can be changed so: {error}") from error
-
-
-def _child(holder: Any, step: str | int, steps: Sequence[str | int]) -> Any:
-    if isinstance(step, str) and isinstance(holder, dict) and step in holder:
-        return holder[step]
-    if isinstance(step, int):
-        return holder[_index(holder, step, steps)]
-    raise ValueError(f"there is no {_path_text(steps)} in the body")
-
-
-def _index(holder: Any, step: str | int, steps: Sequence[str | int]) -> int:
-    if isinstance(step, int) and isinstance(holder, list) and -len(holder) <= step < len(holder):
-        return step
-    raise ValueError(f"there is no {_path_text(steps)} in the body")
-
-
-def _path_text(steps: Sequence[str | int]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{quote_name(step)}" for step in steps).removeprefix(".")
-
-
-# -- --set in XML
-
-
-def _set_in_xml(body: bytes, steps: Sequence[str | int], value: str) -> bytes:
-    """Return the body with a value set. Names lead from the root element to children, without prefixes, as in the
-    mapping; `@name` at the end is an attribute, `#text` the text of the element."""
-    root = _read_xml(body)
-    element, names = root, list(steps)
-    attribute = str(names.pop())[1:] if str(names[-1]).startswith("@") else ""
-    if names and names[-1] == "#text":
-        names.pop()
-    while names:
-        element = _element(element, str(names.pop(0)), names, steps)
-    try:
-        if attribute:
-            found = [name for name in element.attrib if etree.QName(name).localname == attribute]
-            element.set(found[0] if found else attribute, value)
-        elif len(element):
-            raise ValueError(f"{_path_text(steps)} holds further elements")
-        else:
-            element.text = value
-    except ValueError as error:
-        raise ValueError(f"{_path_text(steps)} cannot be set: {error}") from error
-    return _xml_written(root, body)
-
-
-def _read_xml(body: bytes) -> etree._Element:
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, strip_cdata=False)
-    try:
-        root = etree.fromstring(body, parser)
-    except (etree.XMLSyntaxError, ValueError, LookupError) as error:
-        raise ValueError(f"the body is not readable as XML: {error}") from error
-    if root.getroottree().docinfo.doctype:
-        raise ValueError("the body has a DOCTYPE, which is not accepted")
-    return root
-
-
-def _element(parent: etree._Element, name: str, rest: list[str | int], steps: Sequence[str | int]) -> etree._Element:
-    """Return the child of that name; of several the one whose index comes next in `rest`, which is removed."""
-    found = [each for each in parent if isinstance(each.tag, str) and etree.QName(each).localname == name]
-    index = rest.pop(0) if rest and isinstance(rest[0], int) else None
-    if index is None and len(found) > 1:
-        raise ValueError(f"there are {len(found)} of {_path_text(steps)}: [0], [1], … says which")
-    at = int(index or 0)
-    if not -len(found) <= at < len(found):
-        raise ValueError(f"there is no {_path_text(steps)} in the body")
-    return found[at]
-
-
-def _xml_written(root: etree._Element, body: bytes) -> bytes:
-    """Return the document in the original encoding, with what precedes the root element unchanged."""
-    tree = root.getroottree()
-    encoding = tree.docinfo.encoding or "UTF-8"
-    if body[:2] in (b"\xff\xfe", b"\xfe\xff"):  # UTF-16, whose declaration is no ASCII
-        return etree.tostring(tree, encoding=encoding, xml_declaration=True)
-    before = _PROLOG.match(body)
-    pieces = [before[0] if before else b""]
-    for node in (root, *root.itersiblings()):
-        pieces.append(etree.tostring(node, encoding=encoding, xml_declaration=False, with_tail=False))
-    return b"".join(pieces) + (b"\n" if body.endswith(b"\n") else b"")
 
 
 # -- JSON Patch (RFC 6902)
@@ -259,7 +166,7 @@ def _xml_written(root: etree._Element, body: bytes) -> bytes:
 def compile_patch(text: str) -> Edit:
     """Given a JSON Patch, return an edit that applies it to a JSON body. Raise ValueError if it is not valid."""
     try:
-        operations = _parsed(text.encode())
+        operations = parsed(text.encode())
     except ValueError as error:
         raise ValueError(f"no JSON Patch: {error}") from error
     if not isinstance(operations, list):
@@ -270,9 +177,9 @@ def compile_patch(text: str) -> Edit:
         raise ValueError(f"no JSON Patch: {error}") from error
 
     def edit(letter: Letter) -> Letter:
-        root = _readable_json(letter.delivery.body)
+        root = readable_json(letter.delivery.body)
         try:
-            return with_body(letter, _written(patch.apply(root)))
+            return with_body(letter, written(patch.apply(root)))
         except (jsonpatch.JsonPatchException, JsonPointerException, TypeError) as error:
             raise ValueError(f"the patch does not apply: {error}") from error
 
@@ -388,6 +295,10 @@ def _document(delivery: Delivery) -> dict[str, Any]:
 
 def _properties(delivery: Delivery) -> dict[str, Any]:
     return {name: getattr(delivery.properties, name) for name in PROPERTY_NAMES}
+
+
+def _with_headers(letter: Letter, headers: Mapping[str, Any]) -> Letter:
+    return _with_properties(letter, {**_properties(letter.delivery), "headers": headers})
 
 
 def _with_properties(letter: Letter, properties: Mapping[str, Any]) -> Letter:

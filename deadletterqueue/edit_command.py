@@ -23,7 +23,7 @@ from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service.exit_codes import ExitCode
 from connectorlib.values.line_diff import differences
 from connectorlib.values.text import printable
-from deadletterqueue.changes import Edit, chained, compile_patch, compile_set, compile_text, is_changed, text_of
+from deadletterqueue.changes import Edit, compile_changes, compile_text, is_changed, text_of
 from deadletterqueue.connector_check import Check, open_check
 from deadletterqueue.filter import Chosen, decoded, first_life
 from deadletterqueue.jsonl import line_of
@@ -60,19 +60,20 @@ class Changes:
     """What to change, as given on the command line; nothing means in an editor."""
 
     sets: tuple[str, ...]
+    unsets: tuple[str, ...]
     patch: str | None
     #: The file for the originals; None: a new one for each run.
     originals: str | None
 
     @property
     def by_hand(self) -> bool:
-        return not self.sets and self.patch is None
+        return not self.sets and not self.unsets and self.patch is None
 
     def edit(self) -> Edit:
         """Return the change. Raise click.UsageError for what makes no sense."""
         try:
-            edits = [] if self.patch is None else [compile_patch(Path(self.patch).read_text(encoding="utf-8"))]
-            edit = chained([*edits, *map(compile_set, self.sets)])
+            patch = None if self.patch is None else Path(self.patch).read_text(encoding="utf-8")
+            edit = compile_changes(patch, self.sets, self.unsets)
         except OSError as error:
             raise click.UsageError(f"--patch {self.patch} cannot be read: {error.strerror}") from error
         except ValueError as error:
@@ -182,7 +183,7 @@ def _looked_up(session: Session, chosen: Chosen, limit: int | None, position: in
     if walk.taken:
         raise Failed(Failure(Kind.UNAVAILABLE, "incomplete", walk.shortfall, "edit"))
     if limit is None and len(found) > most:
-        text = f"more than {most} are meant: choose fewer, give --limit, or change all at once with --set or --patch"
+        text = f"more than {most} are meant: choose fewer, give --limit, or change all with --set, --unset or --patch"
         raise Failed(Failure(Kind.REJECT, "too-many", text, "edit"))
     return found[:most]
 
@@ -230,7 +231,7 @@ def _edited(letter: Letter, check: Check | None, write: Write, ask: Ask) -> Lett
 def in_editor(text: str) -> str:
     """Open a text in $VISUAL or $EDITOR; return the edited text. Raise Failed if the editor does not start."""
     if not (sys.stdin.isatty() or os.environ.get("VISUAL") or os.environ.get("EDITOR")):
-        text = "there is no terminal to edit at: give --set or --patch, or set EDITOR to a program that needs none"
+        text = "there is no terminal to edit at: give --set, --unset or --patch, or an EDITOR that needs none"
         raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
     descriptor, name = tempfile.mkstemp(prefix="deadletter-", suffix=".txt")  # for its owner only
     try:
@@ -297,6 +298,13 @@ def as_lines(letter: Letter) -> list[str]:
     multiple=True,
     metavar="PATH=VALUE",
     help="device.id=p-7 in JSON or XML, '$headers.NAME=…', '$message_id=…'; repeatable.",
+)
+@click.option(
+    "--unset",
+    "unsets",
+    multiple=True,
+    metavar="PATH",
+    help="Remove what is at this path: device.unit, '$headers.NAME', '$reply_to'; repeatable.",
 )
 @click.option("--patch", type=click.Path(dir_okay=False), help="A file with a JSON Patch (RFC 6902) for each body.")
 @click.option(

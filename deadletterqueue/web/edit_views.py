@@ -11,7 +11,7 @@ from deadletterqueue.letter import Letter
 from deadletterqueue.plain_letter import changed, plain_letter
 from deadletterqueue.replay import missing
 from deadletterqueue.target import Leave, Route, Target, target_of
-from deadletterqueue.web.message_form import edit_of, edited_text, uneditable
+from deadletterqueue.web.message_form import ChangeTexts, edited_text, uneditable
 from deadletterqueue.web.preview import Diff, diff
 from deadletterqueue.web.visit import Answer, Visit, begun, hidden_fields
 
@@ -74,24 +74,24 @@ def edit_many(visit: Visit, request: Request) -> Answer:
     view, rows, since = visit.chosen(request)
     if not rows:
         return visit.page("nothing.html")
-    sets, patch = request.form.get("sets", ""), request.form.get("patch", "")
-    fields = hidden_fields(view, rows)
+    form, fields = request.form, hidden_fields(view, rows)
+    texts = ChangeTexts(form.get("sets", ""), form.get("unsets", ""), form.get("patch", ""))
 
     def page(problem: str) -> Answer:
-        return visit.page("edit_many.html", rows=rows, hidden=fields, sets=sets, patch=patch, problem=problem)
+        return visit.page("edit_many.html", rows=rows, hidden=fields, texts=texts, problem=problem)
 
-    if since or request.form.get("again") or not (sets.strip() or patch.strip() or request.form.get("check")):
+    if since or form.get("again") or (texts.empty and not form.get("check")):
         return page(since)
     try:
-        edit = edit_of(sets, patch)
+        edit = texts.edit()
     except ValueError as error:
         return page(f"{error}.")
-    if sum(len(name) + len(value) for name, value in [*fields, ("sets", sets), ("patch", patch)]) > MAX_FIELDS:
+    if sum(len(name) + len(value) for name, value in [*fields, *texts.fields.items()]) > MAX_FIELDS:
         return page("That is too much for a form. Use deadletter-queue edit on the command line.")
     route, change = Route(max_replays=None), checked(lambda letter: changed(letter, edit), visit.workspace.check)
-    if request.form.get("confirmed"):
+    if form.get("confirmed"):
         return begun(visit.workspace.replay(rows, route, change))
-    return begun(visit.workspace.rehearse(rows, route, change, fields, sets, patch))
+    return begun(visit.workspace.rehearse(rows, route, change, fields, texts))
 
 
 def preview(visit: Visit, request: Request, number: int) -> Answer:

@@ -22,6 +22,7 @@ from deadletterqueue.purge_command import purge_letters
 from deadletterqueue.replay import Change, Options, Replay, Report
 from deadletterqueue.session import Session, failure_text, letters
 from deadletterqueue.target import Route
+from deadletterqueue.web.message_form import ChangeTexts
 from deadletterqueue.web.preview import Examples, Preview, staying
 from deadletterqueue.web.snapshot import Row, Snapshot, identity, look
 
@@ -263,11 +264,10 @@ class Workspace:
         route: Route,
         change: Change,
         fields: Sequence[tuple[str, str]],
-        sets: str,
-        patch: str,
+        texts: ChangeTexts,
     ) -> Job:
         """Try a change without sending anything; then the page of the job leads on to the preview. The fields of the
-        form, `sets` and `patch` come back in it. Raise Busy."""
+        form and the texts come back in it. Raise Busy."""
         chosen, options = _these(rows), Options(route, limit=len(rows), dry_run=True)
 
         def work(job: Job) -> Outcome:
@@ -277,7 +277,7 @@ class Workspace:
                 raise KeyboardInterrupt
             going = tuple((count, f"changed, to {target}") for target, count in report.sent.most_common())
             left = staying(report, len(rows))
-            preview = Preview(tuple(fields), sets, patch, report.sent.total(), going, left, tuple(examples.found))
+            preview = Preview(tuple(fields), texts, report.sent.total(), going, left, tuple(examples.found))
             return Outcome("Checked", onward=f"/edit/{job.number}", preview=preview)
 
         return self.jobs.start("Checking the change", work)

@@ -1,6 +1,7 @@
 """A message through the fields of a form, and back, without a change that nobody made. Pure."""
 
-from deadletterqueue.changes import Edit, chained, compile_patch, compile_set
+from connectorlib.dataclass import dataclass
+from deadletterqueue.changes import Edit, compile_changes
 
 #: Bytes of a body that can be changed in a browser.
 LARGEST_BODY = 1024 * 1024
@@ -28,11 +29,33 @@ def edited_text(sent: str, original: bytes) -> str:
     return text.replace("\n", "\r\n") if b"\r\n" in original else text
 
 
-def edit_of(sets: str, patch: str) -> Edit:
-    """Given lines of PATH=VALUE and a JSON Patch, return the change; the patch is applied first, as `edit` does it.
-    Raise ValueError if one is not valid, or there is none."""
-    lines = [line for line in sets.replace("\r\n", "\n").split("\n") if line.strip()]
-    edits = [*([compile_patch(patch)] if patch.strip() else []), *map(compile_set, lines)]
-    if not edits:
-        raise ValueError("There is no change: enter PATH=VALUE, such as device.id=p-7, or a JSON Patch")
-    return chained(edits)
+@dataclass(frozen=True, slots=True)
+class ChangeTexts:
+    """One change for many letters, as a person enters it in a form."""
+
+    #: Lines of PATH=VALUE.
+    sets: str
+    #: Lines of PATH.
+    unsets: str
+    #: A JSON Patch.
+    patch: str
+
+    @property
+    def empty(self) -> bool:
+        return not any(text.strip() for text in self.fields.values())
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of a form by name."""
+        return {"sets": self.sets, "unsets": self.unsets, "patch": self.patch}
+
+    def edit(self) -> Edit:
+        """Return the change, in the order in which `edit` applies it. Raise ValueError if a text is not valid, or there
+        is none."""
+        if self.empty:
+            raise ValueError("There is no change: enter PATH=VALUE, a PATH to remove, or a JSON Patch")
+        return compile_changes(self.patch if self.patch.strip() else None, _lines(self.sets), _lines(self.unsets))
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]

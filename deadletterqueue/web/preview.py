@@ -10,6 +10,7 @@ from deadletterqueue.letter import Letter
 from deadletterqueue.plain_letter import plain_letter
 from deadletterqueue.replay import Change, Report
 from deadletterqueue.target import Leave
+from deadletterqueue.web.message_form import ChangeTexts
 
 #: Letters whose change is shown, and of each so many lines with so many characters.
 EXAMPLES, MAX_LINES, MAX_LINE = 3, 40, 300
@@ -25,10 +26,9 @@ Diff = list[tuple[str, str]]
 class Preview:
     """How many letters would be sent changed and to where, how many would stay and why, and the first changes."""
 
-    #: The fields of a form that say which letters it is about, as the person saw them, and what to change.
+    #: The fields of a form that say which letters it is about, as the person saw them.
     fields: tuple[tuple[str, str], ...]
-    sets: str
-    patch: str
+    texts: ChangeTexts
     total: int
     going: tuple[tuple[int, str], ...]
     staying: tuple[tuple[int, str], ...]

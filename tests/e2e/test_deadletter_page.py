@@ -210,7 +210,7 @@ def test_a_message_is_put_right_in_the_page(bench, vhost):
 def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
     vhost.declare_queue("readings")
     odd = dead(b"no JSON", message_id="m-odd", detail="write[0].values.22001", headers={"n": 1})
-    bury(vhost, [*of_four_causes(40), odd])
+    bury(vhost, [*of_four_causes(40, headers={"stale": "x"}), odd])
     with opened(bench) as person:
         person.press("22001")
         person.read("11 of 41")
@@ -219,11 +219,13 @@ def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
         person.press("Check the change")
         person.read("There is no change")
         person.one("#sets").send_keys("device=p-77\n$headers.by=me")
+        person.one("#unsets").send_keys("$headers.stale")
         person.picture("edit-many")
         person.press("Check the change")
         said = person.read("Send 10 changed dead letters back?")
         assert '+  "device": "p-77",' in said
         assert '+by: "me"' in said
+        assert '-stale: "x"' in said
         assert "neither JSON nor XML" in said
         assert (vhost.depth(QUEUE), vhost.depth("readings")) == (41, 0)
         assert list(bench.folder.glob("originals-*")) == []
@@ -233,6 +235,7 @@ def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
         person.press("Edit further")
         person.read("Edit 11 dead letters")
         assert person.one("#sets").get_attribute("value") == "device=p-77\n$headers.by=me"
+        assert person.one("#unsets").get_attribute("value") == "$headers.stale"
         person.press("Check the change")
         person.read("Send 10 changed")
         person.press("Send 10 changed")
@@ -243,6 +246,7 @@ def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
     assert ids(sent) == [f"m-{number}" for number in range(0, 40, 4)]
     assert {json.loads(body)["device"] for _, _, body in sent} == {"p-77"}
     assert {properties.headers["by"] for _, properties, _ in sent} == {"me"}
+    assert not any("stale" in properties.headers for _, properties, _ in sent)
     assert ids(vhost.get_all(QUEUE)) == [*(f"m-{number}" for number in range(40) if number % 4), "m-odd"]
     (file,) = bench.folder.glob("originals-*.jsonl")
     assert [json.loads(json.loads(line)["body"])["id"] for line in file.read_text().splitlines()] == list(

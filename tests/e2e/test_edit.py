@@ -91,6 +91,36 @@ def test_a_json_patch_changes_those_that_it_fits(bench: Workbench) -> None:
     assert ids(bench.vhost.get_all(QUEUE)) == ["m-1"]
 
 
+def test_a_header_and_a_field_are_removed_where_both_are(bench: Workbench) -> None:
+    stale = {"stale": "x", "n": 1}
+    messages = [
+        dead(b'{"id":0,"unit":"C"}', message_id="m-0", headers=stale),
+        dead(b'{"id":1,"unit":"C"}', message_id="m-1"),
+        dead(b'{"id":2}', message_id="m-2", headers=stale),
+        dead(b"<r><unit>C</unit><id>3</id></r>", message_id="m-3", headers=stale),
+    ]
+    bury(bench.vhost, messages)
+    said = bench("edit", "--unset", "unit", "--unset", "$headers.stale", "--dry-run", code=1)
+    assert '-stale: "x"' in said
+    assert '-  "unit": "C"' in said
+    report = bench.json("edit", "--unset", "unit", "--unset", "$headers.stale", code=1)
+    assert report["sent"] == 2
+    reasons = {each["reason"]: each["count"] for each in report["left"]}
+    assert reasons == {"there is no header 'stale'": 1, "there is no unit in the body": 1}
+    sent = bench.vhost.get_all("readings")
+    assert [body for _, _, body in sent] == [b'{"id":0}', b"<r><id>3</id></r>"]
+    assert [[name for name in headers(each) if not name.startswith("dead-")] for each in sent] == [["n"], ["n"]]
+    assert ids(bench.vhost.get_all(QUEUE)) == ["m-1", "m-2"]
+
+
+def test_a_path_that_no_message_has_sends_nothing(bench: Workbench) -> None:
+    bury(bench.vhost, of_four_causes(8))
+    said = bench("edit", "--set", "device=p-77", "--unset", "$headers.typo", code=1)
+    assert "left: there is no header 'typo'" in said
+    assert "0 sent back, 8 left" in said
+    assert (bench.vhost.depth(QUEUE), bench.vhost.depth("readings"), originals(bench)) == (8, 0, [])
+
+
 def test_what_would_die_again_stays_as_it_is(bench: Workbench, on_sqlite: Connector) -> None:
     on_sqlite.configure()
     bury(bench.vhost, [dead(b'{"id":1,"device":"p","value":1}'), dead(b'{"id":2,"value":1}')])
@@ -171,6 +201,8 @@ def test_an_editor_that_does_not_start_is_told(bench: Workbench) -> None:
     [
         (["--set", "nonsense"], "'nonsense' has to be PATH=VALUE"),
         (["--set", "$now=1"], "'$now' cannot be"),
+        (["--unset", "device=1"], "'device=1' has to be a path"),
+        (["--unset", "$headers.dead-code"], "'$headers.dead-code' cannot be changed"),
         (["--patch", "gone.json"], "gone.json"),
     ],
 )
@@ -187,7 +219,7 @@ def test_without_a_terminal_no_editor_is_started_that_needs_one(
     monkeypatch.delenv("EDITOR", raising=False)
     bury(bench.vhost, of_four_causes(1))
     done = bench.told("", "edit", "1")
-    assert (done.returncode, "give --set or --patch" in done.stderr) == (78, True)
+    assert (done.returncode, "give --set, --unset or --patch" in done.stderr) == (78, True)
 
 
 def test_originals_that_cannot_be_written_keep_everything_where_it_is(bench: Workbench) -> None:

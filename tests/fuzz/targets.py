@@ -23,7 +23,7 @@ from connectorlib.shared_settings import DeadLetterSettings
 from connectorlib.values.types import TYPES
 from dbconnector.sql import compile_statement
 from dbconnector.sql.lexer import tokenize
-from deadletterqueue.changes import compile_set, compile_text, text_of
+from deadletterqueue.changes import compile_set, compile_text, compile_unset, text_of
 from deadletterqueue.letter import letter as letter_of
 from sfconnector.soql import literal
 from tests.fuzz.bodies import BODIES
@@ -217,11 +217,12 @@ def check_edit(data: bytes) -> str:
         kind = "edited"
     except ValueError as error:
         kind = same_kind(error)
-    try:
-        compile_set(text)(original)
-        kind += " set"
-    except (ValueError, Failed) as error:
-        kind += same_kind(error)
+    for compiled, done in ((compile_set, " set"), (compile_unset, " removed")):
+        try:
+            compiled(text)(original)
+            kind += done
+        except (ValueError, Failed) as error:
+            kind += same_kind(error)
     return kind
 
 

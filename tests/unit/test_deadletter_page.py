@@ -13,7 +13,7 @@ from deadletterqueue.target import ORIGIN, Leave, Route, Target
 from deadletterqueue.web.access import SESSION_S, Access
 from deadletterqueue.web.jobs import Busy, Job, Jobs, Outcome
 from deadletterqueue.web.links import LONGEST, local_path, login_path
-from deadletterqueue.web.message_form import edit_of, edited_text, uneditable
+from deadletterqueue.web.message_form import ChangeTexts, edited_text, uneditable
 from deadletterqueue.web.preview import EXAMPLES, MAX_LINE, MAX_LINES, MAX_REASONS, Examples, diff, staying
 from deadletterqueue.web.snapshot import Row, Snapshot, View, groups, identity, seen
 from deadletterqueue.web.views import route_of, targets
@@ -190,39 +190,46 @@ def test_a_body_that_nobody_changed_comes_back_the_same(body):
 
 REMOVE = '[{"op": "remove", "path": "/old"}]'
 EDITS = {
-    "a line": ("device=p-7", "", '{"old":1,"device":"p-7"}'),
-    "lines as browsers send them, and empty ones": ("\r\ndevice=p-7\r\n \r\nold=2\r\n", "", '{"old":2,"device":"p-7"}'),
-    "a value with spaces and marks": ("device= a\u2028=b ", "", '{"old":1,"device":" a\u2028=b "}'),
-    "a patch": ("", REMOVE, '{"device":"x"}'),
-    "a patch, then a line": ("old=5", REMOVE, '{"device":"x","old":5}'),
+    "a line": (ChangeTexts("device=p-7", "", ""), '{"old":1,"device":"p-7"}'),
+    "lines as browsers send them, and empty ones": (
+        ChangeTexts("\r\ndevice=p-7\r\n \r\nold=2\r\n", "", ""),
+        '{"old":2,"device":"p-7"}',
+    ),
+    "a value with spaces and marks": (ChangeTexts("device= a\u2028=b ", "", ""), '{"old":1,"device":" a\u2028=b "}'),
+    "a removal": (ChangeTexts("", "\r\n old \r\n", ""), '{"device":"x"}'),
+    "a patch": (ChangeTexts("", "", REMOVE), '{"device":"x"}'),
+    "a patch, then a line": (ChangeTexts("old=5", "", REMOVE), '{"device":"x","old":5}'),
+    "a line, then a removal": (ChangeTexts("new=5", "device", ""), '{"old":1,"new":5}'),
 }
 
 
-@pytest.mark.parametrize(("sets", "patch", "expected"), EDITS.values(), ids=EDITS)
-def test_a_change_of_many_is_what_the_form_says(sets, patch, expected):
-    new = edit_of(sets, patch)(letter_of(dead(b'{"old":1,"device":"x"}')))
+@pytest.mark.parametrize(("texts", "expected"), EDITS.values(), ids=EDITS)
+def test_a_change_of_many_is_what_the_form_says(texts, expected):
+    new = texts.edit()(letter_of(dead(b'{"old":1,"device":"x"}')))
     assert new.delivery.body.decode() == expected
 
 
 @pytest.mark.parametrize(
-    ("sets", "patch", "why"),
+    ("texts", "why"),
     [
-        ("", "", "no change"),
-        (" \r\n", "\n", "no change"),
-        ("device", "", "PATH=VALUE"),
-        ("$timestamp=1", "", "cannot be set"),
-        ("a=1", "{}", "list"),
-        ("", "[", "no JSON Patch"),
-        ("", '[{"op": "no such"}]', "no JSON Patch"),
+        (ChangeTexts("", "", ""), "no change"),
+        (ChangeTexts(" \r\n", "\r\n", "\n"), "no change"),
+        (ChangeTexts("device", "", ""), "PATH=VALUE"),
+        (ChangeTexts("$timestamp=1", "", ""), "cannot be set"),
+        (ChangeTexts("", "device=1", ""), "has to be a path"),
+        (ChangeTexts("", "$now", ""), "cannot be removed"),
+        (ChangeTexts("a=1", "", "{}"), "list"),
+        (ChangeTexts("", "", "["), "no JSON Patch"),
+        (ChangeTexts("", "", '[{"op": "no such"}]'), "no JSON Patch"),
     ],
 )
-def test_a_change_that_makes_no_sense_is_refused(sets, patch, why):
+def test_a_change_that_makes_no_sense_is_refused(texts, why):
     with pytest.raises(ValueError, match=why):
-        edit_of(sets, patch)
+        texts.edit()
 
 
 def test_a_preview_holds_the_first_changes_and_a_bounded_part_of_them():
-    examples = Examples(checked(edit_of("id=7", ""), None))
+    examples = Examples(checked(ChangeTexts("id=7", "", "").edit(), None))
     assert isinstance(examples(letter_of(dead(b"no JSON"))), Leave)
     many = b'{"id":1,' + b",".join(b'"n%d":1' % at for at in range(5000)) + b"}"
     long = b'{"id":1,"a":"' + b"x" * 5000 + b'"}'

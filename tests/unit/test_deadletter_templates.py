@@ -16,6 +16,7 @@ from deadletterqueue.trace import Line
 from deadletterqueue.web.access import Access
 from deadletterqueue.web.app import Application
 from deadletterqueue.web.jobs import Journey, Outcome, Workspace
+from deadletterqueue.web.message_form import ChangeTexts
 from deadletterqueue.web.preview import Preview
 from deadletterqueue.web.snapshot import Row, Snapshot, identity
 from deadletterqueue.web.views import DRAWN
@@ -137,14 +138,19 @@ def test_the_page_of_a_job_shows_its_progress_then_its_outcome(page: Page) -> No
 
 def test_a_preview_shows_everything_as_text_and_sends_exactly_what_was_tried(page: Page) -> None:
     preview = Preview(
-        (("find", EVIL),), EVIL, "[\n1]", 5, ((5, EVIL),), ((2, EVIL),), ((EVIL, [("added", f"+{EVIL}")]),)
+        (("find", EVIL),),
+        ChangeTexts(EVIL, "a", "[\n1]"),
+        5,
+        ((5, EVIL),),
+        ((2, EVIL),),
+        ((EVIL, [("added", f"+{EVIL}")]),),
     )
     job = page.workspace.jobs.start("", lambda job: Outcome("Checked", onward=f"/edit/{job.number}", preview=preview))
     assert job.wait(20)
     assert page.client.get(f"/job/{job.number}").headers["Location"] == f"/edit/{job.number}"
     response = page.client.get(f"/edit/{job.number}")
-    sets, patch = re.findall(r"<textarea [^>]*>\n(.*?)</textarea>", response.text, re.DOTALL)
-    assert (unescape(sets), patch) == (EVIL, "[\n1]")
+    sets, unsets, patch = re.findall(r"<textarea [^>]*>\n(.*?)</textarea>", response.text, re.DOTALL)
+    assert (unescape(sets), unsets, patch) == (EVIL, "a", "[\n1]")
     assert "<script" not in response.text
     assert "Send 5 changed" in response.text
     assert page.client.get("/edit/99").status_code == 404
@@ -156,6 +162,7 @@ def test_a_change_of_many_is_asked_for_and_refused_before_anything_runs(page: Pa
     for fields, said in (
         ({"check": "yes"}, "There is no change"),
         ({"sets": "device"}, "PATH=VALUE"),
+        ({"unsets": "a="}, "has to be a path"),
         ({"patch": "{}"}, "a JSON Patch is a list of operations."),
         ({"sets": "a=" + "b" * 70_000}, "too much for a form"),
         ({"sets": "a=1", "seen": "59.0", "confirmed": "yes"}, "The queue has changed"),

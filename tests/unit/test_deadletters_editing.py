@@ -8,9 +8,11 @@ import pytest
 from connectorlib.amqp.field_tables import field, kept, received
 from deadletterqueue.changes import (
     chained,
+    compile_changes,
     compile_patch,
     compile_set,
     compile_text,
+    compile_unset,
     document_of,
     is_changed,
     text_of,
@@ -118,6 +120,102 @@ def test_headers_and_properties_are_set_from_the_dollar_on() -> None:
     assert own == {"division": "south", "n": 2, "new": "x"}
     assert (message.properties["message_id"], message.properties["content_type"]) == ("m-2", "text/xml")
     assert letter.delivery.headers["division"] == "north"  # the original is as it was
+
+
+# -- removal
+
+
+def without(body: bytes, *paths: str) -> bytes:
+    return chained([compile_unset(each) for each in paths])(of(body)).delivery.body
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "expected"),
+    [
+        (b'{"device":{"id":"p-1","unit":"C"},"n":1.50}', "device.unit", b'{"device":{"id":"p-1"},"n":1.50}'),
+        (b'{"a":null,"b":1}', "a", b'{"b":1}'),
+        (b'{"a":{"b":1},"c":[]}', "a", b'{"c":[]}'),
+        (b'{"r":[1,2,3]}', "r[1]", b'{"r":[1,3]}'),
+        (b'{"r":[1,2,3]}', "r[-1]", b'{"r":[1,2]}'),
+        (b'{"r":[{"v":1},{"v":2,"w":3}]}', "r[1].w", b'{"r":[{"v":1},{"v":2}]}'),
+        (b'[{"id":1},{"id":2}]', "[0]", b'[{"id":2}]'),
+        (b'{"serial no":1,"b":2}', ' "serial no" ', b'{"b":2}'),
+        (b'{"id":1,"b":2}', "$.id", b'{"b":2}'),
+        (XML, "@id", XML.replace(b' id="7"', b"")),
+        (XML, "device", XML.replace(b"  <device>p-1</device>\n", b"")),
+        (XML, "device.#text", XML.replace(b"<device>p-1</device>", b"<device/>")),
+        (b"<a><b>1</b><c>2</c></a>", "b", b"<a><c>2</c></a>"),
+        (b"<a>\n <b>1</b>\n <c>2</c>\n</a>", "b", b"<a>\n <c>2</c>\n</a>"),
+        (b"<a>\n <b>1</b>\n <c>2</c>\n</a>", "c", b"<a>\n <b>1</b>\n</a>"),
+        (b"<a>\n <c><b>1</b></c>\n <b>2</b><b>3</b>\n</a>", "b[1]", b"<a>\n <c><b>1</b></c>\n <b>2</b>\n</a>"),
+        (b"<a>one<b/>two</a>", "b", b"<a>onetwo</a>"),
+        (b"<a><!-- x -->one<b/> </a>", "b", b"<a><!-- x -->one </a>"),
+        (b'<x:a xmlns:x="urn:x"><x:b x:c="1">2</x:b></x:a>', "b.@c", b'<x:a xmlns:x="urn:x"><x:b>2</x:b></x:a>'),
+    ],
+)
+def test_a_value_is_removed_from_a_body_and_the_rest_stays(body: bytes, path: str, expected: bytes) -> None:
+    assert without(body, path).replace(b"'", b'"') == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "why"),
+    [
+        (b'{"a":{}}', "a.b", "there is no a.b in the body"),
+        (b'{"a":{}}', "a.b.c", "there is no a.b in the body"),
+        (b'{"r":[1]}', "r[1]", r"there is no r\[1\] in the body"),
+        (b'{"r":{"0":1}}', "r[0]", r"there is no r\[0\] in the body"),
+        (b'{"r":[1]}', "r.x", "there is no r.x in the body"),
+        (b'{"r":1}', "r.x", "there is no r.x in the body"),
+        (b"a|b|c", "a", "neither JSON nor XML"),
+        (XML, "gone", "there is no gone in the body"),
+        (XML, "device.@gone", "there is no device.@gone in the body"),
+        (b"<a><b/><b/></a>", "b", "there are 2 of b"),
+        (b"<a><b/></a>", "b.#text", "there is no b.#text in the body"),
+        (b"<a><b>x<c/></b></a>", "b.#text", "b.#text holds further elements"),
+        (b"{}", "$headers.gone", "there is no header 'gone'"),
+        (b"{}", "$reply_to", "there is no property 'reply_to'"),
+        (b"{}", "$priority", "there is no property 'priority'"),
+    ],
+)
+def test_what_is_not_there_cannot_be_removed(body: bytes, path: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        without(body, path)
+
+
+@pytest.mark.parametrize("path", ["", " ", "$", "a=1", "a b", "$now", "$headers", "$headers.a.b", "$message_id.x"])
+def test_a_path_that_makes_no_sense_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        compile_unset(path)
+
+
+@pytest.mark.parametrize("name", ["dead-code", "dead-replays", "x-death", "CC", "x-first-death-queue"])
+def test_a_header_that_is_not_sent_back_is_not_to_be_changed(name: str) -> None:
+    for compiled in (lambda: compile_set(f"$headers.{name}=x"), lambda: compile_unset(f"$headers.{name}")):
+        with pytest.raises(ValueError, match="not sent back"):
+            compiled()
+
+
+def test_headers_and_properties_are_removed_from_the_dollar_on() -> None:
+    own = {"message_id": "m-1", "reply_to": "q", "priority": 5, "content_type": "application/json"}
+    letter = of(b"{}", headers={"division": "north", "n": field("b", 1), "a b": 1}, **own)
+    paths = ["$headers.division", '$headers."a b"', "$reply_to", "$priority"]
+    message = replayed(chained([compile_unset(each) for each in paths])(letter), Target("", "readings"))
+    headers = {name: value for name, value in message.properties["headers"].items() if not name.startswith("dead-")}
+    assert headers == {"n": field("b", 1)}
+    assert {name for name in message.properties if name != "headers"} == {"message_id", "content_type"}
+    assert letter.delivery.headers["division"] == "north"  # the original is as it was
+
+
+def test_a_patch_comes_first_and_removal_last() -> None:
+    patch = '[{"op": "move", "from": "/old", "path": "/new"}]'
+    edit = compile_changes(patch, ["new=2", "other=3"], ["other"])
+    assert edit(of(b'{"old":1}')).delivery.body == b'{"new":2}'
+
+
+def test_a_letter_to_which_one_part_of_a_change_does_not_apply_is_not_changed() -> None:
+    edit = compile_changes(None, ["$headers.site=south"], ["$headers.gone"])
+    with pytest.raises(ValueError, match="there is no header 'gone'"):
+        edit(of(b"{}", headers={"site": "north"}))
 
 
 def test_a_json_patch_is_applied() -> None:

@@ -15,7 +15,7 @@ from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Delivery, Outgoing, Properties
 from connectorlib.pipeline.dead_letter import dead_letter
 from connectorlib.shared_settings import DeadLetterSettings
-from deadletterqueue.changes import compile_set, compile_text, text_of
+from deadletterqueue.changes import compile_set, compile_text, compile_unset, text_of
 from deadletterqueue.delivery_limit import copied
 from deadletterqueue.jsonl import line_of, outgoing_of
 from deadletterqueue.letter import letter
@@ -57,6 +57,9 @@ WAYS: Mapping[str, Callable[[Delivery], Outgoing]] = {
     "exported and imported": exported,
     "with another header set": changed("$headers.site=b"),
     "with a property set": changed("$message_id=m-2"),
+    "with another header removed": lambda delivery: replayed(
+        compile_unset("$headers.more")(compile_set("$headers.more=b")(letter(delivery))), Target("", "q")
+    ),
     "with a value of its body set": changed("a=1"),
     "with its body edited": edited,
 }
