@@ -155,7 +155,12 @@ class ShardedConsumer:
         generation = self._generation
         lost = not self.active
         return self._arrivals.take(
-            self._line, size, wait_s, idle_s, is_lost=lambda: lost or not self.is_current(generation)
+            self._line,
+            size,
+            wait_s,
+            idle_s,
+            is_lost=lambda: lost or not self.is_current(generation),
+            most=lambda: self._prefetch,
         )
 
     def wake(self) -> None:

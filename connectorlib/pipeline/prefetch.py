@@ -104,7 +104,7 @@ class Intake:
             self._widen()
         if self._sizes.seen:  # as large a part of what fits as of the whole, so that the next is on its way meanwhile
             size = max(1, size * self._sizes.prefetch // self.most)
-        batch = self._consumer.take(min(size, self._consumer.prefetch), max(self._wait_s(), gather_s), idle_s)
+        batch = self._consumer.take(size, max(self._wait_s(), gather_s), idle_s)
         if not batch:
             if self._consumer.waiting:
                 return None

@@ -11,6 +11,7 @@ import pytest
 from connectorlib.errors import Failure, reject
 from connectorlib.messages import Delivery, Outcome
 from connectorlib.pipeline.admission import Admission, with_admission
+from connectorlib.pipeline.body_sizes import FIRST
 from connectorlib.shared_settings import Conditions, Limits
 from tests.integration.pumping import LOCKED, NO_TABLE, STRANGE, Target, bodies, dead, pumping
 from tests.services.rabbitmq import Vhost
@@ -44,6 +45,14 @@ def test_what_comes_while_a_batch_is_written_is_the_next_batch(queue: Vhost) -> 
         go_on.set()
         eventually(lambda: len(target.written) == 51)
     assert target.batches == [1, 50]
+
+
+def test_only_the_first_batch_is_smaller_because_the_sizes_of_bodies_are_not_known_yet(queue: Vhost) -> None:
+    queue.publish("", "q", bodies(FIRST + 300))
+    target = Target()
+    with pumping(queue, target, alone=True, wait_s=30.0):
+        assert eventually(lambda: len(target.written) == FIRST + 300)
+    assert target.batches == [FIRST, 100, 100, 100]
 
 
 def test_a_reject_is_dead_lettered_alone_and_acknowledged_after_its_confirm(queue: Vhost) -> None:
