@@ -11,6 +11,7 @@ from tests.bench.calling import Calling
 from tests.bench.contenders import Contender, Selecting, Subscribing
 from tests.bench.latency import Waiting
 from tests.bench.load import Bad
+from tests.bench.ringing import Ringing
 from tests.bench.services import TITLES
 from tests.bench.starting import Ending, First, Receiving
 
@@ -135,6 +136,12 @@ def calling() -> Iterator[Case]:
     yield Case(name, both, limit, one, beside="one division", bound=both.bound)
 
 
+def ringing() -> Iterator[Case]:
+    """The limit makes a Case of each message; the connector one of each alarm, whose repeats it counts."""
+    limit = Calling("limit", 0)
+    yield Case("cases, repeats of 20 alarms at 0 ms", Ringing(limit.batch), limit, Calling("naive", 0, 1))
+
+
 def starting() -> Iterator[Case]:
     click = Ending(("-c", "import click"))
     for command in ("dbconnector", "sfconnector"):
@@ -151,5 +158,6 @@ CASES: list[Case] = [
     *waiting(),
     *selecting(),
     *calling(),
+    *ringing(),
     *starting(),
 ]
