@@ -124,7 +124,10 @@ def calling() -> Iterator[Case]:
             main = (latency, batch) == (150, 200)
             target = 0.9 if main else None
             name = f"cases, {latency} ms a call, {batch} a call"
-            yield Case(name, work, replace(work, how="limit"), naive, target, quick=main, bound=work.bound)
+            limit = replace(work, how="limit")
+            yield Case(name, work, limit, naive, target, quick=main, bound=work.bound)
+            if (latency, batch) == (0, 200):  # of each message the limit makes a Case, the connector one of each alarm
+                yield Case("cases, 0 ms a call, repeats of 20 alarms", Ringing(batch), limit, naive)
     work = Calling("connector", 150, lookups=True)
     naive = Calling("naive", 150, 1)
     limit = replace(work, how="limit")
@@ -134,12 +137,6 @@ def calling() -> Iterator[Case]:
     limit = replace(both, how="limit")
     name = "cases, two divisions at 150 ms, 200 a call"
     yield Case(name, both, limit, one, beside="one division", bound=both.bound)
-
-
-def ringing() -> Iterator[Case]:
-    """The limit makes a Case of each message; the connector one of each alarm, whose repeats it counts."""
-    limit = Calling("limit", 0)
-    yield Case("cases, repeats of 20 alarms at 0 ms", Ringing(limit.batch), limit, Calling("naive", 0, 1))
 
 
 def starting() -> Iterator[Case]:
@@ -158,6 +155,5 @@ CASES: list[Case] = [
     *waiting(),
     *selecting(),
     *calling(),
-    *ringing(),
     *starting(),
 ]

@@ -103,17 +103,29 @@ def written(folder: Path, config: object) -> Path:
     return file
 
 
-def test_an_open_configuration_that_holds_a_password_is_warned_about(folder):
+def test_an_open_configuration_that_holds_passwords_is_warned_about_once(folder):
     broker = DB["broker"] | {"username": "bob", "password": "hunter22"}
     connection = "DRIVER=SQLite3;Database=x;PWD={semi;colon}"
     file = written(folder, {"database": DB["database"] | {"connection": connection}, "broker": broker})
-    warnings = [text for text in db_config.load(file).warnings if "not private" in text]
-    assert sorted(text.split(": ")[1] for text in warnings) == ["broker.password", "database.connection"]
-    assert all(f"chmod o= {file}" in text for text in warnings)
-    assert "hunter22" not in "".join(warnings)
-    assert "semi" not in "".join(warnings)
+    (warning,) = (text for text in db_config.load(file).warnings if "not private" in text)
+    assert all(name in warning for name in ("broker.password", "database.connection", f"chmod o= {file}"))
+    assert not any(secret in warning for secret in ("hunter22", "semi"))
     file.chmod(0o600)
     assert not [text for text in db_config.load(file).warnings if "not private" in text]
+
+
+@pytest.mark.parametrize(
+    ("count", "like"), [(1, ""), (2, ", like {1}"), (4, ", like {1}, {2}, {3}"), (6, ", like {1}, {2}, {3} and 2 more")]
+)
+def test_the_warning_names_a_few_of_many_passwords(folder, count, like):
+    log_in = {"login_url": "http://127.0.0.1:1", "auth": "client_credentials", "client_id": "a"}
+    case = {"defaults": {"Origin": "Device"}, "mapping": {"Subject": "subject"}}
+    division = {"salesforce": log_in | {"client_secret": "hunter22"}, "case": case}
+    divisions = {f"d{number}": division | {"source": {"queue": f"q{number}"}} for number in range(count)}
+    names = [f"divisions.{name}.salesforce.client_secret" for name in divisions]
+    file = written(folder, {"tenant": {"amqp": {"host": "127.0.0.1"}}, "divisions": divisions})
+    (warning,) = (text for text in sf_config.load(file).warnings if "not private" in text)
+    assert f"{names[0]}: a secret in a file that is not private{like.format(*names)}: every" in warning
 
 
 def test_a_configuration_without_a_password_may_be_read_by_everybody(folder, monkeypatch):
