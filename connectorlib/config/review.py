@@ -10,9 +10,12 @@ from typing import Any
 
 from connectorlib.config import file_modes
 from connectorlib.config.document import Document, open_document
-from connectorlib.config.json_source import Path
+from connectorlib.config.json_source import Path, show
 from connectorlib.config.schema import Schema
 from connectorlib.values.durations import parse_duration
+
+#: How many other secrets of a file a warning names.
+MOST_NAMED = 3
 
 
 class Review:
@@ -96,13 +99,18 @@ def reviewed(
 
 
 def _review_secrets(review: Review) -> None:
-    """Warn of passwords in a file that others can read; a secret file that others can read is an error."""
+    """Warn once of each file with passwords that others can read; a secret file that others can read is an error."""
+    open_files: dict[str, list[Path]] = {}
     for path in review.document.literals:
         file = review.document.file_of(path)
-        if not file_modes.is_open(file):
-            continue
-        keep = "or write ${file:/path}, ${credential:name} or ${NAME} instead"
-        review.warn(path, f"a secret in a file that is not private: {file_modes.advice(file)}, {keep}")
+        if file_modes.is_open(file):
+            open_files.setdefault(file, []).append(path)
+    keep = "or write ${file:/path}, ${credential:name} or ${NAME} instead"
+    for file, (first, *others) in open_files.items():
+        names = [show(path) for path in others[:MOST_NAMED]]
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        like = f", like {', '.join(names)}{more}" if others else ""
+        review.warn(first, f"a secret in a file that is not private{like}: {file_modes.advice(file)}, {keep}")
 
 
 def _has_opentelemetry() -> bool:
