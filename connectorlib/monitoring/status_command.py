@@ -93,7 +93,7 @@ def monitoring_of(file: str) -> Monitoring:
         raise ValueError("; ".join(map(str, error.problems))) from error
     section = document.data.get("monitoring")
     if section is None:
-        none = 'there is no section "monitoring", so the process has no port to query; add one'
+        none = 'there is no section "monitoring", so the process has no port to query; add "monitoring": {"port": 9400}'
         raise ValueError("; ".join(map(str, document.problems)) or none)
     if not isinstance(section, dict):
         raise ValueError("monitoring: expected an object")

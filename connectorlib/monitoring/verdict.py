@@ -77,10 +77,12 @@ def _odd(status: Mapping[str, Any]) -> Iterator[str]:
         if dead:
             code = next(iter(dead))
             died = counted(sum(dead.values()), "message")
-            yield (
-                f"running, but {died} of {flow['name']} died within the last hour, most of them with code {code}: "
-                f"look with `{shlex.join(['deadletter-queue', 'group', '-c', status['file']])}`"
-            )
+            text = f"running, but {died} of {flow['name']} died within the last hour, most of them with code {code}"
+            letters = status["dead_letters"]
+            if letters["messages"] == 0:  # replayed, edited or purged
+                yield f"{text}; {letters['queue']} is empty by now"
+            else:
+                yield f"{text}: look with `{shlex.join(['deadletter-queue', 'group', '-c', status['file']])}`"
 
 
 def _last_message(status: Mapping[str, Any]) -> str:

@@ -77,12 +77,12 @@ def config_tests_command(program: str, file: str, opened: Callable[[str], Offlin
 
 def _beginning(program: str, config: str, offline: Offline) -> Iterator[str]:
     """Yield how to begin where there is no tests file."""
-    yield f"{config} has no tests yet. Write the first into {tests_file.path_for(config)}, such as this one:"
+    yield f"{config} has no tests yet. Write the first into {tests_file.path_for(config)}, in this form:"
     yield ""
     yield indented_json({"tests": [offline.example()]})
     yield ""
     option = "--row row.json" if "row" in offline.example() else "message.json"
-    yield f"`{program} explain -c {config} {option} --json` prints what has to be expected."
+    yield f"Put in an input of yours. `{program} explain -c {config} {option} --json` prints what has to be expected."
 
 
 def _report(results: list[Result], *, as_json: bool) -> ExitCode:

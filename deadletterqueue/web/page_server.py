@@ -50,7 +50,8 @@ def run_serve(
         try:
             url = server.bind()
         except OSError as error:
-            raise _wrong(f"cannot listen on {host}:{port}: {error}") from error
+            why = error.strerror or error
+            raise _wrong(f"cannot listen on {host}:{port}: {why}; choose another port with --port") from error
         with server.serving():
             for anywhere in ("//0.0.0.0:", "//[::]:"):  # no address for a browser
                 url = url.replace(anywhere, f"//{socket.gethostname()}:")

@@ -112,7 +112,8 @@ def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path |
     try:
         url = server.bind()
     except OSError as error:
-        click.echo(f"cannot listen on {host}:{port}: {error}", err=True)
+        why = error.strerror or error
+        click.echo(f"cannot listen on {host}:{port}: {why}; choose another port with --port", err=True)
         return ExitCode.FAILED
     _greet(sandbox, url, is_demo)
     saver = threading.Thread(target=_save, args=(sandbox, state), name="state") if state is not None else None

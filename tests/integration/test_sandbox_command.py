@@ -294,7 +294,7 @@ def test_a_port_that_is_taken_is_told_in_one_line():
         port = taken.getsockname()[1]
         done = run("--port", str(port))
     assert done.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another port with --port" in done.stderr
     assert "Traceback" not in done.stderr
 
 

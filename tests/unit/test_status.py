@@ -118,6 +118,12 @@ CONCLUSIONS: dict[str, tuple[dict[str, Any], int, str]] = {
         "running, but 3 messages of readings died within the last hour, most of them with code 22001: "
         "look with `deadletter-queue group -c /etc/db.config`",
     ),
+    "the dead who were sent back": (
+        {"flow__last_hour__dead": {"22001": 1}, "dead_letters__messages": 0},
+        0,
+        "running, but 1 message of readings died within the last hour, most of them with code 22001; "
+        "dead-letter is empty by now",
+    ),
     "few calls": ({"broker__api_calls": CALLS}, 0, "running, but only 900 of 10000 API calls are left (broker)"),
 }
 
