@@ -14,7 +14,7 @@ from tests.services.salesforce import Org
 from tests.services.waiting import eventually
 
 EXAMPLE = "how-to/ringing-pump.json"
-DIVISION = "pumps"
+DIVISION = "bearings"
 RINGS = 500
 LIMIT_S = 60
 

@@ -1,12 +1,14 @@
 """Follows a page of the documentation as its reader does: makes its files, runs its commands, compares what they print.
 
-Only addresses are other than on the page: the broker, the database and the ports belong to this run.
+Only addresses and the password of the database are other than on the page, as broker, database and ports belong to this
+run. The environment has nothing that the page does not export.
 """
 
 import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -54,9 +56,8 @@ class Reader:
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "HOME": str(folder),
             "AMQP_URL": f"amqp://guest@127.0.0.1:{node.port}/",
-            "AMQP_PASSWORD": "guest",
-            "DB_PASSWORD": "not used here",
         }
+        self._database_password = shlex.quote(database.connection.get("Pwd", ""))
 
     def follow(self) -> None:
         """Do all that the page says, from its beginning to its end."""
@@ -67,6 +68,7 @@ class Reader:
             for block, following in zip(page, [*page[1:], None], strict=True):
                 if not block.is_followed:
                     continue
+                self._export(block)
                 if block.title:
                     self._write(block)
                 elif block.language == "sql":
@@ -94,9 +96,10 @@ class Reader:
             file.write_text(self._here(file.read_text(), is_json=True))
 
     def _here(self, text: str, *, is_json: bool) -> str:
-        """Return a text of the page with the addresses of this run."""
+        """Return a text of the page with the addresses and the password of this run."""
         for shown, here in self._ports.items():
             text = text.replace(shown, here)
+        text = text.replace("DB_PASSWORD=plant-password", f"DB_PASSWORD={self._database_password}")
         port = self._shown[8080]
         text = re.sub(r"\bsfconnector sandbox\b(?! fail)", rf"\g<0> --port {port}", text)
         text = re.sub(r"\bsfconnector sandbox fail\b", rf"\g<0> --url http://127.0.0.1:{port}", text)
@@ -108,18 +111,23 @@ class Reader:
             return data
         for broker in (data.get("broker"), data.get("tenant", {}).get("amqp")):
             if broker is not None:
-                broker |= {"host": "127.0.0.1", "port": self._node.port, "username": "guest", "password": "guest"}
+                broker |= {"host": "127.0.0.1", "port": self._node.port}
         if "port" in data.get("monitoring", {}):
             data["monitoring"]["port"] = self._shown[data["monitoring"]["port"]]
         connection = data.get("database", {}).get("connection", {})
         if self._database.server and connection.get("Driver") == self._database.connection["Driver"]:
-            connection |= self._database.connection
+            connection |= {key: value for key, value in self._database.connection.items() if key != "Pwd"}
         return data
 
     def _write(self, block: Block) -> None:
         file = self.folder / block.title
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(self._here(block.text, is_json=block.language == "json"))
+
+    def _export(self, block: Block) -> None:
+        """Keep what a block exports for the blocks after it, as the shell of the reader does."""
+        for line in re.findall(r"^export (.+)$", self._here(block.text, is_json=False), re.MULTILINE):
+            self._environment |= dict(word.split("=", 1) for word in shlex.split(line))
 
     def _command(self, block: Block) -> list[str]:
         text = self._here(block.text, is_json=False)

@@ -12,13 +12,13 @@ DBCONNECTOR = Path(sys.executable).with_name("dbconnector")
 
 
 def configurations():
-    written, cases = (json.loads(block.text) for block in blocks("README.md") if block.language == "json")
-    return written, cases
+    shown = {block.title: block.text for block in blocks("README.md") if block.language == "json"}
+    return json.loads(shown["db.config"]), json.loads(shown["config.json"]), shown["alarm.json"].encode()
 
 
 def test_the_configuration_of_the_readme_writes_the_message_of_the_readme(vhost, sqlite_db, tmp_path):
     (message,) = re.findall(r'`(\{"device".*?\})`', (ROOT / "README.md").read_text())
-    configuration, _ = configurations()
+    configuration, _, _ = configurations()
     configuration["broker"].update(vhost.config())
     configuration["database"]["connection"] = sqlite_db.connection
     (tmp_path / "db.config").write_text(json.dumps(configuration))
@@ -36,16 +36,15 @@ def test_the_configuration_of_the_readme_writes_the_message_of_the_readme(vhost,
 
 
 def test_the_configuration_for_cases_of_the_readme_makes_one_case_of_a_message_that_comes_twice(divisions):
-    _, configuration = configurations()
+    _, configuration, body = configurations()
     divisions.org.reset(demo=True)
     configuration["tenant"]["amqp"] = divisions.vhost.config()
     configuration["tenant"]["salesforce"]["login_url"] = divisions.org.url
     divisions.file.write_text(json.dumps(configuration))
 
-    body = json.dumps({"device": {"id": 7}, "alarm": "overheated", "contact": {"email": "ada.field@example.com"}})
     with divisions.started():
         for start in (0, 1, 0, 2):  # the last one says that all before it are dealt with
-            divisions.publish("alarm.pump.7", [body.encode()], exchange="devices", start=start)
+            divisions.publish("alarm.pump.7", [body], exchange="devices", start=start)
         divisions.cases(3)
     found = divisions.cases(3)
     assert {(case["Subject"], case["Message_Id__c"]) for case in found} == {

@@ -75,7 +75,8 @@ def test_the_examples_of_the_how_tos_are_in_three_formats_and_for_both_connector
 
 
 def test_the_configurations_of_the_readme_are_valid_and_short(tmp_path, monkeypatch):
-    written, cases = [block.text for block in blocks("README.md") if block.language == "json"]
+    shown = {block.title: block.text for block in blocks("README.md") if block.language == "json"}
+    written, cases = shown["db.config"], shown["config.json"]
     for name, block in {"db.config": written, "config.json": cases}.items():
         (tmp_path / name).write_text(block)
         set_references(monkeypatch, block)

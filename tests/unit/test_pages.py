@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections import Counter
+from dataclasses import replace
 
 import click
 import pytest
@@ -65,6 +66,30 @@ def test_json_is_a_good_configuration_or_a_tests_file_or_a_message(block, tmp_pa
         trials.load(str(file), "dbconnector" if '"row' in block.text else "sfconnector")
     else:
         assert block.title, f"{block}: neither a configuration nor a file with a title"
+
+
+def sources(block, folder):
+    """Return the queues that a configuration reads, without what the broker does not know."""
+    file = folder / "file"
+    file.write_text(block.text)
+    if "divisions" in json.loads(block.text):
+        loaded = [division.source for division in sf.load(file, resolve_secrets=False).divisions]
+    else:
+        loaded = [source] if (source := db.load(file, resolve_secrets=False).source) else []
+    return [replace(source, prefetch=0, prefetch_bytes=0) for source in loaded]
+
+
+def test_who_follows_several_pages_on_one_broker_has_queues_that_fit_all_of_them(tmp_path):
+    complete = [block for block in JSON if block.title and {"divisions", "database"} & json.loads(block.text).keys()]
+    queues: dict[str, dict[str, list[str]]] = {}
+    for block in complete:
+        for source in sources(block, tmp_path):
+            queues.setdefault(source.queue, {}).setdefault(str(source), []).append(str(block))
+    assert len(queues) > 5
+    assert {name: list(different.values()) for name, different in queues.items() if len(different) > 1} == {}
+    declared = {name for block in BLOCKS for name in re.findall(r'queue_declare\("(\w+)"', block.text)}
+    assert declared
+    assert declared & queues.keys() == set()
 
 
 def places(node, key):
