@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,32 +16,13 @@ from connectorlib.amqp.frame_writer import encode_properties
 from connectorlib.errors import Failure, Kind
 from connectorlib.messages import Dead, Outgoing
 from connectorlib.monitoring.delivery_journal import encoded
+from tests.e2e.served_page import Served, served
 from tests.e2e.workbench import Workbench
 from tests.services.browser import NARROW, WIDE, Browser, browser
 from tests.services.deadletters import QUEUE, bury, dead, ids, of_four_causes
 
 HOSTILE = "<script>document.title = 'taken'</script>"
 TOKEN = "a-token-that-nobody-guesses"
-
-
-class Served:
-    """A page that is served, and somebody without a browser who asks for it."""
-
-    def __init__(self, url: str, said: str) -> None:
-        self.url = url
-        self.said = said
-        self.session = requests.Session()
-
-    def get(self, path: str = "/", **headers: str) -> requests.Response:
-        return self.session.get(self.url + path, headers=headers, timeout=30, allow_redirects=False)
-
-    def post(self, path: str, fields: dict[str, str] | None = None, **headers: str) -> requests.Response:
-        return self.session.post(self.url + path, data=fields or {}, headers=headers, timeout=30, allow_redirects=False)
-
-    def form_token(self) -> str:
-        found = re.search(r'name="form_token" value="([0-9a-f]+)"', self.get().text)
-        assert found
-        return found[1]
 
 
 @pytest.fixture
@@ -56,27 +36,6 @@ def journal_entry(message_id: str) -> bytes:
     died = LazyDelivery(1, 1, "readings", "", "readings", False, frame, b"{}", 0.0)
     failure = Failure(Kind.REJECT, "22001", "y" * 300, "write[0]", "device")
     return encoded({"connector": "dbconnector", "name": "plant"}, [died], [Dead(failure)], 1_700_000_000.5)
-
-
-@contextmanager
-def served(bench: Workbench, *options: str) -> Iterator[Served]:
-    command = bench.whole("serve", "--port", "0", "--originals", str(bench.folder), *options)
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=bench.environment, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            said = process.stdout.readline()
-            url = re.search(r"http://\S+", said)
-            assert url, said + process.stderr.read()
-            if "--listen" in options:
-                said += process.stdout.readline()
-            with (page := Served(re.sub("//.*:", "//127.0.0.1:", url[0]), said)).session:
-                yield page
-        finally:
-            process.terminate()
-            process.wait(20)
-    assert process.returncode == 0
 
 
 @contextmanager

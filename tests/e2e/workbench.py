@@ -71,7 +71,7 @@ class Workbench(Command):
     def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start it; what it prints has to be read."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(self.whole(*arguments), env=self.environment, stdout=pipe, stderr=pipe)
+        return subprocess.Popen(self.whole(*arguments), cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe)
 
     def whole(self, *arguments: str) -> list[str]:
         return [str(installed(self.command)), *arguments, *self.options()]

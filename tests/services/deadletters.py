@@ -1,6 +1,8 @@
 """Dead letters as the connectors and the broker make them."""
 
 import json
+import random
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -80,6 +82,25 @@ def of_four_causes(count: int, **own: Any) -> list[Message]:
 def ids(taken: Iterable[tuple[Any, Any, bytes]]) -> list[str]:
     """Return the message ids of what was taken out of a queue, in order."""
     return [properties.message_id for _, properties, _ in taken]
+
+
+def numbers(taken: Iterable[tuple[Any, Any, bytes]]) -> list[int]:
+    """Return the numbers in the message ids of `of_four_causes`, in order."""
+    return [int(each.removeprefix("m-")) for each in ids(taken)]
+
+
+def kill_points(count: int, kills: int, seed: int) -> list[int]:
+    """Return for each of several kills how many of `count` messages have been moved by then: at random, before the
+    last part of them."""
+    instants, part = random.Random(seed), count // (kills + 1)
+    return [kill * part + instants.randrange(1, part) for kill in range(kills)]
+
+
+def check_copies(places: Iterable[Iterable[int]], count: int, doubled: int) -> None:
+    """Fail if one of the messages from 0 on is nowhere, or if there is one copy too many of more than `doubled`."""
+    copies = Counter(number for place in places for number in place)
+    assert sorted(copies) == [*range(count)]  # nothing is lost
+    assert sum(copies.values()) - count <= doubled
 
 
 def headers(taken: tuple[Any, Any, bytes]) -> Mapping[str, Any]:
