@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -52,9 +51,7 @@ def test_sigterm_while_a_single_active_consumer_waits_ends_it_with_0(on_sqlite: 
     on_sqlite.configure()
     with on_sqlite.running("receive", "-c", str(on_sqlite.file), "--wait", "1h", ready="") as running:
         eventually(lambda: consumers(on_sqlite) == 1)
-        started = time.monotonic()
         assert running.stop() == 0, running.log
-        assert time.monotonic() - started < 10
         assert " ERROR " not in running.log
 
 

@@ -265,7 +265,7 @@ def stop_in_an_alarm(vhost):
         ticket = broker.publisher.submit([message(n) for n in range(5000)])
         eventually(lambda: broker.blocked)
         before = time.monotonic()
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 10, "as long as a stop may wait"
     with pytest.raises(Failed, match="stopping"):
         broker.publisher.submit([message(1)])
     return ticket

@@ -326,18 +326,17 @@ def test_a_log_in_that_is_not_to_be_tried_again_is_told_so(queue: Vhost, caplog:
 
 
 def test_a_nudge_ends_every_wait_of_a_pause_in_which_all_was_given_back(
-    queue: Vhost, caplog: pytest.LogCaptureFixture
+    queue: Vhost, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("connectorlib.pipeline.blame.PROBES", Backoff(600.0, 600.0, jitter=0.0))
     target = Target(lambda body: NO_TABLE)
     with pumping(queue, target, hold_seconds=1.5) as pump:
         queue.publish("", "q", bodies(20))
         assert eventually(lambda: "requeued" in caplog.text, every=0.001)
-        given_back = time.monotonic()
         assert eventually(lambda: not pump._consumer.active, every=0.001)
         pump._wait.nudge.set()
         pump.wake()
         assert eventually(lambda: pump._consumer.active, every=0.001)
-        assert time.monotonic() - given_back < 1.5
 
 
 class Bug(Target):

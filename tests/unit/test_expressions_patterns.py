@@ -63,6 +63,6 @@ def test_topic_patterns_fit_as_the_broker_reads_them(pattern, key, fits):
 
 def test_many_stars_cost_no_exponential_time():
     test = compile_wildcard("*a" * 30 + "b")
-    begin = time.monotonic()
+    begin = time.thread_time()
     assert not test("a" * 20_000)
-    assert time.monotonic() - begin < 2
+    assert time.thread_time() - begin < 2

@@ -236,6 +236,6 @@ WORST = {
 @pytest.mark.parametrize("name", WORST)
 def test_the_size_of_a_body_bounds_the_time_it_takes(name):
     kind, body = WORST[name]
-    begin = clock.monotonic()
+    begin = clock.thread_time()
     check_decoded_or_refused(FORMATS[kind], body)
-    assert clock.monotonic() - begin < Limits().seconds
+    assert clock.thread_time() - begin < Limits().seconds

@@ -442,9 +442,9 @@ def test_the_password_in_a_connection_string_is_a_secret_of_the_configuration(te
 
 def test_a_long_hostile_text_is_redacted_in_a_moment():
     for text in ("pass" * 20_000, "token-" * 20_000 + "=", "secret={" * 20_000, "token=" + '\\"' * 40_000):
-        started = time.monotonic()
+        started = time.thread_time()  # what other processes do to the machine does not count
         Secrets().redact(text)
-        assert time.monotonic() - started < 2
+        assert time.thread_time() - started < 2
 
 
 @pytest.mark.parametrize(("text", "shown"), SHAPES)
