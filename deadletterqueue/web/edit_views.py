@@ -10,7 +10,8 @@ from deadletterqueue.edit_command import as_lines, checked, problems
 from deadletterqueue.letter import Letter
 from deadletterqueue.plain_letter import changed, plain_letter
 from deadletterqueue.replay import missing
-from deadletterqueue.target import Leave, Route, Target, target_of
+from deadletterqueue.target import Leave, Target, target_of
+from deadletterqueue.web.destination import destination_of
 from deadletterqueue.web.message_form import ChangeTexts, edited_text, uneditable
 from deadletterqueue.web.preview import Diff, diff
 from deadletterqueue.web.visit import Answer, Visit, begun, hidden_fields
@@ -33,26 +34,29 @@ def edit(visit: Visit, request: Request, identity: str) -> Answer:
     if request.method == "POST":
         document = edited_text(request.form.get("document", document), b"")
         text = None if fixed else edited_text(request.form.get("body", ""), original)
+    destination = destination_of(request.form)
 
     def change(letter: Letter) -> Letter:
         return changed(letter, lambda plain: _edited(plain, document, text))
 
     def page(problem: str = "", target: Target | None = None) -> Answer:
         lines, no_diff = _difference(found, change(found)) if target is not None else ([], "")
-        values: dict[str, Any] = {"text": text, "fixed": fixed, "document": document}
+        values: dict[str, Any] = {"text": text, "fixed": fixed, "document": document, "destination": destination}
         values |= {"diff": lines, "no_diff": no_diff, "most_lines": MAX_DIFF, "problem": problem, "target": target}
         original_document = document_of(plain)
         return visit.page("edit.html", identity=identity, letter=found, original_document=original_document, **values)
 
     if request.method != "POST" or request.form.get("again"):
         return page()
+    if destination.problem:
+        return page(destination.problem)
     try:
         against = problems(found, change(found), visit.workspace.check)
     except ValueError as error:
         return page(f"{error}")
     if against:
         return page(f"It would die again: {against[0]}")
-    route = Route(max_replays=None)
+    route = destination.route(often=True)
     if request.form.get("confirmed"):
         return begun(visit.workspace.replay([visit.row(identity)], route, change))
     target = target_of(found, route, visit.workspace.session.queue)
@@ -76,22 +80,27 @@ def edit_many(visit: Visit, request: Request) -> Answer:
         return visit.page("nothing.html")
     form, fields = request.form, hidden_fields(view, rows)
     texts = ChangeTexts(form.get("sets", ""), form.get("unsets", ""), form.get("patch", ""))
+    destination = destination_of(form)
 
     def page(problem: str) -> Answer:
-        return visit.page("edit_many.html", rows=rows, hidden=fields, texts=texts, problem=problem)
+        values = {"texts": texts, "destination": destination, "problem": problem}
+        return visit.page("edit_many.html", rows=rows, hidden=fields, **values)
 
     if since or form.get("again") or (texts.empty and not form.get("check")):
         return page(since)
+    if destination.problem:
+        return page(destination.problem)
     try:
         edit = texts.edit()
     except ValueError as error:
         return page(f"{error}.")
-    if sum(len(name) + len(value) for name, value in [*fields, *texts.fields.items()]) > MAX_FIELDS:
+    kept = [*fields, *destination.fields]
+    if sum(len(name) + len(value) for name, value in [*kept, *texts.fields.items()]) > MAX_FIELDS:
         return page("That is too much for a form. Use deadletter-queue edit on the command line.")
-    route, change = Route(max_replays=None), checked(lambda letter: changed(letter, edit), visit.workspace.check)
+    route, change = destination.route(often=True), checked(lambda letter: changed(letter, edit), visit.workspace.check)
     if form.get("confirmed"):
         return begun(visit.workspace.replay(rows, route, change))
-    return begun(visit.workspace.rehearse(rows, route, change, fields, texts))
+    return begun(visit.workspace.rehearse(rows, route, change, kept, texts))
 
 
 def preview(visit: Visit, request: Request, number: int) -> Answer:

@@ -16,7 +16,8 @@ from deadletterqueue.plain_letter import plain_letter
 from deadletterqueue.readable_body import readable
 from deadletterqueue.replay import missing
 from deadletterqueue.show_command import facts
-from deadletterqueue.target import MAX_REPLAYS, ORIGIN, Leave, Route, Target, target_of
+from deadletterqueue.target import MAX_REPLAYS, Leave, Route, Target, target_of
+from deadletterqueue.web.destination import Destination, destination_of
 from deadletterqueue.web.edit_views import edit, edit_many, preview
 from deadletterqueue.web.jobs import Busy, Job
 from deadletterqueue.web.links import local_path
@@ -150,13 +151,11 @@ def replay(visit: Visit, request: Request) -> Answer:
     view, rows, changed = visit.chosen(request)
     if not rows:
         return visit.page("nothing.html")
-    form = request.form
-    where, often = form.get("where", ""), bool(form.get("often"))
-    route = route_of(where, form.get("queue", ""), often=often)
-    if where == "queue" and not route.to_queue:
-        changed, where = "Which queue? Its name is missing.", ""
-        route = route_of(where, "", often=often)
-    if form.get("confirmed") and not changed:
+    destination, often = destination_of(request.form), bool(request.form.get("often"))
+    if destination.problem:
+        changed, destination = destination.problem, Destination()
+    route = destination.route(often=often)
+    if request.form.get("confirmed") and not changed:
         return begun(visit.workspace.replay(rows, route))
     going, staying = targets(rows, route, visit.workspace.session.queue)
     for target in list(going):
@@ -168,9 +167,8 @@ def replay(visit: Visit, request: Request) -> Answer:
         rows=rows,
         examples=EXAMPLES,
         hidden=hidden_fields(view, rows),
-        where=where,
-        often="yes" if often else "",
-        queue=route.to_queue or "",
+        destination=destination,
+        often=[("often", "yes")] if often else [],
         most_replays=MAX_REPLAYS,
         total=going.total(),
         going=[(count, f"to {target}") for target, count in going.most_common()],
@@ -213,14 +211,6 @@ def _job(visit: Visit, number: int) -> Job:
     if found is None:
         raise NotFound("Nothing of that number is being done.")
     return found
-
-
-def route_of(where: str, queue: str, *, often: bool) -> Route:
-    """Given the fields of a form, return where letters are to go; `often` includes those sent back often already."""
-    most = None if often else MAX_REPLAYS
-    if where == "queue":
-        return Route(to_queue=queue.strip(), max_replays=most)
-    return Route(to_exchange=ORIGIN if where == "origin" else None, max_replays=most)
 
 
 def targets(rows: Sequence[Row], route: Route, source: str) -> tuple[Counter[Target], Counter[str]]:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 
 from tests.e2e.workbench import Workbench
+from tests.services.waiting import eventually
 
 
 class Served:
@@ -30,6 +31,17 @@ class Served:
         found = re.search(r'name="form_token" value="([0-9a-f]+)"', self.get().text)
         assert found
         return found[1]
+
+    def scan(self) -> dict[str, str]:
+        """Have the queue scanned; return the field that every form needs."""
+        token = {"form_token": self.form_token()}
+        self.post("/look", token)
+        eventually(lambda: "dead letters" in self.get("/letters").text)
+        return token
+
+    def onward(self, job: str) -> str:
+        """Wait for a job to end; return the path that it leads on to."""
+        return eventually(lambda: self.get(job).headers.get("Location", ""))
 
     def hidden(self, path: str, action: str) -> dict[str, str]:
         """Return the hidden fields of the form with this action on a page."""

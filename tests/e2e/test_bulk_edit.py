@@ -22,8 +22,7 @@ SETS, UNSET = ("device=p-77", "$headers.edited=yes"), "value"
 @contextmanager
 def on_the_page(bench: Workbench) -> Iterator["Popen[Any]"]:
     with started(bench) as (process, page):
-        page.post("/look", {"form_token": page.form_token()})
-        eventually(lambda: "dead letters" in page.get("/letters").text)
+        page.scan()
         fields = page.hidden("/letters", "/edit")
         fields |= {"sets": "\n".join(SETS), "unsets": UNSET, "confirmed": "yes"}
         with page.sent("/edit", fields):

@@ -20,6 +20,7 @@ from tests.e2e.served_page import Served, served
 from tests.e2e.workbench import Workbench
 from tests.services.browser import NARROW, WIDE, Browser, browser
 from tests.services.deadletters import QUEUE, bury, dead, ids, of_four_causes
+from tests.services.waiting import eventually
 
 HOSTILE = "<script>document.title = 'taken'</script>"
 TOKEN = "a-token-that-nobody-guesses"
@@ -211,6 +212,31 @@ def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
     assert [json.loads(json.loads(line)["body"])["id"] for line in file.read_text().splitlines()] == list(
         range(0, 40, 4)
     )
+
+
+def test_changed_messages_go_to_the_queue_that_is_named(bench, vhost):
+    vhost.declare_queue("readings")
+    vhost.declare_queue("other")
+    bury(vhost, of_four_causes(5))
+    elsewhere = {"where": "queue", "queue": " other "}
+    with served(bench) as page:
+        own = page.scan()
+        link = re.findall(r"/letter/[0-9a-f]{32}", page.get("/letters").text)[0]
+        one = own | {"body": '{"id":77}', **elsewhere}
+        page.get(link)
+        assert "It goes to queue &#39;other&#39;." in page.post(f"{link}/edit", one).text
+        assert "Which queue?" in page.post(f"{link}/edit", one | {"queue": ""}).text
+        many = page.hidden("/letters", "/edit") | {"sets": "device=p-77", **elsewhere}
+        assert "Which queue?" in page.post("/edit", many | {"queue": ""}).text
+        preview = page.onward(page.post("/edit", many | {"queue": "gone"}).headers["Location"])
+        assert "stay: queue &#39;gone&#39; does not exist" in page.get(preview).text
+        preview = page.onward(page.post("/edit", many).headers["Location"])
+        assert "to queue &#39;other&#39;" in page.get(preview).text
+        confirmed = page.hidden(preview, "/edit") | {"sets": "device=p-77", "confirmed": "yes"}
+        page.post("/edit", confirmed)
+        eventually(lambda: vhost.depth("other") == 5)
+    assert {json.loads(body)["device"] for _, _, body in vhost.get_all("other")} == {"p-77"}
+    assert (vhost.depth(QUEUE), vhost.depth("readings")) == (0, 0)
 
 
 def test_only_the_ticked_ones_are_purged_and_only_when_asked_twice(bench, vhost):

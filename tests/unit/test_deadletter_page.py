@@ -11,12 +11,13 @@ from deadletterqueue.edit_command import checked
 from deadletterqueue.replay import Report
 from deadletterqueue.target import ORIGIN, Leave, Route, Target
 from deadletterqueue.web.access import SESSION_S, Access
+from deadletterqueue.web.destination import Destination, destination_of
 from deadletterqueue.web.jobs import Busy, Job, Jobs, Outcome
 from deadletterqueue.web.links import LONGEST, local_path, login_path
 from deadletterqueue.web.message_form import ChangeTexts, edited_text, uneditable
 from deadletterqueue.web.preview import EXAMPLES, MAX_LINE, MAX_LINES, MAX_REASONS, Examples, diff, staying
 from deadletterqueue.web.snapshot import Row, Snapshot, View, groups, identity, seen
-from deadletterqueue.web.views import route_of, targets
+from deadletterqueue.web.views import targets
 from deadletterqueue.web.visit import environment
 from tests.services.deadletters import DIED, QUEUE, dead, letter_of
 
@@ -267,13 +268,18 @@ def test_reasons_to_stay_are_bounded_and_their_counts_are_complete():
 def test_where_letters_go_is_said_before_they_go():
     often = dead(message_id="m-2", headers={"dead-replays": 3})
     found = rows(dead(message_id="m-1"), often, dead(message_id="m-3", queue=QUEUE))
-    going, staying = targets(found, route_of("", "", often=False), QUEUE)
+    going, staying = targets(found, Destination().route(often=False), QUEUE)
     assert going == {Target("", "readings"): 1}
     assert staying.total() == 2
-    going, staying = targets(found, route_of("origin", "", often=True), QUEUE)
+    going, staying = targets(found, Destination("origin").route(often=True), QUEUE)
     assert going == {Target("devices", "reading.p-1"): 3}
-    assert route_of("queue", " other ", often=True) == Route(to_queue="other", max_replays=None)
-    assert route_of("origin", "other", often=False) == Route(to_exchange=ORIGIN)
+    other = destination_of({"where": "queue", "queue": " other "})
+    assert other.route(often=True) == Route(to_queue="other", max_replays=None)
+    assert destination_of(dict(other.fields)) == other
+    assert destination_of({"where": "origin", "queue": "other"}).route(often=False) == Route(to_exchange=ORIGIN)
+    assert destination_of({"where": "elsewhere"}) == Destination()
+    assert [destination_of({"where": each}).problem for each in ("", "origin")] == ["", ""]
+    assert "Which queue?" in destination_of({"where": "queue", "queue": " "}).problem
 
 
 def test_one_works_on_the_queue_at_a_time_and_is_stopped_at_the_end():
