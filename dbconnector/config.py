@@ -33,8 +33,9 @@ def schema() -> dict[str, Any]:
 def load(path: str | FilePath, *, resolve_secrets: bool | Collection[str] = True, text: str | None = None) -> DbConfig:
     """Given a db.config file, return its settings. Raise ConfigurationError with everything that is wrong in it.
 
-    With `resolve_secrets=False` references stay as they are written, for commands that work offline. It may also name
-    the sections whose references are needed. `text`: what would be in the file, in whose folder relative paths begin.
+    With `resolve_secrets=False` it is for a command that works offline: variables that are set and defaults are used,
+    other references stay as written. It may also name the sections whose references are needed. `text`: what would be
+    in the file, in whose folder relative paths begin.
     """
     document, warnings = reviewed(path, schema(), review, resolve_secrets=resolve_secrets, text=text)
     return _settings(str(path), document.data, document.folder, warnings)

@@ -109,7 +109,7 @@ def _review_zone(found: Review) -> None:
     zone = found.get("database", "zone")
     if isinstance(zone, str):
         found.attempt(("database", "zone"), lambda: find_zone(zone))
-    elif "fold" in found.section("database"):
+    elif "fold" in found.section("database") and found.is_known(("database", "zone")):
         found.problem(("database", "fold"), 'says nothing without "zone"')
 
 

@@ -49,7 +49,8 @@ def schema() -> dict[str, Any]:
 def load(path: str | Path, *, resolve_secrets: bool = True) -> SfConfig:
     """Given a config.json file, return the settings. Raise ConfigurationError with every mistake.
 
-    With `resolve_secrets=False` references stay as they are written, for commands that work offline.
+    With `resolve_secrets=False` it is for a command that works offline: variables that are set and defaults are used,
+    other references stay as written.
     """
     document, warnings = reviewed(path, schema(), review, resolve_secrets=resolve_secrets)
     return _settings(str(path), document.data, document.folder, warnings)

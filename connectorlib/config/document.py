@@ -7,13 +7,19 @@ from typing import Any
 
 from connectorlib.config import file_modes, include, json_source, schema_errors
 from connectorlib.config.json_source import Path, Reading, line_of, show
-from connectorlib.config.schema import Schema, needs_text
+from connectorlib.config.schema import Schema, is_duration, needs_text, within
 from connectorlib.config.secrets import References, mentions, resolve
 from connectorlib.dataclass import dataclass
 from connectorlib.errors import ConfigurationError, Problem
 from connectorlib.service.redaction import secrets
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
+
+#: For commands that work offline: no section has to be resolved, variables that are set and defaults are used, and no
+#: secret file is read.
+OFFLINE: frozenset[str] = frozenset()
+#: Definitions of the schema whose numbers and words decide what a message becomes.
+_DECIDING = ("expression", "full_expression", "case_expression", "full_case_expression", "destination", "external_id")
 
 
 @dataclass(slots=True)
@@ -33,8 +39,8 @@ class Document:
     literals: list[Path] = field(default_factory=list)
     #: Paths of wrong values, which are removed from `data`.
     refused: set[Path] = field(default_factory=set)
-    #: Paths of references that were not resolved.
-    pending: frozenset[Path] = frozenset()
+    #: References that were not resolved, by path, and why. Their texts are as written.
+    pending: Mapping[Path, str] = field(default_factory=dict)
 
     def problem(self, path: Sequence[str | int], text: str) -> Problem:
         """Return a problem with the line nearest to a path, which may be missing."""
@@ -67,9 +73,9 @@ class Document:
 def load(path: str | FilePath, schema: Schema, *, resolve_secrets: bool = True) -> Document:
     """Return the document of a file. Raise ConfigurationError with all problems.
 
-    With `resolve_secrets=False` references stay as written, for commands that work offline.
+    With `resolve_secrets=False` it is for a command that works offline.
     """
-    document = open_document(path, schema, resolve_secrets=resolve_secrets)
+    document = open_document(path, schema, resolve_secrets=resolve_secrets or OFFLINE)
     document.fail()
     return document
 
@@ -83,7 +89,8 @@ def open_document(
 ) -> Document:
     """Return the document with its problems, for a caller that checks more; wrong values are not in its data. Raise
     ConfigurationError only for a file that cannot be read at all. `text`: what would be in the file.
-    `resolve_secrets` may name the sections whose references have to be resolved; elsewhere one may stay as written."""
+    With `resolve_secrets=False` references stay as written. It may also name the sections whose references have to be
+    resolved; elsewhere one without a value stays as written. See OFFLINE."""
     file = str(path)
     read = json_source.read(_text(file) if text is None else text)
     if not read.readable:
@@ -91,13 +98,12 @@ def open_document(
     if not isinstance(read.data, dict):
         raise ConfigurationError(file, [Problem(1, "", "expected an object {…} that holds the whole configuration")])
     document = _with_included(Document(file, read.data, read.lines, problems=read.problems), read, schema)
-    if resolve_secrets:
-        _resolve(document, schema, None if resolve_secrets is True else frozenset(resolve_secrets))
-        _check(document, schema, silent=set(document.refused | document.pending))
-    else:
+    if resolve_secrets is False:
         document.sources = mentions(document.data, schema)
-        document.pending = frozenset(document.sources)
-        _check(document, schema, silent=set(document.sources))
+        document.pending = dict.fromkeys(document.sources, "a reference is not resolved here")
+    else:
+        _resolve(document, schema, None if resolve_secrets is True else frozenset(resolve_secrets))
+    _check(document, schema, silent=document.refused | document.pending.keys())
     for refused in document.refused:
         _take_out(document.data, refused)
     return document
@@ -121,22 +127,32 @@ def _with_included(document: Document, own: Reading, schema: Schema) -> Document
 
 
 def _resolve(document: Document, schema: Schema, needed: frozenset[str] | None) -> None:
-    lookup = References(folder=document.folder)
+    lookup = References(folder=document.folder, offline=needed == OFFLINE)
     resolved = resolve(document.data, schema, lookup, secrets)
-    document.data, document.sources, document.literals = resolved.data, resolved.sources, resolved.literals
-    for path, text in resolved.problems:
-        if needed is not None and path[0] not in needed:
-            document.pending |= {path}
-            continue
+    document.data, document.sources = resolved.data, resolved.sources
+    document.literals = [] if lookup.offline else resolved.literals
+    wrong = {
+        path: text
+        for path, text in resolved.unknown.items()
+        # What a body is, and which messages are taken, has to be known offline too.
+        if needed is None or path[0] in needed or within(schema, path, "format", "condition")
+    }
+    document.pending = {path: text for path, text in resolved.unknown.items() if path not in wrong}
+    # Nothing waits for a duration offline: its default stands in.
+    document.refused.update(path for path in document.pending if is_duration(schema, path))
+    for path, text in [*resolved.problems, *wrong.items()]:
         document.problems.append(document.problem(path, text))
         document.refused.add(path)
 
 
 def _check(document: Document, schema: Schema, silent: set[Path]) -> None:
     """Check against the schema. `silent` paths have no value yet, or already have a problem. A reference that was not
-    resolved is refused too, unless its object needs it: who works offline has the text as it is written."""
+    resolved is refused too, unless its object needs it: who works offline has the text as it is written. Within an
+    expression and a destination there is no text that would do: that it was not resolved is a problem."""
     for mistake in schema_errors.check(document.data, schema, document.sources):
         kept = mistake.path in document.pending and needs_text(schema, mistake.path)
+        if mistake.path in document.pending and not kept and within(schema, mistake.path, *_DECIDING):
+            document.problems.append(document.problem(mistake.path, document.pending[mistake.path]))
         if mistake.refuses and not kept:
             document.refused.add(mistake.path)
         if mistake.path not in silent or not mistake.refuses:

@@ -1,6 +1,7 @@
 """What a schema cannot express of formats, expressions and conditions."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,9 @@ from connectorlib.formats import compile_format
 from connectorlib.shared_settings import Limits
 from connectorlib.values.text import listed
 
+#: As variables are named; a field could be named so, but not often after a dollar sign.
+_LIKE_A_REFERENCE = re.compile(r"\$\{([A-Z][A-Z0-9_]+)(?::-[^}]*)?\}")
+
 
 def review_format(review: Review, path: Path, limits: Limits) -> None:
     section = review.section(*path)
@@ -31,13 +35,37 @@ def review_expression(
     review: Review, path: Path, spec: Any, extra: Mapping[str, Extra] | None = None
 ) -> Expression | None:
     """Return the compiled expression; add a problem and return None if it is wrong."""
-    compiled: Expression | None = review.attempt(path, lambda: compile_expression(spec, extra=extra))
-    return compiled
+    return _compiled(review, path, partial(compile_expression, spec, extra=extra), _templates(spec))
 
 
 def review_template(review: Review, path: Path, text: Any) -> Expression | None:
-    compiled: Expression | None = review.attempt(path, lambda: compile_template(text))
+    return _compiled(review, path, partial(compile_template, text), [text])
+
+
+def _compiled(review: Review, path: Path, compile: Callable[[], Expression], texts: Iterable[str]) -> Expression | None:
+    """Compile an expression. A text in it that looks like a reference to a variable is a dollar sign and a field: add a
+    warning, or the problem."""
+    found = next(filter(None, map(_LIKE_A_REFERENCE.search, texts)), None)
+    hint = found and f'{found[0]} is no variable here; for one write {{"value": "{found[0]}"}}'
+    try:
+        compiled = compile()
+    except ValueError as error:
+        review.problem(path, hint or str(error))
+        return None
+    if hint:
+        review.warn(path, f"{hint}. Here it is a dollar sign and a field of the message")
     return compiled
+
+
+def _templates(spec: Any) -> Iterator[str]:
+    """Yield the paths and templates of an expression."""
+    if isinstance(spec, str):
+        yield spec
+    elif isinstance(spec, Mapping):
+        yield from (spec[key] for key in ("path", "template") if isinstance(spec.get(key), str))
+        where = spec.get("where")
+        for inner in (*spec.get("first_of", ()), *(where.values() if isinstance(where, Mapping) else ())):
+            yield from _templates(inner)
 
 
 def review_condition(review: Review, path: Path, results: str = "") -> list[tuple[Path, Expression]]:

@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from connectorlib.config import file_modes
-from connectorlib.config.document import Document, open_document
+from connectorlib.config.document import OFFLINE, Document, open_document
 from connectorlib.config.json_source import Path, show
 from connectorlib.config.schema import Schema
 from connectorlib.values.durations import parse_duration
@@ -27,9 +27,21 @@ class Review:
         self._found: list[tuple[Path, str]] = []
 
     def problem(self, path: Path, text: str) -> None:
-        """Add a problem with a value, unless a part of that value was refused already."""
-        if not any(refused[: len(path)] == path for refused in self.document.refused):
-            self._found.append((path, text))
+        """Add a problem with a value, unless a part of that value was refused already. If it comes from a reference
+        that was not resolved, the problem is that."""
+        if any(refused[: len(path)] == path for refused in self.document.refused):
+            return
+        document = self.document
+        for pending, why in document.pending.items():
+            inside = pending[: len(path)] == path and document.sources[pending] in text
+            if inside or path[: len(pending)] == pending:
+                path, text = pending, why
+        self._found.append((path, text))
+
+    def is_known(self, path: Path) -> bool:
+        """Return whether no part of a value was refused, or is a reference that was not resolved."""
+        unknown = self.document.refused | self.document.pending.keys()
+        return not any(each[: len(path)] == path for each in unknown)
 
     def missing(self, path: Path, key: str, why: str) -> None:
         """Add that a key is missing, unless its value was refused."""
@@ -84,10 +96,10 @@ def reviewed(
     """Return the document of a file and the warnings, after the checks of its schema and of `review`. Raise
     ConfigurationError with all problems.
 
-    With `resolve_secrets=False` references stay as written, for commands that work offline. It may also name the
-    sections whose references are needed. `text`: what would be in the file.
+    With `resolve_secrets=False` it is for a command that works offline. It may also name the sections whose references
+    are needed. `text`: what would be in the file.
     """
-    document = open_document(path, schema, resolve_secrets=resolve_secrets, text=text)
+    document = open_document(path, schema, resolve_secrets=resolve_secrets or OFFLINE, text=text)
     found = Review(document)
     _review_secrets(found)
     if resolve_secrets and "tracing" in document.data and not _has_opentelemetry():

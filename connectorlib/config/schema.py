@@ -119,12 +119,30 @@ def types(schemas: Iterable[Schema]) -> set[str]:
 
 
 def needs_text(root: Schema, path: Sequence[str | int]) -> bool:
-    """Return whether a path is that of a text that its object must have."""
-    parents = list(expand(root, root))
-    for key in path[:-1]:
-        parents = step(root, parents, key)
-    needed = any(path[-1] in schema.get("required", ()) for schema in parents)
-    return needed and "string" in types(step(root, parents, path[-1]))
+    """Return whether a path is that of a text that its object must have, or of one of a list."""
+    required = any(path[-1] in schema.get("required", ()) for schema in schemas_of(root, path[:-1]))
+    needed = required or isinstance(path[-1], int)
+    return needed and "string" in types(schemas_of(root, path))
+
+
+def is_duration(root: Schema, path: Sequence[str | int]) -> bool:
+    """Return whether a path is that of a duration."""
+    return any(str(schema.get("x-expected", "")).startswith("a duration") for schema in schemas_of(root, path))
+
+
+def within(root: Schema, path: Sequence[str | int], *definitions: str) -> bool:
+    """Return whether a path is in a value of one of these definitions."""
+    known = [root.get("$defs", {}).get(name) for name in definitions]
+    above = (schemas_of(root, path[:length]) for length in range(len(path) + 1))
+    return any(schema is one for schemas in above for schema in schemas for one in known)
+
+
+def schemas_of(root: Schema, path: Sequence[str | int]) -> list[Schema]:
+    """Return every schema that applies, or may apply, at a path."""
+    schemas = list(expand(root, root))
+    for key in path:
+        schemas = step(root, schemas, key)
+    return schemas
 
 
 def homes(root: Schema, key: str) -> list[tuple[str, ...]]:

@@ -44,6 +44,10 @@ class Unresolved(ValueError):
     """A reference cannot be resolved; the text says why, without a secret."""
 
 
+class Malformed(Unresolved):
+    """A reference that can never be resolved, as it is written."""
+
+
 @dataclass(slots=True)
 class Resolved:
     """`data` with references replaced. `sources` has the texts as written, by path, which may be shown."""
@@ -51,16 +55,19 @@ class Resolved:
     data: Any
     sources: dict[Path, str] = field(default_factory=dict)
     problems: list[tuple[Path, str]] = field(default_factory=list)
+    #: Why there is no value here and now, by path; elsewhere there may be one.
+    unknown: dict[Path, str] = field(default_factory=dict)
     #: Paths of secrets that are in the file itself.
     literals: list[Path] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """Looks references up. Relative paths in `${file:…}` start from `folder`."""
+    """Looks references up. Relative paths in `${file:…}` start from `folder`. With `offline` no file is read."""
 
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     folder: FilePath = FilePath()
+    offline: bool = False
 
     def look_up(self, reference: str) -> str:
         """Return the value for the text in the braces. Raise Unresolved."""
@@ -71,11 +78,13 @@ class References:
             return self._variable(kind)
         if not colon:
             return self._variable(reference)
+        if self.offline and kind in ("file", "credential"):
+            raise Unresolved(f"this command does not read ${{{kind}:…}}")
         if kind == "file":
             return _read_secret(self.folder / name)
         if kind == "credential":
             return self._credential(name)
-        raise Unresolved(f"unknown reference ${{{kind}:…}}; expected {_FORMS}")
+        raise Malformed(f"unknown reference ${{{kind}:…}}; expected {_FORMS}")
 
     def uses_default(self, reference: str) -> bool:
         """Return whether the value is the default in the reference: as in a shell, also where the variable is empty."""
@@ -84,7 +93,7 @@ class References:
 
     def _variable(self, name: str) -> str:
         if _NAME.fullmatch(name) is None:
-            raise Unresolved(f"expected {_FORMS}; a literal ${{ is written $${{")
+            raise Malformed(f"expected {_FORMS}; a literal ${{ is written $${{")
         if name not in self.environment:
             raise Unresolved(f"the environment variable {name} is not set")
         value = self.environment[name]
@@ -95,7 +104,7 @@ class References:
     def _credential(self, name: str) -> str:
         folder = self.environment.get("CREDENTIALS_DIRECTORY")
         if _CREDENTIAL.fullmatch(name) is None:
-            raise Unresolved("${credential:…} takes the name of a credential, not a path")
+            raise Malformed("${credential:…} takes the name of a credential, not a path")
         if not folder:
             raise Unresolved(
                 "no systemd credentials are available: "
@@ -179,9 +188,9 @@ class _Walk:
             return [self.value(value, (*path, at), step(self.root, schemas, at)) for at, value in enumerate(node)]
         if not isinstance(node, str) or _verbatim(schemas):
             return node
-        return self.text(node, path, types(schemas))
+        return self.text(node, path, schemas)
 
-    def text(self, text: str, path: Path, wanted: set[str]) -> Any:
+    def text(self, text: str, path: Path, schemas: list[Schema]) -> Any:
         if "${" not in text:
             if self.hide(text, path):
                 self.result.literals.append(path)
@@ -189,13 +198,20 @@ class _Walk:
         found: list[str] = []
         try:
             value = _REFERENCE.sub(lambda match: self.one(match, path, found), text)
-        except Unresolved as error:
+        except Malformed as error:
             self.result.problems.append((path, str(error)))
-            self.result.sources[path] = text
-            return text
+        except Unresolved as error:
+            self.result.unknown[path] = str(error)
+        else:
+            return self.resolved(text, value, found, path, schemas)
+        self.result.sources[path] = text
+        return text
+
+    def resolved(self, text: str, value: str, found: list[str], path: Path, schemas: list[Schema]) -> Any:
+        """Return the value of a text with references as the schema wants it; hide what must not be logged."""
         if found:
             self.result.sources[path] = text
-        result = typed(value, wanted) if _WHOLE.fullmatch(text) else value
+        result = typed(value, _kinds(value, schemas)) if _WHOLE.fullmatch(text) else value
         # A number or boolean is no secret; hiding every 20 would make the log unreadable.
         if isinstance(result, str):
             for each in found:
@@ -209,7 +225,7 @@ class _Walk:
         if match[0].startswith("$$"):
             return match[0][1:]
         if not match[2]:
-            raise Unresolved("${ is never closed by }; a literal ${ is written $${")
+            raise Malformed("${ is never closed by }; a literal ${ is written $${")
         value = self.references.look_up(match[1])
         is_variable = ":" not in match[1] or ":-" in match[1]
         secret = not (is_variable and last_name(path).lower() in _PUBLIC_KEYS)
@@ -230,6 +246,13 @@ class _Walk:
 def _names(text: str) -> list[str]:
     """Return what is in the braces of the references of a text."""
     return [match[1] for match in _REFERENCE.finditer(text) if not match[0].startswith("$$")]
+
+
+def _kinds(text: str, schemas: list[Schema]) -> set[str]:
+    """Return the JSON types that the schemas name; a text is none of them where its pattern excludes this one."""
+    texts = [schema for schema in schemas if "string" in types([schema])]
+    fits = any(re.search(schema.get("pattern", ""), text) for schema in texts)
+    return types(schemas) if fits else types(schemas) - {"string"}
 
 
 def typed(text: str, wanted: set[str]) -> Any:

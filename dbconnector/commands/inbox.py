@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import closing
+from functools import partial
 
 import click
 
@@ -37,13 +38,16 @@ def command(ctx: click.Context, file: str, create: bool, purge: bool, older: flo
 
     A deleted key no longer prevents a duplicate: keep keys longer than a message can be redelivered.
     """
+    connects = ("database",) if create or purge else ()
+    # Printing connects to nothing, and neither creating nor deleting needs the broker.
+    load = partial(configuration.load, resolve_secrets=("idempotency", "logging", *connects))
     with running("dbconnector"):
         ctx.exit(
             run_inbox(
                 file,
                 create=create,
                 purge_older=older if purge else None,
-                load=loading_logs(configuration.load, "dbconnector"),
+                load=loading_logs(load, "dbconnector"),
             )
         )
 

@@ -95,9 +95,13 @@ def seconds(value: Any) -> float:
 
 def moment(text: str) -> float:
     """Given a time with its zone, return seconds since 1970. Raise ValueError."""
-    at = datetime.fromisoformat(text)
+    example = "write 2026-12-24T00:00Z or 2026-12-24T00:00+01:00"
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text} is no date with a time; {example}") from error
     if at.tzinfo is None:
-        raise ValueError(f"{text} has no time zone; write 2026-12-24T00:00Z or 2026-12-24T00:00+01:00")
+        raise ValueError(f"{text} has no time zone; {example}")
     return at.timestamp()
 
 
@@ -151,7 +155,7 @@ def review_reader(found: Review, arguments: Path, given: Any) -> None:
 def _review_severities(found: Review, path: Path, severity: Mapping[str, Any]) -> None:
     order = severity.get("order", ())
     for name in severity.get("map", {}):
-        if name not in order:
+        if name not in order and found.is_known((*path, "order")):
             found.problem((*path, "map", name), "is not in order")
     if severity.get("map") and not severity.get("field"):
         found.missing(path, "field", ": the field of Case that gets the values of map")
@@ -160,7 +164,8 @@ def _review_severities(found: Review, path: Path, severity: Mapping[str, Any]) -
 def _review_silence(found: Review, path: Path, section: Mapping[str, Any]) -> None:
     for position, each in enumerate(section.get("silence", ())):
         place = (*path, "silence", position)
-        begin, end = (found.attempt((*place, key), partial(moment, each[key])) for key in ("from", "to"))
+        given = {key: found.attempt((*place, key), partial(moment, each[key])) for key in ("from", "to") if key in each}
+        begin, end = given.get("from"), given.get("to")
         if begin is not None and end is not None and begin >= end:
             found.problem((*place, "to"), "is not after from")
         review_condition(found, (*place, "match"))

@@ -48,8 +48,9 @@ def resolved(data, environment=None, folder=".", registry=None):
 
 
 def problem(data, **given):
-    (found,) = resolved(data, **given).problems
-    return found[1]
+    result = resolved(data, **given)
+    (text,) = (dict(result.problems) | result.unknown).values()
+    return text
 
 
 def test_a_variable_is_put_in_also_inside_a_text():
