@@ -27,6 +27,7 @@ from dbconnector.row_sender import RowSender, compiled
 from dbconnector.row_source import Batch, IntervalSource, Row
 from dbconnector.settings import DbConfig, Follow
 from dbconnector.watermark import (
+    Horizon,
     Interval,
     Position,
     Seen,
@@ -35,6 +36,7 @@ from dbconnector.watermark import (
     later,
     message_id_of,
     next_interval,
+    resumed,
     version,
 )
 
@@ -87,8 +89,12 @@ class Follower:
         """Publish what there is; return whether there was anything. Raise Failed."""
         source = self._connected()
         lease = self._taken()
-        found = self._interval(source, lease) if lease is not None else None
-        if lease is None or found is None:
+        if lease is None:
+            return False
+        horizon = self._horizon(source)
+        lease = self._resumed(lease, horizon)
+        found = compiled(lambda: next_interval(self._parts.follow, lease.watermark, horizon, source.digits))
+        if found is None:
             return False
         with closing(_Round(self._parts, source, lease, progress)) as work:
             return work.run(found)
@@ -129,13 +135,21 @@ class Follower:
         self.stats.holder, self.stats.watermark, self._lease = "", taken.watermark, taken
         return taken
 
-    def _interval(self, source: IntervalSource, lease: Lease) -> Interval | None:
-        """Return what to read. The horizon is asked for in a transaction of its own, before that of the rows, so that
-        their snapshot is not older."""
-        table, follow = self._parts.table, self._parts.follow
-        table.connect()
-        horizon = self.stats.horizon = source.horizon()
-        return compiled(lambda: next_interval(follow, lease.watermark, horizon, source.digits))
+    def _horizon(self, source: IntervalSource) -> Horizon:
+        """Ask how far the table is complete, in a transaction of its own, before that of the rows, so that their
+        snapshot is not older."""
+        self._parts.table.connect()
+        self.stats.horizon = source.horizon()
+        return self.stats.horizon
+
+    def _resumed(self, lease: Lease, horizon: Horizon) -> Lease:
+        """Return the lease with the watermark to go on from."""
+        watermark = compiled(lambda: resumed(self._parts.follow, lease.watermark, horizon))
+        if watermark != lease.watermark:
+            text = "rows that are written now lie below what was read: a clock was set back, or the database restored"
+            fields = {"watermark": lease.watermark, "now": horizon.latest, "again_from": watermark}
+            logs.event(logger, logging.WARNING, "reading again", text=text, **fields)
+        return lease._replace(watermark=watermark)
 
 
 class _Round:

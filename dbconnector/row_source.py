@@ -2,14 +2,16 @@
 of an interval."""
 
 import logging
+import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from typing import Any
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import logs
+from connectorlib.values.text import quoted
 from dbconnector.columns import UNKNOWN, Column, ColumnType, plain_name
 from dbconnector.dialects.fetch_plan import ResultColumn, to_datetime
 from dbconnector.odbc.database import Database
@@ -160,6 +162,8 @@ class IntervalSource:
         self.digits = found.second_digits or 0
         numbered = found.second_digits is None and dialect.number_horizon is not None
         self._question = dialect.number_horizon if numbered and dialect.number_horizon else dialect.horizon
+        if not numbered:
+            _demand_moments(found, texts=bool(self._question.texts))
         #: The clock whose times the column holds; None: it holds instants.
         self._clock = None if found.second_digits is None else _clock_of(database.clock, query.kind(found), found.name)
         self._position = number_of if numbered else moment_of
@@ -195,10 +199,19 @@ class IntervalSource:
         return _keys(columns, rows, self._order)
 
     def position(self, key: Row) -> Position:
+        if self._question.texts:
+            self._demand_text(key)
         moment = to_datetime(key[0]) if isinstance(key[0], str) else key[0]
         if self._clock is not None and isinstance(moment, datetime) and moment.tzinfo is None:
             return self._clock.latest(moment)
         return self._position(key[0])
+
+    def _demand_text(self, key: Row) -> None:
+        """Raise Failed for a value that does not sort like its moment: such a row would be read too late or never."""
+        if not (isinstance(key[0], str) and re.fullmatch(self._question.texts, key[0])):
+            row = ", ".join(f"{name} {quoted(value)}" for name, value in zip(self._order[1:], key[1:], strict=True))
+            text = f"{self._order[0]} is {quoted(key[0])} in the row with {row}, {_EXPECTED} as YYYY-MM-DD HH:MM:SS"
+            raise _key_failure(text, "select.follow.column")
 
     def _queries_for(self, interval: Interval) -> tuple[_Query, _Query, tuple[str, ...]]:
         """Return the query of the first page, of the others, and the parameters of these for the last key."""
@@ -220,6 +233,17 @@ class IntervalSource:
         if isinstance(position, datetime):
             return position.replace(tzinfo=UTC) if self._question.zoned else position
         return None if position is None else str(position)
+
+
+_EXPECTED = "expected a date with the time of day"
+
+
+def _demand_moments(column: ResultColumn, *, texts: bool) -> None:
+    """Raise Failed for a column of a type that holds no moments: its rows would be read too late or never. `texts`: one
+    of dates, or of times, may hold any text."""
+    if not (column.may_hold_moments or (texts and column.type in (date, time))):
+        text = f"{column.name} holds no moments: {_EXPECTED}, a datetime or timestamp"
+        raise _key_failure(text, "select.follow.column")
 
 
 def _clock_of(clock: WallClock | None, kind: ColumnType, name: str) -> WallClock | None:

@@ -37,6 +37,8 @@ class Horizon:
     held_by: str = ""
     #: Whether open transactions were taken into account.
     exact: bool = True
+    #: The position of a row that is written now, where that is known.
+    latest: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def interval(
     are those of a second that the column keeps.
     """
     high = watermark if horizon.position is None else floored(horizon.position, digits)
-    shortened = min(overlap_s, OWN_CLOCK_S) if own_clock and horizon.exact else overlap_s
+    shortened = _overlap(overlap_s, horizon, own_clock=own_clock)
     return Interval(floored(before(watermark, shortened), digits), high if later(high, watermark) else watermark)
 
 
@@ -86,6 +88,19 @@ def next_interval(follow: Follow, watermark: Position | None, horizon: Horizon, 
         return beginning(follow.start, horizon, digits)
     own_clock = follow.clock == "database"
     return interval(watermark, horizon, overlap_s=follow.overlap_s, own_clock=own_clock, digits=digits)
+
+
+def resumed(follow: Follow, watermark: Position | None, horizon: Horizon) -> Position | None:
+    """Return the watermark to go on from: the horizon if rows that are written now would lie below what is still read,
+    because the clock was set back or an older database restored; what is above comes again. Raise ValueError."""
+    if watermark is None or horizon.position is None or horizon.latest is None:
+        return watermark
+    low = before(watermark, _overlap(follow.overlap_s, horizon, own_clock=follow.clock == "database"))
+    return horizon.position if later(low, horizon.latest) else watermark
+
+
+def _overlap(overlap_s: float, horizon: Horizon, *, own_clock: bool) -> float:
+    return min(overlap_s, OWN_CLOCK_S) if own_clock and horizon.exact else overlap_s
 
 
 def later(one: Position, other: Position) -> bool:

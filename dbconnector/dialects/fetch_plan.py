@@ -46,6 +46,13 @@ class ResultColumn(NamedTuple):
             return max(0, self.size - MOMENT_SIZE - 1)
         return 0 if self.type is datetime.datetime else None
 
+    @property
+    def may_hold_moments(self) -> bool:
+        """Whether its values may have a date and a time of day."""
+        if self.type is str:
+            return not self.size or self.size >= MOMENT_SIZE
+        return self.type is datetime.datetime
+
 
 @dataclass(frozen=True, slots=True)
 class FetchPlan:

@@ -34,6 +34,8 @@ class HorizonQuestion:
     bound: str = "{}"
     #: Whether moments are bound with their offset.
     zoned: bool = False
+    #: Matches the texts that sort like their moments, where a column of any type holds texts.
+    texts: str = ""
 
 
 def rows_of(session: Session, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -44,7 +46,8 @@ def clock_only(sql: str) -> HorizonQuestion:
     """Return what asks for the time in UTC and nothing else."""
 
     def ask(session: Session, _ignore: Sequence[str]) -> Horizon:
-        return Horizon(moment_of(rows_of(session, sql)[0][0]), exact=False)
+        now = moment_of(rows_of(session, sql)[0][0])
+        return Horizon(now, exact=False, latest=now)
 
     return HorizonQuestion(ask)
 

@@ -172,8 +172,9 @@ def time_horizon(elapsed: str) -> HorizonQuestion:
 
     def ask(session: Session, _ignore: Sequence[str]) -> Horizon:
         ((now,),) = rows_of(session, "SELECT UTC_TIMESTAMP(6)")
+        latest = moment_of(now)
         if not any(_PROCESS.search(grant) for (grant,) in rows_of(session, "SHOW GRANTS")):
-            return Horizon(moment_of(now), exact=False)
+            return Horizon(latest, exact=False, latest=latest)
         statements = rows_of(session, _STATEMENTS.format(elapsed=elapsed))
         transactions = _transactions(session)
         if not transactions:
@@ -183,7 +184,7 @@ def time_horizon(elapsed: str) -> HorizonQuestion:
             return Horizon(None, "innodb_trx, which is read too often to be filled again")
         begun = [(moment_of(at), f"session {thread}") for thread, at, own in transactions if thread != own]
         running = [(moment_of(at), f"the statement of session {thread}") for thread, at in statements]
-        return Horizon(*min([(moment_of(now), ""), *begun, *running]))
+        return Horizon(*min([(latest, ""), *begun, *running]), latest=latest)
 
     return HorizonQuestion(ask)
 

@@ -268,13 +268,14 @@ def _time_horizon(session: Session, ignore: Sequence[str]) -> Horizon:
     """now() is the start of this transaction, before anything is looked at."""
     rows_of(session, "SELECT set_config('application_name', ?, false)", (APPLICATION,))
     ((now, stand_by, pid, name, begun, hidden),) = rows_of(session, _OPEN, (array_text(str, [APPLICATION, *ignore]),))
+    latest = moment_of(now)
     if stand_by:
-        return Horizon(moment_of(now), exact=False)
+        return Horizon(latest, exact=False, latest=latest)
     if pid is None:
-        return _unless_prepared(session, Horizon(moment_of(now)))
+        return _unless_prepared(session, Horizon(latest, latest=latest))
     who = f"session {pid}{f' of {name}' if name else ''}"
     if begun is not None:
-        return _unless_prepared(session, Horizon(min(moment_of(begun), moment_of(now)), who))
+        return _unless_prepared(session, Horizon(min(moment_of(begun), latest), who, latest=latest))
     hint = "is hidden: GRANT pg_read_all_stats" if hidden else "does not show its transactions: track_activities is off"
     return Horizon(None, f"{who} {hint}")
 
@@ -287,11 +288,14 @@ def _unless_prepared(session: Session, horizon: Horizon) -> Horizon:
 
 def _xid_horizon(session: Session, _ignore: Sequence[str]) -> Horizon:
     """Below the xmin of a snapshot all transactions have ended, prepared ones too. No right is needed for it."""
-    ((xmin, xmax),) = rows_of(
+    ((xmin, xmax, stand_by),) = rows_of(
         session,
-        "SELECT CAST(pg_snapshot_xmin(s) AS text), CAST(pg_snapshot_xmax(s) AS text) FROM pg_current_snapshot() AS s",
+        "SELECT CAST(pg_snapshot_xmin(s) AS text), CAST(pg_snapshot_xmax(s) AS text), pg_is_in_recovery()"
+        " FROM pg_current_snapshot() AS s",
     )
-    return Horizon(int(xmin), "" if xmin == xmax else f"transaction {xmin}")
+    # A standby lags behind the server that was read before, and catches up.
+    latest = None if stand_by else int(xmax)
+    return Horizon(int(xmin), "" if xmin == xmax else f"transaction {xmin}", latest=latest)
 
 
 UNICODE = Driver(

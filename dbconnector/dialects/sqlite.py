@@ -202,9 +202,10 @@ def _time_horizon(session: Session, _ignore: Sequence[str]) -> Horizon:
         if failed.failure.kind is Kind.RETRY:
             return Horizon(None, "a connection that is writing")
         if _READ_ONLY in failed.failure.text:
-            return Horizon(datetime.datetime.now(datetime.UTC).replace(tzinfo=None), exact=False)
+            latest = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+            return Horizon(latest, exact=False, latest=latest)
         raise
-    return Horizon(moment_of(now))
+    return Horizon(moment_of(now), latest=moment_of(now))
 
 
 SQLITEODBC = Driver(
@@ -244,6 +245,6 @@ DIALECT = Dialect(
     own_bindings=_bindings,
     duplicate=r"^UNIQUE constraint failed",
     fetch_plan=_fetch_plan,
-    horizon=HorizonQuestion(_time_horizon),
+    horizon=HorizonQuestion(_time_horizon, texts=r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"),
     epoch="CAST(strftime('%s', 'now') AS INTEGER)",
 )

@@ -262,6 +262,64 @@ def test_rows_with_a_time_of_an_application_come_within_the_overlap(on_postgres:
         assert 3 < follower.stats.latest_s < 5
 
 
+def test_a_clock_that_is_set_back_costs_no_row(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+    """What was read lies in the future then, and rows that are written now below it."""
+    with table.followed(clock="database") as round:
+        table.insert(1)
+        table.complete(round, 1)
+        table.database.execute("UPDATE connector_cursor SET watermark = '2999-01-31 08:00:00.000000'")
+        table.insert(2)
+        eventually(lambda: 2 in round(), 20, 0.1)
+        assert caplog.text.count("reading again") == 1
+        table.insert(3)
+        table.complete(round, 3)
+
+
+#: Columns that hold no moments, by database: their rows sort otherwise than what they are compared with.
+NO_MOMENTS = {
+    "mariadb": ["integer", "bigint", "date", "time", "year", "double", "decimal(20)"],
+    "sqlite": ["integer", "bigint", "real", "boolean"],
+}
+
+
+@pytest.mark.parametrize("kind", NO_MOMENTS)
+def test_a_column_without_moments_is_refused(request: pytest.FixtureRequest, kind: str) -> None:
+    table = request.getfixturevalue(f"on_{kind}")
+    for type in NO_MOMENTS[kind]:
+        table.database.execute("DROP TABLE reading")
+        table.database.execute(f"CREATE TABLE reading (id integer PRIMARY KEY, value integer, changed_at {type})")
+        with table.followed() as round, pytest.raises(Failed, match="changed_at holds no moments"):
+            round()
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("2026-01-31 08:00:00", True),
+        ("2026-01-31 08:00:00.123", True),
+        ("2026-01-31 08:00:00Z", True),
+        ("2026-01-31T08:00:00", False),
+        ("2026-01-31 08:00", False),
+        ("2026-01-31", False),
+        ("2026-01-31 08:00:00+02:00", False),
+        ("", False),
+        (1769846400, False),
+    ],
+)
+def test_a_text_of_sqlite_that_does_not_sort_like_its_time_is_refused(
+    on_sqlite: Table, value: str | int, fits: bool
+) -> None:
+    on_sqlite.database.execute("DROP TABLE reading")
+    on_sqlite.database.execute("CREATE TABLE reading (id integer PRIMARY KEY, value integer, changed_at date)")
+    on_sqlite.database.execute("INSERT INTO reading (id, changed_at) VALUES (7, ?)", value)
+    with on_sqlite.followed() as round:
+        if fits:
+            assert round() == [7]
+        else:
+            with pytest.raises(Failed, match=r"changed_at is .* in the row with id 7"):
+                round()
+
+
 def test_it_begins_where_it_is_told_to(on_postgres: Table) -> None:
     values = ", ".join(f"({hour}, '2026-01-31 0{hour}:00:00+00')" for hour in range(1, 6))
     on_postgres.database.execute(f"INSERT INTO reading (id, changed_at) VALUES {values}")

@@ -1,6 +1,6 @@
 """How far a followed table is read, and that no commit is missed, however late it comes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbconnector.settings import Follow, State
 from dbconnector.watermark import (
     EARLIEST,
     Horizon,
@@ -22,6 +23,7 @@ from dbconnector.watermark import (
     moment_of,
     number_of,
     position_of_text,
+    resumed,
     text_of_position,
 )
 
@@ -50,6 +52,33 @@ INTERVALS: list[tuple[Any, Horizon, dict[str, Any], Interval]] = [
 @pytest.mark.parametrize(("watermark", "horizon", "more", "expected"), INTERVALS)
 def test_a_round_reads_from_the_overlap_to_the_horizon(watermark, horizon, more, expected):
     assert interval(watermark, horizon, overlap_s=5, **more) == expected
+
+
+FOLLOW = Follow("changed_at", ("id",), State("connector_cursor"), overlap_s=5)
+RESUMED: list[tuple[Any, Horizon, str, Any]] = [
+    (at(10), Horizon(at(12), latest=at(12)), "", at(10)),
+    # The overlap covers a clock that is set back by less.
+    (at(10), Horizon(at(5), latest=at(5)), "", at(10)),
+    (at(10), Horizon(at(4), latest=at(4)), "", at(4)),
+    (at(10), Horizon(at(8.5), latest=at(8.5)), "database", at(8.5)),
+    (at(10), Horizon(at(8.5), exact=False, latest=at(8.5)), "database", at(10)),
+    # A transaction that has been open for long is no clock that is set back.
+    (at(10), Horizon(at(1), "session 7", latest=at(12)), "", at(10)),
+    (at(10), Horizon(at(1), "session 7", latest=at(4)), "", at(1)),
+    (at(10), Horizon(None, "pg_dump"), "", at(10)),
+    (None, Horizon(at(4), latest=at(4)), "", None),
+    # The numbers of a database that was restored; those of a standby are not known.
+    (700, Horizon(690, latest=710), "", 700),
+    (700, Horizon(80, latest=90), "", 80),
+    (700, Horizon(690), "", 700),
+]
+
+
+@pytest.mark.parametrize(("watermark", "horizon", "clock", "expected"), RESUMED)
+def test_it_goes_on_from_the_horizon_when_what_is_written_now_lies_below_what_is_read(
+    watermark, horizon, clock, expected
+):
+    assert resumed(replace(FOLLOW, clock=clock), watermark, horizon) == expected
 
 
 BEGINNINGS: list[tuple[str, Horizon, Interval | None]] = [
