@@ -129,6 +129,10 @@ def _review_keywords(found: Review, path: Path, connection: Any) -> None:
 def _review_connection_string(found: Review, path: Path, text: str) -> None:
     from dbconnector.odbc.connection_string import split_connection  # late: keeps the module light
 
+    if "://" in text:
+        example = '{"Driver": "SQLite3", "Database": "plant.db"}'
+        found.problem(path, f"expected keywords of ODBC, such as {example}, not a URL")
+        return
     keywords = found.attempt(path, lambda: split_connection(text))
     if keywords is not None and not _CONNECTION_KEYS & {key.lower() for key in keywords}:
         found.problem(path, "expected Driver=… or DSN=… in it; odbcinst -q -d lists the drivers")
@@ -227,7 +231,8 @@ def _unused(found: Review, path: Path, values: Mapping[str, Any], statement: Sta
     for name in values:
         if name not in statement.names:
             names = [f":{each}" for each in dict.fromkeys(statement.names)]
-            hint = did_you_mean(f":{name}", names).replace("known here", "it has") or "; it has no parameters"
+            hint = did_you_mean(f":{name}", names).replace("known here", "it has")
+            hint = hint or "; it has no parameters, which are written :name"
             found.problem((*path, name), f"{what} has no :{name}{hint}")
 
 

@@ -26,6 +26,7 @@ WHY = {
 }
 #: Hosts that serve all orgs. Client credentials need the host of the org.
 COMMON_HOSTS = ("login.salesforce.com", "test.salesforce.com")
+_FOR_BROWSERS = (".lightning.force.com", ".my.salesforce-setup.com", ".my.site.com", ".vf.force.com")
 #: Earlier versions cannot upsert several Cases in one call, or do not report which existed.
 OLDEST_API = 46
 END_OF_PASSWORDS = "2027-02-20"  # release notes of Winter '27
@@ -105,7 +106,9 @@ def _review_login_url(found: Review, path: Path, url: str) -> None:
     parts = review_address(found, path, url, "https://login.salesforce.com")
     if parts is None:
         return
-    if "/services" in parts.path:
+    if (parts.hostname or "").endswith(_FOR_BROWSERS):
+        found.problem(path, "this address is for browsers; My Domain is such as https://acme.my.salesforce.com")
+    elif "/services" in parts.path:
         found.problem(path, "expected only the address; /services/oauth2/token is added to it")
     elif parts.query:
         found.problem(path, "expected only the address, such as https://login.salesforce.com")

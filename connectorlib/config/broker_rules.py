@@ -16,10 +16,20 @@ from connectorlib.config.sections import (
 )
 from connectorlib.values.hosts import is_loopback, parse_host
 
+_OTHER_PORTS: Mapping[int | None, str] = {
+    15672: "the management API",
+    15671: "the management API",
+    1883: "MQTT",
+    8883: "MQTT",
+}
+
 
 def review_broker(review: Review, path: Path) -> None:
     section = review.section(*path)
     found = [_review_host(review, path, section, at, text) for at, text in enumerate(host_texts(section))]
+    for port in {*found, section.get("port")} & _OTHER_PORTS.keys():
+        text = f"{port} is the port of {_OTHER_PORTS[port]}; that of AMQP is {PLAIN_PORT}, with TLS {TLS_PORT}"
+        review.warn((*path, "port" if port == section.get("port") else "host"), text)
     if None not in found:
         _review_tls(review, path, section, {port for port in found if port})
     if section.get("auth") == "external":

@@ -7,6 +7,7 @@ from typing import Any
 
 from connectorlib.config.json_source import Path
 from connectorlib.config.review import Review
+from connectorlib.config.wording import written
 from connectorlib.expressions import (
     Condition,
     Expression,
@@ -35,22 +36,27 @@ def review_expression(
     review: Review, path: Path, spec: Any, extra: Mapping[str, Extra] | None = None
 ) -> Expression | None:
     """Return the compiled expression; add a problem and return None if it is wrong."""
-    return _compiled(review, path, partial(compile_expression, spec, extra=extra), _templates(spec))
+    is_path = isinstance(spec, str) and "{" not in spec
+    constant = f'; a constant is {{"value": {written(spec)}}}' if is_path else ""
+    return _compiled(review, path, partial(compile_expression, spec, extra=extra), _templates(spec), constant)
 
 
 def review_template(review: Review, path: Path, text: Any) -> Expression | None:
     return _compiled(review, path, partial(compile_template, text), [text])
 
 
-def _compiled(review: Review, path: Path, compile: Callable[[], Expression], texts: Iterable[str]) -> Expression | None:
-    """Compile an expression. A text in it that looks like a reference to a variable is a dollar sign and a field: add a
-    warning, or the problem."""
+def _compiled(
+    review: Review, path: Path, compile: Callable[[], Expression], texts: Iterable[str], otherwise: str = ""
+) -> Expression | None:
+    """Compile an expression; `otherwise` is added to the problem if it is wrong.
+
+    A text that looks like a reference to a variable is a dollar sign and a field: add a warning, or the problem."""
     found = next(filter(None, map(_LIKE_A_REFERENCE.search, texts)), None)
     hint = found and f'{found[0]} is no variable here; for one write {{"value": "{found[0]}"}}'
     try:
         compiled = compile()
     except ValueError as error:
-        review.problem(path, hint or str(error))
+        review.problem(path, hint or f"{error}{otherwise}")
         return None
     if hint:
         review.warn(path, f"{hint}. Here it is a dollar sign and a field of the message")
@@ -63,8 +69,10 @@ def _templates(spec: Any) -> Iterator[str]:
         yield spec
     elif isinstance(spec, Mapping):
         yield from (spec[key] for key in ("path", "template") if isinstance(spec.get(key), str))
-        where = spec.get("where")
-        for inner in (*spec.get("first_of", ()), *(where.values() if isinstance(where, Mapping) else ())):
+        first, where = spec.get("first_of"), spec.get("where")
+        for inner in first if isinstance(first, list) else ():
+            yield from _templates(inner)
+        for inner in where.values() if isinstance(where, Mapping) else ():
             yield from _templates(inner)
 
 

@@ -28,6 +28,13 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _WORD = re.compile(r"[^\s\"',:\[\]{}]+")
 _LOOSE_STRING = re.compile(r"\"((?:[^\"\\\n]|\\[^\n])*)\"")
 _SINGLE_QUOTED = re.compile(r"'([^'\n]*)'")
+#: As word processors and chats write them.
+_TYPOGRAPHIC = "“”„‟«»‹›‘’‚‛"
+_OTHER_QUOTES = f"'{_TYPOGRAPHIC}"
+_TYPOGRAPHIC_STRING = re.compile(rf"[{_TYPOGRAPHIC}]([^\n\"{_TYPOGRAPHIC}]*)[\"{_TYPOGRAPHIC}]")
+#: What looks like a space or like nothing, and is no blank of JSON.
+_INVISIBLE = re.compile("[\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]")
+_DECIMAL_COMMA = re.compile(r",([0-9]+)(?=\s*[,}])")
 _ESCAPE = re.compile(r"\\(?![\"\\/bfnrt]|u[0-9a-fA-F]{4})")
 _DECODER = JSONDecoder()
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -95,11 +102,14 @@ class _Reader:
         """Skip blanks, and comments with a complaint; return the next character, empty at the end."""
         while True:
             self.at = _BLANK.match(self.text, self.at).end()  # type: ignore[union-attr]  # matches always
-            comment = _COMMENT.match(self.text, self.at)
-            if comment is None:
+            if comment := _COMMENT.match(self.text, self.at):
+                self.complain(self.at, 'JSON has no comments; write a key that begins with "//" instead')
+                self.at = comment.end()
+            elif invisible := _INVISIBLE.match(self.text, self.at):
+                self.complain(self.at, f"an invisible character (U+{ord(invisible[0]):04X}); replace it by a space")
+                self.at = invisible.end()
+            else:
                 return self.text[self.at : self.at + 1]
-            self.complain(self.at, 'JSON has no comments; write a key that begins with "//" instead')
-            self.at = comment.end()
 
     # -- values
 
@@ -121,8 +131,8 @@ class _Reader:
             return self.array(path)
         if char == '"':
             return self.string()
-        if char == "'":
-            return self.single_quoted()
+        if char and char in _OTHER_QUOTES:
+            return self.wrongly_quoted()
         return self.word()
 
     def object(self, path: Path) -> dict[str, Any]:
@@ -134,7 +144,7 @@ class _Reader:
             if not key.startswith(COMMENT_KEY):
                 self.place(here, at, repeated=key in result)
             self.colon(key)
-            value = self.value(here)
+            value = self.whole_number(self.value(here))
             if not key.startswith(COMMENT_KEY):
                 result[key] = value
         return result
@@ -192,15 +202,21 @@ class _Reader:
     def key(self) -> str:
         char = self.text[self.at]
         if char == '"':
-            return self.string()
-        if char == "'":
-            return self.single_quoted()
+            return self.visible(self.at, self.string())
+        if char and char in _OTHER_QUOTES:
+            return self.wrongly_quoted()
         word = _WORD.match(self.text, self.at)
         if word is None:
             raise self.stop(self.at, "expected a key in double quotes")
         self.complain(self.at, "a key must be in double quotes")
         self.at = word.end()
         return word[0]
+
+    def visible(self, at: int, key: str) -> str:
+        """Return a key without invisible characters, with a complaint if there are any."""
+        if found := _INVISIBLE.search(key):
+            self.complain(at, f"this key has an invisible character (U+{ord(found[0]):04X}); delete it")
+        return _INVISIBLE.sub("", key)
 
     def colon(self, key: str) -> None:
         char = self.skip()
@@ -240,11 +256,14 @@ class _Reader:
         self.at = loose.end()
         return loose[1]
 
-    def single_quoted(self) -> str:
-        match = _SINGLE_QUOTED.match(self.text, self.at)
+    def wrongly_quoted(self) -> str:
+        """Read a string in single or typographic quotes, with a complaint."""
+        single = self.text[self.at] == "'"
+        match = (_SINGLE_QUOTED if single else _TYPOGRAPHIC_STRING).match(self.text, self.at)
         if match is None:
             raise self.stop(self.at, "a string must be in double quotes, and the closing quote is missing")
-        self.complain(self.at, "a string must be in double quotes, not single quotes")
+        instead = "single quotes" if single else f"typographic ones ({match[0][0]})"
+        self.complain(self.at, f"a string must be in double quotes, not {instead}")
         self.at = match.end()
         return match[1]
 
@@ -259,6 +278,15 @@ class _Reader:
             return _WORDS[word[0]]
         number = _NUMBER.fullmatch(word[0])
         return self._number(number, at) if number else self._foreign(word[0], at)
+
+    def whole_number(self, value: Any) -> Any:
+        """Return the value of a key; correct a decimal comma, with a complaint: no key begins with a digit."""
+        comma = _DECIMAL_COMMA.match(self.text, self.at) if type(value) is int else None
+        if comma is None:
+            return value
+        self.complain(self.at, f"a number has a decimal point, not a comma: {value}.{comma[1]}")
+        self.at = comma.end()
+        return Decimal(f"{value}.{comma[1]}")
 
     def _number(self, number: re.Match[str], at: int) -> int | Decimal:
         fraction, exponent = number.groups()

@@ -3,6 +3,7 @@
 A value that the schema refused is absent here, so that each mistake of a file is reported once.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path as FilePath
@@ -12,8 +13,11 @@ from connectorlib.config import file_modes
 from connectorlib.config.document import OFFLINE, Document, open_document
 from connectorlib.config.json_source import Path, show
 from connectorlib.config.schema import Schema
+from connectorlib.config.secrets import plain_texts
 from connectorlib.values.durations import parse_duration
 
+#: `$NAME`, `%NAME%` and `{{ name }}`, as shells and templates write variables.
+_LIKE_A_VARIABLE = re.compile(r"\$[A-Z][A-Z0-9_]{2,}|%[A-Za-z][A-Za-z0-9_]+%|\{\{.+\}\}")
 #: How many other secrets of a file a warning names.
 MOST_NAMED = 3
 
@@ -102,6 +106,7 @@ def reviewed(
     document = open_document(path, schema, resolve_secrets=resolve_secrets or OFFLINE, text=text)
     found = Review(document)
     _review_secrets(found)
+    _review_texts(found, schema)
     if resolve_secrets and "tracing" in document.data and not _has_opentelemetry():
         found.problem(("tracing",), "needs OpenTelemetry: pip install 'amqp-connectors[otel]'")
     found.duration("journal", "max_age")
@@ -123,6 +128,17 @@ def _review_secrets(review: Review) -> None:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         like = f", like {', '.join(names)}{more}" if others else ""
         review.warn(first, f"a secret in a file that is not private{like}: {file_modes.advice(file)}, {keep}")
+
+
+def _review_texts(review: Review, schema: Schema) -> None:
+    """Warn of texts that a shell would replace, and nobody replaces here. They are not shown: they may be secrets."""
+    for path, text in plain_texts(review.document.data, schema):
+        if path in review.document.sources:
+            continue
+        if _LIKE_A_VARIABLE.fullmatch(text):
+            review.warn(path, "looks like a variable, but is taken as it is written; a variable is written ${NAME}")
+        elif text.startswith("~/"):
+            review.warn(path, "~ is not replaced by a home folder; write the whole path")
 
 
 def _has_opentelemetry() -> bool:

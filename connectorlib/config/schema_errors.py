@@ -10,7 +10,7 @@ from connectorlib.config.json_source import Path, show
 from connectorlib.config.plain_fit import plainly_fits
 from connectorlib.config.schema import Schema, expand, homes, known_keys
 from connectorlib.config.secrets import is_secret
-from connectorlib.config.wording import SENTENCES, TYPES, describe, is_type, written
+from connectorlib.config.wording import OTHER_WORDS, SENTENCES, TYPES, describe, is_type, rewritten, written
 from connectorlib.dataclass import dataclass
 from connectorlib.values.text import did_you_mean, near_miss
 
@@ -75,8 +75,12 @@ class _Explainer:
             return f"; {self.sources[path]} evaluates to something else"
         text = f", not {describe(error.instance, shown=not is_secret(path))}"
         if error.validator == "enum" and isinstance(error.instance, str):
-            near = near_miss(error.instance, [each for each in _rule(error) if isinstance(each, str)])
+            near = _nearest(error.instance, [each for each in _rule(error) if isinstance(each, str)])
             text += f'; did you mean "{near}"?' if near else ""
+        elif not is_secret(path):
+            kinds = self.kinds(error.schema)
+            items = [each["items"] for each in expand(self.root, error.schema) if "items" in each]
+            text += rewritten(error.instance, kinds, [kind for each in items for kind in self.kinds(each)])
         return text
 
     def wanted(self, schema: Any) -> str:
@@ -101,16 +105,19 @@ class _Explainer:
                 yield Mistake((*path, key), f"unknown key{self.hint(key, known, path)}")
 
     def hint(self, key: str, known: Sequence[str], here: Path) -> str:
-        if not near_miss(key, known):
-            places = [f'"{show(home)}"' if home else "the top level" for home in homes(self.root, key) if home != here]
+        near = _nearest(key, known)
+        if not near:
+            places = [
+                f'in "{show(home)}"' if home else "at the top level" for home in homes(self.root, key) if home != here
+            ]
             if places:
-                return f"; it belongs in {' or '.join(places)}"
-        return did_you_mean(key, known)
+                return f"; it belongs {' or '.join(places)}"
+        return did_you_mean(near or key, known)
 
     def missing_keys(self, error: "ValidationError", path: Path) -> Iterator[Mistake]:
         known = known_keys(self.root, error.schema)
         # A misspelt key is reported once, as an unknown key.
-        misspelt = {near_miss(key, known) for key in _instance(error) if key not in known}
+        misspelt = {_nearest(key, known) for key in _instance(error) if key not in known}
         for key in _rule(error):
             if key not in _instance(error) and key not in misspelt:
                 yield Mistake(path, f'"{key}" is missing{self.purpose(error.schema, key)}', refuses=False)
@@ -149,6 +156,12 @@ class _Explainer:
         """Return the value of the key `type` that selects this alternative, if any."""
         constants = [each.get("properties", {}).get("type", {}) for each in expand(self.root, branch)]
         return next((each["const"] for each in constants if "const" in each), None)
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    """Return the known word that is probably meant, or an empty text."""
+    alias = OTHER_WORDS.get(word.lower(), "")
+    return alias if alias in known else near_miss(word, known)
 
 
 def _instance(error: "ValidationError") -> Any:

@@ -81,6 +81,8 @@ class References:
         if self.offline and kind in ("file", "credential"):
             raise Unresolved(f"this command does not read ${{{kind}:…}}")
         if kind == "file":
+            if name.startswith("~"):
+                raise Malformed("~ is not replaced by a home folder; write the whole path")
             return _read_secret(self.folder / name)
         if kind == "credential":
             return self._credential(name)
@@ -144,11 +146,14 @@ def resolve(data: Any, schema: Schema, references: References, secrets: Secrets)
 
 def mentions(data: Any, schema: Schema) -> dict[Path, str]:
     """Return the texts with references, by path, without resolving them."""
-    found: dict[Path, str] = {}
+    return {path: text for path, text in plain_texts(data, schema) if "${" in text}
+
+
+def plain_texts(data: Any, schema: Schema) -> Iterator[tuple[Path, str]]:
+    """Yield the texts in which a reference would be resolved, by path."""
     for path, text, schemas in _texts(data, schema, (), list(expand(schema, schema))):
-        if "${" in text and not _verbatim(schemas):
-            found[path] = text
-    return found
+        if not _verbatim(schemas):
+            yield path, text
 
 
 def is_secret(path: Path) -> bool:

@@ -78,6 +78,8 @@ def _review_bindings(review: Review, path: Path, section: Mapping[str, Any]) -> 
             review.problem(where, f"expected at most {_MAX_ROUTING_KEY} bytes in UTF-8")
         if exchange == "amq.topic" and ("/" in key or "+" in key):
             review.problem(where, f"{mqtt_hint(key)} here")
+        elif kind == "topic" and any(word not in "*#" and ("*" in word or "#" in word) for word in key.split(".")):
+            review.warn(where, "* and # stand for whole words between dots; within a word they match only themselves")
 
 
 def mqtt_hint(key: str) -> str:

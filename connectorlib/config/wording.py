@@ -1,7 +1,8 @@
 """The words of messages about a configuration: values, types, limits. Pure."""
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,24 @@ TYPES = {
     "array": "a list […]",
     "null": "null",
 }
+#: Words of other programs for the same thing.
+OTHER_WORDS: Mapping[str, str] = {
+    ">": "gt",
+    ">=": "ge",
+    "<": "lt",
+    "<=": "le",
+    "!=": "not",
+    "csv": "delimited",
+    "jsonl": "ndjson",
+    "warn": "warning",
+    "amqp": "broker",
+    "broker": "amqp",
+    "rabbitmq": "broker",
+    "ssl": "tls",
+    "sql": "statement",
+}
+_NUMBER = re.compile(r"-?[0-9]+(?:[.,][0-9]+)?")
+_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 MAX_SHOWN = 61  # characters of a value that is repeated in a message
 
 
@@ -52,6 +71,23 @@ def is_type(value: Any, kind: str) -> bool:
         "null": (type(None),),
     }
     return isinstance(value, classes.get(kind, ()))
+
+
+def rewritten(value: Any, kinds: Collection[str], items: Collection[str]) -> str:
+    """Return `; write 80.5 without quotes`, where a value is clear and only written wrongly; otherwise an empty text.
+    `items`: the types of the elements of a list."""
+    if "array" in kinds and value and isinstance(value, str) and "string" in items:
+        return f"; write [{written(value)}]"
+    if "array" in kinds and isinstance(value, Mapping) and "object" in items:
+        return "; put it in [ and ]"
+    if not isinstance(value, str) or "string" in kinds:
+        return ""
+    text = value.strip().lower()
+    if {"number", "integer"} & set(kinds) and _NUMBER.fullmatch(text):
+        return f"; write {text.replace(',', '.')} without quotes"
+    if "boolean" in kinds and text in (*_TRUE, *_FALSE):
+        return f"; write {'true' if text in _TRUE else 'false'} without quotes"
+    return ""
 
 
 def _one_of(values: list[Any]) -> str:

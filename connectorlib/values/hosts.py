@@ -16,6 +16,8 @@ def parse_host(text: str) -> tuple[str, int | None]:
         return text, None
     if "://" in text or "@" in text or "/" in text:
         raise ValueError("expected only the host: port, virtual_host, username and password have keys of their own")
+    if "," in text or ";" in text:
+        raise ValueError('several hosts are a list, such as ["rabbit1", "rabbit2"]')
     bracketed = _BRACKETS.fullmatch(text)
     if bracketed:
         return bracketed[1], _port(bracketed[2])

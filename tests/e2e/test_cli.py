@@ -141,7 +141,7 @@ def test_five_mistakes_print_five_lines_and_exit_78(command: str, tmp_path: Path
     assert lines == [
         'db.config: line 3: database.conection: unknown key; did you mean "connection"?',
         "db.config: line 4: database.write[0].values.b: the statement has no :b; it has: :a",
-        'db.config: line 7: broker.port: expected a whole number, not the text "5672"',
+        'db.config: line 7: broker.port: expected a whole number, not the text "5672"; write 5672 without quotes',
         "db.config: line 8: broker.password: the environment variable NOT_SET is not set",
         "db.config: line 9: broker.source.routing_keys[0]: MQTT devices/+/temp is devices.*.temp here",
     ]

@@ -258,7 +258,7 @@ def test_five_mistakes_are_five_lines_in_the_order_of_the_file(write):
         f"{file}: line 3: database.connection.Pwd: the environment variable NOT_SET is not set",
         f'{file}: line 4: database.write[0].values.idd: the statement has no :idd; did you mean ":id"?',
         f'{file}: line 5: database.selekt: unknown key; did you mean "select"?',
-        f'{file}: line 8: broker.port: expected a whole number, not the text "5672"',
+        f'{file}: line 8: broker.port: expected a whole number, not the text "5672"; write 5672 without quotes',
         f'{file}: line 9: broker.source: "queue" is missing: Name of the queue, such as "readings"',
         f"{file}: line 10: column 4: trailing comma before }}",
     ]

@@ -349,7 +349,7 @@ def test_five_mistakes_are_five_lines_in_the_order_of_the_file(write):
         load(file)
     assert str(caught.value).splitlines() == [
         f"{file}: line 3: tenant.salesforce.client_secret: the environment variable NOT_SET is not set",
-        f'{file}: line 4: tenant.amqp.port: expected a whole number, not the text "5672"',
+        f'{file}: line 4: tenant.amqp.port: expected a whole number, not the text "5672"; write 5672 without quotes',
         f'{file}: line 8: divisions.pumps.salesforce: "password" is missing: of the user, such as ${{SF_PASSWORD}}',
         f"{file}: line 10: divisions.pumps.case.mapping.Subject: the brace at character 1 of '{{alarm' is not closed",
         f'{file}: line 11: divisions.pumps.case.trunkate: unknown key; did you mean "truncate"?',
@@ -376,7 +376,7 @@ SCHEMA_MISTAKES: list[tuple[list[Any], Any, str]] = [
     ([*D, "match"], {"site": {}}, f"{at}.match.site: expected at least 1 key, not an object"),
     ([*D, "match"], {"site": None}, f"{at}.match.site: expected a pattern, a list of patterns, or operators such as"),
     ([*D, "match"], [], f"{at}.match: expected at least 1 element, not an empty list"),
-    ([*D, "match"], "site", f"{at}.match: expected an object of tests, or a list of such objects"),
+    ([*D, "match"], "site", f'{at}.match: expected tests such as {{"temperature": {{"gt": 80}}}}, or a list of them'),
     ([*D, "match"], [{"site": {"gtt": 1}}], f'{at}.match[0].site.gtt: unknown key; did you mean "gt"?'),
     ([*D, "accept_when"], {"t": {"gt": "80"}}, f"{at}.accept_when.t.gt: expected a number"),
     ([*D, "ignore_when"], [{"a": "x"}, {"b..c": "x"}], f'{at}.ignore_when[1]."b..c": unexpected'),
