@@ -61,7 +61,8 @@ def dry_run(config: DbConfig, params: Mapping[str, Any], limit: int) -> DryRun:
     with _opened(config.database) as database:
         # No more rows are read, and locked by a query FOR UPDATE, than are shown.
         limited = replace(settings, fetch=limit)
-        page = compiled(lambda: RowSource(limited, database, values)).page()
+        with closing(compiled(lambda: RowSource(limited, database, values)).page()) as pages:
+            page = next(pages, None)
         database.rollback()
     state = _schedule_state(config, settings.cron) if settings.cron is not None and settings.cron.state else {}
     return DryRun([] if page is None else _explained(explainer, *page), 0 if page is None else len(page[1]), state)

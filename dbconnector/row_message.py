@@ -18,6 +18,7 @@ from connectorlib.expressions import (
 )
 from connectorlib.formats import Format
 from connectorlib.formats.body_assembly import BodyAssembly
+from connectorlib.formats.json import JsonFormat
 from connectorlib.messages import Outgoing
 from connectorlib.shared_settings import Destination
 from dbconnector.wall_clock import ClockText, WallClock, whole_offset
@@ -26,11 +27,14 @@ PLACE = "destination"
 BODY = f"{PLACE}.body"
 #: AMQP counts the length of a routing key or a property in one byte.
 SHORT_TEXT = 255
+#: What the first octet of a group becomes in a UUID of version 4, and of the variant of RFC 9562.
+_VERSION_4 = bytes(0x40 | octet & 0x0F for octet in range(256))
+_VARIANT = bytes(0x80 | octet & 0x3F for octet in range(256))
 
 Record = Mapping[str, Any]
 #: Returns one value of the message, given a row as a record.
 Read = Callable[[Record], Any]
-Make = Callable[[Sequence[Any]], Outgoing]
+EncodeObjects = Callable[[Sequence[dict[str, Any]]], list[bytes] | None]
 #: The routing key of a message, and its properties but the id.
 Envelope = tuple[str, dict[str, Any]]
 
@@ -131,29 +135,21 @@ class MessageMapping:
             if field is not None and (unknown := field.unknown(columns)):
                 yield field.place, unknown[0]
 
-    def maker(self, columns: Sequence[str], *, now: datetime | None = None) -> Make:
-        """Given the columns of a query, return what makes a message of a row. `now` is what `$now` is: by default the
-        time of each row.
+    def maker(self, columns: Sequence[str], *, now: datetime | None = None) -> "Maker":
+        """Given the columns of a query, return what makes messages of its rows. `now` is what `$now` is: by default the
+        time of each row."""
+        return Maker(self, columns, now)
 
-        That raises Failed: a reject for a row that cannot be sent, else a mistake in the configuration.
-        """
-        scope = Scope(None, index=-1)
-        message_id = self.message_id(columns, scope) or new_id
-        envelope = self.envelope(columns, scope)
-        body = self._body.required(scope, frozenset(columns)) if self._body else _encoder(self._format.encode)
-        exchange, record_of = self.exchange, self.recorder(columns)
+    def body(self, columns: Sequence[str], scope: Scope) -> Read:
+        """Return what reads the body of a row's message."""
+        return self._body.required(scope, frozenset(columns)) if self._body else _encoder(self._format.encode)
 
-        def make(row: Sequence[Any]) -> Outgoing:
-            record = record_of(row)
-            scope.index += 1
-            scope.now = now
-            routing_key, properties = envelope(record)
-            properties["message_id"] = message_id(record)
-            return Outgoing(exchange, routing_key, body(record), properties)
+    @property
+    def encode_objects(self) -> EncodeObjects | None:
+        """What encodes the bodies of many rows together; None if they are encoded one by one."""
+        return self._format.encode_objects if self._body is None and isinstance(self._format, JsonFormat) else None
 
-        return make
-
-    def recorder(self, columns: Sequence[str]) -> Callable[[Sequence[Any]], Record]:
+    def recorder(self, columns: Sequence[str]) -> Callable[[Sequence[Any]], dict[str, Any]]:
         """Given the columns of a query, return what makes a record of a row. That raises Failed (reject)."""
         if (clock := self._clock) is None:
             return lambda row: dict(zip(columns, row, strict=True))
@@ -190,6 +186,51 @@ class MessageMapping:
         return self._format.assembly(columns)
 
 
+class Maker:
+    """Makes messages of the rows of one query."""
+
+    def __init__(self, mapping: MessageMapping, columns: Sequence[str], now: datetime | None) -> None:
+        """Raise Failed for columns that the configuration cannot do with."""
+        self._scope, self._now = Scope(None, index=-1), now
+        self._message_id = mapping.message_id(columns, self._scope)
+        self._envelope = mapping.envelope(columns, self._scope)
+        self._body = mapping.body(columns, self._scope)
+        self._encode_objects = mapping.encode_objects
+        self._record_of, self._exchange = mapping.recorder(columns), mapping.exchange
+
+    def __call__(self, row: Sequence[Any]) -> Outgoing:
+        """Return the message of a row. Raise Failed: a reject for a row that cannot be sent, else a mistake in the
+        configuration."""
+        record = self._record_of(row)
+        self._scope.index += 1
+        self._scope.now = self._now
+        routing_key, properties = self._envelope(record)
+        properties["message_id"] = new_id() if self._message_id is None else self._message_id(record)
+        return Outgoing(self._exchange, routing_key, self._body(record), properties)
+
+    def together(self, rows: Sequence[Sequence[Any]]) -> list[Outgoing] | None:
+        """Return the messages of many rows; None if they are to be made one by one, because one of them fails or has a
+        value that is rare."""
+        if self._encode_objects is None:
+            return None
+        before = self._scope.index
+        try:
+            records = [*map(self._record_of, rows)]
+            bodies = self._encode_objects(records)
+            if bodies is not None:
+                return [*map(self._message, records, bodies, random_ids(len(rows)))]
+        except Failed:
+            self._scope.index = before
+        return None
+
+    def _message(self, record: Record, body: bytes, random_id: str) -> Outgoing:
+        self._scope.index += 1
+        self._scope.now = self._now
+        routing_key, properties = self._envelope(record)
+        properties["message_id"] = random_id if self._message_id is None else self._message_id(record)
+        return Outgoing(self._exchange, routing_key, body, properties)
+
+
 def _by_clock(clock: WallClock, name: str, value: Any) -> Any:
     """Return a value in which a time of a clock is an instant. Raise Failed (reject) if the clock never shows it."""
     if type(value) not in (datetime, ClockText):
@@ -220,8 +261,18 @@ def _encoder(encode: Callable[[Sequence[Record]], bytes]) -> Read:
     return read
 
 
-def new_id(record: Record | None = None) -> str:
-    """Return a random UUID (version 4); the object of `uuid` would cost half as much as the whole message."""
+def random_ids(count: int) -> list[str]:
+    """Return so many random UUIDs (version 4). They are made group by group, in a fraction of the time that one by one
+    would take."""
+    version, variant = bytearray(urandom(2 * count)), bytearray(urandom(2 * count))
+    version[::2] = version[::2].translate(_VERSION_4)
+    variant[::2] = variant[::2].translate(_VARIANT)
+    groups = (urandom(4 * count), urandom(2 * count), version, variant, urandom(6 * count))
+    return [*map("-".join, zip(*(each.hex("-", len(each) // count).split("-") for each in groups), strict=True))]
+
+
+def new_id() -> str:
+    """Return a random UUID (version 4)."""
     return uuid_text(urandom(16).hex(), 4)
 
 

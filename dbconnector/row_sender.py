@@ -17,7 +17,7 @@ from dbconnector.mark_rows import RowMark
 from dbconnector.poll import Progress
 from dbconnector.publish_window import PublishWindow
 from dbconnector.row_group import ALL, Keep, RowGroup, RowGroups
-from dbconnector.row_message import Make, MessageMapping, Read
+from dbconnector.row_message import Maker, MessageMapping, Read
 from dbconnector.row_source import Batch, Row
 from dbconnector.settings import DbConfig
 
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 #: Messages, and bytes of their bodies, that are handed to the publisher at once.
 BATCH_MESSAGES = 250
 BATCH_BYTES = 1024 * 1024
+
+#: Rows whose messages are made together.
+TOGETHER = 50
 
 #: Failed rows that a stream collects for on_failed, which runs at its end; so many end it.
 MAX_FAILED = 10_000
@@ -80,7 +83,7 @@ class RowSender:
         self._on_confirmed = on_confirmed
         self._window: PublishWindow[Row | RowGroup] = PublishWindow(broker, stop, self._settled, pause)
         self._rows, self._most_bytes = config.destination.rows, config.limits.body_bytes
-        self._make: Make | None = None
+        self._make: Maker | None = None
         #: Instead of that, where a message has many rows.
         self._groups: RowGroups | None = None
         #: What is kept of a row until then; None: all of it, or nothing if nobody asks for it.
@@ -156,6 +159,17 @@ class RowSender:
 
     def _made(self, rows: Sequence[Row]) -> Iterator[tuple[Outgoing, Row | RowGroup]]:
         """Yield the messages of these rows that are complete, each with what it is made of."""
+        if self._make is None:
+            yield from self._made_one_by_one(rows)
+            return
+        for start in range(0, len(rows), TOGETHER):
+            some = rows[start : start + TOGETHER]
+            messages = self._make.together(some)
+            yield from self._made_one_by_one(some) if messages is None else zip(messages, some, strict=True)
+            if self._failure:
+                return
+
+    def _made_one_by_one(self, rows: Sequence[Row]) -> Iterator[tuple[Outgoing, Row | RowGroup]]:
         make, groups = self._make, self._groups
         for row in rows:
             try:

@@ -77,22 +77,41 @@ class RowSource:
         self._page = self._query(self._limited())
         #: Whether the rows of a page may be marked one after the other: the query claims none of them.
         self.holds_nothing = holds_nothing(settings.query)
+        #: Whether a page is being read; until it is, no other statement may be run.
+        self.reading = False
 
-    def page(self) -> Batch | None:
-        """Return the first rows of the query, or None if there are none: at most `fetch`, and of small rows more from
-        page to page, up to `fetch_small`, unless the query claims them. No cursor stays open, and no transaction if the
-        query holds nothing in it."""
-        with closing(self._page.batches(self._size)) as batches:
-            found = next(batches, None)
-        if self.holds_nothing:
-            self._database.rollback()
-            if found and len(found[1]) == self._size:
-                self._resize(found[1])
-        return found
+    def page(self) -> Generator[Batch, None, None]:
+        """Yield the first rows of the query: at most `fetch`, and of small rows more from page to page, up to
+        `fetch_small`, unless the query claims them. A page that has grown comes `fetch` rows at a time as long as they
+        are small. With the last of them no cursor is open, and no transaction if the query holds nothing in it.
+        """
+        columns: Columns = ()
+        rest: list[Row] = []
+        read = taken = 0
+        self.reading = True
+        try:
+            with closing(self._page.batches(self._settings.fetch)) as batches:
+                for columns, rows in batches:
+                    read += len(rows)
+                    taken += size_of(rows)
+                    rest += rows
+                    if read >= self._size:
+                        break
+                    if len(rows) == self._settings.fetch and taken <= PAGE_BYTES:
+                        yield columns, rest
+                        rest = []
+        finally:
+            self.reading = False
+            if self.holds_nothing:
+                self._database.rollback()
+        if self.holds_nothing and read >= self._size:
+            self._resize(taken)
+        if rest:
+            yield columns, rest
 
-    def _resize(self, rows: Sequence[Row]) -> None:
-        """Choose how many rows the page after a full one has."""
-        size = next_page(self._size, rows, least=self._settings.fetch, most=self._settings.fetch_small)
+    def _resize(self, taken: int) -> None:
+        """Choose how many rows the page after a full one has, given the size of its rows."""
+        size = next_page(self._size, taken, least=self._settings.fetch, most=self._settings.fetch_small)
         if size != self._size:
             self._size = size
             self._page = self._query(self._limited())
@@ -255,12 +274,16 @@ def _clock_of(clock: WallClock | None, kind: ColumnType, name: str) -> WallClock
     return clock if kind.kind is Column.TIMESTAMP and not kind.utc else None
 
 
-def next_page(size: int, rows: Sequence[Row], *, least: int, most: int | None) -> int:
-    """Given a full page and how many rows it has, return how many the next one has: twice as many while those of a page
-    are small together, and half as many when they are not. `most` None: as many as before."""
+def size_of(rows: Sequence[Row]) -> int:
+    """Return how many bytes or characters the texts of rows have."""
+    return sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+
+
+def next_page(size: int, taken: int, *, least: int, most: int | None) -> int:
+    """Given how many rows a full page has and their size, return how many the next one has: twice as many while those
+    of a page are small together, and half as many when they are not. `most` None: as many as before."""
     if most is None:
         return size
-    taken = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
     if taken > PAGE_BYTES:
         return max(least, size // 2)
     return min(most, 2 * size) if 2 * taken <= PAGE_BYTES else size

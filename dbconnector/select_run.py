@@ -1,14 +1,15 @@
 """One run of a query for `select`: one message per row, or for many rows.
 
 Without `on_sent` the rows are streamed. With it they are read in pages: read, publish, wait for the confirms, mark,
-commit. What is confirmed of a page is marked and committed while the rest is on its way, unless the query claims its
-rows: a commit would release those that are not marked yet. All rows in one message are streamed too, and marked at the
-end. The order that loses nothing: the confirm first, then the mark.
+commit. The first rows of a large page are published while the others are read. What is confirmed of a page is marked
+and committed while the rest is on its way, once all of it is read, unless the query claims its rows: a commit would
+release those that are not marked yet. All rows in one message are streamed too, and marked at the end. The order that
+loses nothing: the confirm first, then the mark.
 """
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from threading import Event
 from typing import Any
@@ -25,7 +26,7 @@ from dbconnector.odbc.database import Database
 from dbconnector.poll import Progress
 from dbconnector.row_group import ALL
 from dbconnector.row_sender import RowSender, Value, compiled
-from dbconnector.row_source import Row, RowSource
+from dbconnector.row_source import Batch, Row, RowSource
 from dbconnector.settings import DbConfig
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class SelectResult:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is remembered of a page: its rows, and the parameters of an on_sent that changed nothing."""
+    """What is remembered of a page: its first rows, and the parameters of an on_sent that changed nothing."""
 
     rows: Sequence[Row]
     marks: Sequence[Sequence[Any]] | None
@@ -119,6 +120,8 @@ class _Run:
         self._database = database
         self._stop = stop
         self._source = RowSource(settings, database, {**settings.params, **params})
+        #: Whether rows of a page are marked before all of them are confirmed.
+        self._marks_early = self.paged and self._source.holds_nothing
 
     def close(self) -> None:
         """Publish nothing more, and roll back what is not committed."""
@@ -146,20 +149,40 @@ class _Run:
     def pages(self) -> None:
         before: _Page | None = None
         while not self._stop.is_set():
-            page = self._with_retries(self._source.page)
-            if page is None:
-                return
-            self.rows.bind(page[0])
-            if before and self._repeats(before, page[1]):
-                raise _same_page(len(page[1]))
-            self.rows.send(page)
+            pieces, first = self._with_retries(self._begin_page)
+            with closing(pieces):
+                if first is None:
+                    return
+                self.rows.bind(first[0])
+                if before and self._repeats(before, first[1]):
+                    raise _same_page(len(first[1]))
+                cut = self._publish(first, pieces)
+            if cut is not None:
+                self._database.connect()
             self.rows.drain()
             # Only now is everything in `confirmed` in a queue. A crash at this point sends rows twice and loses none.
             self._with_retries(self._mark)
-            before = _Page(page[1], None if self._changed else self._marks(page[1]))
+            before = _Page(first[1], None if self._changed else self._marks(first[1]))
             self.rows.confirmed, self.rows.unsent = [], []
             self._marked, self._changed = 0, False
             self.rows.raise_failure()
+            if cut is not None and cut.failure.kind is not Kind.RETRY:
+                raise cut
+
+    def _begin_page(self) -> tuple[Generator[Batch, None, None], Batch | None]:
+        """Return the first rows of a page, and what yields the others."""
+        pieces = self._source.page()
+        return pieces, next(pieces, None)
+
+    def _publish(self, first: Batch, pieces: Iterator[Batch]) -> Failed | None:
+        """Publish a page; return what has cut its reading short. The next page begins with the rows that it lacks."""
+        piece: Batch | None = first
+        while piece is not None and self.rows.send(piece):
+            try:
+                piece = next(pieces, None)
+            except Failed as failed:
+                return failed
+        return None
 
     def _mark(self) -> None:
         """Mark all rows that are confirmed and not yet marked, and those that could not be sent."""
@@ -172,11 +195,15 @@ class _Run:
             self._on_failed.run([self._on_failed.parameters(row, error) for row, error in self.rows.unsent])
         self._commit(confirmed, changed)
 
-    def _mark_some(self) -> None:
+    def _mark_early(self) -> None:
         """Mark as many of the rows that are confirmed as fill a statement, or several."""
-        assert self.on_sent is not None
         end = len(self.rows.confirmed)
         end -= (end - self._marked) % MARKED_AT_ONCE
+        if end > self._marked:
+            self._with_retries(lambda: self._mark_to(end))
+
+    def _mark_to(self, end: int) -> None:
+        assert self.on_sent is not None
         self._commit(end, self.on_sent.run(self._marks(self.rows.confirmed[self._marked : end])))
 
     def _commit(self, marked: int, changed: int) -> None:
@@ -187,8 +214,8 @@ class _Run:
     def _keep(self, rows: Sequence[Row]) -> None:
         if self._spool is not None and self.on_sent is not None:
             self._spool.add([self.on_sent.values(row) for row in rows])
-        elif self.paged and self._source.holds_nothing and len(self.rows.confirmed) - self._marked >= MARKED_AT_ONCE:
-            self._with_retries(self._mark_some)
+        elif self._marks_early and not self._source.reading:
+            self._mark_early()
 
     def _repeats(self, before: _Page, rows: Sequence[Row]) -> bool:
         return rows == before.rows or (before.marks is not None and self._marks(rows) == before.marks)

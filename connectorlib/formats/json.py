@@ -162,6 +162,12 @@ class JsonFormat:
             _refuse_nul(records)
         return body
 
+    def encode_objects(self, records: Sequence[dict[str, Any]]) -> list[bytes] | None:
+        """Return what `encode` returns for each of many records; None if they are to be encoded one by one."""
+        from connectorlib.formats.quick_json import quick_encode_objects  # late: see above
+
+        return quick_encode_objects(records)
+
     def assembly(self, columns: Sequence[str]) -> BodyAssembly:
         """Return how a list is put together."""
         return BodyAssembly(lambda record: self.encode((record,)), lambda count: b"[", b",", b"]")
@@ -196,6 +202,10 @@ class NdjsonFormat(JsonFormat):
     def encode(self, records: Sequence[Mapping[str, Any]]) -> bytes:
         """Return each record as an object in a line of its own."""
         return b"".join(super(NdjsonFormat, self).encode([record]) + b"\n" for record in records)
+
+    def encode_objects(self, records: Sequence[dict[str, Any]]) -> list[bytes] | None:
+        found = super().encode_objects(records)
+        return None if found is None else [body + b"\n" for body in found]
 
     def assembly(self, columns: Sequence[str]) -> BodyAssembly:
         return BodyAssembly(lambda record: self.encode((record,)), lambda count: b"")

@@ -1,4 +1,5 @@
-"""Decodes a body of JSON in half the time that the standard library takes, where the value is certainly the same. Pure.
+"""Decodes a body of JSON in half the time that the standard library takes, where the value is certainly the same, and
+writes many objects in a sixth of the time that `json_text` takes, where the text is. Pure.
 
 msgspec keeps the last of repeated names, and lets an escaped NUL in. Rule: a body with a backslash, one that has lost a
 string on the way, and one that msgspec refuses are left to the caller's own decoder, which says what is wrong.
@@ -8,12 +9,20 @@ is a member of that list, each body is exactly the member between two of them.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import chain
 from secrets import randbits
 from typing import Any
+from uuid import UUID
 
-from msgspec.json import Decoder
+from msgspec.json import Decoder, Encoder
+
+from connectorlib.values.text import MAX_DIGITS
+
+#: Types of which msgspec writes a value as `json_text` does, with the exceptions below.
+_WRITTEN = frozenset({str, int, bool, type(None), date, bytes, UUID, Decimal, float, datetime})
+_write_lines = Encoder(decimal_format="number").encode_lines
 
 _CONTAINERS = frozenset({dict, list})
 _BACKSLASH = ord("\\")
@@ -74,6 +83,46 @@ def quick_decode_objects(parse_fraction: Callable[[str], Decimal]) -> Callable[[
         return records if _CONTAINERS.isdisjoint(types) and joined.count(b'"') == 2 * strings else None
 
     return decode
+
+
+def quick_encode_objects(records: Sequence[dict[str, Any]]) -> list[bytes] | None:
+    """Return each record as `json_text` writes it, in UTF-8; None if they are to be written one by one."""
+    values = [*chain.from_iterable(map(dict.values, records))]
+    types = [*map(type, values)]
+    kinds = {*types}
+
+    def of(kind: type) -> list[Any]:
+        return [value for value, its in zip(values, types, strict=True) if its is kind] if kind in kinds else []
+
+    if not (kinds <= _WRITTEN and _are_plain_decimals(of(Decimal)) and all(map(_is_plain_float, of(float)))):
+        return None
+    if any(value.tzinfo is not None for value in of(datetime)):
+        records = [*map(_with_offsets, records)]
+    try:
+        text = _write_lines(records)
+    except Exception:  # such as a lone surrogate or a NaN, which is found when each is written by itself
+        return None
+    return None if b"\\u0000" in text else text.split(b"\n")[:-1]
+
+
+def _are_plain_decimals(values: Sequence[Decimal]) -> bool:
+    """Return whether they are written as `json_text` writes them, if they are numbers: msgspec writes exponents, and
+    digits without end."""
+    texts = [*map(str, values)]
+    return not texts or ("E" not in "".join(texts) and max(map(len, texts)) <= MAX_DIGITS)
+
+
+def _is_plain_float(value: float) -> bool:
+    """Return whether it is written without an exponent, which msgspec writes in another form."""
+    return 1e-4 <= abs(value) < 1e16 or value == 0.0
+
+
+def _with_offsets(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record in which the times with an offset are texts: msgspec writes Z for that of UTC."""
+    return {
+        name: value.isoformat() if type(value) is datetime and value.tzinfo is not None else value
+        for name, value in record.items()
+    }
 
 
 def _strings(value: Any) -> int:

@@ -14,7 +14,9 @@ from connectorlib.amqp import Broker, reconnect
 from connectorlib.errors import Failed, Kind
 from connectorlib.shared_settings import Destination, Limits
 from connectorlib.values.backoff import Backoff
+from dbconnector import row_source
 from dbconnector.odbc.database import Database
+from dbconnector.row_source import RowSource
 from dbconnector.select_run import SelectResult, select
 from dbconnector.settings import DatabaseSettings, DbConfig, Select
 from tests.services.waiting import eventually
@@ -221,17 +223,56 @@ def test_what_is_confirmed_of_a_page_is_marked_while_the_rest_is_on_its_way(benc
 
 
 @pytest.mark.parametrize(
-    ("claim", "confirmed"),
-    [("", [100, 300, 550, 700, 950, 1000]), (" FOR UPDATE SKIP LOCKED", list(range(100, 1001, 100)))],
+    ("claim", "pages"), [("", [100, 300, 700, 1000]), (" FOR UPDATE SKIP LOCKED", list(range(100, 1001, 100)))]
 )
-def test_pages_of_small_rows_grow_unless_the_query_claims_them(postgres_bench, claim, confirmed):
-    """Every 250 messages at most, and with the end of every page, what is confirmed is told."""
+def test_pages_of_small_rows_grow_unless_the_query_claims_them(postgres_bench, claim, pages):
+    """The rows of a page are confirmed in several steps; so few of them are marked when all are."""
     postgres_bench.fill(1000)
-    told: list[int] = []
+    marked: list[int] = []
     settings = {"query": OUTBOX + claim, "on_sent": MARK, "fetch": 100, "fetch_small": 400}
-    postgres_bench.select(**settings, progress=told.append)
-    assert told == confirmed
+    postgres_bench.select(**settings, progress=lambda sent: marked.append(len(postgres_bench.marked())))
+    assert list(dict.fromkeys(marked)) == [0, *pages[:-1]]
     assert postgres_bench.ids() == postgres_bench.marked() == list(range(1000))
+
+
+STUMBLE = """
+CREATE FUNCTION stumble(id integer) RETURNS integer LANGUAGE plpgsql AS $$ BEGIN
+ IF id = 2500 AND nextval('stumbles') = 1 THEN RAISE EXCEPTION 'stumbled' USING ERRCODE = '{}'; END IF;
+ RETURN id;
+END $$"""
+
+
+@pytest.mark.parametrize(("code", "sent"), [("40001", 3000), ("22012", 2000)])
+def test_a_page_whose_reading_is_cut_short_is_marked_as_far_as_it_is_published(postgres_bench, code, sent):
+    """The second page has the rows 1000 to 2999, of which the driver gets 1000 at a time; it fails once at 2500."""
+    bench = postgres_bench
+    bench.fill(3000)
+    for text in ("CREATE SEQUENCE stumbles", STUMBLE.format(code)):
+        bench.database.execute(text)
+    bench.database.execute("CREATE VIEW stumbling AS SELECT stumble(id) AS id, device, sent_at FROM outbox")
+    query = "SELECT id, device FROM stumbling WHERE sent_at IS NULL"
+    settings = {"query": query, "on_sent": MARK, "fetch": 1000, "fetch_small": 2000}
+    if sent == 3000:
+        assert bench.select(**settings) == SelectResult(3000, 0)
+    else:
+        assert "stumbled" in failure(lambda: bench.select(**settings)).text
+    assert bench.ids() == bench.marked() == list(range(sent))
+
+
+def test_a_page_that_has_grown_is_published_piece_by_piece_while_its_rows_are_small(bench, monkeypatch):
+    bench.fill(1000)
+    with closing(Database(DatabaseSettings(bench.database.connection), reading=True)) as database:
+        database.connect()
+        source = RowSource(Select(OUTBOX, fetch=100, fetch_small=400), database, {})
+
+        def page() -> list[tuple[int, bool]]:
+            return [(len(rows), source.reading) for _, rows in source.page()]
+
+        assert page() == [(100, False)]
+        assert page() == [(100, True), (100, False)]
+        monkeypatch.setattr(row_source, "PAGE_BYTES", 250 * len("pump-1"))
+        assert page() == [(100, True), (100, True), (200, False)]
+        assert page() == [(100, True), (100, False)]
 
 
 def test_on_sent_may_delete_the_rows(bench):

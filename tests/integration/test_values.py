@@ -21,7 +21,7 @@ from connectorlib.messages import Again, Dead, Delivery, Done, Outcome
 from connectorlib.shared_settings import BrokerSettings, Destination, Limits, Source
 from dbconnector.odbc.database import Database
 from dbconnector.parameters import compile_plan
-from dbconnector.row_message import Make, MessageMapping
+from dbconnector.row_message import Maker, MessageMapping
 from dbconnector.row_source import RowSource
 from dbconnector.settings import DatabaseSettings, DbConfig, Select, Write
 from dbconnector.sink import DatabaseSink
@@ -119,7 +119,7 @@ def compiled(format_name: str) -> Format:
     return compile_format(FORMATS[format_name], Limits())
 
 
-def sent_on(make: Make, row: Sequence[Any], format_name: str) -> Any:
+def sent_on(make: Maker, row: Sequence[Any], format_name: str) -> Any:
     try:
         return field(format_name, make(row).body)
     except Failed as failed:

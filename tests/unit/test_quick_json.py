@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from itertools import product
 from uuid import UUID
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from connectorlib.errors import Failed
 from connectorlib.formats import compile_format, json_codec
-from connectorlib.formats.json import _FRACTIONS, JsonFormat
+from connectorlib.formats.json import _FRACTIONS, JsonFormat, NdjsonFormat
 from connectorlib.formats.json_codec import json_bytes, parse_json
-from connectorlib.formats.quick_json import quick_decode
+from connectorlib.formats.quick_json import quick_decode, quick_encode_objects
 from connectorlib.shared_settings import Limits
 from connectorlib.values.text import Structured, json_text
 
@@ -183,6 +183,43 @@ def test_only_what_is_doubtful_is_written_by_the_other_writer(monkeypatch, value
     monkeypatch.setattr(json_codec, "json_text", thorough)
     json_bytes(value)
     assert (asked == []) is quick
+
+
+INDIA = timezone(timedelta(hours=5, minutes=30))
+ROWS = st.lists(
+    st.dictionaries(
+        st.text(max_size=3), SCALARS | st.datetimes(timezones=st.sampled_from([None, UTC, INDIA])), max_size=4
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@pytest.mark.parametrize("fmt", [JsonFormat(LIMITS), NdjsonFormat(LIMITS)])
+@given(records=ROWS)
+@example(records=[{"a": 1}, {"a": Decimal("NaN")}])
+@example(records=[{"a": math.inf}])
+@example(records=[{"a": -0.0, "b": 1e16}, {"a": 0.0001, "b": 9999999999999998.0}])
+def test_many_rows_are_written_as_each_is_by_itself(fmt, records):
+    together = fmt.encode_objects(records)
+    assert together is None or together == [fmt.encode([record]) for record in records]
+
+
+@pytest.mark.parametrize(
+    ("record", "quick"),
+    [
+        ({"a": "é\n", "b": None, "c": True, "d": 12, "e": Decimal("1.50"), "f": 0.5, "g": 0.0, "h": b"x"}, True),
+        ({"a": date(2026, 11, 30), "b": datetime(2026, 11, 30), "c": datetime(2026, 11, 30, tzinfo=INDIA)}, True),
+        ({"a": Decimal("1E+5")}, False),
+        ({"a": Decimal("1" * 4301)}, False),
+        ({"a": 1e-5}, False),
+        ({"a": "\0"}, False),
+        ({"a": time(3, 2, 11)}, False),
+        ({"a": [1]}, False),
+    ],
+)
+def test_only_what_is_doubtful_is_written_one_by_one(record, quick):
+    assert (quick_encode_objects([{"a": 1}, record]) is not None) is quick
 
 
 @given(bodies())

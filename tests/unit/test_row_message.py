@@ -148,3 +148,31 @@ def test_headers_that_route_are_refused():
 def test_the_number_of_the_row_can_be_used():
     maker = MessageMapping(Destination("x", routing_key="{$index}"), FORMAT).maker(("id",))
     assert [maker((1,)).routing_key, maker((1,)).routing_key] == ["0", "1"]
+
+
+@pytest.mark.parametrize("now", [None, datetime(2026, 11, 30, tzinfo=UTC)])
+def test_messages_that_are_made_together_are_those_that_are_made_one_by_one(now):
+    destination = Destination("rows", routing_key="row.{$index}", headers={"at": "$now"} if now else {}, priority="id")
+    columns, rows = ("id", "device"), [(each, f"pump-{each}") for each in range(3)]
+    together = MessageMapping(destination, FORMAT).maker(columns, now=now).together(rows)
+    assert together is not None
+    make = MessageMapping(destination, FORMAT).maker(columns, now=now)
+    alone = [make(row) for row in rows]
+    ids = {uuid.UUID(message.properties.pop("message_id")) for message in (*together, *alone)}
+    assert together == alone
+    assert len(ids) == 6
+    assert {(each.version, each.variant) for each in ids} == {(4, uuid.RFC_4122)}
+
+
+@pytest.mark.parametrize(
+    ("destination", "row"),
+    [
+        (Destination("rows", routing_key="row.{$index}", message_id="id"), (None, "pump-1")),
+        (Destination("rows", routing_key="row.{$index}"), (1, ["a list"])),
+        (Destination("rows", routing_key="row.{$index}", body="device"), (1, "pump-1")),
+    ],
+)
+def test_rows_that_are_not_made_together_keep_their_numbers(destination, row):
+    make = MessageMapping(destination, FORMAT).maker(("id", "device"))
+    assert make.together([(0, "pump-0"), row]) is None
+    assert make((0, "pump-0")).routing_key == "row.0"

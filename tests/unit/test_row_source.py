@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbconnector.row_source import PAGE_BYTES, next_page
+from dbconnector.row_source import PAGE_BYTES, next_page, size_of
 
 SMALL = (1, "pump-7", None)
 LARGE = (1, b"x" * PAGE_BYTES, None)
@@ -22,4 +22,4 @@ MIDDLE = (1, "x" * (PAGE_BYTES // 3), None)
     ],
 )
 def test_pages_grow_while_their_rows_are_small_together(size, rows, most, following):
-    assert next_page(size, rows, least=100, most=most) == following
+    assert next_page(size, size_of(rows), least=100, most=most) == following
