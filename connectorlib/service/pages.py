@@ -4,6 +4,7 @@ A page is a template in the folder `templates` of the package that shows it, and
 every value; it is imported when the first page is rendered.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
@@ -22,6 +23,16 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 
+#: A character of a text in HTML.
+_CHARACTER = r"(?:&#?\w+;|[^\s&<])"
+#: First what is no text, or holds nothing but text; then a word that a browser might break, because it is long or has a
+#: hyphen; then any other word.
+_PIECES = re.compile(
+    rf"<(textarea|svg|option)\b.*?</\1>|<[^>]*>"
+    rf"|({_CHARACTER}{{16,}}|{_CHARACTER}+?[-/?]{_CHARACTER}+)|{_CHARACTER}+",
+    re.DOTALL,
+)
+
 
 def headers(*, forms: bool) -> dict[str, str]:
     """Return the response headers of a page that has a style sheet and no scripts, with forms or without."""
@@ -36,10 +47,17 @@ def style() -> bytes:
     return files(__package__).joinpath("templates/style.css").read_bytes()
 
 
+def whole_words(page: str, before: str, after: str) -> str:
+    """Return HTML with marks around the words that a browser might break; the style sheet breaks only those that are
+    longer than a line. Browsers break ids, times and names at every hyphen, and no style prevents that."""
+    return _PIECES.sub(lambda found: f"{before}{found[2]}{after}" if found[2] else found[0], page)
+
+
 @cache
 def environment(package: str, shown: Callable[[Any], Any] | None = None) -> "Environment":
     """Return the templates of a package. `shown` gets every value before it is escaped."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined  # late, see the module
+    from markupsafe import Markup
 
     found = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
@@ -50,4 +68,5 @@ def environment(package: str, shown: Callable[[Any], Any] | None = None) -> "Env
         finalize=shown,
     )
     found.filters["number"] = "{:,}".format
+    found.filters["whole_words"] = lambda *page: Markup(whole_words(*page))  # noqa: S704  # it was escaped
     return found

@@ -189,8 +189,8 @@ def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
         assert "neither JSON nor XML" in said
         assert (vhost.depth(QUEUE), vhost.depth("readings")) == (41, 0)
         assert list(bench.folder.glob("originals-*")) == []
+        assert person.layout_faults() == []
         person.size(NARROW)
-        assert person.fits()
         person.picture("preview")
         person.press("Edit further")
         person.read("Edit 11 dead letters")
@@ -256,29 +256,47 @@ def test_only_the_ticked_ones_are_purged_and_only_when_asked_twice(bench, vhost)
     assert ids(vhost.get_all(QUEUE)) == [f"m-{number}" for number in range(12) if number not in (4, 8)]
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_nothing_lies_beyond_the_edge(bench, vhost, size):
-    name = "m" * 200
-    bury(vhost, [dead(b"x" * 5000, message_id=name, text="y" * 300, time=datetime.now(UTC))])
+def test_nothing_lies_beyond_the_edge_and_no_word_is_broken(bench, vhost):
+    name, headers = "m" * 200, {"stale-route": "plant-6.hall-1-to-hall-3"}
+    long = dead(b"x" * 5000, message_id=name, text="y" * 300, time=datetime.now(UTC))
+    body = b'{"at": "2026-11-24T03:02:11.123+00:00", "device": "p-7"}'
+    hyphens = dead(
+        body,
+        code="not-decodable",
+        text="e-mail of p-7 is a no-reply address " * 3,
+        queue="plant-7.hall-3.readings-of-pumps",
+        routing_key="reading.plant-7.hall-3.pump-12",
+        message_id="reading-2026-11-24-0007",
+        headers=headers,
+    )
+    bury(vhost, [long, hyphens])
     vhost.declare_queue("connector-journal", type="stream")
     vhost.publish("", "connector-journal", [journal_entry(name)])
     with opened(bench) as person:
-        person.size(size)
-        assert person.fits()
-        person.press("22001")
-        person.read("1 dead letter")
-        assert person.fits()
-        person.press("m" * 100)
-        person.read("Body")
-        assert person.fits()
-        person.press("Read the journal")
-        assert "dead 22001 device: yyy" in person.read("As of")
-        assert person.fits()
-        person.picture(f"journey-{size[0]}")
-        person.press("Purge")
-        person.read("permanently?")
-        assert person.fits()
-        person.picture(f"question-{size[0]}")
+        assert person.layout_faults() == []
+        causes = person.driver.current_url
+        for code, message in (("22001", "m" * 100), ("not-decodable", "reading-2026")):
+            person.go(causes)
+            person.press(code)
+            person.read("1 of 2 dead letters")
+            assert person.layout_faults() == []
+            person.press(message)
+            person.read("Body")
+            person.press("Read the journal")
+            person.read("As of")
+            assert person.layout_faults() == []
+            person.picture(f"journey-{code}")
+            person.press("Purge")
+            person.read("permanently?")
+            assert person.layout_faults() == []
+        person.go(causes)
+        person.press("not-decodable")
+        person.press("Edit this one")
+        person.one("#unsets").send_keys("$headers.stale-route")
+        assert person.layout_faults() == []
+        person.press("Check the change")
+        person.read("fits none")  # its queue does not exist
+        assert person.layout_faults() == []
 
 
 def test_looking_and_opening_change_nothing(bench, vhost):

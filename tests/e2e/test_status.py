@@ -209,5 +209,5 @@ def test_the_page_loads_itself_anew_and_shows_what_is_not_ours_as_text(on_sqlite
         assert person.driver.title == f"dbconnector {HOSTILE}"
         on_sqlite.publish(reading(1))
         eventually(lambda: "1 in, 1 done" in person.shown, 30)
-        assert person.fits()
+        assert person.layout_faults() == []
         assert person.errors() == []

@@ -15,6 +15,32 @@ from tests.services.server import binary
 from tests.services.waiting import eventually
 
 WIDE, NARROW = (1280, 900), (390, 844)
+#: In pixels, from the narrowest telephone on.
+WIDTHS = (320, 375, 768, 1000, 1280, 1600)
+#: Returns whether anything lies beyond the right edge, and words of which a part stands on another line than the rest,
+#: although there is room for them: they fit into their block, or take up at most a third of the page. Returns nothing
+#: while the page is loading.
+LAYOUT = """
+if (document.readyState !== 'complete') return null;
+const root = document.documentElement, broken = [];
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
+for (let node; node = texts.nextNode();) {
+  let block = node.parentElement;
+  if (block.closest('[hidden], textarea, option, svg') || !block.checkVisibility()) continue;
+  while (getComputedStyle(block).display.startsWith('inline')) block = block.parentElement;
+  const style = getComputedStyle(block);
+  const room = block.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  for (const word of node.data.matchAll(/\\S+/g)) {
+    range.setStart(node, word.index);
+    range.setEnd(node, word.index + word[0].length);
+    const parts = [...range.getClientRects()].filter(part => part.width > 0);
+    const width = parts.reduce((sum, part) => sum + part.width, 0);
+    const lines = new Set(parts.map(part => Math.round(part.top)));
+    if (lines.size > 1 && width <= Math.max(room, innerWidth / 3)) broken.push(word[0]);
+  }
+}
+return [root.scrollWidth > root.clientWidth, broken];
+"""
 
 
 class Browser:
@@ -60,10 +86,14 @@ class Browser:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
-    def fits(self) -> bool:
-        """Whether nothing of the page lies beyond its right edge."""
-        script = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        return bool(self.driver.execute_script(script))
+    def layout_faults(self) -> list[str]:
+        """Return at which of several widths something lies beyond the right edge, and which words are broken there."""
+        found = []
+        for width in WIDTHS:
+            self.size((width, 844))
+            is_wide, broken = eventually(lambda: self.driver.execute_script(LAYOUT))
+            found += [f"{width}: {fault}" for fault in (["wider than the screen"] * is_wide + broken)]
+        return found
 
     def errors(self) -> list[str]:
         """What the browser complained of since the last time, such as a breach of the Content-Security-Policy."""
