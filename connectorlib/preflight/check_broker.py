@@ -101,8 +101,10 @@ def _connect(broker: Broker) -> Failure | None:
         try:
             broker.wait_connected(LOOK_S, give_up_on_refused=True)
         except Failed as error:
-            if broker.failure is not None or time.monotonic() > deadline:
+            if broker.failure is not None:
                 return error.failure
+            if time.monotonic() > deadline:
+                return replace(error.failure, text=f"no answer within {CONNECT_S:g} s")
         else:
             return None
 

@@ -44,6 +44,7 @@ _POOLER = (
     "a connection pooler in transaction mode (PgBouncer) forgets prepared statements and settings of the session: "
     "connect to the server itself, or set pool_mode = session"
 )
+_NO_DRIVER = "install the driver, or correct Driver in database.connection: odbcinst -q -d lists the drivers"
 ADVICE: Mapping[str, str] = {
     **dict.fromkeys(("53100", "/1021", "/1114", "/1030"), _NO_ROOM),
     **dict.fromkeys(("53200", "/1037", "/1038", "/1041"), _NO_MEMORY),
@@ -51,6 +52,7 @@ ADVICE: Mapping[str, str] = {
     **dict.fromkeys(("25006", "/1290", "/1792", "/1836"), _READ_ONLY),
     **dict.fromkeys(("57P03", "57P01", "57P02", "/1053"), _STARTING),
     **dict.fromkeys(("26000", "42P05"), _POOLER),
+    **dict.fromkeys(("01000", "IM002", "IM003"), _NO_DRIVER),  # 01000 is an error only where a library is missing
 }
 #: Where a code says too little, while connecting and always. A dialect has texts of its own.
 CONNECT_TEXTS: Texts = ((r"Access denied|Login failed", Kind.REFUSED),)

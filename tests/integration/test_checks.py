@@ -68,6 +68,14 @@ def test_a_certificate_for_another_name_is_told_as_that(tmp_path: Path, server_n
     assert "server_name" in found.do
 
 
+def test_something_that_never_answers_is_told_with_the_time_that_was_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectorlib.preflight.check_broker.CONNECT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        (found,) = findings(Needs(BrokerSettings(hosts=(("127.0.0.1", listener.getsockname()[1]),)), "test"))
+    assert (found.mark, found.code, found.text) == (Mark.BAD, "timeout", "timeout no answer within 0.5 s")
+    assert "are host and port correct" in found.do
+
+
 def test_what_a_policy_sets_for_a_queue_counts_as_its_own_argument(
     vhost: Vhost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

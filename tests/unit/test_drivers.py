@@ -361,6 +361,8 @@ def test_secrets_are_hidden_in_keywords_and_texts():
         ("57P03", "starting"),
         ("26000", "PgBouncer"),
         ("42P05", "PgBouncer"),
+        ("01000", "odbcinst -q -d"),
+        ("IM002", "odbcinst -q -d"),
     ],
 )
 def test_what_helps_depends_on_the_code_and_not_on_its_class(code, words):
