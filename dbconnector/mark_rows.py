@@ -1,6 +1,9 @@
-"""`on_sent` and `on_failed`: a statement that is run for each row of a query, with the row's columns as parameters."""
+"""`on_sent` and `on_failed`: a statement that is run for each row of a query, with the row's columns as parameters.
 
-from collections.abc import Sequence
+Many rows are marked by one statement where that cannot make a difference: as a set of rows, or by a list of keys.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dbconnector.bisect import LARGEST, statements
@@ -18,9 +21,7 @@ class RowMark:
         self.place = place
         self._statement = compile_statement(text)
         self._database = database
-        self._binder = database.binder(self._statement, place=place)
-        #: How many connections the database had opened when the binder was made.
-        self._opened = database.opened
+        self._bind_to_connection()
         #: The position of each parameter's column; None for `:error`.
         self._positions: list[int | None] = []
 
@@ -55,16 +56,34 @@ class RowMark:
 
     def run(self, rows: Sequence[Sequence[Any]]) -> int:
         """Run the statement in the transaction, given its parameters for each row; return how many rows changed."""
-        any_of, changed, database = self._statement.any_of, 0, self._database
-        largest = min(LARGEST, database.dialect.rows_at_once(any_of.width)) if any_of else 1
-        for sql, parameters in statements(rows, largest, self._sql):
-            changed += max(database.execute(sql, parameters, place=self.place), 0)
+        changed = 0
+        for sql, parameters in self._executions(rows):
+            changed += max(self._database.execute(sql, parameters, place=self.place), 0)
         return changed
+
+    def _executions(self, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Yield the statements that together mark all rows, with their parameters. A list of keys costs less than a set
+        that has a parameter for each value, and more than one that does not."""
+        any_of, row_set = self._statement.any_of, self._row_set
+        if row_set is not None and (any_of is None or not row_set.sized):
+            if any_of is not None:  # the same again would change nothing, but run by itself
+                rows = [*dict.fromkeys(map(tuple, rows))]
+            for sql, parameters, _ in row_set.executions(self._statement.sql, rows, LARGEST):
+                yield sql, parameters
+            return
+        largest = min(LARGEST, self._database.dialect.rows_at_once(any_of.width)) if any_of else 1
+        yield from statements(rows, largest, self._sql)
 
     def _rebind(self) -> None:
         if self._opened != self._database.opened:
-            self._binder = self._database.binder(self._statement, place=self.place)
-            self._opened = self._database.opened
+            self._bind_to_connection()
+
+    def _bind_to_connection(self) -> None:
+        database = self._database
+        self._binder = database.binder(self._statement, place=self.place)
+        self._row_set = database.row_set(self._statement)
+        #: How many connections the database had opened then.
+        self._opened = database.opened
 
     def _sql(self, rows: int) -> str:
         any_of = self._statement.any_of

@@ -276,7 +276,15 @@ def _clock_of(clock: WallClock | None, kind: ColumnType, name: str) -> WallClock
 
 def size_of(rows: Sequence[Row]) -> int:
     """Return how many bytes or characters the texts of rows have."""
-    return sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+    return sum(sum(map(len, column)) for column in map(_texts, zip(*rows, strict=True)))
+
+
+def _texts(column: Sequence[Any]) -> Sequence[str | bytes]:
+    kinds = {*map(type, column)}
+    texts = {kind for kind in kinds if issubclass(kind, str | bytes)}
+    if texts == kinds:
+        return column
+    return [value for value in column if isinstance(value, str | bytes)] if texts else ()
 
 
 def next_page(size: int, taken: int, *, least: int, most: int | None) -> int:

@@ -275,6 +275,30 @@ def test_a_page_that_has_grown_is_published_piece_by_piece_while_its_rows_are_sm
         assert page() == [(100, True), (100, False)]
 
 
+@pytest.mark.parametrize(
+    ("on_sent", "reason"),
+    [
+        (MARK, None),
+        ("UPDATE outbox SET sent_at = CURRENT_TIMESTAMP, reason = :device WHERE id = :id", "pump-1"),
+        ("UPDATE outbox SET sent_at = CURRENT_TIMESTAMP, reason = 'as text' WHERE device = :device", "as text"),
+    ],
+)
+def test_many_rows_are_marked_by_one_statement(bench, monkeypatch, on_sent, reason):
+    bench.fill(140)
+    marks: list[str] = []
+    execute = Database.execute
+
+    def counted(database: Database, sql: str, parameters: Any = (), *, place: str = "") -> int:
+        marks.extend([sql] if place == "on_sent" else [])
+        return execute(database, sql, parameters, place=place)
+
+    monkeypatch.setattr(Database, "execute", counted)
+    bench.select(on_sent=on_sent)
+    assert bench.marked() == list(range(140))
+    assert bench.database.value("SELECT reason FROM outbox WHERE id = 134") == reason
+    assert len(marks) <= 5
+
+
 def test_on_sent_may_delete_the_rows(bench):
     bench.fill(30)
     assert bench.select(on_sent="DELETE FROM outbox WHERE id = :id", fetch=7).sent == 30
