@@ -55,13 +55,14 @@ ROW_TEST: Mapping[str, Any] = {
 }
 
 
-def checker(file: str) -> Callable[[Delivery], list[str]] | None:
-    """Given a configuration file, return what finds the problems of a message; None if it is not one of dbconnector.
-    Raise ConfigurationError for mistakes in it."""
+def checker(file: str) -> Callable[[Delivery], list[str] | None] | None:
+    """Given a configuration file, return what finds the problems of a message, or None for one from another queue; None
+    if it is not one of dbconnector. Raise ConfigurationError for mistakes in it."""
     if "database" not in open_document(file, {}, resolve_secrets=False).data:
         return None
     offline = opened(file)
-    return offline.problems if offline.settings.database.write else lambda delivery: []
+    queues = offline.queues("", "") if offline.settings.database.write else []
+    return lambda delivery: offline.problems(delivery) if delivery.queue in queues else None
 
 
 def opened(file: str) -> "Offline":

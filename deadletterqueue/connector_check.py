@@ -3,6 +3,7 @@
 The connectors are found by the entry points of the group `amqp_connectors.offline`: this package imports none of them.
 """
 
+import copy
 from collections.abc import Callable
 from importlib.metadata import entry_points
 
@@ -11,8 +12,8 @@ from connectorlib.messages import Delivery
 
 GROUP = "amqp_connectors.offline"
 
-#: Given a message, returns what would keep it from being processed; [] if nothing is known.
-Check = Callable[[Delivery], list[str]]
+#: Given a message, returns what would keep it from being processed; None if the connector does not consume its queue.
+Check = Callable[[Delivery], list[str] | None]
 #: Given a configuration file, returns its check; None if the file belongs to another connector. Raises Failed.
 Opener = Callable[[str], Check | None]
 
@@ -26,3 +27,17 @@ def open_check(file: str) -> Check:
             return check
     text = f"{file}: no connector that is installed here has such a configuration"
     raise Failed(Failure(Kind.CONFIGURATION, "configuration", text))
+
+
+def at_queue(check: Check | None, queue: str | None) -> Check | None:
+    """Return the check of messages that are sent to this queue; without one, to that in which each died."""
+    if check is None or queue is None:
+        return check
+    known = check
+
+    def moved(delivery: Delivery) -> list[str] | None:
+        there = copy.copy(delivery)
+        there.queue = queue
+        return known(there)
+
+    return moved

@@ -24,7 +24,7 @@ from connectorlib.service.exit_codes import ExitCode
 from connectorlib.values.line_diff import differences
 from connectorlib.values.text import printable
 from deadletterqueue.changes import Edit, compile_changes, compile_text, is_changed, text_of
-from deadletterqueue.connector_check import Check, open_check
+from deadletterqueue.connector_check import Check, at_queue, open_check
 from deadletterqueue.filter import Chosen, decoded, first_life
 from deadletterqueue.jsonl import line_of
 from deadletterqueue.letter import Letter
@@ -98,7 +98,7 @@ def run_edit(
 ) -> ExitCode:
     """Change letters, send them back and print a report. `ask` decides whether to edit once more."""
     chosen, edit = filters.chooser(), changes.edit()
-    check = open_check(connection.file) if connection.file else None
+    check = at_queue(open_check(connection.file) if connection.file else None, sending.to_queue)
     options = options_of(sending, filters.limit, None)
     with open_session(connection, filters.source) as session:
         if position is not None or changes.by_hand:
@@ -148,10 +148,11 @@ def checked(edit: Edit, check: Check | None) -> Change:
 
 
 def problems(original: Letter, new: Letter, check: Check | None) -> list[str]:
-    """Return what would keep a changed letter from being processed: by the connector's own check, or, without one,
-    that it is JSON or XML and cannot be read."""
-    if check is not None:
-        return check(first_life(new))
+    """Return what would keep a changed letter from being processed: by the connector's own check, or, without one for
+    its queue, that it is JSON or XML and cannot be read."""
+    found = None if check is None else check(first_life(new))
+    if found is not None:
+        return found
     try:
         decoded(new.delivery)
     except Failed as failed:

@@ -44,12 +44,14 @@ MOST = 300  # characters of one value
 SEVERAL = "ambiguous"
 
 
-def checker(file: str) -> Callable[[Delivery], list[str]] | None:
-    """Given a configuration file, return a function for the problems of a message; None if it is not sfconnector's.
-    Raise ConfigurationError for mistakes in the file."""
+def checker(file: str) -> Callable[[Delivery], list[str] | None] | None:
+    """Given a configuration file, return a function for the problems of a message, or None for one from another queue;
+    None if it is not sfconnector's. Raise ConfigurationError for mistakes in the file."""
     if "divisions" not in open_document(file, {}, resolve_secrets=False).data:
         return None
-    return opened(file).problems
+    offline = opened(file)
+    queues = offline.queues("", "")
+    return lambda delivery: offline.problems(delivery) if delivery.queue in queues else None
 
 
 def opened(file: str) -> "Offline":

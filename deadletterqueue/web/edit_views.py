@@ -6,6 +6,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Request, Response
 
 from deadletterqueue.changes import document_of, is_changed, with_body, with_document
+from deadletterqueue.connector_check import at_queue
 from deadletterqueue.edit_command import as_lines, checked, problems
 from deadletterqueue.letter import Letter
 from deadletterqueue.plain_letter import changed, plain_letter
@@ -50,13 +51,13 @@ def edit(visit: Visit, request: Request, identity: str) -> Answer:
         return page()
     if destination.problem:
         return page(destination.problem)
+    route = destination.route(often=True)
     try:
-        against = problems(found, change(found), visit.workspace.check)
+        against = problems(found, change(found), at_queue(visit.workspace.check, route.to_queue))
     except ValueError as error:
         return page(f"{error}")
     if against:
         return page(f"It would die again: {against[0]}")
-    route = destination.route(often=True)
     if request.form.get("confirmed"):
         return begun(visit.workspace.replay([visit.row(identity)], route, change))
     target = target_of(found, route, visit.workspace.session.queue)
@@ -97,7 +98,8 @@ def edit_many(visit: Visit, request: Request) -> Answer:
     kept = [*fields, *destination.fields]
     if sum(len(name) + len(value) for name, value in [*kept, *texts.fields.items()]) > MAX_FIELDS:
         return page("That is too much for a form. Use deadletter-queue edit on the command line.")
-    route, change = destination.route(often=True), checked(lambda letter: changed(letter, edit), visit.workspace.check)
+    route = destination.route(often=True)
+    change = checked(lambda letter: changed(letter, edit), at_queue(visit.workspace.check, route.to_queue))
     if form.get("confirmed"):
         return begun(visit.workspace.replay(rows, route, change))
     return begun(visit.workspace.rehearse(rows, route, change, kept, texts))

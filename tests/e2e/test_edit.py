@@ -1,6 +1,7 @@
 """`deadletter-queue edit`: dead letters are put right and sent back; what would die again stays, originals are kept."""
 
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -131,6 +132,18 @@ def test_what_would_die_again_stays_as_it_is(bench: Workbench, on_sqlite: Connec
     assert bodies(bench.vhost, QUEUE) == [b'{"id":2,"value":1}']
 
 
+def test_a_message_of_another_connector_is_not_held_to_this_configuration(
+    bench: Workbench, on_sqlite: Connector
+) -> None:
+    on_sqlite.configure()
+    bench.vhost.declare_queue("alarms")
+    bury(bench.vhost, [dead(b'{"a":1}', queue="alarms", message_id=f"m-{number}") for number in range(2)])
+    report = bench.json("edit", "1", "--set", "a=2", "--to-queue", "readings", "-c", str(on_sqlite.file), code=1)
+    assert "it would be dead-lettered again" in report["left"][0]["reason"]
+    assert bench.json("edit", "--set", "a=2", "-c", str(on_sqlite.file))["sent"] == 2
+    assert bodies(bench.vhost, "alarms") == [b'{"a":2}', b'{"a":2}']
+
+
 def test_a_change_that_changes_nothing_is_not_sent(bench: Workbench) -> None:
     bury(bench.vhost, of_four_causes(1))
     report = bench.json("edit", "--set", "device=p-0", "--set", "$headers.a=1", code=0)
@@ -161,6 +174,21 @@ def test_in_an_editor_body_and_headers_are_changed(bench: Workbench) -> None:
     (taken,) = bench.vhost.get_all("readings")
     assert (taken[2], headers(taken)["division"]) == (b"c|d\r\n", "south")
     assert ids(bench.vhost.get_all(QUEUE)) == ["m-0", "m-1", "m-2"]
+
+
+def test_many_broken_bodies_are_corrected_in_a_file(bench: Workbench) -> None:
+    broken = [dead(b'{"id":%d,' % number, code="not-decodable", message_id=f"m-{number}") for number in range(30)]
+    bury(bench.vhost, [*broken, *of_four_causes(1)])
+    bench("export", "broken.jsonl", "--where", "code=not-decodable")
+    bench("purge", "--where", "code=not-decodable", "--yes")
+    lines = (bench.folder / "broken.jsonl").read_text()
+    (bench.folder / "corrected.jsonl").write_text(re.sub(',"}$', '}"}', lines, flags=re.MULTILINE))
+    bench("import", "corrected.jsonl")
+    bench("replay", "--where", "code=not-decodable")
+    sent = bench.vhost.get_all("readings")
+    assert [body for _, _, body in sent] == [b'{"id":%d}' % number for number in range(30)]
+    assert {headers(each)["dead-replays"] for each in sent} == {1}
+    assert ids(bench.vhost.get_all(QUEUE)) == ["m-0"]
 
 
 def test_in_an_editor_those_that_are_left_alone_stay(bench: Workbench) -> None:

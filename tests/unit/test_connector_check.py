@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectorlib.errors import ConfigurationError, Failed
-from deadletterqueue.connector_check import open_check
+from deadletterqueue.connector_check import at_queue, open_check
 from tests.services.deadletters import delivery
 
 DB = {
@@ -58,11 +58,15 @@ SF = {
 }
 
 
-def problems(folder: Path, config: dict[str, Any], body: Any, **own: Any) -> list[str]:
+def problems(
+    folder: Path, config: dict[str, Any], body: Any, *, to_queue: str | None = None, **own: Any
+) -> list[str] | None:
     file = folder / "config.json"
     file.write_text(json.dumps(config))
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return open_check(str(file))(delivery(raw, **own))
+    check = at_queue(open_check(str(file)), to_queue)
+    assert check is not None
+    return check(delivery(raw, **own))
 
 
 GOOD = {"id": 1, "device": {"name": "p-1"}, "values": [{"v": "1.5"}], "amount": "2.50"}
@@ -87,6 +91,7 @@ def test_dbconnector_decodes_and_binds_without_a_database(
     tmp_path: Path, body: Any, own: dict[str, Any], problem: str | None
 ) -> None:
     found = problems(tmp_path, DB, body, **own)
+    assert found is not None
     assert (found == []) if problem is None else (problem in found[0])
 
 
@@ -98,12 +103,22 @@ def test_dbconnector_decodes_and_binds_without_a_database(
         ("own", {"text": "hot"}, "Subject"),
         ("cases", {"device": {"id": "p-1", "kind": "door"}}, None),
         ("cases", {"device": {"id": "p-1", "kind": "lift"}}, "no-division"),
-        ("elsewhere", {"device": {"id": "p-1"}}, "no division takes messages from queue 'elsewhere'"),
     ],
 )
 def test_sfconnector_maps_without_salesforce(tmp_path: Path, queue: str, body: Any, problem: str | None) -> None:
     found = problems(tmp_path, SF, body, queue=queue)
+    assert found is not None
     assert (found == []) if problem is None else (problem in found[0])
+
+
+@pytest.mark.parametrize("config", [DB, SF])
+def test_of_a_message_from_a_queue_of_another_connector_nothing_is_said(tmp_path: Path, config: dict[str, Any]) -> None:
+    assert problems(tmp_path, config, b"no json", queue="elsewhere") is None
+    queue = "readings" if config is DB else "own"
+    found = problems(tmp_path, config, b"no json", queue="elsewhere", to_queue=queue)
+    assert found is not None
+    assert "not-decodable" in found[0]
+    assert problems(tmp_path, config, b"no json", queue=queue, to_queue="elsewhere") is None
 
 
 def test_what_salesforce_would_be_asked_for_is_taken_for_found(tmp_path: Path) -> None:
