@@ -14,6 +14,7 @@ from connectorlib.dataclass import dataclass
 from connectorlib.formats.json import parse_json
 from connectorlib.values.text import Structured
 from dbconnector.columns import Column, ColumnType
+from dbconnector.sql import bare
 from dbconnector.wall_clock import ClockText
 
 Decode = Callable[[Any], Any]
@@ -107,10 +108,6 @@ def shortest_single(value: Any) -> Any:
 def describing(sql: str) -> str:
     """Return the query that has the same columns and no rows; it fails if `sql` is no plain SELECT."""
     return f"SELECT * FROM (\n{bare(sql)}\n) described WHERE 1 = 0"
-
-
-def bare(sql: str) -> str:
-    return sql.strip().rstrip(";")
 
 
 def aliases(count: int) -> list[str]:

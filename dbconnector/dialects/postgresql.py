@@ -25,7 +25,6 @@ from dbconnector.dialects.fetch_plan import (
     FetchPlan,
     ResultColumn,
     aliases,
-    bare,
     to_date,
     to_datetime,
     to_json,
@@ -35,6 +34,7 @@ from dbconnector.dialects.horizon import APPLICATION, HorizonQuestion, Session, 
 from dbconnector.dialects.number_bindings import digits_of, number_in, numbers
 from dbconnector.dialects.row_arrays import by_arrays, rows_query
 from dbconnector.dialects.temporal_bindings import UTC
+from dbconnector.sql import bare
 from dbconnector.watermark import Horizon, moment_of
 
 

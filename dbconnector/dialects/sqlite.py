@@ -12,13 +12,14 @@ from typing import Any
 
 from connectorlib.errors import Failed, Kind
 from dbconnector.columns import Column, ColumnType, name_parts
-from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints, codes
+from dbconnector.dialects.base import LIMIT, Dialect, Driver, Query, Savepoints, Setting, codes
 from dbconnector.dialects.column_bindings import true_false
 from dbconnector.dialects.conversions import Bindings, boolean_text, plain_text
-from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn, aliases, bare
+from dbconnector.dialects.fetch_plan import Decode, FetchPlan, ResultColumn, aliases
 from dbconnector.dialects.horizon import PLACE, HorizonQuestion, Session, rows_of
 from dbconnector.dialects.number_bindings import MAX_INT, MIN_INT, finite, finite_digits, number_in, refuse_rounding
 from dbconnector.dialects.row_values import by_values, rows_query
+from dbconnector.sql import bare
 from dbconnector.watermark import Horizon, moment_of
 
 _CODES = {
@@ -174,8 +175,17 @@ def _fetch_plan(sql: str, columns: Sequence[ResultColumn]) -> FetchPlan:
     short = aliases(len(columns))
     items = ", ".join(_ITEM.format(alias) for alias in short)
     text = f"WITH q({', '.join(short)}) AS (\n{bare(sql)}\n) SELECT {items} FROM q"
-    names = tuple(column.name for column in columns)
-    return FetchPlan(text, names, tuple(_boolean if column.type is bool else _value for column in columns))
+    return FetchPlan(text, _names(columns), tuple(_boolean if column.type is bool else _value for column in columns))
+
+
+_REPEATED = re.compile(r"(.*):\d+", re.DOTALL)
+
+
+def _names(columns: Sequence[ResultColumn]) -> tuple[str, ...]:
+    """Return the names of a described query's columns: SQLite calls the second `id` of a subquery `id:1`."""
+    known = {column.name.lower() for column in columns}
+    repeated = ((column.name, _REPEATED.fullmatch(column.name)) for column in columns)
+    return tuple(found[1] if found and found[1].lower() in known else name for name, found in repeated)
 
 
 def _value(text: str) -> Any:
@@ -211,7 +221,7 @@ def _time_horizon(session: Session, _ignore: Sequence[str]) -> Horizon:
 SQLITEODBC = Driver(
     name="SQLite (sqliteodbc)",
     pattern="sqlite",
-    defaults={"BigInt": "1", "FKSupport": "1", "LongNames": "0", "StepAPI": "0", "Timeout": "{lock_ms}"},
+    defaults={"BigInt": "1", "FKSupport": "1", "LongNames": "1", "StepAPI": "0", "Timeout": "{lock_ms}"},
     reading={"StepAPI": "1"},
     utf8=True,
     widens_names=True,
@@ -224,6 +234,11 @@ DIALECT = Dialect(
     name="sqlite",
     one_writer=True,
     order=4,
+    # Without LongNames the driver takes what is before a point in a name for a table, and with it asks for the table.
+    session=tuple(
+        Setting(f"PRAGMA {name} = {value}", "names of columns have that of their table before them")
+        for name, value in (("full_column_names", "OFF"), ("short_column_names", "ON"))
+    ),
     drivers=(SQLITEODBC,),
     schemes=("sqlite",),
     installed_as="SQLite3",

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pyodbc
+
 from connectorlib.errors import Failed, Failure, Kind
 from dbconnector.dialects.fetch_plan import ResultColumn, shortest_single
 
@@ -132,6 +134,19 @@ def _has_next(cursor: Any, check: Callable[[Any], None]) -> bool:
         return bool(cursor.nextset())
     finally:
         check(cursor)
+
+
+def refuse_more(cursor: Any, check: Callable[[Any], None], place: str, *, measured: bool) -> None:
+    """Raise Failed if another result with rows follows: those would be lost. What fails after the first result is
+    reported only there. `measured`: see `Driver`; another one may not know the question."""
+    try:
+        while _has_next(cursor, check):
+            if cursor.description is not None:
+                text = "the query gives several results, and the rows of the first only would be used: leave one"
+                raise Failed(Failure(Kind.CONFIGURATION, "several-results", text, place))
+    except pyodbc.Error:
+        if measured:
+            raise
 
 
 def exact_singles(columns: Sequence[ResultColumn], rows: list[Any]) -> list[Any]:

@@ -28,7 +28,7 @@ from dbconnector.dialects.temporal_bindings import naive_utc
 from dbconnector.odbc.catalogue import Catalogue, Rows
 from dbconnector.odbc.connection_factory import ConnectionFactory
 from dbconnector.odbc.connection_string import TimeLimits
-from dbconnector.odbc.cursors import Cursors, columns_of, drain, exact_singles, hidden_error, is_single
+from dbconnector.odbc.cursors import Cursors, columns_of, drain, exact_singles, hidden_error, is_single, refuse_more
 from dbconnector.settings import DatabaseSettings
 from dbconnector.sql import Statement, only_reads
 
@@ -265,6 +265,7 @@ class Database:
             found = columns_of(cursor, self.driver.widens_names)
             names = plan.names or tuple(column.name for column in found)
             plan = self._named(plan, sql, names)
+            self._refuse_unplanned(plan, sql, found, place)
             refuse = self._refusal_of_doubtful(sql, found)
             stream = self._exclusive
             while True:
@@ -272,6 +273,8 @@ class Database:
                     raise Failed(Failure(Kind.UNKNOWN, "stream-cut", "the query was cut short by a rollback", place))
                 with self._guarded(place):
                     rows = plan.rows(exact_singles(found, cursor.fetchmany(fetch)))
+                    if len(rows) < fetch:
+                        refuse_more(cursor, self._check, place, measured=self.driver.measured)
                 if refuse is not None:
                     refuse(rows, place)
                 if rows:
@@ -434,8 +437,10 @@ class Database:
         try:
             cursor.execute(describing(sql), *([parameters] if parameters else []))
             described = self._typed(cursor, sql, parameters)
-        except pyodbc.Error:  # not a plain SELECT, or with a mistake, which is reported when it is run
-            described = []
+        except pyodbc.Error as error:
+            if self.guard.failed(error, "").failure.kind in (Kind.RETRY, Kind.UNAVAILABLE, Kind.REFUSED):
+                raise  # which says nothing of the query
+            described = []  # not a plain SELECT, or with a mistake, which is reported when it is run
             if self._in_transaction and words is not None:
                 cursors.prepared(words.back.format("describe")).execute(words.back.format("describe"))
             else:
@@ -443,6 +448,14 @@ class Database:
         finally:
             cursors.release(cursor)
         return self.dialect.fetch_plan(sql, described) if described else FetchPlan(sql)
+
+    def _refuse_unplanned(self, plan: FetchPlan, sql: str, found: Sequence[ResultColumn], place: str) -> None:
+        """Raise Failed if the driver may alter values of a statement that is no plain SELECT. Of integers only an oid
+        could be."""
+        plan_of, doubtful = self.dialect.fetch_plan, [column for column in found if column.type is not int]
+        if not plan.names and plan_of is not None and plan_of(sql, doubtful).sql != sql:
+            text = "the driver may alter values of a statement that is no plain SELECT: make it one"
+            raise Failed(Failure(Kind.CONFIGURATION, "no-select", text, place))
 
     def _typed(
         self, cursor: pyodbc.Cursor, sql: str, parameters: Sequence[Any], *, always: bool = False

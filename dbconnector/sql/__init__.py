@@ -8,7 +8,7 @@ from dbconnector.sql.inserts import MultiRow, multi_row
 from dbconnector.sql.keyed_change import KeyedChange, keyed_change
 from dbconnector.sql.keys import AnyOf, any_of
 from dbconnector.sql.lexer import T, sent, tokenize
-from dbconnector.sql.paging import Paging, holds_nothing, limit_rows, only_reads, page_by_key, page_interval
+from dbconnector.sql.paging import Paging, bare, holds_nothing, limit_rows, only_reads, page_by_key, page_interval
 from dbconnector.sql.targets import Target, literals, tables, targets, written
 from dbconnector.sql.transactions import ignores_errors, objection
 
@@ -19,6 +19,7 @@ __all__ = [
     "Paging",
     "Statement",
     "Target",
+    "bare",
     "compile_statement",
     "holds_nothing",
     "ignores_errors",

@@ -100,6 +100,11 @@ def holds_nothing(query: str) -> bool:
     return tokens[0].upper == "SELECT" and not claims and calls <= _COMPUTES
 
 
+def bare(query: str) -> str:
+    """Return a query without what may end it: to be put in brackets, with a line of its own for each of them."""
+    return _text(_statement(tokenize(query))).strip()
+
+
 def _from_key(key: Sequence[str], names: Sequence[str], end: str) -> str:
     """Return `key >= last key`, column by column: not every database compares tuples. `end` is the comparison."""
     alternatives: list[str] = []
@@ -111,9 +116,14 @@ def _from_key(key: Sequence[str], names: Sequence[str], end: str) -> str:
 
 
 def _statement(tokens: list[Token]) -> list[Token]:
-    """Return the tokens without the semicolon that may end them and what follows it."""
-    end = next((at for at in range(len(tokens) - 1, -1, -1) if tokens[at].type not in (T.SPACE, T.COMMENT)), 0)
-    return tokens[:end] if tokens[end].text == ";" else tokens
+    """Return the tokens without the semicolons that may end them and what follows those."""
+    end = len(tokens)
+    for at in range(len(tokens) - 1, -1, -1):
+        if tokens[at].text == ";":
+            end = at
+        elif tokens[at].type not in (T.SPACE, T.COMMENT):
+            break
+    return tokens[:end]
 
 
 def _outer(tokens: Sequence[Token]) -> list[int]:
