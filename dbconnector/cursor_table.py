@@ -5,11 +5,21 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from dbconnector.bisect import LARGEST, statements
+from dbconnector.columns import name_parts, plain_name
 from dbconnector.lease_table import Lease, LeaseTable, ddl
+from dbconnector.settings import Select
+from dbconnector.sql import compile_statement
 from dbconnector.watermark import Position, Seen, later, text_of_position
 
 #: The section of the configuration that names it.
 STATE = "select.follow.state"
+
+
+def work_of(select: Select) -> str:
+    """Return what a follower reads: the first table of the query, and the column; "" where no table is named."""
+    assert select.follow is not None
+    tables = compile_statement(select.query).tables
+    return f"{name_parts(tables[0])[-1]}.{plain_name(select.follow.column)}".lower() if tables else ""
 
 
 def seen_ddl(table: str) -> str:

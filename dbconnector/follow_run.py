@@ -16,7 +16,7 @@ from connectorlib.dataclass import dataclass
 from connectorlib.errors import Failed
 from connectorlib.pipeline.pause import PauseWait
 from connectorlib.service import logs
-from dbconnector.cursor_table import STATE, CursorTable
+from dbconnector.cursor_table import STATE, CursorTable, work_of
 from dbconnector.follow_stats import FollowStats
 from dbconnector.lease_table import Lease, process_name
 from dbconnector.mark_rows import RowMark
@@ -76,7 +76,11 @@ class Follower:
         assert settings is not None
         assert settings.follow is not None
         self.stats = FollowStats(settings.follow.overlap_s)
-        state = CursorTable(settings.follow.state.table, config.name, process_name(), databases[1], place=STATE)
+        state = CursorTable(
+            *(settings.follow.state.table, config.name, process_name(), databases[1]),
+            place=STATE,
+            work=compiled(lambda: work_of(settings)),
+        )
         self._parts = _Parts(config, settings.follow, databases[0], state, broker, stop, self.stats, pause)
         self._settings = settings
         self._values = {**settings.params, **params}
@@ -124,6 +128,8 @@ class Follower:
 
     def _taken(self) -> Lease | None:
         """Return the lease; None if another follower has it."""
+        if self._lease is None:
+            self._parts.state.demand_own()
         taken = self._parts.state.take()
         if isinstance(taken, str):
             if taken != self.stats.holder:

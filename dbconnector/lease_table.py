@@ -17,6 +17,8 @@ from dbconnector.watermark import Position, position_of_text, text_of_position
 
 #: Seconds for which a lease is kept after its holder has last renewed it.
 LEASE_S = 30
+#: What is between a process and its work in the column `owner`, and characters of that.
+OF, OWNER = " of ", 255
 
 
 class Lease(NamedTuple):
@@ -62,16 +64,26 @@ def ddl(table: str) -> str:
 class LeaseTable:
     """The row of one flow, by its name. Every method leaves no transaction open.
 
-    `owner` is this process; `place`: the section of the configuration that names the table.
+    `owner` is this process; `place`: the section of the configuration that names the table. `work` tells flows apart
+    that have the same name by mistake.
     """
 
     def __init__(
-        self, table: str, flow: str, owner: str, database: Database, *, place: str, lease_s: int | None = None
+        self,
+        table: str,
+        flow: str,
+        owner: str,
+        database: Database,
+        *,
+        place: str,
+        lease_s: int | None = None,
+        work: str = "",
     ) -> None:
         self.lease_s = lease_s or LEASE_S
         self._table = table
         self._flow = flow
-        self._owner = owner
+        self._work = work
+        self._owner = f"{owner}{OF}{work}"[:OWNER] if work else owner
         self._database = database
         self._place = place
 
@@ -152,6 +164,17 @@ class LeaseTable:
         rows = self._rows(f"SELECT watermark, owner, {held} FROM {self._table} WHERE follower = ?", (self._flow,))
         self._database.rollback()
         return next((Standing(_position(mark), owner or "", bool(int(held))) for mark, owner, held in rows), Standing())
+
+    def demand_own(self) -> None:
+        """Raise Failed if the row is that of other work: one of the two would never be done, or not from where it
+        ended."""
+        process, _, other = self.standing().owner.partition(OF)
+        if other and other != self._work[: OWNER - len(process + OF)]:
+            text = (
+                f'the row of the name "{self._flow}" in {self._table} is that of {other}, last used by {process}: give'
+                " each configuration a name of its own (or set owner to NULL there if the query was changed)"
+            )
+            raise Failed(Failure(Kind.CONFIGURATION, "other-work", text, self._place))
 
     # --- within -----------------------------------------------------------------------------------------------------
 

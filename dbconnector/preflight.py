@@ -19,7 +19,7 @@ from connectorlib.values.text import listed
 from dbconnector import config as configuration
 from dbconnector import prepare
 from dbconnector.columns import plain_name
-from dbconnector.cursor_table import STATE, CursorTable
+from dbconnector.cursor_table import STATE, CursorTable, work_of
 from dbconnector.dialects.base import UNKNOWN_DRIVER
 from dbconnector.dialects.sqlstate import advice
 from dbconnector.explain import Offline
@@ -266,7 +266,8 @@ def _follow(config: DbConfig, database: Database, select: Select, follow: Follow
     finally:
         database.rollback()
     with closing(Database(config.database.state)) as state:
-        yield from _state(CursorTable(follow.state.table, config.name, about, state, place=STATE), STATE)
+        table = CursorTable(follow.state.table, config.name, about, state, place=STATE, work=work_of(select))
+        yield from _state(table, STATE)
 
 
 def _schedule(config: DbConfig, cron: Cron, state: State) -> Iterator[Finding]:
@@ -289,7 +290,9 @@ def _state(table: LeaseTable, about: str, facts: Callable[[Standing], str] | Non
         if missing is not None:
             do = "no action needed if the connector may create it at its first start"
             yield odd(about, missing.text, do)
-        elif facts is not None:
+            return
+        table.demand_own()
+        if facts is not None:
             yield good(about, facts(table.standing()))
     except Failed as error:
         yield failed(about, error.failure, f"correct {about}")

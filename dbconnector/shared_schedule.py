@@ -122,6 +122,7 @@ class SharedSchedule(CronSchedule):
         """Return the lease; None if another process has it. Take over what the row says."""
         if not self._read and self._table.ensure():
             logs.event(logger, logging.INFO, "state table made")
+        self._table.demand_own()
         standing = self._table.standing()
         taken = self._table.take()
         self._know(standing.watermark if isinstance(taken, str) else taken.watermark)

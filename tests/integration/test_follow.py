@@ -605,6 +605,27 @@ def test_the_lease_is_one_followers_and_goes_on_when_it_ends(table: Table) -> No
         table.complete(other, 3)
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_two_tables_that_are_followed_under_one_name_are_refused(table: Table, running: bool) -> None:
+    """One of them would never be read, or from where the other was read up to."""
+    table.database.execute("CREATE TABLE other AS SELECT id, changed_at FROM reading")
+    config = table.config()
+    assert config.database.select is not None
+    select = replace(config.database.select, query="SELECT id, changed_at FROM other")
+    other = replace(config, database=replace(config.database, select=select))
+    with table.follower(config) as one:
+        one.round(lambda sent: None)
+        if not running:
+            one.close()
+        with table.follower(other) as two, pytest.raises(Failed, match=r"that of reading\.changed_at, last used by"):
+            two.round(lambda sent: None)
+        found = {each.about: each for each in preflight.findings(other)}
+        assert found["select.follow.state"].mark is Mark.BAD
+    table.database.execute("UPDATE connector_cursor SET owner = NULL, lease_until = 0")
+    with table.follower(other) as two:
+        two.round(lambda sent: None)
+
+
 def test_who_has_lost_the_lease_publishes_nothing_more(on_postgres: Table) -> None:
     database = on_postgres.database
     with on_postgres.follower(fetch=2) as one, on_postgres.follower(fetch=2) as other:

@@ -368,6 +368,9 @@ def test_the_row_of_a_followed_table_is_refused(on_postgres: Plant) -> None:
         on_postgres.at("2026-06-02T02:00")
         with pytest.raises(Failed, match="that of a followed table"):
             a.look()
+        on_postgres.database.execute("UPDATE connector_cursor SET watermark = NULL, owner = 'plant-2 of reading.at'")
+        with pytest.raises(Failed, match=r"that of reading\.at, last used by plant-2"):
+            a.look()
 
 
 # --- check ------------------------------------------------------------------------------------------------------------
