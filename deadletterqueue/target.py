@@ -52,7 +52,7 @@ def target_of(letter: Letter, route: Route, source: str) -> Target | Leave:
         return Leave(f"sent back {letter.replays} times already (--max-replays {route.max_replays})")
     target = _target(letter, route)
     if target == Target("", source):
-        return Leave(f"it died in {source} itself and would only come back to it (--to-queue tells where else to)")
+        return Leave(f"it died in {source} itself and would only come back to it: name another queue (--to-queue)")
     return target
 
 
@@ -61,12 +61,12 @@ def _target(letter: Letter, route: Route) -> Target | Leave:
         return Target("", route.to_queue)
     if route.to_exchange is None:
         if not letter.queue:
-            return Leave("it does not say in which queue it died (--to-queue tells where to)")
+            return Leave("it does not say in which queue it died: name the queue to send it to (--to-queue)")
         return Target("", letter.queue)
     if route.to_exchange != ORIGIN:
         return Target(route.to_exchange, letter.routing_key)
     if not (letter.exchange or letter.routing_key):
-        return Leave("it does not say where it was first published (--to-queue tells where to)")
+        return Leave("it does not say where it was first published: name the queue to send it to (--to-queue)")
     return Target(letter.exchange, letter.routing_key)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Request, Response
 
@@ -15,7 +16,7 @@ from deadletterqueue.target import Leave, Target, target_of
 from deadletterqueue.web.destination import destination_of
 from deadletterqueue.web.message_form import ChangeTexts, edited_text, uneditable
 from deadletterqueue.web.preview import Diff, diff
-from deadletterqueue.web.visit import Answer, Visit, begun, hidden_fields
+from deadletterqueue.web.visit import Answer, Visit, begun, hidden_fields, page_before, view_of
 
 #: Lines of a diff that are shown.
 MAX_DIFF = 400
@@ -84,7 +85,7 @@ def edit_many(visit: Visit, request: Request) -> Answer:
     destination = destination_of(form)
 
     def page(problem: str) -> Answer:
-        values = {"texts": texts, "destination": destination, "problem": problem}
+        values = {"texts": texts, "destination": destination, "problem": problem, "back": page_before(view)}
         return visit.page("edit_many.html", rows=rows, hidden=fields, **values)
 
     if since or form.get("again") or (texts.empty and not form.get("check")):
@@ -110,7 +111,8 @@ def preview(visit: Visit, request: Request, number: int) -> Answer:
     job = visit.workspace.jobs.get(number)
     if job is None or job.outcome is None or job.outcome.preview is None:
         raise NotFound("This preview is gone. Choose the dead letters and enter the change once more.")
-    return visit.page("preview.html", preview=job.outcome.preview)
+    found = job.outcome.preview
+    return visit.page("preview.html", preview=found, back=page_before(view_of(MultiDict(found.fields))))
 
 
 def _difference(old: Letter, new: Letter) -> tuple[Diff, str]:

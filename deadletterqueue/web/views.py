@@ -23,7 +23,18 @@ from deadletterqueue.web.jobs import Busy, Job
 from deadletterqueue.web.links import local_path
 from deadletterqueue.web.snapshot import Row, Snapshot, View, groups
 from deadletterqueue.web.time_axis import COLOURS, TimeAxis, colours, time_axis
-from deadletterqueue.web.visit import HTML, Answer, Gone, Visit, address, begun, hidden_fields, html, view_of
+from deadletterqueue.web.visit import (
+    HTML,
+    Answer,
+    Gone,
+    Visit,
+    address,
+    begun,
+    hidden_fields,
+    html,
+    page_before,
+    view_of,
+)
 
 #: Lines of a page of letters, and letters that a question shows as examples.
 LINES, EXAMPLES = 50, 5
@@ -88,6 +99,7 @@ def letters(visit: Visit, request: Request) -> Answer:
         rows=rows,
         shown=rows[(number - 1) * LINES : number * LINES],
         hidden=hidden_fields(view, rows),
+        ticked=[(name, value) for name, value in view.query.items() if value],
         back=address("/", replace(view, group="")),
         number=number,
         pages=most,
@@ -167,6 +179,7 @@ def replay(visit: Visit, request: Request) -> Answer:
         rows=rows,
         examples=EXAMPLES,
         hidden=hidden_fields(view, rows),
+        back=page_before(view),
         destination=destination,
         often=[("often", "yes")] if often else [],
         most_replays=MAX_REPLAYS,
@@ -183,7 +196,8 @@ def purge(visit: Visit, request: Request) -> Answer:
         return visit.page("nothing.html")
     if request.form.get("confirmed") and not changed:
         return begun(visit.workspace.purge(rows))
-    return visit.page("purge.html", changed=changed, rows=rows, examples=EXAMPLES, hidden=hidden_fields(view, rows))
+    values: dict[str, Any] = {"hidden": hidden_fields(view, rows), "back": page_before(view)}
+    return visit.page("purge.html", changed=changed, rows=rows, examples=EXAMPLES, **values)
 
 
 def job(visit: Visit, request: Request, number: int) -> Answer:

@@ -132,3 +132,10 @@ def address(path: str, view: View, **more: str) -> str:
     """Return a link to what a view shows."""
     query = urlencode({name: value for name, value in (view.query | more).items() if value}, safe=":")
     return f"{path}?{query}" if query else path
+
+
+def page_before(view: View) -> str:
+    """Return the path of the page on which these letters were chosen: that of a letter, or a list."""
+    if len(view.letters) == 1 and not any(view.query.values()):
+        return f"/letter/{view.letters[0]}"
+    return address("/letters", view)

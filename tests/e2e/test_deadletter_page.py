@@ -192,6 +192,9 @@ def test_one_change_for_all_of_a_cause_is_tried_and_then_made(bench, vhost):
         assert person.layout_faults() == []
         person.size(NARROW)
         person.picture("preview")
+        person.press("Cancel")
+        person.read("11 of 41")
+        person.driver.back()
         person.press("Edit further")
         person.read("Edit 11 dead letters")
         assert person.one("#sets").get_attribute("value") == "device=p-77\n$headers.by=me"
@@ -244,6 +247,14 @@ def test_only_the_ticked_ones_are_purged_and_only_when_asked_twice(bench, vhost)
     with opened(bench) as person:
         person.press("22001")
         person.read("3 of 12")
+        for box in person.all("input[type=checkbox]")[1:]:
+            box.click()
+        chosen_on = person.driver.current_url
+        person.one("table ~ .actions .danger").click()
+        person.read("Remove 2 dead letters permanently?")
+        person.press("Cancel")
+        person.read("3 of 12")
+        assert person.driver.current_url == chosen_on
         for box in person.all("input[type=checkbox]")[1:]:
             box.click()
         person.one("table ~ .actions .danger").click()

@@ -129,7 +129,9 @@ def test_to_the_exchange_of_their_first_life_they_go_with_the_first_routing_key(
 def test_to_another_queue_they_go_whatever_they_say(vhost: Vhost, bench: Session) -> None:
     vhost.declare_queue("mended")
     bury(vhost, [*of_four_causes(2), (b"says nothing", {"message_id": "m-2"})])
-    assert replay(bench).left == {"it does not say in which queue it died (--to-queue tells where to)": 1}
+    assert replay(bench).left == {
+        "it does not say in which queue it died: name the queue to send it to (--to-queue)": 1
+    }
     assert replay(bench, Options(Route(to_queue="mended"))).sent == {Target("", "mended"): 1}
     assert numbers(vhost, "mended") == [2]
 

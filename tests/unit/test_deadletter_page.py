@@ -18,7 +18,7 @@ from deadletterqueue.web.message_form import ChangeTexts, edited_text, uneditabl
 from deadletterqueue.web.preview import EXAMPLES, MAX_LINE, MAX_LINES, MAX_REASONS, Examples, diff, staying
 from deadletterqueue.web.snapshot import Row, Snapshot, View, groups, identity, seen
 from deadletterqueue.web.views import targets
-from deadletterqueue.web.visit import environment
+from deadletterqueue.web.visit import environment, page_before
 from tests.services.deadletters import DIED, QUEUE, dead, letter_of
 
 
@@ -227,6 +227,20 @@ def test_a_change_of_many_is_what_the_form_says(texts, expected):
 def test_a_change_that_makes_no_sense_is_refused(texts, why):
     with pytest.raises(ValueError, match=why):
         texts.edit()
+
+
+@pytest.mark.parametrize(
+    ("view", "path"),
+    [
+        (View(), "/letters"),
+        (View(group="a", find="b c"), "/letters?group=a&find=b+c"),
+        (View(letters=("1",)), "/letter/1"),
+        (View(letters=("1", "2")), "/letters"),
+        (View(group="a", letters=("1",)), "/letters?group=a"),
+    ],
+)
+def test_a_question_leads_back_to_where_its_letters_were_chosen(view, path):
+    assert page_before(view) == path
 
 
 def test_a_preview_holds_the_first_changes_and_a_bounded_part_of_them():
