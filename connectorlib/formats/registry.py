@@ -1,14 +1,10 @@
 """`compile_format`: makes the object that decodes and encodes bodies of the `format` section."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 from connectorlib.formats.body_assembly import BodyAssembly
-from connectorlib.formats.cbor import compile_cbor
-from connectorlib.formats.delimited import compile_delimited
-from connectorlib.formats.json import compile_json, compile_ndjson
-from connectorlib.formats.msgpack import compile_msgpack
-from connectorlib.formats.plain_text import compile_text
 from connectorlib.formats.strictness import refuse_unknown_keys
 from connectorlib.shared_settings import Limits
 
@@ -48,22 +44,17 @@ class Format(Protocol):
         `not-encodable`, if this format has none."""
 
 
-def compile_xml(settings: Mapping[str, Any], limits: Limits) -> Format:
-    """Return the format XML."""
-    from connectorlib.formats import xml  # late: it brings lxml
-
-    return xml.compile_xml(settings, limits)
-
-
-_TYPES: dict[str, tuple[Callable[[Mapping[str, Any], Limits], Format], tuple[str, ...]]] = {
-    "json": (compile_json, ()),
-    "ndjson": (compile_ndjson, ()),
-    "text": (compile_text, ("encoding",)),
-    "cbor": (compile_cbor, ()),
-    "msgpack": (compile_msgpack, ()),
-    "xml": (compile_xml, ("root", "record")),
+#: The module of each type, in which `compile_<type>` makes the format, and the keys that it accepts. Only a module that
+#: is needed is imported.
+_TYPES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "json": ("json", ()),
+    "ndjson": ("json", ()),
+    "text": ("plain_text", ("encoding",)),
+    "cbor": ("cbor", ()),
+    "msgpack": ("msgpack", ()),
+    "xml": ("xml", ("root", "record")),
     "delimited": (
-        compile_delimited,
+        "delimited",
         (
             "delimiter",
             "columns",
@@ -88,8 +79,9 @@ def compile_format(settings: Mapping[str, Any], limits: Limits) -> Format:
     kind = settings.get("type", "json")
     if kind not in _TYPES:
         raise ValueError(f"unknown format type {kind!r}; known are {', '.join(_TYPES)}")
-    compile_kind, keys = _TYPES[kind]
+    module, keys = _TYPES[kind]
     refuse_unknown_keys(settings, ("type", *keys))
     if limits.depth > MOST_DEPTH:
         raise ValueError(f"limits.depth can be {MOST_DEPTH} at most")
-    return compile_kind(settings, limits)
+    found: Format = getattr(import_module(f"connectorlib.formats.{module}"), f"compile_{kind}")(settings, limits)
+    return found

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -241,6 +242,14 @@ class BrokerWait(PauseWait):
         self._ensure = ensure
         self._ensure_dead_letters = ensure_dead_letters
         self._refusing = refusing
+        #: What `begin` has begun.
+        self._first: Future[bool] | None = None
+
+    def begin(self) -> None:
+        """Make the topology in another thread, while the caller is busy with something else."""
+        executor = ThreadPoolExecutor(1, "topology")
+        self._first = executor.submit(self._make_topology, CONNECT_PATIENCE_S)
+        executor.shutdown(wait=False)
 
     def prepare(self) -> bool:
         """Make the topology, so that messages have a queue to wait in. Return False when stopped meanwhile."""
@@ -261,6 +270,20 @@ class BrokerWait(PauseWait):
         logs.event(logger, logging.INFO, "consuming", queue=self._consumer.queue, prefetch=prefetch)
         return True
 
+    def _topology(self, patience: float) -> bool:
+        """Return what `_make_topology` returns, or has returned ahead; a failure of some time ago does not count."""
+        first, self._first = self._first, None
+        if first is not None and (not first.done() or first.exception() is None):
+            return first.result()
+        return self._make_topology(patience)
+
+    def _make_topology(self, patience: float) -> bool:
+        """Wait for the broker and make the topology. Return False when stopped meanwhile."""
+        connected = self._broker.wait_connected(patience, self.stop)
+        if connected:
+            self._ensure()
+        return connected
+
     def make_dead_letters(self) -> Failure | None:
         """Make sure that the dead-letter exchange and queue are there; return why they are not."""
         try:
@@ -274,9 +297,8 @@ class BrokerWait(PauseWait):
         patience = CONNECT_PATIENCE_S
         while not self.stop.is_set():
             try:
-                if not self._broker.wait_connected(patience, self.stop):
+                if not self._topology(patience):
                     break
-                self._ensure()
                 then()
             except Failed as failed:
                 if self._refusing and failed.failure.code in (STREAM, SHARDS, SEVERAL_READERS):

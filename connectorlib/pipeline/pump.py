@@ -125,7 +125,9 @@ class Pump:
             yield
 
     def _start(self) -> None:
-        """Nothing is taken before a target has answered once; without an answer messages need a queue to wait in."""
+        """Nothing is taken before a target has answered once; without an answer messages need a queue to wait in, which
+        is made meanwhile."""
+        self._wait.begin()
         for worker in self.workers:
             self._give(worker, lanes.Started())
         while any(worker.lane.probing for worker in self.workers) and not self._stop.is_set():

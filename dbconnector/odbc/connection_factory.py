@@ -16,7 +16,6 @@ from dbconnector.odbc import connection_string
 from dbconnector.odbc.call_guard import CallGuard
 from dbconnector.odbc.connection_string import TimeLimits
 from dbconnector.odbc.cursors import Cursors
-from dbconnector.odbc.driver_trial import try_driver
 from dbconnector.odbc.server import QUESTIONS, Server, answer
 from dbconnector.settings import DatabaseSettings
 
@@ -103,6 +102,8 @@ class ConnectionFactory:
                 yield f"{setting.lost}: {why}"
 
     def _try_driver(self, connection: pyodbc.Connection) -> Iterator[str]:
+        from dbconnector.odbc.driver_trial import try_driver  # late: most drivers are known
+
         def ask(sql: str, value: Any) -> Any:
             with contextlib.closing(connection.cursor()) as cursor:
                 return cursor.execute(sql, (value,)).fetchall()[0][0]

@@ -1,5 +1,6 @@
 """Runs the cases: all contenders in turn, round after round, so that a slow minute of the machine meets all of them."""
 
+import compileall
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from itertools import groupby
 from tests.bench.cases import Case
 from tests.bench.contenders import Contender
 from tests.bench.machine import describe, is_busy
-from tests.bench.measuring import Measured, median
+from tests.bench.measuring import ROOT, Measured, median
 from tests.bench.services import Services
 
+PACKAGES = ("connectorlib", "dbconnector", "sfconnector", "deadletterqueue")
 Say = Callable[[str], None]
 Runs = dict[Contender, list[Measured]]
 
@@ -54,6 +56,8 @@ def run(cases: Sequence[Case], messages: int, rounds: int, say: Say) -> Report:
     """Measure the cases on services that are gone afterwards."""
     if is_busy():
         say("other work is going on on this machine: the ratios suffer, the figures even more")
+    for package in PACKAGES:  # as pip does; a start may be kept from it (PYTHONDONTWRITEBYTECODE)
+        compileall.compile_dir(ROOT / package, quiet=1)
     outcomes = []
     started = time.monotonic()
     with Services() as services:

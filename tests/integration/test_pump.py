@@ -28,6 +28,28 @@ def test_everything_is_written_in_order_and_acknowledged(queue: Vhost) -> None:
     assert queue.depth("dead-letter") == 0
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_the_queue_is_made_while_the_target_is_asked_for_the_first_time(vhost: Vhost, lanes: int) -> None:
+    """Nothing is taken from it before the target has answered."""
+    answered = threading.Event()
+    seen: list[bool] = []
+
+    class Asked(Target):
+        def probe(self) -> None:
+            seen.append(eventually(lambda: vhost.exists("q")))
+            vhost.publish("", "q", bodies(3))
+            answered.set()
+
+        def handle(self, *given: Any, **more: Any) -> list[Outcome]:
+            assert answered.is_set()
+            return super().handle(*given, **more)
+
+    targets = [Asked(), *(Target() for _ in range(lanes - 1))]
+    with pumping(vhost, *targets):
+        assert eventually(lambda: sum(len(target.written) for target in targets) == 3)
+    assert seen == [True]
+
+
 def test_what_comes_while_a_batch_is_written_is_the_next_batch(queue: Vhost) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

@@ -37,6 +37,7 @@ def test_help_of_a_program_imports_only_click_and_the_table_of_commands(package)
 #: What a configuration without a mistake, a token of the broker, XML or JMESPath does without.
 RARE = {"asyncio", "attr", "difflib", "jinja2", "jmespath", "jsonschema", "logging.handlers", "lxml", "opentelemetry"}
 RARE |= {"prometheus_client", "referencing", "rich", "secrets", "zoneinfo", "cryptography", "jwt", "zeep"}
+RARE |= {"connectorlib.formats.cbor", "connectorlib.formats.delimited", "dbconnector.odbc.driver_trial"}
 HTTP = {"http", "requests", "urllib3", "importlib.metadata"}
 
 
