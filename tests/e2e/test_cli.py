@@ -27,6 +27,9 @@ Completed = subprocess.CompletedProcess[str]
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("select", "receive", "subscribe", "inbox", "check", "explain", "test", "schema")
+#: How many times the time of `import click` a help text may take on a busy machine; 1 to 1.5 on an idle one. What it
+#: imports is in tests/unit/test_start.py.
+MOST = 3
 #: With all that has to be quoted somewhere.
 SECRET = "s3cr;t}/w%rd=1"
 
@@ -92,11 +95,11 @@ def test_help_is_there_at_once(command: str) -> None:
     help_of_it: list[str | Path] = [installed(program), *arguments, "--help"]
     help = click = inf
     for rounds in range(20):  # other work on the machine may hit one of the two
-        if rounds >= 3 and help < 2 * click:
+        if rounds >= 3 and help < MOST * click:
             break
         help = min(help, seconds(*help_of_it))
         click = min(click, seconds(sys.executable, "-c", "import click"))
-    assert help < 2 * click
+    assert help < MOST * click
 
 
 # -- usage
