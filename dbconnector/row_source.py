@@ -181,7 +181,7 @@ class IntervalSource:
         self.digits = found.second_digits or 0
         numbered = found.second_digits is None and dialect.number_horizon is not None
         self._question = dialect.number_horizon if numbered and dialect.number_horizon else dialect.horizon
-        if not numbered:
+        if not numbered or found.type in (date, time):
             _demand_moments(found, texts=bool(self._question.texts))
         #: The clock whose times the column holds; None: it holds instants.
         self._clock = None if found.second_digits is None else _clock_of(database.clock, query.kind(found), found.name)

@@ -48,10 +48,11 @@ class SelectResult:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is remembered of a page: its first rows, and the parameters of an on_sent that changed nothing."""
+    """What is remembered of a page: its columns and first rows, and whether on_sent has changed any."""
 
+    columns: Sequence[str]
     rows: Sequence[Row]
-    marks: Sequence[Sequence[Any]] | None
+    changed: bool
 
 
 def select(
@@ -154,15 +155,15 @@ class _Run:
                 if first is None:
                     return
                 self.rows.bind(first[0])
-                if before and self._repeats(before, first[1]):
-                    raise _same_page(len(first[1]))
+                if before and before.columns == first[0] and self._repeats(before, first[1]):
+                    return
                 cut = self._publish(first, pieces)
             if cut is not None:
                 self._database.connect()
             self.rows.drain()
             # Only now is everything in `confirmed` in a queue. A crash at this point sends rows twice and loses none.
             self._with_retries(self._mark)
-            before = _Page(first[1], None if self._changed else self._marks(first[1]))
+            before = _Page(*first, self._changed)
             self.rows.confirmed, self.rows.unsent = [], []
             self._marked, self._changed = 0, False
             self.rows.raise_failure()
@@ -218,7 +219,17 @@ class _Run:
             self._mark_early()
 
     def _repeats(self, before: _Page, rows: Sequence[Row]) -> bool:
-        return rows == before.rows or (before.marks is not None and self._marks(rows) == before.marks)
+        """Return whether the rows that have just been marked come again with other values: if on_sent itself alters
+        them, that would go on for ever. Raise Failed if on_sent has no effect."""
+        if rows == before.rows:
+            raise _same_page(len(rows))
+        if self._marks(rows[:1]) != self._marks(before.rows[:1]) or self._marks(rows) != self._marks(before.rows):
+            return False
+        if not before.changed:
+            raise _same_page(len(rows))
+        text = "the same rows came again, altered, after they were marked: the next run sends them"
+        logs.event(logger, logging.WARNING, "run ended", rows=len(rows), text=text)
+        return True
 
     def _marks(self, rows: Sequence[Row]) -> Sequence[Sequence[Any]]:
         assert self.on_sent is not None

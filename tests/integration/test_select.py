@@ -323,6 +323,18 @@ def test_a_page_that_only_looks_different_is_an_error_when_nothing_was_changed(p
     assert found.code == "same-page"
 
 
+def test_a_page_that_on_sent_alters_but_does_not_take_out_ends_the_run(bench, caplog):
+    """The run would otherwise publish the same rows for ever."""
+    bench.fill(20)
+    settings = {
+        "query": "SELECT id, device, value FROM outbox WHERE value < 100 ORDER BY id",
+        "on_sent": "UPDATE outbox SET value = value + 1 WHERE id = :id",
+    }
+    assert bench.select(**settings) == SelectResult(20, 0)
+    assert sorted(bench.ids()) == list(range(20))
+    assert caplog.text.count("the same rows came again, altered") == 1
+
+
 def test_on_sent_asks_only_for_columns_that_are_there(sqlite_bench):
     sqlite_bench.fill(1)
     found = failure(lambda: sqlite_bench.select(on_sent="DELETE FROM outbox WHERE id = :number"))
