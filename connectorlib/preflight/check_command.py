@@ -137,8 +137,10 @@ def _findings(
     try:
         config = load(file)
     except ConfigurationError as error:
-        do = "correct it; nothing else was checked"
-        yield from (bad(error.file, str(problem), do, Kind.CONFIGURATION) for problem in error.problems)
+        *others, last = map(str, error.problems)
+        yield from (bad(error.file, problem, kind=Kind.CONFIGURATION) for problem in others)
+        do = "correct the file, or set the variables that it needs; nothing else was checked"
+        yield bad(error.file, last, do, Kind.CONFIGURATION)
         return
     except Failed as error:
         yield bad(file, error.failure.text, kind=error.failure.kind)
