@@ -541,7 +541,7 @@ def test_what_a_driver_reads_as_another_number_is_cast():
 
 def test_a_query_may_end_with_a_semicolon_or_a_comment():
     plan = postgresql._fetch_plan("SELECT now() AS a -- now\n;", [Col("a", datetime.datetime)])
-    assert plan.sql == "SELECT CAST(c1 AS text) FROM (\nSELECT now() AS a -- now\n\n) AS q(c1)"
+    assert plan.sql == "SELECT CAST(c1 AS text) FROM (\nSELECT now() AS a -- now\n) AS q(c1)"
 
 
 def test_sqlite_values_come_as_what_they_are():
