@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import repeat
 from os import urandom
 from typing import Any
 
@@ -201,12 +202,7 @@ class Maker:
     def __call__(self, row: Sequence[Any]) -> Outgoing:
         """Return the message of a row. Raise Failed: a reject for a row that cannot be sent, else a mistake in the
         configuration."""
-        record = self._record_of(row)
-        self._scope.index += 1
-        self._scope.now = self._now
-        routing_key, properties = self._envelope(record)
-        properties["message_id"] = new_id() if self._message_id is None else self._message_id(record)
-        return Outgoing(self._exchange, routing_key, self._body(record), properties)
+        return self._message(self._record_of(row), None, "" if self._message_id else new_id())
 
     def together(self, rows: Sequence[Sequence[Any]]) -> list[Outgoing] | None:
         """Return the messages of many rows; None if they are to be made one by one, because one of them fails or has a
@@ -218,17 +214,19 @@ class Maker:
             records = [*map(self._record_of, rows)]
             bodies = self._encode_objects(records)
             if bodies is not None:
-                return [*map(self._message, records, bodies, random_ids(len(rows)))]
+                ids = repeat("") if self._message_id else random_ids(len(rows))
+                return [*map(self._message, records, bodies, ids)]
         except Failed:
             self._scope.index = before
         return None
 
-    def _message(self, record: Record, body: bytes, random_id: str) -> Outgoing:
+    def _message(self, record: Record, body: bytes | None, random_id: str) -> Outgoing:
+        """Return the message of the next row, with this body or, for None, the one that is made of the row alone."""
         self._scope.index += 1
         self._scope.now = self._now
         routing_key, properties = self._envelope(record)
-        properties["message_id"] = random_id if self._message_id is None else self._message_id(record)
-        return Outgoing(self._exchange, routing_key, body, properties)
+        properties["message_id"] = self._message_id(record) if self._message_id else random_id
+        return Outgoing(self._exchange, routing_key, self._body(record) if body is None else body, properties)
 
 
 def _by_clock(clock: WallClock, name: str, value: Any) -> Any:
