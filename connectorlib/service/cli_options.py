@@ -44,3 +44,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since clic
 def exit_codes(*lines: str) -> str:
     """Return the end of a command's help, given `0  done` and so on."""
     return "\b\nExit codes:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def not_listening(host: str, port: int, error: OSError) -> str:
+    """Return the message of a command with the option --port that cannot listen there."""
+    return f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port with --port"

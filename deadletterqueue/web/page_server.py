@@ -9,6 +9,7 @@ import click
 
 from connectorlib.errors import Failed, Failure, Kind
 from connectorlib.service import redaction
+from connectorlib.service.cli_options import not_listening
 from connectorlib.service.exit_codes import ExitCode
 from connectorlib.service.http_server import Server
 from connectorlib.values.hosts import is_loopback
@@ -50,8 +51,7 @@ def run_serve(
         try:
             url = server.bind()
         except OSError as error:
-            why = error.strerror or error
-            raise _wrong(f"cannot listen on {host}:{port}: {why}; choose another port with --port") from error
+            raise _wrong(not_listening(host, port, error)) from error
         with server.serving():
             for anywhere in ("//0.0.0.0:", "//[::]:"):  # no address for a browser
                 url = url.replace(anywhere, f"//{socket.gethostname()}:")

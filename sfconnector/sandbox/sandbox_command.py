@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from connectorlib.service.bootstrap import needing, running
-from connectorlib.service.cli_options import HELP_OPTIONS, Duration, exit_codes
+from connectorlib.service.cli_options import HELP_OPTIONS, Duration, exit_codes, not_listening
 from connectorlib.service.lazy_group import Lazy, LazyGroup
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def _serve(sandbox: "Sandbox", life: "Life", host: str, port: int, state: Path |
     try:
         url = server.bind()
     except OSError as error:
-        why = error.strerror or error
-        click.echo(f"cannot listen on {host}:{port}: {why}; choose another port with --port", err=True)
+        click.echo(not_listening(host, port, error), err=True)
         return ExitCode.FAILED
     _greet(sandbox, url, is_demo)
     saver = threading.Thread(target=_save, args=(sandbox, state), name="state") if state is not None else None
